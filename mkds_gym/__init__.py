@@ -1,0 +1,1 @@
+"""Mario Kart DS as a Gymnasium environment."""

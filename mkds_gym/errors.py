@@ -1,0 +1,51 @@
+"""The errors that mkds_gym raises for bad input, each a `MKDSError`.
+
+Every message names the thing, the value that was met, and what to do about it. Each class
+is also the standard exception a caller would expect (`ValueError`, `RuntimeError`), so that
+``except ValueError`` keeps working.
+"""
+
+from __future__ import annotations
+
+
+class MKDSError(Exception):
+    """Base class of all errors of this package."""
+
+
+class CartridgeError(MKDSError, ValueError):
+    """A ROM file is missing, truncated, not a Nintendo DS ROM, or another game."""
+
+
+class CourseFormatError(MKDSError, ValueError):
+    """A course file (KCL, NKM, NARC, LZ77) is malformed.
+
+    Attributes:
+        offset: byte offset in the file (or address in RAM) at which the fault was met, or
+            None where no single place can be named.
+    """
+
+    def __init__(self, message: str, offset: int | None = None) -> None:
+        self.offset = offset
+        super().__init__(message if offset is None else f"{message} (at offset {offset:#x})")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by state, as the message already carries the offset."""
+        return (_rebuild_course_format_error, (self.args[0], self.offset))
+
+
+def _rebuild_course_format_error(message: str, offset: int | None) -> CourseFormatError:
+    error = CourseFormatError(message)
+    error.offset = offset
+    return error
+
+
+class StateError(MKDSError, ValueError):
+    """A savestate cannot be used: missing, corrupt, of another ROM, or of another build."""
+
+
+class ConsoleError(MKDSError, RuntimeError):
+    """The emulator cannot be started, or a console was used after it was closed."""
+
+
+class NoRaceError(MKDSError, RuntimeError):
+    """The console's memory holds no running race."""

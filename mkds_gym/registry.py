@@ -1,0 +1,81 @@
+"""Named parts: how ``"rays:9"`` becomes a sensor and ``"clock:3600"`` an event.
+
+A part is asked for by name, by ``"name:argument"`` (one number, in the unit that the part's
+documentation gives), or by passing an object that already is one.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Factories of one kind of part, by name.
+
+    Args:
+        kind: what the parts are, in the singular, for messages ("sensor").
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._factories: dict[str, Callable[..., T]] = {}
+
+    def register(self, name: str, factory: Callable[..., T]) -> None:
+        """Add a factory, called with no argument or with the one number of ``"name:number"``.
+
+        Args:
+            name: a new name, without a colon or white space.
+            factory: a class or function that returns a part.
+
+        Raises:
+            ValueError: the name is taken or malformed.
+        """
+        if not name or ":" in name or any(c.isspace() for c in name):
+            raise ValueError(f"{name!r} cannot name a {self.kind}: no colon, no white space")
+        if name in self._factories:
+            raise ValueError(f"a {self.kind} named {name!r} exists already; choose another name")
+        self._factories[name] = factory
+
+    def names(self) -> tuple[str, ...]:
+        """All names, in the order of registration."""
+        return tuple(self._factories)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._factories
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._factories)
+
+    def make(self, spec: str) -> T:
+        """Build the part that ``spec`` ("name" or "name:number") asks for.
+
+        Raises:
+            ValueError: unknown name (the message lists the known ones and the nearest), or an
+                argument that is not a number or that the part does not take.
+        """
+        name, colon, argument = spec.partition(":")
+        if name not in self._factories:
+            near = difflib.get_close_matches(name, self._factories, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            known = ", ".join(self._factories)
+            raise ValueError(f"unknown {self.kind} {name!r}.{hint} Known: {known}")
+        factory = self._factories[name]
+        if not colon:
+            return factory()
+        try:
+            number: Any = int(argument)
+        except ValueError:
+            try:
+                number = float(argument)
+            except ValueError:
+                raise ValueError(
+                    f"{self.kind} {spec!r}: {argument!r} is not a number; write {name}:NUMBER"
+                ) from None
+        try:
+            return factory(number)
+        except TypeError as error:
+            raise ValueError(f"{self.kind} {spec!r}: {name!r} takes no such argument") from error

@@ -1,0 +1,1 @@
+"""Evolves drivers for mkds_gym."""
