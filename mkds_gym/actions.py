@@ -1,0 +1,206 @@
+"""Actions: what a policy may output, and which keys of the console it presses.
+
+Four kinds, chosen by ``action_type``:
+
+=============  ======================  ====================================================
+name           space                   meaning
+=============  ======================  ====================================================
+``discrete``   ``Discrete(11)``        one of `DISCRETE_ACTIONS`, the combinations that drive
+``keys``       ``MultiBinary(11)``     each key of `KEY_ORDER` pressed (1) or not, literally
+``threshold``  ``Box(-1, 1, (n,))``    activations; `keys_from_activations` decides.
+                                       ``"threshold:2"`` has the first two outputs only
+``keymask``    ``Discrete(4096)``      the console's own key mask, the bits of `Keys`
+=============  ======================  ====================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from mkds_gym.console import Keys
+from mkds_gym.registry import Registry
+
+KEY_ORDER: Final[tuple[Keys, ...]] = (
+    Keys.RIGHT,
+    Keys.LEFT,
+    Keys.DOWN,
+    Keys.UP,
+    Keys.B,
+    Keys.A,
+    Keys.X,
+    Keys.Y,
+    Keys.L,
+    Keys.R,
+    Keys.START,
+)
+"""The order of outputs, the same in every action type that has one value a key."""
+
+PRESS_THRESHOLD: Final = 0.5
+"""An activation of at least this presses its key."""
+
+DISCRETE_ACTIONS: Final[tuple[tuple[str, Keys], ...]] = (
+    ("accelerate", Keys.A),
+    ("accelerate left", Keys.A | Keys.LEFT),
+    ("accelerate right", Keys.A | Keys.RIGHT),
+    ("drift left", Keys.A | Keys.R | Keys.LEFT),
+    ("drift right", Keys.A | Keys.R | Keys.RIGHT),
+    ("coast", Keys(0)),
+    ("coast left", Keys.LEFT),
+    ("coast right", Keys.RIGHT),
+    ("brake", Keys.B),
+    ("brake left", Keys.B | Keys.LEFT),
+    ("brake right", Keys.B | Keys.RIGHT),
+)
+"""Name and keys of each action of ``action_type="discrete"``, by action number."""
+
+
+def keys_from_activations(activations: Sequence[float]) -> int:
+    """The control rule of an evolved driver.
+
+    An output of at least 0.5 presses its key; whenever any key is pressed the accelerator
+    (A) is pressed too; when none is, everything is released. A network with two outputs
+    therefore steers, and drives as soon as it steers.
+
+    Args:
+        activations: up to 11 numbers, in the order of `KEY_ORDER`.
+
+    Returns:
+        A key mask, bits of `Keys`.
+    """
+    mask = 0
+    for bit, activation in zip(_KEY_BITS, activations, strict=False):
+        if activation >= PRESS_THRESHOLD:
+            mask |= bit
+    return mask | _ACCELERATOR if mask else 0
+
+
+_KEY_BITS: Final = tuple(int(key) for key in KEY_ORDER)
+_ACCELERATOR: Final = int(Keys.A)
+_ALL_MASKS: Final = 1 << 12
+
+
+class ActionMap(Protocol):
+    """Turns an action into the keys that are held for a step."""
+
+    @property
+    def name(self) -> str:
+        """The name it is chosen by."""
+
+    @property
+    def space(self) -> gym.Space[Any]:
+        """The action space."""
+
+    def keys(self, action: Any) -> int:
+        """The key mask of an action.
+
+        Raises:
+            ValueError: the action is not one of the space.
+        """
+
+
+class DiscreteActions:
+    """One of `DISCRETE_ACTIONS` a step."""
+
+    name = "discrete"
+
+    def __init__(self) -> None:
+        self.space = gym.spaces.Discrete(len(DISCRETE_ACTIONS))
+        self._masks = tuple(int(keys) for _, keys in DISCRETE_ACTIONS)
+
+    def keys(self, action: Any) -> int:
+        """See `ActionMap.keys`."""
+        index = int(action)
+        if not 0 <= index < len(self._masks):
+            raise ValueError(f"action {action!r} is not one of 0..{len(self._masks) - 1}")
+        return self._masks[index]
+
+
+class KeyActions:
+    """Every key on its own, pressed or not."""
+
+    name = "keys"
+
+    def __init__(self) -> None:
+        self.space = gym.spaces.MultiBinary(len(KEY_ORDER))
+
+    def keys(self, action: Any) -> int:
+        """See `ActionMap.keys`."""
+        pressed = _values(action, len(_KEY_BITS))
+        mask = 0
+        for bit, value in zip(_KEY_BITS, pressed, strict=True):
+            if value == 1:
+                mask |= bit
+            elif value != 0:
+                raise ValueError(f"action {action!r}: each key is 0 or 1, not {value!r}")
+        return mask
+
+
+class ThresholdActions:
+    """Activations in [-1, 1], pressed by `keys_from_activations`.
+
+    Args:
+        outputs: how many of `KEY_ORDER`, from the first, the policy has an output for: 1..11.
+    """
+
+    name = "threshold"
+
+    def __init__(self, outputs: int = len(KEY_ORDER)) -> None:
+        if not isinstance(outputs, int) or not 1 <= outputs <= len(KEY_ORDER):
+            raise ValueError(f"threshold:{outputs}: the number of outputs is 1..{len(KEY_ORDER)}")
+        self.space = gym.spaces.Box(-1.0, 1.0, (outputs,), np.float32)
+        self._outputs = outputs
+
+    def keys(self, action: Any) -> int:
+        """See `ActionMap.keys`."""
+        activations = _values(action, self._outputs)
+        for value in activations:
+            if value != value:
+                raise ValueError(f"action {action!r} has a NaN; outputs are numbers in [-1, 1]")
+        return keys_from_activations(activations)
+
+
+class KeymaskActions:
+    """The console's key mask itself, any of its 4,096 values."""
+
+    name = "keymask"
+
+    def __init__(self) -> None:
+        self.space = gym.spaces.Discrete(_ALL_MASKS)
+
+    def keys(self, action: Any) -> int:
+        """See `ActionMap.keys`."""
+        mask = int(action)
+        if not 0 <= mask < _ALL_MASKS:
+            raise ValueError(f"action {action!r} is not a key mask 0..{_ALL_MASKS - 1}")
+        return mask
+
+
+def _values(action: Any, count: int) -> list[Any]:
+    values: list[Any] = action.tolist() if isinstance(action, np.ndarray) else list(action)
+    if len(values) != count:
+        raise ValueError(f"an action of {len(values)} values; this action_type takes {count}")
+    return values
+
+
+ACTION_TYPES: Final[Registry[ActionMap]] = Registry("action_type")
+"""What ``action_type`` may name."""
+
+ACTION_TYPES.register("discrete", DiscreteActions)
+ACTION_TYPES.register("keys", KeyActions)
+ACTION_TYPES.register("threshold", ThresholdActions)
+ACTION_TYPES.register("keymask", KeymaskActions)
+
+
+def describe_keys(mask: int) -> str:
+    """The names of the keys in a mask, for people: ``"A+LEFT"``; ``"-"`` for none."""
+    return "+".join(key.name or "" for key in Keys if mask & key) or "-"
+
+
+def activations_from_keys(mask: int) -> NDArray[np.float32]:
+    """The 0/1 value of each key of `KEY_ORDER` in a mask, float32 (11,)."""
+    return np.array([1.0 if mask & bit else 0.0 for bit in _KEY_BITS], np.float32)

@@ -1,0 +1,212 @@
+"""Observations: what a policy is given, chosen by ``obs_type``.
+
+===========  ==============================================  ===============================
+``obs_type``  space                                           content
+===========  ==============================================  ===============================
+``sensors``   ``Box(float32, (n,))``                          the sensors, one after another
+``dict``      ``Dict`` of a ``Box`` a sensor                  the sensors, by name
+``pixels``    ``Box(0, 255, (192 or 384, 256, 3), uint8)``    the screens, RGB
+``ram``       ``Box(0, 255, (4194304,), uint8)``              main memory from 0x02000000
+===========  ==============================================  ===============================
+
+A sensor's name, or a list of names, is short for ``sensors`` with those.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from mkds_gym.console import Console
+from mkds_gym.course import Course
+from mkds_gym.sensors import SENSORS, Sensor
+from mkds_gym.state import RaceState
+
+OBS_TYPES: Final = ("sensors", "dict", "pixels", "ram")
+SCREENS: Final = ("top", "bottom", "both")
+DEFAULT_SENSORS: Final = ("seed6",)
+RAM_BYTES: Final = 0x400000
+
+Screens: TypeAlias = Literal["top", "bottom", "both"]
+SensorLike: TypeAlias = "str | Sensor"
+
+
+class Observer(Protocol):
+    """Makes one kind of observation."""
+
+    @property
+    def space(self) -> gym.Space[Any]:
+        """The observation space, known without an emulator."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether the last frame of a step must be drawn."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each component of a flat observation; empty for pictures and memory."""
+
+    def observe(self, console: Console, state: RaceState, course: Course) -> Any:
+        """The observation now: a new object, that later steps leave alone."""
+
+
+class SensorObserver:
+    """Sensor values, one after another in one float32 vector."""
+
+    draws = False
+
+    def __init__(self, sensors: Sequence[Sensor]) -> None:
+        self.sensors = tuple(sensors)
+        self.space = gym.spaces.Box(
+            np.concatenate([np.ravel(s.space.low) for s in self.sensors]),
+            np.concatenate([np.ravel(s.space.high) for s in self.sensors]),
+            dtype=np.float32,
+        )
+        self.labels = tuple(label for s in self.sensors for label in s.labels)
+        self._single = self.sensors[0] if len(self.sensors) == 1 else None
+
+    def observe(
+        self,
+        console: Console,  # noqa: ARG002
+        state: RaceState,
+        course: Course,
+    ) -> NDArray[np.float32]:
+        """See `Observer.observe`."""
+        if self._single is not None:
+            return self._single.read(state, course)
+        return np.concatenate([sensor.read(state, course) for sensor in self.sensors])
+
+
+class DictObserver:
+    """Sensor values, a float32 vector each, by sensor name."""
+
+    draws = False
+
+    def __init__(self, sensors: Sequence[Sensor]) -> None:
+        self.sensors = tuple(sensors)
+        self.space = gym.spaces.Dict({s.name: s.space for s in self.sensors})
+        self.labels: tuple[str, ...] = ()
+
+    def observe(
+        self,
+        console: Console,  # noqa: ARG002
+        state: RaceState,
+        course: Course,
+    ) -> dict[str, NDArray[np.float32]]:
+        """See `Observer.observe`."""
+        return {sensor.name: sensor.read(state, course) for sensor in self.sensors}
+
+
+class PixelObserver:
+    """The picture on the chosen screens."""
+
+    draws = True
+    labels: tuple[str, ...] = ()
+
+    def __init__(self, screens: Screens) -> None:
+        self._screens: Screens = screens
+        height = 384 if screens == "both" else 192
+        self.space = gym.spaces.Box(0, 255, (height, 256, 3), np.uint8)
+
+    def observe(
+        self,
+        console: Console,
+        state: RaceState,  # noqa: ARG002
+        course: Course,  # noqa: ARG002
+    ) -> NDArray[np.uint8]:
+        """See `Observer.observe`."""
+        return console.screen(self._screens)
+
+
+class RamObserver:
+    """The 4 MiB of main memory."""
+
+    draws = False
+    labels: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self.space = gym.spaces.Box(0, 255, (RAM_BYTES,), np.uint8)
+
+    def observe(
+        self,
+        console: Console,
+        state: RaceState,  # noqa: ARG002
+        course: Course,  # noqa: ARG002
+    ) -> NDArray[np.uint8]:
+        """See `Observer.observe`."""
+        return console.ram.copy()
+
+
+def make_sensors(sensors: SensorLike | Sequence[SensorLike]) -> tuple[Sensor, ...]:
+    """Sensors from names (``"rays:9"``) and objects; an object is copied.
+
+    Raises:
+        ValueError: an unknown name, none at all, or one name twice.
+        TypeError: something that is neither a name nor a sensor.
+    """
+    wanted: Sequence[SensorLike]
+    wanted = [sensors] if isinstance(sensors, str) or hasattr(sensors, "read") else list(sensors)
+    if not wanted:
+        raise ValueError(f"no sensor was named; choose from {', '.join(SENSORS)}")
+    made: list[Sensor] = []
+    for sensor in wanted:
+        if isinstance(sensor, str):
+            made.append(SENSORS.make(sensor))
+        elif isinstance(sensor, Sensor) and not isinstance(sensor, type):
+            made.append(copy.deepcopy(sensor))
+        else:
+            raise TypeError(
+                f"{sensor!r} is no sensor: give a name ({', '.join(SENSORS)}) or an object with "
+                "name, space, labels and read()"
+            )
+    names = [sensor.name for sensor in made]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"the sensor {name!r} is named twice; name each once")
+    return tuple(made)
+
+
+def make_observer(
+    obs_type: str | Sequence[SensorLike],
+    sensors: SensorLike | Sequence[SensorLike] | None,
+    screens: str,
+) -> Observer:
+    """The observer that an environment's arguments ask for.
+
+    Args:
+        obs_type: one of `OBS_TYPES`, a sensor's name, or a list of sensors.
+        sensors: the sensors of ``sensors`` and ``dict``; None is ``("seed6",)`` for the first
+            and every registered sensor for the second.
+        screens: one of `SCREENS`, for ``pixels``.
+
+    Raises:
+        ValueError, TypeError: with the allowed values in the message.
+    """
+    if screens not in SCREENS:
+        raise ValueError(f"screens={screens!r} is not one of {', '.join(map(repr, SCREENS))}")
+    if not isinstance(obs_type, str) or obs_type.partition(":")[0] in SENSORS:
+        if sensors is not None:
+            raise ValueError(
+                f"obs_type={obs_type!r} names sensors already; leave out sensors={sensors!r}, or "
+                "write obs_type='sensors'"
+            )
+        return SensorObserver(make_sensors(obs_type))
+    if obs_type not in OBS_TYPES:
+        raise ValueError(
+            f"obs_type={obs_type!r} is not one of {', '.join(map(repr, OBS_TYPES))}, a sensor, or "
+            f"a list of sensors; sensors are {', '.join(SENSORS)}"
+        )
+    if obs_type == "sensors":
+        return SensorObserver(make_sensors(DEFAULT_SENSORS if sensors is None else sensors))
+    if obs_type == "dict":
+        return DictObserver(make_sensors(SENSORS.names() if sensors is None else sensors))
+    if sensors is not None:
+        raise ValueError(f"obs_type={obs_type!r} takes no sensors; leave out sensors={sensors!r}")
+    if obs_type == "pixels":
+        return PixelObserver(screens)  # type: ignore[arg-type]
+    return RamObserver()

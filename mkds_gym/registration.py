@@ -1,0 +1,17 @@
+"""How Gymnasium finds the environment."""
+
+from __future__ import annotations
+
+from gymnasium.envs.registration import register, registry
+
+ENVIRONMENT_ID = "MKDS-v0"
+
+
+def register_envs() -> None:
+    """Register ``MKDS-v0``, once; called by Gymnasium's plugin loader and by the package.
+
+    The episode's length is bounded by the environment's own ``clock`` event, so that no
+    `TimeLimit` wrapper is needed and none is added.
+    """
+    if ENVIRONMENT_ID not in registry:
+        register(id=ENVIRONMENT_ID, entry_point="mkds_gym.env:MKDSEnv")
