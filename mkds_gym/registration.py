@@ -8,7 +8,7 @@ ENVIRONMENT_ID = "MKDS-v0"
 
 
 def register_envs() -> None:
-    """Register ``MKDS-v0``, once; called by Gymnasium's plugin loader and by the package.
+    """Register ``MKDS-v0``, once; called when the package is imported.
 
     The episode's length is bounded by the environment's own ``clock`` event, so that no
     `TimeLimit` wrapper is needed and none is added.
