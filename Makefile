@@ -1,0 +1,81 @@
+# Two commands do everything: `make evolve` and `make test`. The rest is for developers.
+
+# Python 3.11 is what the project is tested with first; any of 3.10 to 3.13 will do.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+PY := $(VENV)/bin/python
+CONFIG ?= examples/kartlab.ini
+# Extra arguments of `make evolve`, for example ARGS="--seed 3 --workers 1".
+ARGS ?=
+
+# A bare `torch` brings the CUDA build, several gigabytes that nothing here uses.
+TORCH := torch==2.13.0
+# What the emulator is linked against, and Xvfb for the tests that open a window.
+LIBRARIES := libgl1 libglib2.0-0 libx11-6 zlib1g
+
+.PHONY: help evolve test test-slow check format rom bench clean system-libraries system-test
+
+help:
+	@echo "make evolve     set everything up and evolve drivers until one finishes a race"
+	@echo "make test       set everything up and run the tests (under ten minutes)"
+	@echo "make test-slow  run the long tests"
+	@echo "make check      style and types"
+	@echo "make rom        rebuild the Kartlab cartridge and compare it (needs gcc-arm-none-eabi)"
+	@echo "make bench      measure speed on this machine"
+
+evolve: $(VENV)/.installed
+	$(PY) -m mkds_neat.run $(CONFIG) $(ARGS)
+
+test: $(VENV)/.installed system-test
+	$(PY) -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed system-test
+	$(PY) -m pytest -m slow
+
+check: $(VENV)/.installed
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: $(VENV)/.installed
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+rom: $(VENV)/.installed
+	$(PY) -m mkds_gym.kartlab build --check
+
+bench: $(VENV)/.installed
+	$(PY) -m benchmarks
+
+# One environment serves all targets, so that `make test` after `make evolve` installs nothing.
+$(VENV)/.installed: pyproject.toml | system-libraries
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "Python 3.10 to 3.13 is needed, found '$(PYTHON)'; name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	"$(PYTHON)" -m venv $(VENV) || { echo "on Debian: apt-get install python3-venv"; exit 1; }
+	$(PY) -m pip install --quiet --upgrade pip
+	$(PY) -m pip install --quiet $(TORCH)
+	$(PY) -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+define need
+	@missing=""; for package in $(1); do \
+	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ] && command -v dpkg-query >/dev/null; then \
+	  if [ "$$(id -u)" = 0 ]; then \
+	    echo "installing$$missing"; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing >/dev/null; \
+	  else \
+	    echo "please install first: sudo apt-get install$$missing"; exit 1; \
+	  fi; \
+	fi
+endef
+
+system-libraries:
+	$(call need,$(LIBRARIES))
+
+system-test:
+	$(call need,$(LIBRARIES) xvfb)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
