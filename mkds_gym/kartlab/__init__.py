@@ -1,0 +1,23 @@
+"""Kartlab: the free cartridge that ships with this package.
+
+A Nintendo DS program of our own (sources in ``src``), with courses of our own (``courses``),
+that keeps a race in the console's memory as Mario Kart DS keeps it. ``python -m
+mkds_gym.kartlab build`` rebuilds ``kartlab.nds`` from them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = ["COURSE_DIRECTORY", "ROM_PATH", "SOURCE_DIRECTORY"]
+
+_HERE = Path(__file__).resolve().parent
+
+ROM_PATH = _HERE / "kartlab.nds"
+"""The cartridge as it ships."""
+
+SOURCE_DIRECTORY = _HERE / "src"
+"""C sources, linker scripts and headers of the program."""
+
+COURSE_DIRECTORY = _HERE / "courses"
+"""Course descriptions, one TOML file per course, named as the course's folder."""

@@ -1,0 +1,193 @@
+"""Build the Kartlab cartridge: compile the program, compile the courses, pack both.
+
+The build is reproducible: with the compiler version `COMPILER_VERSION`, the same sources give
+the same bytes on any machine.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import ndspy.fnt
+import ndspy.rom
+
+from mkds_gym.errors import MKDSError
+from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH, SOURCE_DIRECTORY
+
+__all__ = ["COMPILER", "COMPILER_VERSION", "BuildError", "build_rom", "compiler_version"]
+
+COMPILER = "arm-none-eabi-gcc"
+"""The cross compiler's command."""
+
+COMPILER_VERSION = "12.2.1"
+"""Version that the committed cartridge was compiled with (Debian 12's)."""
+
+SIZE_LIMIT = 1 << 20
+"""Bytes that a cartridge may have: it travels in the package."""
+
+_ARM9_ADDRESS = 0x02000000
+_ARM9_ENTRY = 0x02000800
+_ARM7_ADDRESS = 0x03800000
+_ARM9_SIZE_MINIMUM = 0x4000  # what lies below 0x8000 in the ROM cannot be read back as a file
+
+_FLAGS = (
+    "-std=gnu11",
+    "-O2",
+    "-marm",
+    "-ffreestanding",
+    "-fno-common",
+    "-fno-builtin-printf",
+    "-fno-tree-loop-distribute-patterns",  # our memset must not become a call of memset
+    "-fno-strict-aliasing",
+    "-fwrapv",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-frandom-seed=kartlab",
+    "-Wall",
+    "-Wextra",
+    "-Wno-array-bounds",  # fixed addresses are not arrays of size 0
+    "-Werror",
+)
+_LINK_FLAGS = ("-nostdlib", "-Wl,--gc-sections", "-Wl,--build-id=none")
+_ARM9_FLAGS = ("-mcpu=arm946e-s",)
+_ARM7_FLAGS = ("-mcpu=arm7tdmi",)
+_ARM7_SOURCES = ("start7.s", "arm7.c")
+
+
+class BuildError(MKDSError, RuntimeError):
+    """The cartridge cannot be built: no compiler, or the compiler refuses the sources."""
+
+
+def compiler_version() -> str:
+    """Return the version of the installed cross compiler, such as ``"12.2.1"``.
+
+    Raises:
+        BuildError: there is no cross compiler.
+    """
+    if shutil.which(COMPILER) is None:
+        raise BuildError(
+            f"{COMPILER} is not installed; on Debian and Ubuntu: apt install gcc-arm-none-eabi"
+        )
+    return _run([COMPILER, "-dumpfullversion"], Path.cwd()).strip()
+
+
+def build_rom(
+    source_directory: Path = SOURCE_DIRECTORY, course_directory: Path = COURSE_DIRECTORY
+) -> bytes:
+    """Compile and pack the cartridge.
+
+    Args:
+        source_directory: the C sources.
+        course_directory: the course descriptions (``*.toml``).
+
+    Returns:
+        The ROM image.
+
+    Raises:
+        BuildError: no compiler, or it refuses the sources, or the ROM grew too large.
+        CourseDescriptionError: a course description is wrong.
+    """
+    compiler_version()
+    with tempfile.TemporaryDirectory(prefix="kartlab-build-") as folder:
+        # Compiled in a copy under fixed relative names, so that no path of this machine can
+        # get into the image.
+        work = Path(folder)
+        shutil.copytree(source_directory, work / "src")
+        names = sorted(path.name for path in (work / "src").iterdir())
+        arm9_sources = [
+            name
+            for name in names
+            if Path(name).suffix in (".c", ".s") and name not in _ARM7_SOURCES
+        ]
+        arm9 = _image(work / "src", "arm9", _ARM9_FLAGS, arm9_sources)
+        arm7 = _image(work / "src", "arm7", _ARM7_FLAGS, list(_ARM7_SOURCES))
+
+    rom = ndspy.rom.NintendoDSRom()
+    rom.name = b"KARTLAB"
+    rom.idCode = b"KLBE"
+    rom.developerCode = b"KL"
+    rom.nintendoLogo = bytes(0x9C)  # not ours to ship
+    rom.arm9RamAddress = _ARM9_ADDRESS
+    rom.arm9EntryAddress = _ARM9_ENTRY
+    rom.arm9 = arm9.ljust(_ARM9_SIZE_MINIMUM, b"\0")
+    rom.arm7RamAddress = rom.arm7EntryAddress = _ARM7_ADDRESS
+    rom.arm7 = arm7
+    courses = ndspy.fnt.Folder(files=[], firstID=0)
+    rom.files = []
+    for path in sorted(course_directory.glob("*.toml")):
+        from mkds_gym.kartlab.compiler import compile_course  # a build without courses needs none
+
+        courses.files.append(f"{path.stem}.carc")
+        rom.files.append(compile_course(path).carc())
+    rom.filenames = ndspy.fnt.Folder(
+        folders=[("data", ndspy.fnt.Folder(folders=[("Course", courses)]))]
+    )
+    data = bytes(rom.save(updateDeviceCapacity=True))
+    if len(data) > SIZE_LIMIT:
+        raise BuildError(f"the cartridge has {len(data)} bytes, more than {SIZE_LIMIT}")
+    return data
+
+
+def check_rom(path: Path = ROM_PATH) -> str | None:
+    """Build the cartridge and compare it with a file.
+
+    Args:
+        path: the ROM file to compare with.
+
+    Returns:
+        None when the bytes are the same, else a sentence that says what differs.
+
+    Raises:
+        BuildError: as `build_rom`.
+    """
+    built = build_rom()
+    if not path.is_file():
+        return f"{path} does not exist"
+    committed = path.read_bytes()
+    if built == committed:
+        return None
+    at = next(
+        (i for i, (a, b) in enumerate(zip(built, committed, strict=False)) if a != b),
+        min(len(built), len(committed)),
+    )
+    return (
+        f"{path.name} ({len(committed)} bytes) is not what the sources give "
+        f"({len(built)} bytes): first difference at {at:#x}"
+    )
+
+
+def _image(folder: Path, name: str, flags: tuple[str, ...], sources: list[str]) -> bytes:
+    objects = []
+    for source in sources:
+        output = f"{source}.o"
+        _run([COMPILER, *flags, *_FLAGS, "-c", source, "-o", output], folder)
+        objects.append(output)
+    elf, binary = f"{name}.elf", f"{name}.bin"
+    link = [COMPILER, *flags, *_LINK_FLAGS, "-T", f"{name}.ld", *objects, "-lgcc", "-o", elf]
+    _run(link, folder)
+    _run(["arm-none-eabi-objcopy", "-O", "binary", elf, binary], folder)
+    return (folder / binary).read_bytes()
+
+
+def _run(command: list[str], folder: Path) -> str:
+    try:
+        result = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, check=False, env=_environment()
+        )
+    except OSError as error:
+        raise BuildError(
+            f"cannot run {command[0]}: {error}; on Debian and Ubuntu: apt install "
+            "gcc-arm-none-eabi binutils-arm-none-eabi"
+        ) from error
+    if result.returncode != 0:
+        raise BuildError(f"{' '.join(command)} failed:\n{result.stderr.strip()}")
+    return result.stdout
+
+
+def _environment() -> dict[str, str]:
+    # The compiler's messages in English and no date macros that could differ.
+    return {**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"}

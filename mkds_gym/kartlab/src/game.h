@@ -1,0 +1,67 @@
+/* What the parts of the program share. */
+#ifndef KARTLAB_GAME_H
+#define KARTLAB_GAME_H
+
+#include "fx.h"
+#include "memory_map.h"
+
+enum { /* game.keys, 1 = held */
+    KEY_A = 1 << 0, KEY_B = 1 << 1, KEY_SELECT = 1 << 2, KEY_START = 1 << 3, KEY_RIGHT = 1 << 4,
+    KEY_LEFT = 1 << 5, KEY_UP = 1 << 6, KEY_DOWN = 1 << 7, KEY_R = 1 << 8, KEY_L = 1 << 9,
+    KEY_X = 1 << 10, KEY_Y = 1 << 11,
+};
+
+struct game {
+    const uint8_t *kcl, *nkm, *klm;          /* files of the loaded course, null without one */
+    uint32_t kcl_size, nkm_size, klm_size;
+    const char *course_name;
+    uint32_t course_id, laps, engine_class;  /* of this race, boot parameters applied */
+    uint16_t keys, pressed;                  /* held; newly held in this frame */
+    /* Kept in RAM for all to see, see memory_map.h. */
+    driver *drivers;                         /* [0] is the player */
+    race_status *status;
+    race_state *state;
+    race_config *config;
+    camera *cam;                             /* draw.c fills it */
+    map_data *map;
+    uint32_t last_lap_frames;                /* length of the lap driven last, 0 before */
+    uint32_t since_lap;                      /* frames since it ended (for the HUD) */
+};
+extern struct game game;
+
+/* heap.c: memory that is never given back; zeroed, aligned to 32 bytes. */
+void *heap_allocate(uint32_t size);
+
+/* card.c: a file of the cartridge, read into the heap; null when there is none. */
+uint8_t *card_read_file(const char *path, uint32_t *size);
+
+/* archive.c: LZ77 type 0x10, and files of a NARC by name. */
+uint8_t *lz_unpack(const uint8_t *data, uint32_t size, uint32_t *unpacked_size);
+const uint8_t *narc_file(const uint8_t *narc, uint32_t narc_size, const char *name, uint32_t *size);
+
+/* course.c */
+const char *course_folder(uint32_t id);      /* null for an unknown id */
+int course_load(uint32_t id);                /* 0: no such course, nothing changed */
+
+/* collide.c */
+typedef struct {
+    vec3 floor_normal, wall_normal;          /* of the deepest contact */
+    uint32_t floor_attribute;
+    uint8_t on_floor, on_wall, out_of_bounds;
+} contact;
+void collide(vec3 *centre, fx32 radius, contact *result);
+#define ATTRIBUTE_TYPE(a) ((a) >> 8 & 0x1F)
+#define ATTRIBUTE_VARIANT(a) ((a) >> 5 & 7)
+
+/* kart.c */
+void kart_place(driver *kart, vec3 position, angle16 heading);
+void kart_frame(driver *kart, uint32_t keys);
+void kart_rotation_update(driver *kart);
+
+/* race.c */
+void race_init(void);
+void race_frame(void);
+void race_respawn(driver *kart);             /* start the pause before a respawn */
+race_time race_time_of(uint32_t frames);
+
+#endif

@@ -1,0 +1,3 @@
+#include "game.h"
+void race_init(void) {}
+void race_frame(void) {}
