@@ -1,0 +1,266 @@
+"""The fast path: everything that is reached by symbol in ``libdesmume.so``.
+
+The public C interface of the library (``desmume_*``) can do all that `mkds_gym.console` needs,
+slowly. What is here goes behind it. Two kinds of knowledge are used:
+
+- what any ELF library tells about itself (names of symbols, slots of imported functions): used
+  with every build;
+- offsets and class layouts found in the machine code of one build: used only when the hash of the
+  library file is in `KNOWN_BUILDS`.
+
+Every function either does its job and has checked that it is done, or returns False (None) and
+leaves all as it was; `mkds_gym.core` then takes the documented slow way and logs it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+logger = logging.getLogger(__name__)
+
+RAM_ADDRESS: Final = 0x02000000
+RAM_SIZE: Final = 0x400000
+"""Main memory of a Nintendo DS: 4 MiB from 0x02000000."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """What is known about one build of the library.
+
+    Attributes:
+        name: for messages.
+        use_jit: offset in ``CommonSettings`` of the byte that switches the recompiler on at the
+            next reset. `NDS_Reset` loads it right before it calls `arm_jit_reset`.
+        ram: offset of main memory in ``MMU``.
+    """
+
+    name: str
+    use_jit: int
+    ram: int
+
+
+KNOWN_BUILDS: Final = {
+    "ff3373f06116d7865856e6d3fd1be4d1036f43f9bf8fee300e7ef11f0b95d2ac": Build(
+        name="py-desmume 0.0.9, Linux x86-64", use_jit=0x40E5, ram=0xC000
+    ),
+}
+"""Known builds by the SHA-256 of the library file."""
+
+
+def build_id(library: Path) -> str:
+    """SHA-256 of the library file, in hexadecimal digits."""
+    return hashlib.sha256(library.read_bytes()).hexdigest()
+
+
+def import_slots(data: bytes) -> dict[str, int]:
+    """Where a library keeps the addresses of the functions it imports.
+
+    Args:
+        data: contents of a 64-bit little-endian ELF library (System V gABI, x86-64 psABI).
+
+    Returns:
+        Address of the slot of each imported function, relative to where the library is loaded.
+
+    Raises:
+        ValueError: not such a file.
+    """
+    if data[:6] != b"\x7fELF\x02\x01":
+        raise ValueError("not a 64-bit little-endian ELF file")
+    (program_headers,) = struct.unpack_from("<Q", data, 0x20)
+    entry_size, count = struct.unpack_from("<2H", data, 0x36)
+    segments: list[tuple[int, int, int]] = []
+    dynamic = b""
+    for i in range(count):
+        kind, _, offset, address, _, size, _, _ = struct.unpack_from(
+            "<2I6Q", data, program_headers + i * entry_size
+        )
+        if kind == 1:  # PT_LOAD
+            segments.append((address, offset, size))
+        elif kind == 2:  # PT_DYNAMIC
+            dynamic = data[offset : offset + size]
+
+    def place(address: int) -> int:
+        for start, offset, size in segments:
+            if start <= address < start + size:
+                return address - start + offset
+        raise ValueError(f"address {address:#x} is in no segment")
+
+    tags = dict(struct.iter_unpack("<2Q", dynamic[: len(dynamic) // 16 * 16]))
+    try:
+        strings, symbols = place(tags[5]), place(tags[6])  # DT_STRTAB, DT_SYMTAB
+        relocations, size = place(tags[23]), tags[2]  # DT_JMPREL, DT_PLTRELSZ
+    except KeyError as error:
+        raise ValueError(f"no dynamic table entry {error}") from None
+    slots: dict[str, int] = {}
+    for slot, info, _ in struct.iter_unpack("<3Q", data[relocations : relocations + size]):
+        if info & 0xFFFFFFFF == 7:  # R_X86_64_JUMP_SLOT
+            (name,) = struct.unpack_from("<I", data, symbols + 24 * (info >> 32))
+            end = data.index(b"\0", strings + name)
+            slots[data[strings + name : end].decode("ascii")] = slot
+    return slots
+
+
+class _DynamicInfo(ctypes.Structure):
+    """``Dl_info`` of the C library."""
+
+    _fields_ = (
+        ("file_name", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("symbol_name", ctypes.c_char_p),
+        ("symbol_address", ctypes.c_void_p),
+    )
+
+
+def _address(library: ctypes.CDLL, name: str) -> int | None:
+    """Address of a variable or function of the loaded library, or None."""
+    try:
+        return ctypes.addressof(ctypes.c_uint8.in_dll(library, name))
+    except ValueError:
+        return None
+
+
+class Imports:
+    """Functions of ours in the place of functions that one library image imports.
+
+    The slots through which an ELF library calls imported functions are ordinary writable memory
+    (unless the library was linked with ``-z now``). Changing one changes the calls of this image
+    alone: nothing else in the process notices.
+
+    Args:
+        library: the loaded image.
+        data: contents of the library file.
+
+    Raises:
+        ValueError: the slots cannot be found, or are not where they should be.
+    """
+
+    def __init__(self, library: ctypes.CDLL, data: bytes) -> None:
+        anchor = _address(library, "desmume_cycle")
+        info = _DynamicInfo()
+        if anchor is None or not ctypes.CDLL(None).dladdr(
+            ctypes.c_void_p(anchor), ctypes.byref(info)
+        ):
+            raise ValueError("cannot tell where the library is loaded")
+        self._base = int(info.base or 0)
+        self._slots = import_slots(data)
+        self._kept: list[Any] = []  # callbacks must live as long as the image
+
+    def replace(self, name: str, function: Any) -> bool:
+        """Put ``function`` (a ctypes function) in the place of the import ``name``.
+
+        Returns:
+            False if the library does not import it, or its slot cannot be written.
+        """
+        slot = self._slots.get(name)
+        if slot is None or not _writable(self._base + slot):
+            return False
+        self._kept.append(function)
+        address = ctypes.cast(function, ctypes.c_void_p).value
+        ctypes.c_uint64.from_address(self._base + slot).value = address or 0
+        return True
+
+
+def _writable(address: int) -> bool:
+    """Whether the process may write at an address."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, rights, *_ = line.split()
+        low, high = (int(part, 16) for part in span.split("-"))
+        if low <= address < high:
+            return rights[1] == "w"
+    return False
+
+
+def set_jit(library: ctypes.CDLL, build: Build, on: bool) -> bool:
+    """Switch the recompiler on or off from the next reset on (opening a ROM resets).
+
+    Returns:
+        Whether the switch was found where it should be: it is a C++ bool, so any value but 0 or 1
+        means that this is another build after all.
+    """
+    settings = _address(library, "CommonSettings")
+    if settings is None:
+        return False
+    switch = ctypes.c_uint8.from_address(settings + build.use_jit)
+    if switch.value not in (0, 1):
+        return False
+    switch.value = int(on)
+    return True
+
+
+def mute(library: ctypes.CDLL) -> bool:
+    """Select the dummy sound core.
+
+    Besides the time for mixing, this saves 130 ms per loaded savestate, which the closing and
+    opening of an audio device take otherwise.
+
+    Returns:
+        Whether the dummy core (number 0) is selected now.
+    """
+    if _address(library, "_Z19SPU_ChangeSoundCoreii") is None:
+        return False
+    change = library["_Z19SPU_ChangeSoundCoreii"]
+    change.argtypes, change.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
+    change(0, 735 * 4)  # the buffer size that desmume_init() uses
+    current = _address(library, "SPU_currentCoreNum")
+    return current is not None and ctypes.c_int.from_address(current).value == 0
+
+
+def find_ram(library: ctypes.CDLL, build: Build | None) -> int | None:
+    """Address of the console's main memory (RAM_SIZE bytes) in this process.
+
+    To be called with a ROM open and before its first frame. With an unknown build the memory is
+    looked for: a pattern is written through the public interface and searched in the first MiB of
+    the ``MMU`` structure, which is larger than 16 MiB in every build, as it holds main memory.
+
+    Returns:
+        None if it is not found or does not behave as main memory.
+    """
+    mmu = _address(library, "MMU")
+    if mmu is None:
+        return None
+    if build is not None:
+        address = mmu + build.ram
+        return address if _is_ram(library, address) else None
+    read, write = library.desmume_memory_read_long, library.desmume_memory_write_long
+    probe = RAM_ADDRESS + 0x1234
+    pattern = 0x6B61_7274
+    before = read(probe)
+    write(probe, pattern)
+    window = np.frombuffer((ctypes.c_uint8 * 0x100000).from_address(mmu), np.uint32)
+    found = (np.flatnonzero(window == pattern) * 4 - 0x1234).tolist()
+    write(probe, before)
+    for offset in found:
+        if offset >= 0 and _is_ram(library, mmu + offset):
+            return int(mmu + offset)
+    return None
+
+
+def _is_ram(library: ctypes.CDLL, address: int) -> bool:
+    """Whether what is written at ``address`` is read by the console's processor, and back.
+
+    Tried at several places; what was there is put back.
+    """
+    read, write = library.desmume_memory_read_long, library.desmume_memory_write_long
+    for k, offset in enumerate((0, 0x1234, 0xFFFFC, 0x200000, RAM_SIZE - 0x4000)):
+        cell = ctypes.c_uint32.from_address(address + offset)
+        before = cell.value
+        try:
+            if read(RAM_ADDRESS + offset) != before:
+                return False
+            cell.value = 0xA5C3_0F69 + k
+            if read(RAM_ADDRESS + offset) != 0xA5C3_0F69 + k:
+                return False
+            write(RAM_ADDRESS + offset, 0x5A3C_F096 + k)
+            if cell.value != 0x5A3C_F096 + k:
+                return False
+        finally:
+            cell.value = before
+    return True
