@@ -29,7 +29,7 @@ class Window:
             import pygame
         except ImportError as error:
             raise ConsoleError(
-                "render_mode='human' needs pygame-ce; install it with: pip install 'mkds-gym[human]'"
+                "render_mode='human' needs pygame-ce: pip install 'mkds-gym[human]'"
             ) from error
         self._pygame: Any = pygame
         self._title = title

@@ -1,0 +1,90 @@
+"""Actions become exactly the keys that the documentation says."""
+
+import numpy as np
+import pytest
+
+from mkds_gym.actions import (
+    ACTION_TYPES,
+    DISCRETE_ACTIONS,
+    KEY_ORDER,
+    activations_from_keys,
+    describe_keys,
+    keys_from_activations,
+)
+from mkds_gym.console import Keys
+
+
+def test_output_order_is_the_documented_one() -> None:
+    names = [key.name for key in KEY_ORDER]
+    assert names == ["RIGHT", "LEFT", "DOWN", "UP", "B", "A", "X", "Y", "L", "R", "START"]
+
+
+def test_any_pressed_key_presses_the_accelerator() -> None:
+    assert keys_from_activations([0.5, 0.0]) == Keys.RIGHT | Keys.A
+    assert keys_from_activations([0.0, 0.9]) == Keys.LEFT | Keys.A
+    assert keys_from_activations([0.0, 0.0, 0.0, 0.0, 1.0]) == Keys.B | Keys.A
+
+
+def test_below_the_threshold_everything_is_released() -> None:
+    assert keys_from_activations([0.4999] * 11) == 0
+    assert keys_from_activations([-1.0] * 11) == 0
+    assert keys_from_activations([]) == 0
+
+
+def test_two_outputs_steer_and_drive() -> None:
+    two = ACTION_TYPES.make("threshold:2")
+    assert two.space.shape == (2,)
+    assert two.keys(np.array([0.7, -0.2], np.float32)) == Keys.RIGHT | Keys.A
+
+
+def test_every_discrete_action_differs_and_presses_what_it_says() -> None:
+    discrete = ACTION_TYPES.make("discrete")
+    masks = [discrete.keys(index) for index in range(len(DISCRETE_ACTIONS))]
+    assert len(set(masks)) == len(masks)
+    for (name, keys), mask in zip(DISCRETE_ACTIONS, masks, strict=True):
+        assert mask == keys
+        assert ("left" in name) == bool(mask & Keys.LEFT)
+        assert ("right" in name) == bool(mask & Keys.RIGHT)
+        assert ("brake" in name) == bool(mask & Keys.B)
+
+
+def test_keys_are_literal() -> None:
+    keys = ACTION_TYPES.make("keys")
+    for index, key in enumerate(KEY_ORDER):
+        action = np.zeros(11, np.int8)
+        action[index] = 1
+        assert keys.keys(action) == key
+
+
+def test_masks_round_trip_through_activations() -> None:
+    for mask in (0, int(Keys.A), int(Keys.B | Keys.LEFT | Keys.R)):
+        assert ACTION_TYPES.make("keys").keys(activations_from_keys(mask).astype(np.int8)) == mask
+
+
+@pytest.mark.parametrize(
+    ("name", "action"),
+    [
+        ("discrete", 11),
+        ("discrete", -1),
+        ("keymask", 4096),
+        ("keymask", -1),
+        ("keys", [0, 1]),
+        ("keys", [2] + [0] * 10),
+        ("threshold", [0.0] * 10),
+        ("threshold:2", [float("nan"), 0.0]),
+    ],
+)
+def test_what_is_no_action_is_refused(name: str, action: object) -> None:
+    with pytest.raises(ValueError, match="action"):
+        ACTION_TYPES.make(name).keys(action)
+
+
+@pytest.mark.parametrize("name", ["threshold:0", "threshold:12", "threshold:1.5", "trhreshold"])
+def test_what_is_no_action_type_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="threshold"):
+        ACTION_TYPES.make(name)
+
+
+def test_masks_have_readable_names() -> None:
+    assert describe_keys(0) == "-"
+    assert describe_keys(int(Keys.A | Keys.LEFT)) == "A+LEFT"

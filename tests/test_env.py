@@ -1,0 +1,338 @@
+"""MKDS-v0 as its users meet it: on the bundled cartridge, in the real emulator."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import mkds_gym
+from mkds_gym.env import MKDSEnv
+from mkds_gym.errors import CartridgeError, ConsoleError, StateError
+
+OBS_TYPES: list[Any] = ["sensors", "dict", "pixels", "ram", "rays:9", ["seed6", "kinematics"]]
+ACTION_TYPES = ["discrete", "keys", "threshold", "threshold:2", "keymask"]
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., MKDSEnv]]:
+    made: list[gym.Env[Any, Any]] = []
+
+    def build(**arguments: Any) -> MKDSEnv:
+        env = gym.make("MKDS-v0", **arguments)
+        made.append(env)
+        unwrapped = env.unwrapped
+        assert isinstance(unwrapped, MKDSEnv)
+        return unwrapped
+
+    yield build
+    for env in made:
+        env.close()
+
+
+def drive(env: gym.Env[Any, Any], steps: int, seed: int) -> list[Any]:
+    """Observation, reward and flags of each step under a seeded random driver."""
+    rng = np.random.default_rng(seed)
+    observation, _ = env.reset(seed=seed)
+    seen: list[Any] = [np.asarray(observation).tobytes()]
+    for _ in range(steps):
+        action = int(rng.integers(0, 5))
+        observation, reward, terminated, truncated, info = env.step(action)
+        seen.append((np.asarray(observation).tobytes(), reward, terminated, truncated))
+        seen.append(sorted(info["metrics"].items()))
+        if terminated or truncated:
+            break
+    return seen
+
+
+# The contract of Gymnasium ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("action_type", ACTION_TYPES)
+def test_check_env_passes_without_a_warning_for_every_action_type(action_type: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gym.make("MKDS-v0", action_type=action_type).unwrapped)
+
+
+@pytest.mark.parametrize("obs_type", OBS_TYPES)
+def test_check_env_passes_without_a_warning_for_every_obs_type(obs_type: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gym.make("MKDS-v0", obs_type=obs_type).unwrapped)
+
+
+@pytest.mark.parametrize("screens", ["top", "bottom", "both"])
+def test_check_env_passes_when_rendering(screens: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env = gym.make("MKDS-v0", render_mode="rgb_array", screens=screens).unwrapped
+        check_env(env)
+
+
+def test_spaces_are_known_without_starting_the_emulator(make: Callable[..., MKDSEnv]) -> None:
+    env = make()
+    assert env.observation_space.shape == (6,)
+    with pytest.raises(ConsoleError, match="reset"):
+        _ = env.console
+
+
+def test_pickle_keeps_the_arguments(make: Callable[..., MKDSEnv]) -> None:
+    env = make(frame_skip=7, action_type="threshold:2", truncate_on="clock:99")
+    env.reset()
+    again = pickle.loads(pickle.dumps(env))
+    try:
+        assert again.frame_skip == 7
+        assert again.action_space == env.action_space
+        again.reset()
+    finally:
+        again.close()
+
+
+# Exactness -----------------------------------------------------------------------------
+
+
+def test_an_episode_repeats_exactly_after_reset(make: Callable[..., MKDSEnv]) -> None:
+    env = make()
+    first = drive(env, 120, seed=3)
+    ram = zlib.crc32(env.console.ram.tobytes())
+    second = drive(env, 120, seed=3)
+    assert first == second
+    assert zlib.crc32(env.console.ram.tobytes()) == ram
+    assert drive(env, 120, seed=4) != first
+
+
+def _drive_in_child(queue: Any, arguments: dict[str, Any]) -> None:
+    import mkds_gym  # noqa: F401
+
+    env = gym.make("MKDS-v0", **arguments)
+    seen = drive(env, 60, seed=5)
+    console = env.unwrapped.console  # type: ignore[attr-defined]
+    queue.put((pickle.dumps(seen), zlib.crc32(console.ram.tobytes())))
+    env.close()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_another_process_drives_the_same_race(make: Callable[..., MKDSEnv], method: str) -> None:
+    env = make()
+    here = pickle.dumps(drive(env, 60, seed=5))
+    ram = zlib.crc32(env.console.ram.tobytes())
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    child = context.Process(target=_drive_in_child, args=(queue, {}))
+    child.start()
+    there, ram_there = queue.get(timeout=120)
+    child.join(30)
+    assert child.exitcode == 0
+    assert there == here
+    assert ram_there == ram
+
+
+def test_drawing_changes_nothing_but_the_picture(make: Callable[..., MKDSEnv]) -> None:
+    plain = make()
+    drawn = make(render_mode="rgb_array")
+    assert drive(plain, 60, seed=6) == drive(drawn, 60, seed=6)
+    assert np.array_equal(plain.console.ram, drawn.console.ram)
+
+
+# Vector environments -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("context", ["fork", "forkserver", "spawn"])
+def test_async_vector_env_equals_sync(context: str) -> None:
+    sync = gym.make_vec("MKDS-v0", num_envs=2, vectorization_mode="sync")
+    both = gym.make_vec(
+        "MKDS-v0",
+        num_envs=2,
+        vectorization_mode="async",
+        vector_kwargs={"context": context},
+    )
+    try:
+        one, _ = sync.reset(seed=1)
+        two, _ = both.reset(seed=1)
+        assert np.array_equal(one, two)
+        rng = np.random.default_rng(0)
+        for _ in range(25):
+            actions = rng.integers(0, 5, 2)
+            first = sync.step(actions)
+            second = both.step(actions)
+            for left, right in zip(first[:4], second[:4], strict=True):
+                assert np.array_equal(left, right)
+    finally:
+        sync.close()
+        both.close()
+
+
+# What an episode is -------------------------------------------------------------------------
+
+
+def test_driving_on_the_road_pays_and_standing_still_does_not(
+    make: Callable[..., MKDSEnv],
+) -> None:
+    env = make()
+    _, info = env.reset()
+    assert info["lap_times"] == ()
+    forward = sum(env.step(0)[1] for _ in range(50))
+    assert forward > 1.0
+    env.reset()
+    assert abs(sum(env.step(5)[1] for _ in range(20))) < 0.05
+
+
+def test_rewards_add_up_to_the_score(make: Callable[..., MKDSEnv]) -> None:
+    def progress(metrics: Mapping[str, float]) -> float:
+        return metrics["progress"]
+
+    env = make(reward=progress)
+    _, info = env.reset()
+    start = info["metrics"]["progress"]
+    total = 0.0
+    for _ in range(60):
+        _, reward, _, _, info = env.step(0)
+        total += reward
+    assert total == pytest.approx(info["metrics"]["progress"] - start)
+    assert total > 100.0
+
+
+def test_a_driver_that_stands_still_is_truncated_as_stuck(make: Callable[..., MKDSEnv]) -> None:
+    env = make(truncate_on=["stuck:60"])
+    env.reset()
+    for steps in range(1, 60):  # noqa: B007
+        _, _, terminated, truncated, info = env.step(5)
+        if truncated:
+            break
+    assert truncated
+    assert not terminated
+    assert info["events"] == ("stuck",)
+    assert 14 <= steps <= 17
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step(0)
+
+
+def test_the_clock_budget_is_in_frames(make: Callable[..., MKDSEnv]) -> None:
+    env = make(truncate_on="clock:100", frame_skip=4)
+    _, info = env.reset()
+    while not info["events"]:
+        _, _, _, truncated, info = env.step(0)
+    assert truncated
+    assert info["events"] == ("clock",)
+    assert 100 <= info["frame"] < 104
+
+
+def test_laps_and_course_choose_the_race(make: Callable[..., MKDSEnv]) -> None:
+    env = make(laps=1, course="mario_course")
+    env.reset()
+    assert env.race.course_id == 25
+
+
+def test_a_saved_state_starts_an_episode(make: Callable[..., MKDSEnv], tmp_path: Path) -> None:
+    env = make()
+    env.reset()
+    for _ in range(60):
+        env.step(0)
+    path = tmp_path / "later.state"
+    env.console.save_state(path)
+    there = env.race.position
+    other = make(state=path)
+    other.reset()
+    assert other.race.position == pytest.approx(there, abs=8.0)
+    _, info = env.reset(options={"state": path})
+    assert info["frame"] > 200
+    _, info = env.reset()
+    assert info["frame"] > 200
+
+
+def test_pixels_show_the_race(make: Callable[..., MKDSEnv]) -> None:
+    env = make(obs_type="pixels", screens="both")
+    first, _ = env.reset()
+    assert first.shape == (384, 256, 3)
+    assert len(np.unique(first.reshape(-1, 3), axis=0)) > 20
+    for _ in range(20):
+        later = env.step(0)[0]
+    assert not np.array_equal(first, later)
+    again, _ = env.reset()
+    assert np.array_equal(first, again)
+
+
+def test_info_can_be_left_out_between_an_episodes_ends(make: Callable[..., MKDSEnv]) -> None:
+    env = make(info_every_step=False, truncate_on="clock:40")
+    _, info = env.reset()
+    assert info["metrics"]
+    infos = []
+    while not infos or not infos[-1]:
+        infos.append(env.step(0)[4])
+    assert infos[-1]["events"] == ("clock",)
+    assert infos[0] == {}
+
+
+# What bad input gets -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"frame_skip": 0}, ValueError, "1..60"),
+        ({"frame_skip": 2.5}, TypeError, "whole number"),
+        ({"obs_type": "sensor"}, ValueError, "'sensors', 'dict', 'pixels', 'ram'"),
+        ({"obs_type": ["sede6"]}, ValueError, "Did you mean 'seed6'"),
+        ({"obs_type": []}, ValueError, "choose from"),
+        ({"sensors": ["seed6", "seed6"]}, ValueError, "twice"),
+        ({"sensors": [3]}, TypeError, "no sensor"),
+        ({"obs_type": "pixels", "sensors": "seed6"}, ValueError, "takes no sensors"),
+        ({"action_type": "discret"}, ValueError, "discrete"),
+        ({"action_type": "threshold:12"}, ValueError, "1..11"),
+        ({"render_mode": "ansi"}, ValueError, "'rgb_array'"),
+        ({"screens": "left"}, ValueError, "'top', 'bottom', 'both'"),
+        ({"reward": "speeed"}, ValueError, "unknown reward"),
+        ({"reward": 3}, TypeError, "neither a name"),
+        ({"metrics": ["distance"], "reward": "driving"}, ValueError, "add it to metrics"),
+        ({"metrics": ["distanz"]}, ValueError, "distance"),
+        ({"terminate_on": ["finished"]}, ValueError, "finish"),
+        ({"truncate_on": [4]}, TypeError, "no event"),
+        ({"truncate_on": ["clock:-5"]}, ValueError, "clock"),
+        ({"course": "moo_moo"}, ValueError, "mario_course"),
+        ({"laps": 0}, ValueError, "laps"),
+        ({"laps": 10}, ValueError, "laps"),
+        ({"laps": "three"}, TypeError, "whole number"),
+        ({"rom": "no_such.nds"}, CartridgeError, "no_such.nds"),
+        ({"state": "no_such.state"}, StateError, "no_such.state"),
+        ({"state": b"nonsense"}, StateError, "savestate"),
+    ],
+)
+def test_bad_arguments_are_refused_before_anything_starts(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        MKDSEnv(**arguments)
+
+
+def test_an_unknown_reset_option_is_refused(make: Callable[..., MKDSEnv]) -> None:
+    with pytest.raises(ValueError, match="options are state"):
+        make().reset(options={"progress": 0.5})
+
+
+def test_stepping_before_reset_is_refused(make: Callable[..., MKDSEnv]) -> None:
+    with pytest.raises(gym.error.ResetNeeded):
+        make().step(0)
+
+
+def test_a_bad_rom_in_the_environment_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    bad = tmp_path / "bad.nds"
+    bad.write_bytes(b"not a cartridge")
+    monkeypatch.setenv("MKDS_ROM", str(bad))
+    with pytest.raises(CartridgeError, match="MKDS_ROM"):
+        MKDSEnv()
+
+
+def test_the_package_knows_its_version() -> None:
+    assert mkds_gym.__version__ != "0+unknown"

@@ -1,0 +1,56 @@
+"""Named parts are found, refused and explained."""
+
+import pytest
+
+from mkds_gym.registry import Registry
+
+
+class Part:
+    def __init__(self, size: int = 3) -> None:
+        self.size = size
+
+
+class Fixed:
+    pass
+
+
+@pytest.fixture
+def registry() -> "Registry[object]":
+    registry: Registry[object] = Registry("part")
+    registry.register("part", Part)
+    registry.register("fixed", Fixed)
+    return registry
+
+
+def test_a_number_behind_a_colon_is_the_argument(registry: "Registry[Part]") -> None:
+    assert registry.make("part").size == 3
+    assert registry.make("part:9").size == 9
+    assert registry.make("part:0.5").size == 0.5
+
+
+def test_a_misspelt_name_is_named_with_the_nearest(registry: "Registry[object]") -> None:
+    with pytest.raises(ValueError, match=r"unknown part 'prat'.*Did you mean 'part'.*Known: part"):
+        registry.make("prat")
+
+
+@pytest.mark.parametrize("spec", ["part:", "part:x", "fixed:3"])
+def test_a_bad_argument_is_refused(registry: "Registry[object]", spec: str) -> None:
+    with pytest.raises(ValueError, match=spec):
+        registry.make(spec)
+
+
+@pytest.mark.parametrize("name", ["part", "", "a:b", "a b"])
+def test_a_bad_or_taken_name_is_refused(registry: "Registry[object]", name: str) -> None:
+    with pytest.raises(ValueError, match="part"):
+        registry.register(name, Part)
+
+
+def test_errors_survive_pickling() -> None:
+    import pickle
+
+    from mkds_gym.errors import CourseFormatError
+
+    error = CourseFormatError("too few prisms", 0x3C)
+    again = pickle.loads(pickle.dumps(error))
+    assert str(again) == str(error) == "too few prisms (at offset 0x3c)"
+    assert again.offset == 0x3C
