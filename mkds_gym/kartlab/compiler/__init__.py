@@ -1,0 +1,137 @@
+"""The course compiler: a short course description in, the course's files out.
+
+`compile_course` reads a TOML description and makes the three files a Kartlab course consists
+of: `course_collision.kcl` and `course_map.nkm` in the game's formats, and `course_model.klm`,
+Kartlab's own picture of it. The same description always gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from os import PathLike
+
+import numpy as np
+
+from mkds_gym.kartlab.compiler.collision import Octree, Prisms, build_kcl
+from mkds_gym.kartlab.compiler.description import (
+    CourseDescription,
+    CourseDescriptionError,
+    parse_description,
+    read_description,
+)
+from mkds_gym.kartlab.compiler.geometry import (
+    Ribbon,
+    Triangles,
+    build_ribbon,
+    build_triangles,
+    fall_height,
+    outer_reach,
+)
+from mkds_gym.kartlab.compiler.map import MapPlan, build_nkm, plan_map
+from mkds_gym.kartlab.compiler.model import ModelStatistics, build_klm
+
+__all__ = [
+    "CompiledCourse",
+    "CourseDescription",
+    "CourseDescriptionError",
+    "compile_course",
+    "compile_description",
+    "parse_description",
+    "read_description",
+]
+
+
+@dataclass(frozen=True)
+class CompiledCourse:
+    """A course's files, with the shapes they were made from (for checks and tools).
+
+    Attributes:
+        description: what was compiled.
+        files: file name -> bytes: the KCL, the NKM and the KLM.
+        ribbon: the road's cross-sections, in world units, before any rounding.
+        triangles: the collision surface before rounding, in the order of the prisms.
+        prisms: the same as prisms, with the triangles recovered from the rounded numbers.
+        octree: numbers about the octree.
+        plan: checkpoints, respawns, start and routes, before packing.
+        model: numbers about the drawn model.
+        fall_height: height of the fall boundary, in world units.
+    """
+
+    description: CourseDescription
+    files: dict[str, bytes] = field(repr=False)
+    ribbon: Ribbon = field(repr=False)
+    triangles: Triangles = field(repr=False)
+    prisms: Prisms = field(repr=False)
+    octree: Octree = field(repr=False)
+    plan: MapPlan = field(repr=False)
+    model: ModelStatistics
+    fall_height: float
+
+    @property
+    def name(self) -> str:
+        """Folder name of the course, e.g. ``mario_course``."""
+        return self.description.name
+
+    @property
+    def course_id(self) -> int:
+        """The game's number for that name."""
+        return self.description.course_id
+
+    @property
+    def title(self) -> str:
+        """The course's own title."""
+        return self.description.title
+
+    @property
+    def length(self) -> float:
+        """Length of a lap along the centre line, in world units."""
+        return self.ribbon.length
+
+    def carc(self) -> bytes:
+        """Pack the files as the cartridge holds them: LZ77 type 0x10 over a NARC."""
+        from mkds_gym.course.archive import write_carc
+
+        return write_carc(self.files)
+
+
+def compile_course(path: str | PathLike[str]) -> CompiledCourse:
+    """Compile a course description.
+
+    Args:
+        path: a TOML file, see `courses/mario_course.toml`.
+
+    Raises:
+        CourseDescriptionError: the file cannot be read or describes no possible course; the
+            message names the file, the entry and the value.
+    """
+    return compile_description(read_description(path))
+
+
+def compile_description(description: CourseDescription) -> CompiledCourse:
+    """Compile a description that was read already.
+
+    Raises:
+        CourseDescriptionError: as for `compile_course`.
+    """
+    ribbon = build_ribbon(description)
+    triangles = build_triangles(description, ribbon)
+    reach = np.stack([outer_reach(description, ribbon, side) for side in (0, 1)], axis=1)
+    plan = plan_map(description, ribbon, reach)
+    kcl, prisms, octree = build_kcl(triangles)
+    nkm = build_nkm(description, ribbon, plan)
+    klm, statistics = build_klm(description, ribbon)
+    return CompiledCourse(
+        description=description,
+        files={
+            "course_collision.kcl": kcl,
+            "course_map.nkm": nkm,
+            "course_model.klm": klm,
+        },
+        ribbon=ribbon,
+        triangles=triangles,
+        prisms=prisms,
+        octree=octree,
+        plan=plan,
+        model=statistics,
+        fall_height=fall_height(description, ribbon),
+    )

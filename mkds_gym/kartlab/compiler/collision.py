@@ -1,0 +1,314 @@
+"""Write `course_collision.kcl`: prisms and the octree that finds them.
+
+The layout is the game's (header 0x3C bytes, fx32 with 12 fraction bits, fx16 normals, prism
+indices counted from 1). A prism stores a triangle as one vertex, the face normal, the outward
+normals of its three edges and the height of the first vertex below the third edge.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mkds_gym.kartlab.compiler.geometry import Triangles
+
+Floats = NDArray[np.float64]
+
+FX32_ONE = 4096
+FX16_ONE = 4096
+
+PRISM_THICKNESS = 30.0
+"""Depth below a prism's face in which it still counts, in world units."""
+
+SPHERE_RADIUS = 12.0
+"""Largest sphere the octree answers for, in world units."""
+
+ROOT_SIZE_SHIFT = 8
+"""log2 of the side of a root cube, in world units."""
+
+LEAF_SIZE_SHIFT = 5
+"""log2 of the smallest cube's side."""
+
+LEAF_TARGET = 10
+"""A cube with more prisms than this is divided, until it is of the smallest size."""
+
+FLOOR_BIT = 0x8000
+WALL_BIT = 0x4000
+HEADER_SIZE = 0x3C
+
+
+@dataclass(frozen=True)
+class Prisms:
+    """Prisms as the file holds them, N of them over V positions and W normals.
+
+    Attributes:
+        positions: (V, 3) int32, fx32.
+        normals: (W, 3) int16, fx16.
+        heights: (N,) int32, fx32.
+        indices: (N, 5) uint16: position, face normal, edge normals 1, 2, 3.
+        attributes: (N,) uint16.
+        triangles: (N, 3, 3) float64, the triangles as recovered from the rounded numbers.
+    """
+
+    positions: NDArray[np.int32]
+    normals: NDArray[np.int16]
+    heights: NDArray[np.int32]
+    indices: NDArray[np.uint16]
+    attributes: NDArray[np.uint16]
+    triangles: Floats
+
+
+def _unit(vectors: Floats) -> Floats:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
+
+
+def recover_triangles(origin: Floats, face: Floats, edges: Floats, height: Floats) -> Floats:
+    """Rebuild triangles from prisms, by the formula of the format.
+
+    With a = e1 x n and b = e2 x n: v1 = v0 + b * height / (b . e3) and
+    v2 = v0 + a * height / (a . e3).
+
+    Args:
+        origin: (N, 3) first vertices.
+        face: (N, 3) face normals.
+        edges: (N, 3, 3) edge normals 1, 2, 3.
+        height: (N,) prism heights.
+
+    Returns:
+        (N, 3, 3) vertices.
+    """
+    a = np.cross(edges[:, 0], face)
+    b = np.cross(edges[:, 1], face)
+    to_v1 = b * (height / np.einsum("ij,ij->i", b, edges[:, 2]))[:, None]
+    to_v2 = a * (height / np.einsum("ij,ij->i", a, edges[:, 2]))[:, None]
+    return np.stack([origin, origin + to_v1, origin + to_v2], axis=1)
+
+
+def make_prisms(triangles: Triangles) -> Prisms:
+    """Turn triangles into prisms, choosing the first vertex so that rounding hurts least."""
+    exact = np.rint(triangles.vertices * FX32_ONE) / FX32_ONE
+    # All three choices of the first vertex, rounded as the file rounds: (3, N, ...).
+    v = np.stack([np.roll(exact, -rotation, axis=1) for rotation in range(3)])
+    face = _unit(np.cross(v[..., 1, :] - v[..., 0, :], v[..., 2, :] - v[..., 0, :]))
+    # The edge facing corner 1, the edge facing corner 2, and the one facing the first corner.
+    along = np.stack(
+        [v[..., 0, :] - v[..., 2, :], v[..., 1, :] - v[..., 0, :], v[..., 2, :] - v[..., 1, :]],
+        axis=2,
+    )
+    edges = _unit(np.cross(along, face[..., None, :]))
+    height = np.einsum("rij,rij->ri", v[..., 1, :] - v[..., 0, :], edges[..., 2, :])
+    face = np.rint(face * FX16_ONE)
+    edges = np.rint(edges * FX16_ONE)
+    height = np.rint(height * FX32_ONE)
+    back = np.stack(
+        [
+            recover_triangles(
+                v[r, :, 0], face[r] / FX16_ONE, edges[r] / FX16_ONE, height[r] / FX32_ONE
+            )
+            for r in range(3)
+        ]
+    )
+    error = np.linalg.norm(back - v, axis=3).max(axis=2)
+    choice = (error.argmin(axis=0), np.arange(len(exact)))
+
+    origins = np.rint(v[choice][:, 0] * FX32_ONE).astype(np.int32)
+    positions, position_index = np.unique(origins, axis=0, return_inverse=True)
+    directions = np.concatenate([face[choice][:, None, :], edges[choice]], axis=1)
+    normals, normal_index = np.unique(
+        directions.reshape(-1, 3).astype(np.int16), axis=0, return_inverse=True
+    )
+    indices = np.concatenate([position_index.reshape(-1, 1), normal_index.reshape(-1, 4)], axis=1)
+    if len(positions) > 0xFFFF or len(normals) > 0xFFFF or len(exact) > 0xFFFE:
+        raise ValueError(f"{len(exact)} triangles are more than a KCL file can index")
+    attributes = (triangles.types.astype(np.uint16) << 8) | np.where(
+        triangles.walls, WALL_BIT, FLOOR_BIT
+    ).astype(np.uint16)
+    return Prisms(
+        positions=positions.astype(np.int32),
+        normals=normals.astype(np.int16),
+        heights=height[choice].astype(np.int32),
+        indices=indices.astype(np.uint16),
+        attributes=attributes.astype(np.uint16),
+        triangles=back[choice],
+    )
+
+
+class PrismHulls:
+    """Tests which prisms come near a cube, by separating axes.
+
+    A prism's hull is its triangle together with the same triangle `PRISM_THICKNESS` below its
+    face. A cube is grown by `SPHERE_RADIUS` on every side: that is a little more than needed,
+    never less, so a sphere with its centre in the cube finds every prism it could touch.
+    """
+
+    def __init__(
+        self,
+        triangles: Floats,
+        thickness: float = PRISM_THICKNESS,
+        radius: float = SPHERE_RADIUS,
+    ) -> None:
+        self._radius = radius
+        face = _unit(np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]))
+        hull = np.concatenate([triangles, triangles - thickness * face[:, None, :]], axis=1)
+        sides = np.roll(triangles, -1, axis=1) - triangles
+        outward = np.cross(sides, face[:, None, :])
+        unit = np.eye(3)
+        directions = np.concatenate([sides, face[:, None, :]], axis=1)
+        crossed = np.cross(directions[:, :, None, :], unit[None, None, :, :]).reshape(
+            len(triangles), -1, 3
+        )
+        box = np.broadcast_to(unit, (len(triangles), 3, 3))
+        self._axes = np.concatenate([box, face[:, None, :], outward, crossed], axis=1)
+        along = np.einsum("nak,nvk->nav", self._axes, hull)
+        self._low = along.min(axis=2)
+        self._high = along.max(axis=2)
+        self._spread = np.abs(self._axes).sum(axis=2)
+
+    def near(self, candidates: NDArray[np.intp], corner: Floats, size: float) -> NDArray[np.intp]:
+        """Return those of `candidates` that come near the cube at `corner` of side `size`."""
+        axes = self._axes[candidates]
+        middle = axes @ (corner + size / 2)
+        half = self._spread[candidates] * (size / 2 + self._radius)
+        apart = (self._low[candidates] > middle + half) | (self._high[candidates] < middle - half)
+        return np.asarray(candidates[~apart.any(axis=1)])
+
+
+@dataclass
+class _Block:
+    """Eight children (or all root cubes): each a list of prisms or another block."""
+
+    entries: list[_Block | tuple[int, ...]] = field(default_factory=list)
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class Octree:
+    """The octree's bytes, and what the header says about it.
+
+    Attributes:
+        data: the section's bytes.
+        minimum: (3,) corner of the area, whole world units.
+        shifts: (3,) log2 of the area's widths in world units.
+        leaves: number of leaves.
+        longest: length of the longest list.
+        mean: mean length of a leaf's list over the leaves that have one.
+    """
+
+    data: bytes
+    minimum: NDArray[np.int64]
+    shifts: tuple[int, int, int]
+    leaves: int
+    longest: int
+    mean: float
+
+
+def build_octree(triangles: Floats) -> Octree:
+    """Build the octree over all prisms: one set of root cubes, divided where it is crowded."""
+    low = triangles.min(axis=(0, 1)) - (SPHERE_RADIUS + 1)
+    # Prisms reach below their faces; a kart that has sunk a little must still be inside.
+    low[1] -= PRISM_THICKNESS
+    high = triangles.max(axis=(0, 1)) + (SPHERE_RADIUS + 1)
+    minimum = np.floor(low).astype(np.int64)
+    shifts = [max(int(np.ceil(np.log2(float(width)))), ROOT_SIZE_SHIFT) for width in high - minimum]
+    hulls = PrismHulls(triangles)
+    lengths: list[int] = []
+
+    def grow(candidates: NDArray[np.intp], corner: Floats, shift: int) -> _Block | tuple[int, ...]:
+        found = hulls.near(candidates, corner, float(1 << shift))
+        if len(found) > LEAF_TARGET and shift > LEAF_SIZE_SHIFT:
+            half = 1 << (shift - 1)
+            block = _Block()
+            for child in range(8):
+                step = np.array([child & 1, child >> 1 & 1, child >> 2 & 1]) * half
+                block.entries.append(grow(found, corner + step, shift - 1))
+            lists = [entry for entry in block.entries if isinstance(entry, tuple)]
+            # Dividing that made all eight children alike was for nothing.
+            if len(lists) == 8 and len(set(lists)) == 1:
+                return lists[0]
+            return block
+        return tuple(int(index) + 1 for index in found)
+
+    everything = np.arange(len(triangles), dtype=np.intp)
+    root = _Block()
+    cubes = [1 << (shift - ROOT_SIZE_SHIFT) for shift in shifts]
+    for z in range(cubes[2]):
+        for y in range(cubes[1]):
+            for x in range(cubes[0]):
+                corner = minimum + (np.array([x, y, z]) << ROOT_SIZE_SHIFT)
+                root.entries.append(grow(everything, corner.astype(np.float64), ROOT_SIZE_SHIFT))
+
+    # All blocks first, breadth first, then the lists: every offset is then positive, as a
+    # leaf's offset counts from its own block.
+    blocks = [root]
+    size = 0
+    for block in blocks:
+        block.offset = size
+        size += 4 * len(block.entries)
+        blocks.extend(entry for entry in block.entries if isinstance(entry, _Block))
+    lists_data = bytearray(2)  # the word before the first list
+    places: dict[tuple[int, ...], int] = {}
+    out = bytearray()
+    for block in blocks:
+        for entry in block.entries:
+            if isinstance(entry, _Block):
+                out += struct.pack("<I", entry.offset - block.offset)
+                continue
+            lengths.append(len(entry))
+            if entry not in places:
+                places[entry] = size + len(lists_data)
+                lists_data += struct.pack(f"<{len(entry) + 1}H", *entry, 0)
+            # A list begins two bytes after the place a leaf names.
+            out += struct.pack("<I", 0x80000000 | (places[entry] - 2 - block.offset))
+    data = bytes(out + lists_data)
+    filled = [length for length in lengths if length] or [0]
+    return Octree(
+        data=data + bytes(-len(data) % 4),
+        minimum=minimum,
+        shifts=(shifts[0], shifts[1], shifts[2]),
+        leaves=len(lengths),
+        longest=max(filled),
+        mean=float(np.mean(filled)),
+    )
+
+
+def build_kcl(triangles: Triangles) -> tuple[bytes, Prisms, Octree]:
+    """Write a KCL file; returns its bytes and the two things it is made of."""
+    prisms = make_prisms(triangles)
+    octree = build_octree(prisms.triangles)
+
+    record = np.zeros(
+        len(prisms.heights),
+        dtype=[("height", "<i4"), ("indices", "<u2", 5), ("attribute", "<u2")],
+    )
+    record["height"] = prisms.heights
+    record["indices"] = prisms.indices
+    record["attribute"] = prisms.attributes
+
+    positions = prisms.positions.astype("<i4").tobytes()
+    normals = prisms.normals.astype("<i2").tobytes()
+    normals += bytes(-len(normals) % 4)
+    positions_at = HEADER_SIZE
+    normals_at = positions_at + len(positions)
+    prisms_at = normals_at + len(normals)
+    octree_at = prisms_at + record.nbytes
+    shift_x, shift_y, shift_z = octree.shifts
+    header = struct.pack(
+        "<4I4i6Ii",
+        positions_at,
+        normals_at,
+        prisms_at - 0x10,  # indices count from 1
+        octree_at,
+        round(PRISM_THICKNESS * FX32_ONE),
+        *(int(part) * FX32_ONE for part in octree.minimum),
+        *(0xFFFFFFFF << shift & 0xFFFFFFFF for shift in octree.shifts),
+        ROOT_SIZE_SHIFT,
+        shift_x - ROOT_SIZE_SHIFT,
+        shift_x + shift_y - 2 * ROOT_SIZE_SHIFT,
+        round(SPHERE_RADIUS * FX32_ONE),
+    )
+    assert len(header) == HEADER_SIZE, "the header's size is part of the format"
+    data = header + positions + normals + record.tobytes() + octree.data
+    return data, prisms, octree
