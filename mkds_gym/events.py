@@ -18,6 +18,7 @@ A frame is 1/59.8261 s; 7,200 of them are two minutes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
@@ -57,7 +58,7 @@ def _frames(event: str, frames: float) -> int:
     Raises:
         ValueError: not a whole number of at least 1.
     """
-    if isinstance(frames, bool) or frames != int(frames) or frames < 1:
+    if isinstance(frames, bool) or not 1 <= frames < math.inf or frames != int(frames):
         raise ValueError(
             f"event {event!r}: {frames!r} is not a number of frames; give a whole number of at "
             f"least 1, as in '{event}:600' (60 frames are a second)"
