@@ -129,9 +129,7 @@ def _shortest_way(track: Track, start: int, end: int) -> float:
 
 def _between(track: Track, a: int, b: int) -> float:
     """Distance between the midpoints of two checkpoints, world units."""
-    ax, az = track.mid[a]
-    bx, bz = track.mid[b]
-    return math.hypot(float(bx) - float(ax), float(bz) - float(az))
+    return math.dist(track.middle(a), track.middle(b))
 
 
 class Distance:
@@ -160,7 +158,7 @@ class Distance:
             self._enter(state.checkpoint, course.track)
 
     def _enter(self, checkpoint: int, track: Track) -> None:
-        if not 0 <= checkpoint < len(track.mid):
+        if not 0 <= checkpoint < len(track):
             return  # The game does not know yet where the kart is.
         left = self._checkpoint
         if left != _NOWHERE:
@@ -171,8 +169,8 @@ class Distance:
             else:
                 self.total += signed_way(track, left, checkpoint)
         self._checkpoint = checkpoint
-        self._next = tuple(track.next(checkpoint))
-        self._previous = tuple(track.previous(checkpoint))
+        self._next = track.next(checkpoint)
+        self._previous = track.previous(checkpoint)
 
     def collect(self) -> dict[str, float]:
         """See `Metric.collect`."""
@@ -344,19 +342,13 @@ class Progress:
             return
         self._state = None
         track = course.track
-        if not 0 <= state.checkpoint < len(track.mid):
+        if not 0 <= state.checkpoint < len(track):
             return
         x, _, z = state.position
         place = track.progress(state.checkpoint, x, z)
         if self._place is not None:
             # The nearer way round: between two calls nobody drives half a lap.
-            way = place - self._place
-            half = 0.5 * track.length
-            if way > half:
-                way -= track.length
-            elif way < -half:
-                way += track.length
-            self._total += way
+            self._total += track.gap(self._place, place)
         self._place = place
         self._length = track.length
 
@@ -479,13 +471,13 @@ class CheckpointRecords:
             self._change(state, course.track)
 
     def _change(self, state: RaceState, track: Track) -> None:
-        if not 0 <= state.checkpoint < len(track.mid):
+        if not 0 <= state.checkpoint < len(track):
             return
         left = self._checkpoint
         self._checkpoint = state.checkpoint
         if left != _NOWHERE:
             x, _, z = state.position
-            distance = float(track.distance_to(left, x, z))
+            distance = track.distance_to(left, x, z)
             time = (state.frame - self._split) * CENTISECONDS_PER_FRAME
             self.records.append(CheckpointRecord(left, state.lap, time, distance))
             self._distance += distance

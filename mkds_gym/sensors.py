@@ -115,6 +115,7 @@ class _Rays:
         self._mix[count:, 1] = np.cos(radians)
         self._mix[count:, 2] = -np.sin(radians)
         self._axes = np.zeros((3, 3), np.float32)  # origin, forward, right
+        self._flat = self._axes.reshape(-1)
         self._rays = np.zeros((2 * count, 3), np.float32)
         self._origins = self._rays[:count]
         self._directions = self._rays[count:]
@@ -124,7 +125,7 @@ class _Rays:
         x, y, z = state.position
         fx, fy, fz = state.forward
         ux, uy, uz = state.up
-        self._axes.flat = (
+        self._flat[:] = (
             x + RAY_HEIGHT * ux,
             y + RAY_HEIGHT * uy,
             z + RAY_HEIGHT * uz,
@@ -148,54 +149,33 @@ def _nearness(distance: float) -> float:
     return math.tanh(1.0 - distance / OBSTACLE_SCALE)
 
 
-class _Checkpoints:
-    """Midpoints and successors of the checkpoints, as plain numbers, of the last course seen."""
+def _ahead(state: RaceState, track: Track, checkpoint: int) -> tuple[int, float, float]:
+    """The checkpoint after ``checkpoint``, as the kart sees it.
 
-    def __init__(self) -> None:
-        self._track: Track | None = None
-        self._mid: list[tuple[float, float]] = []
-        self._next: list[tuple[int, ...]] = []
+    Where the course branches it is, of the next ones, the one nearest in bearing: the one that
+    the kart heads for.
 
-    def __reduce__(self) -> tuple[type[_Checkpoints], tuple[()]]:
-        """Leave the course out of pickles and copies."""
-        return (_Checkpoints, ())
-
-    def see(self, track: Track) -> None:
-        """Take over the checkpoints of another course."""
-        self._track = track
-        self._mid = [(float(x), float(z)) for x, z in track.mid]
-        self._next = [tuple(track.next(index)) for index in range(len(self._mid))]
-
-    def ahead(self, state: RaceState, track: Track, checkpoint: int) -> tuple[int, float, float]:
-        """The checkpoint after ``checkpoint``, as the kart sees it.
-
-        Where the course branches it is, of the next ones, the one nearest in bearing: the one
-        that the kart heads for.
-
-        Returns:
-            Its index; how far its midpoint is forward and to the left of the kart, world units,
-            seen from above. Without a next checkpoint the midpoint is straight ahead.
-        """
-        if track is not self._track:
-            self.see(track)
-        if not 0 <= checkpoint < len(self._mid):
-            return checkpoint, 1.0, 0.0
-        x, _, z = state.position
-        fx, _, fz = state.forward
-        best = (checkpoint, 1.0, 0.0)
-        best_cosine = -2.0
-        following = self._next[checkpoint]
-        for index in following:
-            mx, mz = self._mid[index]
-            dx, dz = mx - x, mz - z
-            forward, left = dx * fx + dz * fz, dx * fz - dz * fx
-            if len(following) == 1:
-                return index, forward, left
-            cosine = forward / (math.hypot(forward, left) or 1.0)
-            if cosine > best_cosine:
-                best_cosine = cosine
-                best = (index, forward, left)
-        return best
+    Returns:
+        Its index; how far its midpoint is forward and to the left of the kart, seen from above,
+        in world units times the length of the forward vector's shadow. Without a next
+        checkpoint the midpoint counts as straight ahead.
+    """
+    following = track.next(checkpoint) if 0 <= checkpoint < len(track) else ()
+    x, _, z = state.position
+    fx, _, fz = state.forward
+    best = (checkpoint, 1.0, 0.0)
+    best_cosine = -2.0
+    for index in following:
+        mx, mz = track.middle(index)
+        dx, dz = mx - x, mz - z
+        forward, left = dx * fx + dz * fz, dx * fz - dz * fx
+        if len(following) == 1:
+            return index, forward, left
+        cosine = forward / (math.hypot(forward, left) or 1.0)
+        if cosine > best_cosine:
+            best_cosine = cosine
+            best = (index, forward, left)
+    return best
 
 
 class Seed6:
@@ -210,7 +190,14 @@ class Seed6:
     """
 
     name = "seed6"
-    labels = ("ahead", "left", "right", "checkpoint_cos", "checkpoint_sin", "checkpoint_-sin")
+    labels: tuple[str, ...] = (
+        "ahead",
+        "left",
+        "right",
+        "checkpoint_cos",
+        "checkpoint_sin",
+        "checkpoint_-sin",
+    )
     space = _box(-1.0, 1.0, 6)
 
     FAN: Final = (-18.0, -9.0, 0.0, 9.0, 18.0)
@@ -218,12 +205,11 @@ class Seed6:
 
     def __init__(self) -> None:
         self._rays = _Rays([middle + angle for middle in (0.0, 90.0, -90.0) for angle in self.FAN])
-        self._checkpoints = _Checkpoints()
 
     def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:
         """See `Sensor.read`."""
         distances = self._rays.cast(state, course)
-        _, forward, left = self._checkpoints.ahead(state, course.track, state.checkpoint)
+        _, forward, left = _ahead(state, course.track, state.checkpoint)
         length = math.hypot(forward, left)
         cosine, sine = (forward / length, left / length) if length else (1.0, 0.0)
         return np.array(
@@ -280,7 +266,7 @@ class Kinematics:
     """
 
     name = "kinematics"
-    labels = (
+    labels: tuple[str, ...] = (
         "speed",
         "slip",
         "yaw_rate",
@@ -341,7 +327,6 @@ class Checkpoints:
             for part in ("distance", "cos", "sin")
         )
         self.space = _box((0.0, -1.0, -1.0) * self._count, 1.0, 3 * self._count)
-        self._checkpoints = _Checkpoints()
 
     def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:
         """See `Sensor.read`."""
@@ -351,7 +336,7 @@ class Checkpoints:
         fx, _, fz = state.forward
         scale = 1.0 / (math.hypot(fx, fz) or 1.0)
         for _ in range(self._count):
-            index, forward, left = self._checkpoints.ahead(state, course.track, index)
+            index, forward, left = _ahead(state, course.track, index)
             length = math.hypot(forward, left)
             distance = length * scale
             values.append(distance / (distance + self.DISTANCE_SCALE))
@@ -388,7 +373,7 @@ class Curvature:
         place = track.progress(state.checkpoint, x, z)
         return np.array(
             [
-                math.tanh(self.RADIUS * track.curvature_at((place + ahead) % track.length))
+                math.tanh(self.RADIUS * track.curvature_at(place + ahead, state.checkpoint))
                 for ahead in self._ahead
             ],
             np.float32,
@@ -417,7 +402,7 @@ class Surface:
     """What the kart drives on: a one-hot of seven kinds, and the speed multiplier, 0 to 2."""
 
     name = "surface"
-    labels = (
+    labels: tuple[str, ...] = (
         "road",
         "slippery",
         "weak_offroad",
@@ -450,20 +435,16 @@ class ProgressSensor:
     """
 
     name = "progress"
-    labels = ("lap_sin", "lap_cos", "lap_fraction", "lateral", "heading_error")
+    labels: tuple[str, ...] = ("lap_sin", "lap_cos", "lap_fraction", "lateral", "heading_error")
     space = _box((-1, -1, 0, -2, -1), (1, 1, 1, 2, 1), 5)
 
     def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:
         """See `Sensor.read`."""
         track = course.track
         x, _, z = state.position
-        place = track.progress(state.checkpoint, x, z)
+        place, lateral, heading = track.project(x, z, state.checkpoint)
         fraction = place / track.length
-        heading = track.heading_at(place)
-        point = track.point_at(place)
-        # Left of the heading (sin h, cos h) in the xz plane is (cos h, -sin h).
-        lateral = (x - point[0]) * math.cos(heading) - (z - point[2]) * math.sin(heading)
-        half_width = max(0.5 * track.width_at(place), 1.0)
+        half_width = max(0.5 * track.width_at(place, state.checkpoint), 1.0)
         error = (state.heading - heading + math.pi) % (2.0 * math.pi) - math.pi
         angle = 2.0 * math.pi * fraction
         return np.array(
