@@ -110,6 +110,7 @@ def build_rom(
     rom.name = b"KARTLAB"
     rom.idCode = b"KLBE"
     rom.developerCode = b"KL"
+    rom.deviceCapacity = 3  # 128 KiB << 3 = SIZE_LIMIT
     rom.nintendoLogo = bytes(0x9C)  # not ours to ship
     rom.arm9RamAddress = _ARM9_ADDRESS
     rom.arm9EntryAddress = _ARM9_ENTRY
@@ -126,7 +127,7 @@ def build_rom(
     rom.filenames = ndspy.fnt.Folder(
         folders=[("data", ndspy.fnt.Folder(folders=[("Course", courses)]))]
     )
-    data = bytes(rom.save(updateDeviceCapacity=True))
+    data = bytes(rom.save())
     if len(data) > SIZE_LIMIT:
         raise BuildError(f"the cartridge has {len(data)} bytes, more than {SIZE_LIMIT}")
     return data

@@ -7,6 +7,7 @@ struct game game;
 __attribute__((weak)) void draw_init(const void *klm, uint32_t size) { (void)klm, (void)size; }
 __attribute__((weak)) void hud_init(void) {}
 __attribute__((weak)) void camera_update(void) {}
+__attribute__((weak)) void camera_snap(void) {}
 __attribute__((weak)) void draw_frame(void) {}
 __attribute__((weak)) void hud_frame(void) {}
 

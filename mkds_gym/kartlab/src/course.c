@@ -1,0 +1,209 @@
+/* Loads a course: archive from the cartridge, collision header and map data to their places. */
+#include "course.h"
+#include "game.h"
+#include <string.h>
+
+static const char *const folders[] = {
+    0, "old_yoshi_gc", "old_mario_gc", "luigi_course", "dokan_course", "test1_course",
+    "donkey_course", "wario_course", "nokonoko_course", "old_baby_gc", "old_mario_sfc",
+    "old_momo_64", "old_koopa_agb", "old_peach_agb", "old_luigi_gc", "old_noko_sfc",
+    "old_frappe_64", "clock_course", "mansion_course", "airship_course", "cross_course",
+    "test_circle", "bank_course", "old_hyudoro_64", "ridge_course", "mario_course",
+    "garden_course", "desert_course", "town_course", "rainbow_course", "snow_course",
+    "beach_course", "koopa_course", "pinball_course", "stadium_course", "old_donut_sfc",
+    "old_choco_64", "old_luigi_agb", "old_kinoko_gc", "old_choco_sfc", "old_sky_agb",
+};
+
+const char *course_folder(uint32_t id) {
+    return id < sizeof folders / sizeof *folders ? folders[id] : 0;
+}
+
+struct track track;
+
+/* Section magics in the order of map_data.first and .lists. */
+static const char first_names[3][5] = {"OBJI", "PATH", "POIT"};
+static const char list_names[MAP_LISTS][5] = {
+    "KTPS", "KTPJ", "KTP2", "KTPC", "KTPM", "CPOI", "CPAT", "IPOI", "IPAT",
+    "EPOI", "EPAT", "AREA", "CAME", "MEPO", "MEPA",
+};
+
+static const uint8_t *aligned_file(const uint8_t *narc, uint32_t narc_size, const char *name,
+                                   uint32_t *size) {
+    const uint8_t *file = narc_file(narc, narc_size, name, size);
+    if (file && ((uintptr_t)file & 3)) {
+        file = memcpy(heap_allocate(*size), file, *size);
+    }
+    return file;
+}
+
+static void relocate_collision(const uint8_t *kcl) {
+    memcpy(&COLLISION_HEADER, kcl, sizeof(collision_header));
+    uint32_t *offsets = (uint32_t *)&COLLISION_HEADER;
+    for (int i = 0; i < 4; i++) {
+        offsets[i] += (uint32_t)(uintptr_t)kcl;
+    }
+}
+
+static void fill_map(map_data *map, const uint8_t *nkm, uint32_t size) {
+    const uint16_t *head = (const uint16_t *)nkm;
+    uint32_t header = head[3];
+    map->version = head[2];
+    for (uint32_t at = 8; at + 4 <= header; at += 4) {
+        uint32_t start = header + *(const uint32_t *)(nkm + at);
+        if (start + 8 > size) {
+            continue;
+        }
+        const uint8_t *section = nkm + start;
+        if (!memcmp(section, "STAG", 4)) {
+            map->stage = (const nkm_stage *)(section + 4);
+            continue;
+        }
+        map_list *list = 0;
+        for (int i = 0; i < 3; i++) {
+            if (!memcmp(section, first_names[i], 4)) {
+                list = &map->first[i];
+            }
+        }
+        for (int i = 0; i < MAP_LISTS; i++) {
+            if (!memcmp(section, list_names[i], 4)) {
+                list = &map->lists[i];
+            }
+        }
+        if (list) {
+            list->entries = section + 8;
+            list->count = *(const uint16_t *)(section + 4);
+        }
+    }
+}
+
+/* How far it is from checkpoint to checkpoint and from the start line to each. */
+static void measure_track(map_data *map) {
+    track.points = map->lists[MAP_CPOI].entries;
+    track.count = map->lists[MAP_CPOI].count;
+    track.sections = map->lists[MAP_CPAT].entries;
+    track.section_count = map->lists[MAP_CPAT].count;
+    track.from_start = heap_allocate(track.count * 4u);
+    track.length_of = heap_allocate(track.count * 4u);
+    track.section_of = heap_allocate(track.count * 2u);
+    track.start = 0;
+    for (uint32_t i = 0; i < track.count; i++) {
+        track.from_start[i] = -1;
+        if (track.points[i].key == 0) {
+            track.start = i;
+        }
+        if (track.points[i].key > track.last_key) {
+            track.last_key = track.points[i].key;
+        }
+    }
+    for (uint32_t s = 0; s < track.section_count; s++) {
+        for (uint32_t i = 0; i < track.sections[s].length; i++) {
+            uint32_t point = track.sections[s].start + i;
+            if (point < track.count) {
+                track.section_of[point] = (uint16_t)s;
+            }
+        }
+    }
+    for (uint32_t i = 0; i < track.count; i++) {
+        uint16_t next[3];
+        if (track_next(i, next)) {
+            vec3 a = track_middle(i), b = track_middle(next[0]);
+            track.length_of[i] = v_length(v_sub(b, a));
+        }
+    }
+    /* Along every way from the start line, the first visit counts. */
+    uint16_t *queue = heap_allocate(track.count * 2u);
+    uint32_t head = 0, tail = 0;
+    queue[tail++] = (uint16_t)track.start;
+    track.from_start[track.start] = 0;
+    while (head < tail) {
+        uint32_t point = queue[head++];
+        fx32 there = track.from_start[point] + track.length_of[point];
+        uint16_t next[3];
+        uint32_t count = track_next(point, next);
+        for (uint32_t i = 0; i < count; i++) {
+            if (next[i] == track.start) {
+                track.length = fx_max(track.length, there);
+            } else if (track.from_start[next[i]] < 0) {
+                track.from_start[next[i]] = there;
+                queue[tail++] = next[i];
+            }
+        }
+    }
+    for (uint32_t i = 0; i < track.count; i++) {
+        track.from_start[i] = fx_max(track.from_start[i], 0);
+    }
+    map->key_count = (uint16_t)(track.last_key + 1);
+    map->track_length = track.length;
+}
+
+vec3 track_middle(uint32_t point) {
+    const nkm_checkpoint *p = &track.points[point];
+    return v_make(p->x1 / 2 + p->x2 / 2, 0, p->z1 / 2 + p->z2 / 2);
+}
+
+static uint32_t neighbours(const uint8_t *sections, int last_point, uint16_t *out) {
+    uint32_t count = 0;
+    for (int i = 0; i < 3; i++) {
+        if (sections[i] < track.section_count) {
+            const nkm_section *s = &track.sections[sections[i]];
+            out[count++] = (uint16_t)(last_point ? s->start + s->length - 1 : s->start);
+        }
+    }
+    return count;
+}
+
+uint32_t track_next(uint32_t point, uint16_t *out) {
+    const nkm_section *s = &track.sections[track.section_of[point]];
+    if (point + 1 < (uint32_t)(s->start + s->length)) {
+        out[0] = (uint16_t)(point + 1);
+        return 1;
+    }
+    return neighbours(s->next, 0, out);
+}
+
+uint32_t track_previous(uint32_t point, uint16_t *out) {
+    const nkm_section *s = &track.sections[track.section_of[point]];
+    if (point > s->start) {
+        out[0] = (uint16_t)(point - 1);
+        return 1;
+    }
+    return neighbours(s->previous, 1, out);
+}
+
+int course_load(uint32_t id) {
+    const char *folder = course_folder(id);
+    if (!folder) {
+        return 0;
+    }
+    char path[64] = "data/Course/";
+    uint32_t length = sizeof "data/Course/" - 1;
+    for (const char *c = folder; *c; c++) {
+        path[length++] = *c;
+    }
+    memcpy(path + length, ".carc", sizeof ".carc");
+    uint32_t packed_size, size;
+    const uint8_t *packed = card_read_file(path, &packed_size);
+    if (!packed) {
+        return 0;
+    }
+    const uint8_t *narc = lz_unpack(packed, packed_size, &size);
+    if (!narc) {
+        return 0;
+    }
+    const uint8_t *kcl = aligned_file(narc, size, "course_collision.kcl", &game.kcl_size);
+    const uint8_t *nkm = aligned_file(narc, size, "course_map.nkm", &game.nkm_size);
+    if (!kcl || game.kcl_size < sizeof(collision_header) || !nkm || game.nkm_size < 8 ||
+        memcmp(nkm, "NKMD", 4)) {
+        return 0;
+    }
+    game.kcl = kcl;
+    game.nkm = nkm;
+    game.klm = aligned_file(narc, size, "course_model.klm", &game.klm_size);
+    game.course_id = id;
+    game.course_name = folder;
+    relocate_collision(kcl);
+    game.map = heap_allocate(sizeof(map_data));
+    fill_map(game.map, nkm, game.nkm_size);
+    measure_track(game.map);
+    return 1;
+}

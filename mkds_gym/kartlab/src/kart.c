@@ -1,0 +1,312 @@
+/* How a kart drives.  All state is in the driver struct, in RAM: position, velocity, heading,
+ * up.  Speeds are world units a frame, rates are per frame. */
+#include "game.h"
+
+static const fx32 class_speed[3] = {FX(3.3), FX(4.0), FX(4.6)}; /* 50, 100, 150 cc */
+
+#define RADIUS FX(6.0)
+#define GRAVITY FX(0.11)
+#define FALL_SPEED_LIMIT FX(8.0)
+#define ENGINE_BASE FX(0.012)       /* acceleration at top speed ... */
+#define ENGINE_SURPLUS FX(0.055)    /* ... and what a standing kart has on top */
+#define BRAKE FX(0.10)
+#define COAST FX(0.025)
+#define REVERSE_SPEED FX(1.2)
+#define REVERSE_ENGINE FX(0.045)
+#define SLOPE_SHARE FX(0.35)        /* of gravity along the slope: engines hide the rest */
+#define STEER_SPEED FX(0.125)       /* wheel from straight to full in 8 frames */
+#define STEER_RATE 380              /* angle16: 2.1 degrees */
+#define STEER_SLOW FX(1.2)          /* full rate at this speed ... */
+#define STEER_FAST_LOSS FX(0.075)   /* ... and that much less for each unit above it */
+#define TURN_COST FX(0.06)          /* share of top speed that a full lock costs */
+#define AIR_STEER_SHIFT 1           /* half the steering in the air */
+#define STEP_LIMIT FX(4.9)          /* longest move between two collision tests */
+#define WALL_BOUNCE FX(0.35)
+#define WALL_FRICTION FX(0.015)     /* of the speed, each frame at a wall ... */
+#define WALL_IMPACT_COST FX(0.30)   /* ... and by how squarely it is hit */
+#define WALL_DEFLECTION 420         /* angle16 that the nose turns along the wall at most */
+#define RESPAWN_FRAMES 60
+#define LOST_FRAMES 240             /* in the air that long: nothing is below */
+
+static const vec3 world_up = {0, FX_ONE, 0};
+
+typedef struct { fx32 top_speed, grip; } surface;
+
+/* What a collision type does to a kart. */
+static surface surface_of(uint32_t type) {
+    switch (type) {
+    case 1: case 6: return (surface){FX_ONE, FX(0.05)};       /* slippery road */
+    case 2: return (surface){FX(0.75), FX(0.13)};             /* weak off-road */
+    case 3: return (surface){FX(0.50), FX(0.12)};             /* off-road */
+    case 5: return (surface){FX(0.30), FX(0.12)};             /* heavy off-road */
+    default: return (surface){FX_ONE, FX(0.16)};
+    }
+}
+
+static vec3 flat_heading(const driver *kart) {
+    return v_make(fx_sin(kart->heading), 0, fx_cos(kart->heading));
+}
+
+/* Forward from heading and up, then everything that only restates position and attitude. */
+void kart_rotation_update(driver *kart) {
+    vec3 flat = flat_heading(kart), up = kart->up;
+    vec3 forward = v_unit(v_mad(flat, up, -v_dot(flat, up)), flat);
+    vec3 left = v_cross(up, forward);
+    kart->forward = forward;
+    kart->pitch = (int16_t)fx_atan2(forward.y, v_dot(forward, flat));
+    const vec3 rows[4] = {left, up, forward, kart->position};
+    for (int i = 0; i < 4; i++) {
+        kart->matrix[i][0] = rows[i].x;
+        kart->matrix[i][1] = rows[i].y;
+        kart->matrix[i][2] = rows[i].z;
+    }
+    /* Quaternion: from the largest of the four sums, so that nothing small is divided by. */
+    fx32 (*m)[3] = kart->matrix;
+    fx32 sums[4] = {m[0][0] - m[1][1] - m[2][2], m[1][1] - m[0][0] - m[2][2],
+                    m[2][2] - m[0][0] - m[1][1], m[0][0] + m[1][1] + m[2][2]};
+    int largest = 3;
+    for (int i = 0; i < 3; i++) {
+        if (sums[i] > sums[largest]) {
+            largest = i;
+        }
+    }
+    fx32 twice = fx_sqrt(FX_ONE + sums[largest]); /* 2 |component| */
+    fx32 inverse = fx_div(FX_ONE / 2, twice);
+    fx32 *q = kart->rotation;
+    if (largest == 3) {
+        q[0] = fx_mul(m[1][2] - m[2][1], inverse);
+        q[1] = fx_mul(m[2][0] - m[0][2], inverse);
+        q[2] = fx_mul(m[0][1] - m[1][0], inverse);
+    } else {
+        int a = largest, b = (a + 1) % 3, c = (a + 2) % 3;
+        q[b] = fx_mul(m[a][b] + m[b][a], inverse);
+        q[c] = fx_mul(m[a][c] + m[c][a], inverse);
+        q[3] = fx_mul(m[b][c] - m[c][b], inverse);
+    }
+    q[largest] = twice / 2;
+}
+
+static void restate_motion(driver *kart) {
+    kart->delta = v_sub(kart->position, kart->last_position);
+    kart->delta_length = v_length(kart->delta);
+    kart->speed = v_dot(kart->velocity, kart->forward);
+    kart->max_speed_fraction = fx_div(kart->speed, class_speed[game.engine_class]);
+    kart->driving_direction = v_unit(kart->velocity, kart->forward);
+    kart->state_bits &= ~(uint32_t)DRIVER_GOING_BACKWARDS;
+    if (kart->speed < -FX(0.05)) {
+        kart->state_bits |= DRIVER_GOING_BACKWARDS;
+    }
+}
+
+void kart_place(driver *kart, vec3 position, angle16 heading) {
+    contact hit = {0};
+    vec3 centre = v_mad(position, world_up, RADIUS);
+    kart->up = world_up;
+    for (int i = 0; i < 60; i++) { /* down to the floor */
+        collide(&centre, RADIUS, &hit);
+        if (hit.on_floor) {
+            break;
+        }
+        centre.y -= FX(0.5);
+    }
+    kart->state_bits &= ~(uint32_t)(DRIVER_ON_FLOOR | DRIVER_TOUCHING_WALL);
+    if (hit.on_floor) {
+        kart->state_bits |= DRIVER_ON_FLOOR;
+        kart->up = hit.floor_normal;
+        kart->floor_type = kart->floor_driver_type = ATTRIBUTE_TYPE(hit.floor_attribute);
+        kart->floor_variant = ATTRIBUTE_VARIANT(hit.floor_attribute);
+    } else {
+        centre = v_mad(position, world_up, RADIUS);
+    }
+    kart->sphere_radius = RADIUS;
+    kart->sphere_centre = kart->last_sphere_centre = centre;
+    kart->position = kart->last_position = v_mad(centre, kart->up, -RADIUS);
+    kart->heading = heading;
+    kart->velocity = kart->vertical_velocity = v_make(0, 0, 0);
+    kart->turning = 0;
+    kart->heading_speed = kart->heading_speed_target = 0;
+    kart->air_frames = 0;
+    kart->wall_rotation = kart->drift_angle = 0;
+    surface below = surface_of(kart->floor_type);
+    kart->speed_multiplier = below.top_speed;
+    kart->grip = below.grip;
+    kart->target_max_speed = kart->max_speed = fx_mul(class_speed[game.engine_class], below.top_speed);
+    kart_rotation_update(kart);
+    kart->wanted_direction = kart->forward;
+    restate_motion(kart);
+}
+
+static void steer(driver *kart, uint32_t keys, int on_floor) {
+    fx32 goal = keys & KEY_LEFT ? (keys & KEY_RIGHT ? 0 : FX_ONE) : keys & KEY_RIGHT ? -FX_ONE : 0;
+    kart->turning = fx_approach(kart->turning, goal, STEER_SPEED);
+    fx32 pace = fx_abs(kart->speed), share;
+    if (pace < STEER_SLOW) {
+        share = fx_div(pace, STEER_SLOW);
+    } else {
+        share = FX_ONE - fx_mul(pace - STEER_SLOW, STEER_FAST_LOSS);
+    }
+    int32_t rate = (fx_mul(kart->turning, share) * STEER_RATE) >> 12;
+    if (kart->speed < 0) {
+        rate = -rate;
+    }
+    if (!on_floor) {
+        rate >>= AIR_STEER_SHIFT;
+    }
+    kart->heading_speed_target = (goal * STEER_RATE) >> 12;
+    kart->heading_speed = rate;
+    kart->heading = (angle16)(kart->heading + rate + kart->wall_rotation);
+    kart->wall_rotation = (int16_t)(kart->wall_rotation * 3 / 4);
+}
+
+/* Engine, brakes, grip: turns velocity towards forward. */
+static void drive(driver *kart, uint32_t keys) {
+    surface below = surface_of(kart->floor_type);
+    kart->speed_multiplier = below.top_speed;
+    kart->grip = below.grip;
+    kart->target_max_speed = fx_mul(class_speed[game.engine_class], below.top_speed);
+    kart->max_speed = fx_approach(kart->max_speed, kart->target_max_speed, FX(0.06));
+
+    fx32 speed = v_dot(kart->velocity, kart->forward);
+    vec3 slide = v_mad(kart->velocity, kart->forward, -speed);
+    fx32 limit = fx_mul(kart->max_speed, FX_ONE - fx_mul(TURN_COST, fx_abs(kart->turning)));
+    if (speed > limit) {
+        speed = fx_max(limit, speed - fx_max(FX(0.03), fx_mul(speed - limit, FX(0.06))));
+    }
+    if (keys & KEY_B) {
+        if (speed > 0) {
+            speed = fx_max(0, speed - BRAKE);
+        } else if (!(keys & KEY_A)) {
+            speed = fx_max(-fx_mul(REVERSE_SPEED, below.top_speed), speed - REVERSE_ENGINE);
+        }
+    } else if (keys & KEY_A) {
+        if (speed < 0) {
+            speed += BRAKE;
+        } else if (speed < limit) {
+            fx32 left = FX_ONE - fx_div(speed, limit);
+            speed = fx_min(limit, speed + ENGINE_BASE + fx_mul(ENGINE_SURPLUS, left));
+        }
+    } else {
+        speed = fx_approach(speed, 0, COAST);
+    }
+    kart->velocity = v_add(v_scale(kart->forward, speed), v_scale(slide, FX_ONE - kart->grip));
+
+    if (speed == 0 && !(keys & (KEY_A | KEY_B)) && v_length(slide) < FX(0.1)) {
+        kart->velocity = v_make(0, 0, 0); /* parked: holds on a slope */
+    } else {
+        fx32 pull = fx_mul(GRAVITY, SLOPE_SHARE);
+        kart->velocity.x += fx_mul(pull, kart->up.x);
+        kart->velocity.z += fx_mul(pull, kart->up.z);
+    }
+}
+
+static void hit_wall(driver *kart, vec3 normal) {
+    kart->state_bits |= DRIVER_TOUCHING_WALL;
+    fx32 into = -v_dot(kart->velocity, normal);
+    if (into <= 0) {
+        return;
+    }
+    fx32 pace = v_length(kart->velocity);
+    fx32 squarely = pace > FX(0.05) ? fx_min(fx_div(into, pace), FX_ONE) : 0;
+    kart->velocity = v_mad(kart->velocity, normal, into + fx_mul(into, WALL_BOUNCE));
+    kart->velocity = v_scale(kart->velocity, FX_ONE - WALL_FRICTION - fx_mul(WALL_IMPACT_COST, squarely));
+    /* Turn the nose along the wall, to the side that it points to already. */
+    fx32 facing = v_dot(kart->forward, normal);
+    if (facing < 0) {
+        vec3 along = v_mad(kart->forward, normal, -facing);
+        fx32 side = fx_mul(kart->forward.z, along.x) - fx_mul(kart->forward.x, along.z);
+        int32_t turn = (-facing * WALL_DEFLECTION) >> 12;
+        kart->wall_rotation = (int16_t)(side < 0 ? -turn : turn);
+    }
+}
+
+void kart_frame(driver *kart, uint32_t keys) {
+    kart->flags &= ~(uint32_t)(DRIVER_A | DRIVER_B | DRIVER_LEFT | DRIVER_RIGHT);
+    kart->flags |= (keys & KEY_A ? DRIVER_A : 0) | (keys & KEY_B ? DRIVER_B : 0) |
+                   (keys & KEY_LEFT ? DRIVER_LEFT : 0) | (keys & KEY_RIGHT ? DRIVER_RIGHT : 0);
+    kart->last_position = kart->position;
+    kart->last_sphere_centre = kart->sphere_centre;
+    if (kart->flags & DRIVER_RESPAWNING) {
+        restate_motion(kart);
+        return;
+    }
+    int on_floor = (kart->state_bits & DRIVER_ON_FLOOR) != 0;
+    steer(kart, keys, on_floor);
+    kart_rotation_update(kart);
+    kart->wanted_direction = kart->forward;
+    if (on_floor) {
+        drive(kart, keys);
+    } else {
+        kart->velocity.y = fx_max(kart->velocity.y - GRAVITY, -FALL_SPEED_LIMIT);
+    }
+
+    /* On the floor the sphere is also moved a little into it, so that it follows the road
+     * over a crest; if there is none to touch, this is taken back and the kart flies. */
+    fx32 stick = on_floor ? FX(0.3) + fx_abs(v_dot(kart->velocity, kart->forward)) / 5 : 0;
+    vec3 centre = v_mad(kart->position, kart->up, RADIUS);
+    vec3 move = kart->velocity, press = v_scale(kart->up, -stick);
+    fx32 distance = v_length(move);
+    int steps = distance > STEP_LIMIT ? 2 : 1;
+    if (steps == 2) {
+        move = v_make(move.x / 2, move.y / 2, move.z / 2);
+    }
+    contact hit = {0};
+    kart->state_bits &= ~(uint32_t)DRIVER_TOUCHING_WALL;
+    int landed = 0, out = 0;
+    for (int i = 0; i < steps; i++) {
+        vec3 before_press = v_add(centre, move);
+        centre = v_add(before_press, press);
+        collide(&centre, RADIUS, &hit);
+        out |= hit.out_of_bounds;
+        if (hit.on_wall) {
+            hit_wall(kart, hit.wall_normal);
+        }
+        landed = hit.on_floor;
+        if (!landed && stick) {
+            centre = v_sub(centre, press);
+            stick = 0;
+            press = v_make(0, 0, 0);
+        }
+    }
+
+    if (landed) {
+        fx32 into = v_dot(kart->velocity, hit.floor_normal);
+        if (on_floor || into < 0) {
+            kart->velocity = v_mad(kart->velocity, hit.floor_normal, -into);
+        }
+        kart->state_bits |= DRIVER_ON_FLOOR;
+        kart->air_frames = 0;
+        kart->floor_type = kart->floor_driver_type = ATTRIBUTE_TYPE(hit.floor_attribute);
+        kart->floor_variant = ATTRIBUTE_VARIANT(hit.floor_attribute);
+        kart->vertical_velocity = v_make(0, 0, 0);
+    } else {
+        kart->state_bits &= ~(uint32_t)DRIVER_ON_FLOOR;
+        kart->air_frames++;
+        kart->vertical_velocity = v_make(0, kart->velocity.y, 0);
+    }
+    /* Attitude follows the floor; in the air it slowly comes level. */
+    vec3 goal = landed ? hit.floor_normal : world_up, lean = v_sub(goal, kart->up);
+    if (fx_abs(lean.x) + fx_abs(lean.y) + fx_abs(lean.z) < 24) {
+        kart->up = goal;
+    } else {
+        kart->up = v_unit(v_mad(kart->up, lean, landed ? FX(0.25) : FX(0.04)), goal);
+    }
+    kart->sphere_centre = centre;
+    kart->position = v_mad(centre, kart->up, -RADIUS);
+    kart_rotation_update(kart);
+    restate_motion(kart);
+
+    if (out || kart->air_frames > LOST_FRAMES) {
+        race_respawn(kart);
+    }
+}
+
+void race_respawn(driver *kart) {
+    if (!(kart->flags & DRIVER_RESPAWNING)) {
+        kart->flags |= DRIVER_RESPAWNING;
+        kart->respawn_counter = RESPAWN_FRAMES;
+        kart->velocity = kart->vertical_velocity = v_make(0, 0, 0);
+        kart->turning = 0;
+        kart->heading_speed = kart->heading_speed_target = 0;
+        restate_motion(kart);
+    }
+}
