@@ -1,0 +1,376 @@
+"""Evaluation: individuals in, results out, over the workers of an `AsyncVectorEnv`.
+
+A worker ("lane") that finishes an episode takes the next waiting individual at once. Which
+individual lands on which lane therefore depends on the number of workers, and nothing else
+may: episodes are seeded from the run's seed and the individual's id, networks give the same
+outputs in any company (see `mkds_neat.networks`), and results come back in order of id.
+
+A worker that dies (or fails, or stops answering) costs the episodes that were under way, and
+nothing more: the workers are started again and those individuals are evaluated again, from
+their start. No individual ever scores for a crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Final, Protocol
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+
+from mkds_neat.errors import EvaluationError
+from mkds_neat.networks import GenomeNetwork, NetworkBatch, NetworkSpec
+from mkds_neat.workers import RECORD_KEY, EpisodeRecord, LaneFactory
+
+_LOG = logging.getLogger(__name__)
+
+START_METHODS: Final = ("forkserver", "fork", "spawn")
+STEP_TIMEOUT: Final = 60.0
+"""Seconds after which a worker that has not answered a step or a reset counts as dead."""
+_CLOSE_TIMEOUT: Final = 5.0
+"""Seconds that a terminated worker gets to close its console before it is killed."""
+
+
+class Individual(Protocol):
+    """What the evaluator needs to know of an individual."""
+
+    @property
+    def id(self) -> int:
+        """Its number, unique within the run."""
+
+    @property
+    def network(self) -> NetworkSpec:
+        """Its network."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an individual achieved.
+
+    Attributes:
+        id: the individual.
+        fitness: its score; higher is better.
+        record: the episode.
+    """
+
+    id: int
+    fitness: float
+    record: EpisodeRecord
+
+
+class Stopped(Exception):  # noqa: N818 - it is no error: someone asked for it
+    """The evaluation was asked to stop; results reported so far stand."""
+
+
+def episode_seed(run_seed: int, individual: int) -> int:
+    """The seed of an individual's episode: 32 bits of the run's seed and its id, hashed."""
+    return int(np.random.SeedSequence([run_seed, individual]).generate_state(1)[0])
+
+
+@dataclass
+class _Episode:
+    individual: Individual
+    network: GenomeNetwork
+
+
+@dataclass
+class _Work:
+    """The state of one `evaluate` call."""
+
+    waiting: deque[Individual]
+    results: dict[int, Result] = field(default_factory=dict)
+    failures: dict[int, int] = field(default_factory=dict)
+
+
+class Evaluator:
+    """Evaluates individuals, one episode each, over worker processes.
+
+    Use as a context manager, or call `close`: the workers end with it, on every way out.
+
+    Args:
+        env_id: a registered environment with vectors as observations and a Box of actions.
+        env_kwargs: its arguments.
+        workers: processes.
+        seed: the run's seed, of which every episode's seed is derived.
+        scorer: from an episode's metrics to a fitness; None takes the sum of rewards.
+        start_method: ``"forkserver"``, ``"fork"`` or ``"spawn"``.
+        retries: how often an individual is evaluated again after its worker failed.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        env_id: str,
+        env_kwargs: Mapping[str, Any] | None = None,
+        *,
+        workers: int,
+        seed: int,
+        scorer: Callable[[Mapping[str, float]], float] | None = None,
+        start_method: str = "forkserver",
+        retries: int = 2,
+    ) -> None:
+        if workers < 1:
+            raise ValueError(f"workers={workers}: an evaluation needs at least one worker")
+        if start_method not in START_METHODS:
+            raise ValueError(
+                f"start_method={start_method!r} is not one of {', '.join(START_METHODS)}"
+            )
+        if retries < 0:
+            raise ValueError(f"retries={retries} is negative")
+        self.workers = workers
+        self._factory = LaneFactory(env_id, dict(env_kwargs or {}))
+        self._seed = seed
+        self._scorer = scorer
+        self._start_method = start_method
+        self._retries = retries
+        self._envs: AsyncVectorEnv[Any, Any] | None = None
+        self.restarts = 0
+        self.frames = 0
+
+    def __enter__(self) -> Evaluator:
+        """Itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the workers."""
+        self.close()
+
+    @property
+    def processes(self) -> list[Any]:
+        """The worker processes (``multiprocessing.Process``); none before the first use."""
+        return [] if self._envs is None else list(self._envs.processes)
+
+    def start(self) -> None:
+        """Start the workers, if they are not running; `evaluate` does so by itself."""
+        if self._envs is not None:
+            return
+        if self._start_method == "forkserver":
+            # The server imports the environment once; each worker is then a quick fork of it.
+            context: Any = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["mkds_neat.workers", "mkds_gym.env"])
+        self._envs = AsyncVectorEnv(
+            [self._factory] * self.workers,
+            copy=False,
+            context=self._start_method,
+            autoreset_mode=AutoresetMode.DISABLED,
+        )
+
+    def evaluate(
+        self,
+        individuals: Iterable[Individual],
+        on_result: Callable[[Result], None] | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> list[Result]:
+        """Evaluate each individual once.
+
+        Args:
+            individuals: whom to evaluate; ids must differ.
+            on_result: called with each result as soon as it is there, in any order.
+            should_stop: asked at every step; True raises `Stopped`.
+
+        Returns:
+            The results in order of id.
+
+        Raises:
+            EvaluationError: an individual's worker failed more often than ``retries`` allows,
+                or a metric or a fitness cannot be used.
+            Stopped: ``should_stop`` said so.
+        """
+        wanted = list(individuals)
+        if len({i.id for i in wanted}) != len(wanted):
+            raise ValueError("two individuals of one evaluation have the same id")
+        work = _Work(deque(wanted))
+        while len(work.results) < len(wanted):
+            running: list[_Episode | None] = [None] * self.workers
+            try:
+                self.start()
+                self._run(work, running, on_result or _ignore, should_stop or _never)
+            except (EvaluationError, Stopped):
+                self.close()
+                raise
+            except Exception as error:
+                self._recover(work, running, error)
+            except BaseException:  # Ctrl-C or an exit within: leave no process behind
+                self.close()
+                raise
+        return [work.results[key] for key in sorted(work.results)]
+
+    def close(self) -> None:
+        """End the workers; the second time does nothing."""
+        envs, self._envs = self._envs, None
+        if envs is None:
+            return
+        processes = list(envs.processes)
+        try:
+            if all(process.is_alive() for process in processes):
+                for process, pipe in zip(processes, envs.parent_pipes, strict=True):
+                    if pipe is not None and not pipe.closed:
+                        pipe.send(("close", None))
+                    del process
+        except OSError:
+            pass
+        deadline = time.monotonic() + _CLOSE_TIMEOUT
+        # The answer to an unfinished step may fill the pipe and must not hold a worker up.
+        for pipe in envs.parent_pipes:
+            with contextlib.suppress(EOFError, OSError):
+                while pipe is not None and not pipe.closed:
+                    if not pipe.poll(max(0.0, deadline - time.monotonic())):
+                        break
+                    pipe.recv()
+        for process in processes:
+            process.join(0.2)
+            if process.is_alive():
+                process.terminate()
+        for process in processes:
+            process.join(max(0.5, deadline - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()
+        for pipe in envs.parent_pipes:
+            if pipe is not None:
+                pipe.close()
+        envs.error_queue.close()
+        envs.error_queue.join_thread()
+        # All that AsyncVectorEnv.close() would do is done, and its own way of doing it waits
+        # for ever on a worker that is no more.
+        envs.closed = True
+
+    # Within -----------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        work: _Work,
+        running: list[_Episode | None],
+        on_result: Callable[[Result], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        envs = self._envs
+        assert envs is not None
+        space = envs.single_action_space
+        assert isinstance(space, gym.spaces.Box)
+        actions = np.zeros((self.workers, *space.shape), dtype=space.dtype)
+        observations = self._begin(work, running)
+        batch, lanes = _assemble(running)
+        while batch is not None:
+            if should_stop():
+                raise Stopped
+            actions[lanes] = np.clip(batch(observations[lanes]), space.low, space.high)
+            envs.step_async(actions)
+            observations, _, terminations, truncations, infos = envs.step_wait(STEP_TIMEOUT)
+            over = [lane for lane in lanes if terminations[lane] or truncations[lane]]
+            if not over:
+                continue
+            for lane in over:
+                episode = running[lane]
+                assert episode is not None
+                result = self._judge(episode.individual, infos[RECORD_KEY][lane])
+                running[lane] = None
+                work.results[result.id] = result
+                self.frames += result.record.frames
+                on_result(result)
+            if work.waiting:
+                observations = self._begin(work, running)
+            batch, lanes = _assemble(running)
+
+    def _begin(self, work: _Work, running: list[_Episode | None]) -> Any:
+        """Give waiting individuals to free lanes, and reset those lanes."""
+        envs = self._envs
+        assert envs is not None
+        mask = np.zeros(self.workers, dtype=np.bool_)
+        seeds: list[int | None] = [None] * self.workers
+        for lane, episode in enumerate(running):
+            if episode is None and work.waiting:
+                individual = work.waiting.popleft()
+                running[lane] = _Episode(individual, GenomeNetwork(individual.network))
+                mask[lane] = True
+                seeds[lane] = episode_seed(self._seed, individual.id)
+        envs.reset_async(seed=seeds, options={"reset_mask": mask})
+        observations, _ = envs.reset_wait(STEP_TIMEOUT)
+        return observations
+
+    def _judge(self, individual: Individual, record: EpisodeRecord) -> Result:
+        if self._scorer is None:
+            fitness = record.score
+        else:
+            try:
+                fitness = float(self._scorer(record.metrics))
+            except Exception as error:
+                raise EvaluationError(
+                    f"the scorer failed on individual {individual.id}: {error!r}; its metrics "
+                    f"were {record.metrics}"
+                ) from error
+        if not math.isfinite(fitness):
+            raise EvaluationError(
+                f"individual {individual.id} has the fitness {fitness}; a scorer must give a "
+                f"finite number (its metrics were {record.metrics})"
+            )
+        return Result(individual.id, fitness, record)
+
+    def _recover(self, work: _Work, running: Sequence[_Episode | None], error: Exception) -> None:
+        """Put the episodes under way back, and the workers away; or give up."""
+        failed = self._failed_lanes()
+        lost = {lane: e for lane, e in enumerate(running) if e is not None}
+        culprits = [e for lane, e in lost.items() if lane in failed] or list(lost.values())
+        self.close()
+        if not lost:
+            # It happened before any episode began: the environment itself does not start.
+            raise EvaluationError(f"the workers do not start: {error!r}") from error
+        self.restarts += 1
+        for episode in culprits:
+            key = episode.individual.id
+            work.failures[key] = work.failures.get(key, 0) + 1
+            if work.failures[key] > self._retries:
+                raise EvaluationError(
+                    f"the worker of individual {key} failed {work.failures[key]} times, the last "
+                    f"time with {error!r}; results so far are kept, --resume goes on from them"
+                ) from error
+        _LOG.warning(
+            "a worker failed (%r); starting the workers again and evaluating %s again",
+            error,
+            ", ".join(str(e.individual.id) for e in lost.values()),
+        )
+        work.waiting.extendleft(e.individual for e in reversed(list(lost.values())))
+
+    def _failed_lanes(self) -> set[int]:
+        envs = self._envs
+        if envs is None:
+            return set()
+        # Where a worker raised, AsyncVectorEnv has replaced its pipe by None.
+        return {
+            lane
+            for lane, (process, pipe) in enumerate(
+                zip(envs.processes, envs.parent_pipes, strict=True)
+            )
+            if pipe is None or not process.is_alive()
+        }
+
+
+def _assemble(running: Sequence[_Episode | None]) -> tuple[NetworkBatch | None, list[int]]:
+    lanes = [lane for lane, episode in enumerate(running) if episode is not None]
+    if not lanes:
+        return None, lanes
+    return NetworkBatch([e.network for e in running if e is not None]), lanes
+
+
+def _ignore(result: Result) -> None:
+    """What happens to a result that nobody waits for."""
+
+
+def _never() -> bool:
+    return False

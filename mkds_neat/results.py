@@ -1,0 +1,492 @@
+"""A run's folder: everything a run writes, and how it is read back.
+
+==================  ============================================================================
+file                what it holds
+==================  ============================================================================
+``config.ini``      the config, with the command line's overrides in place
+``individuals.csv``  a row for every individual of every generation, in order of id
+``generations.csv``  a row for every generation
+``journal.jsonl``   results since the last checkpoint, as they came in, so that a crash loses none
+``checkpoints/``    the last few states of the run, for ``--resume``; pickles, so resume only from
+                    folders that you trust
+``champion.json``   the best driver so far, see `Champion`
+``champion.pt``     its network for PyTorch, see `mkds_neat.networks.load_pt`
+``champion.gif``    the champion's race, and ``champion.png``, a strip of pictures of it
+``fitness.png``     fitness over the generations
+``run.log``         what was logged
+==================  ============================================================================
+
+Tables grow by appending, flushed to the disk; every other file is written beside its place and
+then renamed, so that it is never half there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import pickle
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from mkds_neat.errors import ChampionFormatError, RunFolderError
+from mkds_neat.evaluation import Result
+from mkds_neat.networks import GenomeNetwork, NetworkSpec, save_pt
+from mkds_neat.workers import EpisodeRecord
+
+CHECKPOINT_VERSION: Final = 1
+KEPT_CHECKPOINTS: Final = 3
+CHAMPION_FORMAT: Final = "mkds_neat champion"
+CHAMPION_VERSION: Final = 1
+
+_FIXED_COLUMNS: Final = (
+    "generation",
+    "id",
+    "species",
+    "parents",
+    "fitness",
+    "evaluated",
+    "finished",
+    "race_seconds",
+    "lap_seconds",
+    "steps",
+    "frames",
+    "events",
+    "wall_seconds",
+)
+GENERATION_COLUMNS: Final = (
+    "generation",
+    "individuals",
+    "evaluated",
+    "best",
+    "mean",
+    "median",
+    "worst",
+    "best_id",
+    "species",
+    "finished",
+    "frames",
+    "seconds",
+)
+
+
+def race_clock(seconds: float) -> str:
+    """A time as m:ss.mmm."""
+    milliseconds = round(seconds * 1000.0)
+    return f"{milliseconds // 60000}:{milliseconds // 1000 % 60:02d}.{milliseconds % 1000:03d}"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The best driver of a run.
+
+    One that finished the race ranks before any that did not; then fitness counts, and then
+    the earlier one. Its JSON file has these attributes as keys, beside ``format`` and ``version``.
+
+    Attributes:
+        id: its number in the run.
+        generation: in which it was evaluated first.
+        fitness: its score.
+        strategy: whose genome it is.
+        genome: in the strategy's own form (``genome_from_json`` in the strategy's module).
+        network: the network that drove.
+        env_id: the environment.
+        env_kwargs: the arguments with which it was evaluated.
+        seed: of its episode.
+        record: what became of its episode.
+    """
+
+    id: int
+    generation: int
+    fitness: float
+    strategy: str
+    genome: Mapping[str, Any]
+    network: NetworkSpec
+    env_id: str
+    env_kwargs: Mapping[str, Any]
+    seed: int
+    record: EpisodeRecord
+
+    @property
+    def rank(self) -> tuple[bool, float, int, int]:
+        """Greater is better."""
+        return self.record.finished, self.fitness, -self.generation, -self.id
+
+    def describe(self) -> str:
+        """One line for people."""
+        text = f"driver {self.id} of generation {self.generation}, fitness {self.fitness:.1f}"
+        if self.record.finished:
+            laps = ", ".join(map(race_clock, self.record.lap_times))
+            text += f": finished in {race_clock(self.record.race_time)} (laps {laps})"
+        return text
+
+    def to_json(self) -> dict[str, Any]:
+        """The champion as JSON-ready values."""
+        return {
+            "format": CHAMPION_FORMAT,
+            "version": CHAMPION_VERSION,
+            "id": self.id,
+            "generation": self.generation,
+            "fitness": self.fitness,
+            "strategy": self.strategy,
+            "genome": self.genome,
+            "network": self.network.to_json(),
+            "env_id": self.env_id,
+            "env_kwargs": self.env_kwargs,
+            "seed": self.seed,
+            "record": asdict(self.record),
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> Champion:
+        """The champion that `to_json` wrote.
+
+        Raises:
+            ChampionFormatError: it is something else, or of another version.
+        """
+        if not isinstance(data, dict) or data.get("format") != CHAMPION_FORMAT:
+            raise ChampionFormatError("this is no champion; use champion.json of a run's folder")
+        if data.get("version") != CHAMPION_VERSION:
+            raise ChampionFormatError(
+                f"the champion has version {data.get('version')!r} of the format; this program "
+                f"reads {CHAMPION_VERSION}"
+            )
+        try:
+            return cls(
+                id=int(data["id"]),
+                generation=int(data["generation"]),
+                fitness=float(data["fitness"]),
+                strategy=str(data["strategy"]),
+                genome=dict(data["genome"]),
+                network=NetworkSpec.from_json(data["network"]),
+                env_id=str(data["env_id"]),
+                env_kwargs=dict(data["env_kwargs"]),
+                seed=int(data["seed"]),
+                record=record_from_json(data["record"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ChampionFormatError(f"the champion's file is malformed: {error!r}") from error
+
+
+def load_champion(path: str | os.PathLike[str]) -> Champion:
+    """Read ``champion.json``.
+
+    Raises:
+        ChampionFormatError: it is something else.
+        OSError: it cannot be read.
+    """
+    try:
+        data = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ChampionFormatError(f"{os.fspath(path)} is not JSON: {error}") from error
+    return Champion.from_json(data)
+
+
+def record_from_json(data: Mapping[str, Any]) -> EpisodeRecord:
+    """An `EpisodeRecord` from what ``dataclasses.asdict`` and JSON made of it."""
+    return EpisodeRecord(
+        metrics={str(k): float(v) for k, v in data["metrics"].items()},
+        steps=int(data["steps"]),
+        frames=int(data["frames"]),
+        score=float(data["score"]),
+        finished=bool(data["finished"]),
+        lap_times=tuple(float(t) for t in data["lap_times"]),
+        race_time=float(data["race_time"]),
+        events=tuple(str(e) for e in data["events"]),
+        seconds=float(data["seconds"]),
+    )
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of ``individuals.csv``."""
+
+    generation: int
+    species: int | None
+    parents: tuple[int, ...]
+    evaluated: bool
+    result: Result
+
+    def cells(self) -> dict[str, Any]:
+        """Cells by column."""
+        record = self.result.record
+        cells: dict[str, Any] = {
+            "generation": self.generation,
+            "id": self.result.id,
+            "species": "" if self.species is None else self.species,
+            "parents": " ".join(map(str, self.parents)),
+            "fitness": self.result.fitness,
+            "evaluated": int(self.evaluated),
+            "finished": int(record.finished),
+            "race_seconds": record.race_time,
+            "lap_seconds": " ".join(map(str, record.lap_times)),
+            "steps": record.steps,
+            "frames": record.frames,
+            "events": " ".join(record.events),
+            "wall_seconds": round(record.seconds, 3),
+        }
+        cells.update({k: v for k, v in record.metrics.items() if k not in cells})
+        return cells
+
+
+class RunFolder:
+    """A run's folder, see the module. Made by `create` or `open`.
+
+    Raises:
+        RunFolderError: from every method that writes, when that fails.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, output: str | os.PathLike[str], config_text: str) -> RunFolder:
+        """A new folder; an existing one is never touched, the next free number is added.
+
+        Raises:
+            RunFolderError: it cannot be made or written.
+        """
+        base = Path(output)
+        path, number = base, 1
+        while True:
+            try:
+                path.mkdir(parents=True)
+                break
+            except FileExistsError:
+                number += 1
+                path = base.with_name(f"{base.name}-{number}")
+            except OSError as error:
+                raise _failure(path, error) from error
+        folder = cls(path)
+        with _reporting(path):
+            folder.checkpoints.mkdir()
+        folder.write("config.ini", config_text.encode())
+        return folder
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> RunFolder:
+        """The folder of an earlier run.
+
+        Raises:
+            RunFolderError: it is none.
+        """
+        folder = cls(Path(path))
+        if not (folder.path / "config.ini").is_file():
+            raise RunFolderError(
+                f"{str(folder.path)!r} is not the folder of a run (it has no config.ini); give "
+                "--resume the folder that the run named when it began"
+            )
+        return folder
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    # Writing ---------------------------------------------------------------------------------
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file, all of it or nothing."""
+
+        def put(path: Path) -> None:
+            path.write_bytes(data)
+
+        self.write_by(name, put)
+
+    def write_by(self, name: str, put: Callable[[Path], None]) -> None:
+        """Let ``put`` write a file at the path it is given, and move it to its place."""
+        target = self.path / name
+        with _reporting(target):
+            handle, temporary = tempfile.mkstemp(
+                prefix=".", suffix=target.suffix, dir=target.parent
+            )
+            os.close(handle)
+            try:
+                put(Path(temporary))
+                with Path(temporary).open("rb+") as file:
+                    os.fsync(file.fileno())
+                Path(temporary).chmod(0o644)
+                Path(temporary).replace(target)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    Path(temporary).unlink()
+                raise
+
+    def _append(self, name: str, text: str) -> None:
+        path = self.path / name
+        with _reporting(path), path.open("a", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def journal(self, generation: int, result: Result) -> None:
+        """Note a result as soon as it is there."""
+        line = {
+            "generation": generation,
+            "id": result.id,
+            "fitness": result.fitness,
+            "record": asdict(result.record),
+        }
+        self._append("journal.jsonl", json.dumps(line) + "\n")
+
+    def add_individuals(self, rows: Sequence[Row]) -> None:
+        """Append a generation to ``individuals.csv``."""
+        cells = [row.cells() for row in rows]
+        names = [*_FIXED_COLUMNS]
+        path = self.path / "individuals.csv"
+        old: list[dict[str, Any]] = []
+        if path.exists():
+            with _reporting(path):
+                names, old = _read_csv(path)
+        header = not names or not path.exists()
+        for cell in cells:
+            for name in cell:
+                if name not in names:
+                    names.append(name)
+                    header = True
+        if header and old:
+            # A metric turned up that no row before had: write the table anew.
+            self.write("individuals.csv", _csv(names, [*old, *cells]).encode())
+        else:
+            self._append("individuals.csv", _csv(names, cells, header=header))
+
+    def add_generation(self, cells: Mapping[str, Any]) -> None:
+        """Append a row to ``generations.csv``."""
+        header = not (self.path / "generations.csv").exists()
+        self._append("generations.csv", _csv(GENERATION_COLUMNS, [cells], header=header))
+
+    def save_checkpoint(self, generation: int, state: Mapping[str, Any]) -> None:
+        """Save the state before a generation; older ones but the last few, and the journal, go."""
+        data = pickle.dumps({"version": CHECKPOINT_VERSION, "generation": generation, **state})
+        self.write(f"checkpoints/{generation:06d}.pkl", data)
+        self.write("journal.jsonl", b"")
+        with _reporting(self.checkpoints):
+            for path in self._checkpoint_paths()[:-KEPT_CHECKPOINTS]:
+                path.unlink()
+
+    def save_champion(self, champion: Champion) -> None:
+        """Write ``champion.json`` and ``champion.pt``."""
+        self.write("champion.json", (json.dumps(champion.to_json(), indent=1) + "\n").encode())
+        network = GenomeNetwork(champion.network)
+        self.write_by("champion.pt", lambda path: save_pt(network, path))
+
+    # Reading ---------------------------------------------------------------------------------
+
+    def _checkpoint_paths(self) -> list[Path]:
+        return sorted(p for p in self.checkpoints.glob("*.pkl") if re.fullmatch(r"\d+", p.stem))
+
+    def load_checkpoint(self) -> dict[str, Any]:
+        """The newest checkpoint that can be read.
+
+        Raises:
+            RunFolderError: there is none.
+        """
+        problem = "there is none"
+        for path in reversed(self._checkpoint_paths()):
+            try:
+                state = pickle.loads(path.read_bytes())
+                version = state["version"]
+            except Exception as error:  # a damaged pickle raises anything
+                problem = f"{path.name} is damaged ({error!r})"
+                continue
+            if version != CHECKPOINT_VERSION:
+                problem = f"{path.name} has version {version}, not {CHECKPOINT_VERSION}"
+                continue
+            return dict(state)
+        raise RunFolderError(
+            f"{str(self.path)!r} has no checkpoint to resume from: {problem}; start the run anew"
+        )
+
+    def rewind(self, generation: int) -> dict[tuple[int, int], Result]:
+        """Take the tables back to before ``generation``.
+
+        Returns:
+            Results of that generation and later ones from the journal, by (generation, id);
+            they need not be evaluated again.
+        """
+        for name in ("individuals.csv", "generations.csv"):
+            path = self.path / name
+            if not path.exists():
+                continue
+            with _reporting(path):
+                names, rows = _read_csv(path)
+            kept = [r for r in rows if (r["generation"] or "").isdigit()]
+            kept = [r for r in kept if int(r["generation"]) < generation]
+            if kept:
+                self.write(name, _csv(names, kept).encode())
+            else:
+                path.unlink()
+        known: dict[tuple[int, int], Result] = {}
+        path = self.path / "journal.jsonl"
+        if path.exists():
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    data = json.loads(line)
+                    result = Result(
+                        int(data["id"]), float(data["fitness"]), record_from_json(data["record"])
+                    )
+                    if int(data["generation"]) >= generation:
+                        known[int(data["generation"]), result.id] = result
+                except (ValueError, KeyError, TypeError):
+                    continue  # a line that a crash cut short
+        # Written anew, as a line cut short would swallow the first one appended to it.
+        lines = [
+            json.dumps(
+                {
+                    "generation": g,
+                    "id": r.id,
+                    "fitness": r.fitness,
+                    "record": asdict(r.record),
+                }
+            )
+            for (g, _), r in known.items()
+        ]
+        self.write("journal.jsonl", "".join(line + "\n" for line in lines).encode())
+        return known
+
+    def generations(self) -> list[dict[str, float]]:
+        """``generations.csv`` as numbers."""
+        path = self.path / "generations.csv"
+        if not path.exists():
+            return []
+        _, rows = _read_csv(path)
+        return [{k: float(v) for k, v in row.items()} for row in rows]
+
+
+def _csv(names: Sequence[str], rows: Iterable[Mapping[str, Any]], *, header: bool = True) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _read_csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        rows = [row for row in reader if None not in row and None not in row.values()]
+        return list(reader.fieldnames or ()), rows
+
+
+@contextlib.contextmanager
+def _reporting(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except RunFolderError:
+        raise
+    except OSError as error:
+        raise _failure(path, error) from error
+
+
+def _failure(path: Path, error: OSError) -> RunFolderError:
+    return RunFolderError(
+        f"{str(path)!r} cannot be written ({error.strerror or error}); free some space or choose "
+        "another folder with --output, and go on with --resume if the run had begun"
+    )
