@@ -61,7 +61,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     truncate, at the end of the step in which they happen.
 
     **Info**, at each reset and step: ``metrics`` (flat dict of floats), ``lap_times`` (tuple of
-    seconds), ``race_time`` (seconds, 0 until finished), ``progress`` (laps driven since the
+    seconds), ``total_time`` (seconds, 0 until finished), ``progress`` (laps driven since the
     start line, a float), ``lap``, ``checkpoint``, ``frame`` (frames on the race clock),
     ``events`` (tuple of the names that ended the episode) and ``is_success`` (finished).
 
@@ -165,7 +165,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 
         self.cartridge: Final = Cartridge.open(rom)
         self._boot = self._boot_parameters(course, laps, state)
-        self._state_source = self.cartridge.check_state(state) if state is not None else None
+        self._state_source = state
         self._draws = self._observer.draws or render_mode is not None
         self._start: Snapshot | None = None
         self._start_source: object = None
@@ -233,8 +233,6 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                     f"reset() knows no option {option!r}; options are {', '.join(_RESET_OPTIONS)}"
                 )
         source = (options or {}).get("state")
-        if source is not None:
-            source = self.cartridge.check_state(source)
         if self._console is None:
             self._console = Console(self.cartridge, boot=self._boot)
         console = self._console
@@ -431,7 +429,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         return {
             "metrics": metrics,
             "lap_times": state.lap_times,
-            "race_time": state.total_time if state.finished else 0.0,
+            "total_time": state.total_time if state.finished else 0.0,
             "progress": self.course.track.laps(state),
             "lap": state.lap,
             "checkpoint": state.checkpoint,

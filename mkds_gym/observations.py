@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from mkds_gym.console import Console
 from mkds_gym.course import Course
-from mkds_gym.sensors import SENSORS, Sensor
+from mkds_gym.sensors import SENSORS, Sensor, make_sensors
 from mkds_gym.state import RaceState
 
 OBS_TYPES: Final = ("sensors", "dict", "pixels", "ram")
@@ -34,6 +34,14 @@ RAM_BYTES: Final = 0x400000
 
 Screens: TypeAlias = Literal["top", "bottom", "both"]
 SensorLike: TypeAlias = "str | Sensor"
+
+
+def _own_sensors(sensors: SensorLike | Sequence[SensorLike]) -> list[Sensor]:
+    """Sensors of this environment alone: objects are copied, as vector environments share them."""
+    made = make_sensors(copy.deepcopy(sensors))
+    if not made:
+        raise ValueError(f"no sensor was named; choose from {', '.join(SENSORS)}")
+    return made
 
 
 class Observer(Protocol):
@@ -142,35 +150,6 @@ class RamObserver:
         return console.ram.copy()
 
 
-def make_sensors(sensors: SensorLike | Sequence[SensorLike]) -> tuple[Sensor, ...]:
-    """Sensors from names (``"rays:9"``) and objects; an object is copied.
-
-    Raises:
-        ValueError: an unknown name, none at all, or one name twice.
-        TypeError: something that is neither a name nor a sensor.
-    """
-    wanted: Sequence[SensorLike]
-    wanted = [sensors] if isinstance(sensors, str) or hasattr(sensors, "read") else list(sensors)
-    if not wanted:
-        raise ValueError(f"no sensor was named; choose from {', '.join(SENSORS)}")
-    made: list[Sensor] = []
-    for sensor in wanted:
-        if isinstance(sensor, str):
-            made.append(SENSORS.make(sensor))
-        elif isinstance(sensor, Sensor) and not isinstance(sensor, type):
-            made.append(copy.deepcopy(sensor))
-        else:
-            raise TypeError(
-                f"{sensor!r} is no sensor: give a name ({', '.join(SENSORS)}) or an object with "
-                "name, space, labels and read()"
-            )
-    names = [sensor.name for sensor in made]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"the sensor {name!r} is named twice; name each once")
-    return tuple(made)
-
-
 def make_observer(
     obs_type: str | Sequence[SensorLike],
     sensors: SensorLike | Sequence[SensorLike] | None,
@@ -195,16 +174,16 @@ def make_observer(
                 f"obs_type={obs_type!r} names sensors already; leave out sensors={sensors!r}, or "
                 "write obs_type='sensors'"
             )
-        return SensorObserver(make_sensors(obs_type))
+        return SensorObserver(_own_sensors(obs_type))
     if obs_type not in OBS_TYPES:
         raise ValueError(
             f"obs_type={obs_type!r} is not one of {', '.join(map(repr, OBS_TYPES))}, a sensor, or "
             f"a list of sensors; sensors are {', '.join(SENSORS)}"
         )
     if obs_type == "sensors":
-        return SensorObserver(make_sensors(DEFAULT_SENSORS if sensors is None else sensors))
+        return SensorObserver(_own_sensors(DEFAULT_SENSORS if sensors is None else sensors))
     if obs_type == "dict":
-        return DictObserver(make_sensors(SENSORS.names() if sensors is None else sensors))
+        return DictObserver(_own_sensors(SENSORS.names() if sensors is None else sensors))
     if sensors is not None:
         raise ValueError(f"obs_type={obs_type!r} takes no sensors; leave out sensors={sensors!r}")
     if obs_type == "pixels":
