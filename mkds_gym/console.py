@@ -228,20 +228,12 @@ class Console:
     def snapshot(self) -> Snapshot:
         """The whole state, in memory."""
         core = self._live()
-        name = f"/dev/shm/mkds-gym-{os.getpid()}-{id(self)}"
-        core.library.desmume_savestate_save(name.encode())
-        data = Path(name).read_bytes()
-        os.unlink(name)
-        return Snapshot(data, self.cartridge.sha1, core.build_id, self.frame_count)
+        return Snapshot(core.save(), self.cartridge.sha1, core.build_id, self.frame_count)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot."""
         core = self._live()
-        name = f"/dev/shm/mkds-gym-{os.getpid()}-{id(self)}"
-        Path(name).write_bytes(snapshot.data)
-        ok = core.library.desmume_savestate_load(name.encode())
-        os.unlink(name)
-        if not ok:
+        if not core.load(snapshot.data):
             raise StateError("cannot load")
         self.frame_count = snapshot.frame_count
         self._keys = 0
@@ -258,9 +250,7 @@ class Console:
     def load_state(self, state: bytes | str | PathLike[str]) -> None:
         """Load."""
         data = state if isinstance(state, bytes) else Path(state).read_bytes()
-        self.restore(
-            Snapshot(zlib.decompress(data), self.cartridge.sha1, self._live().build_id, 0)
-        )
+        self.restore(Snapshot(zlib.decompress(data), self.cartridge.sha1, self._live().build_id, 0))
 
     def reset(self) -> None:
         """Power cycle."""

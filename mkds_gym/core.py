@@ -24,10 +24,10 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from mkds_gym import turbo
-from mkds_gym.errors import ConsoleError
+from mkds_gym.errors import ConsoleError, StateError
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +42,20 @@ _PACKAGES: Final = {
 }
 """Debian package of each system library that the emulator needs."""
 
-_QUIETED: Final = ("puts", "putchar", "vprintf", "fflush")
+_CONFIG_FOLDER: Final = b"/dev/null/mkds-gym"
+"""What the emulator takes for the user's configuration folder: nothing can be made in it."""
 
-_PrintfType = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-_StringType = ctypes.CFUNCTYPE(ctypes.c_void_p)
+_CLOCK_START: Final = 1_230_768_000
+"""What the console's clock shows at power-on, in seconds since 1970: 1 January 2009, 0:00."""
+
+_FRAMES_PER_SECOND: Final = 59.8261
+
+_Printf = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+_Folder = ctypes.CFUNCTYPE(ctypes.c_void_p)
+_Open = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p)
+_Insert = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t)
+_Time = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.POINTER(ctypes.c_long))
+_BrokenDown = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
 
 # Guards the pool, and everything that changes the state of the process while a core starts.
 _lock = threading.RLock()
@@ -74,7 +84,9 @@ def library_path() -> Path:
     if named := os.environ.get(LIBRARY_VARIABLE):
         path = Path(named)
         if not path.is_file():
-            raise ConsoleError(f"no file '{path}' (from the environment variable {LIBRARY_VARIABLE})")
+            raise ConsoleError(
+                f"no file '{path}' (from the environment variable {LIBRARY_VARIABLE})"
+            )
         return path
     spec = importlib.util.find_spec("desmume")
     if spec is None or not spec.submodule_search_locations:
@@ -173,6 +185,11 @@ class Core:
         build_id: SHA-256 of the library file.
         path: the library file.
         muted: the dummy sound core is in use.
+        quieted: the library's output is caught before it gets to the process's.
+        private_battery: the battery file is in memory, and new for each opened ROM.
+        fixed_clock: the console's clock counts frames instead of the host's seconds.
+        recompiler: the fast way to forget compiled code, or None.
+        states: the fast way to save and load states, or None.
         cpu_mode: what the library said about its processor at the last reset, or "".
     """
 
@@ -180,12 +197,22 @@ class Core:
         self.path = path
         data, self.build_id = read_library(path)
         self.build = turbo.KNOWN_BUILDS.get(self.build_id)
+        if self.build is None:
+            logger.warning(
+                "'%s' is not a build that mkds-gym knows (SHA-256 %s): no recompiler, no dummy "
+                "sound, slow savestates. Known: %s",
+                path,
+                self.build_id,
+                "; ".join(build.name for build in turbo.KNOWN_BUILDS.values()),
+            )
         self.library = _load_image(path, data)
         self._generation = _generation
-        self._folder = b""
+        self._battery = -1
+        self._jit = False
         self.cpu_mode = ""
-        self._imports = self._redirect_imports(data)
+        self.quieted = self.private_battery = self.fixed_clock = False
         self._declare()
+        self._replace_imports(data)
         with (
             self.quiet(),
             _environment(
@@ -199,14 +226,16 @@ class Core:
             if self.library.desmume_init() < 0:
                 raise ConsoleError("the emulator cannot be initialised (SDL refuses to start)")
             self.muted = self.build is not None and turbo.mute(self.library)
-        if self.build is None:
-            logger.warning(
-                "'%s' is not a build that mkds-gym knows (SHA-256 %s): no recompiler, no dummy "
-                "sound, slow savestates. Known: %s",
-                path,
-                self.build_id,
-                ", ".join(build.name for build in turbo.KNOWN_BUILDS.values()),
-            )
+        if self.build is not None and not self.muted:
+            logger.warning("the dummy sound core cannot be selected; savestates will be slow")
+        self.recompiler: turbo.Recompiler | None = None
+        self.states: turbo.MemoryStates | None = None
+        if self.build is not None:
+            try:
+                self.recompiler = turbo.Recompiler(self.library, self.build)
+                self.states = turbo.MemoryStates(self.library)
+            except (ValueError, OSError) as error:
+                logger.warning("no fast savestates: %s", error)
 
     @property
     def inherited(self) -> bool:
@@ -227,8 +256,8 @@ class Core:
             ("desmume_skip_next_frame", (), None),
             ("desmume_input_keypad_update", (ctypes.c_uint16,), None),
             ("desmume_draw_raw", (), ctypes.c_void_p),
-            ("desmume_savestate_load", (ctypes.c_char_p,), integer),
-            ("desmume_savestate_save", (ctypes.c_char_p,), integer),
+            ("desmume_savestate_load", (ctypes.c_char_p,), ctypes.c_bool),
+            ("desmume_savestate_save", (ctypes.c_char_p,), ctypes.c_bool),
             ("desmume_memory_read_long", (word,), word),
             ("desmume_memory_write_long", (word, word), None),
         ):
@@ -240,63 +269,217 @@ class Core:
                 ) from None
             function.argtypes, function.restype = arguments, result
 
-    def _redirect_imports(self, data: bytes) -> turbo.Imports | None:
-        """Keep the image from printing, and from the user's configuration folder."""
+    def _replace_imports(self, data: bytes) -> None:
+        """Keep this image from printing, from the user's files, and from the host's clock.
+
+        The changed calls are those of this image only, so that, unlike with redirected file
+        descriptors, nothing else in the process notices, in any thread.
+        """
         try:
             imports = turbo.Imports(self.library, data)
         except (ValueError, OSError) as error:
-            logger.debug("no access to the imports of '%s': %s", self.path, error)
-            return None
+            logger.warning(
+                "no access to the imports of '%s' (%s): the battery file goes to the user's "
+                "configuration folder, and the console's clock is the host's",
+                self.path,
+                error,
+            )
+            return
+        libc = ctypes.CDLL(None)
 
-        def on_printf(text: bytes, argument: int) -> int:
+        def on_printf(text: bytes, argument: int | None) -> int:
             if text.startswith(b"CPU mode: %s") and argument:
                 self.cpu_mode = ctypes.string_at(argument).decode("ascii", "replace")
             return 0
 
-        silent = ctypes.CDLL(None).getpid  # takes any arguments, and does nothing
-        self.quieted = imports.replace("printf", _PrintfType(on_printf))
-        for name in _QUIETED:
-            imports.replace(name, silent)
+        nothing = libc.getpid  # does nothing, whatever its arguments
+        quieted = [imports.replace("printf", _Printf(on_printf))]
+        quieted += [imports.replace(name, nothing) for name in ("puts", "putchar")]
+        self.quieted = all(quieted) and self._quiet_stream(imports)
 
-        def on_config_folder() -> int:
-            return ctypes.cast(self._folder_buffer, ctypes.c_void_p).value or 0
+        folder = ctypes.create_string_buffer(_CONFIG_FOLDER)
 
-        self._folder_buffer = ctypes.create_string_buffer(4096)
-        self.private_folder = imports.replace(
-            "g_get_user_config_dir", _StringType(on_config_folder)
+        def on_folder() -> int:
+            return ctypes.addressof(folder)
+
+        libc.fopen.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
+        libc.fopen.restype = ctypes.c_void_p
+
+        def on_open(name: bytes, mode: bytes) -> int | None:
+            if name.startswith(_CONFIG_FOLDER) and name.endswith(b".dsv") and self._battery >= 0:
+                name = b"/proc/self/fd/%d" % self._battery
+            opened: int | None = libc.fopen(name, mode)
+            return opened
+
+        self.private_battery = (
+            hasattr(os, "memfd_create")
+            and imports.replace("fopen64", _Open(on_open))
+            and imports.replace("g_get_user_config_dir", _Folder(on_folder))
         )
-        return imports
+        self.fixed_clock = self._fix_clock(imports, libc)
+
+    def _quiet_stream(self, imports: turbo.Imports) -> bool:
+        """Keep this image from printing through C++ streams."""
+        insert = "_ZSt16__ostream_insertIcSt11char_traitsIcEERSt13basic_ostreamIT_T0_ES6_PKS3_l"
+        try:
+            original = self.library[insert]
+            output = ctypes.addressof(ctypes.c_uint8.in_dll(self.library, "_ZSt4cout"))
+        except (AttributeError, ValueError):
+            return False
+        original.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t)
+        original.restype = ctypes.c_void_p
+
+        def on_insert(stream: int, text: int, size: int) -> int | None:
+            if stream == output:
+                return stream
+            result: int | None = original(stream, text, size)
+            return result
+
+        put = "_ZNSo3putEc"
+        flush = self.library["_ZNSo5flushEv"]  # takes and returns the stream
+        return imports.replace(insert, _Insert(on_insert)) and imports.replace(put, flush)
+
+    def _fix_clock(self, imports: turbo.Imports, libc: ctypes.CDLL) -> bool:
+        """Let the console's clock start at the same time always and count frames."""
+        try:
+            frames = ctypes.c_int.in_dll(self.library, "currFrameCounter")
+        except ValueError:
+            return False
+        libc.gmtime_r.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
+        libc.gmtime_r.restype = ctypes.c_void_p
+        broken_down = ctypes.create_string_buffer(128)  # a struct tm has 56 bytes
+
+        def on_time(result: Any) -> int:
+            now = _CLOCK_START + int(frames.value / _FRAMES_PER_SECOND)
+            if result:
+                result[0] = now
+            return now
+
+        def on_local_time(moment: int) -> int | None:
+            answer: int | None = libc.gmtime_r(moment, broken_down)
+            return answer
+
+        return imports.replace("time", _Time(on_time)) and imports.replace(
+            "localtime", _BrokenDown(on_local_time)
+        )
 
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
-        """Nothing that the library prints appears."""
-        yield
+        """Around calls that print, for an image whose output cannot be caught: close stdout.
+
+        The process's standard output goes nowhere for as long as the body runs.
+        """
+        if self.quieted:
+            yield
+            return
+        libc = ctypes.CDLL(None)
+        with _lock:
+            libc.fflush(None)
+            try:
+                kept = os.dup(1)
+            except OSError:  # the process has no standard output
+                yield
+                return
+            try:
+                with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+                    os.dup2(nowhere.fileno(), 1)
+                yield
+            finally:
+                libc.fflush(None)
+                os.dup2(kept, 1)
+                os.close(kept)
 
     def open(self, rom: Path, jit: bool) -> bool:
         """Open a ROM and reset.
 
         Returns:
             Whether the recompiler is in use.
+
+        Raises:
+            ConsoleError: the emulator does not take the ROM.
         """
-        wanted = jit and self.build is not None
+        if self.private_battery:
+            if self._battery >= 0:
+                os.close(self._battery)
+            self._battery = os.memfd_create("mkds-gym-battery")
+        self._jit = False
         if self.build is not None:
-            wanted = turbo.set_jit(self.library, self.build, wanted) and wanted
+            switched = turbo.set_jit(self.library, self.build, jit)
+            if jit and not switched:
+                logger.warning("the recompiler's switch is not where it should be; interpreting")
+            self._jit = jit and switched
         self.cpu_mode = ""
-        # The battery file is made, and stays open without a name.
-        folder = tempfile.mkdtemp(prefix="mkds-gym-")
-        try:
-            self._folder_buffer.value = os.fsencode(folder)
-            with self.quiet():
-                if self.library.desmume_open(os.fsencode(rom)) <= 0:
-                    raise ConsoleError(f"the emulator cannot open ROM '{rom}'")
-                self.library.desmume_resume()
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        return wanted and self.cpu_mode == "JIT"
+        with self.quiet():
+            if self.library.desmume_open(os.fsencode(rom)) <= 0:
+                raise ConsoleError(f"the emulator cannot open ROM '{rom}'")
+            self.library.desmume_resume()
+        if self._jit and self.quieted and self.cpu_mode != "JIT":
+            logger.warning("the recompiler does not start (%s); interpreting", self.cpu_mode)
+            self._jit = False
+        if self.recompiler is not None:
+            self.recompiler.forget()  # opening has filled the tables' 72 MiB with zeros
+        return self._jit
+
+    def close(self) -> None:
+        """Close the ROM."""
+        with self.quiet():
+            self.library.desmume_close()
+        if self._battery >= 0:
+            os.close(self._battery)
+            self._battery = -1
+
+    def save(self) -> bytes:
+        """The whole state of the console, as DeSmuME saves it.
+
+        Raises:
+            StateError: the emulator cannot.
+        """
+        data = self.states.save() if self.states is not None else self._save_to_file()
+        if data is None:
+            raise StateError("the emulator cannot save its state")
+        return data
+
+    def load(self, state: bytes) -> bool:
+        """Load a whole state of the console; whether the emulator took it."""
+        if self.states is None or self.recompiler is None:
+            return self._load_from_file(state)
+        if self._jit and self.build is not None:
+            # Loading resets, and resetting the recompiler would look at all of its tables.
+            turbo.set_jit(self.library, self.build, False)
+            try:
+                return self.states.load(state)
+            finally:
+                turbo.set_jit(self.library, self.build, True)
+                self.recompiler.forget()
+        return self.states.load(state)
+
+    def _save_to_file(self) -> bytes | None:
+        with _memory_file() as (stream, name), self.quiet():
+            if not self.library.desmume_savestate_save(name):
+                return None
+            stream.seek(0)
+            return stream.read()
+
+    def _load_from_file(self, state: bytes) -> bool:
+        with _memory_file() as (stream, name), self.quiet():
+            stream.write(state)
+            stream.flush()
+            return bool(self.library.desmume_savestate_load(name))
+
+
+@contextlib.contextmanager
+def _memory_file() -> Iterator[tuple[IO[bytes], bytes]]:
+    """A file without a name in the file system, and a path by which this process finds it."""
+    with open(os.memfd_create("mkds-gym-state"), "w+b") as stream:  # noqa: PTH123
+        yield stream, b"/proc/self/fd/%d" % stream.fileno()
 
 
 def acquire() -> Core:
-    """An idle core, or a new one."""
+    """An idle core, or a new one.
+
+    Raises:
+        ConsoleError: the emulator cannot be loaded or started.
+    """
     path = library_path()
     with _lock:
         for core in _idle:
@@ -311,6 +494,5 @@ def release(core: Core) -> None:
     if core.inherited or sys.is_finalizing():
         return
     with _lock:
-        with core.quiet():
-            core.library.desmume_close()
+        core.close()
         _idle.append(core)

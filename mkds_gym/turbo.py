@@ -17,6 +17,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import logging
+import mmap
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,16 +41,22 @@ class Build:
         use_jit: offset in ``CommonSettings`` of the byte that switches the recompiler on at the
             next reset. `NDS_Reset` loads it right before it calls `arm_jit_reset`.
         ram: offset of main memory in ``MMU``.
+        jit_tables: offset from ``JIT`` and size of each table of the recompiler: compiled code by
+            address, and how often each address was compiled. All zero after `arm_jit_reset`.
     """
 
     name: str
     use_jit: int
     ram: int
+    jit_tables: tuple[tuple[int, int], ...]
 
 
 KNOWN_BUILDS: Final = {
     "ff3373f06116d7865856e6d3fd1be4d1036f43f9bf8fee300e7ef11f0b95d2ac": Build(
-        name="py-desmume 0.0.9, Linux x86-64", use_jit=0x40E5, ram=0xC000
+        name="py-desmume 0.0.9, Linux x86-64",
+        use_jit=0x40E5,
+        ram=0xC000,
+        jit_tables=((0, 0x4480000), (0x6481000, 0x400000)),
     ),
 }
 """Known builds by the SHA-256 of the library file."""
@@ -264,3 +271,136 @@ def _is_ram(library: ctypes.CDLL, address: int) -> bool:
         finally:
             cell.value = before
     return True
+
+
+class Recompiler:
+    """The recompiler's tables, emptied without looking at all of their 72 MiB.
+
+    `arm_jit_reset` scans and clears the tables, which takes 7 ms and makes all of their memory
+    resident. Giving their pages back to the system does the same: they read as zero again.
+
+    Args:
+        library: a loaded image of a known build.
+        build: what is known about it.
+
+    Raises:
+        ValueError: something is not where it should be.
+    """
+
+    _DONT_NEED: Final = 4  # MADV_DONTNEED
+
+    def __init__(self, library: ctypes.CDLL, build: Build) -> None:
+        jit = _address(library, "JIT")
+        try:
+            manager = library["_ZN6AsmJit13MemoryManager9getGlobalEv"]
+            free_all = library["_ZN6AsmJit20VirtualMemoryManager7freeAllEv"]
+        except AttributeError as error:
+            raise ValueError(str(error)) from None
+        if jit is None or jit % mmap.PAGESIZE:
+            raise ValueError("no table JIT")
+        manager.restype = ctypes.c_void_p
+        free_all.argtypes = (ctypes.c_void_p,)
+        free_all.restype = None
+        advise = ctypes.CDLL(None, use_errno=True).madvise
+        advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+        self._manager, self._free_all, self._advise = manager, free_all, advise
+        self._tables = [(jit + offset, size) for offset, size in build.jit_tables]
+        for start, size in self._tables:
+            if not _anonymous(start, size):
+                raise ValueError("the table JIT is not plain memory")
+
+    def forget(self) -> None:
+        """Forget all compiled code, as `arm_jit_reset` does.
+
+        Raises:
+            OSError: the system refuses; the tables are as they were.
+        """
+        for start, size in self._tables:
+            if self._advise(start, size, self._DONT_NEED):
+                raise OSError(ctypes.get_errno(), "madvise")
+        self._free_all(self._manager())
+
+
+def _anonymous(start: int, size: int) -> bool:
+    """Whether a span of memory is private, writable, and backed by no file."""
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, rights, _, _, inode, *_ = line.split()
+        low, high = (int(part, 16) for part in span.split("-"))
+        if low <= start < high:
+            if rights[1] != "w" or rights[3] != "p" or inode != "0":
+                return False
+            start, size = high, size - (high - start)
+            if size <= 0:
+                return True
+    return False
+
+
+class _Vector(ctypes.Structure):
+    """``std::vector<u8>`` of libstdc++."""
+
+    _fields_ = (
+        ("begin", ctypes.c_void_p),
+        ("end", ctypes.c_void_p),
+        ("capacity", ctypes.c_void_p),
+    )
+
+
+class _MemoryFile(ctypes.Structure):
+    """``EMUFILE_MEMORY``, as its member functions use it."""
+
+    _fields_ = (
+        ("virtual_table", ctypes.c_void_p),
+        ("failed", ctypes.c_bool),
+        ("vector", ctypes.c_void_p),
+        ("owns_vector", ctypes.c_bool),
+        ("position", ctypes.c_int32),
+        ("length", ctypes.c_int32),
+    )
+
+
+class MemoryStates:
+    """Savestates to and from memory.
+
+    Args:
+        library: a loaded image of a known build.
+
+    Raises:
+        ValueError: a symbol is missing.
+    """
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        table = _address(library, "_ZTV14EMUFILE_MEMORY")
+        try:
+            self._save = library["_Z14savestate_saveR7EMUFILEi"]
+            self._load = library["_Z14savestate_loadR7EMUFILE"]
+            self._free = library["_ZdlPv"]
+        except AttributeError as error:
+            raise ValueError(str(error)) from None
+        if table is None:
+            raise ValueError("no class EMUFILE_MEMORY")
+        self._table = table + 16  # past the offset to top and the type
+        self._save.argtypes, self._save.restype = (ctypes.c_void_p, ctypes.c_int), ctypes.c_bool
+        self._load.argtypes, self._load.restype = (ctypes.c_void_p,), ctypes.c_bool
+        self._free.argtypes, self._free.restype = (ctypes.c_void_p,), None
+
+    def save(self) -> bytes | None:
+        """The state, not compressed, or None on failure."""
+        vector = _Vector()  # empty: the emulator allocates and grows it
+        file = _MemoryFile(self._table, False, ctypes.addressof(vector), False, 0, 0)
+        try:
+            saved = self._save(ctypes.addressof(file), -1)  # -1: the emulator's "no compression"
+            if not saved or file.failed or file.length <= 0:
+                return None
+            return ctypes.string_at(vector.begin, file.length)
+        finally:
+            if vector.begin:
+                self._free(vector.begin)
+
+    def load(self, state: bytes) -> bool:
+        """Load a state; whether the emulator took it. The bytes are only read."""
+        buffer = np.frombuffer(state, np.uint8)
+        start = buffer.ctypes.data
+        end = start + len(state)
+        vector = _Vector(start, end, end)
+        file = _MemoryFile(self._table, False, ctypes.addressof(vector), False, 0, len(state))
+        return bool(self._load(ctypes.addressof(file)))
