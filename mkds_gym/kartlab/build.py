@@ -53,7 +53,8 @@ _FLAGS = (
     "-Werror",
 )
 _LINK_FLAGS = ("-nostdlib", "-Wl,--gc-sections", "-Wl,--build-id=none")
-_ARM9_FLAGS = ("-mcpu=arm946e-s",)
+# Without the DSP extension (ARMv5TE): DeSmuME's JIT fails to translate some of its multiplies.
+_ARM9_FLAGS = ("-march=armv5t", "-mtune=arm946e-s")
 _ARM7_FLAGS = ("-mcpu=arm7tdmi",)
 _ARM7_SOURCES = ("start7.s", "arm7.c")
 
