@@ -285,6 +285,7 @@ class Core:
                 error,
             )
             return
+        self._imports = imports  # it keeps the functions below alive
         libc = ctypes.CDLL(None)
 
         def on_printf(text: bytes, argument: int | None) -> int:
