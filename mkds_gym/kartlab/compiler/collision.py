@@ -32,7 +32,7 @@ ROOT_SIZE_SHIFT = 8
 LEAF_SIZE_SHIFT = 5
 """log2 of the smallest cube's side."""
 
-LEAF_TARGET = 10
+LEAF_TARGET = 12
 """A cube with more prisms than this is divided, until it is of the smallest size."""
 
 FLOOR_BIT = 0x8000
@@ -294,7 +294,7 @@ def build_kcl(triangles: Triangles) -> tuple[bytes, Prisms, Octree]:
     normals_at = positions_at + len(positions)
     prisms_at = normals_at + len(normals)
     octree_at = prisms_at + record.nbytes
-    shift_x, shift_y, shift_z = octree.shifts
+    shift_x, shift_y, _ = octree.shifts
     header = struct.pack(
         "<4I4i6Ii",
         positions_at,

@@ -55,7 +55,7 @@ MAXIMUM_LAPS = 5
 """A driver status has room for five lap times."""
 
 COLOURS: dict[str, tuple[int, int, int]] = {
-    "road": (112, 114, 124),
+    "road": (112, 112, 112),
     "line": (240, 240, 236),
     "kerb": (206, 44, 40),
     "weak off-road": (176, 200, 96),
@@ -66,7 +66,8 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "wall top": (236, 238, 246),
     "terrain": (82, 156, 66),
     "rock": (142, 122, 102),
-    "water": (44, 116, 186),
+    "water": (36, 100, 178),
+    "shallows": (84, 168, 206),
     "tree": (36, 116, 52),
     "trunk": (112, 78, 48),
     "sky top": (52, 124, 220),

@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 STATION_STEP = 56.0
 """Longest distance between stations, in world units."""
 
-STATION_TURN = math.radians(13.0)
+STATION_TURN = math.radians(15.0)
 """Largest turn between stations."""
 
 MINIMUM_TURN = math.radians(0.5)

@@ -22,8 +22,9 @@ Floats = NDArray[np.float64]
 FX32_ONE = 4096
 VERSION = 37
 SECTIONS = (
-    "OBJI PATH POIT STAG KTPS KTPJ KTP2 KTPC KTPM CPOI CPAT IPOI IPAT EPOI EPAT AREA CAME"
-).split()
+    *("OBJI", "PATH", "POIT", "STAG", "KTPS", "KTPJ", "KTP2", "KTPC", "KTPM"),
+    *("CPOI", "CPAT", "IPOI", "IPAT", "EPOI", "EPAT", "AREA", "CAME"),
+)
 
 CHECKPOINT_OVERHANG = 12.0
 """How far a checkpoint reaches beyond the last floor on each side, in world units."""

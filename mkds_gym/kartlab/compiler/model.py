@@ -5,8 +5,8 @@ Layout, little endian: "KLM1", u32 chunk count, u32 sky colour at the top and u3
 units, u32 offset of its commands from the file's start, u32 their number of words, u32 zero.
 The commands are geometry engine commands as the DS takes them in packed form: four command
 bytes to a word, lowest first, followed by their parameters in order. A chunk is complete in
-itself. Vertices are VTX_16 (4.12) in units of 256 world units; faces are counter-clockwise when
-seen from their front.
+itself. Vertices are VTX_16, or VTX_XY, VTX_XZ, VTX_YZ where one coordinate stays as it was (4.12,
+in units of 256 world units); faces are counter-clockwise when seen from their front.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ CHUNK_ENTRY_SIZE = 0x1C
 MODEL_UNIT = 256.0
 """World units to one unit of the model."""
 
-SEGMENTS_PER_CHUNK = 6
+SEGMENTS_PER_CHUNK = 4
 
-_NOP, _COLOR, _VTX_16, _BEGIN, _END = 0x00, 0x20, 0x23, 0x40, 0x41
+_NOP, _COLOR, _BEGIN, _END = 0x00, 0x20, 0x40, 0x41
+_VTX_16, _VTX_XY, _VTX_XZ, _VTX_YZ = 0x23, 0x25, 0x26, 0x27
 _TRIANGLES, _QUADS = 0, 1
 
 _SUN = np.array([0.45, 0.80, 0.40]) / math.sqrt(0.45**2 + 0.80**2 + 0.40**2)
@@ -48,6 +49,7 @@ KERB_CURVATURE = 1 / 320
 WALL_DEPTH = 5.0
 SKIRT_WIDTHS = (130.0, 110.0, 90.0, 70.0, 50.0, 35.0, 22.0, 12.0, 6.0)
 WATER_TILE = 340.0
+CLIFF_WIDTH = 8.0
 
 
 @dataclass
@@ -81,7 +83,7 @@ def _shade(points: Floats) -> float:
     if length == 0.0:
         return 1.0
     light = max(float(normal @ _SUN) / length, 0.0)
-    return 0.58 + 0.42 * light / float(_SUN[1])
+    return 0.7 + 0.3 * light / float(_SUN[1])
 
 
 def _mix(a: Colour, b: Colour, t: float) -> Colour:
@@ -135,6 +137,21 @@ class _Packer:
         return self._words
 
 
+def _put_vertex(
+    packer: _Packer, vertex: tuple[int, int, int], last: tuple[int, int, int] | None
+) -> None:
+    """Put a vertex in the fewest words: a coordinate equal to the last one's can be left out."""
+    x, y, z = (part & 0xFFFF for part in vertex)
+    if last is not None and vertex[1] == last[1]:
+        packer.put(_VTX_XZ, x | z << 16)
+    elif last is not None and vertex[2] == last[2]:
+        packer.put(_VTX_XY, x | y << 16)
+    elif last is not None and vertex[0] == last[0]:
+        packer.put(_VTX_YZ, y | z << 16)
+    else:
+        packer.put(_VTX_16, x | y << 16, z)
+
+
 def _pack_chunk(polygons: list[tuple[Floats, list[Colour]]]) -> tuple[list[int], int]:
     packer = _Packer()
     vertices = 0
@@ -144,6 +161,7 @@ def _pack_chunk(polygons: list[tuple[Floats, list[Colour]]]) -> tuple[list[int],
             continue
         packer.put(_BEGIN, kind)
         current = -1
+        last: tuple[int, int, int] | None = None
         for points, colours in chosen:
             for point, colour in zip(points, colours, strict=True):
                 value = rgb15(colour)
@@ -153,7 +171,8 @@ def _pack_chunk(polygons: list[tuple[Floats, list[Colour]]]) -> tuple[list[int],
                 x, y, z = (round(float(part) / MODEL_UNIT * 4096) for part in point)
                 if max(abs(x), abs(y), abs(z)) > 0x7FFF:
                     raise ValueError(f"vertex {point} is outside the model's range")
-                packer.put(_VTX_16, (x & 0xFFFF) | (y & 0xFFFF) << 16, z & 0xFFFF)
+                _put_vertex(packer, (x, y, z), last)
+                last = (x, y, z)
                 vertices += 1
         packer.end()
     return packer.finish(), vertices
@@ -173,6 +192,7 @@ class _Painter:
         self.base = fall_height(description, ribbon)
         self.chunks = [_Mesh() for _ in range(math.ceil(self.count / SEGMENTS_PER_CHUNK))]
         self.reach = [outer_reach(description, ribbon, side) for side in (0, 1)]
+        self.steep = [self._steep(side) for side in (0, 1)]
         self.skirt = [self._skirt_widths(side) for side in (0, 1)]
 
     def chunk(self, station: int) -> _Mesh:
@@ -216,7 +236,8 @@ class _Painter:
     def road(self, k: int) -> None:
         n = (k + 1) % self.count
         half = (float(self.ribbon.half_width[k]), float(self.ribbon.half_width[n]))
-        asphalt = _tone(self.colours["road"], 1.0 if k // 2 % 2 else 0.95)
+        # Two tones in turn: without them nothing on an even surface shows the speed.
+        tones = (_tone(self.colours["road"], 0.93), self.colours["road"])
         line, kerb = self.colours["line"], self.colours["kerb"]
         inner = (half[0] - EDGE_LINE, half[1] - EDGE_LINE)
         mid = (CENTRE_LINE / 2, CENTRE_LINE / 2)
@@ -227,10 +248,11 @@ class _Painter:
         if k == 0:
             self.start_line(half)
         begin = 0.35 if k == 0 else 0.0
-        self.strip(k, inner, mid, asphalt, part=(begin, 1.0))
-        self.strip(k, minus(mid), minus(inner), asphalt, part=(begin, 1.0))
+        for part, asphalt in (((begin, 0.5), tones[0]), ((0.5, 1.0), tones[1])):
+            self.strip(k, inner, mid, asphalt, part=part)
+            self.strip(k, minus(mid), minus(inner), asphalt, part=part)
         # A dash on every other half of a segment.
-        self.strip(k, mid, minus(mid), asphalt, part=(begin, 0.5))
+        self.strip(k, mid, minus(mid), tones[0], part=(begin, 0.5))
         self.strip(k, mid, minus(mid), line, part=(0.5, 1.0))
         curvature = max(
             (float(self.ribbon.curvature[i % self.count]) for i in (k - 1, k, k + 1)), key=abs
@@ -304,7 +326,10 @@ class _Painter:
         band = height * 0.72
         a, b = reach
         back = (a + WALL_DEPTH, b + WALL_DEPTH)
-        panel = self.colours["wall"]
+        # Red on the outside of a bend: there the wall says which way the road goes.
+        turn = float(self.ribbon.curvature[k])
+        outside = abs(turn) > KERB_CURVATURE and turn * sign < 0
+        panel = self.colours["kerb" if outside else "wall"]
         top = self.colours["wall top"]
         panel = panel if k % 2 else _mix(panel, top, 0.55)
         self.face(
@@ -331,8 +356,8 @@ class _Painter:
         for i, (spread, low) in (
             (0, (0.0, False)),
             (1, (0.0, False)),
-            (1, (8.0, True)),
-            (0, (8.0, True)),
+            (1, (CLIFF_WIDTH, True)),
+            (0, (CLIFF_WIDTH, True)),
         ):
             point = self.ribbon.point(k + i, sign * (outer[i] + spread))
             if low:
@@ -352,7 +377,9 @@ class _Painter:
         width = float(self.skirt[side][station % self.count])
         edge = self.ribbon.point(station, sign * outer)
         point = self.ribbon.point(station, sign * (outer + width * part))
-        end = max(self.base - 1.0, float(edge[1]) - 1.1 * width)
+        end = self.base - 1.0
+        if not self.steep[side][station % self.count]:
+            end = max(end, float(edge[1]) - 1.1 * width)
         # A shoulder of land first, then the slope: parts up to 0.45 lose little height.
         fall = part / 0.45 * 0.12 if part <= 0.45 else 0.12 + (part - 0.45) / 0.55 * 0.88
         point[1] = float(edge[1]) + (end - float(edge[1])) * fall
@@ -377,6 +404,11 @@ class _Painter:
                 tones.reverse()
             self.chunk(k).add(points, *tones)
 
+    def _steep(self, side: int) -> NDArray[np.bool_]:
+        """(K,) whether the land falls off at once at a station: beside a drop."""
+        drop = np.array([pair[side].end == "drop" for pair in self.ribbon.edges])
+        return drop | np.roll(drop, 1)
+
     def _skirt_widths(self, side: int) -> Floats:
         """(K,) widths of the land beyond the edge that hit no other part of the course."""
         sign = 1.0 if side == 0 else -1.0
@@ -399,7 +431,16 @@ class _Painter:
                 if (gap >= need).all():
                     out[k] = width
                     break
-        return np.minimum(np.minimum(np.roll(out, 1), np.roll(out, -1)), out)
+        out[self.steep[side]] = CLIFF_WIDTH
+        # Twice round: the land narrows no faster than it goes on, so no end stands in the air.
+        step = np.diff(np.append(self.ribbon.distance, self.ribbon.length))
+        for k in range(2 * self.count):
+            here, there = k % self.count, (k + 1) % self.count
+            out[there] = min(out[there], out[here] + step[here])
+        for k in range(2 * self.count, 0, -1):
+            here, there = k % self.count, (k - 1) % self.count
+            out[there] = min(out[there], out[here] + step[there])
+        return out
 
     # -- scenery ------------------------------------------------------------------------
 
@@ -407,21 +448,24 @@ class _Painter:
         limit = 2040.0
         tiles = round(2 * limit / WATER_TILE)
         size = 2 * limit / tiles
-        colour = self.colours["water"]
+        ground = self.ribbon.centre[:, [0, 2]]
+
+        def colour(x: float, z: float) -> Colour:
+            """Return the water's colour at a place: lighter near the land."""
+            gap = float(np.hypot(*(ground - np.array([x, z])).T).min())
+            depth = min(max((gap - 150) / 600, 0.0), 1.0)
+            return _mix(self.colours["shallows"], self.colours["water"], depth)
+
         meshes: dict[tuple[int, int], _Mesh] = {}
         for row in range(tiles):
             for column in range(tiles):
                 x0, z0 = -limit + size * column, -limit + size * row
                 x1, z1 = x0 + size, z0 + size
+                corners = [(x0, z0), (x0, z1), (x1, z1), (x1, z0)]
                 mesh = meshes.setdefault((row // 2, column // 2), _Mesh())
                 mesh.add(
-                    [
-                        np.array([x0, self.base, z0]),
-                        np.array([x0, self.base, z1]),
-                        np.array([x1, self.base, z1]),
-                        np.array([x1, self.base, z0]),
-                    ],
-                    _tone(colour, 1.0 if (row + column) % 2 else 0.95),
+                    [np.array([x, self.base, z]) for x, z in corners],
+                    *(colour(x, z) for x, z in corners),
                 )
         return list(meshes.values())
 
