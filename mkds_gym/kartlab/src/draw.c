@@ -7,6 +7,7 @@
 #include "gx.h"
 #include "kart_model.h"
 #include "memory_map.h"
+#include "sky.h"
 
 volatile uint32_t draw_load;
 
@@ -140,10 +141,11 @@ void draw_init(const void *klm, uint32_t klm_size) {
     GX_VRAMCNT(3) = 0x84; /* D: sub sprites */
     GX_VRAMCNT(4) = 0x82; /* E: main sprites */
 
-    /* 3D as background 0, the sky behind it as background 1, sprites (letters) in front of both. */
-    GX_DISPCNT(GX_MAIN) = 1u << 16 | 1u << 12 | 3u << 8 | 1u << 4 | 1u << 3;
+    /* 3D as background 0, the sky behind it as background 3 (extended, so mode 3),
+     * sprites (letters) in front of both, named in steps of 128 bytes. */
+    GX_DISPCNT(GX_MAIN) = 1u << 16 | 2u << 20 | 1u << 12 | 9u << 8 | 1u << 4 | 1u << 3 | 3u;
     GX_BGCNT(GX_MAIN, 0) = 1;
-    GX_R16(0x05000000) = draw_sky_bottom;
+    sky_init(draw_sky_top, draw_sky_bottom);
 
     GX_DISP3DCNT = 1 << 0 | 1 << 3 | 1 << 4 | 1 << 7; /* textures, blending, anti-aliasing, fog */
     GX_CLEAR_COLOR = 63u << 24;                       /* transparent: the sky is a background behind */

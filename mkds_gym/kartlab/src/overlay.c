@@ -1,0 +1,200 @@
+/* Sprites in front of the 3D picture.  One word is shown at a time; its letters share rotation
+ * 0, which scales them (a word pops up large and settles) and leans them forward. */
+#include "overlay.h"
+
+#include "font.h"
+#include "fx.h"
+#include "game.h"
+#include "gx.h"
+#include "letters.h"
+
+#define SPRITES ((volatile uint16_t *)0x07000000)
+#define SPRITE_PALETTE(i) GX_R16(0x05000200 + 2 * (i))
+#define TILES ((volatile uint32_t *)0x06400000)
+
+#define LETTERS_MAX 10
+#define NAME_BYTES 128 /* sprite names count in steps of this */
+#define SIZE_32 (32 * 32 / 2 / NAME_BYTES)
+#define SIZE_64 (64 * 64 / 2 / NAME_BYTES)
+
+enum { GOLD, RED, GREEN, ICE }; /* palettes */
+
+static const char small_set[] = "FINISH!WROGAYLP0123456789/"; /* letters of the words below */
+static const char large_set[] = "123GO!";
+#define LARGE_FIRST (64 * SIZE_32)
+
+#define FRAMES_A_COUNT 60
+#define GO_FRAMES 60
+#define LAP_FRAMES 100
+#define FADE_FRAMES 14
+
+static letter_bitmap bitmap;
+
+/* A glyph with an outline: fill 1..12 from top to bottom, outline 13. */
+static void make_letter(char code, int doublings, int name) {
+    static uint8_t pixels[LETTER_MAX][LETTER_MAX];
+    int size = 8 << doublings, margin = size / 16;
+    letter_draw(code, doublings, bitmap);
+    for (int y = 0; y < size; y++) {
+        for (int x = 0; x < size; x++) {
+            int inside = x >= margin && y >= margin && bitmap[y - margin][x - margin];
+            pixels[y][x] = (uint8_t)(inside ? 1 + (y - margin) * 12 / size : 0);
+        }
+    }
+    /* The outline grows by a pixel a turn, diagonally every other turn: nearly round. */
+    for (int turn = 0; turn < margin; turn++) {
+        for (int y = 0; y < size; y++) {
+            for (int x = 0; x < size; x++) {
+                if (pixels[y][x]) {
+                    continue;
+                }
+                int near = 0;
+                for (int dy = -1; dy <= 1; dy++) {
+                    for (int dx = -1; dx <= 1; dx++) {
+                        int inside = x + dx >= 0 && y + dy >= 0 && x + dx < size && y + dy < size;
+                        near |= inside && (turn & 1 || !dx || !dy) && pixels[y + dy][x + dx] && pixels[y + dy][x + dx] < 14;
+                    }
+                }
+                pixels[y][x] = near ? 14 : 0; /* 14: new in this turn */
+            }
+        }
+        for (int y = 0; y < size; y++) {
+            for (int x = 0; x < size; x++) {
+                pixels[y][x] = pixels[y][x] == 14 ? 13 : pixels[y][x];
+            }
+        }
+    }
+    volatile uint32_t *out = TILES + name * (NAME_BYTES / 4);
+    for (int tile = 0; tile < size * size / 64; tile++) {
+        uint8_t part[8][8];
+        for (int y = 0; y < 8; y++) {
+            for (int x = 0; x < 8; x++) {
+                part[y][x] = pixels[8 * (tile / (size / 8)) + y][8 * (tile % (size / 8)) + x];
+            }
+        }
+        letter_tile(out + 8 * tile, part);
+    }
+}
+
+static void make_palette(int palette, uint32_t top, uint32_t bottom, uint16_t outline) {
+    for (uint32_t i = 0; i < 12; i++) {
+        uint32_t colour = 0;
+        for (uint32_t shift = 0; shift < 15; shift += 5) {
+            colour |= (((top >> shift & 31) * (11 - i) + (bottom >> shift & 31) * i) / 11) << shift;
+        }
+        SPRITE_PALETTE(16 * palette + 1 + (int)i) = (uint16_t)colour;
+    }
+    SPRITE_PALETTE(16 * palette + 13) = outline;
+}
+
+void overlay_init(void) {
+    for (const char *c = small_set; *c; c++) {
+        make_letter(*c, 2, (*c - FONT_FIRST) * SIZE_32);
+    }
+    for (int i = 0; large_set[i]; i++) {
+        make_letter(large_set[i], 3, LARGE_FIRST + i * SIZE_64);
+    }
+    make_palette(GOLD, RGB15(31, 31, 20), RGB15(31, 16, 2), RGB15(8, 3, 1));
+    make_palette(RED, RGB15(31, 22, 14), RGB15(29, 3, 3), RGB15(7, 0, 1));
+    make_palette(GREEN, RGB15(28, 31, 18), RGB15(4, 24, 6), RGB15(0, 6, 3));
+    make_palette(ICE, RGB15(31, 31, 31), RGB15(10, 20, 31), RGB15(1, 3, 10));
+    for (int i = 0; i < 128; i++) {
+        SPRITES[4 * i] = 1 << 9;
+    }
+}
+
+static int shown_letters;
+
+/* scale: 4096 = natural size; lean: shift of x for a pixel of y */
+static void show(const char *word, int large, int y, fx32 scale, int palette) {
+    int length = 0, advance = fx_mul(large ? 52 : 27, scale), size = large ? 64 : 32;
+    while (word[length]) {
+        length++;
+    }
+    int x = 128 - length * advance / 2 + advance / 2;
+    fx32 inverse = fx_div(FX_ONE, scale);
+    SPRITES[3] = (uint16_t)(inverse >> 4);       /* PA */
+    SPRITES[7] = (uint16_t)(inverse / 5 >> 4);   /* PB: leans forward */
+    SPRITES[11] = 0;                             /* PC */
+    SPRITES[15] = (uint16_t)(inverse >> 4);      /* PD */
+    int used = 0;
+    for (int i = 0; i < length && used < LETTERS_MAX; i++, x += advance) {
+        int name = ((uint8_t)word[i] - FONT_FIRST) * SIZE_32;
+        if (word[i] == ' ') {
+            continue;
+        }
+        if (large) {
+            int at = 0;
+            while (large_set[at] && large_set[at] != word[i]) {
+                at++;
+            }
+            name = LARGE_FIRST + at * SIZE_64;
+        }
+        /* turned sprites stand in a box of twice their size */
+        SPRITES[4 * used] = (uint16_t)(((y - size) & 0xFF) | 3 << 8);
+        SPRITES[4 * used + 1] = (uint16_t)(((x - size) & 0x1FF) | (large ? 3 : 2) << 14);
+        SPRITES[4 * used + 2] = (uint16_t)(name | palette << 12);
+        used++;
+    }
+    for (int i = used; i < shown_letters; i++) {
+        SPRITES[4 * i] = 1 << 9;
+    }
+    shown_letters = used;
+}
+
+/* A word's size as it appears: from 1.9 down to 1 within a dozen frames. */
+static fx32 pop(uint32_t age) { return age >= 12 ? FX_ONE : FX_ONE + (fx32)((12 - age) * (12 - age)) * 25; }
+
+static void fade_frame(void) {
+    static uint32_t dark;
+    const driver *kart = &game.drivers[0];
+    int hiding = kart->flags & DRIVER_RESPAWNING && kart->respawn_counter < FADE_FRAMES;
+    if (hiding && dark < FADE_FRAMES) {
+        dark++;
+    } else if (!hiding && dark > 0) {
+        dark--;
+    } else if (dark == 0) {
+        return;
+    }
+    GX_MASTER_BRIGHT(GX_MAIN) = (uint16_t)(2u << 14 | dark * 16 / FADE_FRAMES);
+    if (dark == 0) {
+        GX_MASTER_BRIGHT(GX_MAIN) = 0;
+    }
+}
+
+void overlay_frame(void) {
+    static uint32_t finished_for, wrong_for;
+    const race_status *status = game.status;
+    const driver_status *mine = &status->drivers[0];
+    fade_frame();
+    finished_for = mine->flags & STATUS_FINISHED ? finished_for + 1 : 0;
+    wrong_for = mine->flags & STATUS_WRONG_WAY ? wrong_for + 1 : 0;
+
+    uint32_t left = status->not_controllable;
+    if (finished_for) {
+        show("FINISH!", 0, 62, pop(finished_for), GOLD);
+    } else if (left > 0 && !status->clock_running) {
+        uint32_t count = (left + FRAMES_A_COUNT - 1) / FRAMES_A_COUNT;
+        if (count > 3) {
+            show("", 0, 0, FX_ONE, GOLD);
+        } else {
+            const char word[2] = {(char)('0' + count), 0};
+            show(word, 1, 62, pop(count * FRAMES_A_COUNT - left), count == 1 ? GOLD : RED);
+        }
+    } else if (status->frame < GO_FRAMES) {
+        show("GO!", 1, 62, pop(status->frame), GREEN);
+    } else if (wrong_for) {
+        if (wrong_for & 16) {
+            show("", 0, 0, FX_ONE, RED);
+        } else {
+            show("WRONG WAY", 0, 56, FX(0.85), RED);
+        }
+    } else if (mine->lap > 1 && game.since_lap < LAP_FRAMES && game.last_lap_frames) {
+        char word[8] = "LAP 0/0";
+        word[4] = (char)('0' + mine->lap);
+        word[6] = (char)('0' + game.laps);
+        show(mine->lap == (int32_t)game.laps ? "FINAL LAP" : word, 0, 56, fx_mul(pop(game.since_lap), FX(0.9)), ICE);
+    } else if (shown_letters) {
+        show("", 0, 0, FX_ONE, GOLD);
+    }
+}
