@@ -285,7 +285,8 @@ class NKM:
             name, dtype = _BY_MAGIC[magic]
             if name in arrays:
                 raise CourseFormatError(f"second section {magic.decode()}", start)
-            end = min((other for other in starts if other > start), default=len(data))
+            # Sections end where the next begins, wherever in the list that one stands.
+            end = min([other for other in starts if other > start] + [len(data)])
             arrays[name] = _read_section(data, magic.decode(), dtype, start, end)
             names.append(magic.decode())
         return _build(arrays, tuple(names))

@@ -1,0 +1,424 @@
+import math
+import time
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from course_builder import (
+    FLOOR_BIT,
+    across,
+    circle,
+    course_map,
+    forked_map,
+    quad,
+    write_kcl,
+)
+
+from mkds_gym.course import KCL, NKM, Track
+from mkds_gym.errors import CourseFormatError
+
+TAU = 2 * math.pi
+RADIUS = 500.0
+
+
+def on_circle(angle, radius=RADIUS):
+    return -radius * math.cos(angle), radius * math.sin(angle)
+
+
+def drive(track, points, checkpoint, way=()):
+    """Follow points and name checkpoints as the game does: when a line is crossed.
+
+    Backwards through a join it is the checkpoint in `way` that comes before.
+
+    Returns progress at each point, and the checkpoints.
+    """
+    progress, checkpoints = [], []
+    before = points[0]
+    for point in points:
+        for other in track.next(checkpoint):
+            if crosses(track, other, before, point) > 0:
+                checkpoint = other
+                break
+        else:
+            if crosses(track, checkpoint, before, point) < 0:
+                ways = track.previous(checkpoint)
+                checkpoint = next((other for other in ways if other in way), ways[0])
+        progress.append(track.progress(checkpoint, *point))
+        checkpoints.append(checkpoint)
+        before = point
+    return progress, checkpoints
+
+
+def crosses(track, checkpoint, before, after):
+    """1 if the step crosses the line between its ends forwards, -1 backwards, 0 not."""
+    left, right = track.left[checkpoint], track.right[checkpoint]
+
+    def side(one, other, point):
+        return (other[0] - one[0]) * (point[1] - one[1]) - (other[1] - one[1]) * (point[0] - one[0])
+
+    a, b = side(left, right, before), side(left, right, after)
+    if (a <= 0) == (b <= 0) or (side(before, after, left) * side(before, after, right) > 0):
+        return 0
+    ahead = (after[0] - before[0]) * track.forward[checkpoint][0] + (
+        after[1] - before[1]
+    ) * track.forward[checkpoint][1]
+    return 1 if ahead > 0 else -1
+
+
+def steps(track, progress):
+    return [track.gap(a, b) for a, b in pairwise(progress)]
+
+
+def test_circle_length_and_graph():
+    track = Track(course_map(circle(24)))
+    assert len(track) == 24
+    assert track.length == pytest.approx(24 * 2 * RADIUS * math.sin(math.pi / 24))
+    assert track.start == 0
+    assert track.main == list(range(24))
+    assert track.next(5) == (6,)
+    assert track.next(23) == (0,)
+    assert track.previous(0) == (23,)
+    assert track.section(7) == 0
+    assert track.is_key(0)
+    assert not track.is_key(1)
+    assert track.start_of(0) == 0.0
+    assert track.start_of(1) == pytest.approx(track.length / 24)
+
+
+@pytest.mark.parametrize("offset", [-55.0, 0.0, 40.0])
+@pytest.mark.parametrize("direction", [1, -1])
+def test_progress_runs_on_evenly(offset, direction):
+    track = Track(course_map(circle(24)))
+    angles = np.linspace(0.01, 0.01 + 2 * TAU, 8000)[::direction]
+    progress, checkpoints = drive(track, [on_circle(a, RADIUS + offset) for a in angles], 0)
+    moved = np.array(steps(track, progress)) * direction
+    fair = 2 * track.length / 8000
+    assert moved.min() > 0.5 * fair
+    assert moved.max() < 1.6 * fair
+    assert moved.sum() == pytest.approx(2 * track.length, rel=1e-3)
+    assert all(0 <= value < track.length for value in progress)
+    assert set(checkpoints) == set(range(24))
+
+
+def test_progress_meets_at_the_lines():
+    track = Track(course_map(circle(24)))
+    for index in range(24):
+        following = track.next(index)[0]
+        for share in (0.02, 0.3, 0.5, 0.98):
+            x, z = track.left[following] * (1 - share) + track.right[following] * share
+            before = track.progress(index, x, z)
+            after = track.progress(following, x, z)
+            assert abs(track.gap(before, after)) < 1e-6
+
+
+def test_before_and_past_the_stretch():
+    track = Track(course_map(circle(24)))
+    assert track.progress(3, *on_circle(TAU * 2.5 / 24)) == track.start_of(3)
+    assert track.progress(3, *on_circle(TAU * 4.2 / 24)) == track.start_of(4)
+    end = track.progress(23, *on_circle(TAU * 0.2 / 24))
+    assert track.length - 1e-6 < end < track.length
+
+
+def test_beyond_where_lines_cross():
+    """On the far side of the circle's middle both lines are passed the wrong way round."""
+    track = Track(course_map(circle(24)))
+    for x, z in np.random.default_rng(1).uniform(-2000, 2000, (500, 2)).tolist():
+        for checkpoint in (0, 7, 23):
+            value = track.progress(checkpoint, x, z)
+            assert track.start_of(checkpoint) <= value <= track.start_of(checkpoint) + 131
+
+
+def test_distance_to_is_the_true_distance():
+    track = Track(course_map(circle(8)))
+    for index in range(8):
+        shares = np.linspace(0, 1, 20001)[:, None]
+        along = track.left[index] * (1 - shares) + track.right[index] * shares
+        for x, z in np.random.default_rng(index).uniform(-700, 700, (20, 2)):
+            expected = np.hypot(along[:, 0] - x, along[:, 1] - z).min()
+            assert track.distance_to(index, x, z) == pytest.approx(expected, abs=0.01)
+
+
+def test_line_of_a_circle():
+    track = Track(course_map(circle(24)))
+    for s in np.linspace(0, track.length, 77):
+        angle = TAU * s / track.length
+        x, y, z = track.point_at(s)
+        assert (x, z) == pytest.approx(on_circle(angle), abs=1.5)
+        assert y == 0.0
+        off = (track.heading_at(s) - angle + math.pi) % TAU - math.pi
+        assert abs(off) < 0.02
+        assert track.curvature_at(s) == pytest.approx(1 / RADIUS, rel=0.05)  # to the left
+        assert track.width_at(s) == pytest.approx(120, abs=1e-2)
+    assert track.point_at(track.length + 10) == pytest.approx(track.point_at(10))
+    assert track.point_at(-10) == pytest.approx(track.point_at(track.length - 10))
+    assert track.center_line.shape[1] == 3
+
+
+def test_a_right_hand_circle_bends_the_other_way():
+    lines = [(-lx, lz, -rx, rz) for lx, lz, rx, rz in circle(24)]
+    # Mirrored: what was the left end is now the right one of the same driving direction.
+    lines = [(rx, rz, lx, lz) for lx, lz, rx, rz in lines]
+    track = Track(course_map(lines))
+    assert track.curvature_at(300) == pytest.approx(-1 / RADIUS, rel=0.05)
+
+
+@pytest.mark.parametrize("offset", [-40.0, 0.0, 25.0])
+def test_projection(offset):
+    track = Track(course_map(circle(24)))
+    for index in range(24):
+        angle = TAU * (index + 0.4) / 24
+        # The circle is driven to the left: outside is to the right.
+        x, z = on_circle(angle, RADIUS + offset)
+        seen = track.project(x, z, index)
+        assert seen.lateral == pytest.approx(-offset, abs=1.5)
+        assert abs((seen.heading - angle + math.pi) % TAU - math.pi) < 0.05
+        assert seen.s == track.progress(index, x, z)
+
+
+def test_left_is_left():
+    """Driving towards +z, left is +x (up x forward, right-handed)."""
+    lines = [across(0, z, 0.0) for z in (0, 100, 200, 300)]
+    lines += [across(400, z, math.pi) for z in (300, 200, 100, 0)]
+    track = Track(course_map(lines))
+    assert track.left[1].tolist() == [60.0, 100.0]
+    assert track.forward[1] == pytest.approx([0, 1], abs=1e-3)
+    assert track.project(10.0, 150.0, 1).lateral > 0
+    assert track.project(-10.0, 150.0, 1).lateral < 0
+
+
+# ---------------------------------------------------------------------- branches
+
+
+def test_fork_and_join():
+    track = Track(forked_map())
+    assert track.next(2) == (3, 6)
+    assert track.next(5) == track.next(10) == (11,)
+    assert track.previous(11) == (5, 10)
+    assert track.main == [0, 1, 2, 3, 4, 5, 11, 12, 13, 14, 15]
+    assert track.start_of(3) == track.start_of(6)
+    values = [track.start_of(index) for index in (6, 7, 8, 9, 10, 11)]
+    assert values == sorted(set(values))
+    assert track.section(8) == 2
+
+
+@pytest.mark.parametrize("way", [(3, 4, 5), (6, 7, 8, 9, 10)])
+@pytest.mark.parametrize("direction", [1, -1])
+def test_progress_on_either_way(way, direction):
+    track = Track(forked_map())
+    stops = [track.mid[index] for index in (0, 1, 2, *way, 11, 12, 13, 14, 15, 0, 1)]
+    points = []
+    for a, b in pairwise(stops):
+        points += [tuple(a + (b - a) * share) for share in np.linspace(0, 1, 200, endpoint=False)]
+    points = points[3::direction] if direction > 0 else points[:2:-1]
+    progress, checkpoints = drive(track, points, 0, way)
+    assert set(way) <= set(checkpoints)
+    moved = np.array(steps(track, progress)) * direction
+    assert moved.min() > -1e-6
+    assert moved.max() < 8  # the points are at most 4 apart, the ways' lengths 3 : 4
+    assert moved.sum() == pytest.approx(track.length + track.start_of(1), rel=0.01)
+
+
+def test_lines_of_both_ways():
+    track = Track(forked_map())
+    for index in (4, 7, 8, 9):
+        x, z = track.mid[index]
+        seen = track.project(x, z, index)
+        assert abs(seen.lateral) < 1.0
+        assert track.point_at(seen.s, index)[::2] == pytest.approx((x, z), abs=3)
+    # On the long way the main line is far off.
+    assert math.dist(track.point_at(track.start_of(8))[::2], track.mid[8]) > 300
+
+
+def test_three_ways_and_a_way_of_ways():
+    """0 forks into 1, 2 and 3; 2 forks again into 4 and 5; all join in 6."""
+    lines = [
+        *[across(0, z, 0) for z in (0, 100)],
+        *[across(-300, z, 0) for z in (200, 400, 600)],
+        *[across(0, z, 0) for z in (200, 300)],
+        *[across(300, z, 0) for z in (200, 600)],
+        *[across(-80, z, 0) for z in (400, 500)],
+        *[across(80, z, 0) for z in (400, 500, 600)],
+        *[across(0, 800, 0), across(900, 400, math.pi)],
+    ]
+    sections = [
+        (0, 2, [1, 2, 3]),
+        (2, 3, [6]),
+        (5, 2, [4, 5]),
+        (7, 2, [6]),
+        (9, 2, [6]),
+        (11, 3, [6]),
+        (14, 2, [0]),
+    ]
+    track = Track(course_map(lines, sections))
+    assert track.next(1) == (2, 5, 7)
+    start = [track.start_of(index) for index in range(len(track))]
+    for index in range(len(track)):
+        for other in track.next(index):
+            if other != 0:
+                assert start[other] > start[index]
+    assert len({start[2], start[5], start[7]}) == 1
+    assert start[9] == start[11]
+    assert start[5] < start[6] < start[9] < start[10] < start[14]
+
+
+# ---------------------------------------------------------------------- files as they may be
+
+
+def test_start_line_within_a_section():
+    track = Track(course_map(circle(24), keys={9: 0, 15: 1}))
+    assert track.start == 9
+    assert track.start_of(9) == 0.0
+    assert track.start_of(8) == pytest.approx(track.length * 23 / 24)
+    assert track.progress(8, *on_circle(TAU * 8.5 / 24)) == pytest.approx(
+        track.length * 23.5 / 24, rel=1e-3
+    )
+    assert [track.key(index) for index in (9, 15, 0)] == [0, 1, -1]
+
+
+def test_without_keys_and_without_sections():
+    base = course_map(circle(12), keys={})
+    track = Track(NKM(checkpoints=base.checkpoints))
+    assert track.start == 0
+    assert track.next(11) == (0,)
+
+
+def test_a_section_that_leads_nowhere_leads_home():
+    track = Track(course_map(circle(12), [(0, 12, [])]))
+    assert track.next(11) == (0,)
+    assert track.length == pytest.approx(Track(course_map(circle(12))).length)
+
+
+def test_several_sections_in_a_ring():
+    track = Track(course_map(circle(12), [(6, 6, [1]), (0, 6, [0])]))
+    assert track.next(11) == (0,)
+    assert track.next(5) == (6,)
+    assert track.section(3) == 1
+    assert track.start_of(6) == pytest.approx(track.length / 2)
+
+
+def test_swapped_ends_are_turned_round(caplog):
+    swapped = [(rx, rz, lx, lz) for lx, lz, rx, rz in circle(24)]
+    track = Track(course_map(swapped))
+    right = Track(course_map(circle(24)))
+    assert "backwards" in caplog.text
+    assert (track.left == right.left).all()
+    assert track.forward == pytest.approx(right.forward)
+
+
+def test_checkpoints_of_no_width():
+    lines = circle(24)
+    for index in (3, 10, 11):
+        lines[index] = (*on_circle(TAU * index / 24), *on_circle(TAU * index / 24))
+    track = Track(course_map(lines))
+    values = []
+    for angle in np.linspace(0.001, TAU - 0.001, 3000):
+        values.append(track.progress(int(angle / TAU * 24), *on_circle(angle)))
+    assert np.diff(values).min() > -1e-2
+    assert values[-1] > track.length * 0.99
+    assert track.distance_to(10, *on_circle(TAU * 10 / 24)) == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        circle(1),
+        circle(2),
+        circle(3),
+        [circle(1)[0]] * 5,
+        [(0.0, 0.0, 0.0, 0.0)] * 3,
+        [across(0, 0, 0.0), across(0, 100, 0.0)],
+    ],
+    ids=["one", "two", "three", "same", "null", "there and back"],
+)
+def test_hardly_a_track(lines):
+    track = Track(course_map(lines))
+    assert track.length >= 1.0
+    for index in range(len(track)):
+        value = track.progress(index, 3.0, 4.0)
+        assert 0 <= value < track.length
+        assert all(math.isfinite(number) for number in track.point_at(value))
+        assert math.isfinite(track.curvature_at(value))
+        assert all(math.isfinite(number) for number in track.project(1.0, 2.0, index))
+
+
+def test_an_island():
+    """A section that nothing leads to, and one that leads back to itself."""
+    lines = [*circle(12), across(0, 0, 0.0), across(0, 50, 0.0), across(10, 10, 0.0)]
+    track = Track(course_map(lines, [(0, 12, [0]), (12, 2, [0]), (14, 1, [2])]))
+    for index in (12, 13, 14):
+        assert 0 <= track.progress(index, 0.0, 20.0) < track.length
+        assert 0 <= track.start_of(index) < track.length
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ([(0, 13, [0])], "section 0 holds the checkpoints 0 to 12; the course has 12"),
+        ([(0, 0, [0])], "section 0"),
+        ([(0, 12, [1])], "leads to section 1 of only 1"),
+        ([(0, 8, [1]), (7, 5, [0])], "checkpoint 7 is in the sections 0 and 1"),
+    ],
+)
+def test_sections_that_do_not_fit(sections, message):
+    with pytest.raises(CourseFormatError, match=message):
+        Track(course_map(circle(12), sections))
+
+
+def test_no_checkpoints():
+    with pytest.raises(CourseFormatError, match="no checkpoints"):
+        Track(NKM())
+
+
+def test_no_such_checkpoint():
+    with pytest.raises(ValueError, match="no checkpoint 24; the course has 24"):
+        Track(course_map(circle(24))).progress(24, 0.0, 0.0)
+
+
+# ---------------------------------------------------------------------- laps, heights, speed
+
+
+def race(checkpoint, angle, lap, finished=False):
+    x, z = on_circle(angle)
+    return SimpleNamespace(position=(x, 0.0, z), checkpoint=checkpoint, lap=lap, finished=finished)
+
+
+def test_laps():
+    track = Track(course_map(circle(24)))
+    assert track.laps(race(23, -0.1, 0)) == pytest.approx(-0.1 / TAU, abs=1e-3)
+    assert track.laps(race(0, -0.1, 0)) == 0.0
+    assert track.laps(race(0, 0.1, 1)) == pytest.approx(0.1 / TAU, abs=1e-3)
+    assert track.laps(race(12, math.pi + 0.01, 2)) == pytest.approx(1.5, abs=1e-2)
+    assert track.laps(race(0, 0.1, 3, True)) == pytest.approx(3 + 0.1 / TAU, abs=1e-3)
+    assert track.laps(race(23, -0.01, 3, True)) == 3
+
+
+def test_heights_follow_the_road_under_a_bridge():
+    ground = quad((-600, 0, -600), (-600, 0, 600), (600, 0, 600), (600, 0, -600))
+    bridge = quad((-600, 90, -100), (-600, 90, 100), (600, 90, 100), (600, 90, -100))
+    kcl = KCL.from_bytes(write_kcl(ground + bridge, [FLOOR_BIT] * 4))
+    base = course_map(circle(24))
+    track = Track(base, kcl)
+    # Without a start the first sample, on the bridge, decides; the road ends, the ground goes on.
+    assert track.point_at(0)[1] == pytest.approx(90, abs=0.1)
+    assert track.point_at(track.length / 4)[1] == pytest.approx(0, abs=0.1)
+    starts = np.zeros(1, dtype=base.starts.dtype)
+    below = Track(
+        NKM(checkpoints=base.checkpoints, checkpoint_paths=base.checkpoint_paths, starts=starts),
+        kcl,
+    )
+    assert np.abs(below.center_line[:, 1]).max() < 0.1
+
+
+def test_progress_is_quick():
+    track = Track(course_map(circle(40)))
+    x, z = on_circle(0.3)
+
+    def once():
+        start = time.perf_counter()
+        for _ in range(2000):
+            track.progress(2, x, z)
+        return (time.perf_counter() - start) / 2000
+
+    # 0.4 microseconds here; the limit leaves room for a busy machine.
+    assert min(once() for _ in range(5)) < 4e-6
