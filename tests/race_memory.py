@@ -1,0 +1,206 @@
+"""Races for the tests of what reads them.
+
+`RaceMemory` writes one into main RAM through the layout's dtypes: the bytes are as the cartridge
+keeps them and go through the real reader; only who wrote them differs. `drive` is a lap in the
+emulator.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import mkds_gym
+from mkds_gym import memory
+from mkds_gym.console import Console, Keys
+from mkds_gym.course import Course, nkm
+from mkds_gym.errors import NoRaceError
+from mkds_gym.kartlab.compiler import compile_course
+from mkds_gym.memory import Layout
+from mkds_gym.sensors import Seed6
+from mkds_gym.state import CameraState, ObjectState, RaceReader, RaceState
+
+STATUS, CONFIG, SCENE, DRIVERS, CAMERA = 0x02200000, 0x02210000, 0x02220000, 0x02230000, 0x02240000
+
+
+class RaceMemory:
+    """RAM with one race in it; `frame` drives it on and reads it."""
+
+    def __init__(self, shift: int = 0, drivers: int = 1) -> None:
+        self.ram = np.zeros(memory.RAM_SIZE, np.uint8)
+        self.layout = Layout.shifted(shift)
+        self.word(memory.REGION_WORD_ADDRESS, memory.REGION_WORD_USA + shift)
+        self.word(self.layout.race_status_pointer, STATUS)
+        self.word(self.layout.race_config_pointer, CONFIG)
+        self.word(self.layout.scene_pointer, SCENE)
+        self.word(self.layout.drivers_pointer, DRIVERS)
+        self.word(self.layout.camera_pointer, CAMERA)
+        self.word(self.layout.driver_count, drivers)
+        self.drivers = memory.struct_view(self.ram, DRIVERS, memory.DRIVER, drivers)
+        self.driver = self.drivers[0]
+        self.race = memory.struct_view(self.ram, STATUS, memory.RACE_STATUS)[0]
+        self.status = self.race["drivers"][0]
+        self.config = memory.struct_view(self.ram, CONFIG, memory.RACE_CONFIG)[0]
+        self.scene = memory.struct_view(self.ram, SCENE, memory.SCENE)[0]
+        self.camera = memory.struct_view(self.ram, CAMERA, memory.CAMERA)[0]
+        self.scene["state"] = 2
+        self.config["course_id"] = 25
+        self.race["clock_running"] = 1
+        self.driver["up"] = [0, memory.FX32_ONE, 0]
+        self.driver["state_bits"] = memory.DRIVER_STATE_ON_FLOOR
+        self.face(0.0)
+        self.reader = RaceReader(self.ram)
+
+    def word(self, address: int, value: int) -> None:
+        memory.struct_view(self.ram, address, memory.WORD)["value"] = value
+
+    def face(self, heading: float) -> None:
+        """Turn the kart, radians."""
+        self.driver["forward"] = fx((math.sin(heading), 0.0, math.cos(heading)))
+
+    def bit(self, structure: Any, field: str, bit: int, on: bool) -> None:
+        structure[field] = int(structure[field]) & ~bit | (bit if on else 0)
+
+    def frame(self, frames: int = 1, **changes: Any) -> RaceState:
+        """Let the clock run, change the race, and read it.
+
+        Args:
+            frames: by which the race clock moves on.
+            changes: ``position`` (world units), ``surface``, ``on_floor``, ``touching_wall``,
+                ``respawning``, ``wrong_way``, ``finished``, ``heading``; anything else is a
+                field of the driver status.
+        """
+        self.race["frame"] += frames
+        self.status["lap_frames"] += frames
+        bits = {
+            "on_floor": (self.driver, "state_bits", memory.DRIVER_STATE_ON_FLOOR),
+            "touching_wall": (self.driver, "state_bits", memory.DRIVER_STATE_TOUCHING_WALL),
+            "respawning": (self.driver, "flags", memory.DRIVER_FLAG_RESPAWNING),
+            "wrong_way": (self.status, "flags", memory.STATUS_FLAG_WRONG_WAY),
+            "finished": (self.status, "flags", memory.STATUS_FLAG_FINISHED),
+        }
+        for name, value in changes.items():
+            if name == "position":
+                self.driver["position"] = fx(value)
+            elif name == "heading":
+                self.face(value)
+            elif name == "surface":
+                self.driver["floor_type"] = value
+            elif name in bits:
+                self.bit(*bits[name], value)
+            else:
+                self.status[name] = value
+        return self.reader.read()
+
+
+def fx(values: Any) -> Any:
+    """World units to fx32."""
+    return np.round(np.asarray(values, np.float64) * memory.FX32_ONE).astype(np.int64)
+
+
+# Courses. Both are made by the project's own writers and read back by its readers.
+
+
+@lru_cache(maxsize=1)
+def meadow() -> Course:
+    """Kartlab's first course, compiled from its description."""
+    folder = Path(mkds_gym.__file__).parent / "kartlab" / "courses"
+    files = compile_course(folder / "mario_course.toml").files
+    return Course.from_files(files["course_collision.kcl"], files["course_map.nkm"])
+
+
+def checkpoint_line(x: float, z: float, heading: float, key: int = -1) -> Any:
+    """A checkpoint 80 wide, its midpoint at (x, z), driven through along ``heading``."""
+    line = np.zeros(1, nkm.CHECKPOINT)
+    forward = math.sin(heading), math.cos(heading)
+    line["x1"], line["z1"] = fx((x + 40 * forward[1], z - 40 * forward[0]))
+    line["x2"], line["z2"] = fx((x - 40 * forward[1], z + 40 * forward[0]))
+    line["sin"], line["cos"] = fx(forward)
+    line["distance"] = -1
+    line["goto_section"] = line["start_section"] = -1
+    line["key"] = key
+    return line
+
+
+# Two ways from checkpoint 1 to 5: over 2 and 3 on the left, over 4 on the right.
+FORK_MIDDLES = ((0, 0), (0, 100), (60, 200), (60, 300), (-60, 250), (0, 400), (400, 200))
+FORK_HEADINGS = (0, 0, 0, 0, 0, 0, math.pi)
+FORK_SECTIONS = ((0, 2, (1, 2), (3,)), (2, 2, (3,), (0,)), (4, 1, (3,), (0,)), (5, 2, (0,), (1, 2)))
+
+
+@lru_cache(maxsize=1)
+def fork() -> Course:
+    """A course that parts and joins again; its checkpoints are `FORK_MIDDLES`."""
+    sections = np.zeros(len(FORK_SECTIONS), nkm.SECTION)
+    sections["next"] = sections["previous"] = 0xFF
+    for section, (start, length, onward, back) in zip(sections, FORK_SECTIONS, strict=True):
+        section["start"], section["length"] = start, length
+        section["next"][: len(onward)] = onward
+        section["previous"][: len(back)] = back
+    course_map = nkm.NKM(
+        checkpoints=np.concatenate(
+            [
+                checkpoint_line(x, z, heading, {0: 0, 5: 1}.get(index, -1))
+                for index, ((x, z), heading) in enumerate(
+                    zip(FORK_MIDDLES, FORK_HEADINGS, strict=True)
+                )
+            ]
+        ),
+        checkpoint_paths=sections,
+    )
+    return Course("fork", meadow().kcl, nkm.NKM.from_bytes(course_map.save()))
+
+
+# A real race, driven in the emulator.
+
+
+@dataclass
+class Drive:
+    """One lap of Kartlab, as it was seen frame by frame.
+
+    Attributes:
+        course: read from the console's memory.
+        states: of every frame, the race start first, the finish last.
+        records: for some frames, the driver and race status read through the dtypes.
+        camera: in the last frame.
+        objects: in the last frame.
+    """
+
+    course: Course
+    states: list[RaceState]
+    records: dict[int, tuple[np.void, np.void]]
+    camera: CameraState
+    objects: list[ObjectState]
+
+
+@lru_cache(maxsize=1)
+def drive() -> Drive:
+    """Drive one lap by two rules of thumb: towards the next checkpoint, and away from edges."""
+    with Console(boot={"laps": 1}) as console:
+        for _ in range(600):
+            console.step(0, 1, False)
+            with contextlib.suppress(NoRaceError):
+                reader = RaceReader(console.ram, Layout.detect(console.ram))
+                if reader.read().controllable:
+                    break
+        course = Course.from_ram(console.ram, reader.layout)
+        sensor = Seed6()
+        states = [reader.read()]
+        records: dict[int, tuple[np.void, np.void]] = {}
+        keys = Keys.A
+        while not states[-1].finished and len(states) < 4000:
+            if len(states) % 4 == 0:
+                _, left, right, _, sine, _ = sensor.read(states[-1], course)
+                turn = sine + 0.3 * (left - right)
+                keys = Keys.A | (Keys.LEFT if turn > 0.08 else Keys.RIGHT if turn < -0.08 else 0)
+            if len(states) % 100 == 1:
+                records[len(states) - 1] = (reader.read_driver(), reader.read_status())
+            console.step(keys, 1, False)
+            states.append(reader.read())
+        return Drive(course, states, records, reader.read_camera(), reader.read_objects())
