@@ -1,0 +1,238 @@
+"""Strategies: ask and tell, chance of their own, and pickles that go on identically."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+from neat_config import config_text
+
+from mkds_neat.config import parse_config
+from mkds_neat.errors import ChampionFormatError, StrategyError
+from mkds_neat.networks import GenomeNetwork
+from mkds_neat.strategies import neat as neat_strategy
+from mkds_neat.strategies.truncation import Genome, TruncationStrategy, top_count
+
+
+def make(name: str, seed: int = 1):
+    return parse_config(config_text(run__strategy=name, run__seed=seed)).make_strategy()
+
+
+def fitness(individual) -> float:
+    """Something that evolution can improve: outputs near a target."""
+    out = GenomeNetwork(individual.network).act(np.array([0.5, -0.2, 0.1, 1.0, 0.0, 0.3]))
+    return float(-abs(out - np.array([0.7, -0.4])).sum())
+
+
+def tell(strategy) -> dict[int, float]:
+    told = {i.id: fitness(i) for i in strategy.ask()}
+    strategy.tell(told)
+    return told
+
+
+def picture(strategy):
+    return [(i.id, i.species, i.parents, json.dumps(i.genome), i.network) for i in strategy.ask()]
+
+
+both = pytest.mark.parametrize("name", ["neat", "truncation"])
+
+
+@both
+def test_generations_improve_and_ids_mean_the_same_individual_for_ever(name):
+    strategy = make(name)
+    seen: dict[int, object] = {}
+    best = []
+    for generation in range(12):
+        assert strategy.generation == generation
+        individuals = strategy.ask()
+        assert individuals == strategy.ask()
+        assert [i.id for i in individuals] == sorted(i.id for i in individuals)
+        assert len(individuals) == 60
+        for i in individuals:
+            assert seen.setdefault(i.id, i.network) == i.network
+        best.append(max(tell(strategy).values()))
+    assert best[-1] > best[0]
+    if name == "truncation":  # its best is kept unchanged
+        assert best == sorted(best)
+
+
+@both
+def test_same_seed_same_run_whatever_the_global_generator_does(name):
+    one, two, other = make(name), make(name), make(name, seed=2)
+    assert picture(one) == picture(two) != picture(other)
+    for _ in range(3):
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002 - it must not matter
+        tell(one)
+        random.random()
+        tell(two)
+    assert picture(one) == picture(two)
+
+
+@both
+def test_the_global_generators_are_left_alone(name):
+    random.seed(5)
+    expected = random.Random(5).random()
+    strategy = make(name)
+    tell(strategy)
+    pickle.dumps(strategy)
+    assert random.random() == expected
+
+
+@both
+def test_a_pickle_goes_on_identically_and_taking_it_changes_nothing(name):
+    straight, pickled = make(name), make(name)
+    for _ in range(10):
+        tell(straight)
+        tell(pickled)
+        pickle.dumps(pickled)
+        pickled = pickle.loads(pickle.dumps(pickled))
+        assert picture(straight) == picture(pickled)
+
+
+@both
+def test_wrong_use_says_what_to_write(name):
+    strategy = make(name)
+    with pytest.raises(StrategyError, match=r"strategy\.ask\(\)"):
+        strategy.tell({})
+    told = {i.id: 1.0 for i in strategy.ask()}
+    one = next(iter(told))
+    with pytest.raises(StrategyError, match=f"missing {one}$"):
+        strategy.tell({k: v for k, v in told.items() if k != one})
+    with pytest.raises(StrategyError, match=r"not asked for 99999$"):
+        strategy.tell({**told, 99999: 1.0})
+    with pytest.raises(ValueError, match="nan"):
+        strategy.tell({**told, one: float("nan")})
+    strategy.tell(told)
+    with pytest.raises(StrategyError, match="before ask"):
+        strategy.tell(told)
+
+
+def test_neat_extinction_says_what_to_change():
+    text = config_text(
+        NEAT__reset_on_extinction=False,
+        DefaultStagnation__max_stagnation=1,
+        DefaultStagnation__species_elitism=0,
+    )
+    strategy = parse_config(text).make_strategy()
+
+    def stagnate() -> None:
+        for _ in range(6):
+            strategy.tell({i.id: 1.0 for i in strategy.ask()})
+
+    with pytest.raises(StrategyError, match="reset_on_extinction"):
+        stagnate()
+
+
+def test_neat_threshold_solves():
+    text = config_text(NEAT__no_fitness_termination=False, NEAT__fitness_threshold=5.0)
+    strategy = parse_config(text).make_strategy()
+    ids = [i.id for i in strategy.ask()]
+    strategy.tell(dict.fromkeys(ids, 4.0))
+    assert not strategy.solved
+    ids = [i.id for i in strategy.ask()]
+    strategy.tell({k: 5.0 if k == ids[3] else 0.0 for k in ids})
+    assert strategy.solved
+
+
+def test_neat_genome_survives_json():
+    strategy = make("neat")
+    for _ in range(5):
+        tell(strategy)
+    config = strategy._config.genome_config
+    for individual in strategy.ask():
+        genome = neat_strategy.genome_from_json(json.loads(json.dumps(individual.genome)))
+        assert neat_strategy.network_of(genome, config) == individual.network
+        assert neat_strategy.genome_to_json(genome, config) == individual.genome
+    with pytest.raises(ChampionFormatError):
+        neat_strategy.genome_from_json({"key": 1, "nodes": [{}]})
+
+
+# Truncation, to the letter ------------------------------------------------------------------
+
+
+def test_truncation_starts_from_one_random_connection():
+    starts = [i.genome for i in make("truncation").ask()]
+    assert all(len(g["connections"]) == 1 and g["hidden"] == 0 for g in starts)
+    pairs = Counter((g["connections"][0]["from"], g["connections"][0]["to"]) for g in starts)
+    assert len(pairs) > 8  # of 6 x 2
+    assert all(source < 6 <= target < 8 for source, target in pairs)
+
+
+def test_truncation_keeps_the_best_and_breeds_from_the_top_only():
+    strategy = TruncationStrategy(6, 2, population=200, top_k=5, seed=3)
+    parents: Counter[int] = Counter()
+    individuals = {i.id: i for i in strategy.ask()}
+    told = {k: float(k % 100) for k in individuals}  # 99 and 199 are equal: the older wins
+    strategy.tell(told)
+    new = {i.id: i for i in strategy.ask()}
+    assert new[99].genome == individuals[99].genome
+    assert 199 not in new
+    parents.update(p for i in new.values() for p in i.parents)
+    assert set(parents) == {99, 199, 98, 198, 97}
+    assert min(parents.values()) > 20  # uniformly: 199 children of 5 parents
+
+
+def test_truncation_makes_one_mutation_of_three_at_equal_odds():
+    rng = np.random.default_rng(0)
+    kinds: Counter[str] = Counter()
+    changes = []
+    for _ in range(3000):
+        before = Genome.random(6, 2, rng)
+        (key,) = before.weights
+        after = Genome.from_json(before.to_json())
+        after.mutate(rng, 0.1)
+        if after.hidden:
+            kinds["node"] += 1
+            node = 8
+            assert after.weights == {
+                key: before.weights[key],
+                (key[0], node): 1.0,
+                (node, key[1]): before.weights[key],
+            }
+            assert after.disabled == {key}
+        elif len(after.weights) == 2:
+            kinds["connection"] += 1
+            assert after.weights[key] == before.weights[key]
+            assert not after.disabled
+        else:
+            kinds["weight"] += 1
+            changes.append(after.weights[key] - before.weights[key])
+    assert all(900 < kinds[k] < 1100 for k in ("node", "connection", "weight")), kinds
+    assert np.std(changes) == pytest.approx(0.1, rel=0.1)
+    assert np.mean(changes) == pytest.approx(0.0, abs=0.02)
+
+
+def test_truncation_connects_never_into_an_input_or_out_of_an_output():
+    rng = np.random.default_rng(1)
+    genome = Genome.random(3, 2, rng)
+    for _ in range(4):
+        genome.add_node(rng)
+    while genome.add_connection(rng):
+        pass
+    # Every pair there can be: 3 inputs + 4 hidden, into 2 outputs + 4 hidden.
+    assert len(genome.weights) == 7 * 6
+    assert not any(t < 3 or s in (3, 4) for s, t in genome.weights)
+    genome.mutate(rng, 0.1)  # no room left, and no trouble
+    assert Genome.from_json(json.loads(json.dumps(genome.to_json()))) == genome
+
+
+def test_truncation_network_is_plain_tanh():
+    genome = Genome(2, 1, 1, {(0, 3): 1.0, (3, 2): 0.8, (1, 2): -0.5, (0, 2): 9.0}, {(0, 2)})
+    out = GenomeNetwork(genome.network()).act(np.array([0.3, 0.6]))
+    assert out[0] == pytest.approx(np.tanh(0.8 * np.tanh(0.3) - 0.5 * 0.6), rel=1e-14)
+
+
+@pytest.mark.parametrize(("top_k", "count"), [(1, 1), (60, 60), (0.2, 12), (1.0, 60), (0.001, 1)])
+def test_top_k_counts_or_is_a_fraction(top_k, count):
+    assert top_count(top_k, 60) == count
+
+
+@pytest.mark.parametrize("top_k", [0, 61, -1, 0.0, 1.5, float("nan"), True])
+def test_top_k_out_of_range_is_refused(top_k):
+    with pytest.raises(ValueError, match="top_k"):
+        top_count(top_k, 60)
