@@ -60,7 +60,7 @@ static void set_bank(int bank, uint16_t stroke, uint16_t rim, uint16_t top) {
 
 /* ---- tiles ---- */
 
-static letter_bitmap bitmap;
+static letter_rows bitmap;
 
 /* Cuts a bitmap of n x n tiles up; a shadow of `drop` pixels lies to its lower right. */
 static void tiles_from_bitmap(int first, int n, int drop, int gradient) {
@@ -69,8 +69,8 @@ static void tiles_from_bitmap(int first, int n, int drop, int gradient) {
         for (int y = 0; y < 8; y++) {
             for (int x = 0; x < 8; x++) {
                 int px = 8 * (tile % n) + x, py = 8 * (tile / n) + y;
-                int lit = bitmap[py][px];
-                int shaded = px >= drop && py >= drop && bitmap[py - drop][px - drop];
+                int lit = (int)(bitmap[py] >> px & 1);
+                int shaded = px >= drop && py >= drop && (bitmap[py - drop] >> (px - drop) & 1);
                 pixels[y][x] = (uint8_t)(lit ? (gradient ? 4 + py / 3 : 1) : shaded ? 2 : 0);
             }
         }
@@ -116,7 +116,7 @@ static void tiles_init(void) {
                         colour = 0;
                     } else if (edge_x == 0 || edge_y == 0 || edge_x + edge_y == 2 || py >= 14) {
                         colour = 3;
-                    } else if (gx >= 0 && gx < 8 && gy >= 0 && gy < 8 && bitmap[gy][gx]) {
+                    } else if (gx >= 0 && gx < 8 && gy >= 0 && gy < 8 && (bitmap[gy] >> gx & 1)) {
                         colour = 1;
                     }
                     pixels[y][x] = (uint8_t)colour;
@@ -362,7 +362,7 @@ static void laps_frame(const driver_status *status) {
             label[10] = ' ';
         }
         label[11] = 0;
-        small_field(&shown.lap_rows[i], 2, 17 + 2 * i, label, bank);
+        small_field(&shown.lap_rows[i], 2, 18 + 2 * i, label, bank);
     }
 }
 

@@ -28,51 +28,31 @@ static const char large_set[] = "123GO!";
 #define LAP_FRAMES 100
 #define FADE_FRAMES 14
 
-static letter_bitmap bitmap;
+static letter_rows fill, outline;
 
 /* A glyph with an outline: fill 1..12 from top to bottom, outline 13. */
 static void make_letter(char code, int doublings, int name) {
-    static uint8_t pixels[LETTER_MAX][LETTER_MAX];
     int size = 8 << doublings, margin = size / 16;
-    letter_draw(code, doublings, bitmap);
-    for (int y = 0; y < size; y++) {
-        for (int x = 0; x < size; x++) {
-            int inside = x >= margin && y >= margin && bitmap[y - margin][x - margin];
-            pixels[y][x] = (uint8_t)(inside ? 1 + (y - margin) * 12 / size : 0);
-        }
+    letter_draw(code, doublings, fill);
+    for (int y = size - 1; y >= 0; y--) {
+        fill[y] = y < margin ? 0 : fill[y - margin] << margin;
+        outline[y] = fill[y];
     }
-    /* The outline grows by a pixel a turn, diagonally every other turn: nearly round. */
     for (int turn = 0; turn < margin; turn++) {
-        for (int y = 0; y < size; y++) {
-            for (int x = 0; x < size; x++) {
-                if (pixels[y][x]) {
-                    continue;
-                }
-                int near = 0;
-                for (int dy = -1; dy <= 1; dy++) {
-                    for (int dx = -1; dx <= 1; dx++) {
-                        int inside = x + dx >= 0 && y + dy >= 0 && x + dx < size && y + dy < size;
-                        near |= inside && (turn & 1 || !dx || !dy) && pixels[y + dy][x + dx] && pixels[y + dy][x + dx] < 14;
-                    }
-                }
-                pixels[y][x] = near ? 14 : 0; /* 14: new in this turn */
-            }
-        }
-        for (int y = 0; y < size; y++) {
-            for (int x = 0; x < size; x++) {
-                pixels[y][x] = pixels[y][x] == 14 ? 13 : pixels[y][x];
-            }
-        }
+        letter_grow(outline, size, turn & 1); /* an octagon: nearly round */
     }
     volatile uint32_t *out = TILES + name * (NAME_BYTES / 4);
     for (int tile = 0; tile < size * size / 64; tile++) {
-        uint8_t part[8][8];
+        uint8_t pixels[8][8];
         for (int y = 0; y < 8; y++) {
+            int row = 8 * (tile / (size / 8)) + y, shift = 8 * (tile % (size / 8));
+            uint32_t inked = (uint32_t)(fill[row] >> shift), lined = (uint32_t)(outline[row] >> shift);
+            uint8_t colour = (uint8_t)(1 + (row - margin) * 12 / size);
             for (int x = 0; x < 8; x++) {
-                part[y][x] = pixels[8 * (tile / (size / 8)) + y][8 * (tile % (size / 8)) + x];
+                pixels[y][x] = inked >> x & 1 ? colour : lined >> x & 1 ? 13 : 0;
             }
         }
-        letter_tile(out + 8 * tile, part);
+        letter_tile(out + 8 * tile, pixels);
     }
 }
 
