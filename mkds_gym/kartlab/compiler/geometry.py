@@ -39,7 +39,7 @@ MINIMUM_TURN = math.radians(0.5)
 MAXIMUM_SLOPE = 0.15
 """Steepest road, as height over distance."""
 
-INNER_MARGIN = 2.0
+INNER_MARGIN = 10.0
 """Smallest radius left at the inside of a bend, in world units."""
 
 WALL_FOOT = 6.0

@@ -407,7 +407,7 @@ class _Painter:
     def _steep(self, side: int) -> NDArray[np.bool_]:
         """(K,) whether the land falls off at once at a station: beside a drop."""
         drop = np.array([pair[side].end == "drop" for pair in self.ribbon.edges])
-        return drop | np.roll(drop, 1)
+        return np.asarray(drop | np.roll(drop, 1), dtype=np.bool_)
 
     def _skirt_widths(self, side: int) -> Floats:
         """(K,) widths of the land beyond the edge that hit no other part of the course."""

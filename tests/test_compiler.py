@@ -1,0 +1,536 @@
+"""The course compiler: what it writes is what was described, exactly, and bad input is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.resources
+import math
+import re
+import struct
+
+import numpy as np
+import pytest
+
+from mkds_gym.course.archive import read_carc
+from mkds_gym.course.kcl import KCL
+from mkds_gym.course.nkm import NKM
+from mkds_gym.kartlab.compiler import (
+    CompiledCourse,
+    CourseDescriptionError,
+    compile_course,
+    compile_description,
+    parse_description,
+)
+from mkds_gym.kartlab.compiler.collision import PRISM_THICKNESS, SPHERE_RADIUS
+from mkds_gym.kartlab.compiler.model import rgb15
+
+MEADOW = importlib.resources.files("mkds_gym") / "kartlab" / "courses" / "mario_course.toml"
+TEXT = MEADOW.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def meadow() -> CompiledCourse:
+    return compile_course(str(MEADOW))
+
+
+@pytest.fixture(scope="module")
+def raw(meadow: CompiledCourse) -> tuple[bytes, tuple[int, ...]]:
+    data = meadow.files["course_collision.kcl"]
+    return data, struct.unpack_from("<4I4i6Ii", data)
+
+
+# -- the road as described --------------------------------------------------------------
+
+
+def test_course_is_as_long_and_wide_as_meant(meadow: CompiledCourse) -> None:
+    assert meadow.name == "mario_course"
+    assert meadow.course_id == 25
+    assert meadow.title == "Meadow Circuit"
+    assert 3600 <= meadow.length <= 4400
+    assert 110 <= 2 * meadow.ribbon.half_width.min() <= 2 * meadow.ribbon.half_width.max() <= 130
+    steps = np.diff(np.vstack([meadow.ribbon.centre, meadow.ribbon.centre[:1]]), axis=0)
+    # Chords of arcs of at most 15 degrees are at most 0.3 % short.
+    assert np.hypot(steps[:, 0], steps[:, 2]).sum() == pytest.approx(meadow.length, rel=3e-3)
+    slopes = steps[:, 1] / np.hypot(steps[:, 0], steps[:, 2])
+    assert 0.06 < np.abs(slopes).max() < 0.09
+
+
+def test_lap_turns_once_round_to_the_left(meadow: CompiledCourse) -> None:
+    heading = meadow.ribbon.heading
+    turns = [
+        math.remainder(float(heading[k]) - float(heading[k - 1]), math.tau)
+        for k in range(len(heading))
+    ]
+    assert sum(turns) == pytest.approx(math.tau)
+    assert min(turns) < -0.1 < 0.1 < max(turns), "bends to both sides"
+    # The forward direction and the stations agree.
+    steps = np.roll(meadow.ribbon.centre, -1, axis=0) - meadow.ribbon.centre
+    along = np.einsum("ij,ij->i", steps[:, [0, 2]], meadow.ribbon.forward)
+    assert (along > 0.98 * np.hypot(steps[:, 0], steps[:, 2])).all()
+
+
+def test_every_surface_and_kind_of_edge_is_there(meadow: CompiledCourse) -> None:
+    assert set(meadow.triangles.types.tolist()) == {0, 2, 3, 5, 8, 10, 11}
+    assert {edge.end for pair in meadow.ribbon.edges for edge in pair} == {"wall", "drop", "bounds"}
+
+
+# -- collision --------------------------------------------------------------------------
+
+
+def test_prisms_give_back_the_triangles(meadow: CompiledCourse) -> None:
+    kcl = KCL.from_bytes(meadow.files["course_collision.kcl"])
+    wanted = meadow.triangles.vertices
+    assert kcl.triangles.shape == wanted.shape
+    # A prism may begin at any of the three vertices, but never goes round the other way.
+    errors = [
+        np.linalg.norm(np.roll(kcl.triangles, turn, axis=1) - wanted, axis=2).max(axis=1)
+        for turn in range(3)
+    ]
+    assert np.min(errors, axis=0).max() < 0.05
+    assert np.array_equal(kcl.types, meadow.triangles.types)
+    assert np.array_equal(kcl.is_wall, meadow.triangles.walls)
+    assert np.array_equal(kcl.is_floor, ~meadow.triangles.walls)
+
+
+def test_prism_normals_face_out(meadow: CompiledCourse, raw: tuple[bytes, tuple[int, ...]]) -> None:
+    data, header = raw
+    normals_at, prisms_at = header[1], header[2] + 0x10
+    count = (header[3] - prisms_at) // 0x10
+    assert count == len(meadow.triangles)
+    ribbon, centre = meadow.ribbon, meadow.ribbon.centre
+    feet = np.array(
+        [
+            ribbon.point(k, sign * float(ribbon.reach(side)[k]))
+            for side, sign in ((0, 1.0), (1, -1.0))
+            for k in range(len(ribbon))
+        ]
+    )
+    for index in range(count):
+        height, position, *directions, _ = struct.unpack_from("<i6H", data, prisms_at + 16 * index)
+        first = np.array(struct.unpack_from("<3i", data, header[0] + 12 * position)) / 4096
+        face, *edges = (
+            np.array(struct.unpack_from("<3h", data, normals_at + 6 * n)) / 4096 for n in directions
+        )
+        for normal in (face, *edges):
+            assert np.linalg.norm(normal) == pytest.approx(1, abs=3e-4)
+        middle = meadow.triangles.vertices[index].mean(axis=0)
+        # Inside is behind the first two edges and before the third.
+        assert (middle - first) @ edges[0] < 0
+        assert (middle - first) @ edges[1] < 0
+        assert 0 < (middle - first) @ edges[2] < height / 4096
+        if meadow.triangles.walls[index]:
+            assert abs(face[1]) < 0.01
+            nearest = np.linalg.norm(feet - middle, axis=1).argmin() % len(centre)
+            assert (centre[nearest] - middle) @ face > 0, "a wall faces its road"
+        else:
+            assert face[1] > 0.9
+
+
+def walk_octree(data: bytes, header: tuple[int, ...], x: int, y: int, z: int) -> set[int] | None:
+    """Look a whole-unit place up as the game does, from the raw words; None outside."""
+    octree = header[3]
+    masks, (shift, x_blocks, xy_blocks) = header[8:11], header[11:14]
+    if x & masks[0] or y & masks[1] or z & masks[2]:
+        return None
+    base = octree
+    index = (z >> shift) << xy_blocks | (y >> shift) << x_blocks | (x >> shift)
+    while True:
+        (node,) = struct.unpack_from("<I", data, base + 4 * index)
+        if node & 0x80000000:
+            break
+        base += node
+        shift -= 1
+        index = (z >> shift & 1) << 2 | (y >> shift & 1) << 1 | (x >> shift & 1)
+    place = base + (node & 0x7FFFFFFF) + 2
+    found = set()
+    while (prism := struct.unpack_from("<H", data, place)[0]) != 0:
+        assert prism not in found
+        found.add(prism - 1)
+        place += 2
+    return found
+
+
+def distance_to_triangles(point: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """(T,) distance of a point to each triangle."""
+    a, b, c = triangles[:, 0], triangles[:, 1], triangles[:, 2]
+    normal = np.cross(b - a, c - a)
+    normal = normal / np.linalg.norm(normal, axis=1, keepdims=True)
+    inside = np.ones(len(triangles), dtype=bool)
+    best = np.full(len(triangles), np.inf)
+    for start, end in ((a, b), (b, c), (c, a)):
+        side = end - start
+        t = np.clip(
+            np.einsum("ij,ij->i", point - start, side) / np.einsum("ij,ij->i", side, side), 0, 1
+        )
+        best = np.minimum(best, np.linalg.norm(point - start - t[:, None] * side, axis=1))
+        inside &= np.einsum("ij,ij->i", np.cross(side, point - start), normal) >= 0
+    plane = np.abs(np.einsum("ij,ij->i", point - a, normal))
+    return np.where(inside, plane, best)
+
+
+def test_octree_finds_whatever_a_sphere_could_touch(
+    meadow: CompiledCourse, raw: tuple[bytes, tuple[int, ...]]
+) -> None:
+    """Brute force over all prisms at thousands of places: nothing near is ever missing."""
+    data, header = raw
+    triangles = meadow.prisms.triangles
+    normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    random = np.random.default_rng(7)
+    ribbon = meadow.ribbon
+    missing, longest, found_any = 0, 0, 0
+    for _ in range(2500):
+        k = int(random.integers(len(ribbon)))
+        offset = float(random.uniform(-180, 180))
+        point = ribbon.point(k, offset, float(random.uniform(-70, 50)))
+        point[[0, 2]] += ribbon.forward[k] * random.uniform(-30, 30)
+        # The same place as the game sees it: whole units from the corner of the area.
+        raw_point = [round(float(part) * 4096) for part in point]
+        cell = [(value - low) >> 12 for value, low in zip(raw_point, header[5:8], strict=True)]
+        found = walk_octree(data, header, *cell)
+        assert found is not None, "all of the course is inside the octree's area"
+        longest = max(longest, len(found))
+        near = distance_to_triangles(point, triangles) < SPHERE_RADIUS
+        # And what lies up to a prism's thickness above the point, behind the face.
+        for depth in (10.0, 20.0, PRISM_THICKNESS):
+            lifted = point + depth * normal
+            a = triangles[:, 0]
+            height = np.einsum("ij,ij->i", lifted - a, normal)
+            inside = np.abs(height) < SPHERE_RADIUS / 2
+            for i in range(3):
+                side = triangles[:, (i + 1) % 3] - triangles[:, i]
+                away = np.cross(side, lifted - triangles[:, i])
+                inside &= np.einsum("ij,ij->i", away, normal) >= 0
+            near |= inside
+        wanted = set(np.flatnonzero(near).tolist())
+        missing += len(wanted - found)
+        found_any += bool(wanted)
+    assert missing == 0
+    assert found_any > 800
+    assert longest < 100
+
+
+def test_octree_agrees_with_the_reader_and_lists_stay_short(
+    meadow: CompiledCourse, raw: tuple[bytes, tuple[int, ...]]
+) -> None:
+    data, header = raw
+    kcl = KCL.from_bytes(data)
+    lengths = []
+    ribbon = meadow.ribbon
+    for k in range(len(ribbon)):
+        for part in (-0.9, -0.5, 0.0, 0.5, 0.9):
+            spot = ribbon.point(k, part * float(ribbon.half_width[k]), 6.0)
+            x, y, z = np.round(spot * 4096) / 4096  # places as the game has them
+            found = kcl.prisms_at(float(x), float(y), float(z))
+            cell = [
+                (int(v * 4096) - low) >> 12 for v, low in zip((x, y, z), header[5:8], strict=True)
+            ]
+            assert set(np.asarray(found).tolist()) == walk_octree(data, header, *cell)
+            lengths.append(len(found))
+    assert np.mean(lengths) < 14
+    assert np.percentile(lengths, 95) <= 30
+    assert len(kcl.prisms_at(5000.0, 0.0, 0.0)) == 0
+
+
+def test_nobody_can_leave_the_course_without_meeting_a_boundary(meadow: CompiledCourse) -> None:
+    """Straight down from anywhere beyond the shoulders, there is a floor of type 10 or 11."""
+    triangles, types = meadow.prisms.triangles, meadow.triangles.types
+    ribbon = meadow.ribbon
+    a, b, c = (triangles[:, i][:, [0, 2]] for i in range(3))
+    floors = ~meadow.triangles.walls
+    checked = 0
+    for k in range(len(ribbon)):
+        for side, sign in ((0, 1.0), (1, -1.0)):
+            spot = ribbon.point(k, sign * (float(ribbon.reach(side)[k]) + 70))[[0, 2]]
+            cover = floors.copy()
+            for start, end in ((a, b), (b, c), (c, a)):
+                edge, away = end - start, spot - start
+                # Counter-clockwise from above is clockwise in (x, z) with z down.
+                cover &= edge[:, 0] * away[:, 1] - edge[:, 1] * away[:, 0] <= 1e-9
+            assert cover.any()
+            assert 11 in types[cover]
+            checked += 1
+    assert checked == 2 * len(ribbon)
+
+
+# -- map --------------------------------------------------------------------------------
+
+
+def test_map_reads_back_as_planned(meadow: CompiledCourse) -> None:
+    data = meadow.files["course_map.nkm"]
+    nkm = NKM.from_bytes(data)
+    assert nkm.save() == data
+    plan = meadow.plan
+    assert nkm.sections == (
+        *("OBJI", "PATH", "POIT", "STAG", "KTPS", "KTPJ", "KTP2", "KTPC", "KTPM"),
+        *("CPOI", "CPAT", "IPOI", "IPAT", "EPOI", "EPAT", "AREA", "CAME"),
+    )
+    points = nkm.checkpoints
+    assert len(points) == len(plan.checkpoints)
+    raw_entries = data[data.index(b"CPOI") + 8 :]
+    for index, ends in enumerate(plan.checkpoints):
+        entry = struct.unpack_from("<7i3h2B", raw_entries, 36 * index)
+        assert np.array(entry[:4]) / 4096 == pytest.approx(ends.reshape(-1), abs=2e-4)
+        # Sine and cosine are of the way across, from the right end's left.
+        ahead = np.array([entry[4], entry[5]]) / 4096
+        across = ends[0] - ends[1]
+        assert np.hypot(*ahead) == pytest.approx(1, abs=1e-3)
+        assert abs(ahead @ across) < 0.1
+        assert ahead[1] * across[0] - ahead[0] * across[1] > 0, "the first end is the left one"
+        if index + 1 < len(plan.checkpoints):
+            gap = np.hypot(*(plan.checkpoints[index + 1].mean(0) - ends.mean(0)))
+            assert entry[6] / 4096 == pytest.approx(gap, abs=1e-3)
+            assert entry[7] == -1
+        else:
+            assert entry[6:8] == (-4096, 0)
+        assert entry[8] == (0 if index == 0 else -1)
+        assert entry[9] == plan.keys[index]
+        assert entry[10] == plan.respawn_ids[index] < len(nkm.respawns)
+    assert plan.keys[plan.keys >= 0].tolist() == [0, 1, 2, 3, 4]
+    assert plan.keys[0] == 0
+    assert (len(nkm.starts), len(nkm.checkpoint_paths)) == (1, 1)
+    assert len(nkm.enemy_points) == len(nkm.item_points) == len(plan.route)
+    for magic, size in (
+        *((b"PATH", 4), (b"POIT", 0x14), (b"KTPS", 0x1C), (b"KTPJ", 0x20), (b"CPOI", 0x24)),
+        *((b"CPAT", 12), (b"IPOI", 0x14), (b"IPAT", 12), (b"EPOI", 0x18), (b"EPAT", 12)),
+        *((b"AREA", 0x48), (b"CAME", 0x4C)),
+    ):
+        # Every section ends where the next one begins, so all entries have their size.
+        offsets = [*sorted(0x4C + o for o in struct.unpack_from("<17I", data, 8)), len(data)]
+        at = next(o for o in offsets if data[o : o + 4] == magic)
+        (count,) = struct.unpack_from("<I", data, at + 4)
+        assert count > 0
+        assert offsets[offsets.index(at) + 1] - at == 8 + count * size, magic
+
+
+def test_stage_start_and_respawns(meadow: CompiledCourse) -> None:
+    nkm = NKM.from_bytes(meadow.files["course_map.nkm"])
+    assert nkm.stage is not None
+    assert (int(nkm.stage["course"]), int(nkm.stage["laps"])) == (25, 3)
+    start = np.asarray(nkm.starts["position"][0]) / 4096
+    rotation = math.radians(float(nkm.starts["rotation"][0][1]) / 4096)
+    ahead = np.array([math.sin(rotation), math.cos(rotation)])
+    line = meadow.plan.checkpoints[0]
+    to_line = line.mean(axis=0) - start[[0, 2]]
+    assert 20 < to_line @ ahead < 120, "the grid is behind the line and looks at it"
+    for position, turn in zip(
+        nkm.respawns["position"] / 4096, nkm.respawns["rotation"][:, 1] / 4096, strict=True
+    ):
+        gap = np.hypot(*(meadow.ribbon.centre - position)[:, [0, 2]].T)
+        k = int(gap.argmin())
+        assert gap[k] < 60
+        forward = np.array([math.sin(math.radians(turn)), math.cos(math.radians(turn))])
+        assert forward @ meadow.ribbon.forward[k] > 0.8
+
+
+def test_checkpoints_cover_the_floor_and_never_cross(meadow: CompiledCourse) -> None:
+    lines = meadow.plan.checkpoints
+    following = np.roll(lines, -1, axis=0)
+    for (left, right), (next_left, next_right) in zip(lines, following, strict=True):
+        for a, b in ((next_left, left), (next_right, right)):
+            # Both ends of the next line lie ahead of this one.
+            across = left - right
+            ahead = np.array([-across[1], across[0]])
+            assert (a - b) @ ahead > 0
+    for distance, (left, right) in zip(meadow.plan.checkpoint_distance, lines, strict=True):
+        k = int(np.searchsorted(meadow.ribbon.distance, distance, side="right")) - 1
+        width = float(np.hypot(*(left - right)))
+        floor = float(meadow.ribbon.reach(0)[k] + meadow.ribbon.reach(1)[k])
+        assert width > 0.85 * floor
+
+
+# -- picture ----------------------------------------------------------------------------
+
+GX_PARAMETERS = {0x00: 0, 0x20: 1, 0x23: 2, 0x25: 1, 0x26: 1, 0x27: 1, 0x40: 1, 0x41: 0}
+
+
+def read_model(data: bytes) -> list[tuple[tuple[int, ...], list[list[tuple[np.ndarray, int]]]]]:
+    """Decode a KLM: per chunk its table entry and its polygons of (point, colour)."""
+    assert data[:4] == b"KLM1"
+    (count,) = struct.unpack_from("<I", data, 4)
+    chunks = []
+    for index in range(count):
+        entry = struct.unpack_from("<4i3I", data, 16 + 0x1C * index)
+        assert entry[4] % 4 == 0
+        words = struct.unpack_from(f"<{entry[5]}I", data, entry[4])
+        place, polygons, corners, size, colour = 0, [], [], 0, 0
+        vertex = [0, 0, 0]
+        while place < len(words):
+            codes = words[place].to_bytes(4, "little")
+            place += 1
+            assert any(GX_PARAMETERS[code] for code in codes), "a word without any parameter"
+            for code in codes:
+                given = words[place : place + GX_PARAMETERS[code]]
+                place += GX_PARAMETERS[code]
+                halves = [
+                    part - (part >> 15 << 16)
+                    for word in given
+                    for part in (word & 0xFFFF, word >> 16)
+                ]
+                if code == 0x40:
+                    size, corners = {0: 3, 1: 4}[given[0]], []
+                elif code == 0x20:
+                    colour = given[0]
+                elif code in (0x23, 0x25, 0x26, 0x27):
+                    axes = {0x23: (0, 1, 2), 0x25: (0, 1), 0x26: (0, 2), 0x27: (1, 2)}[code]
+                    for axis, value in zip(axes, halves, strict=False):
+                        vertex[axis] = value
+                    corners.append((np.array(vertex) / 16, colour))
+                    if len(corners) == size:
+                        polygons.append(corners)
+                        corners = []
+        assert not corners
+        chunks.append((entry, polygons))
+    return chunks
+
+
+def test_model_decodes_and_stays_within_the_hardware(meadow: CompiledCourse) -> None:
+    chunks = read_model(meadow.files["course_model.klm"])
+    assert sum(len(polygons) for _, polygons in chunks) == meadow.model.polygons < 4000
+    for entry, polygons in chunks:
+        assert polygons
+        assert len(polygons) <= 250
+        centre, radius = np.array(entry[:3]) / 4096, entry[3] / 4096
+        points = np.array([point for corners in polygons for point, _ in corners])
+        assert np.linalg.norm(points - centre, axis=1).max() <= radius
+        assert radius < 500
+
+
+def test_model_lies_on_the_collision_surface(meadow: CompiledCourse) -> None:
+    """Where the picture shows asphalt, there is road: the same heights within a unit."""
+    greys = {rgb15((112 * tone,) * 3) for tone in np.arange(0.85, 1.1, 0.005)}
+    road = meadow.prisms.triangles[meadow.triangles.types == 0]
+    checked = 0
+    for _, polygons in read_model(meadow.files["course_model.klm"]):
+        for corners in polygons:
+            middle = np.mean([point for point, _ in corners], axis=0)
+            flat = max(c[0][1] for c in corners) - min(c[0][1] for c in corners) < 12
+            if len(corners) == 4 and flat and {c[1] for c in corners} <= greys:
+                assert distance_to_triangles(middle, road).min() < 1.5
+                checked += 1
+    assert checked > 300
+
+
+def test_colours_tell_road_shoulders_and_walls_apart(meadow: CompiledCourse) -> None:
+    names = ["road", "weak off-road", "off-road", "heavy off-road", "wall", "terrain", "bounds"]
+    colours = [np.array(meadow.description.colours[name]) for name in names]
+    for index, one in enumerate(colours):
+        for other in colours[index + 1 :]:
+            assert np.abs(one - other).sum() > 60
+
+
+# -- files ------------------------------------------------------------------------------
+
+
+def test_same_bytes_twice_and_a_small_archive(meadow: CompiledCourse) -> None:
+    again = compile_course(str(MEADOW))
+    assert again.files == meadow.files
+    packed = meadow.carc()
+    assert packed == again.carc()
+    assert read_carc(packed) == meadow.files
+    assert len(packed) < 150_000
+
+
+def test_a_plain_oval_compiles() -> None:
+    """The smallest description: everything that has a default left out."""
+    course = compile_description(parse_description(OVAL))
+    assert course.length == pytest.approx(2 * 600 + 2 * math.pi * 150)
+    assert np.allclose(course.ribbon.centre[:, 1], 0)
+    assert set(course.triangles.types.tolist()) == {0, 8, 11}
+
+
+OVAL = """
+title = "Oval"
+name = "test_circle"
+id = 21
+road = { left = "rail", right = "rail" }
+edges.rail = { width = 0, end = "wall" }
+point = [
+    { at = [0, 150] },
+    { at = [450, 150], radius = 150 },
+    { at = [450, -150], radius = 150 },
+    { at = [-450, -150], radius = 150 },
+    { at = [-450, 150], radius = 150 },
+]
+"""
+
+
+# -- what bad input gets ----------------------------------------------------------------
+
+BAD = {
+    "not toml": ("title", "= title", "not TOML"),
+    "unknown key": ("laps = 3", "laps = 3\nspeed = 4", "speed: unknown key; known here are"),
+    "unknown key in a point": (
+        "at = [190, 340]",
+        "at = [190, 340]\ngrip = 1",
+        "point 1: grip: unknown key",
+    ),
+    "missing": ('title = "Meadow Circuit"', "", "title: missing"),
+    "nan": ("at = [190, 340]", "at = [nan, 340]", "point 1: at: nan is not within"),
+    "infinite": ("blend = 140", "blend = inf", "[road]: blend: inf is not within"),
+    "out of range": ("at = [190, 340]", "at = [2500, 340]", "point 1: at: 2500 is not within"),
+    "narrower than a kart": ("width = 120", "width = 8", "[road]: width: 8 is not within 40"),
+    "text for a number": ("width = 120", 'width = "wide"', "expected a number, got 'wide'"),
+    "boolean for a number": ("laps = 3", "laps = true", "laps: expected a whole number"),
+    "laps": ("laps = 3", "laps = 9", "laps: 9 is not within 1 to 5"),
+    "unknown surface": (
+        'surface = "heavy off-road"',
+        'surface = "ice"',
+        "[edges.mud]: surface: 'ice' is not one of 'road', 'weak off-road'",
+    ),
+    "unknown end": ('end = "bounds"', 'end = "hedge"', "[edges.common]: end: 'hedge' is not"),
+    "unknown edge": ('right = "mud"', 'right = "muck"', "point 8: right: 'muck' is not one of"),
+    "bend without radius": (
+        "radius = 190\n",
+        "",
+        "point 5: radius: missing, though the road turns 90.0",
+    ),
+    "radius too large": ("radius = 190", "radius = 400", "their bends need"),
+    "inner edge folds": ("radius = 120", "radius = 70", "radius: 70 is too small"),
+    "too steep": ("height = 34", "height = 120", "height: the road changes height by"),
+    "start in a bend": ("at = [-60, 340]", "at = [-60, 300]", "point 0: the start line must lie"),
+    "keys": ("keys = 4", "keys = 30\n#", None),
+    "too many keys": ("spacing = 110\nkeys = 4", "spacing = 400\nkeys = 20", "20 keys need more"),
+    "grid beside the road": ("side = 0", "side = 70", "[grid]: side: 70 is not on the road"),
+    "grid in a bend": ("back = 50", "back = 400", "[grid]: back: 400 behind the line is in a bend"),
+    "folder name": ('name = "mario_course"', 'name = "../up"', "name: '../up' is not a folder"),
+    "colour": ("[grid]", "[colours]\nroad = [1, 2]\n[grid]", "[colours]: road: expected [red,"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_descriptions_are_named(case: str) -> None:
+    old, new, message = BAD[case]
+    assert old in TEXT, "the course changed; change this case too"
+    text = TEXT.replace(old, new, 1)
+    if message is None:
+        compile_description(parse_description(text, "course.toml"))
+        return
+    with pytest.raises(CourseDescriptionError, match=re.escape(message)) as caught:
+        compile_description(parse_description(text, "course.toml"))
+    assert str(caught.value).startswith("course.toml: ")
+    assert isinstance(caught.value, ValueError)
+
+
+def test_overlapping_roads_are_refused() -> None:
+    figure_eight = OVAL.replace(
+        "{ at = [-450, -150], radius = 150 },\n    { at = [-450, 150], radius = 150 },",
+        "{ at = [0, -150], radius = 100 },\n    { at = [0, 500], radius = 100 },\n"
+        "    { at = [-450, 500], radius = 100 },\n    { at = [-450, 150], radius = 100 },",
+    )
+    with pytest.raises(CourseDescriptionError, match="overlaps itself near"):
+        compile_description(
+            parse_description(figure_eight.replace("{ at = [0, 150] }", "{ at = [200, 150] }"))
+        )
+
+
+def test_missing_file_is_named(tmp_path: object) -> None:
+    with pytest.raises(CourseDescriptionError, match=r"nothing\.toml: cannot be read"):
+        compile_course(f"{tmp_path}/nothing.toml")
+
+
+def test_description_is_plain_data(meadow: CompiledCourse) -> None:
+    wider = dataclasses.replace(meadow.description, wall_height=50.0)
+    course = compile_description(wider)
+    walls = course.triangles.vertices[course.triangles.walls]
+    assert np.ptp(walls[:, :, 1], axis=1).max() > 50
