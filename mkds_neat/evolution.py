@@ -170,9 +170,10 @@ class Evolution:
             bar.set_postfix_str(f"{base}{best} | {rate:.0f} frames/s", refresh=False)
 
         def take(result: Result) -> None:
+            # The champion first: it is what is saved should the disk be full.
+            self._challenge(individuals[result.id], result, generation)
             self.folder.journal(generation, result)
             results[result.id] = result
-            self._challenge(individuals[result.id], result, generation)
             show()
             bar.update()
 
