@@ -247,8 +247,8 @@ def _check_header(header: bytes, size: int, name: str) -> None:
         header[0x12] in (0, 2, 3)  # unit: DS, DS + DSi, DSi
         and all(byte == 0 or 0x20 <= byte < 0x7F for byte in header[:0x12])
         and header_size in (0x200, 0x4000, 0x1000)
-        and HEADER_SIZE <= arm9_offset
-        and HEADER_SIZE <= arm7_offset
+        and arm9_offset >= HEADER_SIZE
+        and arm7_offset >= HEADER_SIZE
         and 0 < arm9_size <= 0x400000
         and 0 < arm7_size <= 0x400000
         and 0x02000000 <= arm9_address < 0x02400000

@@ -11,17 +11,17 @@ with Console() as console:          # Kartlab, the bundled cartridge
 from __future__ import annotations
 
 import enum
-import hashlib
 import logging
+import operator
 import os
 import struct
-import tempfile
 import weakref
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final, NoReturn
 
 import numpy as np
@@ -65,14 +65,19 @@ class Capabilities:
     """Which parts of the fast path a console uses.
 
     Attributes:
-        known_build: the emulator library is one that mkds-gym knows.
-        jit: the recompiler runs the processors (2 to 4 times as fast).
+        known_build: the emulator library is one that mkds-gym knows; all of the following that
+            depends on its insides is off otherwise.
+        jit: the recompiler runs the processors (2 to 4 times as fast as the interpreter).
         dummy_sound: no sound is mixed, and no audio device is opened.
         skip_frames: frames that nobody sees are not drawn.
-        ram_view: `Console.ram` is the emulator's own memory.
-        quiet: the emulator does not print.
-        private_battery: the battery file is private, and gone with the console.
-        memory_states: snapshots do not go through a file.
+        ram_view: `Console.ram` is the emulator's own memory, not a copy.
+        quiet: what the emulator prints is caught before it reaches the process's output; else
+            standard output is closed for a moment around the calls that print.
+        private_battery: the battery file is in memory, empty at first, and gone with the console;
+            else it lies in the user's configuration folder.
+        fixed_clock: the console's clock starts at the same time always and counts frames; else it
+            is the host's, and a game that looks at it may differ from run to run.
+        memory_states: snapshots do not go through files.
     """
 
     known_build: bool
@@ -82,6 +87,7 @@ class Capabilities:
     ram_view: bool
     quiet: bool
     private_battery: bool
+    fixed_clock: bool
     memory_states: bool
 
 
@@ -96,8 +102,16 @@ def _expansion_table() -> NDArray[np.uint8]:
 _RGB: Final = _expansion_table()
 
 
+SCREENS: Final = {"top": slice(0, HEIGHT), "bottom": slice(HEIGHT, None), "both": slice(None)}
+"""Rows of the picture of both screens, for each value of the argument of `Console.screen`."""
+
+
 class Snapshot:
-    """A console's whole state in memory, for `Console.restore`. Opaque."""
+    """A console's whole state, in memory, for `Console.restore` of the same cartridge.
+
+    Opaque; 11 MiB. It may be restored any number of times, on any console of this process or, as
+    it can be pickled, of another, as long as ROM and emulator build are the same.
+    """
 
     __slots__ = ("build_id", "data", "frame_count", "rom")
 
@@ -107,24 +121,163 @@ class Snapshot:
         self.build_id = build_id
         self.frame_count = frame_count
 
+    def __repr__(self) -> str:
+        return f"<Snapshot of frame {self.frame_count} of ROM {self.rom[:8]}>"
+
+
+# A saved state is this header, and DeSmuME's state deflated. Everything is little endian.
+_STATE_MAGIC: Final = b"MKDSGYM\0"
+_STATE_VERSION: Final = 1
+_STATE_HEADER: Final = struct.Struct("<8sI20s32sQII")
+# magic, version, SHA-1 of the ROM, SHA-256 of the emulator library, frames since power-on,
+# size and CRC-32 of the state
+
+_DESMUME_MAGIC: Final = b"DeSmuME SState\0\0"
+_DESMUME_HEADER: Final = struct.Struct("<16s4I")
+# magic, format version, emulator version, size, compressed size or 0xFFFFFFFF
+_DESMUME_FORMAT: Final = 12
+_NOT_COMPRESSED: Final = 0xFFFFFFFF
+_CHUNK_GAME: Final = 130
+"""Chunk of a DeSmuME state that holds the header of the ROM."""
+_MAX_STATE: Final = 64 << 20
+
+
+def _pack_state(snapshot: Snapshot) -> bytes:
+    """The contents of a state file."""
+    header = _STATE_HEADER.pack(
+        _STATE_MAGIC,
+        _STATE_VERSION,
+        bytes.fromhex(snapshot.rom),
+        bytes.fromhex(snapshot.build_id),
+        snapshot.frame_count,
+        len(snapshot.data),
+        zlib.crc32(snapshot.data),
+    )
+    return header + zlib.compress(snapshot.data, 1)
+
+
+def _inflate(data: bytes, size: int, name: str) -> bytes:
+    """Exactly ``size`` bytes out of a deflated stream, never more."""
+    stream = zlib.decompressobj()
+    try:
+        plain = stream.decompress(data, size + 1)
+    except zlib.error as error:
+        raise StateError(f"{name} is damaged: {error}") from None
+    if len(plain) != size or not stream.eof:
+        raise StateError(f"{name} is truncated or damaged; save it again")
+    return plain
+
+
+def _unpack_state(data: bytes, name: str) -> Snapshot:
+    """Read and check a state of ours."""
+    if len(data) < _STATE_HEADER.size:
+        raise StateError(f"{name} is truncated; save it again")
+    _, version, rom, build, frames, size, crc = _STATE_HEADER.unpack_from(data)
+    if version != _STATE_VERSION:
+        raise StateError(
+            f"{name} has format version {version}, and this mkds-gym reads {_STATE_VERSION}; "
+            "save it again with this version"
+        )
+    if size > _MAX_STATE:
+        raise StateError(f"{name} is damaged: a state of {size} bytes")
+    plain = _inflate(data[_STATE_HEADER.size :], size, name)
+    if zlib.crc32(plain) != crc:
+        raise StateError(f"{name} is damaged: its checksum does not match; save it again")
+    return Snapshot(plain, rom.hex(), build.hex(), frames)
+
+
+def _plain_desmume_state(data: bytes, name: str) -> bytes:
+    """A DeSmuME state (``.dst``), not compressed, with its structure checked."""
+    if len(data) < _DESMUME_HEADER.size:
+        raise StateError(f"{name} is truncated; save it again")
+    magic, version, emulator, size, packed_size = _DESMUME_HEADER.unpack_from(data)
+    if version != _DESMUME_FORMAT:
+        raise StateError(
+            f"{name} has DeSmuME state format {version}, and this emulator reads "
+            f"{_DESMUME_FORMAT}; save it again with DeSmuME 0.9.12 or newer"
+        )
+    if packed_size != _NOT_COMPRESSED:
+        size -= _DESMUME_HEADER.size
+        if not 0 < size <= _MAX_STATE:
+            raise StateError(f"{name} is damaged: a state of {size} bytes")
+        body = _inflate(data[_DESMUME_HEADER.size :], size, name)
+        header = _DESMUME_HEADER.pack(
+            magic, version, emulator, _DESMUME_HEADER.size + size, _NOT_COMPRESSED
+        )
+        data = header + body
+    elif size != len(data):
+        raise StateError(f"{name} is truncated: {len(data)} of {size} bytes; save it again")
+    return data
+
+
+def _game_header(state: bytes, name: str) -> bytes:
+    """The ROM header in a plain DeSmuME state: walks all chunks, so that their sizes are right.
+
+    The state is a sequence of chunks (u32 number, u32 size, data), ended by the number 0xFFFFFFFF.
+    """
+    game = b""
+    place = _DESMUME_HEADER.size
+    while True:
+        if place + 4 > len(state):
+            raise StateError(f"{name} is damaged: no end mark")
+        (number,) = struct.unpack_from("<I", state, place)
+        if number == 0xFFFFFFFF:
+            return game
+        if place + 8 > len(state):
+            raise StateError(f"{name} is damaged: no end mark")
+        (size,) = struct.unpack_from("<I", state, place + 4)
+        place += 8 + size
+        if place > len(state):
+            raise StateError(f"{name} is damaged: chunk {number} is longer than the file")
+        if number == _CHUNK_GAME:
+            # A table of (name, element size, count, data); the first is the header, b"GINF".
+            chunk = state[place - size : place]
+            if chunk[:4] == b"GINF":
+                game = chunk[12:]
+
+
+_CLOSED: Final = "this console is closed; make a new one"
+_INHERITED: Final = (
+    "this console belongs to the process that this one was forked from; "
+    "make a new console in the process that steps it"
+)
+_consoles: weakref.WeakSet[Console] = weakref.WeakSet()
+
+
+def _abandon_inherited() -> None:
+    """In a forked child: the consoles of the parent raise instead of touching its emulator."""
+    for console in list(_consoles):
+        console._abandon(_INHERITED)
+
+
+os.register_at_fork(after_in_child=_abandon_inherited)
+
 
 class Console:
-    """One Nintendo DS with a cartridge in it.
+    """One Nintendo DS with a cartridge in it, powered on, before its first frame.
 
     Args:
         rom: path of a ``.nds`` file, or a `Cartridge`; None for what `Cartridge.open` finds.
         jit: use the recompiler where the emulator build is known.
         boot: boot parameters, for a cartridge that takes them (Kartlab): a `BootParameters` or
-            a mapping of their names. They are written again at every `reset`.
+            a mapping of their names; None for their defaults. They are written at every `reset`.
+
+    Attributes:
+        cartridge: what is in the slot.
+        capabilities: which parts of the fast path are in use.
+        frame_count: frames since power-on (going back to a state brings its count back).
 
     Raises:
         CartridgeError: the ROM cannot be used.
         ConsoleError: the emulator cannot be started.
         ValueError: bad boot parameters, or boot parameters for a cartridge that takes none.
 
-    Several consoles may live at once, in one thread or in several; one console must not be used
-    by two threads at the same time. A console does not survive a fork: in the child every call
-    raises `ConsoleError`.
+    Several consoles may live at once, in one thread or in several (the emulator runs without
+    Python's lock); one console must not be used by two threads at the same time. A console does
+    not survive a fork: in the child, every call raises `ConsoleError`.
+
+    The same cartridge, boot parameters and keys give the same memory in every process: the clock
+    and the battery memory of the console start afresh (see `Capabilities`). There is no sound.
     """
 
     def __init__(
@@ -134,146 +287,324 @@ class Console:
         jit: bool = True,
         boot: Mapping[str, Any] | BootParameters | None = None,
     ) -> None:
+        self._core: cores.Core | None = None
+        self._ram: NDArray[np.uint8] | None = None
+        self._why_closed = _CLOSED
         self.cartridge = rom if isinstance(rom, Cartridge) else Cartridge.open(rom)
         if boot is not None and not self.cartridge.boot_parameters:
             raise ValueError(
                 f"cartridge '{self.cartridge.path}' ({self.cartridge.game_code}) takes no boot "
                 "parameters; only Kartlab does"
             )
-        self._boot = BootParameters.of(boot) if self.cartridge.boot_parameters else None
+        self._boot: BootParameters | None = None
+        if self.cartridge.boot_parameters:
+            self._boot = BootParameters.of(boot)
+            _ = self._boot.course_id  # an unknown course is found out before anything starts
+        self.frame_count = 0
+        self._keys = 0
         core = cores.acquire()
-        self._core: cores.Core | None = core
+        self._core = core
+        # Runs at `close`, or when a console that nobody closed is collected; not at exit, where
+        # the emulator goes with the process.
         self._finalizer = weakref.finalize(self, cores.release, core)
         self._finalizer.atexit = False
+        try:
+            self._power_on(core, jit)
+        except BaseException:
+            self.close()
+            raise
+        _consoles.add(self)
+
+    def _power_on(self, core: cores.Core, jit: bool) -> None:
         jit_on = core.open(self.cartridge.path, jit)
         address = turbo.find_ram(core.library, core.build)
         if address is None:
-            self.close()
-            raise ConsoleError(f"cannot find the console's memory in '{core.path}'")
-        import ctypes
-
-        self._ram: NDArray[np.uint8] | None = np.frombuffer(
-            (ctypes.c_uint8 * turbo.RAM_SIZE).from_address(address), np.uint8
-        )
+            raise ConsoleError(
+                f"cannot find the console's main memory in '{core.path}'; "
+                "install py-desmume 0.0.9, or unset " + cores.LIBRARY_VARIABLE
+            )
+        self._ram = turbo.memory(address, turbo.RAM_SIZE)
         library = core.library
-        self._cycle = library.desmume_cycle
-        self._skip = library.desmume_skip_next_frame
-        self._press = library.desmume_input_keypad_update
-        self._keys = 0
+        # Bound once: looking functions up would cost as much as calling them.
+        self._cycle: Callable[..., Any] = library.desmume_cycle
+        self._skip: Callable[..., Any] = library.desmume_skip_next_frame
+        self._press: Callable[..., Any] = library.desmume_input_keypad_update
         self._press(0)
-        self.frame_count = 0
         self.capabilities = Capabilities(
             known_build=core.build is not None,
             jit=jit_on,
             dummy_sound=core.muted,
             skip_frames=True,
             ram_view=True,
-            quiet=True,
-            private_battery=True,
-            memory_states=False,
+            quiet=core.quieted,
+            private_battery=core.private_battery,
+            fixed_clock=core.fixed_clock,
+            memory_states=core.states is not None,
         )
         if self._boot is not None:
             self._boot.write(self._ram)
 
     def _live(self) -> cores.Core:
         if self._core is None:
-            raise ConsoleError("this console is closed; make a new one")
+            raise ConsoleError(self._why_closed)
         return self._core
 
     @property
     def closed(self) -> bool:
-        """Whether the console was closed."""
+        """Whether the console was closed (or belongs to the parent process)."""
         return self._core is None
 
     @property
     def ram(self) -> NDArray[np.uint8]:
-        """Main memory: uint8 of shape (0x400000,), live and writable, index 0 is 0x02000000."""
+        """Main memory: uint8 of shape (0x400000,), live and writable; index 0 is 0x02000000.
+
+        No copy: the array is the emulator's own memory. Ask for it anew instead of keeping it
+        beyond `close`: the emulator core goes to the next console, whose memory a kept array then
+        shows. What the host writes is seen by the program; code written this way is only sure to
+        be run as written before the first frame.
+
+        Raises:
+            ConsoleError: the console is closed.
+        """
         if self._ram is None:
-            self._live()
-            raise ConsoleError("this console is closed; make a new one")
+            raise ConsoleError(self._why_closed)
         return self._ram
 
     def step(self, keys: int = 0, frames: int = 1, draw: bool = True) -> None:
         """Hold keys and run frames.
 
+        The emulator decides two frames ahead what it draws. With three frames or more, only the
+        last one is drawn. With one or two, the picture is that of the last frame if the steps
+        before were drawn short steps as well; the first picture or two after undrawn (or longer)
+        steps may be up to two frames old, and that of the first frame after `restore` one. What
+        is drawn never changes what is in memory.
+
         Args:
-            keys: combination of `Keys`, held during all the frames.
-            frames: how many frames to run, 1/59.8261 s each.
-            draw: draw the last frame, for `screen`; the frames before it are never drawn.
+            keys: combination of `Keys`, held during all the frames; opposing directions go to the
+                program as they are.
+            frames: how many frames to run, 1/59.8261 s each; at least 1.
+            draw: draw the last frame, for `screen`. False: draw nothing, which is faster.
+
+        Raises:
+            ValueError: keys outside 0 to 0xFFF, or less than one frame.
+            ConsoleError: the console is closed.
         """
         if keys != self._keys:
-            self._press(keys)
-            self._keys = keys
-        cycle, skip = self._cycle, self._skip
-        for _ in range(frames - 1):
-            skip()
+            self._hold(keys)
+        cycle = self._cycle
+        if frames == 1:
+            if not draw:
+                self._skip()
             cycle(0)
-        if not draw:
-            skip()
-        cycle(0)
+        else:
+            if frames < 1:
+                raise ValueError(f"frames={frames}; at least 1")
+            skip = self._skip
+            # What is asked before a frame is done to the picture two frames later.
+            drawn = frames - 3 if draw else -1
+            unskipped = draw and frames < 3
+            for i in range(frames):
+                if i != drawn and not unskipped:
+                    skip()
+                cycle(0)
         self.frame_count += frames
 
-    def screen(self, which: str = "top") -> NDArray[np.uint8]:
-        """The picture of the last drawn frame, uint8 RGB, a copy."""
-        library = self._live().library
-        import ctypes
+    def _hold(self, keys: int) -> None:
+        mask = operator.index(keys)
+        if not 0 <= mask <= ALL_KEYS:
+            self._live()
+            raise ValueError(f"keys={mask:#x}; allowed: a combination of Keys, 0 to {ALL_KEYS:#x}")
+        self._press(mask)
+        self._keys = mask
 
-        raw = np.frombuffer(
-            (ctypes.c_uint16 * (WIDTH * HEIGHT * 2)).from_address(library.desmume_draw_raw()),
-            np.uint16,
-        ).reshape(2 * HEIGHT, WIDTH)
-        part = {"top": raw[:HEIGHT], "bottom": raw[HEIGHT:], "both": raw}[which]
-        return _RGB[part]
+    def screen(self, which: str = "top") -> NDArray[np.uint8]:
+        """The picture of the last drawn frame.
+
+        Args:
+            which: ``"top"``, ``"bottom"``, or ``"both"`` (top above bottom).
+
+        Returns:
+            uint8 RGB of shape (192, 256, 3), or (384, 256, 3) for both; a copy. The console's
+            colours have five bits; their high bits are repeated in the low ones, so that black is
+            0 and white is 255.
+
+        Raises:
+            ValueError: no such screen.
+            ConsoleError: the console is closed.
+        """
+        library = self._live().library
+        if which not in SCREENS:
+            raise ValueError(f"which={which!r}; allowed: {', '.join(SCREENS)}")
+        pixels = 2 * HEIGHT * WIDTH
+        raw = turbo.memory(library.desmume_draw_raw(), 2 * pixels).view(np.uint16)
+        rows = raw.reshape(2 * HEIGHT, WIDTH)[SCREENS[which]]
+        picture: NDArray[np.uint8] = _RGB.take(rows, axis=0)
+        return picture
 
     def snapshot(self) -> Snapshot:
-        """The whole state, in memory."""
+        """The whole state, in memory, for `restore`: a few milliseconds.
+
+        Raises:
+            ConsoleError: the console is closed.
+            StateError: the emulator cannot save.
+        """
         core = self._live()
         return Snapshot(core.save(), self.cartridge.sha1, core.build_id, self.frame_count)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back to a snapshot."""
+        """Go back to a snapshot: exact, and some milliseconds.
+
+        All keys are released, and all compiled code is forgotten, so that what follows does not
+        depend on what was before. `screen` shows the picture at the time of the snapshot.
+
+        Raises:
+            StateError: the snapshot is of another ROM or emulator build; nothing has changed.
+            ConsoleError: the console is closed.
+        """
         core = self._live()
+        self._check_origin(core, snapshot, "the snapshot")
+        self._load(core, snapshot)
+
+    def save_state(self, path: str | PathLike[str] | None = None) -> bytes | None:
+        """Save the whole state, with what is needed to check it when it is loaded.
+
+        Args:
+            path: file to write (replaced only once the new one is complete); None: return bytes.
+
+        Returns:
+            The state (some 100 KiB to 1 MiB) if no path was given.
+
+        Raises:
+            StateError: the file cannot be written, or the emulator cannot save.
+            ConsoleError: the console is closed.
+        """
+        data = _pack_state(self.snapshot())
+        if path is None:
+            return data
+        target = Path(path)
+        partial = target.with_name(f"{target.name}.{os.getpid()}.part")
+        try:
+            partial.write_bytes(data)
+            partial.replace(target)
+        except OSError as error:
+            partial.unlink(missing_ok=True)
+            raise StateError(f"cannot write state '{target}': {error}") from error
+        return None
+
+    def load_state(self, state: bytes | bytearray | memoryview | str | PathLike[str]) -> None:
+        """Load a state: bytes or file of `save_state`, or a DeSmuME savestate (``.dst``).
+
+        Raises:
+            StateError: missing, truncated or damaged, of another ROM, or of another emulator
+                build. The console is as it was before.
+            ConsoleError: the console is closed.
+        """
+        core = self._live()
+        if isinstance(state, (bytes, bytearray, memoryview)):
+            data, name = bytes(state), "the state"
+        else:
+            name = f"state '{os.fspath(state)}'"
+            try:
+                data = Path(state).read_bytes()
+            except FileNotFoundError:
+                raise StateError(f"no {name}; make one with Console.save_state(path)") from None
+            except (OSError, ValueError) as error:
+                raise StateError(f"cannot read {name}: {error}") from error
+        if data.startswith(_STATE_MAGIC):
+            snapshot = _unpack_state(data, name)
+            self._check_origin(core, snapshot, name)
+        elif data.startswith(_DESMUME_MAGIC):
+            snapshot = self._foreign_state(core, data, name)
+        else:
+            raise StateError(
+                f"{name} is no savestate: neither of Console.save_state nor of DeSmuME (.dst)"
+            )
+        _game_header(snapshot.data, name)
+        before = self.snapshot()
+        try:
+            self._load(core, snapshot)
+        except StateError as error:
+            self._load(core, before)
+            raise StateError(f"the emulator does not take {name}; save it again") from error
+
+    def _check_origin(self, core: cores.Core, snapshot: Snapshot, name: str) -> None:
+        """Refuse a state of another ROM or another emulator build."""
+        if snapshot.rom != self.cartridge.sha1:
+            raise StateError(
+                f"{name} is of another ROM (SHA-1 {snapshot.rom}) than the one in the console, "
+                f"'{self.cartridge.path}' ({self.cartridge.sha1}); open that ROM, or save the "
+                "state again"
+            )
+        if snapshot.build_id != core.build_id:
+            build = turbo.KNOWN_BUILDS.get(snapshot.build_id)
+            origin = build.name if build else f"SHA-256 {snapshot.build_id}"
+            raise StateError(
+                f"{name} is of another build of the emulator ({origin}); "
+                "save it again with this one"
+            )
+
+    def _foreign_state(self, core: cores.Core, data: bytes, name: str) -> Snapshot:
+        """A snapshot out of a raw DeSmuME state of the ROM in the console."""
+        plain = _plain_desmume_state(data, name)
+        game = _game_header(plain, name)
+        ours = self.cartridge.header
+        # Up to the end of the addresses and sizes of both programs: enough to tell revisions.
+        if len(game) < 0x40 or game[:0x40] != ours[:0x40]:
+            code = game[0x0C:0x10].decode("ascii", "replace") or "none"
+            raise StateError(
+                f"{name} is of another ROM (game code {code!r}) than the one in the console, "
+                f"'{self.cartridge.path}' ({self.cartridge.game_code!r}, "
+                f"revision {self.cartridge.revision})"
+            )
+        return Snapshot(plain, self.cartridge.sha1, core.build_id, 0)
+
+    def _load(self, core: cores.Core, snapshot: Snapshot) -> None:
         if not core.load(snapshot.data):
-            raise StateError("cannot load")
+            raise StateError("the emulator does not take the state")
         self.frame_count = snapshot.frame_count
         self._keys = 0
         self._press(0)
 
-    def save_state(self, path: str | PathLike[str] | None = None) -> bytes | None:
-        """Save."""
-        data = zlib.compress(self.snapshot().data, 1)
-        if path is None:
-            return data
-        Path(path).write_bytes(data)
-        return None
-
-    def load_state(self, state: bytes | str | PathLike[str]) -> None:
-        """Load."""
-        data = state if isinstance(state, bytes) else Path(state).read_bytes()
-        self.restore(Snapshot(zlib.decompress(data), self.cartridge.sha1, self._live().build_id, 0))
-
     def reset(self) -> None:
-        """Power cycle."""
+        """Switch the console off and on again, as if it were new; boot parameters are rewritten.
+
+        Raises:
+            ConsoleError: the console is closed.
+        """
         core = self._live()
-        core.library.desmume_reset()
+        self._power_on(core, self.capabilities.jit)
         self.frame_count = 0
         self._keys = 0
-        self._press(0)
-        if self._boot is not None:
-            self._boot.write(self.ram)
 
     def close(self) -> None:
         """Close the console; its emulator core is kept for the next one. May be called twice."""
-        self._core = None
-        self._ram = None
-        self._cycle = self._skip = self._press = self._closed
+        self._abandon(_CLOSED)
         self._finalizer()
 
-    def _closed(self, *_: object) -> NoReturn:
-        raise ConsoleError("this console is closed; make a new one")
+    def _abandon(self, why: str) -> None:
+        """Let every later call raise."""
+        if self._core is None:
+            return
+        self._core = None
+        self._ram = None
+        self._why_closed = why
+        self._cycle = self._skip = self._press = self._refuse
+        self._keys = -1  # so that `step` tells of bad keys and of being closed alike
+
+    def _refuse(self, *_: object) -> NoReturn:
+        raise ConsoleError(self._why_closed)
 
     def __enter__(self) -> Console:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"frame {self.frame_count}"
+        return f"<Console with {self.cartridge.title!r}, {state}>"

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 
@@ -124,6 +125,12 @@ class _DynamicInfo(ctypes.Structure):
         ("symbol_name", ctypes.c_char_p),
         ("symbol_address", ctypes.c_void_p),
     )
+
+
+def memory(address: int, size: int) -> NDArray[np.uint8]:
+    """The ``size`` bytes of this process's memory at ``address``: live and writable."""
+    buffer: Any = (ctypes.c_uint8 * size).from_address(address)
+    return np.frombuffer(buffer, np.uint8)
 
 
 def _address(library: ctypes.CDLL, name: str) -> int | None:
@@ -241,7 +248,7 @@ def find_ram(library: ctypes.CDLL, build: Build | None) -> int | None:
     pattern = 0x6B61_7274
     before = read(probe)
     write(probe, pattern)
-    window = np.frombuffer((ctypes.c_uint8 * 0x100000).from_address(mmu), np.uint32)
+    window = memory(mmu, 0x100000).view(np.uint32)
     found = (np.flatnonzero(window == pattern) * 4 - 0x1234).tolist()
     write(probe, before)
     for offset in found:
