@@ -108,6 +108,7 @@ class _Rays:
 
     def __init__(self, angles: Sequence[float]) -> None:
         count = len(angles)
+        self._angles = tuple(angles)
         radians = np.radians(np.asarray(angles, np.float64))
         # Rows of the product: count origins, then count directions.
         self._mix = np.zeros((2 * count, 3), np.float32)
@@ -119,6 +120,10 @@ class _Rays:
         self._rays = np.zeros((2 * count, 3), np.float32)
         self._origins = self._rays[:count]
         self._directions = self._rays[count:]
+
+    def __reduce__(self) -> tuple[type[_Rays], tuple[tuple[float, ...]]]:
+        """Pickle and copy by the angles: copied views would no longer share their memory."""
+        return (_Rays, (self._angles,))
 
     def cast(self, state: RaceState, course: Course) -> list[float]:
         """Distances to the nearest obstacles, world units, infinity where there is none."""

@@ -263,7 +263,7 @@ def test_a_real_lap_is_seen_true():
     for before, now in itertools.pairwise(states):
         assert now.frame in (before.frame, before.frame + 1)
         # Being put back on the course is a jump, everything else is driven.
-        assert now.previous_position == before.position or now.respawning
+        assert now.previous_position == before.position or before.respawning
         assert math.hypot(*now.forward) == pytest.approx(1.0, abs=0.01)
         assert math.hypot(*now.up) == pytest.approx(1.0, abs=0.01)
     assert max(state.speed for state in states) > 3.0
