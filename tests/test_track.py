@@ -1,6 +1,7 @@
 import math
 import time
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,8 +15,13 @@ from course_builder import (
     quad,
     write_kcl,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mkds_gym.course import KCL, NKM, Track
+import mkds_gym.course as course_package
+from mkds_gym.cartridge import Cartridge
+from mkds_gym.course import KCL, NKM, Course, Track
+from mkds_gym.course.kcl import CollisionType
 from mkds_gym.errors import CourseFormatError
 
 TAU = 2 * math.pi
@@ -422,3 +428,92 @@ def test_progress_is_quick():
 
     # 0.4 microseconds here; the limit leaves room for a busy machine.
     assert min(once() for _ in range(5)) < 4e-6
+
+
+# ---------------------------------------------------------------------- any graph
+
+
+@st.composite
+def graphs(draw):
+    """Sections of random lengths that lead to one another at random, on random ground."""
+    sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=8))
+    number = st.integers(0, len(sizes) - 1)
+    first, sections = 0, []
+    for size in sizes:
+        sections.append((first, size, draw(st.lists(number, max_size=3))))
+        first += size
+    coordinate = st.floats(-5000, 5000) | st.sampled_from([0.0, 100.0])
+    line = st.tuples(coordinate, coordinate, coordinate, coordinate)
+    lines = draw(st.lists(line, min_size=first, max_size=first))
+    keys = draw(st.sampled_from([{}, {0: 0}, {first - 1: 0}]))
+    return course_map(lines, sections, keys)
+
+
+@settings(max_examples=150, deadline=None)
+@given(graphs(), st.floats(-6000, 6000), st.floats(-6000, 6000))
+def test_any_graph_has_sound_progress(nkm, x, z):
+    track = Track(nkm)
+    assert math.isfinite(track.length)
+    for index in range(len(track)):
+        assert 0 <= track.start_of(index) < track.length
+        value = track.progress(index, x, z)
+        assert track.start_of(index) <= value < track.length
+        assert len({track.start_of(other) for other in track.next(index)}) == 1
+        for other in track.next(index):
+            assert index in track.previous(other)
+        assert all(math.isfinite(number) for number in track.project(x, z, index))
+        assert math.isfinite(track.curvature_at(value, index))
+    for index in track.main[1:]:
+        assert index in track.next(track.main[track.main.index(index) - 1])
+
+
+# ---------------------------------------------------------------------- Kartlab
+
+
+@pytest.fixture(scope="module")
+def kartlab():
+    cartridge = Cartridge.open(Path(course_package.__file__).parents[1] / "kartlab" / "kartlab.nds")
+    return Course.from_cartridge(cartridge, cartridge.course_names()[0])
+
+
+def test_kartlab_line_lies_on_the_road(kartlab):
+    track, kcl = kartlab.track, kartlab.kcl
+    road = kcl.triangles[(kcl.types == CollisionType.ROAD) & kcl.is_floor][:, :, (0, 2)]
+    a, b, c = road.transpose(1, 0, 2)
+
+    def left_of(p, q, point):
+        return (q[:, 0] - p[:, 0]) * (point[1] - p[:, 1]) - (q[:, 1] - p[:, 1]) * (
+            point[0] - p[:, 0]
+        )
+
+    for x, _, z in track.center_line:
+        sides = np.stack([left_of(a, b, (x, z)), left_of(b, c, (x, z)), left_of(c, a, (x, z))])
+        assert ((sides >= -1e-6).all(axis=0) | (sides <= 1e-6).all(axis=0)).any(), (x, z)
+
+
+def test_kartlab_turns_once_round(kartlab):
+    """A closed line that does not cross itself turns by a full circle, to one side."""
+    track = kartlab.track
+    headings = [track.heading_at(s) for s in np.linspace(0, track.length, 3000)]
+    turns = [(b - a + math.pi) % TAU - math.pi for a, b in pairwise(headings)]
+    assert abs(sum(turns)) == pytest.approx(TAU, abs=0.02)
+    spacing = track.length / 3000
+    bent = sum(track.curvature_at(s) for s in np.linspace(0, track.length, 3000)) * spacing
+    # The line is a few percent longer than the chords its curvature is summed over.
+    assert bent == pytest.approx(sum(turns), rel=0.15)
+
+
+@pytest.mark.parametrize("lateral", [-45, 0, 45])
+def test_kartlab_lap_by_the_line(kartlab, lateral):
+    track = kartlab.track
+    points = []
+    for s in np.linspace(1, 2 * track.length, 4000):
+        x, _, z = track.point_at(s)
+        dx, dz = track.direction_at(s)
+        points.append((x + lateral * dz, z - lateral * dx))
+    progress, checkpoints = drive(track, points, 0)
+    moved = np.array(steps(track, progress))
+    assert moved.min() >= 0
+    assert moved.max() < 8 * track.length * 2 / 4000
+    assert moved.sum() == pytest.approx(2 * track.length, abs=20)
+    assert set(checkpoints) == set(range(len(track)))

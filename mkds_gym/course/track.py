@@ -153,6 +153,7 @@ class Track:
         self._from, self._to, self.length, self.main = self._measure()
         # One number short of the length, so that the lap's end is not yet the next lap's start.
         last = math.nextafter(self.length, 0.0)
+        self._from = [min(value, last) for value in self._from]
         self._to = [min(value, last) for value in self._to]
         # Nothing but a single next checkpoint needs no search: the common case, made fast.
         self._only_next = [ways[0] if len(ways) == 1 else -1 for ways in self._next]
