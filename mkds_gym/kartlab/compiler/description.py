@@ -5,6 +5,24 @@ point; a point with a ``radius`` is a bend whose arc touches both straights. The
 the start line. What stands at the road's sides is named once under ``[edges]`` and holds from
 the point that names it until another point names another.
 
+======================  =====================================================================
+``title, name, id``     the course's own title; its folder name and number in the game's list
+``laps``                1 to 5 (3)
+``[road]``              ``width`` (120), ``blend`` (140: length over which an edge's width
+                        changes), ``wall_height`` (36), ``fall_depth`` (60, below the lowest
+                        road), ``bounds_width`` (45), ``left`` and ``right`` (first edges)
+``[edges.NAME]``        ``surface`` (road; or weak off-road, off-road, heavy off-road), ``width``
+                        of the shoulder, ``end``: wall, drop or bounds (an out-of-bounds strip)
+``[[point]]``           ``at`` = [x, z], ``radius`` of the bend here, ``height``, ``width``,
+                        ``bank`` (degrees, inside lower), ``left`` and ``right``: edges from here
+``[checkpoints]``       ``spacing`` (120), ``keys`` besides the start line (4),
+                        ``respawn_every`` so many checkpoints (3)
+``[grid]``              pole position: ``back`` of the line (50), ``side`` to the left (0)
+``[scenery]``           ``trees`` (60), ``seed`` (1)
+``[colours]``           red, green, blue of 0 to 255 for any name in `COLOURS`
+======================  =====================================================================
+
+Lengths are in world units. A height or width that is left out follows from the points around it.
 Everything is checked here or in `geometry` before a byte is written, and every error says
 which entry of which file is wrong, and what was met there.
 """
