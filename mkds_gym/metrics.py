@@ -424,7 +424,7 @@ class LapTimes:
         times = self.times
         return {
             "laps": float(len(times)),
-            "best_lap": min(times, default=0.0),
+            "best_lap": min(times) if times else 0.0,
             "last_lap": times[-1] if times else 0.0,
             "race_time": self._finish * CENTISECONDS_PER_FRAME,
         }

@@ -586,6 +586,7 @@ class RaceReader:
         # The static words that are compared before each read: when one has changed, another
         # race has been set up, and every address is looked up again.
         self._words: tuple[int, ...] | None = None
+        self._warned = False
         self._unpack_words = struct.Struct("<").unpack_from
         self._unpack_status = _status_reader(driver).unpack_from
         self._words_start = 0
@@ -622,7 +623,8 @@ class RaceReader:
         """
         layout = self.layout
         self._words = None
-        if not layout.checkpoint_fields:
+        if not layout.checkpoint_fields and not self._warned:
+            self._warned = True
             _log.warning(
                 "the %s release keeps its checkpoint fields elsewhere: checkpoints, and metrics "
                 "that count by them, mean nothing",

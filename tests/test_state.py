@@ -188,6 +188,8 @@ def test_korea_is_warned_about(caplog):
     reader = RaceReader(race.ram, memory.Layout.shifted(0, "Korea"))
     with caplog.at_level(logging.WARNING, "mkds_gym"):
         reader.read()
+        reader.resolve()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "checkpoint" in caplog.text
 
 
