@@ -208,7 +208,7 @@ class Core:
         self.library = _load_image(path, data)
         self._generation = _generation
         self._battery = -1
-        self._jit = False
+        self._jit = self._jit_started = False
         self.cpu_mode = ""
         self.quieted = self.private_battery = self.fixed_clock = False
         self._declare()
@@ -403,9 +403,12 @@ class Core:
             if self._battery >= 0:
                 os.close(self._battery)
             self._battery = os.memfd_create("mkds-gym-battery")
+        # The first time, the library starts the recompiler and says so. Later it is switched on
+        # behind the library's back, as its own way would fill 72 MiB of tables with zeros.
+        later = self._jit_started and self.recompiler is not None
         self._jit = False
         if self.build is not None:
-            switched = turbo.set_jit(self.library, self.build, jit)
+            switched = turbo.set_jit(self.library, self.build, jit and not later)
             if jit and not switched:
                 logger.warning("the recompiler's switch is not where it should be; interpreting")
             self._jit = jit and switched
@@ -414,11 +417,15 @@ class Core:
             if self.library.desmume_open(os.fsencode(rom)) <= 0:
                 raise ConsoleError(f"the emulator cannot open ROM '{rom}'")
             self.library.desmume_resume()
-        if self._jit and self.quieted and self.cpu_mode != "JIT":
+        if self._jit and later and self.build is not None:
+            turbo.set_jit(self.library, self.build, True)
+        elif self._jit and self.build is not None and self.quieted and self.cpu_mode != "JIT":
             logger.warning("the recompiler does not start (%s); interpreting", self.cpu_mode)
+            turbo.set_jit(self.library, self.build, False)
             self._jit = False
+        self._jit_started = self._jit_started or self._jit
         if self.recompiler is not None:
-            self.recompiler.forget()  # opening has filled the tables' 72 MiB with zeros
+            self.recompiler.forget()
         return self._jit
 
     def close(self) -> None:
