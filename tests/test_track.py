@@ -349,12 +349,13 @@ def test_hardly_a_track(lines):
 
 
 def test_an_island():
-    """A section that nothing leads to, and one that leads back to itself."""
+    """A section that nothing leads to, and one that leads back to itself and to the island."""
     lines = [*circle(12), across(0, 0, 0.0), across(0, 50, 0.0), across(10, 10, 0.0)]
-    track = Track(course_map(lines, [(0, 12, [0]), (12, 2, [0]), (14, 1, [2])]))
+    track = Track(course_map(lines, [(0, 12, [0]), (12, 2, [0]), (14, 1, [2, 1])]))
     for index in (12, 13, 14):
         assert 0 <= track.progress(index, 0.0, 20.0) < track.length
         assert 0 <= track.start_of(index) < track.length
+    assert track.start_of(12) == track.start_of(14)
 
 
 @pytest.mark.parametrize(
@@ -393,6 +394,8 @@ def test_laps():
     track = Track(course_map(circle(24)))
     assert track.laps(race(23, -0.1, 0)) == pytest.approx(-0.1 / TAU, abs=1e-3)
     assert track.laps(race(0, -0.1, 0)) == 0.0
+    assert track.laps(race(6, TAU / 4 + 0.01, 0)) == pytest.approx(-0.75, abs=1e-2)
+    assert track.laps(race(23, -0.1, -1)) == pytest.approx(-1 - 0.1 / TAU, abs=1e-3)
     assert track.laps(race(0, 0.1, 1)) == pytest.approx(0.1 / TAU, abs=1e-3)
     assert track.laps(race(12, math.pi + 0.01, 2)) == pytest.approx(1.5, abs=1e-2)
     assert track.laps(race(0, 0.1, 3, True)) == pytest.approx(3 + 0.1 / TAU, abs=1e-3)

@@ -139,7 +139,8 @@ AREA = np.dtype([("position", *_VECTOR), ("data", "V60")])
 CAMERA = np.dtype([("position", *_VECTOR), ("data", "V64")])
 """CAME: a replay or introduction camera."""
 
-_NO_SECTION = 0xFF
+NO_SECTION = 0xFF
+"""In a section's `next` and `previous`: no further way."""
 
 # In the file's order: magic, attribute of `NKM`, dtype (None: size follows from the file).
 _SECTIONS: tuple[tuple[str, str, np.dtype[np.void] | None], ...] = (

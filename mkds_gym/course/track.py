@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.course.kcl import FX_ONE, KCL
-from mkds_gym.course.nkm import NKM
+from mkds_gym.course.nkm import NKM, NO_SECTION
 from mkds_gym.errors import CourseFormatError
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_NO_SECTION = 0xFF
 _SPACING = 8.0
 """World units between the samples of the centre line (a kart's length, about)."""
 _FEWEST_SAMPLES = 16
@@ -258,15 +257,15 @@ class Track:
     def laps(self, state: RaceState) -> float:
         """Laps driven since the start line was first crossed, with the share of this one.
 
-        Negative before the start line; the number of laps, or a little more, once finished.
+        Negative before the start line; the number of laps, or a little more, once finished. Goes
+        down again when the kart drives backwards, as the game's lap does.
         """
         x, _, z = state.position
         share = self.progress(state.checkpoint, x, z) / self.length
         if state.finished:
             return state.lap + (share if share < 0.5 else 0.0)
-        if state.lap <= 0:
-            # Behind the line one is at the end of a lap; the game may name the line already.
-            return share - 1.0 if share > 0.5 else 0.0
+        if state.lap == 0 and state.checkpoint == self.start and share == 0.0:
+            return 0.0  # still behind the line, which the game may name from the beginning
         return state.lap - 1 + share
 
     def gap(self, start: float, end: float) -> float:
@@ -517,20 +516,19 @@ class Track:
                 values[name] = begin + max(end - begin, 0.0) * place / whole
                 pending.append(name)
 
+        on_main = self.mid[main]
+        for index, name in enumerate(junction):
+            if name not in values:  # cannot be reached: as the nearest checkpoint of the main way
+                apart = ((on_main - self.mid[index]) ** 2).sum(axis=1)
+                values[name] = values[junction[main[int(apart.argmin())]]]
+
         starts: list[float] = []
         ends: list[float] = []
-        on_main = np.array(main)
-        for index in range(count):
-            value = values.get(junction[index])
-            if value is None:  # cannot be reached: as the nearest checkpoint of the main way
-                apart = ((self.mid[on_main] - self.mid[index]) ** 2).sum(axis=1)
-                value = values[junction[main[int(apart.argmin())]]]
+        for index, name in enumerate(junction):
             goal = junction[self._next[index][0]]
-            end = length if goal == home else values.get(goal, value)
-            starts.append(value)
-            ends.append(max(value, end))
-            if self._section_of[index] == -1:
-                ends[-1] = value
+            end = length if goal == home else values[goal]
+            starts.append(values[name])
+            ends.append(max(values[name], end) if self._section_of[index] != -1 else values[name])
         return starts, ends, length, main
 
     def _unmeasured_way(
@@ -586,7 +584,7 @@ def _sections(nkm: NKM) -> list[tuple[int, int, list[int]]]:
                 f"checkpoint section {number} holds the checkpoints {first} to {first + size - 1}; "
                 f"the course has {count}"
             )
-        onward = [int(value) for value in path["next"] if value != _NO_SECTION]
+        onward = [int(value) for value in path["next"] if value != NO_SECTION]
         for value in onward:
             if value >= len(paths):
                 raise CourseFormatError(
