@@ -16,7 +16,7 @@ import gymnasium as gym
 from benchmarks.race import LAPS
 from mkds_gym.course import Course
 from mkds_gym.env import MKDSEnv
-from mkds_gym.metrics import DEFAULT_METRICS, Metric, collect_all, make_metrics, reset_all
+from mkds_gym.metrics import DEFAULT_METRICS, collect_all, make_metrics, reset_all
 from mkds_gym.rewards import make_reward
 from mkds_gym.sensors import SENSORS
 from mkds_gym.state import RaceState
