@@ -27,6 +27,10 @@ from mkds_gym.state import RaceReader, RaceState
 from mkds_gym.window import Window
 
 MAX_FRAME_SKIP: Final = 60
+PRIMING_FRAMES: Final = 3
+"""Frames run after each restore, with no key held, before anything is read: what the game keeps
+per frame is then true, and the picture is this race's. (The emulator draws a frame's picture when
+told so two frames before.)"""
 BOOT_FRAMES: Final = 1200
 """How long a cartridge that boots by itself may take to its race start, in frames."""
 
@@ -167,6 +171,11 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._boot = self._boot_parameters(course, laps, state)
         self._state_source = state
         self._draws = self._observer.draws or render_mode is not None
+        # The frame of a step that must be drawn for its last frame to be seen, two later; of
+        # short steps, a frame of the step before.
+        self._drawn_frame = (self.frame_skip - PRIMING_FRAMES) % self.frame_skip
+        if not self._draws:
+            self._drawn_frame = -1
         self._start: Snapshot | None = None
         self._start_source: object = None
         self._reader: RaceReader | None = None
@@ -240,6 +249,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self._prepare_start(console, self._state_source if source is None else source)
         assert self._start is not None
         console.restore(self._start)
+        for _ in range(PRIMING_FRAMES):
+            console.step(0, 1, self._draws)
         reader = self._reader
         assert reader is not None
         self._race = state = reader.read()
@@ -280,9 +291,9 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         assert course is not None
         happened: list[Event] = []
         human = self.render_mode == "human"
-        last = self.frame_skip - 1
+        drawn = self._drawn_frame
         for frame in range(self.frame_skip):
-            console.step(keys, 1, human or (self._draws and frame == last))
+            console.step(keys, 1, human or frame == drawn)
             state = reader.read()
             for metric in self._metrics:
                 metric.update(state, course)
@@ -387,8 +398,9 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self._boot_to_race(console)
         else:
             console.load_state(source)
-            # The first frame after a load settles what the game keeps per frame.
-            console.step(0, 1, draw=True)
+        self._start = console.snapshot()
+        for _ in range(PRIMING_FRAMES):
+            console.step(0, 1, draw=False)
         layout = Layout.detect(console.ram, self.cartridge.region)
         reader = RaceReader(console.ram, layout)
         try:
@@ -396,12 +408,12 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             reader.read()
             course = Course.from_ram(console.ram, layout)
         except NoRaceError as error:
+            self._start = None
             raise StateError(
                 f"the start state holds no running race ({error}); save it during a race"
             ) from error
         self._reader = reader
         self._course = course
-        self._start = console.snapshot()
 
     def _boot_to_race(self, console: Console) -> None:
         """Run a freshly switched-on Kartlab until its driver may drive."""
@@ -417,8 +429,6 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 continue
             if state.race_on and state.controllable:
                 self._boot.check(console.ram)
-                # One more frame, drawn, so that the first picture is the race's.
-                console.step(0, 1, draw=True)
                 return
         self._boot.check(console.ram)
         raise NoRaceError(f"no race began within {BOOT_FRAMES} frames of switching on")
