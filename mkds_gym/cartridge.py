@@ -18,7 +18,7 @@ from typing import Final
 
 import ndspy.rom
 
-from mkds_gym.errors import CartridgeError
+from mkds_gym.errors import CartridgeError, MKDSError
 
 logger = logging.getLogger(__name__)
 
@@ -208,7 +208,8 @@ class _Reading:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (OSError, struct.error, IndexError, UnicodeDecodeError)):
+        # ndspy checks nothing: a damaged table ends in whatever error it happens to meet.
+        if isinstance(error, Exception) and not isinstance(error, MKDSError):
             raise CartridgeError(
                 f"cannot read the file system of cartridge '{self.path}': {error}"
             ) from error

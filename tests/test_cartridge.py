@@ -1,0 +1,122 @@
+"""Recognition and reading of ROM files, on the bundled cartridge and damaged copies of it."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+import struct
+from pathlib import Path
+
+import pytest
+
+from mkds_gym.cartridge import BUNDLED_ROM, Cartridge, header_crc16
+from mkds_gym.errors import CartridgeError
+
+
+@pytest.fixture
+def rom() -> bytearray:
+    return bytearray(BUNDLED_ROM.read_bytes())
+
+
+def write(folder: Path, data: bytes, name: str = "game.nds") -> Path:
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+def test_the_bundled_cartridge_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MKDS_ROM", raising=False)
+    cartridge = Cartridge.open()
+    assert cartridge.path == BUNDLED_ROM.resolve()
+    assert (cartridge.game_code, cartridge.title, cartridge.region) == ("KLBE", "KARTLAB", "USA")
+    assert cartridge.boot_parameters
+    assert cartridge.sha1 == hashlib.sha1(BUNDLED_ROM.read_bytes()).hexdigest()
+    assert pickle.loads(pickle.dumps(cartridge)) == cartridge
+
+
+def test_course_files() -> None:
+    cartridge = Cartridge.open(BUNDLED_ROM)
+    names = cartridge.course_names()
+    assert "mario_course" in names
+    assert not any(name.endswith("Tex") for name in names)
+    collision = cartridge.course_file("mario_course", "course_collision.kcl")
+    assert struct.unpack_from("<I", collision)[0] == 0x3C  # positions follow the header
+    assert cartridge.course_file("mario_course", "course_map.nkm")[:4] == b"NKMD"
+    with pytest.raises(CartridgeError, match=r"no course 'mario_kourse'.*mario_course"):
+        cartridge.course_file("mario_kourse", "course_map.nkm")
+    with pytest.raises(CartridgeError, match=r"no file 'x\.nkm'.*course_map\.nkm"):
+        cartridge.course_file("mario_course", "x.nkm")
+    with pytest.raises(CartridgeError, match="no file 'data/none'"):
+        cartridge.file("data/none")
+
+
+@pytest.mark.parametrize(
+    ("code", "region"), [("AMCE", "USA"), ("AMCP", "Europe"), ("AMCJ", "Japan"), ("AMCK", "Korea")]
+)
+def test_regions(tmp_path: Path, rom: bytearray, code: str, region: str) -> None:
+    rom[0x0C:0x10] = code.encode()
+    rom[0x1E] = 1
+    cartridge = Cartridge.open(write(tmp_path, rom))
+    assert (cartridge.region, cartridge.revision) == (region, 1)
+    assert not cartridge.boot_parameters
+
+
+def test_the_environment_variable_names_the_rom(
+    tmp_path: Path, rom: bytearray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, rom)
+    monkeypatch.setenv("MKDS_ROM", str(path))
+    assert Cartridge.open().path == path.resolve()
+    monkeypatch.setenv("MKDS_ROM", str(tmp_path / "gone.nds"))
+    with pytest.raises(CartridgeError, match=r"gone\.nds.*environment variable MKDS_ROM"):
+        Cartridge.open()
+    assert Cartridge.open(path).path == path.resolve()  # an argument goes before
+
+
+def bad_roms(rom: bytes) -> dict[str, tuple[bytes, str]]:
+    other = bytearray(rom)
+    other[0x0C:0x10] = b"ASME"
+    nonsense = bytearray(rom)
+    nonsense[0x24:0x28] = b"\xff" * 4  # the entry address of the ARM9
+    return {
+        "empty": (b"", "not a Nintendo DS ROM: 0 bytes"),
+        "short": (rom[:0x100], "not a Nintendo DS ROM"),
+        "text": (b"no cartridge\n" * 1000, "not a Nintendo DS ROM"),
+        "zeros": (bytes(0x10000), "not a Nintendo DS ROM"),
+        "nonsense": (bytes(nonsense), "not a Nintendo DS ROM"),
+        "zip": (b"PK\x03\x04" + rom, "compressed archive; unpack"),
+        "truncated": (rom[:-0x1000], "truncated: .* copy it again"),
+        "other game": (bytes(other), "another game: .*'ASME'.*AMCE.*KLBE"),
+    }
+
+
+@pytest.mark.parametrize("case", list(bad_roms(bytes(0x2000))))
+def test_bad_files_are_named_with_the_remedy(tmp_path: Path, rom: bytearray, case: str) -> None:
+    data, message = bad_roms(bytes(rom))[case]
+    path = write(tmp_path, data)
+    with pytest.raises(CartridgeError, match=message) as caught:
+        Cartridge.open(path)
+    assert str(path) in str(caught.value)
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    with pytest.raises(CartridgeError, match=r"no ROM '.*nothing\.nds'.*bundled Kartlab"):
+        Cartridge.open(tmp_path / "nothing.nds")
+    with pytest.raises(CartridgeError, match=re.escape(f"'{tmp_path}' is a directory")):
+        Cartridge.open(tmp_path)
+    with pytest.raises(CartridgeError, match="cannot read"):
+        Cartridge.open("a\0b")
+
+
+def test_damaged_file_system(tmp_path: Path, rom: bytearray) -> None:
+    (names,) = struct.unpack_from("<I", rom, 0x40)
+    rom[names : names + 8] = b"\xff" * 8  # the root folder
+    cartridge = Cartridge.open(write(tmp_path, rom))
+    with pytest.raises(CartridgeError, match="cannot read the file system"):
+        cartridge.course_names()
+
+
+def test_header_checksum() -> None:
+    # The check value of CRC-16/MODBUS, which the firmware uses.
+    assert header_crc16(b"123456789") == 0x4B37

@@ -1,0 +1,407 @@
+"""One console: frames, memory, picture, states. Also run on an unknown emulator build.
+
+Nothing here may rely on the fast path (`test_console_lifecycle.py` runs this file again with a
+library that mkds-gym does not know), except where `capabilities` is asked first.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mkds_gym.cartridge import BUNDLED_ROM, Cartridge
+from mkds_gym.console import Console, Keys
+from mkds_gym.errors import ConsoleError, StateError
+from mkds_gym.kartlab.boot import BootParameters
+
+DRIVE = [Keys.A, Keys.A | Keys.RIGHT, Keys.A | Keys.LEFT, Keys.A, Keys.B, Keys.A | Keys.R]
+
+
+@pytest.fixture
+def console() -> Iterator[Console]:
+    with Console(BUNDLED_ROM) as console:
+        yield console
+
+
+def drive(console: Console, frames: int, draw: bool = False) -> bytes:
+    """Some varied driving, and the memory after it."""
+    for i in range(frames):
+        console.step(DRIVE[i // 7 % len(DRIVE)], 1, draw)
+    return console.ram.tobytes()
+
+
+def test_capabilities(console: Console) -> None:
+    capabilities = console.capabilities
+    unknown = "MKDS_DESMUME_LIBRARY" in os.environ
+    assert capabilities.known_build != unknown
+    assert capabilities.jit != unknown
+    assert capabilities.dummy_sound != unknown
+    assert capabilities.memory_states != unknown
+    assert capabilities.ram_view
+    assert capabilities.skip_frames
+    assert capabilities.quiet
+    with pytest.raises(AttributeError):
+        capabilities.jit = True  # type: ignore[misc]
+
+
+def test_the_interpreter_can_be_asked_for() -> None:
+    with Console(BUNDLED_ROM, jit=False) as console:
+        assert not console.capabilities.jit
+        drive(console, 20)
+        assert console.frame_count == 20
+
+
+def test_ram_is_live_and_writable(console: Console) -> None:
+    ram = console.ram
+    assert ram.dtype == np.uint8
+    assert ram.shape == (0x400000,)
+    header = BUNDLED_ROM.read_bytes()[:0x160]
+    # The firmware leaves a copy of the ROM's header at 0x027FFE00.
+    assert ram[0x3FFE00 : 0x3FFE00 + 0x20].tobytes() == header[:0x20]
+    before = ram.copy()
+    console.step(Keys.A, 30)
+    assert (ram != before).any()
+    assert np.shares_memory(ram, console.ram)
+    ram[0x3D0000] = 77
+    assert console.ram[0x3D0000] == 77
+
+
+def test_keys_arrive(console: Console) -> None:
+    console.step(0, 120)
+    snapshot = console.snapshot()
+    memories = set()
+    for keys in (0, Keys.A, Keys.A | Keys.LEFT, Keys.A | Keys.RIGHT, Keys.LEFT | Keys.RIGHT):
+        console.restore(snapshot)
+        console.step(keys, 60, draw=False)
+        memories.add(console.ram.tobytes())
+    assert len(memories) >= 4
+
+
+@pytest.mark.parametrize("keys", [-1, 0x1000, 1 << 40])
+def test_bad_keys(console: Console, keys: int) -> None:
+    with pytest.raises(ValueError, match=r"allowed: a combination of Keys, 0 to 0xfff"):
+        console.step(keys)
+    with pytest.raises(TypeError):
+        console.step("A")  # type: ignore[arg-type]
+    console.step(np.int64(5))  # type: ignore[arg-type]
+    assert console.frame_count == 1
+
+
+@pytest.mark.parametrize("frames", [0, -3])
+def test_bad_frames(console: Console, frames: int) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        console.step(0, frames)
+    assert console.frame_count == 0
+
+
+def test_screen(console: Console) -> None:
+    console.step(0, 150)
+    both = console.screen("both")
+    assert both.shape == (384, 256, 3)
+    assert both.dtype == np.uint8
+    assert (console.screen() == both[:192]).all()
+    assert (console.screen("bottom") == both[192:]).all()
+    assert len(np.unique(both[:192].reshape(-1, 3), axis=0)) > 3  # there is something to see
+    # Five bits per colour, high bits repeated.
+    assert ((both >> 3 << 3 | both >> 5) == both).all()
+    kept = both.copy()
+    console.step(Keys.A, 60)
+    assert (both == kept).all()  # a copy
+    with pytest.raises(ValueError, match="allowed: top, bottom, both"):
+        console.screen("left")
+
+
+def test_drawing_changes_nothing_in_memory(console: Console) -> None:
+    console.step(0, 60)
+    snapshot = console.snapshot()
+    drawn = drive(console, 90, draw=True)
+    console.restore(snapshot)
+    assert drive(console, 90, draw=False) == drawn
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 7])
+def test_the_last_frame_of_a_step_is_what_is_seen(console: Console, frames: int) -> None:
+    console.step(0, 60)
+    for _ in range(30):
+        console.step(Keys.A)
+    snapshot = console.snapshot()
+    pictures = []
+    for _ in range(28):
+        console.step(Keys.A, 1)
+        pictures.append(console.screen("both"))
+    assert any((pictures[k] != pictures[k - 1]).any() for k in range(8, 28))
+    console.restore(snapshot)
+    for k in range(frames, 29, frames):
+        console.step(Keys.A, frames)
+        if k > 3:
+            assert (console.screen("both") == pictures[k - 1]).all(), k
+
+
+def test_snapshots_are_exact(console: Console) -> None:
+    console.step(Keys.A, 100)
+    console.step(Keys.A, 3)
+    start, picture = console.ram.tobytes(), console.screen("both")
+    snapshot = console.snapshot()
+    after = drive(console, 200)
+    for _ in range(3):
+        console.restore(snapshot)
+        assert console.ram.tobytes() == start
+        assert (console.screen("both") == picture).all()
+        assert console.frame_count == 103
+        assert drive(console, 200) == after
+    assert console.frame_count == 303
+
+
+def test_snapshots_pickle_and_go_to_other_consoles(console: Console) -> None:
+    console.step(Keys.A, 100)
+    snapshot = console.snapshot()
+    after = drive(console, 50)
+    with Console(BUNDLED_ROM) as other:
+        other.restore(pickle.loads(pickle.dumps(snapshot)))
+        assert drive(other, 50) == after
+
+
+def test_restoring_releases_keys(console: Console) -> None:
+    console.step(0, 60)
+    snapshot = console.snapshot()
+    console.step(0, 30, draw=False)
+    idle = console.ram.tobytes()
+    console.restore(snapshot)
+    console.step(Keys.A, 30, draw=False)
+    console.restore(snapshot)
+    console.step(0, 30, draw=False)
+    assert console.ram.tobytes() == idle
+
+
+def test_states_by_bytes_and_by_file(console: Console, tmp_path: Path) -> None:
+    console.step(Keys.A, 100)
+    start = console.ram.tobytes()
+    state = console.save_state()
+    assert state is not None
+    assert len(state) < 2_000_000
+    path = tmp_path / "start.state"
+    assert console.save_state(path) is None
+    assert [entry.name for entry in tmp_path.iterdir()] == ["start.state"]
+    after = drive(console, 60)
+    for saved in (state, bytearray(state), path, str(path)):
+        console.load_state(saved)
+        assert console.ram.tobytes() == start
+        assert console.frame_count == 100
+        assert drive(console, 60) == after
+
+
+@pytest.fixture
+def desmume_state(console: Console) -> bytes:
+    """A state as DeSmuME itself writes it."""
+    console.step(Keys.A, 100)
+    return console.snapshot().data
+
+
+def test_states_of_desmume(console: Console, desmume_state: bytes, tmp_path: Path) -> None:
+    start = console.ram.tobytes()
+    console.step(0, 30)
+    path = tmp_path / "raw.dst"
+    path.write_bytes(desmume_state)
+    console.load_state(path)
+    assert console.ram.tobytes() == start
+    console.step(0, 30)
+    # DeSmuME's own windows write them compressed.
+    magic, version, emulator, size, _ = struct.unpack_from("<16s4I", desmume_state)
+    body = zlib.compress(desmume_state[32:])
+    console.load_state(struct.pack("<16s4I", magic, version, emulator, size, len(body)) + body)
+    assert console.ram.tobytes() == start
+
+
+def flip(data: bytes, place: int) -> bytes:
+    return data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]
+
+
+def bad_states(ours: bytes, raw: bytes) -> dict[str, tuple[bytes, str]]:
+    game = raw.index(b"GINF")
+    return {
+        "empty": (b"", "no savestate"),
+        "text": (b"no state", "no savestate"),
+        "magic": (flip(ours, 0), "no savestate"),
+        "version": (flip(ours, 8), "format version"),
+        "rom": (flip(ours, 12), "of another ROM"),
+        "build": (flip(ours, 32), "another build of the emulator"),
+        "size": (flip(ours, 72), "truncated or damaged|damaged"),
+        "crc": (flip(ours, 76), "checksum"),
+        "header only": (ours[:40], "truncated"),
+        "truncated": (ours[:-100], "truncated|damaged"),
+        "flipped": (flip(ours, len(ours) // 2), "damaged"),
+        "raw magic": (raw[:20], "truncated"),
+        "raw truncated": (raw[:-1000], "truncated"),
+        "raw version": (flip(raw, 16), "state format"),
+        "raw chunk": (raw[:36] + b"\xff\xff\xff\x7f" + raw[40:], "longer than the file"),
+        "raw other game": (flip(raw, game + 12 + 0x0C), "of another ROM"),
+        "raw no game": (flip(raw, game), "of another ROM"),
+    }
+
+
+@pytest.mark.parametrize("case", list(bad_states(bytes(100), b"GINF" + bytes(100))))
+def test_bad_states_change_nothing(console: Console, desmume_state: bytes, case: str) -> None:
+    ours = console.save_state()
+    assert ours is not None
+    data, message = bad_states(ours, desmume_state)[case]
+    before, frames = console.ram.tobytes(), console.frame_count
+    with pytest.raises(StateError, match=message):
+        console.load_state(data)
+    assert console.ram.tobytes() == before
+    assert console.frame_count == frames
+    console.step(Keys.A, 5)
+
+
+def test_missing_state_and_unwritable_folder(console: Console, tmp_path: Path) -> None:
+    with pytest.raises(StateError, match=r"no state '.*none\.state'; make one with"):
+        console.load_state(tmp_path / "none.state")
+    with pytest.raises(StateError, match="cannot read"):
+        console.load_state(tmp_path)
+    with pytest.raises(StateError, match="cannot write"):
+        console.save_state(tmp_path / "no folder" / "x.state")
+
+
+def test_a_snapshot_of_another_rom(console: Console, tmp_path: Path) -> None:
+    other = bytearray(BUNDLED_ROM.read_bytes())
+    other[0x1E] = 7  # another revision
+    path = tmp_path / "other.nds"
+    path.write_bytes(other)
+    with Console(path) as second:
+        second.step(0, 10)
+        snapshot, state, raw = second.snapshot(), second.save_state(), second.snapshot().data
+    assert state is not None
+    console.step(0, 10)
+    before = console.ram.tobytes()
+    for load in (
+        lambda: console.restore(snapshot),
+        lambda: console.load_state(state),
+        lambda: console.load_state(raw),
+    ):
+        with pytest.raises(StateError, match="another ROM"):
+            load()
+        assert console.ram.tobytes() == before
+
+
+def test_reset_is_like_new(console: Console) -> None:
+    first = drive(console, 120)
+    console.step(Keys.A, 33)
+    console.reset()
+    assert console.frame_count == 0
+    assert drive(console, 120) == first
+
+
+def test_the_same_in_another_process(console: Console) -> None:
+    code = (
+        "import hashlib, sys; sys.path.insert(0, sys.argv[1]);"
+        "from test_console import *;"
+        "console = Console(BUNDLED_ROM);"
+        "print(hashlib.sha256(drive(console, 200)).hexdigest())"
+    )
+    environment = dict(os.environ, TZ="Asia/Tokyo", HOME="/nonexistent", LANG="C")
+    run = subprocess.run(
+        [sys.executable, "-c", code, str(Path(__file__).parent)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    import hashlib
+
+    assert run.stdout.split() == [hashlib.sha256(drive(console, 200)).hexdigest()]
+
+
+def test_boot_parameters_reach_the_program() -> None:
+    memories = set()
+    for boot in (None, {"engine_class": 150}, BootParameters(skip_countdown=False), {"laps": 5}):
+        with Console(BUNDLED_ROM, boot=boot) as console:
+            written = BootParameters.of(boot)
+            assert not written.check(console.ram)
+            console.step(0, 120, draw=False)
+            assert written.check(console.ram)
+            memories.add(console.ram.tobytes())
+            console.reset()
+            assert not written.check(console.ram)
+            console.step(0, 120, draw=False)
+            assert console.ram.tobytes() in memories
+    assert len(memories) == 4
+
+
+def test_refused_boot_parameters() -> None:
+    with Console(BUNDLED_ROM, boot={"course": 54}) as console:  # StaffRollTrue
+        console.step(0, 120, draw=False)
+        with pytest.raises(ConsoleError, match="no such course"):
+            BootParameters(course=54).check(console.ram)
+
+
+@pytest.mark.parametrize(
+    ("boot", "message"),
+    [
+        ({"lap": 3}, "unknown boot parameter 'lap'; known: course, laps"),
+        ({"laps": 0}, "allowed: 1 to 9"),
+        ({"laps": 10}, "allowed: 1 to 9"),
+        ({"engine_class": 200}, "allowed: 50, 100, 150"),
+        ({"course": -1}, "out of range"),
+        ({"course": "atlantis"}, "no course is named 'atlantis'"),
+    ],
+)
+def test_bad_boot_parameters(boot: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Console(BUNDLED_ROM, boot=boot)
+
+
+def test_boot_parameters_are_for_kartlab_only(tmp_path: Path) -> None:
+    rom = bytearray(BUNDLED_ROM.read_bytes())
+    rom[0x0C:0x10] = b"AMCE"
+    path = tmp_path / "other.nds"
+    path.write_bytes(rom)
+    with pytest.raises(ValueError, match="takes no boot parameters; only Kartlab"):
+        Console(path, boot={"laps": 3})
+    with Console(path) as console:
+        assert not console.ram[0x3FE000:0x3FE004].any()
+
+
+def test_closed(console: Console) -> None:
+    snapshot = console.snapshot()
+    console.close()
+    console.close()
+    assert console.closed
+    for call in (
+        lambda: console.ram,
+        lambda: console.step(),
+        lambda: console.step(Keys.A, 4),
+        lambda: console.step(-5),
+        lambda: console.screen(),
+        lambda: console.snapshot(),
+        lambda: console.restore(snapshot),
+        lambda: console.save_state(),
+        lambda: console.load_state(b""),
+        lambda: console.reset(),
+    ):
+        with pytest.raises(ConsoleError, match="this console is closed"):
+            call()
+
+
+def test_a_cartridge_can_be_given() -> None:
+    cartridge = Cartridge.open(BUNDLED_ROM)
+    with Console(cartridge) as console:
+        assert console.cartridge is cartridge
+
+
+def test_a_rom_that_vanished(tmp_path: Path) -> None:
+    path = tmp_path / "game.nds"
+    path.write_bytes(BUNDLED_ROM.read_bytes())
+    cartridge = Cartridge.open(path)
+    path.unlink()
+    with pytest.raises(ConsoleError, match="cannot open ROM"):
+        Console(cartridge)
+    with Console(BUNDLED_ROM) as console:  # the core is still good
+        console.step()
