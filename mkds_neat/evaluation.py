@@ -18,7 +18,7 @@ import math
 import multiprocessing
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -74,6 +74,22 @@ class Stopped(Exception):  # noqa: N818 - it is no error: someone asked for it
 def episode_seed(run_seed: int, individual: int) -> int:
     """The seed of an individual's episode: 32 bits of the run's seed and its id, hashed."""
     return int(np.random.SeedSequence([run_seed, individual]).generate_state(1)[0])
+
+
+class _WorkersFailed(Exception):  # noqa: N818 - never leaves this module
+    """A call to the vector environment failed; anything else that fails is not its fault."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@contextlib.contextmanager
+def _workers_may_fail() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        raise _WorkersFailed(error) from error
 
 
 @dataclass
@@ -199,14 +215,12 @@ class Evaluator:
         while len(work.results) < len(wanted):
             running: list[_Episode | None] = [None] * self.workers
             try:
-                self.start()
+                with _workers_may_fail():
+                    self.start()
                 self._run(work, running, on_result or _ignore, should_stop or _never)
-            except (EvaluationError, Stopped):
-                self.close()
-                raise
-            except Exception as error:
-                self._recover(work, running, error)
-            except BaseException:  # Ctrl-C or an exit within: leave no process behind
+            except _WorkersFailed as failure:
+                self._recover(work, running, failure.error)
+            except BaseException:  # whatever it is, leave no process behind
                 self.close()
                 raise
         return [work.results[key] for key in sorted(work.results)]
@@ -217,14 +231,10 @@ class Evaluator:
         if envs is None:
             return
         processes = list(envs.processes)
-        try:
-            if all(process.is_alive() for process in processes):
-                for process, pipe in zip(processes, envs.parent_pipes, strict=True):
-                    if pipe is not None and not pipe.closed:
-                        pipe.send(("close", None))
-                    del process
-        except OSError:
-            pass
+        for pipe in envs.parent_pipes:
+            with contextlib.suppress(OSError):  # that worker is gone already
+                if pipe is not None and not pipe.closed:
+                    pipe.send(("close", None))
         deadline = time.monotonic() + _CLOSE_TIMEOUT
         # The answer to an unfinished step may fill the pipe and must not hold a worker up.
         for pipe in envs.parent_pipes:
@@ -271,8 +281,9 @@ class Evaluator:
             if should_stop():
                 raise Stopped
             actions[lanes] = np.clip(batch(observations[lanes]), space.low, space.high)
-            envs.step_async(actions)
-            observations, _, terminations, truncations, infos = envs.step_wait(STEP_TIMEOUT)
+            with _workers_may_fail():
+                envs.step_async(actions)
+                observations, _, terminations, truncations, infos = envs.step_wait(STEP_TIMEOUT)
             over = [lane for lane in lanes if terminations[lane] or truncations[lane]]
             if not over:
                 continue
@@ -300,8 +311,9 @@ class Evaluator:
                 running[lane] = _Episode(individual, GenomeNetwork(individual.network))
                 mask[lane] = True
                 seeds[lane] = episode_seed(self._seed, individual.id)
-        envs.reset_async(seed=seeds, options={"reset_mask": mask})
-        observations, _ = envs.reset_wait(STEP_TIMEOUT)
+        with _workers_may_fail():
+            envs.reset_async(seed=seeds, options={"reset_mask": mask})
+            observations, _ = envs.reset_wait(STEP_TIMEOUT)
         return observations
 
     def _judge(self, individual: Individual, record: EpisodeRecord) -> Result:

@@ -1,0 +1,245 @@
+"""Whole runs: folders, resuming to the bit, interruptions, and disks that fill up."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from neat_config import config_text
+from PIL import Image
+
+from mkds_neat.config import parse_config
+from mkds_neat.errors import ChampionFormatError, RunFolderError
+from mkds_neat.evolution import Evolution
+from mkds_neat.networks import GenomeNetwork, load_pt
+from mkds_neat.report import GIF_LIMIT, write_pictures
+from mkds_neat.results import RunFolder, load_champion, race_clock
+
+SMALL = {
+    "run__stop_when": "never",
+    "run__generations": 4,
+    "run__workers": 2,
+    "evaluation__frames": 120,
+    "evaluation__stuck": 60,
+    "NEAT__pop_size": 6,
+    "DefaultReproduction__elitism": 1,
+    "truncation__population": 6,
+}
+
+
+def start(tmp_path: Path, **changes) -> Evolution:
+    config = parse_config(config_text(**{**SMALL, "run__output": tmp_path / "run", **changes}))
+    return Evolution(config, RunFolder.create(config.run.output, config.text), progress=False)
+
+
+def resume(folder: RunFolder, **overrides: str) -> Evolution:
+    config = parse_config((folder.path / "config.ini").read_text(), overrides=overrides)
+    return Evolution(config, folder, state=folder.load_checkpoint(), progress=False)
+
+
+def table(folder: RunFolder, name: str) -> list[dict[str, str]]:
+    """A table without the columns that tell how long something took."""
+    with (folder.path / name).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{k: v for k, v in r.items() if k not in ("wall_seconds", "seconds")} for r in rows]
+
+
+def everything(folder: RunFolder):
+    champion = json.loads((folder.path / "champion.json").read_text())
+    del champion["record"]["seconds"]
+    return table(folder, "individuals.csv"), table(folder, "generations.csv"), champion
+
+
+@pytest.mark.parametrize("strategy", ["neat", "truncation"])
+def test_resumed_runs_are_the_straight_run(strategy, tmp_path):
+    straight = start(tmp_path / "a", run__strategy=strategy)
+    outcome = straight.run()
+    assert (outcome.reason, outcome.generation) == ("generations", 4)
+    rows = table(straight.folder, "individuals.csv")
+    assert [r["generation"] for r in rows] == [str(g) for g in range(4) for _ in range(6)]
+    for g in range(4):
+        ids = [int(r["id"]) for r in rows if r["generation"] == str(g)]
+        assert ids == sorted(ids)
+    assert {r["evaluated"] for r in rows} == {"0", "1"}
+
+    # Two generations, then the rest by another number of workers; with gaps between checkpoints.
+    parts = start(tmp_path / "b", run__strategy=strategy, run__generations=2, run__workers=1)
+    parts.run()
+    again = resume(parts.folder, generations="4", workers="2", checkpoint_every="3")
+    assert again.run().generation == 4
+    assert everything(parts.folder) == everything(straight.folder)
+
+
+def test_a_run_that_died_anywhere_goes_on_with_what_it_had(tmp_path):
+    straight = start(tmp_path / "a")
+    straight.run()
+    crashed = start(tmp_path / "b", run__checkpoint_every=100)
+
+    class DiedError(Exception):
+        pass
+
+    def die_in_third_generation(generation, result, keep=crashed.folder.journal):
+        keep(generation, result)
+        if generation == 2:
+            raise DiedError
+
+    crashed.folder.journal = die_in_third_generation
+    with pytest.raises(DiedError):
+        crashed.run()
+    assert not psutil_children()
+    # As if the crash had cut the last lines short, too.
+    for name in ("journal.jsonl", "individuals.csv"):
+        with (crashed.folder.path / name).open("a") as file:
+            file.write('{"generation": 2, "id"' if name == "journal.jsonl" else "2,9")
+    folder = RunFolder.open(crashed.folder.path)
+    again = resume(folder, checkpoint_every="1")
+    evaluated = []
+    keep = folder.journal
+    folder.journal = lambda g, r: (evaluated.append((g, r.id)), keep(g, r))
+    again.run()
+    # What the first two generations earned was not evaluated again, nor the third's first.
+    assert {g for g, _ in evaluated} == {2, 3}
+    known = [r for r in table(folder, "individuals.csv") if r["generation"] == "2"]
+    assert len([g for g, _ in evaluated if g == 2]) == sum(int(r["evaluated"]) for r in known) - 1
+    assert everything(folder) == everything(straight.folder)
+
+
+def psutil_children() -> list[str]:
+    """Worker processes of this process (multiprocessing's own helpers stay until the end)."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        try:
+            line = " ".join(child.cmdline())
+        except psutil.Error:
+            continue
+        helper = child.ppid() == os.getpid() and ("forkserver" in line or "tracker" in line)
+        if not helper:
+            found.append(f"{child.pid} {child.status()} {line}")
+    return found
+
+
+def test_folder_holds_all_that_it_promises(tmp_path):
+    run = start(tmp_path, run__generations=2, evaluation__frames=240)
+    outcome = run.run()
+    folder, champion = run.folder, outcome.champion
+    assert champion is not None
+    rows = table(folder, "individuals.csv")
+    best = max(rows, key=lambda r: float(r["fitness"]))
+    assert champion.fitness == float(best["fitness"]) == float(best["progress"]) > 100.0
+    loaded = load_champion(folder.path / "champion.json")
+    assert loaded == champion
+    x = np.linspace(-1, 1, 6)
+    expected = GenomeNetwork(champion.network).act(x)
+    assert (GenomeNetwork(loaded.network).act(x) == expected).all()
+    assert (load_pt(folder.path / "champion.pt").act(x) == expected).all()
+    assert len(list(folder.checkpoints.iterdir())) == 3
+    assert Image.open(folder.path / "fitness.png").size[0] > 500
+    write_pictures(folder, champion)
+    assert (folder.path / "champion.gif").stat().st_size < GIF_LIMIT
+    gif = Image.open(folder.path / "champion.gif")
+    assert gif.size == (256, 192)
+    assert gif.n_frames > 20
+    sheet = Image.open(folder.path / "champion.png")
+    assert sheet.size[0] > 4 * 256
+    assert len(sheet.getcolors(1 << 24)) > 50
+    leftovers = [p.name for p in folder.path.rglob(".*")]
+    assert leftovers == []
+    # The same output folder again: a new one beside it, the old one untouched.
+    second = RunFolder.create(folder.path, "x")
+    assert second.path.name == "run-2"
+    assert table(folder, "individuals.csv") == rows
+
+
+def test_full_disk_is_named_and_keeps_the_champion(tmp_path):
+    run = start(tmp_path)
+    (run.folder.path / "generations.csv").symlink_to("/dev/full")
+    with pytest.raises(RunFolderError, match=r"generations\.csv.*No space left.*--resume"):
+        run.run()
+    assert not psutil_children()
+    assert load_champion(run.folder.path / "champion.json").fitness > 0
+    # Space was made: it goes on, and evaluates nothing twice.
+    (run.folder.path / "generations.csv").unlink()
+    again = resume(RunFolder.open(run.folder.path))
+    assert again.run().generation == 4
+
+
+def test_damaged_folders_are_named(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", "x")
+    with pytest.raises(RunFolderError, match="no checkpoint"):
+        folder.load_checkpoint()
+    folder.save_checkpoint(0, {"strategy": None})
+    folder.save_checkpoint(1, {"strategy": None})
+    (folder.checkpoints / "000001.pkl").write_bytes(b"cut sho")
+    assert folder.load_checkpoint()["generation"] == 0
+    (tmp_path / "c.json").write_text("{}")
+    with pytest.raises(ChampionFormatError, match=r"champion\.json"):
+        load_champion(tmp_path / "c.json")
+    (tmp_path / "c.json").write_text("{")
+    with pytest.raises(ChampionFormatError, match="not JSON"):
+        load_champion(tmp_path / "c.json")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0, "0:00.000"), (59.9996, "1:00.000"), (83.4567, "1:23.457"), (605.0, "10:05.000")],
+)
+def test_race_clock(seconds, text):
+    assert race_clock(seconds) == text
+
+
+def command(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "mkds_neat.run", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def group_is_gone(group: int) -> bool:
+    for _ in range(50):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_command_says_how_to_go_on_and_does(number, tmp_path):
+    (tmp_path / "c.ini").write_text(config_text(**{**SMALL, "run__output": "out"}))
+    process = command(tmp_path, "c.ini", "--generations", "50", "--no-pictures")
+    journal = tmp_path / "out" / "individuals.csv"
+    deadline = time.monotonic() + 60
+    while not journal.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.05)
+    group = os.getpgid(process.pid)
+    # Ctrl-C reaches the whole process group, SIGTERM the one process.
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number, err
+    assert "--resume out" in out
+    assert "Traceback" not in err
+    assert (tmp_path / "out" / "champion.json").exists()
+    assert group_is_gone(group)
+    done = len({r["generation"] for r in table(RunFolder(tmp_path / "out"), "individuals.csv")})
+    process = command(
+        tmp_path, "--resume", "out", "--generations", str(done + 1), "--no-pictures", "--quiet"
+    )
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert f"all {done + 1} generations done" in out
+    shutil.rmtree(tmp_path / "out")
