@@ -187,7 +187,8 @@ def drive() -> Drive:
             console.step(0, 1, False)
             with contextlib.suppress(NoRaceError):
                 reader = RaceReader(console.ram, Layout.detect(console.ram))
-                if reader.read().controllable:
+                state = reader.read()
+                if state.race_on and state.controllable:
                     break
         course = Course.from_ram(console.ram, reader.layout)
         sensor = Seed6()

@@ -255,7 +255,8 @@ def test_a_real_lap_is_seen_true():
     states = lap.states
     assert all(state.race_on for state in states)
     first, last = states[0], states[-1]
-    assert (first.lap, first.frame, first.finished) == (0, 0, False)
+    assert (first.lap, first.finished) == (0, False)
+    assert first.frame <= 5
     assert (last.lap, last.finished) == (1, True)
     assert last.course_name == "mario_course"
     assert last.lap_times == (last.total_time,)
