@@ -114,6 +114,7 @@ def border_edges(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns:
         (E, 2, 3) float64, ends of each piece of border.
     """
+    triangles = np.unique(triangles.reshape(-1, 9), axis=0).reshape(-1, 3, 3)
     begin = triangles.reshape(-1, 3)
     end = np.roll(triangles, -1, axis=1).reshape(-1, 3)
     opposite = np.roll(triangles, -2, axis=1).reshape(-1, 3)

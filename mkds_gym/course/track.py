@@ -150,8 +150,9 @@ class Track:
         self._widths: list[float] = np.sqrt(squared).tolist()
 
         self._from, self._to, self.length, self.main = self._measure()
-        # One number short of the length, so that the lap's end is not yet the next lap's start.
-        last = math.nextafter(self.length, 0.0)
+        # A hair short of the length (and more than rounding adds), so that the lap's end is not yet
+        # the next lap's start.
+        last = self.length * (1.0 - 1e-12)
         self._from = [min(value, last) for value in self._from]
         self._to = [min(value, last) for value in self._to]
         # Nothing but a single next checkpoint needs no search: the common case, made fast.
