@@ -117,14 +117,14 @@ def _drive_in_child(queue: Any, arguments: dict[str, Any]) -> None:
     env = gym.make("MKDS-v0", **arguments)
     seen = drive(env, 60, seed=5)
     console = env.unwrapped.console  # type: ignore[attr-defined]
-    queue.put((pickle.dumps(seen), zlib.crc32(console.ram.tobytes())))
+    queue.put((seen, zlib.crc32(console.ram.tobytes())))
     env.close()
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_another_process_drives_the_same_race(make: Callable[..., MKDSEnv], method: str) -> None:
     env = make()
-    here = pickle.dumps(drive(env, 60, seed=5))
+    here = drive(env, 60, seed=5)
     ram = zlib.crc32(env.console.ram.tobytes())
     context = multiprocessing.get_context(method)
     queue = context.Queue()
@@ -224,7 +224,7 @@ def test_the_clock_budget_is_in_frames(make: Callable[..., MKDSEnv]) -> None:
         _, _, _, truncated, info = env.step(0)
     assert truncated
     assert info["events"] == ("clock",)
-    assert 100 <= info["frame"] < 104
+    assert 100 <= info["frame"] < 108
 
 
 def test_laps_and_course_choose_the_race(make: Callable[..., MKDSEnv]) -> None:
@@ -243,7 +243,7 @@ def test_a_saved_state_starts_an_episode(make: Callable[..., MKDSEnv], tmp_path:
     there = env.race.position
     other = make(state=path)
     other.reset()
-    assert other.race.position == pytest.approx(there, abs=8.0)
+    assert other.race.position == pytest.approx(there, abs=20.0)
     _, info = env.reset(options={"state": path})
     assert info["frame"] > 200
     _, info = env.reset()
@@ -291,7 +291,7 @@ def test_info_can_be_left_out_between_an_episodes_ends(make: Callable[..., MKDSE
         ({"action_type": "threshold:12"}, ValueError, "1..11"),
         ({"render_mode": "ansi"}, ValueError, "'rgb_array'"),
         ({"screens": "left"}, ValueError, "'top', 'bottom', 'both'"),
-        ({"reward": "speeed"}, ValueError, "unknown reward"),
+        ({"reward": "drivign"}, ValueError, "Did you mean .driving"),
         ({"reward": 3}, TypeError, "neither a name"),
         ({"metrics": ["distance"], "reward": "driving"}, ValueError, "add it to metrics"),
         ({"metrics": ["distanz"]}, ValueError, "distance"),
