@@ -2,7 +2,9 @@
 
 Layout, little endian: "KLM1", u32 chunk count, u32 sky colour at the top and u32 at the bottom
 (15-bit), then per chunk 0x1C bytes: fx32 centre (3) and radius of its bounding sphere in world
-units, u32 offset of its commands from the file's start, u32 their number of words, u32 zero.
+units, u32 offset of its commands from the file's start, u32 their number of words, u32 number of
+words of a plainer list right behind them (quad strips), to be sent instead when the chunk is far
+away; 0 where there is none.
 The commands are geometry engine commands as the DS takes them in packed form: four command
 bytes to a word, lowest first, followed by their parameters in order. A chunk is complete in
 itself. Vertices are VTX_16, or VTX_XY, VTX_XZ, VTX_YZ where one coordinate stays as it was (4.12,
@@ -31,11 +33,11 @@ CHUNK_ENTRY_SIZE = 0x1C
 MODEL_UNIT = 256.0
 """World units to one unit of the model."""
 
-SEGMENTS_PER_CHUNK = 4
+SEGMENTS_PER_CHUNK = 2
 
 _NOP, _COLOR, _BEGIN, _END = 0x00, 0x20, 0x40, 0x41
 _VTX_16, _VTX_XY, _VTX_XZ, _VTX_YZ = 0x23, 0x25, 0x26, 0x27
-_TRIANGLES, _QUADS = 0, 1
+_TRIANGLES, _QUADS, _QUAD_STRIP = 0, 1, 3
 
 _SUN = np.array([0.45, 0.80, 0.40]) / math.sqrt(0.45**2 + 0.80**2 + 0.40**2)
 
@@ -57,6 +59,8 @@ class _Mesh:
     """Polygons of one chunk: corners and a colour for each corner."""
 
     polygons: list[tuple[Floats, list[Colour]]] = field(default_factory=list)
+    strips: list[list[tuple[Floats, Floats, Colour, Colour]]] = field(default_factory=list)
+    """What stands for the polygons from afar: strips of pairs of points with their colours."""
 
     def add(self, corners: list[Floats], *colours: Colour, lit: bool = True) -> None:
         """Add a polygon of three or four corners, with one colour or one for each corner."""
@@ -176,6 +180,25 @@ def _pack_chunk(polygons: list[tuple[Floats, list[Colour]]]) -> tuple[list[int],
                 vertices += 1
         packer.end()
     return packer.finish(), vertices
+
+
+def _pack_strips(strips: list[list[tuple[Floats, Floats, Colour, Colour]]]) -> list[int]:
+    packer = _Packer()
+    for strip in strips:
+        packer.put(_BEGIN, _QUAD_STRIP)
+        current = -1
+        last: tuple[int, int, int] | None = None
+        for first, second, *colours in strip:
+            for point, colour in zip((first, second), colours, strict=True):
+                value = rgb15(colour)
+                if value != current:
+                    packer.put(_COLOR, value)
+                    current = value
+                x, y, z = (round(float(part) / MODEL_UNIT * 4096) for part in point)
+                _put_vertex(packer, (x, y, z), last)
+                last = (x, y, z)
+    packer.end()
+    return packer.finish()
 
 
 class _Painter:
@@ -486,9 +509,19 @@ class _Painter:
                 for i in range(corners)
             ]
 
-        low, high = ring(0.10 * size, -6.0, 3), ring(0.08 * size, 0.4 * size, 3)
+        roots, crown = ring(0.10 * size, -6.0, 3), ring(0.08 * size, 0.4 * size, 3)
         for i in range(3):
-            mesh.add([low[i], low[i - 2], high[i - 2], high[i]], trunk)
+            mesh.add([roots[i], roots[i - 2], crown[i - 2], crown[i]], trunk)
+        # From afar a tree is a kite that stands across the view from both axes.
+        for turn in (0.0, math.pi / 2):
+            side = np.array([math.cos(turn), 0.0, math.sin(turn)]) * 0.36 * size
+            low, high = np.array([0.0, 0.25 * size, 0.0]), np.array([0.0, 1.1 * size, 0.0])
+            mesh.strips.append(
+                [
+                    (foot + low - side, foot + low + side, leaves, leaves),
+                    (foot + high, foot + high, leaves, leaves),
+                ]
+            )
         for radius, bottom, top, tone in ((0.42, 0.28, 0.78, 0.9), (0.30, 0.6, 1.15, 1.15)):
             skirt = ring(radius * size, bottom * size, 5, 0.3 * tone)
             tip = foot + np.array([0.0, top * size, 0.0])
@@ -584,11 +617,92 @@ class _Painter:
             _tone(blue, 0.8),
         )
 
+    # -- from afar ----------------------------------------------------------------------
+
+    def far(self, first: int, last: int) -> None:
+        """Draw the segments from station `first` up to `last` again, as few long strips.
+
+        A vertex costs the machine and its emulators alike, and most of a picture's segments are
+        far away: there, lines, dashes, kerbs and the tops of walls are less than a pixel.
+        """
+        stations = range(first, last + 1)
+        half = self.ribbon.half_width
+        lines = [
+            [self.ribbon.point(k, sign * float(half[k % self.count])) for k in stations]
+            for sign in (1.0, -1.0)
+        ]
+        road = _tone(self.colours["road"], 0.965)
+        self.band(first, lines[0], lines[1], road, road)
+        for side in (0, 1):
+            self.far_side(first, last, side, lines[side])
+
+    def band(
+        self, k: int, left: list[Floats], right: list[Floats], colour: Colour, edge: Colour
+    ) -> None:
+        """Add a strip between two lines, each with its colour."""
+        pairs = zip(left, right, strict=True)
+        self.chunk(k).strips.append([(a, b, colour, edge) for a, b in pairs])
+
+    def far_side(self, first: int, last: int, side: int, inner: list[Floats]) -> None:
+        """Draw one side from afar, outwards from the road's edge `inner`.
+
+        What an edge is may change on the way: the first segment decides on colours, and each
+        station on where things are.
+        """
+        stations = range(first, last + 1)
+        sign = 1.0 if side == 0 else -1.0
+        edge = self.ribbon.edges[first][side]
+        reach = [float(self.ribbon.reach(side)[k % self.count]) for k in stations]
+
+        def line(lateral: list[float], rise: float = 0) -> list[Floats]:
+            return [
+                self.ribbon.point(k, sign * u, rise) for k, u in zip(stations, lateral, strict=True)
+            ]
+
+        def add(far: list[Floats], near: list[Floats], far_tone: Colour, near_tone: Colour) -> None:
+            # Strips run with the left line first; on the right side that is the nearer one.
+            if side == 0:
+                self.band(first, far, near, far_tone, near_tone)
+            else:
+                self.band(first, near, far, near_tone, far_tone)
+
+        surface = _tone(self.colours[edge.surface], 0.965)
+        shoulder = line(reach)
+        add(shoulder, inner, surface, surface)
+        outer = reach
+        if edge.end == "bounds":
+            outer = [u + self.description.bounds_width for u in reach]
+            bounds = _tone(self.colours["bounds"], 0.965)
+            add(line(outer), shoulder, bounds, bounds)
+        elif edge.end == "wall":
+            turn = float(self.ribbon.curvature[first]) * sign
+            panel = self.colours["kerb" if turn < -KERB_CURVATURE else "wall"]
+            panel = _mix(panel, self.colours["wall top"], 0.28)
+            top = line(reach, self.description.wall_height)
+            add(top, shoulder, _tone(panel, 1.15), _tone(panel, 0.85))
+        if edge.end == "drop":
+            rock = self.colours["rock"]
+            foot = line([u + CLIFF_WIDTH for u in outer])
+            for point in foot:
+                point[1] = self.base
+            add(foot, line(outer), _tone(rock, 0.6), _tone(rock, 1.1))
+            return
+        grass = _tone(self.colours["terrain"], 0.97)
+        shore = _mix(grass, self.colours["off-road"], 0.55)
+        lands = [
+            [self.land_point(k, side, u, part) for k, u in zip(stations, outer, strict=True)]
+            for part in (0.45, 1.0)
+        ]
+        add(lands[0], line(outer), grass, grass)
+        add(lands[1], lands[0], shore, grass)
+
     def paint(self) -> list[_Mesh]:
         for k in range(self.count):
             self.road(k)
             for side in (0, 1):
                 self.side(k, side)
+        for first in range(0, self.count, SEGMENTS_PER_CHUNK):
+            self.far(first, min(first + SEGMENTS_PER_CHUNK, self.count))
         self.arch()
         self.trees()
         return [*self.chunks, *self.water()]
@@ -604,6 +718,7 @@ def build_klm(description: CourseDescription, ribbon: Ribbon) -> tuple[bytes, Mo
     polygons, vertices, largest = 0, 0, 0
     for mesh in meshes:
         words, count = _pack_chunk(mesh.polygons)
+        plain = _pack_strips(mesh.strips) if mesh.strips else []
         points = np.concatenate([corners for corners, _ in mesh.polygons])
         centre = (points.min(axis=0) + points.max(axis=0)) / 2
         radius = float(np.linalg.norm(points - centre, axis=1).max()) + 0.5
@@ -612,9 +727,9 @@ def build_klm(description: CourseDescription, ribbon: Ribbon) -> tuple[bytes, Mo
             *(round(float(part) * 4096) for part in (*centre, radius)),
             start + len(body),
             len(words),
-            0,
+            len(plain),
         )
-        body += struct.pack(f"<{len(words)}I", *words)
+        body += struct.pack(f"<{len(words) + len(plain)}I", *words, *plain)
         polygons += len(mesh.polygons)
         vertices += count
         largest = max(largest, len(mesh.polygons))

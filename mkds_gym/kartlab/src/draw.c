@@ -9,8 +9,6 @@
 #include "memory_map.h"
 #include "sky.h"
 
-volatile uint32_t draw_load;
-
 /* ---- course_model.klm, written by the course compiler ---- */
 
 struct klm_chunk {
@@ -18,7 +16,7 @@ struct klm_chunk {
     fx32 radius;
     uint32_t offset; /* of the packed commands, from the start of the file */
     uint32_t words;
-    uint32_t reserved;
+    uint32_t far_words; /* of a plainer list behind the other one, 0: none */
 };
 
 struct klm {
@@ -33,7 +31,8 @@ struct klm {
 #define CHUNKS_MAX 512
 /* A vertex takes two words and a quarter: this many words stay well below 6,144 vertices with the
  * kart's own thousand on top. */
-#define COURSE_WORDS_MAX 10500
+#define COURSE_WORDS_MAX 9000
+#define FAR_DETAIL FX(100) /* chunks that begin this far away are drawn plainly */
 
 static const struct klm *model;
 uint16_t draw_sky_top = RGB15(9, 17, 30), draw_sky_bottom = RGB15(24, 29, 31);
@@ -200,15 +199,21 @@ static void draw_course(const struct view *view) {
     send_1(GX_MTX_MODE, GX_MODE_POSITION);
     send_matrix_4x3(GX_MTX_LOAD_4X3, &scaled);
     send_1(GX_TEXIMAGE_PARAM, GRAIN_PARAM);
-    send_1(GX_POLYGON_ATTR, GX_FRONT_FACES | GX_BACK_FACES | GX_FAR_CLIPPED | GX_FOGGED | GX_ALPHA(31) | GX_POLYGON_ID(1));
+    send_1(GX_POLYGON_ATTR, GX_FRONT_FACES | GX_FAR_CLIPPED | GX_FOGGED | GX_ALPHA(31) | GX_POLYGON_ID(1));
     uint32_t count = cull(view), words = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct klm_chunk *chunk = &model->chunks[visible[i].index];
-        if (words + chunk->words > COURSE_WORDS_MAX) {
+        const uint32_t *list = (const uint32_t *)((const char *)model + chunk->offset);
+        uint32_t length = chunk->words;
+        if (chunk->far_words && visible[i].depth - chunk->radius > FAR_DETAIL) {
+            list += length;
+            length = chunk->far_words;
+        }
+        if (words + length > COURSE_WORDS_MAX) {
             break; /* nearest first: what is dropped is far away */
         }
-        words += chunk->words;
-        send((const uint32_t *)((const char *)model + chunk->offset), chunk->words);
+        words += length;
+        send(list, length);
     }
     send_1(GX_TEXIMAGE_PARAM, 0);
 }
@@ -314,7 +319,7 @@ static void draw_kart(const struct view *view) {
         GX_FIFO = GX_MTX_PUSH;
         send_matrix_4x3(GX_MTX_MULT_4X3, &pose.wheel[i]);
         send_scale(FX_ONE * KART_MODEL_SCALE);
-        draw_part(i < 2 ? KART_WHEEL_FRONT : KART_WHEEL_REAR);
+        draw_part(KART_WHEEL + i);
         send_1(GX_MTX_POP, 1);
     }
     send_matrix_4x3(GX_MTX_MULT_4X3, &pose.driver);
@@ -325,6 +330,9 @@ static void draw_kart(const struct view *view) {
 void draw_frame(void) {
     const struct view *view = camera_view();
     pose_update(&game.drivers[0]);
+    if (NO_PICTURE == NO_PICTURE_MAGIC) {
+        return;
+    }
     send_1(GX_MTX_MODE, GX_MODE_PROJECTION);
     GX_FIFO = GX_MTX_LOAD_4X4;
     for (int row = 0; row < 4; row++) {
@@ -342,6 +350,6 @@ void draw_frame(void) {
     for (int turn = 0; turn < 20000 && (GX_STAT & 1u << 27); turn++) {
     }
     uint32_t count = GX_RAM_COUNT;
-    draw_load = (count & 0xFFF) | (count >> 16 & 0x1FFF) << 16;
+    PICTURE_LOAD = (count & 0xFFF) | (count >> 16 & 0x1FFF) << 16;
     send_1(GX_SWAP_BUFFERS, 1u << 1); /* W-buffering; translucent polygons sorted by the machine */
 }

@@ -32,8 +32,4 @@ void hud_init(void);
 /* First thing in every VBlank: writes what changed since the last frame to video memory. */
 void hud_frame(void);
 
-/* What the geometry engine held when the last picture was finished: polygons in the low
- * half, vertices in the high half.  The machine's limits are 2,048 and 6,144. */
-extern volatile uint32_t draw_load;
-
 #endif

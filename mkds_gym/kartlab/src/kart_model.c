@@ -2,7 +2,7 @@
  *
  * Nothing is stored as a mesh.  The shapes are described by a handful of sections and built into
  * display lists at the start: one flat normal a face, which is what gives the cut-gem look, and
- * about 190 polygons in all (quads count as one in the hardware's 2,048).
+ * about 210 polygons in all (quads count as one in the hardware's 2,048).
  */
 #include "kart_model.h"
 
@@ -125,8 +125,11 @@ static void list_quad(point a, point b, point c, point d) {
 
 /* ---- shapes ---- */
 
-/* A box whose top may be smaller than its bottom and pushed along z (tapered, leaning). */
-static void box(int x0, int x1, int y0, int y1, int z0, int z1, int taper, int lean) {
+enum { TOP = 1, BACK = 2, FRONT = 4, RIGHT = 8, LEFT = 16, SIDES = RIGHT | LEFT };
+
+/* A box whose top may be smaller than its bottom and pushed along z (tapered, leaning); only the
+ * faces that can be seen are built. */
+static void box(int faces, int x0, int x1, int y0, int y1, int z0, int z1, int taper, int lean) {
     point p[8];
     for (int i = 0; i < 8; i++) {
         int top = i >> 2;
@@ -136,11 +139,13 @@ static void box(int x0, int x1, int y0, int y1, int z0, int z1, int taper, int l
         p[i].y = (int16_t)(top ? y1 : y0);
         p[i].z = (int16_t)((back ? z1 : z0) + (top ? lean : 0));
     }
-    list_quad(p[7], p[6], p[5], p[4]); /* top */
-    list_quad(p[3], p[2], p[6], p[7]); /* back */
-    list_quad(p[1], p[0], p[4], p[5]); /* front */
-    list_quad(p[2], p[1], p[5], p[6]); /* right */
-    list_quad(p[0], p[3], p[7], p[4]); /* left */
+    static const uint8_t corner[5][4] = {{7, 6, 5, 4}, {3, 2, 6, 7}, {1, 0, 4, 5}, {2, 1, 5, 6}, {0, 3, 7, 4}};
+    for (int face = 0; face < 5; face++) {
+        if (faces >> face & 1) {
+            const uint8_t *c = corner[face];
+            list_quad(p[c[0]], p[c[1]], p[c[2]], p[c[3]]);
+        }
+    }
 }
 
 /* One cross section of the hull: half widths and heights at the sill, the waist and the top. */
@@ -191,36 +196,59 @@ static point on_circle(int step, int x, int radius) {
     return p;
 }
 
-/* A wheel around the x axis, centred on its own hub: tyre, bevelled shoulder, rim, hub. */
-static void wheel(int radius, int half_width) {
-    const uint16_t tyre = RGB15(6, 6, 8), tread = RGB15(9, 9, 11), rim = RGB15(26, 27, 29), dark = RGB15(17, 17, 20);
-    int rim_radius = radius * 9 / 16;
-    for (int k = 0; k < 16; k += 2) {
+/* A normal of the wheel's tread: away from the axle. */
+static void list_round_normal(int step, int sideways) {
+    int y = sine16[(step + 4) & 15] * 3 / 2, z = sine16[step & 15] * 3 / 2; /* 256 * 3 / 2 < 511 */
+    list_command(GX_NORMAL);
+    list_data(((uint32_t)sideways & 0x3FF) | ((uint32_t)y & 0x3FF) << 10 | ((uint32_t)z & 0x3FF) << 20);
+}
+
+static void list_begin(uint32_t kind) {
+    list_command(GX_BEGIN_VTXS);
+    list_data(kind);
+}
+
+/* A wheel around the x axis, centred on its own hub: tread, bevelled outer side, rim, plain inner
+ * side.  `side` is -1 for a wheel on the kart's left, 1 on its right. */
+static void wheel(int side, int radius, int half_width) {
+    const uint16_t tyre = RGB15(7, 7, 9), tread = RGB15(10, 10, 12), rim = RGB15(26, 27, 29), dark = RGB15(16, 16, 19);
+    int rim_radius = radius * 10 / 16, bevel = side * (half_width - 4), outer = side * half_width;
+    list_begin(GX_QUAD_STRIP);
+    for (int k = 0; k <= 16; k += 2) {
         list_material(k & 2 ? tyre : tread); /* alternate, so that one sees it roll */
-        list_quad(on_circle(k, -half_width + 4, radius), on_circle(k + 2, -half_width + 4, radius),
-                  on_circle(k + 2, half_width - 4, radius), on_circle(k, half_width - 4, radius));
+        list_round_normal(k, 0);
+        point left = on_circle(k, side > 0 ? -half_width : bevel, radius);
+        point right = on_circle(k, side > 0 ? bevel : half_width, radius);
+        list_vertex(right);
+        list_vertex(left);
     }
-    for (int face = -1; face <= 1; face += 2) {
-        int x = face * half_width, inner = face * (half_width - 4);
-        for (int k = 0; k < 16; k += 2) {
-            point a = on_circle(k, inner, radius), b = on_circle(k + 2, inner, radius);
-            point c = on_circle(k + 2, x, rim_radius), d = on_circle(k, x, rim_radius);
-            list_material(tyre);
-            if (face > 0) {
-                list_quad(a, b, c, d);
-            } else {
-                list_quad(a, d, c, b);
-            }
+    list_begin(GX_QUAD_STRIP);
+    list_material(tyre);
+    for (int k = 0; k <= 16; k += 2) {
+        point in = on_circle(k, outer, rim_radius), out = on_circle(k, bevel, radius);
+        list_round_normal(k, side * 330);
+        list_vertex(side > 0 ? in : out);
+        list_vertex(side > 0 ? out : in);
+    }
+    list_begin(GX_QUADS);
+    for (int k = 0; k < 16; k += 4) {
+        point hub = {(int16_t)(outer - side * 6), 0, 0};
+        point a = on_circle(k, outer, rim_radius), b = on_circle(k + 2, outer, rim_radius), c = on_circle(k + 4, outer, rim_radius);
+        list_material(k & 4 ? rim : dark);
+        if (side > 0) {
+            list_quad(hub, a, b, c);
+        } else {
+            list_quad(hub, c, b, a);
         }
-        for (int k = 0; k < 16; k += 4) {
-            point hub = {(int16_t)(x - face * 5), 0, 0};
-            point a = on_circle(k, x, rim_radius), b = on_circle(k + 2, x, rim_radius), c = on_circle(k + 4, x, rim_radius);
-            list_material(k & 4 ? rim : dark);
-            if (face > 0) {
-                list_quad(hub, a, b, c);
-            } else {
-                list_quad(hub, c, b, a);
-            }
+    }
+    list_material(tyre);
+    for (int k = 0; k < 12; k += 4) { /* an octagon as three quads in a fan */
+        point p[4] = {on_circle(0, -side * half_width, radius), on_circle(k + 2, -side * half_width, radius),
+                      on_circle(k + 4, -side * half_width, radius), on_circle(k + 6, -side * half_width, radius)};
+        if (side > 0) {
+            list_quad(p[0], p[3], p[2], p[1]);
+        } else {
+            list_quad(p[0], p[1], p[2], p[3]);
         }
     }
 }
@@ -235,24 +263,29 @@ static point on_sphere(int ring, int step, int radius, int y, int z) {
     return p;
 }
 
+/* Eight gores from bottom to top, each a strip of one colour, and a visor laid over the front. */
 static void helmet(int radius, int y, int z) {
-    const uint16_t shell = RGB15(31, 27, 4), stripe = RGB15(30, 30, 31), visor = RGB15(4, 7, 12), trim = RGB15(27, 5, 5);
-    for (int ring = 0; ring < 5; ring++) {
-        for (int k = 0; k < 16; k += 2) {
-            /* step 0 looks backwards (+z), step 8 forwards */
-            int forward = k >= 6 && k <= 8;
-            uint16_t colour = shell;
-            if (ring == 0) {
-                colour = trim;
-            } else if ((ring == 2 || ring == 1) && (forward || k == 4 || k == 10)) {
-                colour = ring == 2 ? visor : shell;
-            } else if (k == 14 || k == 0 || forward) {
-                colour = stripe;
+    const uint16_t shell = RGB15(31, 27, 4), stripe = RGB15(30, 30, 31), visor = RGB15(4, 7, 12);
+    for (int k = 0; k < 16; k += 2) {
+        /* step 0 looks backwards (+z), step 8 forwards */
+        int middle = k == 14 || k == 0 || k == 6 || k == 8;
+        list_begin(GX_QUAD_STRIP);
+        list_material(middle ? stripe : shell);
+        for (int ring = 0; ring < 6; ring++) {
+            point right = on_sphere(ring, k + 2, radius, y, z), left = on_sphere(ring, k, radius, y, z);
+            if (ring < 5) {
+                point above_left = on_sphere(ring + 1, k, radius, y, z), above_right = on_sphere(ring + 1, k + 2, radius, y, z);
+                list_normal(left, right, above_right, above_left);
             }
-            list_material(colour);
-            list_quad(on_sphere(ring, k, radius, y, z), on_sphere(ring, k + 2, radius, y, z),
-                      on_sphere(ring + 1, k + 2, radius, y, z), on_sphere(ring + 1, k, radius, y, z));
+            list_vertex(left);
+            list_vertex(right);
         }
+    }
+    list_begin(GX_QUADS);
+    list_material(visor);
+    for (int k = 4; k <= 10; k += 2) {
+        list_quad(on_sphere(2, k, radius + 1, y, z), on_sphere(2, k + 2, radius + 1, y, z),
+                  on_sphere(3, k + 2, radius + 1, y, z), on_sphere(3, k, radius + 1, y, z));
     }
 }
 
@@ -284,30 +317,28 @@ static void build_body(void) {
     list_begin_quads();
     loft(hull, 6, side, deck);
     list_material(white); /* front wing with its end plates */
-    box(-76, 76, 10, 18, -146, -122, 0, 0);
+    box(TOP | FRONT | BACK, -76, 76, 10, 18, -146, -122, 0, 0);
     list_material(blue);
-    box(-84, -76, 8, 32, -150, -116, 0, 4);
-    box(76, 84, 8, 32, -150, -116, 0, 4);
+    box(TOP | BACK | SIDES, -84, -76, 8, 32, -150, -116, 0, 4);
+    box(TOP | BACK | SIDES, 76, 84, 8, 32, -150, -116, 0, 4);
     list_material(RGB15(12, 12, 14)); /* axles */
-    box(-70, 70, 29, 37, -82, -74, 0, 0);
-    box(-70, 70, 38, 46, 70, 78, 0, 0);
+    box(TOP | BACK, -70, 70, 29, 37, -82, -74, 0, 0);
+    box(TOP | BACK, -70, 70, 38, 46, 70, 78, 0, 0);
     list_material(RGB15(5, 5, 7)); /* seat */
-    box(-34, 34, 46, 96, 44, 58, 6, 8);
+    box(TOP | BACK | SIDES, -34, 34, 46, 96, 44, 58, 6, 8);
     list_material(RGB15(15, 16, 18)); /* engine */
-    box(-32, 32, 50, 74, 64, 98, 6, 0);
-    list_material(RGB15(22, 23, 25));
-    box(-20, 20, 74, 82, 70, 92, 4, 0);
+    box(TOP | BACK | SIDES, -32, 32, 50, 78, 64, 98, 6, 0);
     list_material(RGB15(24, 20, 14)); /* exhausts */
-    box(-30, -16, 40, 54, 100, 130, 1, 2);
-    box(16, 30, 40, 54, 100, 130, 1, 2);
+    box(TOP | BACK | SIDES, -30, -16, 40, 54, 100, 130, 1, 2);
+    box(TOP | BACK | SIDES, 16, 30, 40, 54, 100, 130, 1, 2);
     list_material(blue); /* rear wing on two posts */
-    box(-30, -24, 52, 92, 104, 114, 0, 8);
-    box(24, 30, 52, 92, 104, 114, 0, 8);
+    box(BACK | LEFT, -30, -24, 52, 92, 104, 114, 0, 8);
+    box(BACK | RIGHT, 24, 30, 52, 92, 104, 114, 0, 8);
     list_material(red);
-    box(-72, 72, 92, 98, 102, 132, 0, 6);
+    box(TOP | BACK | FRONT, -72, 72, 92, 98, 102, 132, 0, 6);
     list_material(white);
-    box(-78, -72, 82, 106, 100, 136, 0, 4);
-    box(72, 78, 82, 106, 100, 136, 0, 4);
+    box(TOP | BACK | SIDES, -78, -72, 82, 106, 100, 136, 0, 4);
+    box(TOP | BACK | SIDES, 72, 78, 82, 106, 100, 136, 0, 4);
     list_end(KART_BODY);
 }
 
@@ -315,21 +346,20 @@ static void build_driver(void) {
     list_start(KART_DRIVER);
     list_begin_quads();
     list_material(RGB15(6, 11, 27)); /* overalls */
-    box(-28, 28, 44, 78, 6, 44, -8, 0);
-    box(-38, 38, 78, 100, 8, 44, 12, 2);
+    box(FRONT | SIDES, -28, 28, 44, 78, 6, 44, -8, 0);
+    box(TOP | FRONT | BACK | SIDES, -38, 38, 78, 100, 8, 44, 12, 2);
     list_material(RGB15(8, 14, 30));
     arm(-1);
     arm(1);
     list_material(RGB15(4, 4, 6)); /* steering wheel */
-    box(-24, 24, 58, 80, -34, -28, 4, 6);
+    box(TOP | FRONT | BACK, -24, 24, 58, 80, -34, -28, 4, 6);
     helmet(36, 126, 22);
     list_end(KART_DRIVER);
 }
 
-static void build_wheel(int part, int radius, int half_width) {
+static void build_wheel(int part, int side, int radius, int half_width) {
     list_start(part);
-    list_begin_quads();
-    wheel(radius, half_width);
+    wheel(side, radius, half_width);
     list_end(part);
 }
 
@@ -357,8 +387,10 @@ void kart_model_init(void) {
     pool_used = 0;
     build_body();
     build_driver();
-    build_wheel(KART_WHEEL_FRONT, 33, 16);
-    build_wheel(KART_WHEEL_REAR, 42, 22);
+    for (int i = 0; i < 2; i++) {
+        build_wheel(KART_WHEEL + i, 2 * i - 1, 33, 16);
+        build_wheel(KART_WHEEL + 2 + i, 2 * i - 1, 42, 22);
+    }
     build_disc(KART_SHADOW, 0, 96, 132);
     build_disc(KART_PUFF, 1, 32, 32);
 }

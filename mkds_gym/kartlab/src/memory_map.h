@@ -9,7 +9,7 @@
  *   0x02175000  the fixed part of the race's memory, to 0x0217C000
  *   0x02180000  heap: drivers, race status, course files, ...  (see heap.c)
  *   0x023CDCD8  race config
- *   0x023FE000  boot block, profile block at 0x023FE040
+ *   0x023FE000  boot block, profile block at 0x023FE040, picture words at 0x023FE060
  *   0x023FF000  page shared by both processors (the ARM9 uses its uncached mirror)
  */
 #ifndef KARTLAB_MEMORY_MAP_H
@@ -478,6 +478,16 @@ typedef struct {
 } profile_block;
 #define PROFILE_BLOCK ((volatile profile_block *)0x027FE040)
 #define PROFILE_MAGIC 0x52504C4Bu /* "KLPR" */
+
+/* No picture, please: while the host keeps "KLNP" here, the program sends no geometry and leaves the
+ * instruments alone, the race and the camera struct go on.  Drawing is most of what a frame
+ * costs an emulator.  The first good picture is captured two frames after the word is cleared. */
+#define NO_PICTURE (*(volatile uint32_t *)0x027FE060)
+#define NO_PICTURE_MAGIC 0x504E4C4Bu /* "KLNP" */
+
+/* How much the last picture was: polygons in the low half, vertices in the high half, as the
+ * geometry engine counted them.  The machine's limits are 2,048 and 6,144. */
+#define PICTURE_LOAD (*(volatile uint32_t *)0x027FE064)
 
 /* Written by the ARM7 each VBlank: EXTKEYIN, of which bits 0, 1 and 6 are X, Y, pen (0 held). */
 #define SHARED_EXTKEYIN (*(volatile uint16_t *)0x027FFFA8)
