@@ -451,7 +451,9 @@ class Core:
         """Load a whole state of the console; whether the emulator took it."""
         if self.states is None or self.recompiler is None:
             return self._load_from_file(state)
-        if self._jit and self.build is not None:
+        with self.quiet():
+            if not self._jit or self.build is None:
+                return self.states.load(state)
             # Loading resets, and resetting the recompiler would look at all of its tables.
             turbo.set_jit(self.library, self.build, False)
             try:
@@ -459,7 +461,6 @@ class Core:
             finally:
                 turbo.set_jit(self.library, self.build, True)
                 self.recompiler.forget()
-        return self.states.load(state)
 
     def _save_to_file(self) -> bytes | None:
         with _memory_file() as (stream, name), self.quiet():
