@@ -26,18 +26,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="rebuild the cartridge from its sources")
-    target = build.add_mutually_exclusive_group()
-    target.add_argument(
-        "--check",
-        action="store_true",
-        help="write nothing; compare with the cartridge in the package",
+    build.add_argument(
+        "--check", action="store_true", help="write nothing; compare FILE with what would be built"
     )
-    target.add_argument(
-        "-o", "--output", type=Path, default=ROM_PATH, metavar="FILE", help="file to write"
+    build.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=ROM_PATH,
+        metavar="FILE",
+        help="file to write or to compare; default: the cartridge in the package",
     )
     options = parser.parse_args(arguments)
     try:
-        return _check() if options.check else _build(options.output)
+        return _check(options.output) if options.check else _build(options.output)
     except (MKDSError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -51,11 +53,11 @@ def _build(output: Path) -> int:
     return 0
 
 
-def _check() -> int:
-    difference = check_rom()
+def _check(path: Path) -> int:
+    difference = check_rom(path)
     same_compiler = _name_compiler()
     if difference is None:
-        print(f"{ROM_PATH.name} is what the sources give, byte for byte")
+        print(f"{path.name} is what the sources give, byte for byte")
         return 0
     print(difference)
     return 1 if same_compiler else 0

@@ -60,6 +60,7 @@ void kart_rotation_update(driver *kart);
 
 /* race.c */
 void race_init(void);
+void race_publish(void);                     /* once the pictures are set up too */
 void race_frame(void);
 void race_respawn(driver *kart);             /* start the pause before a respawn */
 race_time race_time_of(uint32_t frames);

@@ -207,7 +207,9 @@ static void hit_wall(driver *kart, vec3 normal) {
     }
     fx32 pace = v_length(kart->velocity);
     fx32 squarely = pace > FX(0.05) ? fx_min(fx_div(into, pace), FX_ONE) : 0;
-    kart->velocity = v_mad(kart->velocity, normal, into + fx_mul(into, WALL_BOUNCE));
+    /* A graze keeps touching, a crash throws back. */
+    fx32 bounce = fx_mul(into, fx_mul(WALL_BOUNCE, squarely));
+    kart->velocity = v_mad(kart->velocity, normal, into + bounce);
     kart->velocity = v_scale(kart->velocity, FX_ONE - WALL_FRICTION - fx_mul(WALL_IMPACT_COST, squarely));
     /* Turn the nose along the wall, to the side that it points to already. */
     fx32 facing = v_dot(kart->forward, normal);

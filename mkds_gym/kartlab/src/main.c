@@ -52,6 +52,7 @@ int main(void) {
     race_init();
     draw_init(game.klm, game.klm_size);
     hud_init();
+    race_publish();
     dcache_clean();
 
     for (;;) {

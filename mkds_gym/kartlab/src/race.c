@@ -318,7 +318,6 @@ void race_init(void) {
         game.status->not_controllable = COUNTDOWN_FRAMES;
     }
     game.state->frame = 1; /* one ahead of the other counter, always */
-    scene->state = 2;
     RACE_STATUS_POINTER = game.status;
     MAP_DATA_POINTER = game.map;
     RACE_CONFIG_POINTER = game.config;
@@ -327,6 +326,13 @@ void race_init(void) {
     CAMERA_POINTER = game.cam;
     DRIVERS_POINTER = game.drivers;
     DRIVER_COUNT = 1;
+}
+
+/* From here on the structures are true: whoever reads them may take them for a race. */
+void race_publish(void) {
+    if (game.map) {
+        SCENE_STATE_POINTER->state = 2;
+    }
 }
 
 /* ------------------------------------------------------------------------------- every frame */
@@ -344,6 +350,7 @@ void race_frame(void) {
     game.state->modulo_8 = game.state->second_counter & 7;
     game.since_lap++;
 
+    int driven = status->clock_running && !(me->flags & STATUS_FINISHED);
     if (status->not_controllable) {
         if (--status->not_controllable == 0) {
             status->clock_running = 1;
@@ -353,10 +360,7 @@ void race_frame(void) {
         status->frame++;
         me->lap_frames++; /* the first lap counts from GO, so that laps add up to the total */
     }
-    uint32_t keys = game.keys;
-    if (!status->clock_running || (me->flags & STATUS_FINISHED)) {
-        keys = 0; /* before GO the kart waits, behind the finish it coasts */
-    }
+    uint32_t keys = driven ? game.keys : 0; /* before GO the kart waits, then it coasts */
 
     if (kart->flags & DRIVER_RESPAWNING) {
         if (--kart->respawn_counter == 0) {

@@ -1,0 +1,136 @@
+"""The cartridge's build: same bytes again, named faults, and what an accurate machine needs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import struct
+from pathlib import Path
+
+import ndspy.rom
+import pytest
+
+from mkds_gym.kartlab import ROM_PATH
+from mkds_gym.kartlab.__main__ import main
+from mkds_gym.kartlab.build import COMPILER, COMPILER_VERSION, BuildError, build_rom
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which(COMPILER) is None, reason=f"{COMPILER} is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def rom() -> ndspy.rom.NintendoDSRom:
+    return ndspy.rom.NintendoDSRom.fromFile(ROM_PATH)
+
+
+@pytest.fixture
+def other_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same compiler, but it says that it is another version."""
+    version = "99.1.2"
+    script = tmp_path / "bin" / COMPILER
+    script.parent.mkdir()
+    script.write_text(
+        f'#!/bin/sh\n[ "$1" = -dumpfullversion ] && echo {version} && exit\n'
+        f'exec {shutil.which(COMPILER)} "$@"\n'
+    )
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{script.parent}{os.pathsep}{os.environ['PATH']}")
+    return version
+
+
+@needs_compiler
+def test_committed_cartridge_is_what_the_sources_give(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build", "--check"]) == 0, capsys.readouterr().out
+
+
+@needs_compiler
+def test_build_writes_the_same_bytes_again_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = build_rom()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert main(["build", "-o", str(tmp_path / "again.nds")]) == 0
+    assert (tmp_path / "again.nds").read_bytes() == first
+
+
+@needs_compiler
+def test_check_finds_one_changed_byte(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = bytearray(build_rom())
+    data[0x5000] ^= 1
+    changed = tmp_path / "changed.nds"
+    changed.write_bytes(data)
+    assert main(["build", "--check", "-o", str(changed)]) == 1
+    assert "0x5000" in capsys.readouterr().out
+
+
+@needs_compiler
+def test_check_says_that_there_is_no_file(tmp_path: Path) -> None:
+    assert main(["build", "--check", "-o", str(tmp_path / "none.nds")]) == 1
+
+
+@needs_compiler
+def test_another_compiler_version_is_named_and_no_failure(
+    tmp_path: Path, other_compiler: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = tmp_path / "changed.nds"
+    changed.write_bytes(ROM_PATH.read_bytes() + b"\0")
+    assert main(["build", "--check", "-o", str(changed)]) == 0
+    output = capsys.readouterr().out
+    assert other_compiler in output
+    assert COMPILER_VERSION in output
+
+
+def test_missing_compiler_is_named_with_its_package(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(BuildError, match="gcc-arm-none-eabi"):
+        build_rom()
+    assert main(["build", "--check"]) == 1
+    assert "gcc-arm-none-eabi" in capsys.readouterr().err
+
+
+@needs_compiler
+def test_a_fault_in_the_sources_is_shown(tmp_path: Path) -> None:
+    from mkds_gym.kartlab import SOURCE_DIRECTORY
+
+    shutil.copytree(SOURCE_DIRECTORY, tmp_path / "src")
+    (tmp_path / "src" / "race.c").write_text("int broken(void) { return nothing; }\n")
+    with pytest.raises(BuildError, match="nothing"):
+        build_rom(tmp_path / "src")
+
+
+def test_header_names_the_cartridge(rom: ndspy.rom.NintendoDSRom) -> None:
+    assert bytes(rom.name) == b"KARTLAB"
+    assert bytes(rom.idCode) == b"KLBE"
+    assert bytes(rom.developerCode) == b"KL"
+
+
+def test_arm9_image_suits_an_accurate_machine(rom: ndspy.rom.NintendoDSRom) -> None:
+    assert rom.arm9RamAddress == 0x02000000
+    assert rom.arm9EntryAddress == 0x02000800
+    assert not any(rom.arm9[:0x800]), "an accurate machine overwrites the secure area"
+    assert struct.unpack_from("<I", rom.arm9, 0xB54)[0] == 0x0216F320
+    # Files below 0x8000 could not be read back by the cartridge's read command.
+    fnt_offset = struct.unpack_from("<I", ROM_PATH.read_bytes(), 0x40)[0]
+    assert fnt_offset >= 0x8000
+
+
+def test_arm7_lives_in_its_own_memory(rom: ndspy.rom.NintendoDSRom) -> None:
+    assert rom.arm7RamAddress == rom.arm7EntryAddress == 0x03800000
+    assert len(rom.arm7) < 0x8000
+
+
+def test_cartridge_is_small_and_names_no_machine() -> None:
+    data = ROM_PATH.read_bytes()
+    assert len(data) < 1 << 20
+    for text in (b"/tmp", b"/home", b"/root", str(Path.home()).encode()):
+        assert text not in data
+
+
+def test_course_archives_are_in_the_file_system(rom: ndspy.rom.NintendoDSRom) -> None:
+    carc = rom.getFileByName("data/Course/mario_course.carc")
+    assert carc[0] == 0x10

@@ -1,0 +1,554 @@
+"""Races on the real cartridge in the real emulator, seen and poked through its memory."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import struct
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from mkds_gym import memory
+from mkds_gym.console import Console, Keys, Snapshot
+from mkds_gym.kartlab.boot import BootParameters
+from mkds_gym.memory import Layout
+from mkds_gym.state import RaceReader, RaceState
+
+LAYOUT = Layout()
+BOOT_FRAMES = 120  # far more than the cartridge takes to load
+
+
+class Race:
+    """A console in a race, with the few things these tests read and write."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.ram = console.ram
+        for _ in range(BOOT_FRAMES):
+            console.step(0, 1, draw=False)
+            scene = self.word(LAYOUT.scene_pointer)
+            if scene and self.word(scene + 0x10C) == 2:
+                break
+        else:
+            pytest.fail("no race within two seconds")
+        self.reader = RaceReader(self.ram, LAYOUT)
+        self.reader.resolve()
+        self.driver_address = self.word(LAYOUT.drivers_pointer)
+        self.status_address = self.word(LAYOUT.race_status_pointer)
+        self.map_address = self.word(LAYOUT.map_data_pointer)
+        self.checkpoints = self._checkpoints()
+
+    def word(self, address: int, form: str = "<I") -> int:
+        return int(struct.unpack_from(form, self.ram, address & 0x3FFFFF)[0])
+
+    def _checkpoints(self) -> list[tuple[float, float, float, float, int]]:
+        first, count = self.word(self.map_address + 0x44), self.word(self.map_address + 0x48, "<H")
+        rows = []
+        for i in range(count):
+            row = struct.unpack_from("<4i3i2hh", self.ram, (first + 0x24 * i) & 0x3FFFFF)
+            rows.append((*(v / 4096 for v in row[:4]), row[9]))
+        return rows
+
+    @property
+    def driver(self) -> np.ndarray:
+        """The player's structure: live, and writable."""
+        at = self.driver_address & 0x3FFFFF
+        return self.ram[at : at + 0x5A8].view(memory.DRIVER)[0]
+
+    @property
+    def state(self) -> RaceState:
+        return self.reader.read()
+
+    def step(self, keys: int = 0, frames: int = 1) -> RaceState:
+        self.console.step(keys, frames, draw=False)
+        return self.state
+
+    def put(self, x: float, z: float, heading: float, speed: float = 0.0) -> None:
+        """Put the kart on the floor near (x, z), heading in radians from +z towards +x."""
+        driver = self.driver
+        forward = (math.sin(heading), 0.0, math.cos(heading))
+        driver["position"] = (round(x * 4096), round(self.floor(x, z) * 4096), round(z * 4096))
+        driver["heading"] = np.int16((round(heading / math.tau * 65536) + 32768) % 65536 - 32768)
+        driver["velocity"] = tuple(round(c * speed * 4096) for c in forward)
+        driver["up"] = (0, 4096, 0)
+        driver["turning"] = driver["wall_rotation_speed"] = 0
+
+    def floor(self, x: float, z: float) -> float:
+        """Height of the road at the respawn point that is nearest."""
+        first, count = self.word(self.map_address + 0x24), self.word(self.map_address + 0x28, "<H")
+        points = [
+            struct.unpack_from("<3i", self.ram, (first + 0x20 * i) & 0x3FFFFF) for i in range(count)
+        ]
+        near = min(points, key=lambda p: math.hypot(p[0] / 4096 - x, p[2] / 4096 - z))
+        return float(near[1] / 4096)
+
+    def middle(self, i: int) -> tuple[float, float]:
+        x1, z1, x2, z2, _ = self.checkpoints[i % len(self.checkpoints)]
+        return (x1 + x2) / 2, (z1 + z2) / 2
+
+    def pursuit(self, state: RaceState, distance: float = 70.0) -> Keys:
+        """Drive at a point on the centre line ahead: all a driver needs to get round."""
+        (x, _, z), (fx, _, fz) = state.position, state.forward
+        i, left = state.checkpoint + 1, distance
+        px, pz = x, z
+        while (gap := math.dist((px, pz), self.middle(i))) < left:
+            left -= gap
+            px, pz = self.middle(i)
+            i += 1
+        mx, mz = self.middle(i)
+        dx, dz = px + (mx - px) * left / gap - x, pz + (mz - pz) * left / gap - z
+        bearing = math.atan2(dx * fz - dz * fx, dx * fx + dz * fz)
+        if bearing > 0.06:
+            return Keys.A | Keys.LEFT
+        return Keys.A | Keys.RIGHT if bearing < -0.06 else Keys.A
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[tuple[Race, Snapshot]]:
+    console = Console(boot=BootParameters(laps=3))
+    race = Race(console)
+    race.step(0, 5)
+    yield race, console.snapshot()
+    console.close()
+
+
+@pytest.fixture
+def race(started: tuple[Race, Snapshot]) -> Race:
+    race, start = started
+    race.console.restore(start)
+    return race
+
+
+def boot(**parameters: object) -> Race:
+    return Race(Console(boot=BootParameters(**parameters)))  # type: ignore[arg-type]
+
+
+def lap(race: Race, frames: int = 6000) -> Iterator[RaceState]:
+    """Drive round and round; yields every frame's state."""
+    state = race.state
+    for _ in range(frames):
+        state = race.step(race.pursuit(state))
+        yield state
+        if state.finished:
+            return
+
+
+def after(race: Race, frames: int) -> RaceState:
+    """The state after so many frames of driving round, or at the finish."""
+    return list(lap(race, frames))[-1]
+
+
+def test_three_laps_are_driven_counted_and_timed(race: Race) -> None:
+    laps, before = [race.state.lap], race.state
+    for state in lap(race):
+        if state.lap != laps[-1]:
+            laps.append(state.lap)
+        assert state.frame == before.frame + 1
+        assert state.clock_running != state.finished
+        before = state
+    assert state.finished
+    assert laps == [0, 1, 2, 3], "the lap stays at the number of laps"
+    assert len(state.lap_times) == 3
+    assert sum(state.lap_times) == pytest.approx(state.total_time, abs=0.003)
+    assert state.total_time == pytest.approx(state.frame * 0.016715, abs=0.002)
+    assert min(state.lap_times) > 18
+    assert max(state.lap_times) < 40
+    # Behind the finish the clock stands still, and the kart coasts to a halt whatever is pressed.
+    end = race.step(Keys.A | Keys.LEFT, 400)
+    assert end.frame == state.frame
+    assert end.total_time == state.total_time
+    assert end.speed == pytest.approx(0, abs=0.01)
+    assert end.lap == 3
+
+
+def test_a_race_is_on_in_every_way_tools_ask(race: Race) -> None:
+    timers = race.word(LAYOUT.race_state_pointer)
+    for _ in range(20):
+        state = race.step(Keys.A)
+        assert race.word(timers + 4) - race.word(timers + 8) == 1
+        assert race.word(timers + 12) == race.word(timers + 8) & 7
+        assert state.race_on
+        assert state.driver_count == 1
+    assert race.word(timers, "<h") == 1
+    config = race.word(LAYOUT.race_config_pointer)
+    assert config == 0x023CDCD8
+    assert race.word(config) == 25
+    assert race.word(config + 8) == 1, "time trial"
+    assert race.word(config + 0x10) == 1, "100cc"
+    table = LAYOUT.object_table
+    assert race.word(table + 8, "<H") == 1
+    entry = race.word(table + 0x10)
+    assert race.word(entry + 0x0C) == race.driver_address + 0x80
+    assert race.word(entry + 0x14, "<H") == 0x8000
+    assert race.word(entry + 0x18) == race.driver_address
+
+
+def test_driver_fields_agree_with_each_other(race: Race) -> None:
+    """Over most of a lap, the fields that say the same thing in other ways do so every frame."""
+    before = race.driver.copy()
+    for count, _ in enumerate(lap(race, 1000)):
+        driver = race.driver.copy()
+        position = driver["position"] / 4096
+        matrix = driver["matrix"] / 4096
+        up, forward = driver["up"] / 4096, driver["forward"] / 4096
+        assert (driver["previous_position"] == before["position"]).all()
+        assert (driver["delta"] == driver["position"] - before["position"]).all()
+        assert driver["delta_length"] / 4096 == pytest.approx(
+            np.linalg.norm(driver["delta"] / 4096), abs=0.001
+        )
+        if count % 10 == 0:
+            assert np.linalg.det(matrix[:3]) == pytest.approx(1, abs=0.005)
+            assert matrix[1] == pytest.approx(up)
+            assert matrix[2] == pytest.approx(forward)
+            assert matrix[3] == pytest.approx(position)
+            assert matrix[:3] @ matrix[:3].T == pytest.approx(np.eye(3), abs=0.004)
+            x, y, z, w = driver["rotation"] / 4096
+            turned = np.array(
+                [
+                    [1 - 2 * (y * y + z * z), 2 * (x * y + w * z), 2 * (x * z - w * y)],
+                    [2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)],
+                    [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)],
+                ]
+            )
+            assert turned == pytest.approx(matrix[:3], abs=0.01)
+            heading = int(driver["heading"]) / 65536 * math.tau
+            assert math.remainder(math.atan2(forward[0], forward[2]) - heading, math.tau) == (
+                pytest.approx(0, abs=0.01)
+            )
+            assert math.asin(forward[1]) == pytest.approx(
+                driver["pitch"] / 65536 * math.tau, abs=0.005
+            )
+            centre = driver["sphere_centre"] / 4096
+            radius = driver["sphere_radius"] / 4096
+            assert centre == pytest.approx(position + up * radius, abs=0.002)
+            velocity = driver["velocity"] / 4096
+            assert driver["speed"] / 4096 == pytest.approx(velocity @ forward, abs=0.002)
+        before = driver
+    assert race.state.checkpoint > 15
+
+
+def test_course_files_in_memory_are_those_of_the_cartridge(race: Race) -> None:
+    from mkds_gym.cartridge import Cartridge
+
+    cartridge = Cartridge.open()
+    kcl = cartridge.course_file("mario_course", "course_collision.kcl")
+    nkm = cartridge.course_file("mario_course", "course_map.nkm")
+    header = struct.unpack_from("<4I", kcl, 0)
+    pointers = struct.unpack_from("<4I", race.ram, LAYOUT.collision_header & 0x3FFFFF)
+    bases = {pointer - offset for pointer, offset in zip(pointers, header, strict=True)}
+    assert len(bases) == 1
+    base = bases.pop() & 0x3FFFFF
+    assert race.ram[base : base + len(kcl)].tobytes() == kcl
+    assert race.ram[LAYOUT.collision_header - 0x02000000 :][16:0x3C].tobytes() == kcl[16:0x3C]
+    lines = race.word(race.map_address + 0x44) & 0x3FFFFF
+    length = 0x24 * race.word(race.map_address + 0x48, "<H")
+    assert race.ram[lines - 8 : lines - 4].tobytes() == b"CPOI"
+    assert race.ram[lines : lines + length].tobytes() in nkm
+    middles = [race.middle(i) for i in range(len(race.checkpoints) + 1)]
+    around = sum(math.dist(a, b) for a, b in itertools.pairwise(middles))
+    assert race.word(race.map_address + 0x104) / 4096 == pytest.approx(around, abs=1)
+    keys = {key for *_, key in race.checkpoints if key >= 0}
+    assert race.word(race.map_address + 0x98, "<H") == len(keys)
+
+
+def test_countdown_holds_the_kart_and_the_clock() -> None:
+    race = boot(skip_countdown=False)
+    state = race.step(Keys.A, 30)
+    place = state.position
+    assert not state.controllable
+    assert not state.clock_running
+    assert state.frame == 0
+    frames = 0
+    while not state.controllable:
+        before = race.word(race.status_address + 0x4F0)
+        state = race.step(Keys.A)
+        assert race.word(race.status_address + 0x4F0) == before - 1
+        assert state.position == place
+        frames += 1
+        assert frames < 400
+    assert state.clock_running
+    state = race.step(Keys.A, 60)
+    assert state.frame == 60
+    assert math.dist(state.position, place) > 20
+    race.console.close()
+
+
+def test_same_keys_give_the_same_memory(started: tuple[Race, Snapshot]) -> None:
+    race, start = started
+
+    def run() -> bytes:
+        race.console.restore(start)
+        rng = np.random.default_rng(3)
+        for keys in rng.integers(0, 1 << 12, 100):
+            race.step(int(keys), 6)
+        return race.ram.tobytes()
+
+    assert run() == run()
+
+
+def test_top_speed_depends_on_the_class() -> None:
+    speeds = []
+    for engine_class in (50, 100, 150):
+        race = boot(engine_class=engine_class)
+        state = race.step(Keys.A, 160)
+        speeds.append(state.speed)
+        assert race.word(race.word(LAYOUT.race_config_pointer) + 0x10) == len(speeds) - 1
+        race.console.close()
+    assert speeds == pytest.approx([3.3, 4.0, 4.6], abs=0.15)
+
+
+def test_acceleration_falls_with_speed_and_brakes_reverse(race: Race) -> None:
+    speeds = [race.step(Keys.A).speed for _ in range(150)]
+    gains = np.diff(speeds)
+    assert gains[:20].mean() > 2 * gains[60:80].mean() > 0
+    braking = race.step(Keys.B, 10).speed
+    assert braking < speeds[-1] - 0.7
+    state = race.step(Keys.B, 90)
+    assert -1.4 < state.speed < -0.8
+    assert state.going_backwards
+    assert race.step(Keys.A, 60).speed > 0.5
+
+
+def test_kart_lies_still_on_the_flat_and_steady_at_speed(race: Race) -> None:
+    rest = race.step(0, 30)
+    assert race.step(0, 60).position == rest.position
+    heights = {race.step(Keys.A).position[1] for _ in range(60)}
+    assert len(heights) == 1, "no jitter on flat ground"
+
+
+def test_steering_turns_to_the_side_and_slides_first(race: Race) -> None:
+    for keys, sign in ((Keys.LEFT, 1), (Keys.RIGHT, -1)):
+        race.put(-50, 380, math.pi / 2, 3.8)
+        before = race.step(Keys.A, 5)
+        state = race.step(Keys.A | keys, 25)
+        turn = math.remainder(state.heading - before.heading, math.tau)
+        assert sign * turn > 0.3
+        # The kart still moves more along the old heading than where it points.
+        vx, _, vz = state.velocity
+        slide = math.remainder(state.heading - math.atan2(vx, vz), math.tau)
+        assert 0.03 < sign * slide < 0.5
+
+
+def test_steering_is_tighter_at_low_speed(race: Race) -> None:
+    def rate(speed: float) -> float:
+        race.put(-50, 380, math.pi / 2, speed)
+        race.driver["turning"] = 4096
+        before = race.step(Keys.LEFT).heading
+        return math.remainder(race.step(Keys.LEFT).heading - before, math.tau)
+
+    assert rate(1.3) > 1.15 * rate(4.0)
+    assert rate(0.2) < 0.5 * rate(1.3)
+
+
+def test_off_road_slows_by_type(race: Race) -> None:
+    """Along the edges of the road here and there, at full throttle."""
+    top: dict[int, float] = {}
+    places = [(-50.0, 295.0, math.pi / 2)]  # the meadow on the inside of the first straight
+    for i in range(4, len(race.checkpoints), 3):
+        (x1, z1, x2, z2, _), ahead, here = race.checkpoints[i], race.middle(i + 1), race.middle(i)
+        heading = math.atan2(ahead[0] - here[0], ahead[1] - here[1])
+        places += [(x1 + (x2 - x1) * t, z1 + (z2 - z1) * t, heading) for t in (0.02, 0.98)]
+    for x, z, heading in places:
+        race.put(x, z, heading, 3.0)
+        race.driver["position"][1] += 3 * 4096
+        race.step(Keys.A, 35)
+        states = [race.step(Keys.A) for _ in range(20)]
+        kinds = {state.surface for state in states}
+        if len(kinds) == 1 and not any(s.touching_wall or s.respawning for s in states):
+            kind = kinds.pop()
+            top[kind] = max(top.get(kind, 0.0), states[-1].speed)
+            multiplier = race.driver["speed_multiplier"] / 4096
+            assert multiplier == pytest.approx({0: 1, 2: 0.75, 3: 0.5, 5: 0.3}[kind], abs=0.01)
+    assert {2, 3} <= set(top), f"surfaces that were driven on: {top}"
+    assert top[2] == pytest.approx(3.0, abs=0.25)
+    assert top[3] == pytest.approx(2.0, abs=0.35)
+
+
+def fence(race: Race) -> tuple[float, float, float]:
+    """A place on the first straight, and the height z of the fence to its right."""
+    race.put(0, 380, 0.0, 3.0)
+    for _ in range(200):
+        state = race.step(Keys.A)
+        if state.touching_wall:
+            return 0.0, 380.0, state.position[2]
+    pytest.fail("no wall beside the straight")
+
+
+@pytest.mark.parametrize("degrees", [10, 30, 60, 90])
+def test_wall_deflects_and_costs_speed(race: Race, degrees: int) -> None:
+    x, _, wall = fence(race)
+    race.put(x, wall - 12, math.pi / 2 - math.radians(degrees), 3.5)
+    before = race.state
+    for _ in range(160):
+        state = race.step(Keys.A)
+        if state.touching_wall:
+            break
+        before = state
+    else:
+        pytest.fail("the kart did not reach the wall")
+    lost = before.speed - state.speed
+    assert lost > 0.03 * before.speed
+    if degrees >= 60:
+        assert lost > 0.5 * before.speed
+    deepest = state.position[2]
+    for _ in range(200):
+        state = race.step(Keys.A)
+        if state.position[0] < 150:  # then the fence ends
+            deepest = max(deepest, state.position[2])
+    assert deepest < wall + 1, "no way through the wall"
+    assert state.speed > 1.0, "full throttle gets a kart off a wall again"
+
+
+def test_leaving_the_course_puts_the_kart_back(race: Race) -> None:
+    state = after(race, 300)
+    checkpoint = state.checkpoint
+    race.driver["position"][1] -= 200 * 4096  # below everything
+    race.driver["velocity"] = 0
+    frames = 0
+    while not race.step(Keys.A).respawning:
+        frames += 1
+        assert frames < 300
+    pause = 0
+    while (state := race.step(0)).respawning:
+        pause += 1
+        assert pause < 90
+    assert 50 <= pause <= 70
+    assert state.speed == pytest.approx(0, abs=0.1)
+    assert state.on_floor
+    assert abs(state.checkpoint - checkpoint) <= 1
+    ahead, here = race.middle(state.checkpoint + 1), race.middle(state.checkpoint)
+    along = (ahead[0] - here[0], ahead[1] - here[1])
+    assert state.forward[0] * along[0] + state.forward[2] * along[1] > 0.5 * math.hypot(*along)
+    near = min(
+        math.dist((state.position[0], state.position[2]), race.middle(checkpoint + k))
+        for k in (-2, -1, 0, 1)
+    )
+    assert near < 80
+
+
+def test_falling_off_an_open_edge_respawns(race: Race) -> None:
+    """Steer off the road all round the course: wherever there is no wall, a respawn follows."""
+    respawns = 0
+    for i in range(0, len(race.checkpoints), 5):
+        x, z = race.middle(i)
+        ahead = race.middle(i + 1)
+        heading = math.atan2(ahead[0] - x, ahead[1] - z)
+        for side in (1, -1):
+            race.put(x, z, heading + side * math.pi / 2, 3.5)
+            race.driver["position"][1] += 4 * 4096
+            for _ in range(220):
+                if race.step(Keys.A).respawning:
+                    respawns += 1
+                    while race.step(0).respawning:
+                        pass
+                    break
+    assert respawns >= 3
+
+
+def test_wrong_way_is_flagged_and_cleared(race: Race) -> None:
+    race.put(100, 380, -math.pi / 2, 2.0)
+    assert not race.step(Keys.A, 5).wrong_way
+    assert race.step(Keys.A, 40).wrong_way
+    x, _, z = race.state.position
+    race.put(x, z, math.pi / 2, 2.0)
+    assert not race.step(Keys.A, 20).wrong_way
+
+
+def test_back_over_the_start_line_takes_the_lap_away(race: Race) -> None:
+    line = race.middle(0)[0]
+    race.put(line - 10, 380, math.pi / 2, 3.0)
+    assert race.step(Keys.A, 8).lap == 1
+    for _ in range(3):  # back and forth over the line gains nothing
+        race.put(line + 6, 380, -math.pi / 2, 3.0)
+        assert race.step(Keys.A, 8).lap == 0
+        race.put(line - 6, 380, math.pi / 2, 3.0)
+        state = race.step(Keys.A, 8)
+        assert state.lap == 1
+        assert state.highest_lap == 1
+
+
+def test_a_short_cut_counts_no_lap(race: Race) -> None:
+    """Over the start line, then from the first bend straight to the last straight."""
+    state = after(race, 250)
+    assert state.lap == 1
+    assert 3 <= state.checkpoint <= 12
+    count = len(race.checkpoints)
+    checkpoint = state.checkpoint
+    x, z = race.middle(count - 2)
+    race.put(x, z, math.pi / 2, 3.5)
+    for _ in range(150):
+        # steer along the straight, by hand: the driver above follows the race's checkpoint
+        state = race.step(Keys.A)
+    assert state.position[0] > race.middle(0)[0] + 10, "over the line"
+    assert state.lap == 1
+    assert state.checkpoint <= checkpoint
+    assert not state.finished
+
+
+def test_missed_key_checkpoint_counts_no_lap(race: Race) -> None:
+    """A whole lap, but carried past one key checkpoint."""
+    key = next(i for i, row in enumerate(race.checkpoints) if row[4] == 2)
+    state = race.state
+    carried = False
+    for _ in range(2000):
+        state = race.step(race.pursuit(state))
+        if state.checkpoint == key - 1 and not carried:
+            x, z = race.middle(key + 1)
+            ahead = race.middle(key + 2)
+            race.put(x, z, math.atan2(ahead[0] - x, ahead[1] - z), 3.0)
+            carried = True
+        if carried:
+            break
+    for _ in range(200):
+        state = race.step(Keys.A)
+    assert state.checkpoint == key - 1, "the race waits for the key checkpoint"
+    assert state.last_key_checkpoint == 1
+
+
+def test_one_lap_race_by_boot_parameters() -> None:
+    race = boot(laps=1)
+    state = after(race, 2500)
+    assert state.finished
+    assert state.lap == 1
+    assert len(state.lap_times) == 1
+    assert race.word(race.word(LAYOUT.race_config_pointer) + 0x64, "<b") == 1
+    race.console.close()
+
+
+@pytest.mark.parametrize(
+    ("course", "laps", "engine_class", "version", "answer"),
+    [
+        (25, 0, 1, 1, 1),
+        (0xFFFFFFFF, 9, 2, 1, 1),
+        (24, 0, 1, 1, 2),
+        (999, 0, 1, 1, 2),
+        (25, 10, 1, 1, 3),
+        (25, 3, 3, 1, 4),
+        (25, 3, 1, 2, 5),
+    ],
+)
+def test_boot_block_is_answered(
+    course: int, laps: int, engine_class: int, version: int, answer: int
+) -> None:
+    with Console() as console:
+        block = struct.pack("<4sHH6I", b"KLBP", version, 0x20, course, laps, engine_class, 1, 0, 0)
+        console.ram[0x3FE000 : 0x3FE000 + len(block)] = np.frombuffer(block, np.uint8)
+        race = Race(console)  # runs in any case
+        assert race.word(0x023FE018) == answer
+        assert race.word(0x023FE000) == 0, "the magic is cleared"
+        config = race.word(LAYOUT.race_config_pointer)
+        assert race.word(config) == 25
+        assert race.word(config + 0x10) == (engine_class if answer == 1 else 1)
+
+
+def test_a_frame_fits_a_frame_of_the_machine(race: Race) -> None:
+    """560,190 bus cycles, by the machine's own timers; the race itself within VBlank."""
+    race.ram[0x3FE040:0x3FE044] = np.frombuffer(b"KLPR", np.uint8)
+    state = race.state
+    for _ in range(600):
+        state = race.step(race.pursuit(state))
+    race_cycles, worst = race.word(0x023FE044), race.word(0x023FE054)
+    assert 0 < race_cycles < 30_000
+    assert race_cycles < worst < 560_190
