@@ -58,13 +58,17 @@ OUR_SECTIONS: Final = ("run", "environment", "evaluation", "truncation")
 Scorer = Callable[[Mapping[str, float]], float]
 
 
+def available_cores() -> int:
+    """Cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
 def default_workers() -> int:
     """Cores this process may use, less one for the parent, at least 1."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        cores = os.cpu_count() or 1
-    return max(1, cores - 1)
+    return max(1, available_cores() - 1)
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ class RunSettings:
         strategy: ``neat`` or ``truncation``.
         seed: of everything that is left to chance.
         generations: most generations to evaluate.
-        workers: worker processes; ``auto`` is the cores less one, at least 1.
+        workers: worker processes; ``auto`` is the cores less one, at least 1, and ``cores`` is all
+            of them (the parent needs little beside a few workers).
         stop_when: ``finish`` stops after the generation in which a driver finishes the race;
             ``never`` goes on to the last generation.
         log_interval: generations between lines of progress.
@@ -379,6 +384,8 @@ def _settings(kind: type[Any], parser: configparser.ConfigParser, section: str) 
     for key, raw in items.items():
         if key == "workers" and raw.strip().lower() == "auto":
             continue
+        if key == "workers" and raw.strip().lower() == "cores":
+            raw = str(available_cores())
         values[key] = _convert(section, key, raw.strip(), types[key])
     return kind(**values)
 
@@ -421,7 +428,7 @@ def _one_of(section: str, key: str, value: str, allowed: Sequence[str]) -> None:
 
 def _at_least(section: str, key: str, value: float, least: int) -> None:
     if value < least:
-        hint = "; 'auto' is the cores less one" if key == "workers" else ""
+        hint = "; 'auto' is the cores less one, 'cores' all of them" if key == "workers" else ""
         raise ConfigError(f"[{section}] {key} = {value} must be at least {least}{hint}")
 
 

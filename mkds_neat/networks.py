@@ -51,13 +51,9 @@ would be NaN, cannot arise."""
 
 
 # neat-python's activation functions (its ``activations.py`` gives the constants), on tensors.
+# Each is a factor of its argument, which is folded into a node's weights, and a function.
 def _sigmoid(z: Tensor) -> Tensor:
-    return 1.0 / (1.0 + torch.exp(-torch.clamp(5.0 * z, -60.0, 60.0)))
-
-
-def _steep_tanh(z: Tensor) -> Tensor:
-    # neat-python clamps to +-60 first; tanh is exactly +-1 from 20 on anyway.
-    return torch.tanh(2.5 * z)
+    return 1.0 / (1.0 + torch.exp(-torch.clamp(z, -60.0, 60.0)))
 
 
 def _inverse(z: Tensor) -> Tensor:
@@ -65,7 +61,7 @@ def _inverse(z: Tensor) -> Tensor:
 
 
 def _softplus(z: Tensor) -> Tensor:
-    return 0.2 * torch.log(1.0 + torch.exp(torch.clamp(5.0 * z, -60.0, 60.0)))
+    return 0.2 * torch.log(1.0 + torch.exp(torch.clamp(z, -60.0, 60.0)))
 
 
 def _elu(z: Tensor) -> Tensor:
@@ -75,31 +71,35 @@ def _elu(z: Tensor) -> Tensor:
 _SELU_SCALE: Final = 1.0507009873554804934193349852946
 _SELU_ALPHA: Final = 1.6732632423543772848170429916717
 
-ACTIVATIONS: Final[Mapping[str, Callable[[Tensor], Tensor]]] = {
-    "sigmoid": _sigmoid,
-    "tanh": _steep_tanh,
-    "unit_tanh": torch.tanh,  # ours, for the strategy "truncation": tanh without neat's factor
-    "sin": lambda z: torch.sin(torch.clamp(5.0 * z, -60.0, 60.0)),
-    "gauss": lambda z: torch.exp(-5.0 * torch.clamp(z, -3.4, 3.4) ** 2),
-    "relu": lambda z: torch.clamp(z, min=0.0),
-    "elu": _elu,
-    "lelu": lambda z: torch.where(z > 0.0, z, 0.005 * z),
-    "selu": lambda z: (
-        _SELU_SCALE
-        * torch.where(z > 0.0, z, _SELU_ALPHA * (torch.exp(torch.clamp(z, max=0.0)) - 1.0))
-    ),
-    "softplus": _softplus,
-    "identity": lambda z: z,
-    "clamped": lambda z: torch.clamp(z, -1.0, 1.0),
-    "inv": _inverse,
-    "log": lambda z: torch.log(torch.clamp(z, min=1e-7)),
-    "exp": lambda z: torch.exp(torch.clamp(z, -60.0, 60.0)),
-    "abs": torch.abs,
-    "hat": lambda z: torch.clamp(1.0 - torch.abs(z), min=0.0),
-    "square": lambda z: z * z,
-    "cube": lambda z: z * z * z,
+
+def _selu(z: Tensor) -> Tensor:
+    below = _SELU_ALPHA * (torch.exp(torch.clamp(z, max=0.0)) - 1.0)
+    return _SELU_SCALE * torch.where(z > 0.0, z, below)
+
+
+ACTIVATIONS: Final[Mapping[str, tuple[float, Callable[[Tensor], Tensor]]]] = {
+    "sigmoid": (5.0, _sigmoid),
+    # neat-python clamps to +-60 first; tanh is exactly +-1 from 20 on anyway.
+    "tanh": (2.5, torch.tanh),
+    "unit_tanh": (1.0, torch.tanh),  # ours, for the strategy "truncation": without the factor
+    "sin": (5.0, lambda z: torch.sin(torch.clamp(z, -60.0, 60.0))),
+    "gauss": (1.0, lambda z: torch.exp(-5.0 * torch.clamp(z, -3.4, 3.4) ** 2)),
+    "relu": (1.0, lambda z: torch.clamp(z, min=0.0)),
+    "elu": (1.0, _elu),
+    "lelu": (1.0, lambda z: torch.where(z > 0.0, z, 0.005 * z)),
+    "selu": (1.0, _selu),
+    "softplus": (5.0, _softplus),
+    "identity": (1.0, lambda z: z),
+    "clamped": (1.0, lambda z: torch.clamp(z, -1.0, 1.0)),
+    "inv": (1.0, _inverse),
+    "log": (1.0, lambda z: torch.log(torch.clamp(z, min=1e-7))),
+    "exp": (1.0, lambda z: torch.exp(torch.clamp(z, -60.0, 60.0))),
+    "abs": (1.0, torch.abs),
+    "hat": (1.0, lambda z: torch.clamp(1.0 - torch.abs(z), min=0.0)),
+    "square": (1.0, lambda z: z * z),
+    "cube": (1.0, lambda z: z * z * z),
 }
-"""Activation functions by name: neat-python's, with its constants, and ``unit_tanh``."""
+"""Activations by name, ``function(factor * z)``: neat-python's, and ``unit_tanh``."""
 
 _BOUNDED: Final = frozenset({"sigmoid", "tanh", "unit_tanh", "sin", "gauss", "clamped", "hat"})
 
@@ -280,6 +280,7 @@ class GenomeNetwork(nn.Module):
             torch.tensor([n.response for n in spec.nodes], dtype=torch.float64)
         )
         self.register_buffer("mask", mask)
+        self._alone: tuple[tuple[int, ...], NetworkBatch] | None = None  # for `act`
         self.output_rows = tuple(column[key] - inputs for key in spec.outputs)
 
     def forward(self, observation: Tensor) -> Tensor:
@@ -293,15 +294,21 @@ class GenomeNetwork(nn.Module):
         """
         shape = observation.shape
         flat = observation.reshape(-1, shape[-1]).to(torch.float64)
-        packed = _Packed.of([self])
-        values = packed.propagate(flat)
+        values = _Packed.of([self]).propagate(flat)
         return values[:, list(self.output_rows)].reshape(*shape[:-1], len(self.output_rows))
 
     def act(self, observation: NDArray[Any]) -> NDArray[np.float64]:
         """Outputs (outputs,) for one observation (inputs,), without gradients."""
-        with torch.inference_mode():
-            result = self(torch.as_tensor(np.asarray(observation, dtype=np.float64)))
-        return np.asarray(result.numpy(), dtype=np.float64)
+        # In-place changes, by an optimiser or a loaded state dict, count up a tensor's version.
+        versions = tuple(p._version for p in (self.weight, self.bias, self.response))
+        if self._alone is None or self._alone[0] != versions:
+            self._alone = versions, NetworkBatch([self])
+        result: NDArray[np.float64] = self._alone[1](np.asarray(observation)[None])[0]
+        return result
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The batch's views of one another would not survive a copy.
+        return {**self.__dict__, "_alone": None}
 
 
 class NetworkBatch:
@@ -320,10 +327,22 @@ class NetworkBatch:
         widths = {(len(n.spec.inputs), len(n.spec.outputs)) for n in networks}
         if len(widths) != 1:
             raise ValueError(f"networks of different (inputs, outputs) in one batch: {widths}")
-        with torch.inference_mode():
-            self._packed = _Packed.of(networks)
-        self._rows = torch.arange(len(networks)).unsqueeze(1)
-        self._outputs = torch.tensor([n.output_rows for n in networks])
+        with torch.no_grad():
+            self._packed = packed = _Packed.of(networks)
+        count, nodes, width = packed.weight.shape
+        self._inputs = width - nodes - 1
+        # Everything is computed in place, in buffers and views that are made once: with networks
+        # this small, time goes into making tensors, not into arithmetic.
+        self._values = torch.zeros(count, width, dtype=torch.float64)
+        self._values[:, 0] = 1.0
+        self._row = self._values.unsqueeze(1)
+        self._nodes = self._values[:, 1 + self._inputs :]
+        self._products = torch.empty_like(packed.weight)
+        self._sums = torch.empty_like(packed.weight)
+        self._last = self._sums[..., -1]
+        self._array = self._values.numpy()
+        self._rows = np.arange(count)[:, None]
+        self._columns = np.array([n.output_rows for n in networks]) + 1 + self._inputs
 
     def __call__(self, observations: NDArray[Any]) -> NDArray[np.float64]:
         """Outputs of all networks.
@@ -333,40 +352,63 @@ class NetworkBatch:
 
         Returns:
             float64 (networks, outputs); each row bit for bit what its network alone gives.
+
+        Raises:
+            ValueError: another shape.
         """
-        with torch.inference_mode():
-            x = torch.from_numpy(np.array(observations, dtype=np.float64))
-            values = self._packed.propagate(x)
-            return np.asarray(values[self._rows, self._outputs].numpy(), dtype=np.float64)
+        if observations.shape != (len(self._array), self._inputs):
+            raise ValueError(
+                f"observations of shape {observations.shape} for {len(self._array)} networks of "
+                f"{self._inputs} inputs"
+            )
+        packed = self._packed
+        with torch.no_grad():
+            if packed.function is None:
+                x = torch.from_numpy(observations.astype(np.float64))
+                self._nodes.copy_(packed.propagate(x))
+            else:
+                # The same operations as in `_Packed.propagate`, without new tensors.
+                self._array[:, 1 : 1 + self._inputs] = observations
+                self._array[:, 1 + self._inputs :] = 0.0
+                for _ in range(packed.rounds):
+                    torch.mul(packed.weight, self._row, out=self._products)
+                    torch.cumsum(self._products, -1, out=self._sums)
+                    self._nodes.copy_(packed.function(self._last))
+        result: NDArray[np.float64] = self._array[self._rows, self._columns]
+        return result
 
 
 @dataclass
 class _Packed:
-    """Networks padded to one shape: B networks, M nodes, I inputs."""
+    """Networks padded to one shape: B networks, M nodes, I inputs.
 
-    weight: Tensor  # (B, M, I + M)
-    bias: Tensor  # (B, M)
-    response: Tensor | None  # (B, M); None when all are exactly 1
+    Column 0 of the weights is the bias, then inputs and nodes follow; response and activation's
+    factor are multiplied into all of them.
+    """
+
+    weight: Tensor  # (B, M, 1 + I + M)
     activations: list[tuple[Callable[[Tensor], Tensor], Tensor | None]]
+    function: Callable[[Tensor], Tensor] | None
+    """The one activation function, where it is all there is to a node (the common case)."""
     bounded: bool
-    other_aggregations: list[tuple[str, Tensor]]
-    mask: Tensor | None  # (B, M, I + M), only where other aggregations need it
     rounds: int
     cyclic: Tensor | None  # (B, 1), only where it matters
+    others: _Others | None
 
     @classmethod
     def of(cls, networks: Sequence[GenomeNetwork]) -> _Packed:
-        inputs = len(networks[0].spec.inputs)
         most = max(len(n.spec.nodes) for n in networks)
         count = -(-most // _NODE_MULTIPLE) * _NODE_MULTIPLE
         pad = nn.functional.pad
-        weights, biases, responses = [], [], []
+        weights = []
         for n in networks:
             rows = count - len(n.spec.nodes)
-            weights.append(pad(n.weight * n.mask, (0, rows, 0, rows)))
-            biases.append(pad(n.bias, (0, rows)))
-            responses.append(pad(n.response, (0, rows), value=1.0))
-        weight, bias, response = (torch.stack(t) for t in (weights, biases, responses))
+            factor = torch.tensor(
+                [ACTIVATIONS[node.activation][0] for node in n.spec.nodes], dtype=torch.float64
+            )
+            scaled = (n.weight * n.mask) * (n.response * factor).unsqueeze(1)
+            whole = torch.cat(((n.bias * factor).unsqueeze(1), scaled), dim=1)
+            weights.append(pad(whole, (0, rows, 0, rows)))
 
         def where(attribute: str, name: str) -> Tensor:
             return torch.tensor(
@@ -377,56 +419,50 @@ class _Packed:
                 ]
             )
 
+        # By function, as "tanh" and "unit_tanh" differ in their factor only.
+        functions: dict[Callable[[Tensor], Tensor], Tensor] = {}
         names = sorted({node.activation for n in networks for node in n.spec.nodes})
-        activations: list[tuple[Callable[[Tensor], Tensor], Tensor | None]]
-        if len(names) == 1:
-            activations = [(ACTIVATIONS[names[0]], None)]
-        else:
-            activations = [(ACTIVATIONS[name], where("activation", name)) for name in names]
-        others = sorted({node.aggregation for n in networks for node in n.spec.nodes} - {"sum"})
-        mask = None
-        if others:
-            mask = torch.stack(
-                [
-                    pad(n.mask, (0, count - len(n.spec.nodes), 0, count - len(n.spec.nodes)))
-                    for n in networks
-                ]
-            )
+        for name in names:
+            function, at = ACTIVATIONS[name][1], where("activation", name)
+            functions[function] = functions[function] | at if function in functions else at
+        activations: list[tuple[Callable[[Tensor], Tensor], Tensor | None]] = list(
+            functions.items()
+        )
+        if len(activations) == 1:
+            activations = [(activations[0][0], None)]
+        aggregations = {node.aggregation for n in networks for node in n.spec.nodes} - {"sum"}
+        others = _Others.of(networks, count, sorted(aggregations), where) if aggregations else None
         rounds = max(n.rounds for n in networks)
         cyclic = None
         if rounds > MAX_ROUNDS and any(n.cyclic for n in networks):
             cyclic = torch.tensor([[n.cyclic] for n in networks])
-        ones = all(node.response == 1.0 for n in networks for node in n.spec.nodes)
-        trainable = torch.is_grad_enabled() and response.requires_grad
-        assert weight.shape[2] == inputs + count
+        bounded = all(name in _BOUNDED for name in names)
+        simple = len(activations) == 1 and bounded and others is None and cyclic is None
         return cls(
-            weight,
-            bias,
-            None if ones and not trainable else response,
+            torch.stack(weights),
             activations,
-            all(name in _BOUNDED for name in names),
-            [(name, where("aggregation", name)) for name in others],
-            mask,
+            activations[0][0] if simple else None,
+            bounded,
             rounds,
             cyclic,
+            others,
         )
 
     def propagate(self, x: Tensor) -> Tensor:
         """Node values (B, M) for inputs (B, I); one network broadcasts over many inputs."""
-        inputs = x.shape[1]
-        expected = self.weight.shape[2] - self.weight.shape[1]
-        if inputs != expected:
-            raise ValueError(f"{inputs} observation components for networks of {expected} inputs")
-        values = torch.zeros(x.shape[0], self.weight.shape[1], dtype=torch.float64)
+        nodes, width = self.weight.shape[1:]
+        if x.shape[1] != width - nodes - 1:
+            raise ValueError(
+                f"{x.shape[1]} observation components for networks of {width - nodes - 1} inputs"
+            )
+        one = torch.ones(x.shape[0], 1, dtype=torch.float64)
+        values = torch.zeros(x.shape[0], nodes, dtype=torch.float64)
         for done in range(self.rounds):
-            products = self.weight * torch.cat((x, values), dim=1).unsqueeze(1)
+            row = torch.cat((one, x, values), dim=1).unsqueeze(1)
             # The last prefix sum is the sum taken strictly from the first to the last.
-            z = products.cumsum(-1)[..., -1]
-            if self.mask is not None:
-                z = self._aggregate(products, z)
-            if self.response is not None:
-                z = z * self.response
-            z = z + self.bias
+            z = (self.weight * row).cumsum(-1)[..., -1]
+            if self.others is not None:
+                z = self.others.aggregate(row, z)
             new = self._activate(z)
             if self.cyclic is not None and done >= MAX_ROUNDS:
                 new = torch.where(self.cyclic, values, new)
@@ -441,14 +477,53 @@ class _Packed:
         assert result is not None
         return result if self.bounded else torch.clamp(result, -_VALUE_LIMIT, _VALUE_LIMIT)
 
-    def _aggregate(self, products: Tensor, total: Tensor) -> Tensor:
+
+@dataclass
+class _Others:
+    """What nodes need that do not simply add up their inputs."""
+
+    weight: Tensor  # (B, M, I + M), as in the genomes
+    mask: Tensor  # likewise
+    bias: Tensor  # (B, M), times the activation's factor
+    response: Tensor  # likewise
+    where: list[tuple[str, Tensor]]
+
+    @classmethod
+    def of(
+        cls,
+        networks: Sequence[GenomeNetwork],
+        count: int,
+        names: Sequence[str],
+        where: Callable[[str, str], Tensor],
+    ) -> _Others:
+        pad = nn.functional.pad
+        weights, masks, biases, responses = [], [], [], []
+        for n in networks:
+            rows = count - len(n.spec.nodes)
+            factor = torch.tensor(
+                [ACTIVATIONS[node.activation][0] for node in n.spec.nodes], dtype=torch.float64
+            )
+            weights.append(pad(n.weight * n.mask, (0, rows, 0, rows)))
+            masks.append(pad(n.mask, (0, rows, 0, rows)))
+            biases.append(pad(n.bias * factor, (0, rows)))
+            responses.append(pad(n.response * factor, (0, rows)))
+        return cls(
+            torch.stack(weights),
+            torch.stack(masks),
+            torch.stack(biases),
+            torch.stack(responses),
+            [(name, where("aggregation", name)) for name in names],
+        )
+
+    def aggregate(self, row: Tensor, z: Tensor) -> Tensor:
+        """Replace ``z`` (B, M) where a node does not sum; ``row`` (B, 1, 1 + I + M) are values."""
+        products = self.weight * row[..., 1:]
         mask = self.mask
-        assert mask is not None
         some = mask.any(-1)
-        result = total
-        for name, where in self.other_aggregations:
+        result = z
+        for name, where in self.where:
             if name == "mean":
-                value = total / torch.clamp(mask.sum(-1), min=1)
+                value = products.cumsum(-1)[..., -1] / torch.clamp(mask.sum(-1), min=1)
             elif name == "product":
                 value = torch.where(mask, products, torch.ones_like(products)).cumprod(-1)[..., -1]
             elif name == "max":
@@ -457,7 +532,7 @@ class _Packed:
             else:
                 value = torch.where(mask, products, math.inf).amin(-1)
                 value = torch.where(some, value, torch.zeros_like(value))
-            result = torch.where(where, value, result)
+            result = torch.where(where, value * self.response + self.bias, result)
         return result
 
 

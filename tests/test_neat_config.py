@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from neat_config import EXAMPLE, config_text
 
-from mkds_neat.config import default_workers, load_config, make_scorer, parse_config
+from mkds_neat.config import (
+    available_cores,
+    default_workers,
+    load_config,
+    make_scorer,
+    parse_config,
+)
 from mkds_neat.errors import ConfigError
 from mkds_neat.run import main
 
@@ -19,13 +25,13 @@ def test_example_is_sound():
     config = load_config(EXAMPLE)
     assert config.run.strategy == "neat"
     assert config.run.stop_when == "finish"
-    assert config.run.workers == default_workers() >= 1
+    assert config.run.workers == available_cores() >= default_workers() >= 1
     assert (config.inputs, config.outputs) == (6, 2)
     assert len(config.input_labels) == 6
     assert config.env_kwargs["info_every_step"] is False
     assert config.env_kwargs["truncate_on"][0].startswith("clock:")
     assert config.make_strategy().name == "neat"
-    assert "workers = auto" in config.text
+    assert "workers = cores" in config.text
 
 
 def test_our_sections_have_defaults():
@@ -34,6 +40,11 @@ def test_our_sections_have_defaults():
     )
     assert (config.inputs, config.outputs) == (6, 3)
     assert len(config.make_strategy().ask()) == 60
+
+
+def test_workers_default_to_the_cores_less_one():
+    assert parse_config(config_text(run__workers=None)).run.workers == default_workers()
+    assert parse_config(config_text(run__workers="auto")).run.workers == default_workers()
 
 
 def test_environment_values_are_literals_or_text():
@@ -126,7 +137,7 @@ def test_overrides_are_in_the_text_that_the_run_keeps():
     assert (config.run.seed, config.run.log_interval) == (7, 3)
     again = parse_config(config.text)
     assert again.run == config.run
-    assert "# auto: the machine's cores" in again.text
+    assert "# A number; or auto, the machine's cores" in again.text
 
 
 @pytest.mark.parametrize(

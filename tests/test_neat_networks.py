@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import random
@@ -129,7 +130,8 @@ def test_activations_agree_with_neat_python():
     assert set(ACTIVATIONS) == {*functions, "unit_tanh"}
     z = np.linspace(-7, 7, 101)
     for name, function in functions.items():
-        ours = ACTIVATIONS[name](torch.tensor(z)).numpy()
+        factor, ours_of = ACTIVATIONS[name]
+        ours = ours_of(factor * torch.tensor(z)).numpy()
         np.testing.assert_allclose(ours, [function(v) for v in z], rtol=1e-12, atol=1e-15)
 
 
@@ -209,3 +211,13 @@ def test_networks_can_be_trained_on():
     # Connections that do not exist stay out of it.
     assert (net.weight.grad[~net.mask] == 0).all()
     assert (net.weight.grad[net.mask] != 0).any()
+    # And what was learnt, or copied, is what acts.
+    x = np.linspace(-1, 1, 6)
+    before = net.act(x)
+    copied = copy.deepcopy(net)
+    with torch.no_grad():
+        net.bias += 0.25
+    assert (net.act(x) != before).all()
+    assert (copied.act(x) == before).all()
+    copied.load_state_dict(net.state_dict())
+    assert (copied.act(x) == net.act(x)).all()
