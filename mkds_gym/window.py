@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.errors import ConsoleError
+
+_INVISIBLE: Final = ("offscreen", "dummy")
 
 
 class Window:
@@ -55,6 +57,10 @@ class Window:
         if self._surface is None:
             try:
                 pygame.display.init()
+                # Without a display SDL falls back to one that nobody can see.
+                driver = pygame.display.get_driver()
+                if driver in _INVISIBLE and os.environ.get("SDL_VIDEODRIVER") != driver:
+                    raise pygame.error("no display found")
                 self._surface = pygame.display.set_mode(size)
             except pygame.error as error:
                 pygame.display.quit()
