@@ -485,13 +485,17 @@ def test_kartlab_line_lies_on_the_road(kartlab):
     a, b, c = road.transpose(1, 0, 2)
 
     def left_of(p, q, point):
-        return (q[:, 0] - p[:, 0]) * (point[1] - p[:, 1]) - (q[:, 1] - p[:, 1]) * (
+        """Distance of the point to the left of each line p q, world units."""
+        cross = (q[:, 0] - p[:, 0]) * (point[1] - p[:, 1]) - (q[:, 1] - p[:, 1]) * (
             point[0] - p[:, 0]
         )
+        return cross / np.linalg.norm(q - p, axis=1)
 
+    # Corners come from rounded normals: two triangles may part by some hundredths of a unit.
+    seam = 0.05
     for x, _, z in track.center_line:
         sides = np.stack([left_of(a, b, (x, z)), left_of(b, c, (x, z)), left_of(c, a, (x, z))])
-        assert ((sides >= -1e-6).all(axis=0) | (sides <= 1e-6).all(axis=0)).any(), (x, z)
+        assert ((sides >= -seam).all(axis=0) | (sides <= seam).all(axis=0)).any(), (x, z)
 
 
 def test_kartlab_turns_once_round(kartlab):
