@@ -1,0 +1,321 @@
+"""Kartlab's picture: what the camera struct says is where the pixels are.
+
+The picture captured after frame k + 2 shows the camera and the race of frame k (see draw.h).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mkds_gym.console import Console, Keys
+from mkds_gym.course import Course
+from mkds_gym.kartlab import ROM_PATH
+from mkds_gym.memory import CAMERA, DRIVER, Layout
+
+LATENCY = 2
+"""Frames from a state in RAM to the captured picture that shows it."""
+
+NO_PICTURE, LOAD, START = 0x3FE060, 0x3FE064, 0x2000000
+ROAD, OFF_ROAD = 0, (2, 3, 5)
+
+
+@dataclass
+class View:
+    """One frame's camera and kart, copied out of RAM."""
+
+    camera: np.void
+    driver: np.void
+
+    @classmethod
+    def of(cls, ram: NDArray[np.uint8]) -> View:
+        layout = Layout()
+
+        def at(pointer: int, dtype: np.dtype[np.void]) -> np.void:
+            start = int(ram[pointer - START :][:4].view("<u4")[0]) - START
+            record: np.void = np.frombuffer(ram[start : start + dtype.itemsize].tobytes(), dtype)[0]
+            return record
+
+        return cls(at(layout.camera_pointer, CAMERA), at(layout.drivers_pointer, DRIVER))
+
+    def vector(self, name: str) -> NDArray[np.float64]:
+        return np.array(self.driver[name], dtype=np.float64) / 4096
+
+    def project(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return column, row and depth of world points (N, 3), by the struct alone."""
+        matrix = np.array(self.camera["matrix"], dtype=np.float64) / 4096
+        seen = points @ matrix[:3] + matrix[3]
+        depth = -seen[:, 2]
+        scale = 96 / math.tan(int(self.camera["fov"]) * math.tau / 65536) / depth
+        aspect = int(self.camera["aspect"]) / 4096
+        column = 128 + seen[:, 0] * scale * (4 / 3) / aspect
+        return np.stack([column, 96 - seen[:, 1] * scale, depth], axis=1)
+
+
+@dataclass
+class Shot:
+    """A picture of both screens and the state it shows."""
+
+    top: NDArray[np.uint8]
+    bottom: NDArray[np.uint8]
+    view: View
+
+
+@dataclass
+class Drive:
+    shots: list[Shot]
+    loads: list[tuple[int, int]]
+    course: Course
+
+
+@pytest.fixture(scope="module")
+def console() -> Iterator[Console]:
+    with Console(ROM_PATH, boot={"skip_countdown": True}) as console:
+        console.step(0, 120)
+        yield console
+
+
+def steer(view: View, course: Course, checkpoint: int) -> int:
+    """Keys of a plain driver: towards the middle of the road ahead."""
+    x, _, z = view.vector("position")
+    track = course.track
+    target = track.point_at((track.progress(checkpoint, x, z) + 70) % track.length)
+    forward = view.vector("forward")
+    left = forward[2] * (target[0] - x) - forward[0] * (target[2] - z)
+    keys = Keys.A
+    if left > 4:
+        keys |= Keys.LEFT
+    elif left < -4:
+        keys |= Keys.RIGHT
+    return int(keys)
+
+
+@pytest.fixture(scope="module")
+def drive(console: Console) -> Drive:
+    """A lap's first half, a picture every now and then."""
+    course = Course.from_cartridge(console.cartridge, "mario_course")
+    shots: list[Shot] = []
+    loads = []
+    views = [View.of(console.ram)]
+    for frame in range(700):
+        wanted = frame % 35 == 34
+        # The emulator decides two frames ahead what it draws.
+        drawn = frame % 35 >= 30
+        status = int(console.ram[0x1755FC:][:4].view("<u4")[0]) - START
+        checkpoint = int(console.ram[status + 0x46 :][:2].view("<u2")[0])
+        console.step(steer(views[-1], course, checkpoint), draw=drawn)
+        views.append(View.of(console.ram))
+        load = int(console.ram[LOAD : LOAD + 4].view("<u4")[0])
+        loads.append((load & 0xFFFF, load >> 16))
+        if wanted:
+            shown = views[-1 - LATENCY]
+            shots.append(Shot(console.screen("top"), console.screen("bottom"), shown))
+    return Drive(shots, loads, course)
+
+
+def floor_points(course: Course, view: View) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """A grid of floor points before the kart and the surface under each (255: none)."""
+    kcl = course.kcl
+    forward, position = view.vector("forward"), view.vector("position")
+    ahead, aside = np.meshgrid(np.linspace(25, 110, 10), np.linspace(-80, 80, 17))
+    flat = position[None, [0, 2]] + (
+        ahead.reshape(-1, 1) * forward[[0, 2]]
+        + aside.reshape(-1, 1) * np.array([forward[2], -forward[0]])
+    )
+    triangles, types = kcl.triangles[kcl.is_floor], kcl.types[kcl.is_floor]
+    a, b, c = (triangles[:, i][:, [0, 2]] for i in range(3))
+    points = np.full((len(flat), 3), np.nan)
+    surface = np.full(len(flat), 255, dtype=np.uint8)
+
+    def cross(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0])
+
+    area = cross(b - a, c - a)
+    for index, p in enumerate(flat):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            u = cross(p - a, c - a) / area
+            v = cross(b - a, p - a) / area
+        height = triangles[:, 0, 1] + u * (triangles[:, 1, 1] - triangles[:, 0, 1])
+        height += v * (triangles[:, 2, 1] - triangles[:, 0, 1])
+        inside = (u >= 0) & (v >= 0) & (u + v <= 1) & (np.abs(height - position[1]) < 40)
+        if inside.any():
+            best = int(np.flatnonzero(inside)[0])
+            points[index] = (p[0], height[best], p[1])
+            surface[index] = types[best]
+    return points, surface
+
+
+def pixels(
+    shot: Shot, points: NDArray[np.float64], view: View | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the colours at projected points and which of them are in the open picture."""
+    where = (view or shot.view).project(points)
+    column, row = np.round(where[:, 0]), np.round(where[:, 1])
+    free = (where[:, 2] > 10) & (column >= 2) & (column < 254) & (row >= 2) & (row < 190)
+    # the kart hides what is behind it, big letters hide the upper middle
+    free &= ~((np.abs(column - 128) < 48) & (row > 95)) & (row > 82)
+    out = np.zeros((len(points), 3))
+    picked = shot.top[row[free].astype(int), column[free].astype(int)]
+    out[free] = picked
+    return out, free
+
+
+def samples(drive: Drive, kinds: tuple[int, ...]) -> NDArray[np.float64]:
+    """Colours at projected floor points of these surfaces, over the whole drive."""
+    out = []
+    for shot in drive.shots:
+        points, surface = floor_points(drive.course, shot.view)
+        colours, free = pixels(shot, points)
+        out.append(colours[free & np.isin(surface, kinds)])
+    return np.concatenate(out)
+
+
+def is_asphalt(colours: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray((np.ptp(colours, axis=1) <= 24) & (colours.max(axis=1) < 160))
+
+
+def test_the_camera_struct_is_consistent(drive: Drive) -> None:
+    for shot in drive.shots:
+        camera = shot.view.camera
+        matrix = np.array(camera["matrix"], dtype=np.float64) / 4096
+        assert np.allclose(matrix[:3].T @ matrix[:3], np.eye(3), atol=2e-3)
+        assert np.linalg.det(matrix[:3]) == pytest.approx(1, abs=5e-3)
+        eye = np.array(camera["position"], dtype=np.float64) / 4096
+        eye[1] += int(camera["elevation"]) / 4096
+        assert np.allclose(eye @ matrix[:3] + matrix[3], 0, atol=1.0)
+        target = np.array(camera["target"], dtype=np.float64)[None] / 4096
+        column, row, depth = shot.view.project(target)[0]
+        assert (column, row) == (pytest.approx(128, abs=1), pytest.approx(96, abs=1))
+        assert depth > 10
+        assert np.allclose(matrix[:3, 0], np.array(camera["right"]) / 4096, atol=1e-3)
+        assert np.allclose(matrix[:3, 1], np.array(camera["up"]) / 4096, atol=1e-3)
+
+
+def test_the_kart_is_where_its_position_projects(drive: Drive) -> None:
+    for shot in drive.shots:
+        view = shot.view
+        up, forward = view.vector("up"), view.vector("forward")
+        # The rear wing, red, lies 7.3 behind and 6 above the place the kart stands on.
+        wing = view.vector("position") - 7.3 * forward + 6.1 * up
+        column, row, depth = view.project(wing[None])[0]
+        assert 15 < depth < 80
+        c, r = round(column), round(row)
+        patch = shot.top[r - 1 : r + 5, c - 3 : c + 4].astype(int).reshape(-1, 3)
+        red = (patch[:, 0] > 120) & (patch[:, 1] < 70) & (patch[:, 2] < 70)
+        assert red.mean() > 0.25, (c, r)
+
+
+def test_road_pixels_are_asphalt(drive: Drive) -> None:
+    asphalt = is_asphalt(samples(drive, (ROAD,)))
+    assert len(asphalt) > 300
+    # Lines, kerbs and the shadow are the rest.
+    assert asphalt.mean() > 0.85
+
+
+def test_road_off_road_and_walls_tell_apart(drive: Drive) -> None:
+    road = samples(drive, (ROAD,))
+    beside = samples(drive, OFF_ROAD)
+    assert len(beside) > 50
+    assert is_asphalt(beside).mean() < 0.1
+    assert np.abs(np.median(road, axis=0) - np.median(beside, axis=0)).sum() > 60
+
+    kcl = drive.course.kcl
+    walls = kcl.triangles[kcl.is_wall].mean(axis=1)
+    colours = []
+    for shot in drive.shots:
+        near = walls[np.linalg.norm(walls - shot.view.vector("position"), axis=1) < 150]
+        picked, free = pixels(shot, near)
+        colours.append(picked[free])
+    wall = np.concatenate(colours)
+    assert len(wall) > 10
+    assert is_asphalt(wall).mean() < 0.4
+
+
+def test_the_picture_shows_the_state_of_two_frames_before(console: Console) -> None:
+    """Put the kart elsewhere: the camera follows at once, the picture two frames later."""
+    start = console.snapshot()
+    for _ in range(6):
+        console.step(0)
+    layout = Layout()
+    driver = int(console.ram[layout.drivers_pointer - START :][:4].view("<u4")[0]) - START
+    moved = np.zeros(3, "<i4")
+    moved[0] = 150 * 4096
+    for offset in (0x080, 0x1B8):  # position, collision sphere
+        where = slice(driver + offset, driver + offset + 12)
+        vector = console.ram[where].copy().view("<i4") + moved
+        console.ram[where] = vector.view(np.uint8)
+    before = console.screen()
+    eye = np.array(View.of(console.ram).camera["position"], dtype=np.int64) / 4096
+    eyes, changes = [], []
+    for _ in range(5):
+        console.step(0)
+        picture = console.screen()
+        eyes.append(np.array(View.of(console.ram).camera["position"], dtype=np.int64) / 4096)
+        changes.append(float((picture != before).any(axis=2).mean()))
+        before = picture
+    console.restore(start)
+    # The first frame already has the new camera; then it goes on at the kart's pace.
+    assert np.linalg.norm(eyes[0] - eye) > 100
+    assert np.linalg.norm(eyes[1] - eyes[0]) < 10
+    assert int(np.argmax(changes)) == LATENCY
+    assert changes[LATENCY] > 0.2 > changes[LATENCY - 1]
+
+
+def test_sky_is_above_the_horizon(drive: Drive) -> None:
+    for shot in drive.shots:
+        top = shot.top[:6].reshape(-1, 3).astype(int)
+        blue = (top[:, 2] > top[:, 0]) | (top.min(axis=1) > 170)  # or a cloud
+        assert blue.mean() > 0.7
+
+
+def test_the_picture_moves_and_both_screens_live(drive: Drive) -> None:
+    for one, two in zip(drive.shots, drive.shots[1:], strict=False):
+        assert (one.top != two.top).any(axis=2).mean() > 0.2
+        assert (one.bottom != two.bottom).any()
+    assert len(np.unique(drive.shots[0].bottom.reshape(-1, 3), axis=0)) > 20
+
+
+def test_a_picture_stays_within_the_machine(drive: Drive) -> None:
+    polygons, vertices = np.array(drive.loads).T
+    assert 100 < polygons.max() < 2048
+    assert 400 < vertices.max() < 6144
+
+
+def test_held_keys_light_up(console: Console) -> None:
+    console.step(0, 10)
+    idle = console.screen("bottom")
+    console.step(int(Keys.A), 4)
+    held = console.screen("bottom")
+    # The key's cap lies at tile (29, 19), the text 2 right and 3 down of its grid.
+    cap = (slice(19 * 8 + 3, 21 * 8 + 3), slice(29 * 8 + 2, 31 * 8 + 2))
+    assert held[cap].mean() > idle[cap].mean() + 20
+    console.step(0, 4)
+    assert np.array_equal(console.screen("bottom")[cap], idle[cap])
+
+
+def test_without_a_picture_the_race_is_the_same(console: Console) -> None:
+    start = console.snapshot()
+    keys = [int(Keys.A | (Keys.LEFT if i // 20 % 2 else Keys.RIGHT)) for i in range(90)]
+    results = []
+    for magic in (b"\0\0\0\0", b"KLNP"):
+        console.restore(start)
+        console.ram[NO_PICTURE : NO_PICTURE + 4] = np.frombuffer(magic, np.uint8)
+        console.step(0, 3)
+        before = console.screen("top")
+        for key in keys:
+            console.step(key)
+        view = View.of(console.ram)
+        results.append((view.driver.tobytes(), view.camera.tobytes()))
+        still = np.array_equal(before, console.screen("top"))
+        assert still == (magic != b"\0\0\0\0")
+    assert results[0] == results[1]
+    # Drawing again, the picture is right two frames later.
+    console.ram[NO_PICTURE : NO_PICTURE + 4] = 0
+    console.step(0, 4)
+    assert not np.array_equal(before, console.screen("top"))
+    console.restore(start)
