@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mkds_gym.console import Console, Keys
+from mkds_gym.console import Console, Keys, Snapshot
 from mkds_gym.course import Course
 from mkds_gym.kartlab import ROM_PATH
 from mkds_gym.memory import CAMERA, DRIVER, Layout
@@ -80,6 +80,12 @@ def console() -> Iterator[Console]:
         yield console
 
 
+@pytest.fixture(scope="module")
+def at_start(console: Console) -> Snapshot:
+    """The kart standing on the grid."""
+    return console.snapshot()
+
+
 def steer(view: View, course: Course, checkpoint: int) -> int:
     """Keys of a plain driver: towards the middle of the road ahead."""
     x, _, z = view.vector("position")
@@ -96,9 +102,10 @@ def steer(view: View, course: Course, checkpoint: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def drive(console: Console) -> Drive:
+def drive(console: Console, at_start: Snapshot) -> Drive:
     """A lap's first half, a picture every now and then."""
     course = Course.from_cartridge(console.cartridge, "mario_course")
+    console.restore(at_start)
     shots: list[Shot] = []
     loads = []
     views = [View.of(console.ram)]
@@ -236,9 +243,11 @@ def test_road_off_road_and_walls_tell_apart(drive: Drive) -> None:
     assert is_asphalt(wall).mean() < 0.4
 
 
-def test_the_picture_shows_the_state_of_two_frames_before(console: Console) -> None:
+def test_the_picture_shows_the_state_of_two_frames_before(
+    console: Console, at_start: Snapshot
+) -> None:
     """Put the kart elsewhere: the camera follows at once, the picture two frames later."""
-    start = console.snapshot()
+    console.restore(at_start)
     for _ in range(6):
         console.step(0)
     layout = Layout()
@@ -258,12 +267,12 @@ def test_the_picture_shows_the_state_of_two_frames_before(console: Console) -> N
         eyes.append(np.array(View.of(console.ram).camera["position"], dtype=np.int64) / 4096)
         changes.append(float((picture != before).any(axis=2).mean()))
         before = picture
-    console.restore(start)
     # The first frame already has the new camera; then it goes on at the kart's pace.
     assert np.linalg.norm(eyes[0] - eye) > 100
     assert np.linalg.norm(eyes[1] - eyes[0]) < 10
     assert int(np.argmax(changes)) == LATENCY
-    assert changes[LATENCY] > 0.2 > changes[LATENCY - 1]
+    assert changes[LATENCY] > 0.2
+    assert sum(changes) < changes[LATENCY] + 0.1
 
 
 def test_sky_is_above_the_horizon(drive: Drive) -> None:
@@ -286,7 +295,8 @@ def test_a_picture_stays_within_the_machine(drive: Drive) -> None:
     assert 400 < vertices.max() < 6144
 
 
-def test_held_keys_light_up(console: Console) -> None:
+def test_held_keys_light_up(console: Console, at_start: Snapshot) -> None:
+    console.restore(at_start)
     console.step(0, 10)
     idle = console.screen("bottom")
     console.step(int(Keys.A), 4)
@@ -298,12 +308,11 @@ def test_held_keys_light_up(console: Console) -> None:
     assert np.array_equal(console.screen("bottom")[cap], idle[cap])
 
 
-def test_without_a_picture_the_race_is_the_same(console: Console) -> None:
-    start = console.snapshot()
+def test_without_a_picture_the_race_is_the_same(console: Console, at_start: Snapshot) -> None:
     keys = [int(Keys.A | (Keys.LEFT if i // 20 % 2 else Keys.RIGHT)) for i in range(90)]
     results = []
     for magic in (b"\0\0\0\0", b"KLNP"):
-        console.restore(start)
+        console.restore(at_start)
         console.ram[NO_PICTURE : NO_PICTURE + 4] = np.frombuffer(magic, np.uint8)
         console.step(0, 3)
         before = console.screen("top")
@@ -318,4 +327,4 @@ def test_without_a_picture_the_race_is_the_same(console: Console) -> None:
     console.ram[NO_PICTURE : NO_PICTURE + 4] = 0
     console.step(0, 4)
     assert not np.array_equal(before, console.screen("top"))
-    console.restore(start)
+    console.restore(at_start)
