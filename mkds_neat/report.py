@@ -126,7 +126,7 @@ def strip(
         x = margin + i % columns * (_SCREEN[0] + margin)
         y = margin + i // columns * (height + caption + margin)
         sheet.paste(Image.fromarray(picture.pixels), (x, y + caption))
-        seconds = picture.info.get("race_time") or picture.info.get("frame", 0) / 59.8261
+        seconds = picture.info.get("total_time") or picture.info.get("frame", 0) / 59.8261
         text = f"lap {picture.info.get('lap', 0)}   {race_clock(float(seconds))}"
         draw.text((x + 2, y + 2), text, fill=(235, 235, 235))
     data = io.BytesIO()

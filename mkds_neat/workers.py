@@ -97,7 +97,7 @@ class Lane(gym.Wrapper[Any, Any, Any, Any]):
             score=self._score,
             finished=bool(info.get("is_success", False)),
             lap_times=tuple(float(t) for t in info.get("lap_times", ())),
-            race_time=float(info.get("race_time", 0.0)),
+            race_time=float(info.get("total_time", 0.0)),
             events=tuple(info.get("events", ())),
             seconds=time.perf_counter() - self._start,
         )
