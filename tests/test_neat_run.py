@@ -29,11 +29,11 @@ SMALL = {
     "run__stop_when": "never",
     "run__generations": 4,
     "run__workers": 2,
-    "evaluation__frames": 120,
+    "evaluation__frames": 90,
     "evaluation__stuck": 60,
-    "NEAT__pop_size": 6,
+    "NEAT__pop_size": 5,
     "DefaultReproduction__elitism": 1,
-    "truncation__population": 6,
+    "truncation__population": 5,
 }
 
 
@@ -66,7 +66,7 @@ def test_resumed_runs_are_the_straight_run(strategy, tmp_path):
     outcome = straight.run()
     assert (outcome.reason, outcome.generation) == ("generations", 4)
     rows = table(straight.folder, "individuals.csv")
-    assert [r["generation"] for r in rows] == [str(g) for g in range(4) for _ in range(6)]
+    assert [r["generation"] for r in rows] == [str(g) for g in range(4) for _ in range(5)]
     for g in range(4):
         ids = [int(r["id"]) for r in rows if r["generation"] == str(g)]
         assert ids == sorted(ids)
@@ -243,3 +243,30 @@ def test_interrupted_command_says_how_to_go_on_and_does(number, tmp_path):
     assert process.returncode == 0, err
     assert f"all {done + 1} generations done" in out
     shutil.rmtree(tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_the_example_evolves_a_driver_that_finishes(tmp_path):
+    """One lap instead of three; else what `make evolve` does, pictures and all."""
+    (tmp_path / "c.ini").write_text(config_text(environment__laps=1, run__output="out"))
+    process = command(tmp_path, "c.ini", "--quiet")
+    out, err = process.communicate(timeout=1500)
+    assert process.returncode == 0, err
+    assert "a driver finished the race" in out
+    champion = load_champion(tmp_path / "out" / "champion.json")
+    assert champion.record.finished
+    assert race_clock(champion.record.race_time) in out
+    assert len(champion.record.lap_times) == 1
+    assert sum(champion.record.lap_times) == pytest.approx(champion.record.race_time, abs=0.1)
+    for name in ("champion.gif", "champion.png", "champion.pt", "fitness.png"):
+        assert 0 < (tmp_path / "out" / name).stat().st_size < GIF_LIMIT
+    # Finished is finished.
+    process = command(tmp_path, "--resume", "out", "--quiet", "--no-pictures")
+    out, err = process.communicate(timeout=100)
+    assert "a driver finished the race" in out
+    # The champion drives the same race again.
+    from mkds_neat.report import replay
+
+    _, info = replay(champion, pictures=2)
+    assert info["is_success"]
+    assert info["total_time"] == champion.record.race_time

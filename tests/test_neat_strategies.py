@@ -51,7 +51,7 @@ def test_generations_improve_and_ids_mean_the_same_individual_for_ever(name):
         individuals = strategy.ask()
         assert individuals == strategy.ask()
         assert [i.id for i in individuals] == sorted(i.id for i in individuals)
-        assert len(individuals) == 60
+        assert len(individuals) == 50
         for i in individuals:
             assert seen.setdefault(i.id, i.network) == i.network
         best.append(max(tell(strategy).values()))
