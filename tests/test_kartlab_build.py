@@ -25,6 +25,11 @@ def rom() -> ndspy.rom.NintendoDSRom:
     return ndspy.rom.NintendoDSRom.fromFile(ROM_PATH)
 
 
+@pytest.fixture(scope="module")
+def built() -> bytes:
+    return build_rom()
+
+
 @pytest.fixture
 def other_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The same compiler, but it says that it is another version."""
@@ -47,18 +52,19 @@ def test_committed_cartridge_is_what_the_sources_give(capsys: pytest.CaptureFixt
 
 @needs_compiler
 def test_build_writes_the_same_bytes_again_in_another_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    built: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = build_rom()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert main(["build", "-o", str(tmp_path / "again.nds")]) == 0
-    assert (tmp_path / "again.nds").read_bytes() == first
+    assert (tmp_path / "again.nds").read_bytes() == built
 
 
 @needs_compiler
-def test_check_finds_one_changed_byte(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = bytearray(build_rom())
+def test_check_finds_one_changed_byte(
+    built: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = bytearray(built)
     data[0x5000] ^= 1
     changed = tmp_path / "changed.nds"
     changed.write_bytes(data)

@@ -18,7 +18,14 @@ import ndspy.rom
 from mkds_gym.errors import MKDSError
 from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH, SOURCE_DIRECTORY
 
-__all__ = ["COMPILER", "COMPILER_VERSION", "BuildError", "build_rom", "compiler_version"]
+__all__ = [
+    "COMPILER",
+    "COMPILER_VERSION",
+    "BuildError",
+    "build_rom",
+    "check_rom",
+    "compiler_version",
+]
 
 COMPILER = "arm-none-eabi-gcc"
 """The cross compiler's command."""
@@ -146,9 +153,9 @@ def check_rom(path: Path = ROM_PATH) -> str | None:
     Raises:
         BuildError: as `build_rom`.
     """
-    built = build_rom()
     if not path.is_file():
         return f"{path} does not exist"
+    built = build_rom()
     committed = path.read_bytes()
     if built == committed:
         return None

@@ -217,6 +217,10 @@ static void respawn(driver *kart, driver_status *me) {
         middle.y = kart->position.y;
         kart_place(kart, middle, kart->heading);
     }
+    /* The point may lie before the line that was crossed last: that one is then still to come. */
+    for (int i = 0; i < LOOK_AHEAD && in_front(me->checkpoint, kart->position) < 0; i++) {
+        crossed_back(me, me->checkpoint);
+    }
 }
 
 /* ------------------------------------------------------------------------------------ set-up */
@@ -278,9 +282,6 @@ void race_init(void) {
     setup->engine_class = game.engine_class;
     setup->laps = (int8_t)laps_chosen;
     setup->rng_seed = 1;
-    for (int i = 1; i < 8; i++) {
-        setup->drivers[i].type = 3; /* nobody */
-    }
     game.config->next = game.config->current;
     game.config->driver_count = 1;
 

@@ -12,7 +12,7 @@ _start:
     mov r0, #0x04000000
     str r0, [r0, #0x208]                @ IME = 0 while setting up (bit 0 of the address is 0)
 
-    ldr r0, =0x00002078                 @ caches, MPU, tightly coupled memories off; vectors low
+    ldr r0, =0x00002078                 @ caches, MPU, tightly coupled memories off; vectors high
     mcr p15, 0, r0, c1, c0, 0
     mov r0, #0
     mcr p15, 0, r0, c7, c5, 0           @ invalidate instruction cache
@@ -41,7 +41,7 @@ _start:
     ldr r0, =0x33333333                 @ full access everywhere
     mcr p15, 0, r0, c5, c0, 2
     mcr p15, 0, r0, c5, c0, 3
-    ldr r0, =0x0005707D                 @ MPU, both caches, both TCMs, round robin, low vectors
+    ldr r0, =0x0005707D                 @ MPU, both caches, both TCMs, round robin, high vectors
     mcr p15, 0, r0, c1, c0, 0
 
     ldr sp, =__stack_top                @ end of the DTCM
@@ -100,7 +100,7 @@ regions:
     .word 0x0200002B                    @ 1: 4 MiB main RAM, cached
     .word 0x0240002B                    @ 2: 4 MiB its mirror, uncached: shared with the ARM7
     .word 0x0B00001B                    @ 3: 16 KiB DTCM
-    .word 0x01000031                    @ 4: 16 MiB up to 0x02000000, with the ITCM (at 0x01FF8000)
+    .word 0x0100002F                    @ 4: 16 MiB up to 0x02000000, with the ITCM (at 0x01FF8000)
     .word 0xFFFF001D                    @ 5: 32 KiB BIOS
     .word 0x00000000                    @ 6: off
     .word 0x00000000                    @ 7: off
