@@ -146,17 +146,11 @@ void draw_init(const void *klm, uint32_t klm_size) {
     GX_BGCNT(GX_MAIN, 0) = 1;
     sky_init(draw_sky_top, draw_sky_bottom);
 
-    GX_DISP3DCNT = 1 << 0 | 1 << 3 | 1 << 4 | 1 << 7; /* textures, blending, anti-aliasing, fog */
+    GX_DISP3DCNT = 1 << 0 | 1 << 3 | 1 << 4; /* textures, blending, anti-aliasing */
     GX_CLEAR_COLOR = 63u << 24;                       /* transparent: the sky is a background behind */
     GX_CLEAR_DEPTH = 0x7FFF;
     kart_model_init();
 
-    /* Distance melts into the sky's lower edge. */
-    GX_FOG_COLOR = draw_sky_bottom | 31u << 16;
-    GX_FOG_OFFSET = 0x0000;
-    for (int i = 0; i < 16; i++) {
-        GX_FOG_TABLE(i) = 0;
-    }
     GX_FIFO = GX_PACK(GX_VIEWPORT, 0, 0, 0);
     GX_FIFO = 0u | 0u << 8 | 255u << 16 | 191u << 24;
 }
@@ -199,7 +193,7 @@ static void draw_course(const struct view *view) {
     send_1(GX_MTX_MODE, GX_MODE_POSITION);
     send_matrix_4x3(GX_MTX_LOAD_4X3, &scaled);
     send_1(GX_TEXIMAGE_PARAM, GRAIN_PARAM);
-    send_1(GX_POLYGON_ATTR, GX_FRONT_FACES | GX_FAR_CLIPPED | GX_FOGGED | GX_ALPHA(31) | GX_POLYGON_ID(1));
+    send_1(GX_POLYGON_ATTR, GX_FRONT_FACES | GX_FAR_CLIPPED | GX_ALPHA(31) | GX_POLYGON_ID(1));
     uint32_t count = cull(view), words = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct klm_chunk *chunk = &model->chunks[visible[i].index];

@@ -363,24 +363,20 @@ static void build_wheel(int part, int side, int radius, int half_width) {
     list_end(part);
 }
 
-/* Flat discs, no light: colour and polygon attributes are the caller's. */
-static void build_disc(int part, int upright, int radius_x, int radius_z) {
-    list_start(part);
+/* A flat disc, unlit: colour and polygon attributes are the caller's. */
+static void build_shadow(int radius_x, int radius_z) {
+    list_start(KART_SHADOW);
     list_begin_quads();
     for (int k = 0; k < 16; k += 4) {
-        point centre = {0, 0, 0}, ring[3];
-        for (int i = 0; i < 3; i++) {
-            int x = radius_x * sine16[(k + 2 * i) & 15] / 256, z = radius_z * sine16[(k + 2 * i + 4) & 15] / 256;
-            ring[i].x = (int16_t)x;
-            ring[i].y = (int16_t)(upright ? -z : 0);
-            ring[i].z = (int16_t)(upright ? 0 : z);
-        }
+        const point centre = {0, 0, 0};
         list_vertex(centre);
-        list_vertex(ring[0]);
-        list_vertex(ring[1]);
-        list_vertex(ring[2]);
+        for (int i = 0; i < 3; i++) {
+            int step = k + 2 * i;
+            point rim = {(int16_t)(radius_x * sine16[step & 15] / 256), 0, (int16_t)(radius_z * sine16[(step + 4) & 15] / 256)};
+            list_vertex(rim);
+        }
     }
-    list_end(part);
+    list_end(KART_SHADOW);
 }
 
 void kart_model_init(void) {
@@ -391,6 +387,5 @@ void kart_model_init(void) {
         build_wheel(KART_WHEEL + i, 2 * i - 1, 33, 16);
         build_wheel(KART_WHEEL + 2 + i, 2 * i - 1, 42, 22);
     }
-    build_disc(KART_SHADOW, 0, 96, 132);
-    build_disc(KART_PUFF, 1, 32, 32);
+    build_shadow(96, 132);
 }

@@ -14,7 +14,7 @@ struct kart_part {
     uint32_t count;
 };
 
-enum { KART_BODY, KART_DRIVER, KART_WHEEL, KART_SHADOW = KART_WHEEL + 4, KART_PUFF, KART_PARTS };
+enum { KART_BODY, KART_DRIVER, KART_WHEEL, KART_SHADOW = KART_WHEEL + 4, KART_PARTS };
 
 /* Where the wheels and the driver turn: world units in kart space, fx32. */
 struct kart_pivot {
