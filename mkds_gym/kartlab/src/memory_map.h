@@ -485,8 +485,8 @@ typedef struct {
 #define NO_PICTURE (*(volatile uint32_t *)0x027FE060)
 #define NO_PICTURE_MAGIC 0x504E4C4Bu /* "KLNP" */
 
-/* How much the last picture was: polygons in the low half, vertices in the high half, as the
- * geometry engine counted them.  The machine's limits are 2,048 and 6,144. */
+/* While profiling, how much the last picture was: polygons in the low half, vertices in the high
+ * half, as the geometry engine counted them.  The machine's limits are 2,048 and 6,144. */
 #define PICTURE_LOAD (*(volatile uint32_t *)0x027FE064)
 
 /* Written by the ARM7 each VBlank: EXTKEYIN, of which bits 0, 1 and 6 are X, Y, pen (0 held). */
