@@ -14,9 +14,7 @@ import enum
 import logging
 import operator
 import os
-import struct
 import weakref
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -28,10 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym import core as cores
-from mkds_gym import turbo
+from mkds_gym import savestate, turbo
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.kartlab.boot import BootParameters
+from mkds_gym.savestate import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -104,136 +103,6 @@ _RGB: Final = _expansion_table()
 
 SCREENS: Final = {"top": slice(0, HEIGHT), "bottom": slice(HEIGHT, None), "both": slice(None)}
 """Rows of the picture of both screens, for each value of the argument of `Console.screen`."""
-
-
-class Snapshot:
-    """A console's whole state, in memory, for `Console.restore` of the same cartridge.
-
-    Opaque; 11 MiB. It may be restored any number of times, on any console of this process or, as
-    it can be pickled, of another, as long as ROM and emulator build are the same.
-    """
-
-    __slots__ = ("build_id", "data", "frame_count", "rom")
-
-    def __init__(self, data: bytes, rom: str, build_id: str, frame_count: int) -> None:
-        self.data = data
-        self.rom = rom
-        self.build_id = build_id
-        self.frame_count = frame_count
-
-    def __repr__(self) -> str:
-        return f"<Snapshot of frame {self.frame_count} of ROM {self.rom[:8]}>"
-
-
-# A saved state is this header, and DeSmuME's state deflated. Everything is little endian.
-_STATE_MAGIC: Final = b"MKDSGYM\0"
-_STATE_VERSION: Final = 1
-_STATE_HEADER: Final = struct.Struct("<8sI20s32sQII")
-# magic, version, SHA-1 of the ROM, SHA-256 of the emulator library, frames since power-on,
-# size and CRC-32 of the state
-
-_DESMUME_MAGIC: Final = b"DeSmuME SState\0\0"
-_DESMUME_HEADER: Final = struct.Struct("<16s4I")
-# magic, format version, emulator version, size, compressed size or 0xFFFFFFFF
-_DESMUME_FORMAT: Final = 12
-_NOT_COMPRESSED: Final = 0xFFFFFFFF
-_CHUNK_GAME: Final = 130
-"""Chunk of a DeSmuME state that holds the header of the ROM."""
-_MAX_STATE: Final = 64 << 20
-
-
-def _pack_state(snapshot: Snapshot) -> bytes:
-    """The contents of a state file."""
-    header = _STATE_HEADER.pack(
-        _STATE_MAGIC,
-        _STATE_VERSION,
-        bytes.fromhex(snapshot.rom),
-        bytes.fromhex(snapshot.build_id),
-        snapshot.frame_count,
-        len(snapshot.data),
-        zlib.crc32(snapshot.data),
-    )
-    return header + zlib.compress(snapshot.data, 1)
-
-
-def _inflate(data: bytes, size: int, name: str) -> bytes:
-    """Exactly ``size`` bytes out of a deflated stream, never more."""
-    stream = zlib.decompressobj()
-    try:
-        plain = stream.decompress(data, size + 1)
-    except zlib.error as error:
-        raise StateError(f"{name} is damaged: {error}") from None
-    if len(plain) != size or not stream.eof:
-        raise StateError(f"{name} is truncated or damaged; save it again")
-    return plain
-
-
-def _unpack_state(data: bytes, name: str) -> Snapshot:
-    """Read and check a state of ours."""
-    if len(data) < _STATE_HEADER.size:
-        raise StateError(f"{name} is truncated; save it again")
-    _, version, rom, build, frames, size, crc = _STATE_HEADER.unpack_from(data)
-    if version != _STATE_VERSION:
-        raise StateError(
-            f"{name} has format version {version}, and this mkds-gym reads {_STATE_VERSION}; "
-            "save it again with this version"
-        )
-    if size > _MAX_STATE:
-        raise StateError(f"{name} is damaged: a state of {size} bytes")
-    plain = _inflate(data[_STATE_HEADER.size :], size, name)
-    if zlib.crc32(plain) != crc:
-        raise StateError(f"{name} is damaged: its checksum does not match; save it again")
-    return Snapshot(plain, rom.hex(), build.hex(), frames)
-
-
-def _plain_desmume_state(data: bytes, name: str) -> bytes:
-    """A DeSmuME state (``.dst``), not compressed, with its structure checked."""
-    if len(data) < _DESMUME_HEADER.size:
-        raise StateError(f"{name} is truncated; save it again")
-    magic, version, emulator, size, packed_size = _DESMUME_HEADER.unpack_from(data)
-    if version != _DESMUME_FORMAT:
-        raise StateError(
-            f"{name} has DeSmuME state format {version}, and this emulator reads "
-            f"{_DESMUME_FORMAT}; save it again with DeSmuME 0.9.12 or newer"
-        )
-    if packed_size != _NOT_COMPRESSED:
-        size -= _DESMUME_HEADER.size
-        if not 0 < size <= _MAX_STATE:
-            raise StateError(f"{name} is damaged: a state of {size} bytes")
-        body = _inflate(data[_DESMUME_HEADER.size :], size, name)
-        header = _DESMUME_HEADER.pack(
-            magic, version, emulator, _DESMUME_HEADER.size + size, _NOT_COMPRESSED
-        )
-        data = header + body
-    elif size != len(data):
-        raise StateError(f"{name} is truncated: {len(data)} of {size} bytes; save it again")
-    return data
-
-
-def _game_header(state: bytes, name: str) -> bytes:
-    """The ROM header in a plain DeSmuME state: walks all chunks, so that their sizes are right.
-
-    The state is a sequence of chunks (u32 number, u32 size, data), ended by the number 0xFFFFFFFF.
-    """
-    game = b""
-    place = _DESMUME_HEADER.size
-    while True:
-        if place + 4 > len(state):
-            raise StateError(f"{name} is damaged: no end mark")
-        (number,) = struct.unpack_from("<I", state, place)
-        if number == 0xFFFFFFFF:
-            return game
-        if place + 8 > len(state):
-            raise StateError(f"{name} is damaged: no end mark")
-        (size,) = struct.unpack_from("<I", state, place + 4)
-        place += 8 + size
-        if place > len(state):
-            raise StateError(f"{name} is damaged: chunk {number} is longer than the file")
-        if number == _CHUNK_GAME:
-            # A table of (name, element size, count, data); the first is the header, b"GINF".
-            chunk = state[place - size : place]
-            if chunk[:4] == b"GINF":
-                game = chunk[12:]
 
 
 _CLOSED: Final = "this console is closed; make a new one"
@@ -462,7 +331,7 @@ class Console:
             ConsoleError: the console is closed.
         """
         core = self._live()
-        self._check_origin(core, snapshot, "the snapshot")
+        savestate.check_origin(snapshot, "the snapshot", self.cartridge, core.build_id)
         self._load(core, snapshot)
 
     def save_state(self, path: str | PathLike[str] | None = None) -> bytes | None:
@@ -478,7 +347,7 @@ class Console:
             StateError: the file cannot be written, or the emulator cannot save.
             ConsoleError: the console is closed.
         """
-        data = _pack_state(self.snapshot())
+        data = savestate.pack_state(self.snapshot())
         if path is None:
             return data
         target = Path(path)
@@ -500,63 +369,13 @@ class Console:
             ConsoleError: the console is closed.
         """
         core = self._live()
-        if isinstance(state, (bytes, bytearray, memoryview)):
-            data, name = bytes(state), "the state"
-        else:
-            name = f"state '{os.fspath(state)}'"
-            try:
-                data = Path(state).read_bytes()
-            except FileNotFoundError:
-                raise StateError(f"no {name}; make one with Console.save_state(path)") from None
-            except (OSError, ValueError) as error:
-                raise StateError(f"cannot read {name}: {error}") from error
-        if data.startswith(_STATE_MAGIC):
-            snapshot = _unpack_state(data, name)
-            self._check_origin(core, snapshot, name)
-        elif data.startswith(_DESMUME_MAGIC):
-            snapshot = self._foreign_state(core, data, name)
-        else:
-            raise StateError(
-                f"{name} is no savestate: neither of Console.save_state nor of DeSmuME (.dst)"
-            )
-        _game_header(snapshot.data, name)
+        snapshot, name = savestate.read_state(state, self.cartridge, core.build_id)
         before = self.snapshot()
         try:
             self._load(core, snapshot)
         except StateError as error:
             self._load(core, before)
             raise StateError(f"the emulator does not take {name}; save it again") from error
-
-    def _check_origin(self, core: cores.Core, snapshot: Snapshot, name: str) -> None:
-        """Refuse a state of another ROM or another emulator build."""
-        if snapshot.rom != self.cartridge.sha1:
-            raise StateError(
-                f"{name} is of another ROM (SHA-1 {snapshot.rom}) than the one in the console, "
-                f"'{self.cartridge.path}' ({self.cartridge.sha1}); open that ROM, or save the "
-                "state again"
-            )
-        if snapshot.build_id != core.build_id:
-            build = turbo.KNOWN_BUILDS.get(snapshot.build_id)
-            origin = build.name if build else f"SHA-256 {snapshot.build_id}"
-            raise StateError(
-                f"{name} is of another build of the emulator ({origin}); "
-                "save it again with this one"
-            )
-
-    def _foreign_state(self, core: cores.Core, data: bytes, name: str) -> Snapshot:
-        """A snapshot out of a raw DeSmuME state of the ROM in the console."""
-        plain = _plain_desmume_state(data, name)
-        game = _game_header(plain, name)
-        ours = self.cartridge.header
-        # Up to the end of the addresses and sizes of both programs: enough to tell revisions.
-        if len(game) < 0x40 or game[:0x40] != ours[:0x40]:
-            code = game[0x0C:0x10].decode("ascii", "replace") or "none"
-            raise StateError(
-                f"{name} is of another ROM (game code {code!r}) than the one in the console, "
-                f"'{self.cartridge.path}' ({self.cartridge.game_code!r}, "
-                f"revision {self.cartridge.revision})"
-            )
-        return Snapshot(plain, self.cartridge.sha1, core.build_id, 0)
 
     def _load(self, core: cores.Core, snapshot: Snapshot) -> None:
         if not core.load(snapshot.data):

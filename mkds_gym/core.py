@@ -108,6 +108,15 @@ def read_library(path: Path) -> tuple[bytes, str]:
     return _library(path, status.st_size, status.st_mtime_ns)
 
 
+def installed_build_id() -> str:
+    """Build id of the emulator that a console would use; starts nothing.
+
+    Raises:
+        ConsoleError: there is no emulator.
+    """
+    return read_library(library_path())[1]
+
+
 def _explain(error: OSError) -> ConsoleError:
     """What to do about a library that the loader refused."""
     text = str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from mkds_gym.actions import ACTION_TYPES
 from mkds_gym.cartridge import Cartridge
-from mkds_gym.console import Console, Snapshot
+from mkds_gym.console import Console
+from mkds_gym.core import installed_build_id
 from mkds_gym.course import Course
 from mkds_gym.errors import ConsoleError, NoRaceError, StateError
 from mkds_gym.events import EVENTS, Event
@@ -23,6 +24,7 @@ from mkds_gym.memory import FRAMES_PER_SECOND, Layout
 from mkds_gym.metrics import DEFAULT_METRICS, Metric, collect_all, make_metrics, reset_all
 from mkds_gym.observations import Observer, SensorLike, make_observer
 from mkds_gym.rewards import Reward, make_reward
+from mkds_gym.savestate import Snapshot, read_state
 from mkds_gym.state import RaceReader, RaceState
 from mkds_gym.window import Window
 
@@ -98,7 +100,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         * v0: first version.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium declares it so
         "render_modes": ["human", "rgb_array"],
         "render_fps": FRAMES_PER_SECOND,
     }
@@ -170,6 +172,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self.cartridge: Final = Cartridge.open(rom)
         self._boot = self._boot_parameters(course, laps, state)
         self._state_source = state
+        if state is not None:
+            read_state(state, self.cartridge, installed_build_id())
         self._draws = self._observer.draws or render_mode is not None
         # The frame of a step that must be drawn for its last frame to be seen, two later; of
         # short steps, a frame of the step before.
@@ -242,6 +246,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                     f"reset() knows no option {option!r}; options are {', '.join(_RESET_OPTIONS)}"
                 )
         source = (options or {}).get("state")
+        if source is not None:
+            read_state(source, self.cartridge, installed_build_id())
         if self._console is None:
             self._console = Console(self.cartridge, boot=self._boot)
         console = self._console
@@ -316,7 +322,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         observation = self._observer.observe(console, state, course)
         return observation, reward, terminated, truncated, info
 
-    def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
+    def render(self) -> NDArray[np.uint8] | None:
         """The picture of the last frame.
 
         Returns:
@@ -457,7 +463,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 def _make_events(argument: str, events: str | Event | Sequence[str | Event]) -> tuple[Event, ...]:
     """Events from names (``"clock:3600"``) and objects; an object is copied."""
     wanted: Sequence[str | Event]
-    wanted = [events] if isinstance(events, str) or hasattr(events, "update") else list(events)
+    wanted = [events] if isinstance(events, str | Event) else list(events)
     made: list[Event] = []
     for event in wanted:
         if isinstance(event, str):

@@ -147,7 +147,8 @@ class RamObserver:
         course: Course,  # noqa: ARG002
     ) -> NDArray[np.uint8]:
         """See `Observer.observe`."""
-        return console.ram.copy()
+        memory: NDArray[np.uint8] = console.ram.copy()
+        return memory
 
 
 def make_observer(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any, Final
 
@@ -9,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.errors import ConsoleError
+
+_log = logging.getLogger(__name__)
 
 _INVISIBLE: Final = ("offscreen", "dummy")
 
@@ -22,7 +25,7 @@ class Window:
         scale: screen pixels per console pixel.
 
     Raises:
-        ConsoleError: pygame-ce is not installed, or there is no display.
+        ConsoleError: pygame-ce is not installed,
     """
 
     def __init__(self, title: str, frames_per_second: float, scale: int = 2) -> None:
@@ -47,7 +50,8 @@ class Window:
         Does nothing once the user has closed the window: what runs behind it goes on.
 
         Raises:
-            ConsoleError: no window can be opened here.
+            ConsoleError: pygame cannot open a window. (Without any display it logs a warning and
+                goes on unseen.)
         """
         if self.closed:
             return
@@ -57,10 +61,14 @@ class Window:
         if self._surface is None:
             try:
                 pygame.display.init()
-                # Without a display SDL falls back to one that nobody can see.
+                # Without a display SDL falls back to one that nobody can see. That is no error:
+                # environment checkers render in every mode on machines without a screen.
                 driver = pygame.display.get_driver()
                 if driver in _INVISIBLE and os.environ.get("SDL_VIDEODRIVER") != driver:
-                    raise pygame.error("no display found")
+                    _log.warning(
+                        "no display was found, so nobody will see the window; use "
+                        "render_mode='rgb_array', or run under a display such as Xvfb"
+                    )
                 self._surface = pygame.display.set_mode(size)
             except pygame.error as error:
                 pygame.display.quit()

@@ -76,18 +76,17 @@ def test_closing_the_window_does_not_stop_the_race(display: str) -> None:
 
 
 @pytest.mark.parametrize("display_name", [None, ":977"])
-def test_without_a_display_the_error_says_what_to_do(display_name: str | None) -> None:
+def test_without_a_display_it_says_so_and_goes_on(display_name: str | None) -> None:
     done = run(
         """
         import gymnasium as gym, mkds_gym
         env = gym.make("MKDS-v0", render_mode="human").unwrapped
-        try:
-            env.reset()
-        except mkds_gym.errors.ConsoleError as error:
-            print(error)
+        env.reset()
+        print(env.step(0)[4]["frame"])
         env.close()
         """,
         **({} if display_name is None else {"DISPLAY": display_name}),
     )
-    assert "no window can be opened here" in done.stdout, done.stderr
-    assert "rgb_array" in done.stdout
+    assert "no display was found" in done.stderr
+    assert "rgb_array" in done.stderr
+    assert int(done.stdout) > 0

@@ -1,0 +1,223 @@
+"""Savestates: what a console's state is kept in, and what is checked before one is loaded.
+
+A state is an in-memory `Snapshot`, or a file. Files are our own (`pack_state`: the state deflated,
+behind a header that names the ROM and the emulator build) or DeSmuME's (``.dst``). All checks need
+no emulator, so that a bad state is refused before one starts.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from os import PathLike
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from mkds_gym import turbo
+from mkds_gym.cartridge import Cartridge
+from mkds_gym.errors import StateError
+
+StateLike: TypeAlias = "bytes | bytearray | memoryview | str | PathLike[str]"
+"""The bytes of a state, or the path of a file that holds them."""
+
+
+class Snapshot:
+    """A console's whole state, in memory, for `Console.restore` of the same cartridge.
+
+    Opaque; 11 MiB. It may be restored any number of times, on any console of this process or, as
+    it can be pickled, of another, as long as ROM and emulator build are the same.
+    """
+
+    __slots__ = ("build_id", "data", "frame_count", "rom")
+
+    def __init__(self, data: bytes, rom: str, build_id: str, frame_count: int) -> None:
+        self.data = data
+        self.rom = rom
+        self.build_id = build_id
+        self.frame_count = frame_count
+
+    def __repr__(self) -> str:
+        return f"<Snapshot of frame {self.frame_count} of ROM {self.rom[:8]}>"
+
+
+# A saved state is this header, and DeSmuME's state deflated. Everything is little endian.
+_STATE_MAGIC: Final = b"MKDSGYM\0"
+_STATE_VERSION: Final = 1
+_STATE_HEADER: Final = struct.Struct("<8sI20s32sQII")
+# magic, version, SHA-1 of the ROM, SHA-256 of the emulator library, frames since power-on,
+# size and CRC-32 of the state
+
+_DESMUME_MAGIC: Final = b"DeSmuME SState\0\0"
+_DESMUME_HEADER: Final = struct.Struct("<16s4I")
+# magic, format version, emulator version, size, compressed size or 0xFFFFFFFF
+_DESMUME_FORMAT: Final = 12
+_NOT_COMPRESSED: Final = 0xFFFFFFFF
+_CHUNK_GAME: Final = 130
+"""Chunk of a DeSmuME state that holds the header of the ROM."""
+_MAX_STATE: Final = 64 << 20
+
+
+def pack_state(snapshot: Snapshot) -> bytes:
+    """The contents of a state file."""
+    header = _STATE_HEADER.pack(
+        _STATE_MAGIC,
+        _STATE_VERSION,
+        bytes.fromhex(snapshot.rom),
+        bytes.fromhex(snapshot.build_id),
+        snapshot.frame_count,
+        len(snapshot.data),
+        zlib.crc32(snapshot.data),
+    )
+    return header + zlib.compress(snapshot.data, 1)
+
+
+def _inflate(data: bytes, size: int, name: str) -> bytes:
+    """Exactly ``size`` bytes out of a deflated stream, never more."""
+    stream = zlib.decompressobj()
+    try:
+        plain = stream.decompress(data, size + 1)
+    except zlib.error as error:
+        raise StateError(f"{name} is damaged: {error}") from None
+    if len(plain) != size or not stream.eof:
+        raise StateError(f"{name} is truncated or damaged; save it again")
+    return plain
+
+
+def _unpack_state(data: bytes, name: str) -> Snapshot:
+    """Read and check a state of ours."""
+    if len(data) < _STATE_HEADER.size:
+        raise StateError(f"{name} is truncated; save it again")
+    _, version, rom, build, frames, size, crc = _STATE_HEADER.unpack_from(data)
+    if version != _STATE_VERSION:
+        raise StateError(
+            f"{name} has format version {version}, and this mkds-gym reads {_STATE_VERSION}; "
+            "save it again with this version"
+        )
+    if size > _MAX_STATE:
+        raise StateError(f"{name} is damaged: a state of {size} bytes")
+    plain = _inflate(data[_STATE_HEADER.size :], size, name)
+    if zlib.crc32(plain) != crc:
+        raise StateError(f"{name} is damaged: its checksum does not match; save it again")
+    return Snapshot(plain, rom.hex(), build.hex(), frames)
+
+
+def _plain_desmume_state(data: bytes, name: str) -> bytes:
+    """A DeSmuME state (``.dst``), not compressed, with its structure checked."""
+    if len(data) < _DESMUME_HEADER.size:
+        raise StateError(f"{name} is truncated; save it again")
+    magic, version, emulator, size, packed_size = _DESMUME_HEADER.unpack_from(data)
+    if version != _DESMUME_FORMAT:
+        raise StateError(
+            f"{name} has DeSmuME state format {version}, and this emulator reads "
+            f"{_DESMUME_FORMAT}; save it again with DeSmuME 0.9.12 or newer"
+        )
+    if packed_size != _NOT_COMPRESSED:
+        size -= _DESMUME_HEADER.size
+        if not 0 < size <= _MAX_STATE:
+            raise StateError(f"{name} is damaged: a state of {size} bytes")
+        body = _inflate(data[_DESMUME_HEADER.size :], size, name)
+        header = _DESMUME_HEADER.pack(
+            magic, version, emulator, _DESMUME_HEADER.size + size, _NOT_COMPRESSED
+        )
+        data = header + body
+    elif size != len(data):
+        raise StateError(f"{name} is truncated: {len(data)} of {size} bytes; save it again")
+    return data
+
+
+def _game_header(state: bytes, name: str) -> bytes:
+    """The ROM header in a plain DeSmuME state: walks all chunks, so that their sizes are right.
+
+    The state is a sequence of chunks (u32 number, u32 size, data), ended by the number 0xFFFFFFFF.
+    """
+    game = b""
+    place = _DESMUME_HEADER.size
+    while True:
+        if place + 4 > len(state):
+            raise StateError(f"{name} is damaged: no end mark")
+        (number,) = struct.unpack_from("<I", state, place)
+        if number == 0xFFFFFFFF:
+            return game
+        if place + 8 > len(state):
+            raise StateError(f"{name} is damaged: no end mark")
+        (size,) = struct.unpack_from("<I", state, place + 4)
+        place += 8 + size
+        if place > len(state):
+            raise StateError(f"{name} is damaged: chunk {number} is longer than the file")
+        if number == _CHUNK_GAME:
+            # A table of (name, element size, count, data); the first is the header, b"GINF".
+            chunk = state[place - size : place]
+            if chunk[:4] == b"GINF":
+                game = chunk[12:]
+
+
+def read_state(state: StateLike, cartridge: Cartridge, build_id: str) -> tuple[Snapshot, str]:
+    """Read and check a state: bytes or file of `pack_state`, or a DeSmuME savestate (``.dst``).
+
+    Args:
+        state: bytes, or the path of a file.
+        cartridge: the ROM that it must be of.
+        build_id: the emulator build that it must be of.
+
+    Returns:
+        The state, and what to call it in messages.
+
+    Raises:
+        StateError: missing, truncated or damaged, of another ROM, or of another emulator build.
+    """
+    if isinstance(state, (bytes, bytearray, memoryview)):
+        data, name = bytes(state), "the state"
+    else:
+        name = f"state '{os.fspath(state)}'"
+        try:
+            data = Path(state).read_bytes()
+        except FileNotFoundError:
+            raise StateError(f"no {name}; make one with Console.save_state(path)") from None
+        except (OSError, ValueError) as error:
+            raise StateError(f"cannot read {name}: {error}") from error
+    if data.startswith(_STATE_MAGIC):
+        snapshot = _unpack_state(data, name)
+        check_origin(snapshot, name, cartridge, build_id)
+    elif data.startswith(_DESMUME_MAGIC):
+        snapshot = _foreign_state(data, name, cartridge, build_id)
+    else:
+        raise StateError(
+            f"{name} is no savestate: neither of Console.save_state nor of DeSmuME (.dst)"
+        )
+    _game_header(snapshot.data, name)
+    return snapshot, name
+
+
+def check_origin(snapshot: Snapshot, name: str, cartridge: Cartridge, build_id: str) -> None:
+    """Refuse a state of another ROM or another emulator build.
+
+    Raises:
+        StateError: the message names both.
+    """
+    if snapshot.rom != cartridge.sha1:
+        raise StateError(
+            f"{name} is of another ROM (SHA-1 {snapshot.rom}) than the one in the console, "
+            f"'{cartridge.path}' ({cartridge.sha1}); open that ROM, or save the state again"
+        )
+    if snapshot.build_id != build_id:
+        build = turbo.KNOWN_BUILDS.get(snapshot.build_id)
+        origin = build.name if build else f"SHA-256 {snapshot.build_id}"
+        raise StateError(
+            f"{name} is of another build of the emulator ({origin}); save it again with this one"
+        )
+
+
+def _foreign_state(data: bytes, name: str, cartridge: Cartridge, build_id: str) -> Snapshot:
+    """A snapshot out of a raw DeSmuME state of the cartridge."""
+    plain = _plain_desmume_state(data, name)
+    game = _game_header(plain, name)
+    ours = cartridge.header
+    # Up to the end of the addresses and sizes of both programs: enough to tell revisions.
+    if len(game) < 0x40 or game[:0x40] != ours[:0x40]:
+        code = game[0x0C:0x10].decode("ascii", "replace") or "none"
+        raise StateError(
+            f"{name} is of another ROM (game code {code!r}) than the one in the console, "
+            f"'{cartridge.path}' ({cartridge.game_code!r}, revision {cartridge.revision})"
+        )
+    return Snapshot(plain, cartridge.sha1, build_id, 0)
