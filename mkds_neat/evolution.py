@@ -219,10 +219,7 @@ class Evolution:
 
     def _challenge(self, individual: Individual, result: Result, generation: int) -> None:
         old = self.champion
-        if old is not None and (
-            old.id == individual.id
-            or (result.record.finished, result.fitness) < (old.record.finished, old.fitness)
-        ):
+        if old is not None and old.id == individual.id:
             return
         new = Champion(
             id=individual.id,

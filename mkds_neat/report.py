@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from PIL import Image, ImageDraw
 
 from mkds_neat.networks import GenomeNetwork
 from mkds_neat.results import Champion, RunFolder, race_clock
+
+_LOG = logging.getLogger(__name__)
 
 GIF_LIMIT: Final = 2_000_000
 """Bytes that a champion's GIF must stay below."""
@@ -144,8 +147,18 @@ def _spread(length: int, count: int) -> list[int]:
 def write_pictures(
     folder: RunFolder, champion: Champion, should_stop: Callable[[], bool] | None = None
 ) -> None:
-    """Replay a champion and write ``champion.gif`` and ``champion.png``."""
-    pictures, _ = replay(champion, should_stop=should_stop)
+    """Replay a champion and write ``champion.gif`` and ``champion.png``.
+
+    Logs a warning when the race is not the one that was evaluated: episodes hold no chance, so
+    cartridge or program have changed since.
+    """
+    pictures, info = replay(champion, should_stop=should_stop)
+    stopped = should_stop is not None and should_stop()
+    if not stopped and info.get("metrics") != champion.record.metrics:
+        _LOG.warning(
+            "the champion's race went differently this time: cartridge or program have changed "
+            "since it was evaluated"
+        )
     folder.write("champion.gif", gif(pictures))
     folder.write("champion.png", strip(pictures))
 

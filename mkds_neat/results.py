@@ -86,8 +86,9 @@ def race_clock(seconds: float) -> str:
 class Champion:
     """The best driver of a run.
 
-    One that finished the race ranks before any that did not; then fitness counts, and then
-    the earlier one. Its JSON file has these attributes as keys, beside ``format`` and ``version``.
+    One that finished the race ranks before any that did not, and among those the faster; then
+    fitness counts, and then the earlier one. Its JSON file has these attributes as keys, beside
+    ``format`` and ``version``.
 
     Attributes:
         id: its number in the run.
@@ -114,9 +115,10 @@ class Champion:
     record: EpisodeRecord
 
     @property
-    def rank(self) -> tuple[bool, float, int, int]:
+    def rank(self) -> tuple[float, ...]:
         """Greater is better."""
-        return self.record.finished, self.fitness, -self.generation, -self.id
+        time = -self.record.race_time if self.record.finished else 0.0
+        return (float(self.record.finished), time, self.fitness, -self.generation, -self.id)
 
     def describe(self) -> str:
         """One line for people."""
