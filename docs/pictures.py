@@ -1,0 +1,156 @@
+"""Make the pictures of the README and the docs: ``python docs/pictures.py [FOLDER]``.
+
+Drives one lap of Kartlab; the same cartridge gives the same pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import gymnasium as gym
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+import mkds_gym  # noqa: F401  registers MKDS-v0
+from mkds_gym.course import Course
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+logger = logging.getLogger("pictures")
+
+STRAIGHT, LEFT, RIGHT = 0, 1, 2
+MOMENTS: Final = (0.02, 0.17, 0.43, 0.68)
+"""Fractions of the lap that the strip shows."""
+GAP: Final = 6
+"""Pixels between pictures of the strip."""
+MAP_SIZE: Final = 640
+"""Longer side of the course's map, in pixels."""
+COLOURS: Final = {
+    0: (112, 112, 112),
+    2: (176, 200, 96),
+    3: (222, 194, 128),
+    5: (138, 98, 62),
+    8: (70, 118, 196),
+}
+"""Colour of each surface on the map, by KCL type; other surfaces are not drawn."""
+
+
+def drive() -> tuple[list[NDArray[np.uint8]], list[NDArray[np.float32]], list[Any], Course]:
+    """Drive a lap; the picture of both screens, the observation and the race of each step."""
+    env: Any = gym.make(
+        "MKDS-v0",
+        laps=1,
+        obs_type=["seed6", "checkpoints:2"],
+        render_mode="rgb_array",
+        screens="both",
+    )
+    pictures, observations, races = [], [], []
+    observation, info = env.reset(seed=0)
+    over = False
+    while not over:
+        pictures.append(env.render())
+        observations.append(observation[:6])
+        races.append(env.unwrapped.race)
+        sine = observation[-1]  # of the bearing of the checkpoint after next
+        action = LEFT if sine > 0.1 else RIGHT if sine < -0.1 else STRAIGHT
+        observation, _, terminated, truncated, info = env.step(action)
+        over = terminated or truncated
+    course = env.unwrapped.course
+    env.close()
+    if not info["is_success"]:
+        raise SystemExit(f"the driver did not get round: {info}")
+    return pictures, observations, races, course
+
+
+def strip(pictures: Sequence[NDArray[np.uint8]]) -> Image.Image:
+    """Both screens at `MOMENTS` of the lap, side by side."""
+    height, width, _ = pictures[0].shape
+    image = Image.new("RGB", (len(MOMENTS) * (width + GAP) - GAP, height), (255, 255, 255))
+    for column, moment in enumerate(MOMENTS):
+        image.paste(
+            Image.fromarray(pictures[int(moment * len(pictures))]), (column * (width + GAP), 0)
+        )
+    return image
+
+
+def course_map(course: Course, races: Sequence[Any]) -> Image.Image:
+    """The course from above, with its checkpoints and the way that was driven."""
+    triangles = course.kcl.triangles[:, :, [0, 2]]
+    kinds = course.kcl.types
+    shown = np.isin(kinds, list(COLOURS))
+    low = triangles[shown].min(axis=(0, 1))
+    high = triangles[shown].max(axis=(0, 1))
+    scale = (MAP_SIZE - 16) / float((high - low).max()) * 2  # drawn twice as large, then halved
+    size = tuple(int(v) for v in (high - low) * scale + 32)
+    image = Image.new("RGB", size, (198, 222, 240))
+    draw = ImageDraw.Draw(image)
+
+    def place(points: Any) -> list[tuple[float, float]]:
+        return [(float(x), float(y)) for x, y in (np.asarray(points) - low) * scale + 16]
+
+    # Walls last: seen from above they are lines.
+    for kind in sorted(COLOURS, key=lambda k: k == 8):
+        for triangle in triangles[kinds == kind]:
+            if kind == 8:
+                draw.line(place(triangle), fill=COLOURS[kind], width=4)
+            else:
+                draw.polygon(place(triangle), fill=COLOURS[kind], outline=COLOURS[kind])
+    track = course.track
+    for index, ends in enumerate(zip(track.left, track.right, strict=True)):
+        colour = (220, 40, 40) if index == track.start else (240, 240, 240)
+        draw.line(place(ends), fill=colour, width=6 if index == track.start else 2)
+    way = [(race.position[0], race.position[2]) for race in races]
+    draw.line(place(way), fill=(20, 20, 20), width=5, joint="curve")
+    return image.resize((size[0] // 2, size[1] // 2), Image.Resampling.LANCZOS)
+
+
+def sensor_plot(observations: Sequence[NDArray[np.float32]], file: Path) -> None:
+    """The six numbers of ``seed6`` over the lap."""
+    values = np.array(observations)
+    seconds = np.arange(len(values)) * 4 / 59.8261
+    figure, axes = plt.subplots(2, 1, figsize=(8, 3.6), sharex=True, layout="constrained")
+    for name, column in (("ahead", 0), ("left", 1), ("right", 2)):
+        axes[0].plot(seconds, values[:, column], label=name, linewidth=1)
+    for name, column in (("checkpoint_cos", 3), ("checkpoint_sin", 4)):
+        axes[1].plot(seconds, values[:, column], label=name, linewidth=1)
+    for axis in axes:
+        axis.set_ylim(-1.1, 1.1)
+        axis.legend(loc="lower right", fontsize="x-small", ncols=3)
+        axis.grid(alpha=0.3)
+    axes[1].set_xlabel("seconds")
+    figure.savefig(file, dpi=80, metadata={"Software": None})
+    plt.close(figure)
+
+
+def save(image: Image.Image, file: Path, colours: int) -> None:
+    """Write a PNG with a palette, which these few colours do not suffer from."""
+    image.quantize(colours, dither=Image.Dither.NONE).save(file, optimize=True)
+    logger.info("%s: %d bytes", file, file.stat().st_size)
+
+
+def main() -> None:
+    """The command line; see the module."""
+    parser = argparse.ArgumentParser(description="Make the pictures of the README and the docs.")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path(__file__).parent / "images", help="where to"
+    )
+    folder: Path = parser.parse_args().folder
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures, observations, races, course = drive()
+    save(strip(pictures), folder / "race.png", 128)
+    save(course_map(course, races), folder / "course.png", 64)
+    plot = folder / "seed6.png"
+    sensor_plot(observations, plot)
+    logger.info("%s: %d bytes", plot, plot.stat().st_size)
+
+
+if __name__ == "__main__":
+    main()

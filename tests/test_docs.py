@@ -1,0 +1,420 @@
+"""The pages say what the code does: tables, links, commands, and every Python block runs."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+
+import mkds_gym  # noqa: F401
+from benchmarks.rows import ROWS
+from mkds_gym.actions import ACTION_TYPES, DISCRETE_ACTIONS, KEY_ORDER
+from mkds_gym.cartridge import REGIONS
+from mkds_gym.console import Capabilities
+from mkds_gym.env import MKDSEnv
+from mkds_gym.events import EVENTS
+from mkds_gym.kartlab.boot import BootParameters
+from mkds_gym.metrics import METRICS, SCORERS, make_metrics
+from mkds_gym.rewards import REWARDS
+from mkds_gym.sensors import SENSORS
+from mkds_neat.config import (
+    NEAT_SECTIONS,
+    OUR_SECTIONS,
+    STRATEGIES,
+    EvaluationSettings,
+    RunSettings,
+    TruncationSettings,
+    default_workers,
+)
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
+
+
+def tables(page: str, section: str = "") -> list[list[list[str]]]:
+    """All tables of a page (or of the section whose heading is given) as rows of cells."""
+    text = "\n" + re.sub(r"```.*?```", "", TEXTS[page], flags=re.DOTALL)
+    if section:
+        start = text.index(f"\n{section}\n")
+        level = section.split()[0]
+        end = re.compile(rf"^#{{1,{len(level)}}} ", re.MULTILINE).search(
+            text, start + len(section) + 1
+        )
+        text = text[start : end.start() if end else None]
+    found: list[list[list[str]]] = []
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        lines = [line.strip() for line in block.splitlines()]
+        found.append([[cell.strip() for cell in line[1:-1].split("|")] for line in lines])
+    return found
+
+
+def names(cell: str) -> list[str]:
+    """What stands in backticks in a cell."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def column(page: str, section: str, number: int = 0, index: int = 0) -> list[str]:
+    """The names in one column of a section's table, in order, heads and rules left out."""
+    rows = tables(page, section)[number]
+    return [name for row in rows[2:] for name in names(row[index])]
+
+
+# environment.md -------------------------------------------------------------------------------
+
+
+def test_every_argument_with_its_default() -> None:
+    rows = {
+        names(row[0])[0]: names(row[1])[0]
+        for row in tables("environment.md", "## Arguments")[0][2:]
+    }
+    parameters = list(inspect.signature(MKDSEnv).parameters.values())
+    assert list(rows) == [p.name for p in parameters]
+    for parameter in parameters:
+        shown = rows[parameter.name]
+        assert eval(shown) == parameter.default, parameter.name
+
+
+def test_every_action() -> None:
+    kinds, combinations = tables("environment.md", "## Actions")
+    assert [names(row[0])[0] for row in kinds[2:]] == list(ACTION_TYPES)
+    for row in kinds[2:]:
+        space = ACTION_TYPES.make(names(row[0])[0]).space
+        head = type(space).__name__
+        assert names(row[1])[0].startswith(f"{head}(")
+        size = str(getattr(space, "n", "") or f"({space.shape[0]},)")  # type: ignore[index]
+        assert size in row[1]
+    keys = next(row[2] for row in kinds if "MultiBinary" in row[1])
+    listed = keys.partition(": ")[2].split(", ")
+    assert [key.upper() for key in listed] == [key.name for key in KEY_ORDER]
+    assert len(combinations[2:]) == len(DISCRETE_ACTIONS)
+    for number, (row, (name, pressed)) in enumerate(
+        zip(combinations[2:], DISCRETE_ACTIONS, strict=True)
+    ):
+        assert row[:2] == [str(number), name]
+        shown = set() if row[2] == "none" else {key.upper() for key in row[2].split(" + ")}
+        assert shown == {key.name for key in KEY_ORDER if pressed & key}
+
+
+def test_every_sensor_component_and_range() -> None:
+    described: dict[str, list[list[str]]] = {}
+    sensor = ""
+    for row in tables("environment.md", "## Observations")[1][2:]:
+        if names(row[0]):
+            sensor = names(row[0])[0]
+            size = re.search(r"\((\d+)\)", row[0])
+            made = SENSORS.make(sensor.partition(":")[0])
+            if ":" in sensor:
+                assert size is not None
+                per_part = 3 if sensor.startswith("checkpoints") else 1
+                assert int(size.group(1)) * per_part == made.space.shape[0]
+            else:
+                assert size is None
+            sensor = sensor.partition(":")[0]
+        described.setdefault(sensor, []).append(row)
+    assert list(described) == list(SENSORS)
+    for name, rows in described.items():
+        made = SENSORS.make(name)
+        shown = [label for row in rows for label in names(row[1])]
+        if name in ("rays", "checkpoints", "curvature"):
+            assert set(shown) <= set(made.labels)
+            assert made.labels[0] == shown[0]
+        else:
+            assert tuple(shown) == made.labels
+        for row in rows:
+            numbers = [float(x) for x in re.findall(r"-?\d+(?:\.\d+)?", row[2])]
+            for label in names(row[1]):
+                at = made.labels.index(label)
+                low, high = made.space.low[at], made.space.high[at]
+                assert (min(numbers), max(numbers)) == (low, high), label
+
+
+def test_every_metric_and_what_it_collects() -> None:
+    described: dict[str, list[str]] = {}
+    for row in tables("environment.md", "## Metrics")[0][2:]:
+        if names(row[0]):
+            metric = names(row[0])[0]
+        described.setdefault(metric, []).extend(names(row[1]))
+        assert row[2], "every measure has a unit"
+    assert list(described) == list(METRICS)
+    for name, measures in described.items():
+        assert set(measures) == set(make_metrics(name)[-1].collect())
+
+
+def test_every_reward_and_event() -> None:
+    assert set(column("environment.md", "## Rewards")) >= set(REWARDS)
+    first = [names(row[0])[0] for row in tables("environment.md", "## Rewards")[0][2:]]
+    assert sorted(first) == sorted(REWARDS)
+    rows = tables("environment.md", "## Events: the end of an episode")[0][2:]
+    assert [names(row[0])[0].partition(":")[0] for row in rows] == list(EVENTS)
+    for row in rows:
+        event = EVENTS.make(names(row[0])[0].partition(":")[0])
+        assert row[1] == str(getattr(event, "frames", ""))
+
+
+def test_info_and_reset_options() -> None:
+    env = gym.make("MKDS-v0")
+    try:
+        _, info = env.reset()
+        assert column("environment.md", "## Info") == list(info)
+        section = '## Reset, and what "the same" means'
+        options = column("environment.md", section)
+        with pytest.raises(ValueError, match="options are " + ", ".join(options)):
+            env.reset(options={"no such": 1})
+    finally:
+        env.close()
+
+
+def test_parts_of_ones_own() -> None:
+    for row in tables("environment.md", "## Parts of your own")[0][2:]:
+        module, _, kind = names(row[1])[0].rpartition(".")
+        found = sys.modules[module]
+        assert hasattr(found, kind)
+        for function in names(row[2]):
+            assert callable(getattr(found, function))
+
+
+# The other pages --------------------------------------------------------------------------------
+
+
+def test_regions_and_capabilities() -> None:
+    rows = {
+        names(row[0])[0]: names(row[2])[0]
+        for row in tables("cartridges.md", "## Recognition")[0][2:]
+    }
+    assert rows == REGIONS
+    listed = [names(row[0])[0] for row in tables("cartridges.md", "## Console")[0][2:]]
+    assert listed == [field.name for field in fields(Capabilities)]
+
+
+def test_boot_parameters() -> None:
+    listed = column("kartlab.md", "## Boot parameters", index=2)
+    assert listed == [field.name for field in fields(BootParameters)]
+
+
+def test_course_description_defaults() -> None:
+    """Every key in the table is known with the default that it says; no other key is."""
+    from mkds_gym.kartlab.compiler import CourseDescriptionError, parse_description
+
+    smallest = (
+        'title = "T"\nname = "t"\nid = 25\n{top}\n[edges.e]\nwidth = 10\nend = "wall"\n{edge}\n'
+        '[road]\nleft = "e"\nright = "e"\n{road}\n[checkpoints]\n{checkpoints}\n[grid]\n{grid}\n'
+        "[scenery]\n{scenery}\n[colours]\n{colours}\n"
+        "[[point]]\nat = [0, 500]\n{point}\n[[point]]\nat = [500, 500]\nradius = 150\n"
+        "[[point]]\nat = [500, -500]\nradius = 150\n[[point]]\nat = [-500, -500]\nradius = 150\n"
+        "[[point]]\nat = [-500, 500]\nradius = 150\n"
+    )
+    places = {
+        "": "top",
+        "[edges.NAME]": "edge",
+        "[road]": "road",
+        "[[point]]": "point",
+        "[checkpoints]": "checkpoints",
+        "[grid]": "grid",
+        "[scenery]": "scenery",
+        "[colours]": "colours",
+    }
+
+    def text(**extra: str) -> str:
+        return smallest.format(**{**dict.fromkeys(places.values(), ""), **extra})
+
+    attributes = {"spacing": "checkpoint_spacing", "back": "grid_back", "side": "grid_side"}
+    plain = parse_description(text())
+    place = ""
+    listed: dict[str, set[str]] = {}
+    for row in tables("kartlab.md", "## A course description")[0][2:]:
+        if names(row[0]):
+            place = names(row[0])[0]
+        if place == "[colours]":
+            continue
+        for key in names(row[1]):
+            listed.setdefault(place, set()).add(key)
+            default = row[2].strip("`")
+            if default in ("needed", ""):
+                continue
+            if place == "[[point]]":
+                value: object = getattr(plain.points[0], key)
+            elif place == "[edges.NAME]":
+                value = getattr(plain.edges["e"], key)
+            else:
+                value = getattr(plain, attributes.get(key, key))
+            assert value == (default.strip('"') if default.startswith('"') else float(default)), key
+    # What the reader itself says it knows, when asked for something that it does not.
+    for place, slot in places.items():
+        with pytest.raises(CourseDescriptionError) as caught:
+            parse_description(text(**{slot: "no_such_key = 1"}))
+        if place == "[colours]":
+            continue
+        known = set(str(caught.value).partition("known here are: ")[2].split(", "))
+        tables_of_root = {"checkpoints", "colours", "edges", "grid", "point", "road", "scenery"}
+        assert known - (tables_of_root if place == "" else set()) == listed[place], place
+
+
+@pytest.mark.parametrize(
+    ("section", "kind"),
+    [
+        ("### `[run]`", RunSettings),
+        ("### `[evaluation]`", EvaluationSettings),
+        ("### `[truncation]`", TruncationSettings),
+    ],
+)
+def test_every_key_of_a_run(section: str, kind: type) -> None:
+    rows = {names(row[0])[0]: names(row[1])[0] for row in tables("evolution.md", section)[0][2:]}
+    defaults = {field.name: getattr(kind(), field.name) for field in fields(kind)}
+    assert list(rows) == list(defaults)
+    if "workers" in rows:
+        assert rows.pop("workers") == "auto"
+        assert defaults.pop("workers") == default_workers()
+    assert rows == {key: str(value) for key, value in defaults.items()}
+
+
+def test_sections_strategies_scorers_and_files_of_a_run() -> None:
+    text = TEXTS["evolution.md"]
+    for section in (*OUR_SECTIONS, *NEAT_SECTIONS):
+        assert f"`[{section}]`" in text
+    assert column("evolution.md", "## Strategies")[: len(STRATEGIES)] == list(STRATEGIES)
+    for scorer in SCORERS:
+        assert f"`{scorer}`" in text
+    from mkds_neat import results
+
+    documented = set(re.findall(r"``([\w.]+/?)``", (results.__doc__ or "")))
+    files = {name for name in documented if "." in name or name.endswith("/")}
+    listed = column("evolution.md", "## The run's folder")
+    assert {f for f in files if f.count(".") <= 1 and not f.startswith("mkds")} <= {*listed}
+
+
+def test_rows_of_the_benchmark() -> None:
+    rows = tables("benchmarks.md", "# Benchmarks")[1][2:]
+    assert [row[0] for row in rows] == [title for title, _ in ROWS.values()]
+
+
+# Everywhere ---------------------------------------------------------------------------------------
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        if target.startswith("https://"):
+            continue
+        file, _, anchor = target.partition("#")
+        there = (page.parent / file).resolve() if file else page
+        assert there.exists(), target
+        if anchor:
+            assert anchor in anchors(there.read_text(encoding="utf-8")), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_and_modules_that_are_named_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(
+        r"`((?:mkds_gym|mkds_neat|examples|tests|docs|benchmarks)/[\w./]*)`", text
+    ):
+        assert (ROOT / name).exists(), name
+    for name in re.findall(r"\b(?:python -m )(mkds_\w+(?:\.\w+)*|benchmarks)", text):
+        path = ROOT / name.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), name
+    for dotted in re.findall(r"`(mkds_(?:gym|neat)(?:\.\w+)+)", text):
+        module, _, attribute = dotted.rpartition(".")
+        code = f"import importlib; getattr(importlib.import_module({module!r}), {attribute!r})"
+        if not (ROOT / dotted.replace(".", "/")).with_suffix(".py").exists():
+            assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0, dotted
+
+
+def commands() -> list[tuple[str, str]]:
+    """Every line of every sh block, with the page it stands on."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"```sh\n(.*?)```", TEXTS[page.name], re.DOTALL):
+            found += [(page.name, line.partition("#")[0].strip()) for line in block.splitlines()]
+    return [(page, line) for page, line in found if line]
+
+
+def test_commands_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))
+    helps: dict[str, str] = {}
+    assert commands()
+    for page, line in commands():
+        words = line.split()
+        if words[0] == "make":
+            assert words[1] in targets, (page, line)
+            continue
+        if words[0] == "bash":
+            assert (ROOT / words[1]).exists(), (page, line)
+            continue
+        assert words[0] == "python", (page, line)
+        program = words[1:3] if words[1] == "-m" else words[1:2]
+        rest = words[1 + len(program) :]
+        if rest[:1] == ["build"]:
+            program.append(rest.pop(0))
+        key = " ".join(program)
+        if key not in helps:
+            done = subprocess.run(
+                [sys.executable, *program, "--help"],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+            assert done.returncode == 0, done.stderr
+            helps[key] = done.stdout
+        for word in rest:
+            if word.startswith("-"):
+                assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", helps[key]), (page, line)
+            elif "/" in word and "FOLDER" not in word and not word.startswith("runs/"):
+                assert (ROOT / word).exists(), (page, line)
+
+
+def test_options_of_the_evolution() -> None:
+    from mkds_neat.run import _parser
+
+    known = {option for action in _parser()._actions for option in action.option_strings}
+    listed = {name.split()[0] for name in column("evolution.md", "# Evolution")}
+    listed = {name for name in listed if name.startswith("--")}
+    assert listed == known - {"-h", "--help"}
+
+
+BLOCKS = [
+    pytest.param(block, id=f"{page.stem}-{number}")
+    for page in PAGES
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", TEXTS[page.name], re.DOTALL))
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_python_blocks_run(block: str, tmp_path: Path) -> None:
+    script = tmp_path / "block.py"
+    script.write_text(block, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={key: value for key, value in os.environ.items() if key != "MKDS_ROM"},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_pictures_are_small() -> None:
+    pictures = sorted((ROOT / "docs" / "images").glob("*.png"))
+    assert pictures
+    for picture in pictures:
+        assert picture.stat().st_size < 150_000, picture.name
+        used = any(f"images/{picture.name}" in text for text in TEXTS.values())
+        assert used, f"{picture.name} is on no page"
