@@ -207,7 +207,7 @@ def report(result: dict[str, Any]) -> str:
         f"{about['load_average_before']}. "
         f"{result['repeats']} rounds of {result['seconds']:g} s a row.",
         "",
-        *_table(
+        *table(
             ("frames per second", "median", "lowest to highest"),
             [
                 (
@@ -219,17 +219,17 @@ def report(result: dict[str, Any]) -> str:
             ],
         ),
         "",
-        *_table(
+        *table(
             ("ratio", "median"),
             [(name, f"{value:.2f}") for name, value in result["ratios"].items()],
         ),
         "",
-        *_table(
+        *table(
             ("part of a step", "microseconds"),
             [(name, f"{value:.1f}") for name, value in result["microseconds_per_step"].items()],
         ),
         "",
-        *_table(
+        *table(
             ("metric, 4 frames and a collect", "microseconds"),
             [
                 (name, f"{value:.1f}")
@@ -237,7 +237,7 @@ def report(result: dict[str, Any]) -> str:
             ],
         ),
         "",
-        *_table(
+        *table(
             ("reset", "milliseconds"),
             [(name, f"{value:.1f}") for name, value in result["milliseconds_per_reset"].items()],
         ),
@@ -245,7 +245,7 @@ def report(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
     """A Markdown table whose columns line up; all but the first are numbers."""
     widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
 

@@ -290,6 +290,13 @@ def test_sections_strategies_scorers_and_files_of_a_run() -> None:
     assert {f for f in files if f.count(".") <= 1 and not f.startswith("mkds")} <= {*listed}
 
 
+def test_measured_tables_are_those_of_the_rows() -> None:
+    measured = tables("benchmarks.md", "## Measured")
+    titles = [title for title, _ in ROWS.values()]
+    assert [row[0] for row in measured[0][2:]] == titles
+    assert {row[0] for row in tables("README.md", "## Speed")[0][2:]} <= set(titles)
+
+
 def test_rows_of_the_benchmark() -> None:
     rows = tables("benchmarks.md", "# Benchmarks")[1][2:]
     assert [row[0] for row in rows] == [title for title, _ in ROWS.values()]
