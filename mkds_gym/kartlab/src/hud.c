@@ -495,9 +495,6 @@ void hud_init(void) {
 
 void hud_frame(void) {
     const driver *kart = &game.drivers[0];
-    if (NO_PICTURE == NO_PICTURE_MAGIC) {
-        return;
-    }
     sky_frame();
     overlay_frame();
     speed_frame(kart);

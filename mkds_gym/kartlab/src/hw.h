@@ -11,6 +11,12 @@
 
 #define HW_DISPSTAT HW_R16(0x04000004)
 #define HW_VCOUNT HW_R16(0x04000006)
+#define HW_DMA_SOURCE(n) HW_R32(0x040000B0 + 12 * (n))
+#define HW_DMA_DESTINATION(n) HW_R32(0x040000B4 + 12 * (n))
+#define HW_DMA_CONTROL(n) HW_R32(0x040000B8 + 12 * (n)) /* the low 21 bits count */
+#define HW_DMA_SAME_DESTINATION (2u << 21)
+#define HW_DMA_WORDS (1u << 26)
+#define HW_DMA_START (1u << 31) /* at once; reads 1 until done */
 #define HW_TIMER(n) HW_R16(0x04000100 + 4 * (n))
 #define HW_TIMER_CONTROL(n) HW_R16(0x04000102 + 4 * (n))
 #define HW_KEYINPUT HW_R16(0x04000130)

@@ -479,12 +479,6 @@ typedef struct {
 #define PROFILE_BLOCK ((volatile profile_block *)0x027FE040)
 #define PROFILE_MAGIC 0x52504C4Bu /* "KLPR" */
 
-/* No picture, please: while the host keeps "KLNP" here, the program sends no geometry and leaves the
- * instruments alone, the race and the camera struct go on.  Drawing is most of what a frame
- * costs an emulator.  The first good picture is captured two frames after the word is cleared. */
-#define NO_PICTURE (*(volatile uint32_t *)0x027FE060)
-#define NO_PICTURE_MAGIC 0x504E4C4Bu /* "KLNP" */
-
 /* While profiling, how much the last picture was: polygons in the low half, vertices in the high
  * half, as the geometry engine counted them.  The machine's limits are 2,048 and 6,144. */
 #define PICTURE_LOAD (*(volatile uint32_t *)0x027FE064)
