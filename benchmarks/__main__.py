@@ -60,9 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.json is not None and not options.json.resolve().parent.is_dir():
         parser.error(f"--json {options.json}: there is no folder {options.json.parent}")
     result = measure(options.seconds, options.repeats)
-    print(report(result))
     if options.json is not None:
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(report(result))
     return 0
 
 
@@ -169,7 +169,8 @@ def machine() -> dict[str, Any]:
         "architecture": platform.machine(),
         "cores": cores,
         "memory_gib": round(_kib(_first("/proc/meminfo", "MemTotal")) / 2**20, 1),
-        "system": f"{platform.system()} {platform.release()}",
+        # What a distributor or host adds to the kernel's version is of no interest.
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
         "load_average_before": round(os.getloadavg()[0], 2),
         "packages": {name: _version(name) for name in _PACKAGES},
