@@ -50,7 +50,8 @@ def short(result: dict[str, Any]) -> str:
         [
             *lines,
             "",
-            f"Measured {result['date']} on {about['cores']} cores ({about['processor']}); a real "
+            f"Measured {result['date']} on {about['cores']} cores ({about['processor']}, load "
+            f"average {about['load_average_before']} before: idle is 0); a real "
             f"console makes 59.8. Of a step of four frames, sensors, metrics and reward take "
             f"{own:.0f} microseconds; a reset takes "
             f"{result['milliseconds_per_reset']['median']:.0f} milliseconds.",
