@@ -30,6 +30,7 @@ test: $(VENV)/.installed system-test
 	$(PY) -m pytest -m "not slow"
 
 test-slow: $(VENV)/.installed system-test
+	$(PY) -m pip install --quiet --editable '.[peers]'
 	$(PY) -m pytest -m slow
 
 check: $(VENV)/.installed
