@@ -341,46 +341,77 @@ def test_checkpoints_cover_the_floor_and_never_cross(meadow: CompiledCourse) -> 
 
 # -- picture ----------------------------------------------------------------------------
 
-GX_PARAMETERS = {0x00: 0, 0x20: 1, 0x23: 2, 0x25: 1, 0x26: 1, 0x27: 1, 0x40: 1, 0x41: 0}
+GX_PARAMETERS = {0x00: 0, 0x14: 1, 0x1C: 3, 0x20: 1, 0x23: 2, 0x24: 1, 0x26: 1, 0x40: 1}
+
+
+def signed(value: int, bits: int) -> int:
+    value &= (1 << bits) - 1
+    return value - (value >> bits - 1 << bits)
+
+
+def read_list(words: tuple[int, ...], fine: bool) -> list[list[tuple[np.ndarray, int]]]:
+    """Decode geometry commands to polygons of (point, colour)."""
+    place, kind, colour, corners = 0, -1, -1, []
+    unit = 16.0 if fine else 256.0
+    vertex, origin = np.zeros(3), np.zeros(3)
+    restored = not fine
+    polygons: list[list[tuple[np.ndarray, int]]] = []
+    while place < len(words):
+        codes = words[place].to_bytes(4, "little")
+        place += 1
+        assert any(GX_PARAMETERS[code] for code in codes), "a word without any parameter"
+        for code in codes:
+            given = words[place : place + GX_PARAMETERS[code]]
+            place += GX_PARAMETERS[code]
+            if code in (0x14, 0x1C, 0x40):
+                assert not corners or (kind == 3 and len(corners) == 2)
+                corners = []
+            if code == 0x14:
+                assert (fine, given) == (True, (30,))
+                restored, origin, kind = True, np.zeros(3), -1
+            elif code == 0x1C:
+                assert (fine, restored, origin.any()) == (True, True, False)
+                origin = np.array([signed(word, 32) for word in given]) / 4096 * unit
+            elif code == 0x40:
+                kind = given[0]
+            elif code == 0x20:
+                colour = given[0]
+            elif code in (0x23, 0x24, 0x26):
+                assert ((code == 0x24), restored) == (fine, True)
+                assert kind in (0, 1, 3)
+                assert colour >= 0
+                if code == 0x24:
+                    vertex = np.array([signed(given[0] >> 10 * i, 10) for i in range(3)]) / 64
+                else:
+                    halves = [signed(word >> 16 * i, 16) / 4096 for word in given for i in (0, 1)]
+                    axes = [0, 1, 2] if code == 0x23 else [0, 2]
+                    vertex = vertex.copy()
+                    vertex[axes] = halves[: len(axes)]
+                corners.append((vertex * unit + origin, colour))
+                if len(corners) == (3 if kind == 0 else 4):
+                    one, two, *rest = corners
+                    polygons.append([one, two, *(rest[::-1] if kind == 3 else rest)])
+                    corners = rest if kind == 3 else []
+    assert not corners or (kind == 3 and len(corners) == 2)
+    return polygons
 
 
 def read_model(data: bytes) -> list[tuple[tuple[int, ...], list[list[tuple[np.ndarray, int]]]]]:
     """Decode a KLM: per chunk its table entry and its polygons of (point, colour)."""
-    assert data[:4] == b"KLM1"
-    (count,) = struct.unpack_from("<I", data, 4)
+    assert data[:4] == b"KLM2"
+    count, fine = struct.unpack_from("<2I", data, 4)
     chunks = []
     for index in range(count):
-        entry = struct.unpack_from("<4i3I", data, 16 + 0x1C * index)
+        entry = struct.unpack_from("<4i3I", data, 20 + 0x1C * index)
         assert entry[4] % 4 == 0
         words = struct.unpack_from(f"<{entry[5]}I", data, entry[4])
-        place, polygons, corners, size, colour = 0, [], [], 0, 0
-        vertex = [0, 0, 0]
-        while place < len(words):
-            codes = words[place].to_bytes(4, "little")
-            place += 1
-            assert any(GX_PARAMETERS[code] for code in codes), "a word without any parameter"
-            for code in codes:
-                given = words[place : place + GX_PARAMETERS[code]]
-                place += GX_PARAMETERS[code]
-                halves = [
-                    part - (part >> 15 << 16)
-                    for word in given
-                    for part in (word & 0xFFFF, word >> 16)
-                ]
-                if code == 0x40:
-                    size, corners = {0: 3, 1: 4}[given[0]], []
-                elif code == 0x20:
-                    colour = given[0]
-                elif code in (0x23, 0x25, 0x26, 0x27):
-                    axes = {0x23: (0, 1, 2), 0x25: (0, 1), 0x26: (0, 2), 0x27: (1, 2)}[code]
-                    for axis, value in zip(axes, halves, strict=False):
-                        vertex[axis] = value
-                    corners.append((np.array(vertex) / 16, colour))
-                    if len(corners) == size:
-                        polygons.append(corners)
-                        corners = []
-        assert not corners
-        chunks.append((entry, polygons))
+        chunks.append((entry, read_list(words, index < fine)))
+        centre, radius = np.array(entry[:3]) / 4096, entry[3] / 4096
+        far = read_list(
+            struct.unpack_from(f"<{entry[6]}I", data, entry[4] + 4 * entry[5]), index < fine
+        )
+        for corners in far:
+            assert all(np.linalg.norm(point - centre) <= radius for point, _ in corners)
     return chunks
 
 

@@ -1,20 +1,27 @@
 """Write `course_model.klm`, Kartlab's own draw file: coloured polygons as ready GX commands.
 
-Layout, little endian: "KLM1", u32 chunk count, u32 sky colour at the top and u32 at the bottom
-(15-bit), then per chunk 0x1C bytes: fx32 centre (3) and radius of its bounding sphere in world
-units, u32 offset of its commands from the file's start, u32 their number of words, u32 number of
-words of a plainer list right behind them (quad strips), to be sent instead when the chunk is far
-away; 0 where there is none.
+Layout, little endian: "KLM2", u32 chunk count, u32 number of fine chunks, which come first, u32
+sky colour at the top and u32 at the bottom (15-bit), then per chunk 0x1C bytes: fx32 centre (3)
+and radius of its bounding sphere in world units, u32 offset of its commands from the file's start,
+u32 their number of words, u32 number of words of a plainer list right behind them, to be sent
+instead when the chunk is far away; 0 where there is none.
 The commands are geometry engine commands as the DS takes them in packed form: four command
 bytes to a word, lowest first, followed by their parameters in order. A chunk is complete in
-itself. Vertices are VTX_16, or VTX_XY, VTX_XZ, VTX_YZ where one coordinate stays as it was (4.12,
-in units of 256 world units); faces are counter-clockwise when seen from their front.
+itself. Faces are counter-clockwise when seen from their front.
+What a picture costs an emulator is the words sent, and half of them were coordinates. So fine
+chunks have one word to a vertex, VTX_10 (4.6, in units of 16 world units: a grid of a quarter),
+around an origin that is set first: MTX_RESTORE of the matrix that the program has put into place
+30 of the matrix stack, then MTX_TRANS in the same units. A list may have more than one origin.
+Coarse chunks, the water, have polygons too large for that and VTX_16 or VTX_XZ (4.12, in units
+of 256 world units) without an origin.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,17 +33,40 @@ from mkds_gym.kartlab.compiler.geometry import Ribbon, fall_height, outer_reach
 Floats = NDArray[np.float64]
 Colour = tuple[float, float, float]
 
-MAGIC = b"KLM1"
-HEADER_SIZE = 16
+MAGIC = b"KLM2"
+HEADER_SIZE = 20
 CHUNK_ENTRY_SIZE = 0x1C
 
 MODEL_UNIT = 256.0
-"""World units to one unit of the model."""
+"""World units to one unit of the coarse chunks."""
+
+GRID = 0.25
+"""World units to a step of a fine chunk's vertices: VTX_10's 1/64 at 16 world units to 1."""
+
+STATION_GRID = 2 * GRID
+"""Places at stations are on this grid, so that the point halfway between two is on the other.
+
+Where one face has a corner in the middle of another's side, no gap opens between them."""
+
+_GRAIN_STEPS = (512, 1024, 512)
+"""Steps of the grid an origin should be a multiple of: the surface's grain, which the machine
+lays by the vertex, repeats after 128 world units on the level and 256 upwards."""
+
+_ORIGIN_STEPS = (128, 128, 128)
+"""And what it has to do with if a polygon is too large: the grain is cut at its sides."""
+
+MATRIX_SLOT = 30
+"""Place in the machine's matrix stack where the course's matrix is."""
 
 SEGMENTS_PER_CHUNK = 2
+SEGMENTS_PER_LAND = 4
+"""Of the land beyond one edge and its trees. It is apart from the road, as a chunk is drawn as
+soon as its sphere touches the view: with the land the road's were so wide that those beside and
+behind the camera were drawn, all in vain."""
 
-_NOP, _COLOR, _BEGIN, _END = 0x00, 0x20, 0x40, 0x41
-_VTX_16, _VTX_XY, _VTX_XZ, _VTX_YZ = 0x23, 0x25, 0x26, 0x27
+_NOP, _COLOR, _BEGIN = 0x00, 0x20, 0x40
+_MTX_RESTORE, _MTX_TRANS = 0x14, 0x1C
+_VTX_16, _VTX_10, _VTX_XZ = 0x23, 0x24, 0x26
 _TRIANGLES, _QUADS, _QUAD_STRIP = 0, 1, 3
 
 _SUN = np.array([0.45, 0.80, 0.40]) / math.sqrt(0.45**2 + 0.80**2 + 0.40**2)
@@ -69,6 +99,14 @@ class _Mesh:
         wanted = list(colours) * (len(corners) if len(colours) == 1 else 1)
         self.polygons.append((points, [(c[0] * shade, c[1] * shade, c[2] * shade) for c in wanted]))
 
+    def plain(self) -> list[tuple[Floats, list[Colour]]]:
+        """Return the strips as polygons."""
+        return [
+            (np.array([a, b, d, c]), [a_tone, b_tone, d_tone, c_tone])
+            for strip in self.strips
+            for (a, b, a_tone, b_tone), (c, d, c_tone, d_tone) in itertools.pairwise(strip)
+        ]
+
 
 @dataclass(frozen=True)
 class ModelStatistics:
@@ -98,6 +136,10 @@ def _tone(colour: Colour, factor: float) -> Colour:
     return (colour[0] * factor, colour[1] * factor, colour[2] * factor)
 
 
+def _snapped(point: Floats) -> Floats:
+    return np.asarray(np.round(point / STATION_GRID) * STATION_GRID)
+
+
 def rgb15(colour: Colour) -> int:
     """Pack a colour of 0 to 255 as the DS has it: five bits each, red lowest."""
     red, green, blue = (min(max(round(part / 255 * 31), 0), 31) for part in colour)
@@ -105,7 +147,11 @@ def rgb15(colour: Colour) -> int:
 
 
 class _Packer:
-    """Packs GX commands four to a word."""
+    """Packs GX commands four to a word.
+
+    All of them have parameters: a packed word whose last command has none needs a dummy word on
+    the real machine. END_VTXS is not among them, as the machine does without.
+    """
 
     def __init__(self) -> None:
         self._words: list[int] = []
@@ -124,81 +170,197 @@ class _Packer:
         self._words += self._parameters
         self._codes, self._parameters = [], []
 
-    def end(self) -> None:
-        """End a list of vertices.
-
-        END_VTXS has no parameter. A packed word whose last command has none needs a dummy word
-        on the real machine; a COLOR behind it in the same word avoids the question.
-        """
-        while len(self._codes) == 3:
-            self.put(_NOP)
-        self.put(_END)
-        self.put(_COLOR, 0x7FFF)
-
     def finish(self) -> list[int]:
         if self._codes:
             self._flush()
         return self._words
 
 
-def _put_vertex(
-    packer: _Packer, vertex: tuple[int, int, int], last: tuple[int, int, int] | None
-) -> None:
-    """Put a vertex in the fewest words: a coordinate equal to the last one's can be left out."""
-    x, y, z = (part & 0xFFFF for part in vertex)
-    if last is not None and vertex[1] == last[1]:
-        packer.put(_VTX_XZ, x | z << 16)
-    elif last is not None and vertex[2] == last[2]:
-        packer.put(_VTX_XY, x | y << 16)
-    elif last is not None and vertex[0] == last[0]:
-        packer.put(_VTX_YZ, y | z << 16)
-    else:
-        packer.put(_VTX_16, x | y << 16, z)
+_Vertex = tuple[int, int, int, int]
+"""A corner as it is sent: its place on the grid and its colour."""
 
 
-def _pack_chunk(polygons: list[tuple[Floats, list[Colour]]]) -> tuple[list[int], int]:
-    packer = _Packer()
-    vertices = 0
-    for corner_count, kind in ((4, _QUADS), (3, _TRIANGLES)):
-        chosen = [entry for entry in polygons if len(entry[0]) == corner_count]
-        if not chosen:
+@dataclass(frozen=True)
+class _Group:
+    """Polygons that are sent with one origin; all coordinates in steps of the grid."""
+
+    origin: tuple[int, int, int]
+    triangles: list[tuple[_Vertex, ...]] = field(default_factory=list)
+    quads: list[tuple[_Vertex, ...]] = field(default_factory=list)
+
+
+def _corners(points: Floats, colours: list[Colour], grid: float) -> tuple[_Vertex, ...]:
+    """Snap a polygon to the grid; corners that fall together become one."""
+    out: list[_Vertex] = []
+    for point, colour in zip(points, colours, strict=True):
+        x, y, z = (round(float(part) / grid) for part in point)
+        if not out or out[-1][:3] != (x, y, z):
+            out.append((x, y, z, rgb15(colour)))
+    if len(out) > 1 and out[0][:3] == out[-1][:3]:
+        out.pop()
+    return tuple(out)
+
+
+def _fitting(corners: tuple[_Vertex, ...], steps: tuple[int, int, int]) -> list[list[int]]:
+    """Return for each axis the origins, multiples of its step, that reach all corners."""
+    out = []
+    for axis, step in enumerate(steps):
+        values = [corner[axis] for corner in corners]
+        low, high = max(values) - 511, min(values) + 512
+        out.append(list(range(low + -low % step, high + 1, step)))
+    return out
+
+
+def _split(points: Floats, colours: list[Colour]) -> list[tuple[Floats, list[Colour]]]:
+    """Cut a polygon that no origin reaches in halves, across its longer sides."""
+    if all(_fitting(_corners(points, colours, GRID), _ORIGIN_STEPS)):
+        return [(points, colours)]
+    n = len(points)
+    lengths = np.linalg.norm(np.roll(points, -1, axis=0) - points, axis=1)
+    first = int(np.argmax(lengths if n == 3 else lengths[:2] + lengths[2:]))
+
+    def middle(i: int) -> tuple[Floats, Colour]:
+        return (points[i] + points[(i + 1) % n]) / 2, _mix(colours[i], colours[(i + 1) % n], 0.5)
+
+    # From corner `first` on: the middle of the first side and of the one opposite.
+    turned = [(points[(first + i) % n], colours[(first + i) % n]) for i in range(n)]
+    one = middle(first)
+    other = turned[2] if n == 3 else middle((first + 2) % n)
+    halves = (
+        [[turned[0], one, other], [one, turned[1], other]]
+        if n == 3
+        else [[turned[0], one, other, turned[3]], [one, turned[1], turned[2], other]]
+    )
+    return [
+        piece
+        for half in halves
+        for piece in _split(np.array([p for p, _ in half]), [c for _, c in half])
+    ]
+
+
+def _groups(polygons: list[tuple[Floats, list[Colour]]]) -> list[_Group]:
+    """Share polygons out among few origins: the one that reaches most comes first."""
+    waiting: list[tuple[tuple[_Vertex, ...], set[tuple[int, int, int]]]] = []
+    for points, colours in polygons:
+        for piece in _split(points, colours):
+            corners = _corners(*piece, GRID)
+            if len(corners) >= 3:
+                axes = _fitting(corners, _GRAIN_STEPS)
+                if not all(axes):
+                    axes = _fitting(corners, _ORIGIN_STEPS)
+                waiting.append((corners, set(itertools.product(axes[0], axes[1], axes[2]))))
+    out = []
+    while waiting:
+        votes = Counter(origin for _, origins in waiting for origin in origins)
+        best = max(sorted(votes), key=lambda origin: votes[origin])
+        group = _Group(best)
+        for corners, origins in waiting:
+            if best in origins:
+                (group.quads if len(corners) == 4 else group.triangles).append(corners)
+        waiting = [entry for entry in waiting if best not in entry[1]]
+        out.append(group)
+    return out
+
+
+def _strips(quads: list[tuple[_Vertex, ...]]) -> list[list[tuple[_Vertex, ...]]]:
+    """Chain quads that share an edge, colours included.
+
+    Each chain's quads are turned so that the edge from corner 3 to corner 2 of one is that from
+    corner 0 to corner 1 of the next.
+    """
+    starts: dict[tuple[_Vertex, _Vertex], list[tuple[int, int]]] = {}
+    for index, quad in enumerate(quads):
+        for turn in range(4):
+            starts.setdefault((quad[turn], quad[(turn + 1) % 4]), []).append((index, turn))
+    used: set[int] = set()
+
+    def grow(index: int, turn: int) -> list[tuple[int, int]]:
+        chain, taken = [(index, turn)], {index}
+        while True:
+            quad = quads[chain[-1][0]]
+            turn = chain[-1][1]
+            edge = (quad[(turn + 3) % 4], quad[(turn + 2) % 4])
+            follow = next((e for e in starts.get(edge, []) if e[0] not in used | taken), None)
+            if follow is None:
+                return chain
+            chain.append(follow)
+            taken.add(follow[0])
+
+    out = []
+    for index in range(len(quads)):
+        if index in used:
             continue
-        packer.put(_BEGIN, kind)
-        current = -1
-        last: tuple[int, int, int] | None = None
-        for points, colours in chosen:
-            for point, colour in zip(points, colours, strict=True):
-                value = rgb15(colour)
-                if value != current:
-                    packer.put(_COLOR, value)
-                    current = value
-                x, y, z = (round(float(part) / MODEL_UNIT * 4096) for part in point)
-                if max(abs(x), abs(y), abs(z)) > 0x7FFF:
-                    raise ValueError(f"vertex {point} is outside the model's range")
-                _put_vertex(packer, (x, y, z), last)
-                last = (x, y, z)
-                vertices += 1
-        packer.end()
-    return packer.finish(), vertices
+        # Back to the chain's other end first, then all the way along it.
+        chains = []
+        for turn in range(4):
+            last, turned = grow(index, turn)[-1]
+            chains.append(grow(last, (turned + 2) % 4))
+        best = max(chains, key=len)
+        used |= {i for i, _ in best}
+        out.append([quads[i][turn:] + quads[i][:turn] for i, turn in best])
+    return out
 
 
-def _pack_strips(strips: list[list[tuple[Floats, Floats, Colour, Colour]]]) -> list[int]:
+def _pack(polygons: list[tuple[Floats, list[Colour]]]) -> tuple[list[int], int, int]:
+    """Pack polygons near each other; returns words, numbers of polygons and of vertices."""
     packer = _Packer()
-    for strip in strips:
+    count, vertices, current = 0, 0, -1
+
+    def put(group: _Group, corner: _Vertex) -> None:
+        nonlocal current, vertices
+        if corner[3] != current:
+            current = corner[3]
+            packer.put(_COLOR, current)
+        x, y, z = (corner[axis] - group.origin[axis] & 0x3FF for axis in range(3))
+        packer.put(_VTX_10, x | y << 10 | z << 20)
+        vertices += 1
+
+    for group in _groups(polygons):
+        count += len(group.triangles) + len(group.quads)
+        packer.put(_MTX_RESTORE, MATRIX_SLOT)
+        if any(group.origin):
+            packer.put(_MTX_TRANS, *(part * 64 & 0xFFFFFFFF for part in group.origin))
+        strips = _strips(group.quads)
+        single = [strip[0] for strip in strips if len(strip) == 1]
+        for kind, plain in ((_QUADS, single), (_TRIANGLES, group.triangles)):
+            if plain:
+                packer.put(_BEGIN, kind)
+            # Those of a colour together.
+            for corners in sorted(plain, key=lambda corners: [corner[3] for corner in corners]):
+                for corner in corners:
+                    put(group, corner)
+        for strip in strips:
+            if len(strip) > 1:
+                packer.put(_BEGIN, _QUAD_STRIP)
+                put(group, strip[0][0])
+                put(group, strip[0][1])
+                for quad in strip:
+                    put(group, quad[3])
+                    put(group, quad[2])
+    return packer.finish(), count, vertices
+
+
+def _pack_coarse(polygons: list[tuple[Floats, list[Colour]]]) -> tuple[list[int], int, int]:
+    """Pack quads that are too large for `_pack`, anywhere on the course; as `_pack` otherwise."""
+    packer = _Packer()
+    vertices, current, last = 0, -1, (0, 0, 0)
+    quads = [_corners(*polygon, MODEL_UNIT / 4096) for polygon in polygons]
+    for strip in _strips(quads):
         packer.put(_BEGIN, _QUAD_STRIP)
-        current = -1
-        last: tuple[int, int, int] | None = None
-        for first, second, *colours in strip:
-            for point, colour in zip((first, second), colours, strict=True):
-                value = rgb15(colour)
-                if value != current:
-                    packer.put(_COLOR, value)
-                    current = value
-                x, y, z = (round(float(part) / MODEL_UNIT * 4096) for part in point)
-                _put_vertex(packer, (x, y, z), last)
-                last = (x, y, z)
-    packer.end()
-    return packer.finish()
+        pairs = [strip[0][:2]] + [(quad[3], quad[2]) for quad in strip]
+        for x, y, z, colour in itertools.chain.from_iterable(pairs):
+            if max(abs(x), abs(y), abs(z)) > 0x7FFF:
+                raise ValueError(f"vertex {(x, y, z)} is outside the model's range")
+            if colour != current:
+                packer.put(_COLOR, colour)
+                current = colour
+            if vertices and y == last[1]:
+                packer.put(_VTX_XZ, x & 0xFFFF | (z & 0xFFFF) << 16)
+            else:
+                packer.put(_VTX_16, x & 0xFFFF | (y & 0xFFFF) << 16, z & 0xFFFF)
+            last = (x, y, z)
+            vertices += 1
+    return packer.finish(), len(polygons), vertices
 
 
 class _Painter:
@@ -213,7 +375,11 @@ class _Painter:
             for name, value in description.colours.items()
         }
         self.base = fall_height(description, ribbon)
+        self.floor = round(self.base / STATION_GRID) * STATION_GRID
         self.chunks = [_Mesh() for _ in range(math.ceil(self.count / SEGMENTS_PER_CHUNK))]
+        self.lands = [
+            [_Mesh() for _ in range(math.ceil(self.count / SEGMENTS_PER_LAND))] for _ in range(2)
+        ]
         self.reach = [outer_reach(description, ribbon, side) for side in (0, 1)]
         self.steep = [self._steep(side) for side in (0, 1)]
         self.skirt = [self._skirt_widths(side) for side in (0, 1)]
@@ -221,15 +387,22 @@ class _Painter:
     def chunk(self, station: int) -> _Mesh:
         return self.chunks[station % self.count // SEGMENTS_PER_CHUNK]
 
+    def land_chunk(self, station: int, side: int) -> _Mesh:
+        return self.lands[side][station % self.count // SEGMENTS_PER_LAND]
+
+    def place(self, station: int, offset: float, rise: float = 0) -> Floats:
+        """Return the ribbon's point on the grid."""
+        return _snapped(self.ribbon.point(station, offset, rise))
+
     def point(self, station: int, t: float, here: float, there: float, rise: float = 0) -> Floats:
         """Return a point of the segment after `station`, at part `t` of the way.
 
         `here` and `there` are the lateral offsets at the segment's two stations.
         """
-        a = self.ribbon.point(station, here, rise)
+        a = self.place(station, here, rise)
         if t == 0.0:
             return a
-        b = self.ribbon.point(station + 1, there, rise)
+        b = self.place(station + 1, there, rise)
         return np.asarray(a + (b - a) * t)
 
     def strip(
@@ -285,8 +458,9 @@ class _Painter:
                 self.strip(k, half, inner, colour, part=part)
                 self.strip(k, minus(inner), minus(half), colour, part=part)
         else:
-            self.strip(k, half, inner, line, part=(begin, 1.0))
-            self.strip(k, minus(inner), minus(half), line, part=(begin, 1.0))
+            for part in ((begin, 0.5), (0.5, 1.0)):
+                self.strip(k, half, inner, line, part=part)
+                self.strip(k, minus(inner), minus(half), line, part=part)
 
     def start_line(self, half: tuple[float, float]) -> None:
         """Paint the chequered line over the first third of the first segment."""
@@ -337,7 +511,7 @@ class _Painter:
         Corners are given as seen from the road on the left side: foot here, foot next, top
         next, top here; the right side is mirrored.
         """
-        points = [self.ribbon.point(k + i, sign * u, rise) for i, u, rise in corners]
+        points = [self.place(k + i, sign * u, rise) for i, u, rise in corners]
         wanted = list(colours) * (len(points) if len(colours) == 1 else 1)
         if sign < 0:
             points.reverse()
@@ -382,9 +556,9 @@ class _Painter:
             (1, (CLIFF_WIDTH, True)),
             (0, (CLIFF_WIDTH, True)),
         ):
-            point = self.ribbon.point(k + i, sign * (outer[i] + spread))
+            point = self.place(k + i, sign * (outer[i] + spread))
             if low:
-                point[1] = self.base
+                point[1] = self.floor
             points.append(point)
         tones = [_tone(rock, 1.15)] * 2 + [_tone(rock, 0.6)] * 2
         if k % 2:
@@ -406,7 +580,7 @@ class _Painter:
         # A shoulder of land first, then the slope: parts up to 0.45 lose little height.
         fall = part / 0.45 * 0.12 if part <= 0.45 else 0.12 + (part - 0.45) / 0.55 * 0.88
         point[1] = float(edge[1]) + (end - float(edge[1])) * fall
-        return point
+        return _snapped(point)
 
     def land(self, k: int, side: int, sign: float, outer: tuple[float, float]) -> None:
         grass = _tone(self.colours["terrain"], 1.0 if k // 2 % 2 else 0.94)
@@ -425,7 +599,7 @@ class _Painter:
             if sign < 0:
                 points.reverse()
                 tones.reverse()
-            self.chunk(k).add(points, *tones)
+            self.land_chunk(k, side).add(points, *tones)
 
     def _steep(self, side: int) -> NDArray[np.bool_]:
         """(K,) whether the land falls off at once at a station: beside a drop."""
@@ -512,16 +686,12 @@ class _Painter:
         roots, crown = ring(0.10 * size, -6.0, 3), ring(0.08 * size, 0.4 * size, 3)
         for i in range(3):
             mesh.add([roots[i], roots[i - 2], crown[i - 2], crown[i]], trunk)
-        # From afar a tree is a kite that stands across the view from both axes.
-        for turn in (0.0, math.pi / 2):
-            side = np.array([math.cos(turn), 0.0, math.sin(turn)]) * 0.36 * size
-            low, high = np.array([0.0, 0.25 * size, 0.0]), np.array([0.0, 1.1 * size, 0.0])
-            mesh.strips.append(
-                [
-                    (foot + low - side, foot + low + side, leaves, leaves),
-                    (foot + high, foot + high, leaves, leaves),
-                ]
-            )
+        # From afar a tree is a pyramid: strips that end in a point.
+        tip = foot + np.array([0.0, 1.15 * size, 0.0])
+        base = ring(0.46 * size, 0.26 * size, 3)
+        for i, tone in enumerate((0.9, 1.05, 1.0)):
+            shade = _tone(leaves, tone)
+            mesh.strips.append([(base[i], base[i - 2], shade, shade), (tip, tip, shade, shade)])
         for radius, bottom, top, tone in ((0.42, 0.28, 0.78, 0.9), (0.30, 0.6, 1.15, 1.15)):
             skirt = ring(radius * size, bottom * size, 5, 0.3 * tone)
             tip = foot + np.array([0.0, top * size, 0.0])
@@ -552,7 +722,7 @@ class _Painter:
             ):
                 continue
             taken.append(foot)
-            self.tree(self.chunk(k), foot, size, tint)
+            self.tree(self.land_chunk(k, side), foot, size, tint)
 
     def arch(self) -> None:
         """Draw the gate over the start line: two posts and a chequered beam."""
@@ -628,20 +798,21 @@ class _Painter:
         stations = range(first, last + 1)
         half = self.ribbon.half_width
         lines = [
-            [self.ribbon.point(k, sign * float(half[k % self.count])) for k in stations]
+            [self.place(k, sign * float(half[k % self.count])) for k in stations]
             for sign in (1.0, -1.0)
         ]
         road = _tone(self.colours["road"], 0.965)
-        self.band(first, lines[0], lines[1], road, road)
+        self.band(self.chunk(first), lines[0], lines[1], road, road)
         for side in (0, 1):
             self.far_side(first, last, side, lines[side])
 
+    @staticmethod
     def band(
-        self, k: int, left: list[Floats], right: list[Floats], colour: Colour, edge: Colour
+        mesh: _Mesh, left: list[Floats], right: list[Floats], colour: Colour, edge: Colour
     ) -> None:
         """Add a strip between two lines, each with its colour."""
         pairs = zip(left, right, strict=True)
-        self.chunk(k).strips.append([(a, b, colour, edge) for a, b in pairs])
+        mesh.strips.append([(a, b, colour, edge) for a, b in pairs])
 
     def far_side(self, first: int, last: int, side: int, inner: list[Floats]) -> None:
         """Draw one side from afar, outwards from the road's edge `inner`.
@@ -655,16 +826,16 @@ class _Painter:
         reach = [float(self.ribbon.reach(side)[k % self.count]) for k in stations]
 
         def line(lateral: list[float], rise: float = 0) -> list[Floats]:
-            return [
-                self.ribbon.point(k, sign * u, rise) for k, u in zip(stations, lateral, strict=True)
-            ]
+            return [self.place(k, sign * u, rise) for k, u in zip(stations, lateral, strict=True)]
+
+        mesh = self.chunk(first)
 
         def add(far: list[Floats], near: list[Floats], far_tone: Colour, near_tone: Colour) -> None:
             # Strips run with the left line first; on the right side that is the nearer one.
             if side == 0:
-                self.band(first, far, near, far_tone, near_tone)
+                self.band(mesh, far, near, far_tone, near_tone)
             else:
-                self.band(first, near, far, near_tone, far_tone)
+                self.band(mesh, near, far, near_tone, far_tone)
 
         surface = _tone(self.colours[edge.surface], 0.965)
         shoulder = line(reach)
@@ -680,11 +851,15 @@ class _Painter:
             panel = _mix(panel, self.colours["wall top"], 0.28)
             top = line(reach, self.description.wall_height)
             add(top, shoulder, _tone(panel, 1.15), _tone(panel, 0.85))
+            # Its back is what one sees of it from other parts of the course.
+            outer = [u + WALL_DEPTH for u in reach]
+            back = _tone(panel, 0.65)
+            add(line(outer, -6), top, back, back)
         if edge.end == "drop":
             rock = self.colours["rock"]
             foot = line([u + CLIFF_WIDTH for u in outer])
             for point in foot:
-                point[1] = self.base
+                point[1] = self.floor
             add(foot, line(outer), _tone(rock, 0.6), _tone(rock, 1.1))
             return
         grass = _tone(self.colours["terrain"], 0.97)
@@ -693,6 +868,7 @@ class _Painter:
             [self.land_point(k, side, u, part) for k, u in zip(stations, outer, strict=True)]
             for part in (0.45, 1.0)
         ]
+        mesh = self.land_chunk(first, side)
         add(lands[0], line(outer), grass, grass)
         add(lands[1], lands[0], shore, grass)
 
@@ -705,21 +881,21 @@ class _Painter:
             self.far(first, min(first + SEGMENTS_PER_CHUNK, self.count))
         self.arch()
         self.trees()
-        return [*self.chunks, *self.water()]
+        return [*self.chunks, *self.lands[0], *self.lands[1]]
 
 
 def build_klm(description: CourseDescription, ribbon: Ribbon) -> tuple[bytes, ModelStatistics]:
     """Draw a course; returns the file and numbers about it."""
     painter = _Painter(description, ribbon)
-    meshes = [mesh for mesh in painter.paint() if mesh.polygons]
+    fine = [mesh for mesh in painter.paint() if mesh.polygons]
+    meshes = fine + painter.water()
     table, body = bytearray(), bytearray()
     start = HEADER_SIZE + CHUNK_ENTRY_SIZE * len(meshes)
-    start += -start % 4
     polygons, vertices, largest = 0, 0, 0
-    for mesh in meshes:
-        words, count = _pack_chunk(mesh.polygons)
-        plain = _pack_strips(mesh.strips) if mesh.strips else []
-        points = np.concatenate([corners for corners, _ in mesh.polygons])
+    for index, mesh in enumerate(meshes):
+        words, count, corners = (_pack if index < len(fine) else _pack_coarse)(mesh.polygons)
+        plain = _pack(mesh.plain())[0] if mesh.strips else []
+        points = np.concatenate([corners for corners, _ in mesh.polygons + mesh.plain()])
         centre = (points.min(axis=0) + points.max(axis=0)) / 2
         radius = float(np.linalg.norm(points - centre, axis=1).max()) + 0.5
         table += struct.pack(
@@ -730,12 +906,13 @@ def build_klm(description: CourseDescription, ribbon: Ribbon) -> tuple[bytes, Mo
             len(plain),
         )
         body += struct.pack(f"<{len(words) + len(plain)}I", *words, *plain)
-        polygons += len(mesh.polygons)
-        vertices += count
-        largest = max(largest, len(mesh.polygons))
+        polygons += count
+        vertices += corners
+        largest = max(largest, count)
     header = MAGIC + struct.pack(
-        "<III",
+        "<IIII",
         len(meshes),
+        len(fine),
         rgb15(painter.colours["sky top"]),
         rgb15(painter.colours["sky bottom"]),
     )

@@ -21,19 +21,22 @@ struct klm_chunk {
 };
 
 struct klm {
-    char magic[4]; /* "KLM1" */
+    char magic[4]; /* "KLM2" */
     uint32_t chunk_count;
+    uint32_t fine_count; /* these come first */
     uint32_t sky_top;
     uint32_t sky_bottom;
     struct klm_chunk chunks[];
 };
 
-#define KLM_SCALE_SHIFT 8 /* model space is world units / 256 */
+#define KLM_FINE_SHIFT 4   /* model space of fine chunks is world units / 16, */
+#define KLM_COARSE_SHIFT 8 /* of the others / 256 */
+#define KLM_MATRIX_SLOT 30 /* lists restore the matrix from here before they move it */
 #define CHUNKS_MAX 512
-/* A vertex takes two words and a quarter: this many words stay well below 6,144 vertices with the
- * kart's own thousand on top. */
-#define COURSE_WORDS_MAX 9000
-#define FAR_DETAIL FX(100) /* chunks that begin this far away are drawn plainly */
+/* A vertex takes a word and a quarter: this many words stay below 6,144 vertices with the kart's
+ * own eight hundred on top. */
+#define COURSE_WORDS_MAX 6500
+#define FAR_DETAIL FX(200) /* chunks that begin this far away are drawn plainly */
 
 static const struct klm *model;
 uint16_t draw_sky_top = RGB15(9, 17, 30), draw_sky_bottom = RGB15(24, 29, 31);
@@ -114,9 +117,9 @@ static void grain_init(void) {
     GX_VRAMCNT(0) = 0x83; /* texture slot 0 */
 }
 
-static void send_texture_matrix(void) {
-    /* s = 16 * texels; vertex 1.0 = 256 world units; the unit shifts the product by 24 bits. */
-    const int32_t per_axis = (16 * 256 / GRAIN_TEXEL_WORLD) << 12;
+static void send_texture_matrix(uint32_t scale_shift) {
+    /* s = 16 * texels; the unit shifts the product by 24 bits. */
+    const int32_t per_axis = ((16 << scale_shift) / GRAIN_TEXEL_WORLD) << 12;
     send_1(GX_MTX_MODE, GX_MODE_TEXTURE);
     GX_FIFO = GX_MTX_LOAD_4X4;
     for (int i = 0; i < 16; i++) {
@@ -190,21 +193,38 @@ static uint32_t cull(const struct view *view) {
     return count;
 }
 
-static void draw_course(const struct view *view) {
+static void send_course_matrix(const struct view *view, uint32_t scale_shift) {
     struct view_matrix scaled = view->matrix;
     for (int row = 0; row < 3; row++) {
         for (int column = 0; column < 3; column++) {
-            scaled.m[row][column] <<= KLM_SCALE_SHIFT;
+            scaled.m[row][column] <<= scale_shift;
         }
     }
-    send_texture_matrix();
+    send_texture_matrix(scale_shift);
     send_1(GX_MTX_MODE, GX_MODE_POSITION);
     send_matrix_4x3(GX_MTX_LOAD_4X3, &scaled);
+}
+
+static void draw_course(const struct view *view) {
     send_1(GX_TEXIMAGE_PARAM, GRAIN_PARAM);
     send_1(GX_POLYGON_ATTR, GX_FRONT_FACES | GX_FAR_CLIPPED | GX_ALPHA(31) | GX_POLYGON_ID(1));
     uint32_t count = cull(view), words = 0;
+    /* The few coarse chunks first: they lie under everything, and none may be dropped. */
+    send_course_matrix(view, KLM_COARSE_SHIFT);
     for (uint32_t i = 0; i < count; i++) {
         const struct klm_chunk *chunk = &model->chunks[visible[i].index];
+        if (visible[i].index >= model->fine_count) {
+            words += chunk->words;
+            send((const uint32_t *)((const char *)model + chunk->offset), chunk->words);
+        }
+    }
+    send_course_matrix(view, KLM_FINE_SHIFT);
+    send_1(GX_MTX_STORE, KLM_MATRIX_SLOT);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct klm_chunk *chunk = &model->chunks[visible[i].index];
+        if (visible[i].index >= model->fine_count) {
+            continue;
+        }
         const uint32_t *list = (const uint32_t *)((const char *)model + chunk->offset);
         uint32_t length = chunk->words;
         if (chunk->far_words && visible[i].depth - chunk->radius > FAR_DETAIL) {

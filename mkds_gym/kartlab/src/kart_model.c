@@ -8,8 +8,8 @@
 
 #include "gx.h"
 
-/* Lengths below are sixteenths of a world unit; a vertex is 4.12 with 1.0 = 2 world units. */
-#define VERTEX_UNITS 128
+/* Lengths below are sixteenths of a world unit, and none is above 511: a vertex takes one word,
+ * VTX_10, where 1.0 = 64 of them = 4 world units. */
 #define SIXTEENTH 256 /* fx32 */
 
 #define POOL_WORDS 4096
@@ -64,9 +64,8 @@ static void list_begin_quads(void) {
 }
 
 static void list_vertex(point p) {
-    list_command(GX_VTX_16);
-    list_data((uint32_t)(uint16_t)(p.x * VERTEX_UNITS) | (uint32_t)(uint16_t)(p.y * VERTEX_UNITS) << 16);
-    list_data((uint16_t)(p.z * VERTEX_UNITS));
+    list_command(GX_VTX_10);
+    list_data(((uint32_t)p.x & 0x3FF) | ((uint32_t)p.y & 0x3FF) << 10 | ((uint32_t)p.z & 0x3FF) << 20);
 }
 
 static uint16_t shade(uint16_t colour, uint32_t sixteenths) {

@@ -6,7 +6,7 @@
 
 /* Model space: x right, y up, z BACKWARDS (so that it is right-handed), the origin on the floor
  * between the wheels.  A vertex of 1.0 is KART_MODEL_SCALE world units. */
-#define KART_MODEL_SCALE 2
+#define KART_MODEL_SCALE 4
 
 /* One part: words for the GX FIFO, to be sent after the matrix and the polygon attributes. */
 struct kart_part {
