@@ -15,12 +15,13 @@ name           space                   meaning
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
 
 from mkds_gym.console import Keys
 from mkds_gym.registry import Registry
@@ -114,7 +115,7 @@ class DiscreteActions:
 
     def keys(self, action: Any) -> int:
         """See `ActionMap.keys`."""
-        index = int(action)
+        index = _whole(action)
         if not 0 <= index < len(self._masks):
             raise ValueError(f"action {action!r} is not one of 0..{len(self._masks) - 1}")
         return self._masks[index]
@@ -141,7 +142,9 @@ class KeyActions:
 
 
 class ThresholdActions:
-    """Activations in [-1, 1], pressed by `keys_from_activations`.
+    """Activations, pressed by `keys_from_activations`.
+
+    The space is [-1, 1]; any other finite number is understood too, as a network gives them.
 
     Args:
         outputs: how many of `KEY_ORDER`, from the first, the policy has an output for: 1..11.
@@ -159,8 +162,8 @@ class ThresholdActions:
         """See `ActionMap.keys`."""
         activations = _values(action, self._outputs)
         for value in activations:
-            if value != value:
-                raise ValueError(f"action {action!r} has a NaN; outputs are numbers in [-1, 1]")
+            if not math.isfinite(value):
+                raise ValueError(f"action {action!r}: {value!r} is no finite number")
         return keys_from_activations(activations)
 
 
@@ -174,14 +177,30 @@ class KeymaskActions:
 
     def keys(self, action: Any) -> int:
         """See `ActionMap.keys`."""
-        mask = int(action)
+        mask = _whole(action)
         if not 0 <= mask < _ALL_MASKS:
             raise ValueError(f"action {action!r} is not a key mask 0..{_ALL_MASKS - 1}")
         return mask
 
 
+def _whole(action: Any) -> int:
+    """A discrete action as an int: of Python, of NumPy, or an array of one."""
+    if isinstance(action, np.ndarray) and action.size == 1:
+        action = action.item()
+    if isinstance(action, bool):
+        raise ValueError(f"action {action!r} is a truth value; this action_type takes a number")
+    try:
+        return operator.index(action)
+    except TypeError:
+        raise ValueError(f"action {action!r} is not a whole number") from None
+
+
 def _values(action: Any, count: int) -> list[Any]:
-    values: list[Any] = action.tolist() if isinstance(action, np.ndarray) else list(action)
+    try:
+        values: list[Any] = action.tolist() if isinstance(action, np.ndarray) else list(action)
+        len(values)
+    except TypeError:
+        raise ValueError(f"action {action!r}: this action_type takes {count} values") from None
     if len(values) != count:
         raise ValueError(f"an action of {len(values)} values; this action_type takes {count}")
     return values
@@ -194,13 +213,3 @@ ACTION_TYPES.register("discrete", DiscreteActions)
 ACTION_TYPES.register("keys", KeyActions)
 ACTION_TYPES.register("threshold", ThresholdActions)
 ACTION_TYPES.register("keymask", KeymaskActions)
-
-
-def describe_keys(mask: int) -> str:
-    """The names of the keys in a mask, for people: ``"A+LEFT"``; ``"-"`` for none."""
-    return "+".join(key.name or "" for key in Keys if mask & key) or "-"
-
-
-def activations_from_keys(mask: int) -> NDArray[np.float32]:
-    """The 0/1 value of each key of `KEY_ORDER` in a mask, float32 (11,)."""
-    return np.array([1.0 if mask & bit else 0.0 for bit in _KEY_BITS], np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -23,6 +24,7 @@ from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.memory import FRAMES_PER_SECOND, Layout
 from mkds_gym.metrics import DEFAULT_METRICS, Metric, collect_all, make_metrics, reset_all
 from mkds_gym.observations import Observer, SensorLike, make_observer
+from mkds_gym.registry import as_list
 from mkds_gym.rewards import Reward, make_reward
 from mkds_gym.savestate import Snapshot, read_state
 from mkds_gym.state import RaceReader, RaceState
@@ -116,7 +118,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         action_type: str = "discrete",
         frame_skip: int = 4,
         reward: str | Reward | Callable[[Mapping[str, float]], float] = "driving",
-        metrics: Sequence[str | Metric] | None = None,
+        metrics: str | Metric | Sequence[str | Metric] | None = None,
         terminate_on: str | Event | Sequence[str | Event] = ("finish",),
         truncate_on: str | Event | Sequence[str | Event] = ("clock", "stuck", "wrong_way"),
         render_mode: str | None = None,
@@ -160,14 +162,16 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self.screens: Any = screens
         self.metadata = {**type(self).metadata, "render_fps": FRAMES_PER_SECOND / self.frame_skip}
         self._metrics = tuple(
-            make_metrics(DEFAULT_METRICS if metrics is None else copy.deepcopy(list(metrics)))
+            make_metrics(DEFAULT_METRICS if metrics is None else copy.deepcopy(metrics))
         )
         self._reward = make_reward(reward if isinstance(reward, str) else copy.deepcopy(reward))
         self._check_reward(reward)
         self._terminate_on = _make_events("terminate_on", terminate_on)
         self._truncate_on = _make_events("truncate_on", truncate_on)
         self._events = self._terminate_on + self._truncate_on
-        self._info_every_step = bool(info_every_step)
+        if not isinstance(info_every_step, bool):
+            raise TypeError(f"info_every_step={info_every_step!r} is neither True nor False")
+        self._info_every_step = info_every_step
 
         self.cartridge: Final = Cartridge.open(rom)
         self._boot = self._boot_parameters(course, laps, state)
@@ -181,7 +185,6 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if not self._draws:
             self._drawn_frame = -1
         self._start: Snapshot | None = None
-        self._start_source: object = None
         self._reader: RaceReader | None = None
         self._course: Course | None = None
         self._race: RaceState | None = None
@@ -240,6 +243,10 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             StateError, NoRaceError, ConsoleError: the start cannot be reached.
         """
         super().reset(seed=seed)
+        # Until the start is reached: a reset that fails leaves nothing to step.
+        self._needs_reset = True
+        if options is not None and not isinstance(options, Mapping):
+            raise TypeError(f"options={options!r} is not a dict; options are {_RESET_OPTIONS[0]}")
         for option in options or ():
             if option not in _RESET_OPTIONS:
                 raise ValueError(
@@ -391,12 +398,20 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         collected = collect_all(self._metrics)
         try:
             self._reward.reset(collected)
-            self._reward.step(collected)
+            paid: object = self._reward.step(collected)
+        except TypeError as error:
+            raise TypeError(
+                f"reward={reward!r} cannot be computed from the metrics, a dict of floats: {error}"
+            ) from error
         except KeyError as error:
             raise ValueError(
                 f"reward={reward!r} wants the metric {error}, which is not among the metrics "
                 f"collected: {', '.join(collected)}; add it to metrics="
             ) from error
+        if not isinstance(paid, float | int | np.number) or not math.isfinite(paid):
+            raise ValueError(
+                f"reward={reward!r} pays {paid!r} for nothing driven; a finite number is wanted"
+            )
 
     def _prepare_start(self, console: Console, source: Any) -> None:
         """Bring the console to the race start and remember it there."""
@@ -462,10 +477,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 
 def _make_events(argument: str, events: str | Event | Sequence[str | Event]) -> tuple[Event, ...]:
     """Events from names (``"clock:3600"``) and objects; an object is copied."""
-    wanted: Sequence[str | Event]
-    wanted = [events] if isinstance(events, str | Event) else list(events)
     made: list[Event] = []
-    for event in wanted:
+    for event in as_list(argument, events, str | Event):
         if isinstance(event, str):
             made.append(EVENTS.make(event))
         elif isinstance(event, Event) and not isinstance(event, type):

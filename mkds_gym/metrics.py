@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from mkds_gym.memory import (
@@ -46,7 +46,7 @@ from mkds_gym.memory import (
     STATUS_FLAG_FINISHED,
     STATUS_FLAG_WRONG_WAY,
 )
-from mkds_gym.registry import Registry
+from mkds_gym.registry import Registry, as_list
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course
@@ -203,10 +203,10 @@ class Speed:
         self._start: int | None = None
         self._frame = 0
 
-    def update(self, state: RaceState, course: Course) -> None:  # noqa: ARG002
+    def update(self, state: RaceState, course: Course) -> None:
         """See `Metric.update`."""
         self._frame = state.frame
-        if self._start is None:
+        if self._start is None and 0 <= state.checkpoint < len(course.track):
             self._start = state.frame
 
     def collect(self) -> dict[str, float]:
@@ -435,7 +435,7 @@ class CheckpointRecord(NamedTuple):
 
     Attributes:
         checkpoint: index of the one left.
-        lap: the lap in which it was left.
+        lap: the lap in which it was left (before the frame that may begin the next).
         time: centiseconds since the last split (for the first, since the first update).
         distance: world units from the kart to the checkpoint's line, at that moment.
     """
@@ -462,6 +462,7 @@ class CheckpointRecords:
         """See `Metric.reset`."""
         self.records: list[CheckpointRecord] = []
         self._checkpoint = _NOWHERE
+        self._lap = 0
         self._split = 0
         self._distance = 0.0
 
@@ -469,6 +470,7 @@ class CheckpointRecords:
         """See `Metric.update`."""
         if state.checkpoint != self._checkpoint:
             self._change(state, course.track)
+        self._lap = state.lap
 
     def _change(self, state: RaceState, track: Track) -> None:
         if not 0 <= state.checkpoint < len(track):
@@ -479,7 +481,7 @@ class CheckpointRecords:
             x, _, z = state.position
             distance = track.distance_to(left, x, z)
             time = (state.frame - self._split) * CENTISECONDS_PER_FRAME
-            self.records.append(CheckpointRecord(left, state.lap, time, distance))
+            self.records.append(CheckpointRecord(left, self._lap, time, distance))
             self._distance += distance
         self._split = state.frame
 
@@ -639,8 +641,7 @@ def make_metrics(metrics: str | Metric | Iterable[str | Metric]) -> list[Metric]
         ValueError: an unknown name, or the same name twice.
         TypeError: an entry is neither a name nor a metric.
     """
-    wanted: Sequence[Any]
-    wanted = [metrics] if isinstance(metrics, str | Metric) else list(metrics)
+    wanted = as_list("metrics", metrics, str | Metric)
     made: list[Metric | None] = []  # None: "speed", which waits for its distance metric.
     for spec in wanted:
         if isinstance(spec, str):

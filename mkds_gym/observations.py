@@ -169,6 +169,11 @@ def make_observer(
     """
     if screens not in SCREENS:
         raise ValueError(f"screens={screens!r} is not one of {', '.join(map(repr, SCREENS))}")
+    if obs_type is None or isinstance(obs_type, int | float | bytes):
+        raise TypeError(
+            f"obs_type={obs_type!r} is neither one of {', '.join(map(repr, OBS_TYPES))}, nor a "
+            f"sensor, nor a list of sensors; sensors are {', '.join(SENSORS)}"
+        )
     if not isinstance(obs_type, str) or obs_type.partition(":")[0] in SENSORS:
         if sensors is not None:
             raise ValueError(

@@ -54,9 +54,15 @@ class Registry(Generic[T]):
         """Build the part that ``spec`` ("name" or "name:number") asks for.
 
         Raises:
+            TypeError: ``spec`` is no string.
             ValueError: unknown name (the message lists the known ones and the nearest), or an
                 argument that is not a number or that the part does not take.
         """
+        if not isinstance(spec, str):
+            raise TypeError(
+                f"a {self.kind} is asked for by name, not by {spec!r}; known: "
+                f"{', '.join(self._factories)}"
+            )
         name, colon, argument = spec.partition(":")
         if name not in self._factories:
             near = difflib.get_close_matches(name, self._factories, n=1)
@@ -79,3 +85,24 @@ class Registry(Generic[T]):
             return factory(number)
         except TypeError as error:
             raise ValueError(f"{self.kind} {spec!r}: {name!r} takes no such argument") from error
+
+
+def as_list(argument: str, value: Any, single: Any) -> list[Any]:
+    """One part, or a sequence of parts, as a list.
+
+    Args:
+        argument: what the user calls it, for the message.
+        value: what the user gave.
+        single: the types of one part.
+
+    Raises:
+        TypeError: neither one part nor a sequence.
+    """
+    if isinstance(value, single):
+        return [value]
+    try:
+        return list(value)
+    except TypeError:
+        raise TypeError(
+            f"{argument}={value!r}: give a name, an object, or a list of them"
+        ) from None

@@ -36,7 +36,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from mkds_gym.memory import OFFROAD_SURFACES, SURFACES
-from mkds_gym.registry import Registry
+from mkds_gym.registry import Registry, as_list
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course
@@ -352,7 +352,8 @@ class Checkpoints:
 class Curvature:
     """Curvature of the centre line ahead of the kart, positive where it bends to the left.
 
-    A curvature of 1 / radius is shown as tanh(100 / radius).
+    A curvature of 1 / radius is shown as tanh(100 / radius). All 0 while the game names no
+    checkpoint of the course.
 
     Args:
         count: at how many places, `Curvature.SPACING` world units apart.
@@ -374,6 +375,8 @@ class Curvature:
     def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:
         """See `Sensor.read`."""
         track = course.track
+        if not 0 <= state.checkpoint < len(track):
+            return np.zeros(len(self.labels), np.float32)
         x, _, z = state.position
         place = track.progress(state.checkpoint, x, z)
         return np.array(
@@ -431,7 +434,7 @@ class Surface:
 
 
 class ProgressSensor:
-    """Where on the course the kart is.
+    """Where on the course the kart is; all 0 while the game names no checkpoint of the course.
 
     * ``lap_sin``, ``lap_cos``: of the place in the lap as an angle, without a jump at the line.
     * ``lap_fraction``: of the lap, 0 to 1.
@@ -446,6 +449,8 @@ class ProgressSensor:
     def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:
         """See `Sensor.read`."""
         track = course.track
+        if not 0 <= state.checkpoint < len(track):
+            return np.zeros(len(self.labels), np.float32)
         x, _, z = state.position
         place, lateral, heading = track.project(x, z, state.checkpoint)
         fraction = place / track.length
@@ -493,9 +498,8 @@ def make_sensors(sensors: Sequence[str | Sensor] | str | Sensor) -> list[Sensor]
         ValueError: an unknown name, a bad number, or the same name twice.
         TypeError: an entry is neither a name nor a sensor.
     """
-    wanted: Sequence[Any]
-    wanted = [sensors] if isinstance(sensors, str | Sensor) else list(sensors)
     made: list[Sensor] = []
+    wanted = as_list("sensors", sensors, str | Sensor)
     for spec in wanted:
         if isinstance(spec, str):
             made.append(SENSORS.make(spec))
@@ -505,6 +509,13 @@ def make_sensors(sensors: Sequence[str | Sensor] | str | Sensor) -> list[Sensor]
             raise TypeError(
                 f"{spec!r} is no sensor: give a name ({', '.join(SENSORS)}) or an object with "
                 "name, space, labels and read(state, course)"
+            )
+    for sensor in made:
+        space: Any = sensor.space
+        if not isinstance(space, Box) or space.dtype != np.float32 or len(space.shape) != 1:
+            raise ValueError(
+                f"sensor {sensor.name!r} has the space {space}; a sensor's space is a Box of one "
+                "dimension and dtype float32"
             )
     names = [sensor.name for sensor in made]
     for name in names:

@@ -7,8 +7,6 @@ from mkds_gym.actions import (
     ACTION_TYPES,
     DISCRETE_ACTIONS,
     KEY_ORDER,
-    activations_from_keys,
-    describe_keys,
     keys_from_activations,
 )
 from mkds_gym.console import Keys
@@ -56,11 +54,6 @@ def test_keys_are_literal() -> None:
         assert keys.keys(action) == key
 
 
-def test_masks_round_trip_through_activations() -> None:
-    for mask in (0, int(Keys.A), int(Keys.B | Keys.LEFT | Keys.R)):
-        assert ACTION_TYPES.make("keys").keys(activations_from_keys(mask).astype(np.int8)) == mask
-
-
 @pytest.mark.parametrize(
     ("name", "action"),
     [
@@ -72,6 +65,14 @@ def test_masks_round_trip_through_activations() -> None:
         ("keys", [2] + [0] * 10),
         ("threshold", [0.0] * 10),
         ("threshold:2", [float("nan"), 0.0]),
+        ("threshold:2", [float("inf"), 0.0]),
+        ("threshold:2", None),
+        ("threshold:2", 0.5),
+        ("keys", np.array(1)),
+        ("discrete", 1.7),
+        ("discrete", True),
+        ("discrete", None),
+        ("keymask", 1.5),
     ],
 )
 def test_what_is_no_action_is_refused(name: str, action: object) -> None:
@@ -83,8 +84,3 @@ def test_what_is_no_action_is_refused(name: str, action: object) -> None:
 def test_what_is_no_action_type_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="threshold"):
         ACTION_TYPES.make(name)
-
-
-def test_masks_have_readable_names() -> None:
-    assert describe_keys(0) == "-"
-    assert describe_keys(int(Keys.A | Keys.LEFT)) == "A+LEFT"

@@ -16,11 +16,24 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import mkds_gym
+from mkds_gym.console import Console
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import CartridgeError, ConsoleError, StateError
+from mkds_gym.memory import RAM_START, Layout, read_pointer
 
 OBS_TYPES: list[Any] = ["sensors", "dict", "pixels", "ram", "rays:9", ["seed6", "kinematics"]]
 ACTION_TYPES = ["discrete", "keys", "threshold", "threshold:2", "keymask"]
+
+
+class Flat:
+    """A sensor whose space is none that can be put into a vector."""
+
+    name = "flat"
+    labels = ("flat",)
+    space = gym.spaces.Discrete(2)
+
+    def read(self, state: Any, course: Any) -> int:
+        return 0
 
 
 @pytest.fixture
@@ -228,9 +241,15 @@ def test_the_clock_budget_is_in_frames(make: Callable[..., MKDSEnv]) -> None:
 
 
 def test_laps_and_course_choose_the_race(make: Callable[..., MKDSEnv]) -> None:
-    env = make(laps=1, course="mario_course")
-    env.reset()
+    env = make(laps=1, course="mario_course", obs_type="checkpoints", truncate_on="clock:4000")
+    observation, info = env.reset()
     assert env.race.course_id == 25
+    sine = env.observation_labels.index("checkpoint_2_sin")
+    while not info["events"]:
+        turn = observation[sine]
+        observation, _, _, _, info = env.step(1 if turn > 0.08 else 2 if turn < -0.08 else 0)
+    assert info["events"] == ("finish",)
+    assert len(info["lap_times"]) == 1
 
 
 def test_a_saved_state_starts_an_episode(make: Callable[..., MKDSEnv], tmp_path: Path) -> None:
@@ -295,6 +314,16 @@ def test_info_can_be_left_out_between_an_episodes_ends(make: Callable[..., MKDSE
         ({"reward": 3}, TypeError, "neither a name"),
         ({"metrics": ["distance"], "reward": "driving"}, ValueError, "add it to metrics"),
         ({"metrics": ["distanz"]}, ValueError, "distance"),
+        ({"metrics": 5}, TypeError, "metrics=5"),
+        ({"obs_type": 5}, TypeError, "obs_type=5"),
+        ({"obs_type": None}, TypeError, "'sensors', 'dict', 'pixels', 'ram'"),
+        ({"sensors": 5}, TypeError, "sensors=5"),
+        ({"action_type": 5}, TypeError, "discrete"),
+        ({"terminate_on": None}, TypeError, "terminate_on=None"),
+        ({"reward": lambda metrics: None}, TypeError, "metrics"),
+        ({"reward": lambda metrics: float("nan")}, ValueError, "finite"),
+        ({"info_every_step": "no"}, TypeError, "True nor False"),
+        ({"sensors": [Flat()]}, ValueError, "Box of one dimension"),
         ({"terminate_on": ["finished"]}, ValueError, "finish"),
         ({"truncate_on": [4]}, TypeError, "no event"),
         ({"truncate_on": ["clock:-5"]}, ValueError, "clock"),
@@ -312,6 +341,45 @@ def test_bad_arguments_are_refused_before_anything_starts(
 ) -> None:
     with pytest.raises(error, match=message):
         MKDSEnv(**arguments)
+
+
+def test_one_name_is_as_good_as_a_list_of_one() -> None:
+    assert set(MKDSEnv(metrics="progress", reward="progress")._metrics[0].collect()) == {
+        "progress",
+        "progress_laps",
+    }
+
+
+def test_a_reset_that_fails_leaves_nothing_to_step(
+    make: Callable[..., MKDSEnv], tmp_path: Path
+) -> None:
+    env = make()
+    env.reset()
+    path = tmp_path / "no_race.state"
+    with Console() as console:
+        console.save_state(path)
+    with pytest.raises(StateError, match="no running race"):
+        env.reset(options={"state": path})
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step(0)
+
+
+def test_a_checkpoint_that_is_none_of_the_course_ends_nothing(
+    make: Callable[..., MKDSEnv],
+) -> None:
+    env = make(obs_type="dict", truncate_on="clock:100000")
+    env.reset()
+    layout = Layout.detect(env.console.ram)
+    for index in (0xFFFF, 39, 0):
+        status = read_pointer(env.console.ram, layout.race_status_pointer, 0x528, "race status")
+        at = status - RAM_START + 0x14 + 0x32
+        env.console.ram[at : at + 2] = np.frombuffer(index.to_bytes(2, "little"), np.uint8)
+        # One frame: the game itself will set it right again.
+        env._race = env._reader.read()  # type: ignore[union-attr]
+        assert env.race.checkpoint == index
+        observation = env._observer.observe(env.console, env.race, env.course)
+        assert env.observation_space.contains(observation)
+        assert np.isfinite(env._info(env.race, {}, ())["progress"])
 
 
 def test_an_unknown_reset_option_is_refused(make: Callable[..., MKDSEnv]) -> None:

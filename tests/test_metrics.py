@@ -336,7 +336,7 @@ def test_a_record_for_each_checkpoint_left():
     assert (first.checkpoint, first.lap) == (0, 1)
     assert first.time == pytest.approx(30 * CENTISECONDS_PER_FRAME)
     assert first.distance == pytest.approx(101, abs=0.01)
-    assert (second.checkpoint, second.lap) == (1, 2)
+    assert (second.checkpoint, second.lap) == (1, 1)
     assert second.time == pytest.approx(40 * CENTISECONDS_PER_FRAME)
     # the line ends at x = -40: the true distance is to its end
     assert second.distance == pytest.approx(math.hypot(60, 151), abs=0.01)

@@ -209,6 +209,8 @@ class Track:
         Raises:
             ValueError: if there is no such checkpoint.
         """
+        if checkpoint < 0:
+            raise ValueError(f"no checkpoint {checkpoint}; the course has {len(self._x)}")
         try:
             behind = (x - self._x[checkpoint]) * self._forward_x[checkpoint] + (
                 z - self._z[checkpoint]
@@ -259,8 +261,11 @@ class Track:
         """Laps driven since the start line was first crossed, with the share of this one.
 
         Negative before the start line; the number of laps, or a little more, once finished. Goes
-        down again when the kart drives backwards, as the game's lap does.
+        down again when the kart drives backwards, as the game's lap does. 0 while the game names
+        no checkpoint of the course.
         """
+        if not 0 <= state.checkpoint < len(self):
+            return 0.0
         x, _, z = state.position
         share = self.progress(state.checkpoint, x, z) / self.length
         if state.finished:
