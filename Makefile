@@ -8,7 +8,8 @@ CONFIG ?= examples/kartlab.ini
 # Extra arguments of `make evolve`, for example ARGS="--seed 3 --workers 1".
 ARGS ?=
 
-# A bare `torch` brings the CUDA build, several gigabytes that nothing here uses.
+# The version that the project is tested with. Nothing here uses CUDA: where pip is pointed at a CPU
+# build (an index or a folder of wheels of yours), that one does, and it is far smaller.
 TORCH := torch==2.13.0
 # What the emulator is linked against, and Xvfb for the tests that open a window.
 LIBRARIES := libgl1 libglib2.0-0 libx11-6 zlib1g
@@ -55,7 +56,8 @@ $(VENV)/.installed: pyproject.toml | system-libraries
 	"$(PYTHON)" -m venv $(VENV) || { echo "on Debian: apt-get install python3-venv"; exit 1; }
 	$(PY) -m pip install --quiet --upgrade pip
 	$(PY) -m pip install --quiet $(TORCH)
-	$(PY) -m pip install --quiet --editable '.[dev]'
+	@# setuptools warns of every editable install; that is how this one is meant.
+	PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --editable '.[dev]'
 	touch $@
 
 define need

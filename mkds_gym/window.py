@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,8 @@ from mkds_gym.errors import ConsoleError
 _log = logging.getLogger(__name__)
 
 _INVISIBLE: Final = ("offscreen", "dummy")
+
+_warn_once = lru_cache(_log.warning)  # a checker opens one window after the other
 
 
 class Window:
@@ -65,7 +68,7 @@ class Window:
                 # environment checkers render in every mode on machines without a screen.
                 driver = pygame.display.get_driver()
                 if driver in _INVISIBLE and os.environ.get("SDL_VIDEODRIVER") != driver:
-                    _log.warning(
+                    _warn_once(
                         "no display was found, so nobody will see the window; use "
                         "render_mode='rgb_array', or run under a display such as Xvfb"
                     )
