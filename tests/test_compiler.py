@@ -524,6 +524,16 @@ BAD = {
     "too many keys": ("spacing = 110\nkeys = 4", "spacing = 400\nkeys = 20", "20 keys need more"),
     "grid beside the road": ("side = 0", "side = 70", "[grid]: side: 70 is not on the road"),
     "grid in a bend": ("back = 50", "back = 400", "[grid]: back: 400 behind the line is in a bend"),
+    "folder name of another id": (
+        "id = 25",
+        "id = 24",
+        "'ridge_course' under the id 24, and 'mario_course' has the id 25",
+    ),
+    "folder name of none": (
+        'name = "mario_course"',
+        'name = "tiny"',
+        "and 'tiny' is not on the list",
+    ),
     "folder name": ('name = "mario_course"', 'name = "../up"', "name: '../up' is not a folder"),
     "colour": ("[grid]", "[colours]\nroad = [1, 2]\n[grid]", "[colours]: road: expected [red,"),
 }

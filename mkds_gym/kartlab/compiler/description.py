@@ -39,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from mkds_gym.errors import MKDSError
+from mkds_gym.memory import COURSES
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -281,6 +282,15 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
     if not re.fullmatch(r"[a-z0-9_]{1,32}", name):
         raise root.fail("name", f"{name!r} is not a folder name of small letters, digits and _")
     course_id = root.integer("id", 1, 54)
+    if COURSES[course_id] != name:
+        # Tools, and the boot parameters, find a course by this list.
+        number = next((i for i, known in COURSES.items() if known == name), None)
+        listed = f"{name!r} has the id {number}" if number else f"{name!r} is not on the list"
+        raise root.fail(
+            "name",
+            f"the game's list of courses has {COURSES[course_id]!r} under the id {course_id}, and "
+            f"{listed}; name and id must be a pair of mkds_gym.memory.COURSES",
+        )
     laps = root.integer("laps", 1, MAXIMUM_LAPS, 3)
 
     road = _Table(source, "[road]", root.take("road", {}))
