@@ -612,6 +612,11 @@ def _check_neat(
         raise ConfigError("[NEAT] seed is not used; the seed of everything is seed in [run]")
     try:
         config = _neat_config(text)
+    except OSError as error:
+        raise ConfigError(
+            f"neat-python reads its sections from a temporary file, which cannot be written "
+            f"({error.strerror or error}); name a folder that can be, in TMPDIR"
+        ) from error
     except Exception as error:  # neat-python raises bare Exceptions, and AssertionErrors
         raise ConfigError(f"neat-python refuses its sections: {error}") from error
     genome = config.genome_config

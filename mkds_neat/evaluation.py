@@ -16,20 +16,23 @@ import contextlib
 import logging
 import math
 import multiprocessing
+import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from types import TracebackType
 from typing import Any, Final, Protocol
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from gymnasium.vector.async_vector_env import AsyncState
 
 from mkds_neat.errors import EvaluationError
 from mkds_neat.networks import GenomeNetwork, NetworkBatch, NetworkSpec
-from mkds_neat.workers import RECORD_KEY, EpisodeRecord, LaneFactory
+from mkds_neat.workers import ALIVE, RECORD_KEY, EpisodeRecord, LaneFactory
 
 _LOG = logging.getLogger(__name__)
 
@@ -107,6 +110,134 @@ class _Work:
     failures: dict[int, int] = field(default_factory=dict)
 
 
+class _Workers(AsyncVectorEnv[Any, Any]):
+    """The vector environment, starting and failing in an orderly way.
+
+    Args:
+        factories: of the environments.
+        start_method: of `multiprocessing`.
+        timeout: seconds that all of them together may take to start.
+        stopping: asked while they do; True raises `Stopped`.
+    """
+
+    def __init__(
+        self,
+        factories: Sequence[LaneFactory],
+        start_method: str,
+        timeout: float,
+        stopping: Callable[[], bool],
+    ) -> None:
+        # There before the base class says so, for `_end`.
+        self.parent_pipes: list[Any] = []
+        self.processes: list[Any] = []
+        self._timeout = timeout
+        self._stopping = stopping
+        if start_method != "fork":
+            # Starting the tracker unblocks SIGINT, so it must run before that is blocked.
+            resource_tracker.ensure_running()
+        # Ctrl-C reaches the whole process group. The workers, and the server that forks them,
+        # inherit that it is blocked: else it would kill them in their imports, long before
+        # `LaneFactory` can ignore it.
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            super().__init__(
+                factories,
+                copy=False,
+                context=start_method,
+                autoreset_mode=AutoresetMode.DISABLED,
+            )
+        except BaseException:
+            _end(self)
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+    def _check_spaces(self) -> None:
+        """What the base class does when all processes are started, with a way out."""
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        try:
+            # A question of our own first, as the base class would wait for its answers for ever.
+            self.call_async(ALIVE)
+            self._await_answers()
+            self.call_wait()
+            super()._check_spaces()  # type: ignore[no-untyped-call]
+        except (EOFError, ConnectionError) as error:
+            codes = set()
+            for process in self.processes:
+                process.join(0.5)
+                codes |= {process.exitcode} - {None}
+            raise RuntimeError(
+                "a worker ended while it started, with exit code "
+                + ", ".join(map(str, sorted(codes)))
+            ) from error
+
+    def _await_answers(self) -> None:
+        deadline = time.monotonic() + self._timeout
+        for pipe in self.parent_pipes:
+            while not pipe.poll(0.1):  # true at its end, too
+                if self._stopping():
+                    raise Stopped
+                if time.monotonic() > deadline:
+                    raise multiprocessing.TimeoutError(
+                        f"a worker has not started within {self._timeout:.0f} seconds"
+                    )
+
+    def _raise_if_errors(self, successes: Iterable[bool]) -> None:
+        """As the base class does it, but the workers' tracebacks go to the log."""
+        failed = len([success for success in successes if not success])
+        last: BaseException | None = None
+        for _ in range(failed):
+            lane, kind, value, trace = self.error_queue.get()
+            _LOG.warning("worker %d failed:\n%s", lane, trace)
+            self.parent_pipes[lane].close()
+            self.parent_pipes[lane] = None
+            last = value if isinstance(value, Exception) else kind(value)
+        if last is not None:
+            self._state = AsyncState.DEFAULT
+            raise last
+
+
+def _end(envs: AsyncVectorEnv[Any, Any]) -> None:
+    """End the workers, in whatever state they are."""
+    processes = list(envs.processes)
+    for pipe in envs.parent_pipes:
+        with contextlib.suppress(OSError):  # that worker is gone already
+            if pipe is not None and not pipe.closed:
+                pipe.send(("close", None))
+    deadline = time.monotonic() + _CLOSE_TIMEOUT
+    # The answer to an unfinished step may fill the pipe and must not hold a worker up.
+    for pipe in envs.parent_pipes:
+        with contextlib.suppress(EOFError, OSError):
+            while pipe is not None and not pipe.closed:
+                if not pipe.poll(max(0.0, deadline - time.monotonic())):
+                    break
+                pipe.recv()
+    # One that was never started has no pid, and cannot be joined.
+    processes = [process for process in processes if process.pid is not None]
+    for process in processes:
+        process.join(0.2)
+        if process.is_alive():
+            process.terminate()
+    for process in processes:
+        process.join(max(0.5, deadline - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+            process.join()
+    for pipe in envs.parent_pipes:
+        if pipe is not None:
+            pipe.close()
+    if hasattr(envs, "error_queue"):
+        envs.error_queue.close()
+        envs.error_queue.join_thread()
+    # All that AsyncVectorEnv.close() would do is done, and its own way of doing it waits
+    # for ever on a worker that is no more.
+    envs.closed = True
+
+
+def _cause(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
 class Evaluator:
     """Evaluates individuals, one episode each, over worker processes.
 
@@ -120,6 +251,7 @@ class Evaluator:
         scorer: from an episode's metrics to a fitness; None takes the sum of rewards.
         start_method: ``"forkserver"``, ``"fork"`` or ``"spawn"``.
         retries: how often an individual is evaluated again after its worker failed.
+        timeout: seconds after which a worker that has not answered counts as dead.
 
     Raises:
         ValueError: an argument is out of range.
@@ -135,6 +267,7 @@ class Evaluator:
         scorer: Callable[[Mapping[str, float]], float] | None = None,
         start_method: str = "forkserver",
         retries: int = 2,
+        timeout: float = STEP_TIMEOUT,
     ) -> None:
         if workers < 1:
             raise ValueError(f"workers={workers}: an evaluation needs at least one worker")
@@ -150,7 +283,8 @@ class Evaluator:
         self._scorer = scorer
         self._start_method = start_method
         self._retries = retries
-        self._envs: AsyncVectorEnv[Any, Any] | None = None
+        self._timeout = timeout
+        self._envs: _Workers | None = None
         self.restarts = 0
         self.frames = 0
 
@@ -172,20 +306,39 @@ class Evaluator:
         """The worker processes (``multiprocessing.Process``); none before the first use."""
         return [] if self._envs is None else list(self._envs.processes)
 
-    def start(self) -> None:
-        """Start the workers, if they are not running; `evaluate` does so by itself."""
+    def start(self, should_stop: Callable[[], bool] | None = None) -> None:
+        """Start the workers, if they are not running; `evaluate` does so by itself.
+
+        Args:
+            should_stop: asked while they start; True raises `Stopped`.
+
+        Raises:
+            EvaluationError: they do not start.
+            Stopped: ``should_stop`` said so.
+        """
         if self._envs is not None:
             return
+        stopping = should_stop or _never
         if self._start_method == "forkserver":
             # The server imports the environment once; each worker is then a quick fork of it.
             context: Any = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(["mkds_neat.workers", "mkds_gym.env"])
-        self._envs = AsyncVectorEnv(
-            [self._factory] * self.workers,
-            copy=False,
-            context=self._start_method,
-            autoreset_mode=AutoresetMode.DISABLED,
-        )
+        try:
+            self._envs = _Workers(
+                [self._factory] * self.workers, self._start_method, self._timeout, stopping
+            )
+        except Stopped:
+            raise
+        except Exception as error:
+            if stopping():
+                raise Stopped from error
+            raise EvaluationError(
+                f"the workers do not start: {_cause(error)}; see that the files in [environment] "
+                "are there, try fewer workers, or another start_method"
+            ) from error
+        if stopping():
+            self.close()
+            raise Stopped
 
     def evaluate(
         self,
@@ -205,7 +358,7 @@ class Evaluator:
 
         Raises:
             EvaluationError: an individual's worker failed more often than ``retries`` allows,
-                or a metric or a fitness cannot be used.
+                the workers do not start, or a metric or a fitness cannot be used.
             Stopped: ``should_stop`` said so.
         """
         wanted = list(individuals)
@@ -215,8 +368,7 @@ class Evaluator:
         while len(work.results) < len(wanted):
             running: list[_Episode | None] = [None] * self.workers
             try:
-                with _workers_may_fail():
-                    self.start()
+                self.start(should_stop)
                 self._run(work, running, on_result or _ignore, should_stop or _never)
             except _WorkersFailed as failure:
                 self._recover(work, running, failure.error)
@@ -228,38 +380,8 @@ class Evaluator:
     def close(self) -> None:
         """End the workers; the second time does nothing."""
         envs, self._envs = self._envs, None
-        if envs is None:
-            return
-        processes = list(envs.processes)
-        for pipe in envs.parent_pipes:
-            with contextlib.suppress(OSError):  # that worker is gone already
-                if pipe is not None and not pipe.closed:
-                    pipe.send(("close", None))
-        deadline = time.monotonic() + _CLOSE_TIMEOUT
-        # The answer to an unfinished step may fill the pipe and must not hold a worker up.
-        for pipe in envs.parent_pipes:
-            with contextlib.suppress(EOFError, OSError):
-                while pipe is not None and not pipe.closed:
-                    if not pipe.poll(max(0.0, deadline - time.monotonic())):
-                        break
-                    pipe.recv()
-        for process in processes:
-            process.join(0.2)
-            if process.is_alive():
-                process.terminate()
-        for process in processes:
-            process.join(max(0.5, deadline - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-                process.join()
-        for pipe in envs.parent_pipes:
-            if pipe is not None:
-                pipe.close()
-        envs.error_queue.close()
-        envs.error_queue.join_thread()
-        # All that AsyncVectorEnv.close() would do is done, and its own way of doing it waits
-        # for ever on a worker that is no more.
-        envs.closed = True
+        if envs is not None:
+            _end(envs)
 
     # Within -----------------------------------------------------------------------------------
 
@@ -283,7 +405,7 @@ class Evaluator:
             actions[lanes] = np.clip(batch(observations[lanes]), space.low, space.high)
             with _workers_may_fail():
                 envs.step_async(actions)
-                observations, _, terminations, truncations, infos = envs.step_wait(STEP_TIMEOUT)
+                observations, _, terminations, truncations, infos = envs.step_wait(self._timeout)
             over = [lane for lane in lanes if terminations[lane] or truncations[lane]]
             if not over:
                 continue
@@ -313,7 +435,7 @@ class Evaluator:
                 seeds[lane] = episode_seed(self._seed, individual.id)
         with _workers_may_fail():
             envs.reset_async(seed=seeds, options={"reset_mask": mask})
-            observations, _ = envs.reset_wait(STEP_TIMEOUT)
+            observations, _ = envs.reset_wait(self._timeout)
         return observations
 
     def _judge(self, individual: Individual, record: EpisodeRecord) -> Result:
@@ -340,9 +462,6 @@ class Evaluator:
         lost = {lane: e for lane, e in enumerate(running) if e is not None}
         culprits = [e for lane, e in lost.items() if lane in failed] or list(lost.values())
         self.close()
-        if not lost:
-            # It happened before any episode began: the environment itself does not start.
-            raise EvaluationError(f"the workers do not start: {error!r}") from error
         self.restarts += 1
         for episode in culprits:
             key = episode.individual.id

@@ -88,6 +88,11 @@ class Evolution:
     def _stopping(self) -> bool:
         return self._stop
 
+    def begin(self) -> None:
+        """Save the first checkpoint of a new run, so that it can be resumed; `run` does so too."""
+        if self._saved is None:
+            self._checkpoint()
+
     def run(self) -> Outcome:
         """Run to the end.
 
@@ -96,8 +101,7 @@ class Evolution:
             what was earned is on the disk, as far as it takes it.
         """
         run = self.config.run
-        if self._saved is None:
-            self._checkpoint()
+        self.begin()
         try:
             with Evaluator(
                 self.config.env_id,
@@ -130,7 +134,7 @@ class Evolution:
         size = len(self.strategy.ask())
         # Started before the bar, whose clock shall measure evaluation only.
         if self._reason is None and self.strategy.generation < run.generations:
-            evaluator.start()
+            evaluator.start(self._stopping)
         # The bar's monitor thread would be in the way of forking workers.
         tqdm.monitor_interval = 0
         with tqdm(

@@ -25,6 +25,7 @@ A network without cycles has settled after as many rounds as its longest path ha
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -540,12 +541,14 @@ PT_FORMAT: Final = "mkds_neat network"
 PT_VERSION: Final = 1
 
 
-def save_pt(network: GenomeNetwork, path: Path) -> None:
-    """Write a network for PyTorch: a dict with ``format``, ``version``, ``spec``, ``state_dict``.
+def pt_bytes(network: GenomeNetwork) -> bytes:
+    """A file for PyTorch: a dict with ``format``, ``version``, ``spec``, ``state_dict``.
 
     ``spec`` is `NetworkSpec.to_json` as a JSON string, so that the file holds nothing but
     strings, numbers and tensors and loads with ``torch.load(path, weights_only=True)``.
     """
+    # Not to the path itself: of a full disk torch says nothing but "unexpected pos".
+    file = io.BytesIO()
     torch.save(
         {
             "format": PT_FORMAT,
@@ -553,8 +556,14 @@ def save_pt(network: GenomeNetwork, path: Path) -> None:
             "spec": json.dumps(network.spec.to_json()),
             "state_dict": network.state_dict(),
         },
-        path,
+        file,
     )
+    return file.getvalue()
+
+
+def save_pt(network: GenomeNetwork, path: Path | str) -> None:
+    """Write `pt_bytes` to a file."""
+    Path(path).write_bytes(pt_bytes(network))
 
 
 def load_pt(path: Path | str) -> GenomeNetwork:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from mkds_gym.memory import FRAMES_PER_SECOND
 from mkds_neat.networks import GenomeNetwork
 from mkds_neat.results import Champion, RunFolder, race_clock
 
@@ -129,7 +130,7 @@ def strip(
         x = margin + i % columns * (_SCREEN[0] + margin)
         y = margin + i // columns * (height + caption + margin)
         sheet.paste(Image.fromarray(picture.pixels), (x, y + caption))
-        seconds = picture.info.get("total_time") or picture.info.get("frame", 0) / 59.8261
+        seconds = picture.info.get("total_time") or picture.info.get("frame", 0) / FRAMES_PER_SECOND
         text = f"lap {picture.info.get('lap', 0)}   {race_clock(float(seconds))}"
         draw.text((x + 2, y + 2), text, fill=(235, 235, 235))
     data = io.BytesIO()
@@ -146,21 +147,26 @@ def _spread(length: int, count: int) -> list[int]:
 
 def write_pictures(
     folder: RunFolder, champion: Champion, should_stop: Callable[[], bool] | None = None
-) -> None:
+) -> bool:
     """Replay a champion and write ``champion.gif`` and ``champion.png``.
 
     Logs a warning when the race is not the one that was evaluated: episodes hold no chance, so
     cartridge or program have changed since.
+
+    Returns:
+        They were written; False when ``should_stop`` ended the replay.
     """
     pictures, info = replay(champion, should_stop=should_stop)
-    stopped = should_stop is not None and should_stop()
-    if not stopped and info.get("metrics") != champion.record.metrics:
+    if should_stop is not None and should_stop():
+        return False
+    if info.get("metrics") != champion.record.metrics:
         _LOG.warning(
             "the champion's race went differently this time: cartridge or program have changed "
             "since it was evaluated"
         )
     folder.write("champion.gif", gif(pictures))
     folder.write("champion.png", strip(pictures))
+    return True
 
 
 def write_fitness_plot(folder: RunFolder) -> None:
@@ -190,4 +196,6 @@ def write_fitness_plot(folder: RunFolder) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
-    folder.write_by("fitness.png", lambda path: figure.savefig(path, dpi=120, format="png"))
+    data = io.BytesIO()
+    figure.savefig(data, dpi=120, format="png")
+    folder.write("fitness.png", data.getvalue())

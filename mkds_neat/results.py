@@ -17,27 +17,28 @@ file                what it holds
 ==================  ============================================================================
 
 Tables grow by appending, flushed to the disk; every other file is written beside its place and
-then renamed, so that it is never half there.
+then renamed, so that it is never half there. A symbolic link in the folder is followed and stays.
 """
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
 import pickle
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from mkds_neat.errors import ChampionFormatError, RunFolderError
 from mkds_neat.evaluation import Result
-from mkds_neat.networks import GenomeNetwork, NetworkSpec, save_pt
+from mkds_neat.networks import GenomeNetwork, NetworkSpec, pt_bytes
 from mkds_neat.workers import EpisodeRecord
 
 CHECKPOINT_VERSION: Final = 1
@@ -252,7 +253,8 @@ class RunFolder:
         """A new folder; an existing one is never touched, the next free number is added.
 
         Raises:
-            RunFolderError: it cannot be made or written.
+            RunFolderError: it cannot be made or written, or a file is in its place; then
+                nothing is left of it.
         """
         base = Path(output)
         path, number = base, 1
@@ -260,16 +262,43 @@ class RunFolder:
             try:
                 path.mkdir(parents=True)
                 break
-            except FileExistsError:
+            except FileExistsError as error:
+                if number == 1 and not path.is_dir():
+                    raise RunFolderError(
+                        f"{str(path)!r} is a file, not a folder to write a run to; choose another "
+                        "place with --output"
+                    ) from error
                 number += 1
                 path = base.with_name(f"{base.name}-{number}")
             except OSError as error:
                 raise _failure(path, error) from error
         folder = cls(path)
-        with _reporting(path):
-            folder.checkpoints.mkdir()
-        folder.write("config.ini", config_text.encode())
+        try:
+            with _reporting(path):
+                folder.checkpoints.mkdir()
+            folder.write("config.ini", config_text.encode())
+        except BaseException:
+            folder.discard()
+            raise
         return folder
+
+    def discard(self) -> bool:
+        """Remove a folder in which no run has begun; whatever else is in it stays.
+
+        Returns:
+            It is gone.
+        """
+        if self._checkpoint_paths():
+            return False
+        with contextlib.suppress(OSError):
+            for name in ("config.ini", "run.json", "run.log", "journal.jsonl"):
+                (self.path / name).unlink(missing_ok=True)
+            for path in self.checkpoints.glob(".*"):  # a file that was not finished
+                path.unlink()
+            if self.checkpoints.exists():
+                self.checkpoints.rmdir()
+            self.path.rmdir()
+        return not self.path.exists()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
@@ -293,25 +322,25 @@ class RunFolder:
 
     # Writing ---------------------------------------------------------------------------------
 
+    def reporting(self, name: str) -> contextlib.AbstractContextManager[None]:
+        """Turns an OSError within into a RunFolderError that names the file and the remedy."""
+        return _reporting(self.path / name)
+
     def write(self, name: str, data: bytes) -> None:
         """Write a file, all of it or nothing."""
-
-        def put(path: Path) -> None:
-            path.write_bytes(data)
-
-        self.write_by(name, put)
-
-    def write_by(self, name: str, put: Callable[[Path], None]) -> None:
-        """Let ``put`` write a file at the path it is given, and move it to its place."""
-        target = self.path / name
-        with _reporting(target):
+        with _reporting(self.path / name):
+            # What a link leads to is replaced, not the link; and a device cannot be replaced.
+            target = (self.path / name).resolve()
+            if target.exists() and not target.is_file():
+                target.write_bytes(data)
+                return
             handle, temporary = tempfile.mkstemp(
                 prefix=".", suffix=target.suffix, dir=target.parent
             )
-            os.close(handle)
             try:
-                put(Path(temporary))
-                with Path(temporary).open("rb+") as file:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                    file.flush()
                     os.fsync(file.fileno())
                 Path(temporary).chmod(0o644)
                 Path(temporary).replace(target)
@@ -343,10 +372,10 @@ class RunFolder:
         names = [*_FIXED_COLUMNS]
         path = self.path / "individuals.csv"
         old: list[dict[str, Any]] = []
-        if path.exists():
+        if path.is_file():
             with _reporting(path):
                 names, old = _read_csv(path)
-        header = not names or not path.exists()
+        header = not names or not path.is_file()
         for cell in cells:
             for name in cell:
                 if name not in names:
@@ -360,7 +389,7 @@ class RunFolder:
 
     def add_generation(self, cells: Mapping[str, Any]) -> None:
         """Append a row to ``generations.csv``."""
-        header = not (self.path / "generations.csv").exists()
+        header = not (self.path / "generations.csv").is_file()
         self._append("generations.csv", _csv(GENERATION_COLUMNS, [cells], header=header))
 
     def save_checkpoint(self, generation: int, state: Mapping[str, Any]) -> None:
@@ -375,13 +404,13 @@ class RunFolder:
     def save_champion(self, champion: Champion) -> None:
         """Write ``champion.json`` and ``champion.pt``."""
         self.write("champion.json", (json.dumps(champion.to_json(), indent=1) + "\n").encode())
-        network = GenomeNetwork(champion.network)
-        self.write_by("champion.pt", lambda path: save_pt(network, path))
+        self.write("champion.pt", pt_bytes(GenomeNetwork(champion.network)))
 
     # Reading ---------------------------------------------------------------------------------
 
     def _checkpoint_paths(self) -> list[Path]:
-        return sorted(p for p in self.checkpoints.glob("*.pkl") if re.fullmatch(r"\d+", p.stem))
+        found = (p for p in self.checkpoints.glob("*.pkl") if re.fullmatch(r"\d+", p.stem))
+        return sorted(p for p in found if p.is_file())
 
     def load_checkpoint(self) -> dict[str, Any]:
         """The newest checkpoint that can be read.
@@ -414,7 +443,7 @@ class RunFolder:
         """
         for name in ("individuals.csv", "generations.csv"):
             path = self.path / name
-            if not path.exists():
+            if not path.is_file():
                 continue
             with _reporting(path):
                 names, rows = _read_csv(path)
@@ -426,7 +455,7 @@ class RunFolder:
                 path.unlink()
         known: dict[tuple[int, int], Result] = {}
         path = self.path / "journal.jsonl"
-        if path.exists():
+        if path.is_file():
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     data = json.loads(line)
@@ -455,7 +484,7 @@ class RunFolder:
     def generations(self) -> list[dict[str, float]]:
         """``generations.csv`` as numbers."""
         path = self.path / "generations.csv"
-        if not path.exists():
+        if not path.is_file():
             return []
         _, rows = _read_csv(path)
         return [{k: float(v) for k, v in row.items()} for row in rows]
@@ -487,8 +516,20 @@ def _reporting(path: Path) -> Iterator[None]:
         raise _failure(path, error) from error
 
 
+_REMEDIES: Final = (
+    ((errno.ENOSPC, errno.EDQUOT), "free some space"),
+    ((errno.EFBIG,), "raise the limit of a file's size (ulimit -f), or free some space"),
+    ((errno.EACCES, errno.EPERM, errno.EROFS), "get the permission to write there"),
+    (
+        (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+        "check the path",
+    ),
+)
+
+
 def _failure(path: Path, error: OSError) -> RunFolderError:
+    remedy = next((text for numbers, text in _REMEDIES if error.errno in numbers), "see to that")
     return RunFolderError(
-        f"{str(path)!r} cannot be written ({error.strerror or error}); free some space or choose "
+        f"{str(path)!r} cannot be written ({error.strerror or error}); {remedy} or choose "
         "another folder with --output, and go on with --resume if the run had begun"
     )

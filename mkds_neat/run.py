@@ -12,11 +12,13 @@ Exit status: 0 done, 1 failed, 2 bad config or arguments, 130 or 143 stopped by 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import shlex
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,11 +59,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.config is None and arguments.resume is None:
         parser.error("give a config file (examples/kartlab.ini is one), or --resume FOLDER")
+    caught = _Signals()
+    try:
+        # From here on Ctrl-C takes effect where it does no harm, and a second one at once.
+        with caught:
+            return _guarded(arguments, caught)
+    except KeyboardInterrupt:
+        hint = f"; go on with: {_resume(caught.folder)}" if caught.folder is not None else ""
+        print(f"mkds-evolve: stopped at once{hint}", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _guarded(arguments: argparse.Namespace, caught: _Signals) -> int:
     from mkds_gym.errors import MKDSError
     from mkds_neat.errors import ConfigError
 
     try:
-        return _evolve(arguments)
+        return _evolve(arguments, caught)
     except ConfigError as error:
         print(f"mkds-evolve: {error}", file=sys.stderr)
         return 2
@@ -70,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _evolve(arguments: argparse.Namespace) -> int:
+def _evolve(arguments: argparse.Namespace, caught: _Signals) -> int:
     import torch
 
     from mkds_neat.config import load_config
@@ -103,26 +117,38 @@ def _evolve(arguments: argparse.Namespace) -> int:
         folder.write("config.ini", config.text.encode())
     else:
         config = load_config(arguments.config, overrides)
+        if caught.number:
+            print("stopped before the run began; nothing was written")
+            return 128 + caught.number
         folder = RunFolder.create(config.run.output, config.text)
-    _log_to(folder)
-    workers = config.run.workers
+    try:
+        with _log_to(folder):
+            evolution = Evolution(
+                config, folder, state=state, say=_say, progress=not arguments.quiet
+            )
+            evolution.begin()
+            caught.begin(evolution, folder)
+            return _run(evolution, arguments, caught)
+    finally:
+        folder.discard()  # does nothing once there is a checkpoint to resume from
+
+
+def _run(evolution: Evolution, arguments: argparse.Namespace, caught: _Signals) -> int:
+    run, folder = evolution.config.run, evolution.folder
     print(
-        f"{config.run.strategy}, seed {config.run.seed}, {workers} worker{'s'[: workers != 1]}, "
+        f"{run.strategy}, seed {run.seed}, {run.workers} worker{'s'[: run.workers != 1]}, "
         f"writing to {folder.path}",
         flush=True,
     )
     started = time.perf_counter()
-    evolution = Evolution(config, folder, state=state, say=_say, progress=not arguments.quiet)
-    caught = _Signals(evolution)
-    with caught:
-        outcome = evolution.run()
-        _tell(outcome, folder, time.perf_counter() - started)
-        pictures = config.run.pictures and not arguments.no_pictures
-        if pictures and outcome.champion is not None and not caught.number:
-            from mkds_neat.report import write_pictures
+    outcome = evolution.run()
+    _tell(outcome, folder, time.perf_counter() - started)
+    pictures = run.pictures and not arguments.no_pictures
+    if pictures and outcome.champion is not None and not caught.number:
+        from mkds_neat.report import write_pictures
 
-            print("driving the champion's race again, for pictures ...", flush=True)
-            write_pictures(folder, outcome.champion, lambda: bool(caught.number))
+        print("driving the champion's race again, for pictures ...", flush=True)
+        if write_pictures(folder, outcome.champion, lambda: bool(caught.number)):
             print(f"pictures: {folder.path / 'champion.gif'}, {folder.path / 'champion.png'}")
     return 128 + caught.number if outcome.reason == "stopped" else 0
 
@@ -133,7 +159,7 @@ def _say(line: str) -> None:
 
 
 def _tell(outcome: Outcome, folder: RunFolder, seconds: float) -> None:
-    resume = f"python -m mkds_neat.run --resume {folder.path}"
+    resume = _resume(folder)
     if outcome.champion is None:
         print(f"stopped before any driver was evaluated; go on with: {resume}")
         return
@@ -155,22 +181,60 @@ def _tell(outcome: Outcome, folder: RunFolder, seconds: float) -> None:
     print(f"saved: {folder.path / 'champion.json'}, {folder.path / 'champion.pt'}", flush=True)
 
 
-def _log_to(folder: RunFolder) -> None:
-    handler = logging.FileHandler(folder.path / "run.log", encoding="utf-8")
+def _resume(folder: RunFolder) -> str:
+    return f"python -m mkds_neat.run --resume {shlex.quote(str(folder.path))}"
+
+
+@contextlib.contextmanager
+def _log_to(folder: RunFolder) -> Iterator[None]:
+    with folder.reporting("run.log"):
+        handler = _LogFile(folder.path / "run.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    for name in ("mkds_neat", "mkds_gym"):
-        logger = logging.getLogger(name)
+    loggers = [logging.getLogger(name) for name in ("mkds_neat", "mkds_gym")]
+    for logger in loggers:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        with contextlib.suppress(OSError):  # said already, by `_LogFile`
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that says once when it cannot be written; the run does without."""
+
+    _failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Say so, in one line."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self._failed:
+            self._failed = True
+            print(
+                f"mkds-evolve: {self.baseFilename!r} cannot be written "
+                f"({error.strerror or error}); the run goes on without its log",
+                file=sys.stderr,
+            )
 
 
 class _Signals:
-    """Turns the first Ctrl-C or SIGTERM into a clean stop; the next one is the usual kind."""
+    """Turns the first Ctrl-C or SIGTERM into a clean stop; the next one stops at once.
 
-    def __init__(self, evolution: Evolution) -> None:
-        self._evolution = evolution
+    Attributes:
+        number: of the signal that came; 0 for none.
+        folder: of the run, once it can be resumed.
+    """
+
+    def __init__(self) -> None:
+        self._evolution: Evolution | None = None
         self._old: dict[int, Any] = {}
         self.number = 0
+        self.folder: RunFolder | None = None
 
     def __enter__(self) -> _Signals:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -181,17 +245,24 @@ class _Signals:
         for number, old in self._old.items():
             signal.signal(number, old)
 
+    def begin(self, evolution: Evolution, folder: RunFolder) -> None:
+        """From now on, stop this run; at once if a signal came already."""
+        self._evolution, self.folder = evolution, folder
+        if self.number:
+            evolution.stop()
+
     def _catch(self, number: int, frame: object) -> None:  # noqa: ARG002
-        self.number = number
-        self._evolution.stop()
+        if not self.number:
+            self.number = number
+            if self._evolution is not None:
+                self._evolution.stop()
+            return
+        # A third one shall not get in the way of ending the workers, which takes seconds at most.
         for caught in self._old:
-            signal.signal(caught, _abort)
-
-
-def _abort(number: int, frame: object) -> None:  # noqa: ARG001
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    sys.exit(128 + number)
+            signal.signal(caught, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ import numpy as np
 
 import mkds_gym  # noqa: F401 - registers MKDS-v0, in a worker too
 
+ALIVE = "started"
+"""The attribute that a parent asks a new worker for, to see whether its environment was made."""
 RECORD_KEY = "mkds_neat.episode"
 """Under this key the info of an episode's last step carries its `EpisodeRecord`."""
 
@@ -56,6 +58,8 @@ class Lane(gym.Wrapper[Any, Any, Any, Any]):
     of the network. An episode that is over, or was never begun, idles: steps are answered from
     here and cost the emulator nothing.
     """
+
+    started = True
 
     def __init__(self, env: gym.Env[Any, Any]) -> None:
         super().__init__(env)
@@ -118,14 +122,32 @@ class LaneFactory:
     kwargs: dict[str, Any]
     owner: int = field(default_factory=os.getpid)
 
-    def __call__(self) -> Lane:
+    def __call__(self) -> gym.Env[Any, Any]:
         """Make the environment, and a worker's manners with it."""
-        if os.getpid() != self.owner:
+        worker = os.getpid() != self.owner
+        if worker:
             # Ctrl-C reaches the whole process group, but only the parent decides what it
             # means; and a terminated worker shall still close its console, files and all.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, _leave)
-        return Lane(gym.make(self.env_id, disable_env_checker=True, **self.kwargs))
+        try:
+            return Lane(gym.make(self.env_id, disable_env_checker=True, **self.kwargs))
+        except Exception as error:
+            if not worker:
+                raise
+            return _Failed(error)
+
+
+class _Failed(gym.Env[Any, Any]):
+    """In the place of an environment that could not be made: tells the parent why, when asked."""
+
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+        self.observation_space = self.action_space = gym.spaces.Discrete(1)
+
+    @property
+    def started(self) -> bool:
+        raise self._error
 
 
 def _leave(number: int, frame: object) -> None:  # noqa: ARG001

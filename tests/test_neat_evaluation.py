@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
 
 import pytest
 
+from mkds_gym.cartridge import BUNDLED_ROM
 from mkds_neat.errors import EvaluationError
 from mkds_neat.evaluation import Evaluator, Stopped, episode_seed
 from mkds_neat.networks import NetworkSpec, Node
 from mkds_neat.strategies import Individual
+from mkds_neat.workers import LaneFactory
 
 FRAMES = 200
 ENV = {
@@ -152,7 +155,6 @@ def test_a_worker_that_always_dies_is_an_error():
     assert no_workers_left()
 
 
-@pytest.mark.filterwarnings("ignore:.*ERROR")  # gymnasium warns of what the worker raised
 def test_an_environment_that_fails_in_its_workers_is_an_error(tmp_path):
     state = tmp_path / "gone.state"
     import gymnasium as gym
@@ -168,6 +170,64 @@ def test_an_environment_that_fails_in_its_workers_is_an_error(tmp_path):
         state.unlink()
         with pytest.raises(EvaluationError, match=r"gone\.state"):
             two.evaluate(drivers())
+    assert no_workers_left()
+
+
+@pytest.mark.parametrize("method", ["forkserver", "fork", "spawn"])
+def test_workers_that_do_not_start_are_an_error(method, tmp_path, monkeypatch, capfd):
+    rom = tmp_path / "k.nds"
+    shutil.copy(BUNDLED_ROM, rom)
+    broken = Evaluator("MKDS-v0", {**ENV, "rom": str(rom)}, workers=2, seed=1, start_method=method)
+    # The parent finds the cartridge, the workers do not.
+    make = LaneFactory.__call__
+
+    def make_and_remove(self):
+        lane = make(self)
+        rom.unlink(missing_ok=True)
+        return lane
+
+    monkeypatch.setattr(LaneFactory, "__call__", make_and_remove)
+    with pytest.raises(EvaluationError, match=r"do not start: CartridgeError.*k\.nds.*fewer work"):
+        broken.start()
+    assert no_workers_left()
+    monkeypatch.undo()
+    # Without it from the beginning.
+    with pytest.raises(EvaluationError, match=r"do not start: CartridgeError.*k\.nds"):
+        broken.evaluate(drivers())
+    # And when someone has asked to stop anyway.
+    with pytest.raises(Stopped):
+        broken.evaluate(drivers(), should_stop=lambda: True)
+    assert no_workers_left()
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_workers_killed_while_starting_are_an_error(monkeypatch):
+    from gymnasium.vector import AsyncVectorEnv
+
+    two = evaluator(2, start_method="spawn")
+    ask = AsyncVectorEnv.call_async
+
+    def kill_first(self, *args, **kwargs):
+        self.processes[1].kill()
+        ask(self, *args, **kwargs)
+
+    monkeypatch.setattr(AsyncVectorEnv, "call_async", kill_first)
+    with pytest.raises(EvaluationError, match=r"do not start.*exit code -9"):
+        two.start()
+    assert no_workers_left()
+
+
+def test_a_worker_that_hangs_counts_as_dead(expected):
+    reported = []
+    with evaluator(2, timeout=4.0) as two:
+
+        def stop_once(result):
+            reported.append(result.id)
+            if len(reported) == 1:
+                os.kill(two.processes[0].pid, signal.SIGSTOP)
+
+        assert content(two.evaluate(drivers(), stop_once)) == expected
+        assert two.restarts == 1
     assert no_workers_left()
 
 

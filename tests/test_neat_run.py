@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -129,7 +131,7 @@ def psutil_children() -> list[str]:
 
 
 def test_folder_holds_all_that_it_promises(tmp_path, caplog):
-    run = start(tmp_path, run__generations=2, evaluation__frames=240)
+    run = start(tmp_path, run__generations=2, evaluation__frames=240, evaluation__scorer="progress")
     outcome = run.run()
     folder, champion = run.folder, outcome.champion
     assert champion is not None
@@ -162,17 +164,93 @@ def test_folder_holds_all_that_it_promises(tmp_path, caplog):
     assert table(folder, "individuals.csv") == rows
 
 
-def test_full_disk_is_named_and_keeps_the_champion(tmp_path):
-    run = start(tmp_path)
-    (run.folder.path / "generations.csv").symlink_to("/dev/full")
-    with pytest.raises(RunFolderError, match=r"generations\.csv.*No space left.*--resume"):
+QUICK = {
+    "run__generations": 2,
+    "run__workers": 1,
+    "run__start_method": "fork",
+    "evaluation__frames": 30,
+}
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    run = start(tmp_path_factory.mktemp("quick"), **QUICK)
+    run.run()
+    return everything(run.folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "checkpoints/000000.pkl",
+        "checkpoints/000001.pkl",
+        "journal.jsonl",
+        "individuals.csv",
+        "generations.csv",
+        "champion.json",
+        "champion.pt",
+        "fitness.png",
+    ],
+)
+def test_full_disk_is_named_and_nothing_is_lost(name, tmp_path, quick):
+    run = start(tmp_path, **QUICK)
+    path = run.folder.path / name
+    path.symlink_to("/dev/full")
+    with pytest.raises(RunFolderError, match=f"{name}.*No space left.*free some space.*--resume"):
         run.run()
+    assert path.is_symlink()  # a device is not replaced by a file
     assert not psutil_children()
-    assert load_champion(run.folder.path / "champion.json").fitness > 0
-    # Space was made: it goes on, and evaluates nothing twice.
-    (run.folder.path / "generations.csv").unlink()
+    assert [p.name for p in run.folder.path.rglob(".*")] == []
+    if run.champion is not None and name != "champion.json":
+        saved = load_champion(run.folder.path / "champion.json")
+        assert saved == run.champion
+    path.unlink()
+    if name == "checkpoints/000000.pkl":
+        assert run.folder.discard()
+        return
+    # Space was made: it goes on, and ends as if nothing had happened.
     again = resume(RunFolder.open(run.folder.path))
-    assert again.run().generation == 4
+    assert again.run().generation == 2
+    assert everything(run.folder) == quick
+
+
+def test_links_are_written_through(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", "x")
+    elsewhere = tmp_path / "elsewhere.json"
+    (folder.path / "champion.json").symlink_to(elsewhere)
+    for data in (b"1", b"2"):
+        folder.write("champion.json", data)
+        assert (folder.path / "champion.json").is_symlink()
+        assert elsewhere.read_bytes() == data
+
+
+def test_output_that_cannot_be_is_refused_by_its_cause(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("precious")
+    with pytest.raises(RunFolderError, match=r"file' is a file, not a folder.*--output"):
+        RunFolder.create(file, "x")
+    with pytest.raises(RunFolderError, match=r"Not a directory\); check the path"):
+        RunFolder.create(file / "run", "x")
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert file.read_text() == "precious"
+    with pytest.raises(RunFolderError, match=r"get the permission") as caught:
+        RunFolder.create("/proc/1/run" if os.getuid() else "/sys/kernel/run", "x")
+    assert "space" not in str(caught.value)
+
+
+def test_a_limit_of_file_size_leaves_one_line_and_no_folder(tmp_path):
+    (tmp_path / "c.ini").write_text(config_text(**{**SMALL, "run__output": "out"}))
+    process = command(
+        tmp_path,
+        "c.ini",
+        before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
+    )
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert err.startswith("mkds-evolve: ")
+    assert "File too large" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_damaged_folders_are_named(tmp_path):
@@ -199,7 +277,7 @@ def test_race_clock(seconds, text):
     assert race_clock(seconds) == text
 
 
-def command(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+def command(tmp_path: Path, *arguments: str, before=None) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "mkds_neat.run", *arguments],
         cwd=tmp_path,
@@ -207,6 +285,7 @@ def command(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=before,
     )
 
 
@@ -245,6 +324,68 @@ def test_interrupted_command_says_how_to_go_on_and_does(number, tmp_path):
     assert process.returncode == 0, err
     assert f"all {done + 1} generations done" in out
     shutil.rmtree(tmp_path / "out")
+
+
+def interrupt(process: subprocess.Popen[str], number: int = signal.SIGINT) -> None:
+    """As a terminal does it: to the whole process group."""
+    os.killpg(process.pid, number)
+
+
+def wait_for(process: subprocess.Popen[str], what) -> None:
+    deadline = time.monotonic() + 60
+    while not what() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+# The interpreter itself takes the first tenths, before any of our lines runs.
+@pytest.mark.parametrize(
+    ("method", "delay"),
+    [("forkserver", d) for d in (0.4, 1.0, 1.5, 2.5)] + [("spawn", d) for d in (1.8, 2.5)],
+)
+def test_interrupted_while_it_starts(method, delay, tmp_path):
+    (tmp_path / "c.ini").write_text(
+        config_text(**{**SMALL, "run__output": "out", "run__start_method": method})
+    )
+    process = command(tmp_path, "c.ini", "--generations", "50", "--no-pictures")
+    time.sleep(delay)
+    interrupt(process)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, (out, err)
+    assert "Traceback" not in err, err
+    assert group_is_gone(process.pid)
+    if not (tmp_path / "out").exists():
+        assert "nothing was written" in out
+        return
+    assert "--resume out" in out
+    folder = RunFolder.open(tmp_path / "out")
+    assert folder.load_checkpoint()["generation"] >= 0
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_second_interrupt_is_one_line(begun, tmp_path):
+    (tmp_path / "c.ini").write_text(config_text(**{**SMALL, "run__output": "out"}))
+    process = command(tmp_path, "c.ini", "--generations", "50", "--no-pictures", "--quiet")
+    if begun:
+        wait_for(process, (tmp_path / "out" / "individuals.csv").exists)
+    else:
+        wait_for(process, lambda: b"torch" in Path(f"/proc/{process.pid}/maps").read_bytes())
+    interrupt(process)
+    interrupt(process)
+    time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError):
+        interrupt(process)
+        time.sleep(0.02)
+        interrupt(process)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, (out, err)
+    assert "Traceback" not in err, err
+    assert err.count("\n") <= 1
+    assert group_is_gone(process.pid)
+    if begun:
+        assert "--resume out" in out + err
+        assert RunFolder.open(tmp_path / "out").load_checkpoint()["generation"] >= 0
+    else:
+        assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
