@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import Console, Keys
 
-WARM_UP = 240  # frames: past boot and the countdown
+WARM_UP = 300  # frames: past boot and the countdown
 
 
 @contextlib.contextmanager

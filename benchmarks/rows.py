@@ -67,12 +67,8 @@ class PlainLoop:
         self._layout = Layout()  # Kartlab's is that of the USA cartridge
         self._emulator = emulator = DeSmuME()
         emulator.open(str(cartridge.path))
-        block = np.zeros(0x400000, np.uint8)
-        BOOT.write(block)
-        start = boot.ADDRESS - 0x02000000
-        for offset in range(0, boot.LAYOUT.size, 4):
-            word = int(block[start + offset : start + offset + 4].view("<u4")[0])
-            emulator.memory.write_long(boot.ADDRESS + offset, word)
+        for i, word in enumerate(np.frombuffer(BOOT.pack(), "<u4").tolist()):
+            emulator.memory.write_long(boot.ADDRESS + 4 * i, word)
         # The interpreter counts other cycles than the recompiler, so that the program starts a
         # few frames earlier or later: the race clock tells where the race is the same.
         for _ in range(2 * tape.boot_frames + 60):
@@ -122,7 +118,7 @@ class ConsoleLoop:
     def __init__(self, tape: Tape, draw: bool) -> None:
         self._keys = tape.keys
         self._draw = draw
-        self._console = console = Console(boot=BOOT)
+        self._console = console = Console(on_power_on=BOOT.write)
         # Without the last frame, which `where` would not see otherwise.
         console.step(0, tape.boot_frames, draw=True)
         self._start = console.snapshot()

@@ -19,6 +19,7 @@ from typing import Final
 import ndspy.rom
 
 from mkds_gym.errors import CartridgeError, MKDSError
+from mkds_gym.hardware import RAM_END, RAM_SIZE, RAM_START
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ def _accepted() -> str:
     )
 
 
-def header_crc16(data: bytes) -> int:
+def header_crc16(data: bytes | bytearray) -> int:
     """CRC-16 (polynomial 0xA001 reflected, start 0xFFFF) as the DS firmware computes it."""
     crc = 0xFFFF
     for byte in data:
@@ -99,9 +100,20 @@ class Cartridge:
 
         Raises:
             CartridgeError: no such file, not a Nintendo DS ROM, truncated, or another game.
+            TypeError: ``rom`` is no path.
         """
         origin = ""
         if rom is not None:
+            if not isinstance(rom, (str, PathLike)) or not isinstance(os.fspath(rom), str):
+                raise TypeError(
+                    f"rom={rom!r}; accepted: the path of a .nds file (a string or os.PathLike), or "
+                    "None for the bundled Kartlab"
+                )
+            if not os.fspath(rom):
+                raise CartridgeError(
+                    "rom='' names no file; name a .nds file, or leave it out to use the bundled "
+                    "Kartlab"
+                )
             path = Path(rom)
         elif os.environ.get(ROM_VARIABLE):
             path = Path(os.environ[ROM_VARIABLE])
@@ -150,32 +162,6 @@ class Cartridge:
             return ()
         stems = (Path(name).stem for name in folder.files if name.endswith(".carc"))
         return tuple(sorted(stem for stem in stems if not stem.endswith("Tex")))
-
-    def course_file(self, course: str, name: str) -> bytes:
-        """One file out of a course's archive.
-
-        Args:
-            course: a name from `course_names`, such as ``"mario_course"``.
-            name: file in the archive, such as ``"course_collision.kcl"``.
-
-        Raises:
-            CartridgeError: no such course, or no such file in its archive.
-            CourseFormatError: the archive is malformed.
-        """
-        from mkds_gym.course.archive import read_carc  # only needed by those who ask for files
-
-        names = self.course_names()
-        if course not in names:
-            raise CartridgeError(
-                f"no course {course!r} in '{self.path}'; there are: {', '.join(names) or 'none'}"
-            )
-        files = read_carc(self.file(f"{COURSE_FOLDER}/{course}.carc"))
-        if name not in files:
-            raise CartridgeError(
-                f"no file {name!r} in course {course!r} of '{self.path}'; "
-                f"there are: {', '.join(sorted(files)) or 'none'}"
-            )
-        return bytes(files[name])
 
     def file(self, path: str) -> bytes:
         """A file of the cartridge's file system, by its path such as ``"data/Course/x.carc"``.
@@ -250,11 +236,11 @@ def _check_header(header: bytes, size: int, name: str) -> None:
         and header_size in (0x200, 0x4000, 0x1000)
         and arm9_offset >= HEADER_SIZE
         and arm7_offset >= HEADER_SIZE
-        and 0 < arm9_size <= 0x400000
-        and 0 < arm7_size <= 0x400000
-        and 0x02000000 <= arm9_address < 0x02400000
-        and 0x02000000 <= arm9_entry < 0x02400000
-        and (0x02000000 <= arm7_address < 0x02400000 or 0x037F8000 <= arm7_address < 0x03810000)
+        and 0 < arm9_size <= RAM_SIZE
+        and 0 < arm7_size <= RAM_SIZE
+        and RAM_START <= arm9_address < RAM_END
+        and RAM_START <= arm9_entry < RAM_END
+        and (RAM_START <= arm7_address < RAM_END or 0x037F8000 <= arm7_address < 0x03810000)
         and used_size >= HEADER_SIZE
     )
     if not sane:

@@ -10,12 +10,14 @@ with Console() as console:          # Kartlab, the bundled cartridge
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import logging
 import operator
 import os
+import stat
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -29,14 +31,10 @@ from mkds_gym import core as cores
 from mkds_gym import savestate, turbo
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.errors import ConsoleError, StateError
-from mkds_gym.kartlab.boot import BootParameters
+from mkds_gym.hardware import RAM_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.savestate import Snapshot
 
 logger = logging.getLogger(__name__)
-
-WIDTH: Final = 256
-HEIGHT: Final = 192
-"""Size of each of the two screens, in pixels."""
 
 
 class Keys(enum.IntFlag):
@@ -68,8 +66,11 @@ class Capabilities:
             depends on its insides is off otherwise.
         jit: the recompiler runs the processors (2 to 4 times as fast as the interpreter).
         dummy_sound: no sound is mixed, and no audio device is opened.
-        skip_frames: frames that nobody sees are not drawn.
-        ram_view: `Console.ram` is the emulator's own memory, not a copy.
+        skip_frames: frames that nobody sees are not drawn. Tried out on the picture itself when
+            an emulator core is first used; where it does not work, every frame is drawn.
+        ram_view: `Console.ram` is the emulator's own memory, not a copy. Tried out in both
+            directions at every power-on; there is no slow way, so that a console for which it
+            does not hold cannot be made, and this is always True.
         quiet: what the emulator prints is caught before it reaches the process's output; else
             standard output is closed for a moment around the calls that print.
         private_battery: the battery file is in memory, empty at first, and gone with the console;
@@ -101,8 +102,34 @@ def _expansion_table() -> NDArray[np.uint8]:
 _RGB: Final = _expansion_table()
 
 
-SCREENS: Final = {"top": slice(0, HEIGHT), "bottom": slice(HEIGHT, None), "both": slice(None)}
+SCREENS: Final = {
+    "top": slice(0, SCREEN_HEIGHT),
+    "bottom": slice(SCREEN_HEIGHT, None),
+    "both": slice(None),
+}
 """Rows of the picture of both screens, for each value of the argument of `Console.screen`."""
+
+
+def _state_target(path: str | PathLike[str]) -> Path:
+    """The file that a state is to replace, with links resolved: never a link, folder or device.
+
+    Raises:
+        StateError: there is no such file and cannot be.
+        TypeError: no path.
+    """
+    if not isinstance(path, (str, PathLike)):
+        raise TypeError(f"path={path!r}; accepted: a path to write to, or None for bytes")
+    try:
+        target = Path(path).resolve()
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        mode = stat.S_IFREG
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
+        raise StateError(f"cannot write state '{path!s}': {error}") from error
+    if stat.S_ISREG(mode) and target.name:
+        return target
+    what = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
+    raise StateError(f"cannot write state '{path!s}': it is {what}; name a file")
 
 
 _CLOSED: Final = "this console is closed; make a new one"
@@ -110,6 +137,12 @@ _INHERITED: Final = (
     "this console belongs to the process that this one was forked from; "
     "make a new console in the process that steps it"
 )
+
+
+def _draw_anyway() -> None:
+    """In the place of `desmume_skip_next_frame` where that does not work."""
+
+
 _consoles: weakref.WeakSet[Console] = weakref.WeakSet()
 
 
@@ -128,8 +161,9 @@ class Console:
     Args:
         rom: path of a ``.nds`` file, or a `Cartridge`; None for what `Cartridge.open` finds.
         jit: use the recompiler where the emulator build is known.
-        boot: boot parameters, for a cartridge that takes them (Kartlab): a `BootParameters` or
-            a mapping of their names; None for their defaults. They are written at every `reset`.
+        on_power_on: called with `ram` after every power-on (now, and at each `reset`), before the
+            first frame: the place to write what the program reads when it starts, such as
+            Kartlab's boot parameters (`mkds_gym.kartlab.boot.BootParameters.write`).
 
     Attributes:
         cartridge: what is in the slot.
@@ -139,13 +173,14 @@ class Console:
     Raises:
         CartridgeError: the ROM cannot be used.
         ConsoleError: the emulator cannot be started.
-        ValueError: bad boot parameters, or boot parameters for a cartridge that takes none.
+        TypeError: ``rom`` is neither a path nor a `Cartridge`, or ``on_power_on`` cannot be called.
+        Exception: whatever ``on_power_on`` raises; the console is closed then.
 
     Several consoles may live at once, in one thread or in several (the emulator runs without
     Python's lock); one console must not be used by two threads at the same time. A console does
     not survive a fork: in the child, every call raises `ConsoleError`.
 
-    The same cartridge, boot parameters and keys give the same memory in every process: the clock
+    The same cartridge, ``on_power_on`` and keys give the same memory in every process: the clock
     and the battery memory of the console start afresh (see `Capabilities`). There is no sound.
     """
 
@@ -154,21 +189,17 @@ class Console:
         rom: str | PathLike[str] | Cartridge | None = None,
         *,
         jit: bool = True,
-        boot: Mapping[str, Any] | BootParameters | None = None,
+        on_power_on: Callable[[NDArray[np.uint8]], object] | None = None,
     ) -> None:
         self._core: cores.Core | None = None
         self._ram: NDArray[np.uint8] | None = None
         self._why_closed = _CLOSED
-        self.cartridge = rom if isinstance(rom, Cartridge) else Cartridge.open(rom)
-        if boot is not None and not self.cartridge.boot_parameters:
-            raise ValueError(
-                f"cartridge '{self.cartridge.path}' ({self.cartridge.game_code}) takes no boot "
-                "parameters; only Kartlab does"
+        if on_power_on is not None and not callable(on_power_on):
+            raise TypeError(
+                f"on_power_on={on_power_on!r}; accepted: a function of the memory, or None"
             )
-        self._boot: BootParameters | None = None
-        if self.cartridge.boot_parameters:
-            self._boot = BootParameters.of(boot)
-            _ = self._boot.course_id  # an unknown course is found out before anything starts
+        self.cartridge = rom if isinstance(rom, Cartridge) else Cartridge.open(rom)
+        self._on_power_on = on_power_on
         self.frame_count = 0
         self._keys = 0
         core = cores.acquire()
@@ -192,26 +223,28 @@ class Console:
                 f"cannot find the console's main memory in '{core.path}'; "
                 "install py-desmume 0.0.9, or unset " + cores.LIBRARY_VARIABLE
             )
-        self._ram = turbo.memory(address, turbo.RAM_SIZE)
+        self._ram = turbo.memory(address, RAM_SIZE)
         library = core.library
         # Bound once: looking functions up would cost as much as calling them.
         self._cycle: Callable[..., Any] = library.desmume_cycle
-        self._skip: Callable[..., Any] = library.desmume_skip_next_frame
+        self._skip: Callable[..., Any] = (
+            library.desmume_skip_next_frame if core.skips else _draw_anyway
+        )
         self._press: Callable[..., Any] = library.desmume_input_keypad_update
         self._press(0)
         self.capabilities = Capabilities(
             known_build=core.build is not None,
             jit=jit_on,
             dummy_sound=core.muted,
-            skip_frames=True,
-            ram_view=True,
+            skip_frames=bool(core.skips),
+            ram_view=True,  # `find_ram` has tried it
             quiet=core.quieted,
             private_battery=core.private_battery,
             fixed_clock=core.fixed_clock,
             memory_states=core.states is not None,
         )
-        if self._boot is not None:
-            self._boot.write(self._ram)
+        if self._on_power_on is not None:
+            self._on_power_on(self._ram)
 
     def _live(self) -> cores.Core:
         if self._core is None:
@@ -255,17 +288,21 @@ class Console:
             draw: draw the last frame, for `screen`. False: draw nothing, which is faster.
 
         Raises:
+            TypeError: keys or frames are no whole number.
             ValueError: keys outside 0 to 0xFFF, or less than one frame.
             ConsoleError: the console is closed.
         """
         if keys != self._keys:
             self._hold(keys)
         cycle = self._cycle
-        if frames == 1:
+        if frames == 1 and type(frames) is int:  # not True, and not 1.0
             if not draw:
                 self._skip()
             cycle(0)
         else:
+            if isinstance(frames, bool) or not hasattr(frames, "__index__"):
+                raise TypeError(f"frames={frames!r}; allowed: a whole number, at least 1")
+            frames = operator.index(frames)
             if frames < 1:
                 raise ValueError(f"frames={frames}; at least 1")
             skip = self._skip
@@ -302,11 +339,11 @@ class Console:
             ConsoleError: the console is closed.
         """
         library = self._live().library
-        if which not in SCREENS:
+        if not isinstance(which, str) or which not in SCREENS:
             raise ValueError(f"which={which!r}; allowed: {', '.join(SCREENS)}")
-        pixels = 2 * HEIGHT * WIDTH
+        pixels = 2 * SCREEN_HEIGHT * SCREEN_WIDTH
         raw = turbo.memory(library.desmume_draw_raw(), 2 * pixels).view(np.uint16)
-        rows = raw.reshape(2 * HEIGHT, WIDTH)[SCREENS[which]]
+        rows = raw.reshape(2 * SCREEN_HEIGHT, SCREEN_WIDTH)[SCREENS[which]]
         picture: NDArray[np.uint8] = _RGB.take(rows, axis=0)
         return picture
 
@@ -328,9 +365,15 @@ class Console:
 
         Raises:
             StateError: the snapshot is of another ROM or emulator build; nothing has changed.
+            TypeError: not a snapshot.
             ConsoleError: the console is closed.
         """
         core = self._live()
+        if not isinstance(snapshot, Snapshot):
+            raise TypeError(
+                f"{type(snapshot).__name__} is no Snapshot: restore() takes what snapshot() gave, "
+                "load_state() bytes and files"
+            )
         savestate.check_origin(snapshot, "the snapshot", self.cartridge, core.build_id)
         self._load(core, snapshot)
 
@@ -338,26 +381,31 @@ class Console:
         """Save the whole state, with what is needed to check it when it is loaded.
 
         Args:
-            path: file to write (replaced only once the new one is complete); None: return bytes.
+            path: file to write (replaced only once the new one is complete, links followed);
+                None: return bytes.
 
         Returns:
             The state (some 100 KiB to 1 MiB) if no path was given.
 
         Raises:
-            StateError: the file cannot be written, or the emulator cannot save.
+            StateError: the file cannot be written, or is a folder, a device or the like, or the
+                emulator cannot save.
+            TypeError: ``path`` is no path.
             ConsoleError: the console is closed.
         """
+        self._live()
+        target = None if path is None else _state_target(path)
         data = savestate.pack_state(self.snapshot())
-        if path is None:
+        if target is None:
             return data
-        target = Path(path)
         partial = target.with_name(f"{target.name}.{os.getpid()}.part")
         try:
             partial.write_bytes(data)
             partial.replace(target)
         except OSError as error:
-            partial.unlink(missing_ok=True)
-            raise StateError(f"cannot write state '{target}': {error}") from error
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise StateError(f"cannot write state '{path}': {error}") from error
         return None
 
     def load_state(self, state: bytes | bytearray | memoryview | str | PathLike[str]) -> None:
@@ -385,7 +433,7 @@ class Console:
         self._press(0)
 
     def reset(self) -> None:
-        """Switch the console off and on again, as if it were new; boot parameters are rewritten.
+        """Switch the console off and on again, as if it were new, and call ``on_power_on`` again.
 
         Raises:
             ConsoleError: the console is closed.

@@ -26,8 +26,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mkds_gym import turbo
 from mkds_gym.errors import ConsoleError, StateError
+from mkds_gym.hardware import FRAMES_PER_SECOND, SCREEN_HEIGHT, SCREEN_WIDTH
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +51,6 @@ _CONFIG_FOLDER: Final = b"/dev/null/mkds-gym"
 
 _CLOCK_START: Final = 1_230_768_000
 """What the console's clock shows at power-on, in seconds since 1970: 1 January 2009, 0:00."""
-
-_FRAMES_PER_SECOND: Final = 59.8261
 
 _Printf = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _Folder = ctypes.CFUNCTYPE(ctypes.c_void_p)
@@ -199,6 +201,7 @@ class Core:
         fixed_clock: the console's clock counts frames instead of the host's seconds.
         recompiler: the fast way to forget compiled code, or None.
         states: the fast way to save and load states, or None.
+        skips: frames can be left undrawn; None until the first ROM is open.
         cpu_mode: what the library said about its processor at the last reset, or "".
     """
 
@@ -237,6 +240,7 @@ class Core:
             self.muted = self.build is not None and turbo.mute(self.library)
         if self.build is not None and not self.muted:
             logger.warning("the dummy sound core cannot be selected; savestates will be slow")
+        self.skips: bool | None = None
         self.recompiler: turbo.Recompiler | None = None
         self.states: turbo.MemoryStates | None = None
         if self.build is not None:
@@ -360,7 +364,7 @@ class Core:
         broken_down = ctypes.create_string_buffer(128)  # a struct tm has 56 bytes
 
         def on_time(result: Any) -> int:
-            now = _CLOCK_START + int(frames.value / _FRAMES_PER_SECOND)
+            now = _CLOCK_START + int(frames.value / FRAMES_PER_SECOND)
             if result:
                 result[0] = now
             return now
@@ -400,7 +404,7 @@ class Core:
                 os.close(kept)
 
     def open(self, rom: Path, jit: bool) -> bool:
-        """Open a ROM and reset.
+        """Open a ROM and reset. The first time, also find out whether frames can be skipped.
 
         Returns:
             Whether the recompiler is in use.
@@ -408,6 +412,39 @@ class Core:
         Raises:
             ConsoleError: the emulator does not take the ROM.
         """
+        jit = self._open(rom, jit)
+        if self.skips is None:
+            self.skips = self._try_skipping()
+            jit = self._open(rom, jit)
+        return jit
+
+    def _try_skipping(self) -> bool:
+        """Whether asking for a frame to be skipped leaves the picture as it is, and only that.
+
+        Runs some frames (20 ms in all, once a core); the ROM is to be opened again after that.
+        """
+        library = self.library
+        marked = 0x5A5A
+
+        def picture() -> NDArray[np.uint16]:
+            size = 2 * 2 * SCREEN_HEIGHT * SCREEN_WIDTH
+            return turbo.memory(library.desmume_draw_raw(), size).view(np.uint16)
+
+        def untouched(skip: bool) -> bool:
+            for _ in range(3):  # what is asked is done two frames later
+                if skip:
+                    library.desmume_skip_next_frame()
+                library.desmume_cycle(0)
+            return bool((picture() == marked).all())
+
+        untouched(skip=True)
+        picture()[:] = marked
+        skips = untouched(skip=True) and not untouched(skip=False)
+        if not skips:
+            logger.warning("'%s' does not skip frames: every frame is drawn", self.path)
+        return skips
+
+    def _open(self, rom: Path, jit: bool) -> bool:
         if self.private_battery:
             if self._battery >= 0:
                 os.close(self._battery)

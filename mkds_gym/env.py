@@ -21,7 +21,7 @@ from mkds_gym.course import Course
 from mkds_gym.errors import ConsoleError, NoRaceError, StateError
 from mkds_gym.events import EVENTS, Event
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.memory import FRAMES_PER_SECOND, Layout
+from mkds_gym.memory import FRAMES_PER_SECOND, Layout, course_id
 from mkds_gym.metrics import DEFAULT_METRICS, Metric, collect_all, make_metrics, reset_all
 from mkds_gym.observations import Observer, SensorLike, make_observer
 from mkds_gym.registry import as_list
@@ -256,7 +256,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if source is not None:
             read_state(source, self.cartridge, installed_build_id())
         if self._console is None:
-            self._console = Console(self.cartridge, boot=self._boot)
+            on_power_on = None if self._boot is None else self._boot.write
+            self._console = Console(self.cartridge, on_power_on=on_power_on)
         console = self._console
         if source is not None or self._start is None:
             self._prepare_start(console, self._state_source if source is None else source)
@@ -390,7 +391,10 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 f"course={course!r} is not on this cartridge; it has "
                 f"{', '.join(self.cartridge.course_names())}"
             )
-        return BootParameters(course=course, laps=None if laps is None else int(laps))
+        return BootParameters(
+            course=None if course is None else course_id(course),
+            laps=None if laps is None else int(laps),
+        )
 
     def _check_reward(self, reward: object) -> None:
         """Try the reward on the metrics of an empty episode, before any emulator starts."""

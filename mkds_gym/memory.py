@@ -27,12 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.errors import NoRaceError
-
-RAM_START = 0x02000000
-"""Address of the first byte of main RAM; ``ram[0]``."""
-RAM_SIZE = 0x400000
-"""Bytes of main RAM, 4 MiB."""
-RAM_END = RAM_START + RAM_SIZE
+from mkds_gym.hardware import FRAMES_PER_SECOND as FRAMES_PER_SECOND
+from mkds_gym.hardware import RAM_END as RAM_END
+from mkds_gym.hardware import RAM_SIZE as RAM_SIZE
+from mkds_gym.hardware import RAM_START as RAM_START
 
 FX32_ONE = 4096
 """One, in fx32 and fx16."""
@@ -40,8 +38,6 @@ FX32_SCALE = 1.0 / FX32_ONE
 """What an fx32 is multiplied by to become a float; exact."""
 ANGLE16_TURN = 0x10000
 """One turn, in angle16."""
-FRAMES_PER_SECOND = 33_513_982 / (6 * 355 * 263)
-"""VBlanks per second, 59.8261: the bus clock over 6 clocks a dot, 355 dots a line, 263 lines."""
 CENTISECONDS_PER_FRAME = 100.0 / FRAMES_PER_SECOND
 """True centiseconds that a frame lasts, 1.6715."""
 
@@ -409,6 +405,19 @@ COURSES: dict[int, str] = {
     54: "StaffRollTrue",
 }
 """Course folder names (``data/Course/<name>.carc``) by course id."""
+
+
+def course_id(name: str) -> int:
+    """The id of the course whose folder has this name.
+
+    Raises:
+        ValueError: no course has this name.
+    """
+    for number, folder in COURSES.items():
+        if folder == name:
+            return number
+    raise ValueError(f"no course is named {name!r}; known: {', '.join(COURSES.values())}")
+
 
 CHARACTERS: dict[int, str] = {
     0: "Mario",

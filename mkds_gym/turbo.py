@@ -26,11 +26,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-logger = logging.getLogger(__name__)
+from mkds_gym.hardware import RAM_SIZE, RAM_START
 
-RAM_ADDRESS: Final = 0x02000000
-RAM_SIZE: Final = 0x400000
-"""Main memory of a Nintendo DS: 4 MiB from 0x02000000."""
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -244,7 +242,7 @@ def find_ram(library: ctypes.CDLL, build: Build | None) -> int | None:
         address = mmu + build.ram
         return address if _is_ram(library, address) else None
     read, write = library.desmume_memory_read_long, library.desmume_memory_write_long
-    probe = RAM_ADDRESS + 0x1234
+    probe = RAM_START + 0x1234
     pattern = 0x6B61_7274
     before = read(probe)
     write(probe, pattern)
@@ -267,12 +265,12 @@ def _is_ram(library: ctypes.CDLL, address: int) -> bool:
         cell = ctypes.c_uint32.from_address(address + offset)
         before = cell.value
         try:
-            if read(RAM_ADDRESS + offset) != before:
+            if read(RAM_START + offset) != before:
                 return False
             cell.value = 0xA5C3_0F69 + k
-            if read(RAM_ADDRESS + offset) != 0xA5C3_0F69 + k:
+            if read(RAM_START + offset) != 0xA5C3_0F69 + k:
                 return False
-            write(RAM_ADDRESS + offset, 0x5A3C_F096 + k)
+            write(RAM_START + offset, 0x5A3C_F096 + k)
             if cell.value != 0x5A3C_F096 + k:
                 return False
         finally:

@@ -21,6 +21,7 @@ from mkds_gym import memory
 from mkds_gym.console import Console, Keys
 from mkds_gym.course import Course, nkm
 from mkds_gym.errors import NoRaceError
+from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_course
 from mkds_gym.memory import Layout
 from mkds_gym.state import CameraState, ObjectState, RaceReader, RaceState
@@ -197,7 +198,7 @@ def _steering(state: RaceState, course: Course) -> Keys:
 @lru_cache(maxsize=1)
 def drive() -> Drive:
     """Drive one lap towards a point ahead on the centre line, with one excursion off the road."""
-    with Console(boot={"laps": 1}) as console:
+    with Console(on_power_on=BootParameters(laps=1).write) as console:
         for _ in range(600):
             console.step(0, 1, False)
             with contextlib.suppress(NoRaceError):

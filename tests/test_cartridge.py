@@ -8,9 +8,12 @@ import re
 import struct
 from pathlib import Path
 
+import ndspy.rom
 import pytest
 
 from mkds_gym.cartridge import BUNDLED_ROM, Cartridge, header_crc16
+from mkds_gym.course import Course, read_course_archive
+from mkds_gym.course.archive import write_carc
 from mkds_gym.errors import CartridgeError
 
 
@@ -40,15 +43,23 @@ def test_course_files() -> None:
     names = cartridge.course_names()
     assert "mario_course" in names
     assert not any(name.endswith("Tex") for name in names)
-    collision = cartridge.course_file("mario_course", "course_collision.kcl")
-    assert struct.unpack_from("<I", collision)[0] == 0x3C  # positions follow the header
-    assert cartridge.course_file("mario_course", "course_map.nkm")[:4] == b"NKMD"
-    with pytest.raises(CartridgeError, match=r"no course 'mario_kourse'.*mario_course"):
-        cartridge.course_file("mario_kourse", "course_map.nkm")
-    with pytest.raises(CartridgeError, match=r"no file 'x\.nkm'.*course_map\.nkm"):
-        cartridge.course_file("mario_course", "x.nkm")
+    files = read_course_archive(cartridge, "mario_course")
+    assert struct.unpack_from("<I", files["course_collision.kcl"])[0] == 0x3C  # after the header
+    assert files["course_map.nkm"][:4] == b"NKMD"
+    for read in (read_course_archive, Course.from_cartridge):
+        with pytest.raises(CartridgeError, match=r"no course 'mario_kourse'.*mario_course"):
+            read(cartridge, "mario_kourse")
     with pytest.raises(CartridgeError, match="no file 'data/none'"):
         cartridge.file("data/none")
+
+
+def test_a_course_archive_without_a_map(tmp_path: Path) -> None:
+    whole = ndspy.rom.NintendoDSRom(BUNDLED_ROM.read_bytes())
+    archive = write_carc({"course_collision.kcl": b"x", "readme": b""})
+    whole.setFileByName("data/Course/mario_course.carc", archive)
+    cartridge = Cartridge.open(write(tmp_path, bytes(whole.save())))
+    with pytest.raises(CartridgeError, match=r"no file 'course_map\.nkm'.*course_collision\.kcl"):
+        Course.from_cartridge(cartridge, "mario_course")
 
 
 @pytest.mark.parametrize(
@@ -107,6 +118,14 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         Cartridge.open(tmp_path)
     with pytest.raises(CartridgeError, match="cannot read"):
         Cartridge.open("a\0b")
+    with pytest.raises(CartridgeError, match=r"rom='' names no file.*bundled Kartlab"):
+        Cartridge.open("")
+
+
+@pytest.mark.parametrize("rom", [5, b"x", True, ["game.nds"]])
+def test_what_is_no_path(rom: object) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"rom={rom!r}; accepted: the path of a .nds")):
+        Cartridge.open(rom)  # type: ignore[arg-type]
 
 
 def test_damaged_file_system(tmp_path: Path, rom: bytearray) -> None:

@@ -17,18 +17,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mkds_gym.cartridge import BUNDLED_ROM, Cartridge
 from mkds_gym.console import Console, Keys
 from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.kartlab.boot import BootParameters
+from mkds_gym.memory import Layout
+from mkds_gym.state import RaceReader
 
 DRIVE = [Keys.A, Keys.A | Keys.RIGHT, Keys.A | Keys.LEFT, Keys.A, Keys.B, Keys.A | Keys.R]
 
 
+def kartlab() -> Console:
+    """A console in a race, where keys make a difference, after a few frames."""
+    return Console(BUNDLED_ROM, on_power_on=BootParameters().write)
+
+
 @pytest.fixture
 def console() -> Iterator[Console]:
-    with Console(BUNDLED_ROM) as console:
+    with kartlab() as console:
         yield console
 
 
@@ -96,11 +104,22 @@ def test_bad_keys(console: Console, keys: int) -> None:
     assert console.frame_count == 1
 
 
-@pytest.mark.parametrize("frames", [0, -3])
+@pytest.mark.parametrize("frames", [0, -3, np.int64(0)])
 def test_bad_frames(console: Console, frames: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         console.step(0, frames)
     assert console.frame_count == 0
+
+
+@pytest.mark.parametrize("frames", [True, False, 1.0, 2.5, "3", None])
+def test_frames_of_the_wrong_type(console: Console, frames: int) -> None:
+    with pytest.raises(TypeError, match=rf"frames={frames!r}; allowed: a whole number, at least"):
+        console.step(0, frames)
+    assert console.frame_count == 0
+    console.step(0, np.int64(1))  # type: ignore[arg-type]
+    console.step(0, np.int64(4))  # type: ignore[arg-type]
+    assert console.frame_count == 5
+    assert type(console.frame_count) is int
 
 
 def test_screen(console: Console) -> None:
@@ -116,8 +135,9 @@ def test_screen(console: Console) -> None:
     kept = both.copy()
     console.step(Keys.A, 60)
     assert (both == kept).all()  # a copy
-    with pytest.raises(ValueError, match="allowed: top, bottom, both"):
-        console.screen("left")
+    for which in ("left", [], None, 0):
+        with pytest.raises(ValueError, match="allowed: top, bottom, both"):
+            console.screen(which)  # type: ignore[arg-type]
 
 
 def test_drawing_changes_nothing_in_memory(console: Console) -> None:
@@ -165,7 +185,7 @@ def test_snapshots_pickle_and_go_to_other_consoles(console: Console) -> None:
     console.step(Keys.A, 100)
     snapshot = console.snapshot()
     after = drive(console, 50)
-    with Console(BUNDLED_ROM) as other:
+    with kartlab() as other:
         other.restore(pickle.loads(pickle.dumps(snapshot)))
         assert drive(other, 50) == after
 
@@ -270,9 +290,64 @@ def test_missing_state_and_unwritable_folder(console: Console, tmp_path: Path) -
         console.save_state(tmp_path / "no folder" / "x.state")
 
 
-def test_a_snapshot_of_another_rom(console: Console, tmp_path: Path) -> None:
+def test_a_state_goes_through_links_and_into_nothing_but_a_file(
+    console: Console, tmp_path: Path
+) -> None:
+    console.step(0, 20)
+    real = tmp_path / "real" / "race.state"
+    real.parent.mkdir()
+    real.write_bytes(b"older")
+    link, dangling = tmp_path / "link.state", tmp_path / "dangling.state"
+    link.symlink_to(real)
+    dangling.symlink_to(tmp_path / "real" / "new.state")
+    for path in (link, dangling):
+        console.save_state(path)
+        assert path.is_symlink()
+        assert path.resolve().parent == real.parent
+        console.load_state(path)
+    fifo, loop = tmp_path / "pipe", tmp_path / "loop"
+    os.mkfifo(fifo)
+    loop.symlink_to(loop)
+    (tmp_path / "to-pipe").symlink_to(fifo)
+    for path, why in (
+        (fifo, "it is a device, pipe or socket; name a file"),
+        (tmp_path / "to-pipe", "it is a device, pipe or socket"),
+        (tmp_path, "it is a folder"),
+        ("/", "it is a folder"),
+        ("", "it is a folder"),
+        (loop, "cannot write"),
+        ("a\0b", "cannot write"),
+        (real / "x", "cannot write"),
+    ):
+        with pytest.raises(StateError, match=why):
+            console.save_state(path)
+    assert fifo.is_fifo()
+    assert {entry.name for entry in real.parent.iterdir()} == {"race.state", "new.state"}
+    for wrong in (5, b"x"):
+        with pytest.raises(TypeError, match="accepted: a path to write to, or None"):
+            console.save_state(wrong)  # type: ignore[arg-type]
+
+
+def test_states_of_the_wrong_type(console: Console) -> None:
+    for wrong in (5, None, [b"x"]):
+        with pytest.raises(TypeError, match="accepted: the path of a file"):
+            console.load_state(wrong)  # type: ignore[arg-type]
+    for wrong in (b"x", None, "race.state"):
+        with pytest.raises(TypeError, match=r"no Snapshot: restore\(\) takes"):
+            console.restore(wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rom", [5, b"x", ["a"], True])
+def test_roms_of_the_wrong_type(rom: object) -> None:
+    with pytest.raises(TypeError, match=r"rom=.*accepted: the path of a \.nds file"):
+        Console(rom)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("place", [0x1E, 0x6C, 0xA0, 0x15E], ids=hex)
+def test_a_snapshot_of_another_rom(console: Console, tmp_path: Path, place: int) -> None:
+    """Another revision; another secure area; another build of Kartlab; another checksum."""
     other = bytearray(BUNDLED_ROM.read_bytes())
-    other[0x1E] = 7  # another revision
+    other[place] ^= 7
     path = tmp_path / "other.nds"
     path.write_bytes(other)
     with Console(path) as second:
@@ -303,7 +378,7 @@ def test_the_same_in_another_process(console: Console) -> None:
     code = (
         "import hashlib, sys; sys.path.insert(0, sys.argv[1]);"
         "from test_console import *;"
-        "console = Console(BUNDLED_ROM);"
+        "console = kartlab();"
         "print(hashlib.sha256(drive(console, 200)).hexdigest())"
     )
     environment = dict(os.environ, TZ="Asia/Tokyo", HOME="/nonexistent", LANG="C")
@@ -319,54 +394,45 @@ def test_the_same_in_another_process(console: Console) -> None:
     assert run.stdout.split() == [hashlib.sha256(drive(console, 200)).hexdigest()]
 
 
-def test_boot_parameters_reach_the_program() -> None:
-    memories = set()
-    for boot in (None, {"engine_class": 150}, BootParameters(skip_countdown=False), {"laps": 5}):
-        with Console(BUNDLED_ROM, boot=boot) as console:
-            written = BootParameters.of(boot)
-            assert not written.check(console.ram)
-            console.step(0, 120, draw=False)
-            assert written.check(console.ram)
-            memories.add(console.ram.tobytes())
-            console.reset()
-            assert not written.check(console.ram)
-            console.step(0, 120, draw=False)
-            assert console.ram.tobytes() in memories
-    assert len(memories) == 4
+def test_on_power_on_comes_before_the_first_frame_and_again_at_each_reset() -> None:
+    calls = []
+
+    def mark(ram: NDArray[np.uint8]) -> None:
+        calls.append(ram[0x3F0000:0x3F0004].tobytes())
+        ram[0x3F0000:0x3F0004] = 7
+
+    with Console(BUNDLED_ROM, on_power_on=mark) as console:
+        assert console.ram[0x3F0000:0x3F0004].tolist() == [7] * 4
+        assert console.frame_count == 0
+        console.step(0, 5)
+        console.restore(console.snapshot())
+        assert calls == [bytes(4)]
+        console.reset()
+        assert calls == [bytes(4)] * 2
+        assert console.ram[0x3F0000:0x3F0004].tolist() == [7] * 4
 
 
-def test_refused_boot_parameters() -> None:
-    with Console(BUNDLED_ROM, boot={"course": 54}) as console:  # StaffRollTrue
-        console.step(0, 120, draw=False)
-        with pytest.raises(ConsoleError, match="no such course"):
-            BootParameters(course=54).check(console.ram)
+def test_an_on_power_on_that_raises_leaves_no_console() -> None:
+    from mkds_gym import core
+
+    def refuse(_: NDArray[np.uint8]) -> None:
+        raise LookupError("not this one")
+
+    before = len(core._idle)
+    with pytest.raises(LookupError, match="not this one"):
+        Console(BUNDLED_ROM, on_power_on=refuse)
+    assert len(core._idle) == max(before, 1)  # closed, and its core is back
+    with pytest.raises(TypeError, match="accepted: a function of the memory, or None"):
+        Console(BUNDLED_ROM, on_power_on={"laps": 3})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("boot", "message"),
-    [
-        ({"lap": 3}, "unknown boot parameter 'lap'; known: course, laps"),
-        ({"laps": 0}, "allowed: 1 to 9"),
-        ({"laps": 10}, "allowed: 1 to 9"),
-        ({"engine_class": 200}, "allowed: 50, 100, 150"),
-        ({"course": -1}, "out of range"),
-        ({"course": "atlantis"}, "no course is named 'atlantis'"),
-    ],
-)
-def test_bad_boot_parameters(boot: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Console(BUNDLED_ROM, boot=boot)
-
-
-def test_boot_parameters_are_for_kartlab_only(tmp_path: Path) -> None:
-    rom = bytearray(BUNDLED_ROM.read_bytes())
-    rom[0x0C:0x10] = b"AMCE"
-    path = tmp_path / "other.nds"
-    path.write_bytes(rom)
-    with pytest.raises(ValueError, match="takes no boot parameters; only Kartlab"):
-        Console(path, boot={"laps": 3})
-    with Console(path) as console:
-        assert not console.ram[0x3FE000:0x3FE004].any()
+def test_kartlab_boots_without_being_told_anything() -> None:
+    with Console(BUNDLED_ROM) as console:
+        console.step(0, 300, draw=False)
+        reader = RaceReader(console.ram, Layout.detect(console.ram))
+        state = reader.read()
+        assert state.race_on
+        assert state.controllable
 
 
 def test_closed(console: Console) -> None:

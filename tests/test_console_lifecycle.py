@@ -21,8 +21,14 @@ from mkds_gym import core, turbo
 from mkds_gym.cartridge import BUNDLED_ROM
 from mkds_gym.console import Console, Keys
 from mkds_gym.errors import ConsoleError
+from mkds_gym.kartlab.boot import BootParameters
 
 ONE_WAY, OTHER_WAY = Keys.A | Keys.LEFT, Keys.A | Keys.RIGHT
+
+
+def kartlab() -> Console:
+    """A console in a race, where keys make a difference, after a few frames."""
+    return Console(BUNDLED_ROM, on_power_on=BootParameters().write)
 
 
 def digest_after(console: Console, keys: int, frames: int = 60) -> str:
@@ -32,7 +38,7 @@ def digest_after(console: Console, keys: int, frames: int = 60) -> str:
 
 
 def digest_of_new_console(keys: int) -> str:
-    with Console(BUNDLED_ROM) as console:
+    with kartlab() as console:
         return digest_after(console, keys)
 
 
@@ -64,7 +70,7 @@ def test_sixty_consoles_one_after_another() -> None:
         with Console(BUNDLED_ROM) as console:
             console.step(0, 2)
             if i % 20 == 0:
-                assert digest_after(Console(BUNDLED_ROM), ONE_WAY) == expected
+                assert digest_after(kartlab(), ONE_WAY) == expected
         gc.collect()
     # One console more would be 60 MiB.
     assert resident_kib() - before < 20 * 1024
@@ -72,20 +78,28 @@ def test_sixty_consoles_one_after_another() -> None:
 
 
 def test_forgotten_consoles_give_their_core_back() -> None:
+    """Two consoles that nobody closed: the next two run on their cores, and load nothing."""
     consoles = [Console(BUNDLED_ROM), Console(BUNDLED_ROM)]
-    cores = {id(console._core) for console in consoles}
+    used = [console._core for console in consoles]  # kept, so that no other has their addresses
+    assert not any(one in core._idle for one in used)
     consoles.clear()
     gc.collect()
-    again = [Console(BUNDLED_ROM), Console(BUNDLED_ROM)]
-    assert {id(console._core) for console in again} <= cores | {id(c) for c in core._idle} | cores
-    for console in again:
-        console.close()
+    assert all(one in core._idle for one in used)
+    idle = len(core._idle)
+    again = [Console(BUNDLED_ROM) for _ in range(idle)]
+    try:
+        assert core._idle == []
+        assert all(any(console._core is one for console in again) for one in used)
+    finally:
+        for console in again:
+            console.close()
+    assert len(core._idle) == idle
 
 
 def test_consoles_at_once_are_apart() -> None:
     alone = [digest_of_new_console(keys) for keys in (0, ONE_WAY, OTHER_WAY)]
     assert len(set(alone)) == 3
-    consoles = [Console(BUNDLED_ROM) for _ in range(3)]
+    consoles = [kartlab() for _ in range(3)]
     try:
         for console in consoles:
             console.step(0, 60, draw=False)
@@ -129,7 +143,7 @@ def test_worker_processes(method: str) -> None:
 
 def test_a_forked_child_cannot_use_the_parents_console() -> None:
     expected = digest_of_new_console(ONE_WAY)
-    console = Console(BUNDLED_ROM)
+    console = kartlab()
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -332,6 +346,28 @@ def test_without_access_to_the_imports(unknown_library: Path, tmp_path: Path) ->
             **({core.LIBRARY_VARIABLE: library} if library else {}),
         )
         assert run.stdout.split() == ["before", "after"], run.stderr
+
+
+def test_an_emulator_that_does_not_skip_frames_draws_them_all() -> None:
+    """Found out on the picture, told, and the picture is right then, whatever `draw` says."""
+    code = (
+        "import ctypes, logging, sys\n"
+        "logging.basicConfig(stream=sys.stdout, format='%(message)s')\n"
+        "from mkds_gym import core\n"
+        "from mkds_gym.console import Console\n"
+        "if {broken}:\n"
+        "    one = core.acquire()\n"
+        "    one.library.desmume_skip_next_frame = ctypes.CDLL(None).getpid\n"  # does nothing
+        "    core.release(one)\n"
+        "with Console() as console:\n"
+        "    console.step(0, 60); before = console.screen()\n"
+        "    for _ in range(60): console.step(0, 1, draw=False)\n"
+        "    print(console.capabilities.skip_frames, (console.screen() != before).any())\n"
+    )
+    assert run_python(code.format(broken=False)).stdout == "True False\n"
+    run = run_python(code.format(broken=True))
+    assert "does not skip frames: every frame is drawn" in run.stdout, run.stderr
+    assert run.stdout.endswith("False True\n")
 
 
 def test_broken_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mkds_gym.console import Console, Keys, Snapshot
 from mkds_gym.course import Course
 from mkds_gym.kartlab import ROM_PATH
+from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.memory import CAMERA, DRIVER, Layout
 
 LATENCY = 2
@@ -75,7 +76,7 @@ class Drive:
 
 @pytest.fixture(scope="module")
 def console() -> Iterator[Console]:
-    with Console(ROM_PATH, boot={"skip_countdown": True}) as console:
+    with Console(ROM_PATH, on_power_on=BootParameters().write) as console:
         console.step(0, 120)
         yield console
 

@@ -107,7 +107,7 @@ class Race:
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[tuple[Race, Snapshot]]:
-    console = Console(boot=BootParameters(laps=3))
+    console = Console(on_power_on=BootParameters(laps=3).write)
     race = Race(console)
     race.step(0, 5)
     yield race, console.snapshot()
@@ -122,7 +122,7 @@ def race(started: tuple[Race, Snapshot]) -> Race:
 
 
 def boot(**parameters: object) -> Race:
-    return Race(Console(boot=BootParameters(**parameters)))  # type: ignore[arg-type]
+    return Race(Console(on_power_on=BootParameters(**parameters).write))  # type: ignore[arg-type]
 
 
 def lap(race: Race, frames: int = 6000) -> Iterator[RaceState]:
@@ -231,10 +231,11 @@ def test_driver_fields_agree_with_each_other(race: Race) -> None:
 
 def test_course_files_in_memory_are_those_of_the_cartridge(race: Race) -> None:
     from mkds_gym.cartridge import Cartridge
+    from mkds_gym.course import read_course_archive
 
     cartridge = Cartridge.open()
-    kcl = cartridge.course_file("mario_course", "course_collision.kcl")
-    nkm = cartridge.course_file("mario_course", "course_map.nkm")
+    files = read_course_archive(cartridge, "mario_course")
+    kcl, nkm = files["course_collision.kcl"], files["course_map.nkm"]
     header = struct.unpack_from("<4I", kcl, 0)
     pointers = struct.unpack_from("<4I", race.ram, LAYOUT.collision_header & 0x3FFFFF)
     bases = {pointer - offset for pointer, offset in zip(pointers, header, strict=True)}

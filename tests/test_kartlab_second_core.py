@@ -85,7 +85,7 @@ def test_the_race_is_the_same_and_keeps_60_frames_a_second(tmp_path: Path) -> No
     exec(DRIVE, names)
     keys, record = names["keys"], names["record"]
     here: list[tuple[int, str]] = []
-    with Console(boot=BootParameters(skip_countdown=False)) as console:
+    with Console(on_power_on=BootParameters(skip_countdown=False).write) as console:
         clock = 0
         for _ in range(FRAMES):
             mask = Keys(0)

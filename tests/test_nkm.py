@@ -9,7 +9,7 @@ from course_builder import MAP_DATA_FIELDS, Layout, circle, course_map, into_ram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mkds_gym.course import Course, Track
+from mkds_gym.course import Course, Track, read_course_archive
 from mkds_gym.course import nkm as formats
 from mkds_gym.course.nkm import NKM, checksum_ram
 from mkds_gym.errors import CourseFormatError, MKDSError
@@ -230,8 +230,9 @@ def test_kartlab_course_from_the_cartridge():
     for name in cartridge.course_names():
         course = Course.from_cartridge(cartridge, name)
         assert course.name == name
-        assert course.kcl.save() == cartridge.course_file(name, "course_collision.kcl")
-        assert course.nkm.save() == cartridge.course_file(name, "course_map.nkm")
+        files = read_course_archive(cartridge, name)
+        assert course.kcl.save() == files["course_collision.kcl"]
+        assert course.nkm.save() == files["course_map.nkm"]
         assert not course.kcl.degenerate.any()
         assert 500 < course.track.length < 20000
         # Every floor triangle is found through the octree in its middle.

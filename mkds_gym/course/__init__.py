@@ -9,25 +9,21 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mkds_gym.cartridge import COURSE_FOLDER, Cartridge
 from mkds_gym.course import kcl as _kcl
 from mkds_gym.course import nkm as _nkm
-from mkds_gym.course.kcl import KCL, RAM_BASE
+from mkds_gym.course.archive import read_carc
+from mkds_gym.course.kcl import KCL
 from mkds_gym.course.nkm import NKM
 from mkds_gym.course.track import Track
-from mkds_gym.errors import CourseFormatError
+from mkds_gym.errors import CartridgeError, CourseFormatError
+from mkds_gym.hardware import RAM_START
 
 if TYPE_CHECKING:
     from mkds_gym.course.mesh import ObstacleMesh
 
 COLLISION_FILE = "course_collision.kcl"
 MAP_FILE = "course_map.nkm"
-
-
-class CourseFiles(Protocol):
-    """What `Course.from_cartridge` needs of a cartridge."""
-
-    def course_file(self, course: str, name: str) -> bytes:
-        """One file out of a course's archive."""
 
 
 class CourseLayout(Protocol):
@@ -40,6 +36,25 @@ class CourseLayout(Protocol):
     @property
     def map_data_pointer(self) -> int:
         """Address of the pointer to map data."""
+
+
+def read_course_archive(cartridge: Cartridge, name: str) -> dict[str, bytes]:
+    """All files of a course on a cartridge, by name.
+
+    Args:
+        cartridge: where to look.
+        name: one of `Cartridge.course_names`, such as ``"mario_course"``.
+
+    Raises:
+        CartridgeError: no such course.
+        CourseFormatError: its archive is malformed.
+    """
+    names = cartridge.course_names()
+    if name not in names:
+        raise CartridgeError(
+            f"no course {name!r} in '{cartridge.path}'; there are: {', '.join(names) or 'none'}"
+        )
+    return read_carc(cartridge.file(f"{COURSE_FOLDER}/{name}.carc"))
 
 
 @dataclass(eq=False)
@@ -86,20 +101,25 @@ class Course:
         return cls(name, KCL.from_bytes(kcl), NKM.from_bytes(nkm))
 
     @classmethod
-    def from_cartridge(cls, cartridge: CourseFiles, name: str) -> Course:
+    def from_cartridge(cls, cartridge: Cartridge, name: str) -> Course:
         """Read a course from a cartridge.
 
         Args:
-            cartridge: a `mkds_gym.cartridge.Cartridge`.
-            name: folder name, such as ``"mario_course"``.
+            cartridge: where to look.
+            name: one of `Cartridge.course_names`, such as ``"mario_course"``.
 
         Raises:
-            CartridgeError: if the cartridge has no such course.
-            CourseFormatError: if its files are malformed.
+            CartridgeError: if the cartridge has no such course, or its archive lacks a file.
+            CourseFormatError: if the archive or one of its files is malformed.
         """
-        return cls.from_files(
-            cartridge.course_file(name, COLLISION_FILE), cartridge.course_file(name, MAP_FILE), name
-        )
+        files = read_course_archive(cartridge, name)
+        for file in (COLLISION_FILE, MAP_FILE):
+            if file not in files:
+                raise CartridgeError(
+                    f"no file {file!r} in course {name!r} of '{cartridge.path}'; "
+                    f"there are: {', '.join(sorted(files)) or 'none'}"
+                )
+        return cls.from_files(files[COLLISION_FILE], files[MAP_FILE], name)
 
     @classmethod
     def from_ram(cls, ram: NDArray[np.uint8], layout: CourseLayout, name: str = "") -> Course:
@@ -130,10 +150,10 @@ class Course:
 
 
 def _map_data(ram: NDArray[np.uint8], layout: CourseLayout) -> int:
-    place = layout.map_data_pointer - RAM_BASE
+    place = layout.map_data_pointer - RAM_START
     if not 0 <= place <= len(ram) - 4:
         raise CourseFormatError("the map data pointer is outside memory", layout.map_data_pointer)
     return int.from_bytes(ram[place : place + 4].tobytes(), "little")
 
 
-__all__ = ["KCL", "NKM", "Course", "Track"]
+__all__ = ["KCL", "NKM", "Course", "Track", "read_course_archive"]

@@ -26,14 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.errors import CourseFormatError
+from mkds_gym.hardware import RAM_START
 
 FX_ONE = 4096
 """One world unit in the fixed-point numbers of the format (12 fraction bits)."""
 
 HEADER_SIZE = 0x3C
 PRISM_SIZE = 0x10
-RAM_BASE = 0x02000000
-"""Address of the first byte of the console's main memory."""
 
 PRISM = np.dtype(
     [
@@ -243,10 +242,10 @@ class KCL:
             CourseFormatError: if there is no sound collision there; `offset` is an address.
         """
         memory = ram.tobytes()
-        start = header_address - RAM_BASE
+        start = header_address - RAM_START
         if not 0 <= start <= len(memory) - HEADER_SIZE:
             raise CourseFormatError("collision header is outside main memory", header_address)
-        return cls._parse(memory, start, RAM_BASE, trim=True)
+        return cls._parse(memory, start, RAM_START, trim=True)
 
     @classmethod
     def _parse(cls, data: bytes, start: int, base: int, *, trim: bool) -> KCL:
@@ -495,11 +494,11 @@ def checksum_ram(ram: NDArray[np.uint8], header_address: int) -> int:
     Raises:
         CourseFormatError: if there is no collision there; `offset` is an address.
     """
-    start = header_address - RAM_BASE
+    start = header_address - RAM_START
     if not 0 <= start <= len(ram) - HEADER_SIZE:
         raise CourseFormatError("collision header is outside main memory", header_address)
     fields = _HEADER.unpack(ram[start : start + HEADER_SIZE].tobytes())
-    positions, normals, prisms, octree = (value - RAM_BASE for value in fields[:4])
+    positions, normals, prisms, octree = (value - RAM_START for value in fields[:4])
     prisms += PRISM_SIZE
     if not 0 <= positions <= normals <= prisms <= octree <= len(ram):
         raise CourseFormatError("no collision in memory: its pointers are unsound", header_address)

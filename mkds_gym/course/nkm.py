@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.course.kcl import RAM_BASE
 from mkds_gym.errors import CourseFormatError
+from mkds_gym.hardware import RAM_START
 
 VERSION = 37
 """The version of every course of the game as shipped, and the only one whose layout is known."""
@@ -304,7 +304,7 @@ class NKM:
         Raises:
             CourseFormatError: if a pointer or a count is out of bounds; `offset` is an address.
         """
-        start = map_data_address - RAM_BASE
+        start = map_data_address - RAM_START
         if not 0 <= start <= len(ram) - _MAP_DATA_SIZE:
             raise CourseFormatError("map data is outside main memory", map_data_address)
         table = ram[start : start + _MAP_DATA_SIZE].tobytes()
@@ -320,7 +320,7 @@ class NKM:
                 if dtype is not STAGE:
                     arrays[name] = _none(dtype)
                 continue
-            begin = pointer - RAM_BASE
+            begin = pointer - RAM_START
             # Readers of the game disagree on whether this one points at the section's name or
             # behind it; the name itself decides.
             if magic == "STAG" and ram[max(begin, 0) : max(begin, 0) + 4].tobytes() == b"STAG":
@@ -368,14 +368,14 @@ def checksum_ram(ram: NDArray[np.uint8], map_data_address: int) -> int:
     Raises:
         CourseFormatError: if there is no map there; `offset` is an address.
     """
-    start = map_data_address - RAM_BASE
+    start = map_data_address - RAM_START
     if not 0 <= start <= len(ram) - _MAP_DATA_SIZE:
         raise CourseFormatError("map data is outside main memory", map_data_address)
     value = 0
     for offset, size in ((0x44, CHECKPOINT.itemsize), (0x4C, SECTION.itemsize)):
         entry = ram[start + offset : start + offset + 6].tobytes()
         pointer, count = struct.unpack("<IH", entry)
-        begin = pointer - RAM_BASE if count else 0
+        begin = pointer - RAM_START if count else 0
         if begin < 0 or begin + count * size > len(ram):
             raise CourseFormatError(
                 f"checkpoints at {pointer:#010x} are outside main memory", map_data_address + offset

@@ -20,14 +20,15 @@ offset type  meaning
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mkds_gym.cartridge import KARTLAB_CODE
 from mkds_gym.errors import ConsoleError
+from mkds_gym.hardware import HEADER_COPY, RAM_SIZE, RAM_START
 
 ADDRESS: Final = 0x023FE000
 MAGIC: Final = b"KLBP"
@@ -45,7 +46,8 @@ ANSWERS: Final = {
 }
 """What the program's answers other than 0 and 1 mean."""
 
-_OFFSET: Final = ADDRESS - 0x02000000
+_OFFSET: Final = ADDRESS - RAM_START
+_GAME_CODE: Final = (HEADER_COPY + 0x0C - RAM_START) % RAM_SIZE
 _ANSWER: Final = _OFFSET + 0x18
 
 
@@ -53,78 +55,77 @@ _ANSWER: Final = _OFFSET + 0x18
 class BootParameters:
     """What Kartlab is to run.
 
+    ```python
+    with Console(on_power_on=BootParameters(laps=1).write) as console:
+    ```
+
     Attributes:
-        course: id of a course, as in the race config; None for the cartridge's default. (Names are
-            resolved by whoever knows the names: `mkds_gym.memory.COURSES`.)
+        course: id of a course (`mkds_gym.memory.course_id` knows them by name); None for the
+            cartridge's default.
         laps: 1 to 9; None for the course's own number.
         engine_class: 50, 100 or 150.
         skip_countdown: the race starts at once.
 
     Raises:
+        TypeError: a value that is no whole number where one is needed.
         ValueError: a value out of range.
     """
 
-    course: str | int | None = None
+    course: int | None = None
     laps: int | None = None
     engine_class: int = 100
     skip_countdown: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.course, int) and not 0 <= self.course < DEFAULT_COURSE:
-            raise ValueError(f"course id {self.course} is out of range")
-        if self.laps is not None and not 1 <= self.laps <= MAX_LAPS:
-            raise ValueError(f"laps={self.laps}; allowed: 1 to {MAX_LAPS}, or None")
-        if self.engine_class not in CLASSES:
-            allowed = ", ".join(map(str, CLASSES))
-            raise ValueError(f"engine_class={self.engine_class}; allowed: {allowed}")
+        classes = ", ".join(map(str, CLASSES))
+        for name, allowed in (
+            ("course", f"the id of a course, 0 to {DEFAULT_COURSE - 1:#x}, or None"),
+            ("laps", f"1 to {MAX_LAPS}, or None"),
+            ("engine_class", classes),
+        ):
+            value = getattr(self, name)
+            if value is None and name != "engine_class":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name}={value!r} is not a whole number; allowed: {allowed}")
+            sound = {
+                "course": 0 <= value < DEFAULT_COURSE,
+                "laps": 1 <= value <= MAX_LAPS,
+                "engine_class": value in CLASSES,
+            }
+            if not sound[name]:
+                raise ValueError(f"{name}={value}; allowed: {allowed}")
+        if not isinstance(self.skip_countdown, bool):
+            raise TypeError(f"skip_countdown={self.skip_countdown!r}; allowed: True or False")
 
-    @classmethod
-    def of(cls, value: BootParameters | Mapping[str, Any] | None) -> BootParameters:
-        """Boot parameters from a mapping of their names, or the defaults from None.
-
-        Raises:
-            ValueError: an unknown name or a bad value.
-        """
-        if isinstance(value, BootParameters):
-            return value
-        given = dict(value or {})
-        known = [field.name for field in fields(cls)]
-        if unknown := sorted(set(given) - set(known)):
-            raise ValueError(f"unknown boot parameter {unknown[0]!r}; known: {', '.join(known)}")
-        return cls(**given)
-
-    @property
-    def course_id(self) -> int:
-        """The course id for the block.
-
-        Raises:
-            ValueError: no course has this name.
-        """
-        if self.course is None:
-            return DEFAULT_COURSE
-        if isinstance(self.course, str):
-            from mkds_gym.memory import COURSES
-
-            for number, name in COURSES.items():
-                if name == self.course:
-                    return number
-            raise ValueError(f"no course is named {self.course!r}")
-        return int(self.course)
-
-    def write(self, ram: NDArray[np.uint8]) -> None:
-        """Write the block into main memory. To be called between opening and the first frame."""
-        block = LAYOUT.pack(
+    def pack(self) -> bytes:
+        """The block's 0x20 bytes."""
+        return LAYOUT.pack(
             MAGIC,
             VERSION,
             LAYOUT.size,
-            self.course_id,
+            DEFAULT_COURSE if self.course is None else self.course,
             self.laps or 0,
             CLASSES[self.engine_class],
             int(self.skip_countdown),
             0,
             0,
         )
-        ram[_OFFSET : _OFFSET + LAYOUT.size] = np.frombuffer(block, np.uint8)
+
+    def write(self, ram: NDArray[np.uint8]) -> None:
+        """Write the block into main memory: `Console`'s ``on_power_on``.
+
+        Raises:
+            ValueError: the cartridge in the console takes no boot parameters, going by the copy
+                of its header that is in memory before the first frame.
+        """
+        code = ram[_GAME_CODE : _GAME_CODE + 4].tobytes()
+        if code != KARTLAB_CODE.encode():
+            raise ValueError(
+                f"the cartridge in the console ({code.decode('ascii', 'replace')!r}) takes no boot "
+                f"parameters; only Kartlab ({KARTLAB_CODE!r}) does"
+            )
+        ram[_OFFSET : _OFFSET + LAYOUT.size] = np.frombuffer(self.pack(), np.uint8)
 
     def check(self, ram: NDArray[np.uint8]) -> bool:
         """Look for the program's answer.

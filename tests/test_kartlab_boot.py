@@ -1,0 +1,81 @@
+"""Kartlab's boot parameters: what is refused, and that the program gets the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mkds_gym.cartridge import BUNDLED_ROM
+from mkds_gym.console import Console
+from mkds_gym.errors import ConsoleError
+from mkds_gym.kartlab.boot import BootParameters
+from mkds_gym.memory import COURSES, course_id
+
+
+def test_they_reach_the_program_at_every_power_on() -> None:
+    memories = set()
+    for boot in (
+        BootParameters(),
+        BootParameters(engine_class=150),
+        BootParameters(skip_countdown=False),
+        BootParameters(laps=5),
+    ):
+        with Console(BUNDLED_ROM, on_power_on=boot.write) as console:
+            assert not boot.check(console.ram)
+            console.step(0, 120, draw=False)
+            assert boot.check(console.ram)
+            memories.add(console.ram.tobytes())
+            console.reset()
+            assert not boot.check(console.ram)
+            console.step(0, 120, draw=False)
+            assert console.ram.tobytes() in memories
+    assert len(memories) == 4
+
+
+def test_the_program_refuses_a_course_that_it_has_not() -> None:
+    boot = BootParameters(course=course_id("StaffRollTrue"))
+    with Console(BUNDLED_ROM, on_power_on=boot.write) as console:
+        console.step(0, 120, draw=False)
+        with pytest.raises(ConsoleError, match="no such course"):
+            boot.check(console.ram)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("laps", 0, ValueError, "laps=0; allowed: 1 to 9"),
+        ("laps", 10, ValueError, "laps=10; allowed: 1 to 9"),
+        ("laps", "3", TypeError, "laps='3' is not a whole number; allowed: 1 to 9"),
+        ("laps", 2.5, TypeError, r"laps=2\.5 is not a whole number; allowed: 1 to 9"),
+        ("laps", True, TypeError, "laps=True is not a whole number"),
+        ("engine_class", 200, ValueError, "allowed: 50, 100, 150"),
+        ("engine_class", None, TypeError, "allowed: 50, 100, 150"),
+        ("engine_class", [], TypeError, "allowed: 50, 100, 150"),
+        ("course", -1, ValueError, "course=-1; allowed: the id of a course, 0 to"),
+        ("course", 1 << 32, ValueError, "allowed: the id of a course"),
+        ("course", "mario_course", TypeError, "allowed: the id of a course"),
+        ("skip_countdown", "no", TypeError, "skip_countdown='no'; allowed: True or False"),
+    ],
+)
+def test_bad_values(name: str, value: object, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        BootParameters(**{name: value})  # type: ignore[arg-type]
+
+
+def test_they_are_for_kartlab_only(tmp_path: Path) -> None:
+    rom = bytearray(BUNDLED_ROM.read_bytes())
+    rom[0x0C:0x10] = b"AMCE"
+    path = tmp_path / "other.nds"
+    path.write_bytes(rom)
+    with pytest.raises(ValueError, match=r"'AMCE'\) takes no boot parameters; only Kartlab"):
+        Console(path, on_power_on=BootParameters(laps=3).write)
+    with Console(path) as console:
+        assert not console.ram[0x3FE000:0x3FE004].any()
+
+
+def test_courses_have_ids() -> None:
+    assert course_id("mario_course") == 25
+    assert [course_id(name) for name in COURSES.values()] == list(COURSES)
+    with pytest.raises(ValueError, match=r"no course is named 'atlantis'; known: .*mario_course"):
+        course_id("atlantis")
