@@ -165,11 +165,17 @@ def read_state(state: StateLike, cartridge: Cartridge, build_id: str) -> tuple[S
 
     Raises:
         StateError: missing, truncated or damaged, of another ROM, or of another emulator build.
+        TypeError: neither bytes nor a path.
     """
     if isinstance(state, (bytes, bytearray, memoryview)):
         data, name = bytes(state), "the state"
     else:
-        name = f"state '{os.fspath(state)}'"
+        if not isinstance(state, (str, PathLike)):
+            raise TypeError(
+                f"state={state!r}; accepted: the path of a file of Console.save_state or of "
+                "DeSmuME (.dst), or its bytes"
+            )
+        name = f"state '{os.fspath(state)!s}'"
         try:
             data = Path(state).read_bytes()
         except FileNotFoundError:
@@ -213,8 +219,10 @@ def _foreign_state(data: bytes, name: str, cartridge: Cartridge, build_id: str) 
     plain = _plain_desmume_state(data, name)
     game = _game_header(plain, name)
     ours = cartridge.header
-    # Up to the end of the addresses and sizes of both programs: enough to tell revisions.
-    if len(game) < 0x40 or game[:0x40] != ours[:0x40]:
+    # The whole header, which the emulator keeps as it is in the file. Where two ROMs have the same
+    # one (a course replaced by a tool that leaves all sizes and checksums as they were), nothing
+    # in such a state tells them apart.
+    if game[: len(ours)] != ours:
         code = game[0x0C:0x10].decode("ascii", "replace") or "none"
         raise StateError(
             f"{name} is of another ROM (game code {code!r}) than the one in the console, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -11,9 +12,17 @@ from pathlib import Path
 import ndspy.rom
 import pytest
 
-from mkds_gym.kartlab import ROM_PATH
+from mkds_gym.cartridge import header_crc16
+from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH
 from mkds_gym.kartlab.__main__ import main
-from mkds_gym.kartlab.build import COMPILER, COMPILER_VERSION, BuildError, build_rom
+from mkds_gym.kartlab.build import (
+    COMPILER,
+    COMPILER_VERSION,
+    HASH_OFFSET,
+    HASH_SIZE,
+    BuildError,
+    build_rom,
+)
 
 needs_compiler = pytest.mark.skipif(
     shutil.which(COMPILER) is None, reason=f"{COMPILER} is not installed"
@@ -113,6 +122,28 @@ def test_header_names_the_cartridge(rom: ndspy.rom.NintendoDSRom) -> None:
     assert bytes(rom.name) == b"KARTLAB"
     assert bytes(rom.idCode) == b"KLBE"
     assert bytes(rom.developerCode) == b"KL"
+
+
+def test_the_header_holds_a_hash_of_all_of_the_image() -> None:
+    """A savestate of DeSmuME keeps only the header, and is known to be of this build by it."""
+    data = bytearray(ROM_PATH.read_bytes())
+    stored = bytes(data[HASH_OFFSET : HASH_OFFSET + HASH_SIZE])
+    assert struct.unpack_from("<H", data, 0x15E)[0] == header_crc16(data[:0x15E])
+    data[HASH_OFFSET : HASH_OFFSET + HASH_SIZE] = bytes(HASH_SIZE)
+    struct.pack_into("<H", data, 0x15E, header_crc16(data[:0x15E]))
+    assert hashlib.sha1(data).digest()[:HASH_SIZE] == stored
+
+
+@needs_compiler
+def test_a_course_of_the_same_size_gives_another_header(built: bytes, tmp_path: Path) -> None:
+    courses = tmp_path / "courses"
+    shutil.copytree(COURSE_DIRECTORY, courses)
+    path = courses / "mario_course.toml"
+    text = path.read_text()
+    assert "laps = 3" in text
+    path.write_text(text.replace("laps = 3", "laps = 4"))
+    other = build_rom(course_directory=courses)
+    assert other[HASH_OFFSET : HASH_OFFSET + HASH_SIZE] != built[HASH_OFFSET:][:HASH_SIZE]
 
 
 def test_arm9_image_suits_an_accurate_machine(rom: ndspy.rom.NintendoDSRom) -> None:

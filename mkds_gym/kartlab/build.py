@@ -6,8 +6,10 @@ the same bytes on any machine.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
 from pathlib import Path
@@ -15,7 +17,9 @@ from pathlib import Path
 import ndspy.fnt
 import ndspy.rom
 
+from mkds_gym.cartridge import header_crc16
 from mkds_gym.errors import MKDSError
+from mkds_gym.hardware import RAM_START
 from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH, SOURCE_DIRECTORY
 
 __all__ = [
@@ -36,7 +40,12 @@ COMPILER_VERSION = "12.2.1"
 SIZE_LIMIT = 1 << 20
 """Bytes that a cartridge may have: it travels in the package."""
 
-_ARM9_ADDRESS = 0x02000000
+HASH_OFFSET = 0xA0
+"""Where the header holds the hash of the image: in the middle of bytes that are reserved."""
+HASH_SIZE = 8
+_HEADER_CHECKSUM = 0x15E
+
+_ARM9_ADDRESS = RAM_START
 _ARM9_ENTRY = 0x02000800
 _ARM7_ADDRESS = 0x03800000
 _ARM9_SIZE_MINIMUM = 0x4000  # what lies below 0x8000 in the ROM cannot be read back as a file
@@ -135,10 +144,26 @@ def build_rom(
     rom.filenames = ndspy.fnt.Folder(
         folders=[("data", ndspy.fnt.Folder(folders=[("Course", courses)]))]
     )
-    data = bytes(rom.save())
+    data = _signed(bytes(rom.save()))
     if len(data) > SIZE_LIMIT:
         raise BuildError(f"the cartridge has {len(data)} bytes, more than {SIZE_LIMIT}")
     return data
+
+
+def _signed(data: bytes) -> bytes:
+    """Put a hash of the whole image into its header, so that no two builds have the same header.
+
+    A DeSmuME savestate knows its ROM by the header alone. The hash is the first `HASH_SIZE` bytes
+    of the SHA-1 of the image with zeros in their place, at `HASH_OFFSET`, which the header's format
+    reserves and other cartridges leave zero; the header's checksum is computed again after that.
+    """
+    image = bytearray(data)
+    image[HASH_OFFSET : HASH_OFFSET + HASH_SIZE] = bytes(HASH_SIZE)
+    struct.pack_into("<H", image, _HEADER_CHECKSUM, header_crc16(image[:_HEADER_CHECKSUM]))
+    digest = hashlib.sha1(image, usedforsecurity=False).digest()
+    image[HASH_OFFSET : HASH_OFFSET + HASH_SIZE] = digest[:HASH_SIZE]
+    struct.pack_into("<H", image, _HEADER_CHECKSUM, header_crc16(image[:_HEADER_CHECKSUM]))
+    return bytes(image)
 
 
 def check_rom(path: Path = ROM_PATH) -> str | None:
