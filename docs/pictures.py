@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
 from mkds_gym.course import Course
+from mkds_gym.hardware import FRAMES_PER_SECOND
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -114,7 +115,7 @@ def course_map(course: Course, races: Sequence[Any]) -> Image.Image:
 def sensor_plot(observations: Sequence[NDArray[np.float32]], file: Path) -> None:
     """The six numbers of ``seed6`` over the lap."""
     values = np.array(observations)
-    seconds = np.arange(len(values)) * 4 / 59.8261
+    seconds = np.arange(len(values)) * 4 / FRAMES_PER_SECOND
     figure, axes = plt.subplots(2, 1, figsize=(8, 3.6), sharex=True, layout="constrained")
     for name, column in (("ahead", 0), ("left", 1), ("right", 2)):
         axes[0].plot(seconds, values[:, column], label=name, linewidth=1)

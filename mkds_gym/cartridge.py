@@ -206,6 +206,9 @@ def _read_header(path: Path, name: str) -> tuple[bytes, int]:
     if path.is_dir():
         raise CartridgeError(f"ROM {name} is a directory; name the .nds file in it")
     try:
+        # Opening a pipe would wait for somebody who writes to it.
+        if path.exists() and not path.is_file():
+            raise CartridgeError(f"ROM {name} is a device, pipe or socket; name a .nds file")
         with path.open("rb") as stream:
             header = stream.read(HEADER_SIZE)
             size = os.fstat(stream.fileno()).st_size
@@ -213,6 +216,8 @@ def _read_header(path: Path, name: str) -> tuple[bytes, int]:
         raise CartridgeError(
             f"no ROM {name}; name an existing .nds file, or leave it out to use the bundled Kartlab"
         ) from None
+    except CartridgeError:
+        raise
     except (OSError, ValueError) as error:
         raise CartridgeError(f"cannot read ROM {name}: {error}") from error
     return header, size

@@ -8,6 +8,7 @@ no emulator, so that a bad state is refused before one starts.
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import zlib
 from os import PathLike
@@ -177,9 +178,15 @@ def read_state(state: StateLike, cartridge: Cartridge, build_id: str) -> tuple[S
             )
         name = f"state '{os.fspath(state)!s}'"
         try:
+            mode = Path(state).stat().st_mode
+            # Reading a pipe or a device may never end.
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+                raise StateError(f"cannot read {name}: it is a device, pipe or socket")
             data = Path(state).read_bytes()
         except FileNotFoundError:
             raise StateError(f"no {name}; make one with Console.save_state(path)") from None
+        except StateError:
+            raise
         except (OSError, ValueError) as error:
             raise StateError(f"cannot read {name}: {error}") from error
     if data.startswith(_STATE_MAGIC):

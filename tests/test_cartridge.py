@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import re
 import struct
@@ -118,6 +119,9 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         Cartridge.open(tmp_path)
     with pytest.raises(CartridgeError, match="cannot read"):
         Cartridge.open("a\0b")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CartridgeError, match=r"pipe' is a device, pipe or socket"):
+        Cartridge.open(tmp_path / "pipe")
     with pytest.raises(CartridgeError, match=r"rom='' names no file.*bundled Kartlab"):
         Cartridge.open("")
 

@@ -286,6 +286,9 @@ def test_missing_state_and_unwritable_folder(console: Console, tmp_path: Path) -
         console.load_state(tmp_path / "none.state")
     with pytest.raises(StateError, match="cannot read"):
         console.load_state(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StateError, match=r"cannot read .*it is a device, pipe or socket"):
+        console.load_state(tmp_path / "pipe")
     with pytest.raises(StateError, match="cannot write"):
         console.save_state(tmp_path / "no folder" / "x.state")
 
