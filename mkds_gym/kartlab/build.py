@@ -139,8 +139,11 @@ def build_rom(
     for path in sorted(course_directory.glob("*.toml")):
         from mkds_gym.kartlab.compiler import compile_course  # a build without courses needs none
 
-        courses.files.append(f"{path.stem}.carc")
-        rom.files.append(compile_course(path).carc())
+        course = compile_course(path)
+        if f"{course.name}.carc" in courses.files:
+            raise BuildError(f"'{path.name}' is the second course named {course.name!r}")
+        courses.files.append(f"{course.name}.carc")
+        rom.files.append(course.carc())
     rom.filenames = ndspy.fnt.Folder(
         folders=[("data", ndspy.fnt.Folder(folders=[("Course", courses)]))]
     )
