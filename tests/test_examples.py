@@ -49,6 +49,7 @@ def test_ppo_starts_and_saves(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_ppo_learns(tmp_path: Path) -> None:
-    printed = run(str(EXAMPLES / "ppo_sb3.py"), "--output", "model.zip", cwd=tmp_path, timeout=880)
+    steps = ("--steps", "20000", "--output", "model.zip")
+    printed = run(str(EXAMPLES / "ppo_sb3.py"), *steps, cwd=tmp_path, timeout=880)
     laps = [float(value) for value in re.findall(r"([-0-9.]+) laps", printed)]
     assert laps[1] > max(0.5, 2 * laps[0])
