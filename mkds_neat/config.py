@@ -36,6 +36,7 @@ from typing import Any, Final
 import gymnasium as gym
 import neat
 
+from mkds_gym.cartridge import BUNDLED_ROM, Cartridge
 from mkds_gym.errors import MKDSError
 from mkds_gym.metrics import DEFAULT_METRICS, SCORERS, collect_all, make_metrics
 from mkds_neat.errors import ConfigError
@@ -53,6 +54,7 @@ NEAT_SECTIONS: Final = (
     "DefaultStagnation",
     "DefaultReproduction",
 )
+_IMPLIED: Final = ("truncate_on", "info_every_step")
 OUR_SECTIONS: Final = ("run", "environment", "evaluation", "truncation")
 
 Scorer = Callable[[Mapping[str, float]], float]
@@ -142,10 +144,12 @@ class Config:
         env_id: the environment.
         env_kwargs: all arguments of ``gym.make``, those that ``[evaluation]`` implies included.
         scorer: the fitness.
-        text: the file as it was, with overridden keys replaced.
+        text: the file as it was, with overridden keys replaced, and ``rom`` and ``state`` so
+            that they are found from any folder.
         inputs: width of the observation.
         outputs: width of the action.
         input_labels: names of the observation's components, where the environment has them.
+        cartridge: that the environment plays, where it is one of ours.
     """
 
     run: RunSettings
@@ -158,6 +162,7 @@ class Config:
     inputs: int
     outputs: int
     input_labels: tuple[str, ...]
+    cartridge: Cartridge | None = None
 
     def make_strategy(self) -> Strategy:
         """The strategy, at its first generation."""
@@ -202,7 +207,7 @@ def parse_config(
     text: str, name: str = "config", overrides: Mapping[str, str] | None = None
 ) -> Config:
     """Check a config given as text; see `load_config`."""
-    text = _override(text, overrides or {})
+    text = _override(text, "run", overrides or {})
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read_string(text, source=name)
@@ -230,12 +235,27 @@ def parse_config(
         _check_truncation(truncation)
     env_id, env_kwargs = _environment(parser, evaluation)
     scorer = make_scorer(evaluation.scorer)
-    inputs, outputs, labels = _try_environment(env_id, env_kwargs)
+    tried = _try_environment(env_id, env_kwargs)
+    inputs, outputs, labels = tried.inputs, tried.outputs, tried.labels
+    if tried.cartridge is not None:
+        places = _absolute(env_kwargs, tried.cartridge)
+        env_kwargs.update(places)
+        text = _override(text, "environment", {k: repr(v) for k, v in places.items()})
     _try_scorer(scorer, evaluation.scorer, env_kwargs)
     if run.strategy == "neat":
         _check_neat(parser, text, inputs, outputs, labels)
     return Config(
-        run, evaluation, truncation, env_id, env_kwargs, scorer, text, inputs, outputs, labels
+        run,
+        evaluation,
+        truncation,
+        env_id,
+        env_kwargs,
+        scorer,
+        text,
+        inputs,
+        outputs,
+        labels,
+        tried.cartridge,
     )
 
 
@@ -324,27 +344,60 @@ def make_scorer(expression: str) -> Scorer:
 # Within ---------------------------------------------------------------------------------------
 
 
-def _override(text: str, overrides: Mapping[str, str]) -> str:
-    """Replace, or add, keys of ``[run]`` in the text, so that the run's copy of it is true."""
-    if not overrides:
+def _override(text: str, section: str, values: Mapping[str, str]) -> str:
+    """Replace, or add, keys of a section in the text, so that the run's copy of it is true."""
+    if not values:
         return text
     lines = text.splitlines()
-    start = next((i for i, line in enumerate(lines) if line.strip() == "[run]"), None)
-    if start is None:
-        lines = ["[run]", *lines]
-        start = 0
-    for key, value in overrides.items():
-        end = next(
-            (i for i in range(start + 1, len(lines)) if lines[i].lstrip().startswith("[")),
-            len(lines),
-        )
-        pattern = re.compile(rf"{re.escape(key)}\s*[=:]", re.IGNORECASE)
-        where = next((i for i in range(start + 1, end) if pattern.match(lines[i])), None)
+    for key, value in values.items():
+        layout = _layout(lines)
+        start = next((i for i, name, at in layout if name == section and at is None), None)
+        if start is None:
+            lines += [f"[{section}]", f"{key} = {value}"]
+            continue
+        where = next((i for i, name, at in layout if name == section and at == key), None)
         if where is None:
             lines.insert(start + 1, f"{key} = {value}")
-        else:
-            lines[where] = f"{key} = {value}"
+            continue
+        # With the lines on which the old value goes on.
+        end = next((i for i, _, _ in layout if i > where), len(lines))
+        goes_on = [
+            i
+            for i in range(where + 1, end)
+            if lines[i].strip() and lines[i].strip()[0] not in _COMMENTS
+        ]
+        for i in reversed(goes_on):
+            del lines[i]
+        lines[where] = f"{key} = {value}"
     return "\n".join(lines) + "\n"
+
+
+_COMMENTS: Final = "#;"
+
+
+def _layout(lines: Sequence[str]) -> list[tuple[int, str, str | None]]:
+    """Where sections and keys begin, as `configparser` sees it.
+
+    Returns:
+        Number of the line, the section, and the key, which is None for the section's header.
+    """
+    found: list[tuple[int, str, str | None]] = []
+    section, option_indent = "", None
+    for i, line in enumerate(lines):
+        text = line.strip()
+        if not text or text[0] in _COMMENTS:
+            continue
+        indent = len(line) - len(line.lstrip())
+        if option_indent is not None and indent > option_indent:
+            continue  # a value that goes on
+        header = configparser.ConfigParser.SECTCRE.match(text)
+        if header is not None:
+            section, option_indent = header.group("header"), None
+            found.append((i, section, None))
+        else:
+            option_indent = indent
+            found.append((i, section, re.split("[=:]", text, maxsplit=1)[0].strip().lower()))
+    return found
 
 
 def _check_sections(parser: configparser.ConfigParser, name: str) -> None:
@@ -495,12 +548,30 @@ def _environment(
     return env_id, kwargs
 
 
-def _try_environment(env_id: str, kwargs: Mapping[str, Any]) -> tuple[int, int, tuple[str, ...]]:
+@dataclass(frozen=True)
+class _Tried:
+    inputs: int
+    outputs: int
+    labels: tuple[str, ...]
+    cartridge: Cartridge | None
+
+
+def _try_environment(env_id: str, kwargs: Mapping[str, Any]) -> _Tried:
     """Make the environment, which starts no emulator yet, and look at its spaces."""
     try:
         env = gym.make(env_id, disable_env_checker=True, **kwargs)
-    except (MKDSError, ValueError, TypeError, OSError) as error:
-        raise ConfigError(f"[environment] {error}") from error
+    except Exception as error:  # an argument of a strange type fails in any way
+        culprits = _culprits(env_id, kwargs)
+        named = ", ".join(f"{key} = {kwargs[key]!r}" for key in culprits)
+        ours = isinstance(error, (MKDSError, ValueError))
+        # Gymnasium adds all of the arguments to the message.
+        text = str(error).split(" was raised from the environment creator for ", 1)[0]
+        what = text if ours else f"{type(error).__name__}: {text}"
+        where = f"{named} cannot be: " if named and not ours else f"{named}: " if named else ""
+        raise ConfigError(
+            f"[environment] {where}{what}"
+            + ("" if ours else "; docs/environment.md says what each argument may be")
+        ) from error
     try:
         observation, action = env.observation_space, env.action_space
         if not (isinstance(observation, gym.spaces.Box) and len(observation.shape) == 1):
@@ -514,9 +585,40 @@ def _try_environment(env_id: str, kwargs: Mapping[str, Any]) -> tuple[int, int, 
                 "numbers; use action_type = threshold:2 (or up to threshold:11)"
             )
         labels = tuple(getattr(env.unwrapped, "observation_labels", ()))
-        return observation.shape[0], action.shape[0], labels
+        cartridge = getattr(env.unwrapped, "cartridge", None)
+        return _Tried(
+            observation.shape[0],
+            action.shape[0],
+            labels,
+            cartridge if isinstance(cartridge, Cartridge) else None,
+        )
     finally:
         env.close()
+
+
+def _culprits(env_id: str, kwargs: Mapping[str, Any]) -> list[str]:
+    """The argument without which the environment can be made, if there is one."""
+    for key in kwargs:
+        if key in _IMPLIED:
+            continue
+        rest = {k: v for k, v in kwargs.items() if k != key}
+        with contextlib.suppress(Exception):
+            gym.make(env_id, disable_env_checker=True, **rest).close()
+            return [key]
+    return []
+
+
+def _absolute(kwargs: Mapping[str, Any], cartridge: Cartridge) -> dict[str, str]:
+    """The arguments that are paths, as they are found from any folder and in any environment.
+
+    The bundled cartridge stays unnamed: a run with it goes on wherever the package is installed.
+    """
+    places: dict[str, str] = {}
+    if kwargs.get("rom") is not None or cartridge.path != BUNDLED_ROM.resolve():
+        places["rom"] = str(cartridge.path)
+    if isinstance(kwargs.get("state"), str):
+        places["state"] = str(Path(kwargs["state"]).absolute())
+    return {key: value for key, value in places.items() if value != kwargs.get(key)}
 
 
 def _try_scorer(scorer: Scorer, expression: str, kwargs: Mapping[str, Any]) -> None:

@@ -91,6 +91,8 @@ class Evolution:
     def begin(self) -> None:
         """Save the first checkpoint of a new run, so that it can be resumed; `run` does so too."""
         if self._saved is None:
+            if self.config.cartridge is not None:
+                self.folder.save_cartridge(self.config.cartridge)
             self._checkpoint()
 
     def run(self) -> Outcome:
@@ -236,6 +238,7 @@ class Evolution:
             env_kwargs=self.config.env_kwargs,
             seed=episode_seed(self.config.run.seed, individual.id),
             record=result.record,
+            rom_sha1=self.config.cartridge.sha1 if self.config.cartridge is not None else "",
         )
         if old is None or new.rank > old.rank:
             self.champion = new

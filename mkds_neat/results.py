@@ -4,6 +4,7 @@
 file                what it holds
 ==================  ============================================================================
 ``config.ini``      the config, with the command line's overrides in place
+``run.json``        the cartridge: where it is, its title and its SHA-1
 ``individuals.csv``  a row for every individual of every generation, in order of id
 ``generations.csv``  a row for every generation
 ``journal.jsonl``   results since the last checkpoint, as they came in, so that a crash loses none
@@ -36,6 +37,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mkds_gym.cartridge import Cartridge
 from mkds_neat.errors import ChampionFormatError, RunFolderError
 from mkds_neat.evaluation import Result
 from mkds_neat.networks import GenomeNetwork, NetworkSpec, pt_bytes
@@ -43,6 +45,8 @@ from mkds_neat.workers import EpisodeRecord
 
 CHECKPOINT_VERSION: Final = 1
 KEPT_CHECKPOINTS: Final = 3
+RUN_FORMAT: Final = "mkds_neat run"
+RUN_VERSION: Final = 1
 CHAMPION_FORMAT: Final = "mkds_neat champion"
 CHAMPION_VERSION: Final = 1
 
@@ -102,6 +106,7 @@ class Champion:
         env_kwargs: the arguments with which it was evaluated.
         seed: of its episode.
         record: what became of its episode.
+        rom_sha1: of the cartridge, 40 hexadecimal digits; empty where there is none.
     """
 
     id: int
@@ -114,6 +119,7 @@ class Champion:
     env_kwargs: Mapping[str, Any]
     seed: int
     record: EpisodeRecord
+    rom_sha1: str = ""
 
     @property
     def rank(self) -> tuple[float, ...]:
@@ -144,6 +150,7 @@ class Champion:
             "env_kwargs": self.env_kwargs,
             "seed": self.seed,
             "record": asdict(self.record),
+            "rom_sha1": self.rom_sha1,
         }
 
     @classmethod
@@ -172,6 +179,7 @@ class Champion:
                 env_kwargs=dict(data["env_kwargs"]),
                 seed=int(data["seed"]),
                 record=record_from_json(data["record"]),
+                rom_sha1=str(data.get("rom_sha1", "")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ChampionFormatError(f"the champion's file is malformed: {error!r}") from error
@@ -405,6 +413,43 @@ class RunFolder:
         """Write ``champion.json`` and ``champion.pt``."""
         self.write("champion.json", (json.dumps(champion.to_json(), indent=1) + "\n").encode())
         self.write("champion.pt", pt_bytes(GenomeNetwork(champion.network)))
+
+    def save_cartridge(self, cartridge: Cartridge) -> None:
+        """Write ``run.json``."""
+        data = {
+            "format": RUN_FORMAT,
+            "version": RUN_VERSION,
+            "rom": str(cartridge.path),
+            "rom_title": cartridge.title,
+            "rom_sha1": cartridge.sha1,
+        }
+        self.write("run.json", (json.dumps(data, indent=1) + "\n").encode())
+
+    def check_cartridge(self, cartridge: Cartridge) -> None:
+        """See that a cartridge is the one of ``run.json``; without that file, any is.
+
+        Raises:
+            RunFolderError: it is another, or the file is malformed.
+        """
+        path = self.path / "run.json"
+        if not path.is_file():
+            return
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if (data["format"], data["version"]) != (RUN_FORMAT, RUN_VERSION):
+                raise ValueError("another format or version")
+            rom, title, sha1 = (str(data[key]) for key in ("rom", "rom_title", "rom_sha1"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunFolderError(
+                f"{str(path)!r} cannot be read ({error!r}); remove it to go on with any cartridge"
+            ) from error
+        if sha1 != cartridge.sha1:
+            raise RunFolderError(
+                f"the run in {str(self.path)!r} was driven on {title} ({rom!r}, SHA-1 {sha1}), but "
+                f"now the cartridge is {cartridge.title} ({str(cartridge.path)!r}, SHA-1 "
+                f"{cartridge.sha1}), on which its results mean nothing; put the old one back (rom "
+                "in the folder's config.ini, or MKDS_ROM), or start a new run"
+            )
 
     # Reading ---------------------------------------------------------------------------------
 

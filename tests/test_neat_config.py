@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -138,6 +139,79 @@ def test_overrides_are_in_the_text_that_the_run_keeps():
     again = parse_config(config.text)
     assert again.run == config.run
     assert "# A number; or auto, the machine's cores" in again.text
+
+
+@pytest.mark.parametrize("header", ["[run]  ; mine", "[run] # mine", "  [run]"])
+def test_overrides_find_the_section_that_configparser_finds(header):
+    text = config_text().replace("[run]\n", header + "\n")
+    config = parse_config(text, overrides={"seed": "7", "checkpoint_every": "9"})
+    assert (config.run.seed, config.run.checkpoint_every) == (7, 9)
+    assert header in config.text
+    assert parse_config(config.text).run == config.run
+
+
+def test_overrides_replace_values_of_many_lines_and_leave_others_alone():
+    text = config_text(environment__sensors='[\n  "seed6",\n  "rays:2"\n  ]')
+    text = text.replace("seed = 1\n", "seed =\n    # a comment\n    1\n", 1)
+    text = text.replace("num_inputs = 6", "num_inputs = 8")
+    assert parse_config(text).run.seed == 1
+    config = parse_config(text, overrides={"seed": "7"})
+    assert config.run.seed == 7
+    assert config.env_kwargs["sensors"] == ["seed6", "rays:2"]
+    assert "    # a comment" in config.text
+
+
+def test_the_example_is_kept_as_it_is(monkeypatch):
+    monkeypatch.delenv("MKDS_ROM", raising=False)
+    config = load_config(EXAMPLE)
+    assert config.text == EXAMPLE.read_text(encoding="utf-8")
+    assert config.env_kwargs.get("rom") is None
+
+
+def test_paths_are_found_from_any_folder(tmp_path, monkeypatch):
+    from mkds_gym.cartridge import BUNDLED_ROM
+
+    monkeypatch.delenv("MKDS_ROM", raising=False)
+    rom = tmp_path / "it's a rom.nds"
+    shutil.copy(BUNDLED_ROM, rom)
+    monkeypatch.chdir(tmp_path)
+    config = parse_config(config_text(environment__rom=rom.name))
+    assert config.env_kwargs["rom"] == str(rom)
+    monkeypatch.chdir("/")
+    again = parse_config(config.text)
+    assert again.env_kwargs["rom"] == str(rom)
+    assert again.text == config.text
+    # The variable's cartridge is kept, too.
+    monkeypatch.setenv("MKDS_ROM", str(rom))
+    config = parse_config(config_text())
+    monkeypatch.delenv("MKDS_ROM")
+    assert parse_config(config.text).env_kwargs["rom"] == str(rom)
+    assert parse_config("[run]\nstrategy = truncation\n" + TRUNCATION).cartridge is not None
+
+
+TRUNCATION = "[environment]\naction_type = threshold:2\n"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("action_type", 5),
+        ("action_type", "None"),
+        ("sensors", 5),
+        ("frame_skip", "[]"),
+        ("course", 5),
+        ("laps", "'three'"),
+        ("metrics", 5),
+        ("reward", 5),
+        ("rom", 5),
+        ("state", "{}"),
+        ("terminate_on", 5),
+    ],
+)
+def test_values_of_a_strange_type_name_their_key(key, value):
+    with pytest.raises(ConfigError, match=rf"^\[environment\] {key} = ") as caught:
+        parse_config(config_text(**{f"environment__{key}": value}))
+    assert "environment creator" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 import resource
@@ -20,12 +21,14 @@ import pytest
 from neat_config import config_text
 from PIL import Image
 
+from mkds_gym.cartridge import BUNDLED_ROM
 from mkds_neat.config import parse_config
 from mkds_neat.errors import ChampionFormatError, RunFolderError
 from mkds_neat.evolution import Evolution
 from mkds_neat.networks import GenomeNetwork, load_pt
 from mkds_neat.report import GIF_LIMIT, write_pictures
 from mkds_neat.results import RunFolder, load_champion, race_clock
+from mkds_neat.run import main
 
 SMALL = {
     "run__stop_when": "never",
@@ -386,6 +389,40 @@ def test_a_second_interrupt_is_one_line(begun, tmp_path):
         assert RunFolder.open(tmp_path / "out").load_checkpoint()["generation"] >= 0
     else:
         assert not (tmp_path / "out").exists()
+
+
+def test_a_run_goes_on_with_its_own_cartridge_only(tmp_path, monkeypatch, capsys):
+    rom = tmp_path / "k.nds"
+    shutil.copy(BUNDLED_ROM, rom)
+    changes = {**SMALL, **QUICK, "run__generations": 1}
+    (tmp_path / "c.ini").write_text(config_text(**changes, run__output="out"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MKDS_ROM", "k.nds")
+    quiet = ("--quiet", "--no-pictures")
+    assert main(["c.ini", *quiet]) == 0
+    sha1 = hashlib.sha1(rom.read_bytes()).hexdigest()
+    out = tmp_path / "out"
+    assert json.loads((out / "run.json").read_text())["rom_sha1"] == sha1
+    champion = load_champion(out / "champion.json")
+    assert champion.rom_sha1 == sha1
+    assert champion.env_kwargs["rom"] == str(rom)
+    # From another folder, and without the variable: it is still that file.
+    monkeypatch.delenv("MKDS_ROM")
+    monkeypatch.chdir("/")
+    assert main(["--resume", str(out), "--generations", "2", *quiet]) == 0
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    with rom.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)[0]
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last ^ 1]))
+    capsys.readouterr()
+    assert main(["--resume", str(out), "--generations", "3", *quiet]) == 1
+    err = capsys.readouterr().err
+    assert sha1 in err
+    assert hashlib.sha1(rom.read_bytes()).hexdigest() in err
+    assert "start a new run" in err
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
 
 
 @pytest.mark.slow
