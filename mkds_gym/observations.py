@@ -22,15 +22,14 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.console import Console
+from mkds_gym.console import SCREENS, Console
 from mkds_gym.course import Course
+from mkds_gym.hardware import RAM_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.sensors import SENSORS, Sensor, make_sensors
 from mkds_gym.state import RaceState
 
 OBS_TYPES: Final = ("sensors", "dict", "pixels", "ram")
-SCREENS: Final = ("top", "bottom", "both")
 DEFAULT_SENSORS: Final = ("seed6",)
-RAM_BYTES: Final = 0x400000
 
 Screens: TypeAlias = Literal["top", "bottom", "both"]
 SensorLike: TypeAlias = "str | Sensor"
@@ -118,8 +117,8 @@ class PixelObserver:
 
     def __init__(self, screens: Screens) -> None:
         self._screens: Screens = screens
-        height = 384 if screens == "both" else 192
-        self.space = gym.spaces.Box(0, 255, (height, 256, 3), np.uint8)
+        height = 2 * SCREEN_HEIGHT if screens == "both" else SCREEN_HEIGHT
+        self.space = gym.spaces.Box(0, 255, (height, SCREEN_WIDTH, 3), np.uint8)
 
     def observe(
         self,
@@ -138,7 +137,7 @@ class RamObserver:
     labels: tuple[str, ...] = ()
 
     def __init__(self) -> None:
-        self.space = gym.spaces.Box(0, 255, (RAM_BYTES,), np.uint8)
+        self.space = gym.spaces.Box(0, 255, (RAM_SIZE,), np.uint8)
 
     def observe(
         self,

@@ -60,7 +60,7 @@ class Registry(Generic[T]):
         """
         if not isinstance(spec, str):
             raise TypeError(
-                f"a {self.kind} is asked for by name, not by {spec!r}; known: "
+                f"{self.kind}={spec!r}: it is asked for by name; known: "
                 f"{', '.join(self._factories)}"
             )
         name, colon, argument = spec.partition(":")
