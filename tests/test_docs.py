@@ -204,7 +204,8 @@ def test_course_description_defaults() -> None:
     from mkds_gym.kartlab.compiler import CourseDescriptionError, parse_description
 
     smallest = (
-        'title = "T"\nname = "mario_course"\nid = 25\n{top}\n[edges.e]\nwidth = 10\nend = "wall"\n{edge}\n'
+        'title = "T"\nname = "mario_course"\nid = 25\n{top}\n'
+        '[edges.e]\nwidth = 10\nend = "wall"\n{edge}\n'
         '[road]\nleft = "e"\nright = "e"\n{road}\n[checkpoints]\n{checkpoints}\n[grid]\n{grid}\n'
         "[scenery]\n{scenery}\n[colours]\n{colours}\n"
         "[[point]]\nat = [0, 500]\n{point}\n[[point]]\nat = [500, 500]\nradius = 150\n"
