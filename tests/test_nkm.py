@@ -1,7 +1,6 @@
 import random
 import struct
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from course_builder import MAP_DATA_FIELDS, Layout, circle, course_map, into_ram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mkds_gym.cartridge import Cartridge
 from mkds_gym.course import Course, Track, read_course_archive
 from mkds_gym.course import nkm as formats
 from mkds_gym.course.nkm import NKM, checksum_ram
@@ -215,14 +215,8 @@ def test_truncated_and_flipped():
         sound_or_refused(bytes(data))
 
 
-def kartlab():
-    cartridge = pytest.importorskip("mkds_gym.cartridge")
-    try:
-        return cartridge.Cartridge.open(
-            Path(formats.__file__).parents[1] / "kartlab" / "kartlab.nds"
-        )
-    except MKDSError as error:
-        pytest.skip(f"no Kartlab: {error}")
+def kartlab() -> Cartridge:
+    return Cartridge.open(ROM_PATH)
 
 
 def test_kartlab_course_from_the_cartridge():
