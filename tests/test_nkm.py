@@ -13,6 +13,7 @@ from mkds_gym.course import Course, Track, read_course_archive
 from mkds_gym.course import nkm as formats
 from mkds_gym.course.nkm import NKM, checksum_ram
 from mkds_gym.errors import CourseFormatError, MKDSError
+from mkds_gym.kartlab import ROM_PATH
 
 SIZES = {
     "objects": 0x3C,
