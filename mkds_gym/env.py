@@ -18,7 +18,7 @@ from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import Console
 from mkds_gym.core import installed_build_id
 from mkds_gym.course import Course
-from mkds_gym.errors import ConsoleError, NoRaceError, StateError
+from mkds_gym.errors import ConsoleError, CourseFormatError, NoRaceError, StateError
 from mkds_gym.events import EVENTS, Event
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.memory import FRAMES_PER_SECOND, Layout, course_id
@@ -423,20 +423,21 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self._boot_to_race(console)
         else:
             console.load_state(source)
-        self._start = console.snapshot()
+        start = console.snapshot()
         for _ in range(PRIMING_FRAMES):
             console.step(0, 1, draw=False)
-        layout = Layout.detect(console.ram, self.cartridge.region)
-        reader = RaceReader(console.ram, layout)
         try:
+            layout = Layout.detect(console.ram, self.cartridge.region)
+            reader = RaceReader(console.ram, layout)
             reader.resolve()
             reader.read()
             course = Course.from_ram(console.ram, layout)
-        except NoRaceError as error:
-            self._start = None
+        except (NoRaceError, CourseFormatError) as error:
             raise StateError(
                 f"the start state holds no running race ({error}); save it during a race"
             ) from error
+        # Together, and last: a start that is refused leaves the one before in force.
+        self._start = start
         self._reader = reader
         self._course = course
 

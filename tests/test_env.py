@@ -354,7 +354,7 @@ def test_a_reset_that_fails_leaves_nothing_to_step(
     make: Callable[..., MKDSEnv], tmp_path: Path
 ) -> None:
     env = make()
-    env.reset()
+    first, _ = env.reset()
     path = tmp_path / "no_race.state"
     with Console() as console:
         console.save_state(path)
@@ -362,6 +362,36 @@ def test_a_reset_that_fails_leaves_nothing_to_step(
         env.reset(options={"state": path})
     with pytest.raises(gym.error.ResetNeeded):
         env.step(0)
+    # The start before it is still in force.
+    assert np.array_equal(env.reset()[0], first)
+    assert env.step(0)[4]["frame"] > 0
+
+
+def test_a_start_without_a_course_is_refused_and_forgotten(
+    make: Callable[..., MKDSEnv], tmp_path: Path
+) -> None:
+    env = make()
+    first, _ = env.reset()
+    layout = Layout.detect(env.console.ram)
+    ram = env.console.ram
+    header = layout.collision_header - RAM_START
+    kept = ram[header : header + 0x3C].copy()
+    ram[header : header + 0x10] = 0xFF
+    path = tmp_path / "no_course.state"
+    env.console.save_state(path)
+    ram[header : header + 0x3C] = kept
+    with pytest.raises(StateError, match="no running race"):
+        env.reset(options={"state": path})
+    assert np.array_equal(env.reset()[0], first)
+
+
+def test_the_config_says_which_race_is_driven(make: Callable[..., MKDSEnv]) -> None:
+    env = make(laps=2)
+    env.reset()
+    assert env._reader is not None
+    config = env._reader.read_config()
+    assert (config["course_id"], config["mode"], config["engine_class"]) == (25, 1, 1)
+    assert config["lap_override"] == 2
 
 
 def test_a_checkpoint_that_is_none_of_the_course_ends_nothing(

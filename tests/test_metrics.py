@@ -124,6 +124,16 @@ def test_speed_is_distance_over_centiseconds_since_the_first_update():
     assert speed.collect()["speed"] == pytest.approx(100 / (60 * 100 / 59.8261), rel=1e-5)
 
 
+def test_the_clock_of_speed_waits_for_a_checkpoint_of_the_course():
+    race, distance = RaceMemory(), Distance()
+    speed = Speed(distance)
+    for frames, checkpoint in ((100, 0xFFFF), (100, 0), (60, 1)):
+        state = race.frame(frames, checkpoint=checkpoint)
+        distance.update(state, fork())
+        speed.update(state, fork())
+    assert speed.collect()["speed"] == pytest.approx(100 / (60 * 100 / 59.8261), rel=1e-5)
+
+
 def test_speed_forgets_at_reset_and_stands_still_with_the_clock():
     race = RaceMemory()
     both = make_metrics(["distance", "speed"])
