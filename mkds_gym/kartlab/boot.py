@@ -1,26 +1,36 @@
 """Kartlab's block of boot parameters: what the host tells the program before its first frame.
 
-The block lies at 0x023FE000 in main memory, 0x20 bytes, little endian:
+The block lies at 0x023FE000 in main memory, 0x40 bytes, little endian:
 
 ====== ===== ==============================================================================
 offset type  meaning
 ====== ===== ==============================================================================
 +0x00  u8[4] magic ``KLBP``; the program clears it once it has read the block
-+0x04  u16   version, 1
-+0x06  u16   size of the block, 0x20
++0x04  u16   version, 2
++0x06  u16   size of the block, 0x40
 +0x08  u32   course id; 0xFFFFFFFF for the default course
 +0x0C  u32   laps, 1 to 9; 0 for the course's own number
 +0x10  u32   class: 0 50cc, 1 100cc, 2 150cc
-+0x14  u32   flags: bit 0 skips the countdown
++0x14  u32   flags: bit 0 skips the countdown, bit 1 mirrors the course, bit 2 has item boxes
 +0x18  u32   answer of the program: 0 not read yet, 1 accepted, or what was wrong (`ANSWERS`)
-+0x1C  u32   reserved, 0
++0x1C  u32   mode: 1 time trial, 3 VS
++0x20  u32   karts in the race, the player's included, 1 to 8; more than one only in VS
++0x24  u32   strength of the CPU karts: 0 easy, 1 normal, 2 hard
++0x28  u32   seed of the race's chance, kept in the race config's ``rng_seed``
++0x2C  u32   the player's place on the grid, 0 is the pole; 0xFFFFFFFF is the last one
++0x30  u32   address of a course in main memory, used instead of the cartridge's; 0 for none
++0x34  u32   its size in bytes
++0x38  u32x2 reserved, 0
 ====== ===== ==============================================================================
+
+Without the block the program shows its title and menu. A course that is handed over lies from
+0x02340000 on (`COURSE_DATA`): an archive as on the cartridge (``.carc``), or the NARC within.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -32,10 +42,16 @@ from mkds_gym.hardware import HEADER_COPY, RAM_SIZE, RAM_START
 
 ADDRESS: Final = 0x023FE000
 MAGIC: Final = b"KLBP"
-VERSION: Final = 1
-LAYOUT: Final = struct.Struct("<4sHH6I")
+VERSION: Final = 2
+LAYOUT: Final = struct.Struct("<4sHH14I")
 DEFAULT_COURSE: Final = 0xFFFFFFFF
 CLASSES: Final = {50: 0, 100: 1, 150: 2}
+MODES: Final = {"time_trial": 1, "vs": 3}
+STRENGTHS: Final = {"easy": 0, "normal": 1, "hard": 2}
+MAX_DRIVERS: Final = 8
+COURSE_DATA: Final = 0x02340000
+COURSE_DATA_SIZE: Final = 0x80000
+"""Where a course that is handed over lies, and how large it may be, in bytes."""
 MAX_LAPS: Final = 9
 
 ANSWERS: Final = {
@@ -43,6 +59,9 @@ ANSWERS: Final = {
     3: "bad number of laps",
     4: "bad class",
     5: "unknown version or size of the boot block",
+    6: "bad mode",
+    7: "bad number of drivers, or bad strength",
+    8: "bad address or size of the course handed over",
 }
 """What the program's answers other than 0 and 1 mean."""
 
@@ -65,9 +84,18 @@ class BootParameters:
         laps: 1 to 9; None for the course's own number.
         engine_class: 50, 100 or 150.
         skip_countdown: the race starts at once.
+        mode: ``"time_trial"`` or ``"vs"``.
+        drivers: karts in the race, the player's included, 1 to 8; more than one only in VS.
+        strength: of the CPU karts: ``"easy"``, ``"normal"`` or ``"hard"``.
+        seed: of the race's chance, 0 to 2**32 - 1.
+        grid: the player's place on the grid, 0 (the pole) to ``drivers - 1``; None is the last.
+        mirror: left and right of the course exchanged.
+        items: item boxes stand on the course (VS).
+        course_data: a course to hand over, used instead of the cartridge's; ``course`` is then
+            the id that it goes by.
 
     Raises:
-        TypeError: a value that is no whole number where one is needed.
+        TypeError: a value of the wrong type.
         ValueError: a value out of range.
     """
 
@@ -75,31 +103,53 @@ class BootParameters:
     laps: int | None = None
     engine_class: int = 100
     skip_countdown: bool = True
+    mode: str = "time_trial"
+    drivers: int = 1
+    strength: str = "normal"
+    seed: int = 1
+    grid: int | None = None
+    mirror: bool = False
+    items: bool = False
+    course_data: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        classes = ", ".join(map(str, CLASSES))
-        for name, allowed in (
-            ("course", f"the id of a course, 0 to {DEFAULT_COURSE - 1:#x}, or None"),
-            ("laps", f"1 to {MAX_LAPS}, or None"),
-            ("engine_class", classes),
+        for name, allowed, sound in (
+            ("course", f"the id of a course, 0 to {DEFAULT_COURSE - 1:#x}, or None", None),
+            ("laps", f"1 to {MAX_LAPS}, or None", range(1, MAX_LAPS + 1)),
+            ("engine_class", ", ".join(map(str, CLASSES)), CLASSES),
+            ("drivers", f"1 to {MAX_DRIVERS}", range(1, MAX_DRIVERS + 1)),
+            ("seed", "0 to 2**32 - 1", range(1 << 32)),
+            ("grid", f"0 to {self.drivers} - 1 (drivers={self.drivers}), or None", None),
         ):
             value = getattr(self, name)
-            if value is None and name != "engine_class":
+            if value is None and name in ("course", "laps", "grid"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name}={value!r} is not a whole number; allowed: {allowed}")
-            sound = {
-                "course": 0 <= value < DEFAULT_COURSE,
-                "laps": 1 <= value <= MAX_LAPS,
-                "engine_class": value in CLASSES,
-            }
-            if not sound[name]:
+            if sound is None:
+                sound = range(DEFAULT_COURSE if name == "course" else self.drivers)
+            if value not in sound:
                 raise ValueError(f"{name}={value}; allowed: {allowed}")
-        if not isinstance(self.skip_countdown, bool):
-            raise TypeError(f"skip_countdown={self.skip_countdown!r}; allowed: True or False")
+        for name, names in (("mode", MODES), ("strength", STRENGTHS)):
+            if getattr(self, name) not in names:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r}; allowed: {', '.join(map(repr, names))}"
+                )
+        for name in ("skip_countdown", "mirror", "items"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name}={getattr(self, name)!r}; allowed: True or False")
+        if self.mode == "time_trial" and self.drivers != 1:
+            raise ValueError(
+                f"drivers={self.drivers} in a time trial; only mode='vs' has opponents"
+            )
+        if self.course_data is not None and not 0 < len(self.course_data) <= COURSE_DATA_SIZE:
+            raise ValueError(
+                f"course_data has {len(self.course_data)} bytes; allowed: 1 to {COURSE_DATA_SIZE}"
+            )
 
     def pack(self) -> bytes:
-        """The block's 0x20 bytes."""
+        """The block's 0x40 bytes."""
+        flags = self.skip_countdown | self.mirror << 1 | self.items << 2
         return LAYOUT.pack(
             MAGIC,
             VERSION,
@@ -107,7 +157,15 @@ class BootParameters:
             DEFAULT_COURSE if self.course is None else self.course,
             self.laps or 0,
             CLASSES[self.engine_class],
-            int(self.skip_countdown),
+            flags,
+            0,
+            MODES[self.mode],
+            self.drivers,
+            STRENGTHS[self.strength],
+            self.seed,
+            0xFFFFFFFF if self.grid is None else self.grid,
+            0 if self.course_data is None else COURSE_DATA,
+            0 if self.course_data is None else len(self.course_data),
             0,
             0,
         )
@@ -126,6 +184,9 @@ class BootParameters:
                 f"parameters; only Kartlab ({KARTLAB_CODE!r}) does"
             )
         ram[_OFFSET : _OFFSET + LAYOUT.size] = np.frombuffer(self.pack(), np.uint8)
+        if self.course_data is not None:
+            start = COURSE_DATA - RAM_START
+            ram[start : start + len(self.course_data)] = np.frombuffer(self.course_data, np.uint8)
 
     def check(self, ram: NDArray[np.uint8]) -> bool:
         """Look for the program's answer.

@@ -86,6 +86,8 @@ static void measure_track(map_data *map) {
     track.length_of = heap_allocate(track.count * 4u);
     track.section_of = heap_allocate(track.count * 2u);
     track.start = 0;
+    track.last_key = 0;
+    track.length = 0;
     for (uint32_t i = 0; i < track.count; i++) {
         track.from_start[i] = -1;
         if (track.points[i].key == 0) {
@@ -170,23 +172,37 @@ uint32_t track_previous(uint32_t point, uint16_t *out) {
     return neighbours(s->previous, 1, out);
 }
 
-int course_load(uint32_t id) {
+/* The archive as the cartridge has it, or as the host put it into memory, unpacked. */
+static const uint8_t *archive_of(const race_choice *choice, const char *folder, uint32_t *size) {
+    const uint8_t *packed = choice->course_data;
+    uint32_t packed_size = choice->course_size;
+    if (!packed) {
+        char path[64] = "data/Course/";
+        uint32_t length = sizeof "data/Course/" - 1;
+        for (const char *c = folder; *c; c++) {
+            path[length++] = *c;
+        }
+        memcpy(path + length, ".carc", sizeof ".carc");
+        packed = card_read_file(path, &packed_size);
+    }
+    if (!packed || packed_size < 4) {
+        return 0;
+    }
+    if (!memcmp(packed, "NARC", 4)) {
+        *size = packed_size;
+        return packed;
+    }
+    return lz_unpack(packed, packed_size, size);
+}
+
+int course_load(const race_choice *choice) {
+    uint32_t id = choice->course;
     const char *folder = course_folder(id);
     if (!folder) {
         return 0;
     }
-    char path[64] = "data/Course/";
-    uint32_t length = sizeof "data/Course/" - 1;
-    for (const char *c = folder; *c; c++) {
-        path[length++] = *c;
-    }
-    memcpy(path + length, ".carc", sizeof ".carc");
-    uint32_t packed_size, size;
-    const uint8_t *packed = card_read_file(path, &packed_size);
-    if (!packed) {
-        return 0;
-    }
-    const uint8_t *narc = lz_unpack(packed, packed_size, &size);
+    uint32_t size;
+    const uint8_t *narc = archive_of(choice, folder, &size);
     if (!narc) {
         return 0;
     }

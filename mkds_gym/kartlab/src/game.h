@@ -11,7 +11,26 @@ enum { /* game.keys, 1 = held */
     KEY_X = 1 << 10, KEY_Y = 1 << 11,
 };
 
+enum { MODE_TIME_TRIAL = 1, MODE_VS = 3 };
+enum { DEFAULT_COURSE = 25, DRIVERS_MAX = 8 };
+
+/* A race to be driven: from the boot block, or from the menu. */
+typedef struct {
+    uint32_t course, laps;                   /* id; 0: the course's own number */
+    uint32_t mode, engine_class, mirror;
+    uint32_t drivers, strength;              /* karts with the player's; of the CPU's: 0 to 2 */
+    uint32_t grid;                           /* the player's place on it, 0 the pole */
+    uint32_t items, seed, skip_countdown;
+    const uint8_t *course_data;              /* handed over by the host, null: the cartridge's */
+    uint32_t course_size;
+} race_choice;
+
+/* boot.c: what the host wants; 0 when it wants nothing, with a default race in `choice`. */
+int boot_read(race_choice *choice);
+void boot_no_course(void);                   /* answer: that course is not there */
+
 struct game {
+    race_choice choice;                      /* the race that is on */
     const uint8_t *kcl, *nkm, *klm;          /* files of the loaded course, null without one */
     uint32_t kcl_size, nkm_size, klm_size;
     const char *course_name;
@@ -29,8 +48,11 @@ struct game {
 };
 extern struct game game;
 
-/* heap.c: memory that is never given back; zeroed, aligned to 32 bytes. */
+/* heap.c: zeroed memory, aligned to 32 bytes; given back all at once down to a mark. */
 void *heap_allocate(uint32_t size);
+uint32_t heap_mark(void);
+void heap_release(uint32_t mark);
+void heap_end_at(uint32_t end);              /* what lies from there on is not the heap's */
 
 /* card.c: a file of the cartridge, read into the heap; null when there is none. */
 uint8_t *card_read_file(const char *path, uint32_t *size);
@@ -41,7 +63,7 @@ const uint8_t *narc_file(const uint8_t *narc, uint32_t narc_size, const char *na
 
 /* course.c */
 const char *course_folder(uint32_t id);      /* null for an unknown id */
-int course_load(uint32_t id);                /* 0: no such course, nothing changed */
+int course_load(const race_choice *choice);  /* 0: no such course, nothing changed */
 
 /* collide.c */
 typedef struct {
@@ -53,16 +75,10 @@ void collide(vec3 *centre, fx32 radius, contact *result);
 #define ATTRIBUTE_TYPE(a) ((a) >> 8 & 0x1F)
 #define ATTRIBUTE_VARIANT(a) ((a) >> 5 & 7)
 
-/* kart.c */
-void kart_place(driver *kart, vec3 position, angle16 heading);
-void kart_frame(driver *kart, uint32_t keys);
-void kart_rotation_update(driver *kart);
-
 /* race.c */
-void race_init(void);
+int race_start(const race_choice *choice);   /* 0: no such course */
 void race_publish(void);                     /* once the pictures are set up too */
 void race_frame(void);
-void race_respawn(driver *kart);             /* start the pause before a respawn */
 race_time race_time_of(uint32_t frames);
 
 #endif

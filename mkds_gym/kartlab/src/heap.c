@@ -1,12 +1,12 @@
 #include "game.h"
 #include <string.h>
 
-static uint32_t heap_next = HEAP_START;
+static uint32_t heap_next = HEAP_START, heap_end = HEAP_END;
 
 void *heap_allocate(uint32_t size) {
     uint32_t start = heap_next;
     size = (size + 31) & ~31u;
-    if (size > HEAP_END - start) {
+    if (size > heap_end - start) {
         for (;;) {
             wait_for_interrupt(); /* only a cartridge packed with too large a course gets here */
         }
@@ -14,3 +14,9 @@ void *heap_allocate(uint32_t size) {
     heap_next = start + size;
     return memset((void *)start, 0, size);
 }
+
+uint32_t heap_mark(void) { return heap_next; }
+
+void heap_release(uint32_t mark) { heap_next = mark; }
+
+void heap_end_at(uint32_t end) { heap_end = end; }

@@ -1,5 +1,7 @@
 /* How a kart drives.  All state is in the driver struct, in RAM: position, velocity, heading,
  * up.  Speeds are world units a frame, rates are per frame. */
+#include "kart.h"
+
 #include "game.h"
 
 static const fx32 class_speed[3] = {FX(3.3), FX(4.0), FX(4.6)}; /* 50, 100, 150 cc */
@@ -298,11 +300,11 @@ void kart_frame(driver *kart, uint32_t keys) {
     restate_motion(kart);
 
     if (out || kart->air_frames > LOST_FRAMES) {
-        race_respawn(kart);
+        kart_respawn(kart);
     }
 }
 
-void race_respawn(driver *kart) {
+void kart_respawn(driver *kart) {
     if (!(kart->flags & DRIVER_RESPAWNING)) {
         kart->flags |= DRIVER_RESPAWNING;
         kart->respawn_counter = RESPAWN_FRAMES;

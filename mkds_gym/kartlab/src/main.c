@@ -1,8 +1,10 @@
 /* Start, and one turn of the loop per VBlank. */
 #include "draw.h"
 #include "game.h"
+#include "kart.h"
 
 struct game game;
+struct kart karts[DRIVERS_MAX];
 
 __attribute__((weak)) void draw_init(const void *klm, uint32_t size) { (void)klm, (void)size; }
 __attribute__((weak)) void hud_init(void) {}
@@ -49,7 +51,17 @@ int main(void) {
     HW_DISPSTAT |= 1u << 3;
     HW_IME = 1; /* without it, an accurate machine never wakes */
 
-    race_init();
+    race_choice choice;
+    boot_read(&choice);
+    if (choice.course_data) {
+        heap_end_at(COURSE_DATA_START);
+    }
+    if (!race_start(&choice)) {
+        boot_no_course();
+        choice.course = DEFAULT_COURSE; /* run with the default, and say why in the answer */
+        choice.course_data = 0;
+        race_start(&choice);
+    }
     draw_init(game.klm, game.klm_size);
     hud_init();
     race_publish();

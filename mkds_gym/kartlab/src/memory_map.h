@@ -8,6 +8,7 @@
  *   0x02000B54  region word
  *   0x02175000  the fixed part of the race's memory, to 0x0217C000
  *   0x02180000  heap: drivers, race status, course files, ...  (see heap.c)
+ *   0x02340000  a course handed over by the host, if any, to 0x023C0000
  *   0x023CDCD8  race config
  *   0x023FE000  boot block, profile block at 0x023FE040, picture words at 0x023FE060
  *   0x023FF000  page shared by both processors (the ARM9 uses its uncached mirror)
@@ -50,7 +51,15 @@ enum { /* driver.flags */
     DRIVER_BOOSTING = 1 << 5,
     DRIVER_RESPAWNING = 1 << 6,
     DRIVER_FORCE_STOP = 1 << 13,
+    DRIVER_START_BOOST = 1 << 15,
+    DRIVER_DRIFT_BOOST = 1 << 19,
+    DRIVER_MUSHROOM_BOOST = 1 << 20,
+    DRIVER_ON_JUMP_PAD = 1 << 28,
 };
+
+enum { DRIVER_SPIN_OUT = 1 << 5 }; /* driver.flags2 */
+
+enum { KIND_PLAYER, KIND_CPU, KIND_GHOST }; /* driver.kind, config_driver.type */
 
 typedef struct {
     uint8_t pad000[0x44];
@@ -243,7 +252,7 @@ _Static_assert(sizeof(config_driver) == 0x30, "config_driver");
 typedef struct {
     uint32_t course;          /* 0x00 */
     uint32_t pad04;
-    uint32_t mode;            /* 0x08 1 time trial */
+    uint32_t mode;            /* 0x08 1 time trial, 3 VS */
     uint32_t pad0C;
     uint32_t engine_class;    /* 0x10 0 50cc, 1 100cc, 2 150cc */
     uint8_t pad14[0x43];
@@ -401,7 +410,15 @@ AT(collision_header, sphere_radius, 0x38);
 
 /* ----------------------------------------------------------------------------------- objects */
 
-enum { OBJECT_INACTIVE = 0x0200, OBJECT_DRIVER = 0x8000 };
+enum { /* object_entry.flags */
+    OBJECT_INACTIVE = 0x0200,
+    OBJECT_MOVING = 0x1000,
+    OBJECT_MAP = 0x2000,
+    OBJECT_ITEM = 0x4000,
+    OBJECT_DRIVER = 0x8000,
+};
+enum { OBJECT_ITEM_BOX = 101 }; /* a map object begins with its s16 id, in the NKM and in RAM */
+#define OBJECTS_MAX 255
 
 typedef struct {
     uint8_t pad00[0x0C];
@@ -451,22 +468,40 @@ AT(input_unit, recording, 0x28);
 #define HEAP_END 0x023C0000u
 #define RACE_CONFIG_ADDRESS 0x023CDCD8u
 
-/* Boot parameters: the host may write them between opening the ROM and the first frame. */
+/* Boot parameters: the host may write them between opening the ROM and the first frame.  Without
+ * them the program shows its title and menu. */
 typedef struct {
     char magic[4];            /* 0x00 "KLBP"; cleared when read */
-    uint16_t version, size;   /* 0x04 1, 0x20 */
+    uint16_t version, size;   /* 0x04 2, 0x40 */
     uint32_t course;          /* 0x08 0xFFFFFFFF: the default course */
     uint32_t laps;            /* 0x0C 0: the course's own; 1 to 9 */
-    uint32_t engine_class;    /* 0x10 */
-    uint32_t flags;           /* 0x14 bit 0: no countdown */
+    uint32_t engine_class;    /* 0x10 0 50cc, 1 100cc, 2 150cc */
+    uint32_t flags;           /* 0x14 BOOT_... below */
     uint32_t answer;          /* 0x18 */
-    uint32_t pad1C;
+    uint32_t mode;            /* 0x1C 1 time trial, 3 VS */
+    uint32_t drivers;         /* 0x20 karts in the race with the player's, 1 to 8; more than 1: VS */
+    uint32_t strength;        /* 0x24 of the CPU karts: 0 easy, 1 normal, 2 hard */
+    uint32_t seed;            /* 0x28 race config's rng_seed */
+    uint32_t grid;            /* 0x2C the player's place on the grid, 0 the pole; 0xFFFFFFFF: last */
+    uint32_t course_data;     /* 0x30 address of a course the host has put into RAM (a .carc, or the
+                                 NARC within), used instead of the cartridge's; 0: none */
+    uint32_t course_size;     /* 0x34 its bytes */
+    uint32_t pad38[2];
 } boot_block;
-_Static_assert(sizeof(boot_block) == 0x20, "boot_block");
+_Static_assert(sizeof(boot_block) == 0x40, "boot_block");
 AT(boot_block, answer, 0x18);
+AT(boot_block, course_size, 0x34);
 #define BOOT_BLOCK ((volatile boot_block *)0x027FE000) /* uncached mirror of 0x023FE000 */
 #define BOOT_MAGIC 0x50424C4Bu /* "KLBP" */
-enum { BOOT_ACCEPTED = 1, BOOT_NO_COURSE, BOOT_BAD_LAPS, BOOT_BAD_CLASS, BOOT_BAD_VERSION };
+enum { BOOT_SKIP_COUNTDOWN = 1 << 0, BOOT_MIRROR = 1 << 1, BOOT_ITEMS = 1 << 2 };
+enum {
+    BOOT_ACCEPTED = 1, BOOT_NO_COURSE, BOOT_BAD_LAPS, BOOT_BAD_CLASS, BOOT_BAD_VERSION,
+    BOOT_BAD_MODE, BOOT_BAD_DRIVERS, BOOT_BAD_COURSE_DATA,
+};
+
+/* Where the host may put a course: the heap ends here when it does. */
+#define COURSE_DATA_START 0x02340000u
+#define COURSE_DATA_END HEAP_END
 
 /* Profile block: the host writes "KLPR" and from then on every frame leaves its cost here, in
  * cycles of the 33.5 MHz bus clock (560,190 to a frame).  Off by default, as the figures would

@@ -2,9 +2,9 @@
 #include "course.h"
 #include "draw.h"
 #include "game.h"
+#include "kart.h"
 #include <string.h>
 
-#define DEFAULT_COURSE 25
 #define COUNTDOWN_FRAMES 240        /* 3, 2, 1: a fade-in second, then one each */
 #define WRONG_WAY_FRAMES 30
 #define LOOK_AHEAD 3                /* lines that may be crossed out of turn, see passed_forward */
@@ -225,36 +225,10 @@ static void respawn(driver *kart, driver_status *me) {
 
 /* ------------------------------------------------------------------------------------ set-up */
 
-static void read_boot_block(uint32_t *flags) {
-    volatile boot_block *boot = BOOT_BLOCK;
-    game.engine_class = 1;
-    *flags = 0;
-    if (*(volatile uint32_t *)boot->magic != BOOT_MAGIC) {
-        course_load(DEFAULT_COURSE);
-        return;
-    }
-    uint32_t answer = BOOT_ACCEPTED, course = boot->course;
-    if (boot->version != 1 || boot->size != sizeof(boot_block)) {
-        answer = BOOT_BAD_VERSION;
-    } else if (boot->laps > 9) {
-        answer = BOOT_BAD_LAPS;
-    } else if (boot->engine_class > 2) {
-        answer = BOOT_BAD_CLASS;
-    } else if (!course_load(course == 0xFFFFFFFFu ? DEFAULT_COURSE : course)) {
-        answer = BOOT_NO_COURSE;
-    }
-    if (answer == BOOT_ACCEPTED) {
-        game.laps = boot->laps;
-        game.engine_class = boot->engine_class;
-        *flags = boot->flags;
-    } else {
-        course_load(DEFAULT_COURSE); /* run with the defaults, and say why in the answer */
-    }
-    boot->answer = answer;
-    *(volatile uint32_t *)boot->magic = 0;
-}
-
-void race_init(void) {
+int race_start(const race_choice *choice) {
+    game.choice = *choice;
+    game.laps = choice->laps;
+    game.engine_class = choice->engine_class;
     game.drivers = heap_allocate(8 * sizeof(driver));
     game.status = heap_allocate(sizeof(race_status));
     game.state = heap_allocate(sizeof(race_state));
@@ -263,10 +237,8 @@ void race_init(void) {
     object_entry *objects = heap_allocate(255 * sizeof(object_entry));
     game.config = memset((void *)RACE_CONFIG_ADDRESS, 0, sizeof(race_config));
 
-    uint32_t flags;
-    read_boot_block(&flags);
-    if (!game.map) {
-        return; /* packed without a course: keep the screens alive */
+    if (!course_load(choice)) {
+        return 0;
     }
     uint32_t laps_chosen = game.laps;
     if (!game.laps) {
@@ -278,10 +250,10 @@ void race_init(void) {
 
     race_setup *setup = &game.config->current;
     setup->course = game.course_id;
-    setup->mode = 1;
+    setup->mode = choice->mode;
     setup->engine_class = game.engine_class;
     setup->laps = (int8_t)laps_chosen;
-    setup->rng_seed = 1;
+    setup->rng_seed = choice->seed;
     game.config->next = game.config->current;
     game.config->driver_count = 1;
 
@@ -312,7 +284,7 @@ void race_init(void) {
     OBJECT_TABLE.count = 1;
     OBJECT_TABLE.entries = objects;
 
-    if (flags & 1) {
+    if (choice->skip_countdown) {
         game.status->clock_running = 1;
         game.state->state = 1;
     } else {
@@ -327,6 +299,7 @@ void race_init(void) {
     CAMERA_POINTER = game.cam;
     DRIVERS_POINTER = game.drivers;
     DRIVER_COUNT = 1;
+    return 1;
 }
 
 /* From here on the structures are true: whoever reads them may take them for a race. */
