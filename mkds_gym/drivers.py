@@ -1,0 +1,341 @@
+"""Scripted drivers, and the times they take: ``python -m mkds_gym.drivers``.
+
+`PurePursuit` knows the way round from the course's checkpoints and the kart from `RaceState`:
+it aims at a point of the centre line ahead, brakes for the bends behind it, and helps itself
+when it is stuck. It is meant to get round every course of every cartridge, and to be the time
+that a learned driver has to beat.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from mkds_gym.console import Console, Keys
+from mkds_gym.course import Course, Track
+from mkds_gym.memory import Layout
+from mkds_gym.metrics import collect_all, make_metrics, reset_all
+from mkds_gym.state import RaceReader, RaceState
+
+_A: Final = int(Keys.A)
+_B: Final = int(Keys.B)
+_LEFT: Final = int(Keys.LEFT)
+_RIGHT: Final = int(Keys.RIGHT)
+
+_STEP: Final = 8.0
+"""World units between two entries of a speed profile."""
+
+
+class Driver(Protocol):
+    """What drives: anything with these two methods."""
+
+    def reset(self) -> None:
+        """Forget the race before; called when another one starts."""
+
+    def keys(self, state: RaceState, course: Course) -> int:
+        """The keys to hold in the next frame (or frames), a mask of `mkds_gym.console.Keys`."""
+
+
+@dataclass
+class _Plan:
+    """What a driver knows of a course before it drives.
+
+    Attributes:
+        speeds: how fast to be along each section's centre line, every `_STEP` units of progress
+            from ``first``; world units per frame.
+        first: progress of a section's first entry.
+        ends: progress at which each checkpoint's stretch ends; more than the lap's length when
+            that is behind the start line.
+        follows: the checkpoint after each, on the main way where the course forks.
+    """
+
+    track: Track
+    speeds: list[list[float]] = field(default_factory=list)
+    first: list[float] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+    follows: list[int] = field(default_factory=list)
+
+
+class PurePursuit:
+    """Drives after a point on the centre line ahead.
+
+    The further ahead the faster the kart; and never faster than the bends allow that come within
+    the way it takes to brake. What it knows of karts are the few numbers here, so that it
+    drives on any cartridge. It keeps what it has seen in the frames before: one object drives one
+    kart, and `reset` starts anew.
+
+    Args:
+        pace: share of the speed that the bends are reckoned to allow; less is slower, and surer.
+    """
+
+    TURN_RATE: Final = 0.0275
+    """Radians a frame that a kart turns with the wheel full over, at speed."""
+    BRAKING: Final = 0.07
+    """World units per frame that a kart gets slower in each frame of braking, to be sure of."""
+    TOP_SPEED: Final = 12.0
+    """World units per frame that no kart reaches."""
+
+    def __init__(self, pace: float = 1.0) -> None:
+        if not 0.1 <= pace <= 3.0:
+            raise ValueError(f"pace={pace!r}; allowed: 0.1 to 3")
+        self.pace = pace
+        self._plan: _Plan | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the race before."""
+        self._heading = 0.0
+        self._frame = -1
+        self._turning = 0.0
+        self._slow = 0
+        self._reverse = 0
+        self._reversed = 0
+
+    def keys(self, state: RaceState, course: Course) -> int:
+        """The keys for the next frame; some 20 microseconds.
+
+        Args:
+            state: the race now.
+            course: the course it is on.
+
+        Returns:
+            A mask of `mkds_gym.console.Keys`.
+        """
+        track = course.track
+        plan = self._plan
+        if plan is None or plan.track is not track:
+            plan = self._plan = self._make_plan(track)
+        checkpoint = state.checkpoint
+        if not 0 <= checkpoint < len(track) or state.finished:
+            return 0
+        x, _, z = state.position
+        heading, speed = state.heading, state.speed
+        self._see_turning(state, heading)
+        if state.respawning or not state.controllable:
+            self._slow = self._reverse = 0
+            return _A
+
+        place = track.project(x, z, checkpoint)
+        ahead = 34.0 + 13.0 * abs(speed) + 0.6 * abs(place.lateral)
+        s, at = self._forward(plan, place.s + ahead, checkpoint)
+        tx, _, tz = track.point_at(s, at)
+        bearing = _turn(math.atan2(tx - x, tz - z) - heading)
+
+        if self._stuck(state, speed):
+            # Back off, with the nose towards where the road goes.
+            return _B | (_RIGHT if bearing > 0 else _LEFT)
+
+        distance = math.hypot(tx - x, tz - z)
+        wanted = 2.0 * max(speed, 1.0) * math.sin(max(-1.57, min(bearing, 1.57))) / distance
+        steer = 0
+        if abs(bearing) > 1.2:
+            steer = _LEFT if bearing > 0 else _RIGHT
+        elif state.on_floor or abs(bearing) > 0.1:
+            difference = wanted - self._turning
+            if difference > 0.004:
+                steer = _LEFT
+            elif difference < -0.004:
+                steer = _RIGHT
+
+        allowed = self._allowed(plan, place.s + 6.0 * max(speed, 0.0), checkpoint)
+        if abs(bearing) > 1.0:
+            allowed = min(allowed, 1.6)
+        if speed > allowed + 0.25 and state.on_floor:
+            return steer | _B
+        if speed > allowed + 0.05 and state.on_floor:
+            return steer
+        return steer | _A
+
+    # Within -----------------------------------------------------------------------------
+
+    def _see_turning(self, state: RaceState, heading: float) -> None:
+        """How fast the kart turns, radians a frame: from the last look to this."""
+        passed = state.frame - self._frame
+        if 0 < passed <= 60:
+            self._turning = _turn(heading - self._heading) / passed
+        elif passed:
+            self._turning = 0.0
+        self._heading, self._frame = heading, state.frame
+
+    def _stuck(self, state: RaceState, speed: float) -> bool:
+        """Whether to go backwards now."""
+        if self._reverse:
+            self._reverse -= 1
+            if self._reverse == 0:
+                self._slow = 0
+            return self._reverse > 0
+        if abs(speed) < 0.5 and state.on_floor:
+            self._slow += 1
+        elif speed > 1.0:
+            self._slow = 0
+            if speed > 2.5:
+                self._reversed = 0
+        if self._slow > 45:
+            # Longer each time that it was not enough.
+            self._reversed = min(self._reversed + 1, 4)
+            self._reverse = 25 + 20 * self._reversed
+            self._slow = 0
+            return True
+        return False
+
+    @staticmethod
+    def _forward(plan: _Plan, s: float, checkpoint: int) -> tuple[float, int]:
+        """Progress within the lap, and the checkpoint, that a point further on belongs to."""
+        track = plan.track
+        for _ in range(len(plan.ends)):
+            if s < plan.ends[checkpoint]:
+                break
+            following = plan.follows[checkpoint]
+            if track.start_of(following) < track.start_of(checkpoint):
+                s -= track.length
+            checkpoint = following
+        return s, checkpoint
+
+    def _allowed(self, plan: _Plan, s: float, checkpoint: int) -> float:
+        """How fast to be there."""
+        s, at = self._forward(plan, s, checkpoint)
+        section = plan.track.section(at)
+        speeds = plan.speeds[section]
+        index = int((s - plan.first[section]) / _STEP)
+        return speeds[max(0, min(index, len(speeds) - 1))]
+
+    def _make_plan(self, track: Track) -> _Plan:
+        plan = _Plan(track)
+        main = {track.section(index) for index in track.main}
+        for index in range(len(track)):
+            following = track.next(index)[0]
+            end = track.start_of(following)
+            plan.follows.append(following)
+            plan.ends.append(end if end > track.start_of(index) else end + track.length)
+        whole = self._profile(track, 0.0, track.length, None)
+        sections = max((track.section(index) for index in range(len(track))), default=0) + 1
+        for section in range(sections):
+            members = [index for index in range(len(track)) if track.section(index) == section]
+            if section in main or not members:
+                plan.speeds.append(whole)
+                plan.first.append(0.0)
+                continue
+            begin = track.start_of(members[0])
+            plan.speeds.append(
+                self._profile(track, begin, plan.ends[members[-1]], members[0], whole)
+            )
+            plan.first.append(begin)
+        if any(track.section(index) < 0 for index in range(len(track))):
+            plan.speeds.append(whole)  # found as the last one, by -1
+            plan.first.append(0.0)
+        return plan
+
+    def _profile(
+        self,
+        track: Track,
+        begin: float,
+        end: float,
+        checkpoint: int | None,
+        then: list[float] | None = None,
+    ) -> list[float]:
+        """How fast to be along a stretch, so that braking in time is always possible."""
+        count = max(1, math.ceil((end - begin) / _STEP))
+        speeds = []
+        for index in range(count):
+            bend = abs(track.curvature_at(begin + index * _STEP, checkpoint))
+            rate = self.TURN_RATE * self.pace
+            speeds.append(min(self.TOP_SPEED, rate / max(bend, 1e-6)))
+        after = speeds[0]
+        if then is not None:
+            after = then[min(int(end / _STEP) % len(then), len(then) - 1)]
+        # Backwards, twice: what a closed line ends with depends on how it begins.
+        for _ in range(2 if then is None else 1):
+            for index in range(count - 1, -1, -1):
+                after = min(speeds[index], math.sqrt(after * after + 2.0 * self.BRAKING * _STEP))
+                speeds[index] = after
+        return speeds
+
+
+def _turn(angle: float) -> float:
+    """An angle as a turn of at most half a circle."""
+    return math.remainder(angle, math.tau)
+
+
+@dataclass(frozen=True)
+class Drive:
+    """How a drive went.
+
+    Attributes:
+        finished: whether the race was finished.
+        frames: frames driven.
+        time: seconds of the race, as the game rounds them; 0 if it was not finished.
+        lap_times: seconds of each lap that was finished (the game keeps the first five).
+        progress: laps driven, a float.
+        offroad: world units driven off the road.
+        wall_hits: how often the kart ran into a wall.
+        respawns: how often it was put back on the course.
+        place: 1 is the winner.
+    """
+
+    finished: bool
+    frames: int
+    time: float
+    lap_times: tuple[float, ...]
+    progress: float
+    offroad: float
+    wall_hits: int
+    respawns: int
+    place: int
+
+
+def drive(
+    console: Console,
+    driver: Driver,
+    *,
+    frames: int = 30_000,
+    course: Course | None = None,
+    watch: Callable[[RaceState], object] | None = None,
+) -> Drive:
+    """Let a driver drive the race that a console is in, until it is finished.
+
+    With an environment: ``env.reset()``, then ``drive(env.unwrapped.console, driver)``.
+
+    Args:
+        console: in a race (in its countdown at the earliest).
+        driver: who drives; it is reset first.
+        frames: how many at most.
+        course: the course of the race, if it has been read; None reads it from memory.
+        watch: called with the state after every frame; True from it ends the drive.
+
+    Raises:
+        NoRaceError: the console is in no race.
+        CourseFormatError: memory holds no sound course.
+    """
+    layout = Layout.detect(console.ram, console.cartridge.region)
+    reader = RaceReader(console.ram, layout)
+    state = reader.read()
+    if course is None:
+        course = Course.from_ram(console.ram, layout)
+    metrics = make_metrics(("offroad_dist", "wall_hits", "respawns"))
+    reset_all(metrics)
+    driver.reset()
+    driven = 0
+    for metric in metrics:
+        metric.update(state, course)
+    while driven < frames and not state.finished:
+        console.step(driver.keys(state, course), 1, draw=False)
+        state = reader.read()
+        driven += 1
+        for metric in metrics:
+            metric.update(state, course)
+        if watch is not None and watch(state):
+            break
+    values = collect_all(metrics)
+    return Drive(
+        finished=state.finished,
+        frames=driven,
+        time=state.total_time if state.finished else 0.0,
+        lap_times=state.lap_times,
+        progress=course.track.laps(state),
+        offroad=values["offroad_dist"],
+        wall_hits=int(values["wall_hits"]),
+        respawns=int(values["respawns"]),
+        place=state.place + 1,
+    )
