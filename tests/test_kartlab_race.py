@@ -522,29 +522,39 @@ def test_one_lap_race_by_boot_parameters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("course", "laps", "engine_class", "version", "answer"),
+    ("changed", "answer"),
     [
-        (25, 0, 1, 1, 1),
-        (0xFFFFFFFF, 9, 2, 1, 1),
-        (24, 0, 1, 1, 2),
-        (999, 0, 1, 1, 2),
-        (25, 10, 1, 1, 3),
-        (25, 3, 3, 1, 4),
-        (25, 3, 1, 2, 5),
+        ({}, 1),
+        ({"course": 0xFFFFFFFF, "laps": 9, "engine_class": 2}, 1),
+        ({"course": 52}, 2),
+        ({"course": 999}, 2),
+        ({"laps": 10}, 3),
+        ({"engine_class": 3}, 4),
+        ({"version": 1}, 5),
+        ({"size": 0x20}, 5),
+        ({"mode": 2}, 6),
+        ({"drivers": 0}, 7),
+        ({"drivers": 2}, 7),
+        ({"mode": 3, "drivers": 9}, 7),
+        ({"mode": 3, "strength": 3}, 7),
+        ({"course_data": 0x02200000, "course_size": 1000}, 8),
+        ({"course_data": 0x02340002, "course_size": 1000}, 8),
+        ({"course_data": 0x02340000, "course_size": 0x80001}, 8),
     ],
 )
-def test_boot_block_is_answered(
-    course: int, laps: int, engine_class: int, version: int, answer: int
-) -> None:
+def test_boot_block_is_answered(changed: dict[str, int], answer: int) -> None:
+    values = {"version": 2, "size": 0x40, "course": 25, "laps": 3, "engine_class": 1, "flags": 1}
+    values |= {"answer": 0, "mode": 1, "drivers": 1, "strength": 1, "seed": 1, "grid": 0}
+    values |= {"course_data": 0, "course_size": 0, "reserved": 0, "reserved2": 0, **changed}
     with Console() as console:
-        block = struct.pack("<4sHH6I", b"KLBP", version, 0x20, course, laps, engine_class, 1, 0, 0)
+        block = struct.pack("<4sHH14I", b"KLBP", *values.values())
         console.ram[0x3FE000 : 0x3FE000 + len(block)] = np.frombuffer(block, np.uint8)
         race = Race(console)  # runs in any case
         assert race.word(0x023FE018) == answer
         assert race.word(0x023FE000) == 0, "the magic is cleared"
         config = race.word(LAYOUT.race_config_pointer)
         assert race.word(config) == 25
-        assert race.word(config + 0x10) == (engine_class if answer == 1 else 1)
+        assert race.word(config + 0x10) == (values["engine_class"] if answer == 1 else 1)
 
 
 def test_a_frame_fits_a_frame_of_the_machine(race: Race) -> None:

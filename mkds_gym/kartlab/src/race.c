@@ -1,22 +1,39 @@
-/* The race: set-up from the boot block, clock, checkpoints, laps, respawns. */
-#include "course.h"
+/* The race: set-up of 1 to 8 drivers, the clock, and the order of things in a frame. */
+#include "race.h"
+
 #include "draw.h"
-#include "game.h"
-#include "kart.h"
+#include "items.h"
 #include <string.h>
 
 #define COUNTDOWN_FRAMES 240        /* 3, 2, 1: a fade-in second, then one each */
-#define WRONG_WAY_FRAMES 30
-#define LOOK_AHEAD 3                /* lines that may be crossed out of turn, see passed_forward */
+#define GRID_ROW FX(24)             /* the grid: two abreast, the second a little behind the first */
+#define GRID_STAGGER FX(9)
+#define GRID_SIDE FX(16)
+#define GRID_ABOVE FX(12)           /* karts are let down onto the road, which may slope there */
 
-static uint32_t wrong_way_frames;
+struct racer racers[DRIVERS_MAX];
+struct race race;
+
+/* What other parts have more of. */
+__attribute__((weak)) void kart_countdown(driver *kart, uint32_t keys) {
+    (void)keys;
+    kart_frame(kart, 0);
+}
+__attribute__((weak)) void karts_touch(void) {}
+__attribute__((weak)) int ghost_wanted(const race_choice *choice) { return (void)choice, 0; }
+__attribute__((weak)) uint32_t ghost_keys(int index) { return (void)index, 0u; }
+__attribute__((weak)) void ghost_race_started(void) {}
+__attribute__((weak)) void ghost_frame(void) {}
+__attribute__((weak)) void ghost_race_finished(void) {}
+
+/* ------------------------------------------------------------------------------------- times */
 
 /* A frame has 16.715 ms. */
-static uint32_t milliseconds_of(uint32_t frames) {
+uint32_t race_milliseconds(uint32_t frames) {
     return frames / 1000 * 16715 + frames % 1000 * 16715 / 1000;
 }
 
-static race_time time_of(uint32_t milliseconds) {
+race_time race_time_split(uint32_t milliseconds) {
     uint32_t minutes = milliseconds / 60000;
     if (minutes > 99) {
         return (race_time){999, 99, 59};
@@ -25,217 +42,94 @@ static race_time time_of(uint32_t milliseconds) {
                        (uint8_t)(milliseconds / 1000 % 60)};
 }
 
-race_time race_time_of(uint32_t frames) { return time_of(milliseconds_of(frames)); }
+race_time race_time_of(uint32_t frames) { return race_time_split(race_milliseconds(frames)); }
 
-/* ------------------------------------------------------------------------------ checkpoints */
+/* ------------------------------------------------------------------------------------ chance */
 
-/* How far in front (positive) of a checkpoint's line a point is, not to scale. */
-static int64_t in_front(uint32_t point, vec3 p) {
-    const nkm_checkpoint *c = &track.points[point];
-    /* Left to right is l; forward is up x l turned: for l = (-1, 0) (right is -x) it is +z. */
-    int64_t lx = c->x2 - c->x1, lz = c->z2 - c->z1;
-    return lz * (p.x - c->x1) - lx * (p.z - c->z1);
+/* Three rounds of multiply, rotate, add; then the bits are spread once more. */
+static uint32_t hash(uint32_t a, uint32_t b, uint32_t c) {
+    uint32_t h = a * 0xCC9E2D51u;
+    h = (h << 15 | h >> 17) * 0x1B873593u ^ b * 0x9E3779B1u;
+    h = (h << 13 | h >> 19) * 5u + 0xE6546B64u;
+    h ^= c * 0x85EBCA77u;
+    h ^= h >> 16;
+    h *= 0x85EBCA6Bu;
+    h ^= h >> 13;
+    h *= 0xC2B2AE35u;
+    return h ^ h >> 16;
 }
 
-/* 1 when the way from a to b crosses the line between its ends in driving direction, -1 the
- * other way. */
-static int crossing(uint32_t point, vec3 a, vec3 b) {
-    int64_t from = in_front(point, a), to = in_front(point, b);
-    if ((from < 0) == (to < 0)) {
-        return 0;
-    }
-    const nkm_checkpoint *c = &track.points[point];
-    int64_t mx = b.x - a.x, mz = b.z - a.z;
-    int64_t left = mx * (c->z1 - a.z) - mz * (c->x1 - a.x);
-    int64_t right = mx * (c->z2 - a.z) - mz * (c->x2 - a.x);
-    if ((left < 0) == (right < 0)) {
-        return 0;
-    }
-    return to >= 0 ? 1 : -1;
+uint32_t race_random(uint32_t what) {
+    return hash(game.config->current.rng_seed, game.state->frame, what);
 }
 
-static void end_lap(driver_status *me) {
-    race_status *status = game.status;
-    uint32_t total = milliseconds_of(status->frame);
-    uint32_t lap = milliseconds_of(status->frame) - milliseconds_of(status->frame - me->lap_frames);
-    if (me->highest_lap <= 5) {
-        me->lap_times[me->highest_lap - 1] = time_of(lap);
-    }
-    game.last_lap_frames = me->lap_frames;
-    game.since_lap = 0;
-    me->lap_frames = 0;
-    if (me->highest_lap == game.laps) {
-        me->flags |= STATUS_FINISHED;
-        me->state = 2;
-        me->total_time = time_of(total);
-        me->total_milliseconds = total;
-        status->clock_running = 0;
-    }
-}
-
-static void enter(driver_status *me, uint32_t point) {
-    me->checkpoint = (uint16_t)point;
-    me->section = track.section_of[point];
-}
-
-/* Over a line in driving direction. */
-static void crossed_forward(driver_status *me, uint32_t point) {
-    int16_t key = track.points[point].key;
-    enter(me, point);
-    if (key < 0) {
-        return;
-    }
-    me->key = key;
-    if (key == me->last_key + 1) {
-        me->last_key = key;
-    } else if (key == 0 && me->last_key == track.last_key) {
-        /* All keys in order: a lap counts.  A line crossed back and forth does not get here
-         * with a new lap, as going back takes the lap away again. */
-        me->last_key = 0;
-        if (me->lap + 1 > me->highest_lap) {
-            if (me->lap >= 1) {
-                end_lap(me);
-            }
-            if (me->flags & STATUS_FINISHED) {
-                return; /* the lap stays at the number of laps */
-            }
-            me->highest_lap = (uint16_t)(me->lap + 1);
-        }
-        me->lap++;
-    }
-}
-
-/* Back over a line. */
-static void crossed_back(driver_status *me, uint32_t point) {
-    int16_t key = track.points[point].key;
-    uint16_t previous[3];
-    if (!track_previous(point, previous)) {
-        return;
-    }
-    enter(me, previous[0]);
-    if (key < 0) {
-        return;
-    }
-    me->key = key == 0 ? track.last_key : (int16_t)(key - 1);
-    if (key == me->last_key) {
-        if (key == 0) {
-            me->lap--;
-        }
-        me->last_key = me->key;
-    }
-}
-
-/* The next line counts, and up to two behind it when it was missed (driven round its end),
- * but never beyond a key checkpoint: those must all be crossed. */
-static int passed_forward(driver_status *me, uint32_t point, vec3 a, vec3 b, int depth) {
-    uint16_t next[3];
-    uint32_t count = track_next(point, next);
-    for (uint32_t i = 0; i < count; i++) {
-        if (crossing(next[i], a, b) > 0) {
-            crossed_forward(me, next[i]);
-            return 1;
-        }
-    }
-    for (uint32_t i = 0; i < count && depth > 1; i++) {
-        if (track.points[next[i]].key < 0 && passed_forward(me, next[i], a, b, depth - 1)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static int passed_back(driver_status *me, uint32_t point, vec3 a, vec3 b, int depth) {
-    if (crossing(point, a, b) < 0) {
-        crossed_back(me, point);
-        return 1;
-    }
-    uint16_t previous[3];
-    uint32_t count = track_previous(point, previous);
-    for (uint32_t i = 0; i < count && depth > 1; i++) {
-        if (track.points[point].key < 0 && passed_back(me, previous[i], a, b, depth - 1)) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static void update_progress(driver_status *me, const driver *kart) {
-    uint32_t point = me->checkpoint;
-    uint16_t next[3];
-    fx32 share = 0;
-    if (track.length_of[point] > 0 && track_next(point, next)) {
-        vec3 from = track_middle(point), way = v_sub(track_middle(next[0]), from);
-        vec3 p = v_sub(kart->position, from);
-        p.y = 0;
-        way = v_unit(way, v_make(0, 0, 0));
-        share = fx_clamp(fx_div(v_dot(p, way), track.length_of[point]), 0, FX_ONE);
-    }
-    me->checkpoint_progress = share;
-    if (track.length > 0) {
-        fx32 at = track.from_start[point] + fx_mul(track.length_of[point], share);
-        me->lap_progress = fx_clamp(fx_div(at, track.length), 0, FX_ONE);
-    }
-    if (me->flags & STATUS_FINISHED) {
-        me->race_progress = FX_ONE;
-    } else {
-        fx32 laps = (me->lap - 1) * FX_ONE + me->lap_progress;
-        me->race_progress = fx_clamp(laps / (int32_t)game.laps, 0, FX_ONE);
-    }
-}
-
-static void update_wrong_way(driver_status *me, const driver *kart) {
-    uint16_t next[3];
-    if (!track_next(me->checkpoint, next)) {
-        return;
-    }
-    vec3 way = v_sub(track_middle(next[0]), track_middle(me->checkpoint));
-    way = v_unit(way, kart->forward);
-    fx32 along = v_dot(kart->velocity, way);
-    if (along > 0 || (kart->flags & DRIVER_RESPAWNING)) {
-        wrong_way_frames = 0;
-        me->flags &= (uint16_t)~STATUS_WRONG_WAY;
-    } else if (along < -FX(0.3) && v_dot(kart->forward, way) < 0) {
-        if (++wrong_way_frames >= WRONG_WAY_FRAMES) {
-            me->flags |= STATUS_WRONG_WAY;
-        }
-    }
-}
-
-/* --------------------------------------------------------------------------------- respawns */
-
-/* fx32 degrees about y to an angle: 65536 / (360 * 4096) = 2 / 45. */
-static angle16 heading_of(vec3 rotation) { return (angle16)((int64_t)rotation.y * 2 / 45); }
-
-static void respawn(driver *kart, driver_status *me) {
-    const map_list *list = &game.map->lists[MAP_KTPJ];
-    kart->flags &= ~(uint32_t)DRIVER_RESPAWNING;
-    if (kart->respawn_id < list->count) {
-        const nkm_respawn *at = (const nkm_respawn *)list->entries + kart->respawn_id;
-        kart_place(kart, at->position, heading_of(at->rotation));
-    } else {
-        vec3 middle = track_middle(me->checkpoint);
-        middle.y = kart->position.y;
-        kart_place(kart, middle, kart->heading);
-    }
-    /* The point may lie before the line that was crossed last: that one is then still to come. */
-    for (int i = 0; i < LOOK_AHEAD && in_front(me->checkpoint, kart->position) < 0; i++) {
-        crossed_back(me, me->checkpoint);
-    }
+uint32_t race_character(uint32_t what) {
+    return hash(game.config->current.rng_seed, 0xFFFFFFFFu, what);
 }
 
 /* ------------------------------------------------------------------------------------ set-up */
+
+/* fx32 degrees about y to an angle: 65536 / (360 * 4096) = 2 / 45. */
+angle16 race_heading_of(vec3 rotation) { return (angle16)((int64_t)rotation.y * 2 / 45); }
+
+/* The map names the pole; the other places lie behind it.  A driver alone starts in the middle. */
+static void place_on_grid(driver *kart, uint32_t place) {
+    const map_list *starts = &game.map->lists[MAP_KTPS];
+    if (!starts->count) {
+        return;
+    }
+    const nkm_start *start = starts->entries;
+    angle16 heading = race_heading_of(start->rotation);
+    vec3 at = start->position;
+    if (game.choice.drivers > 1) {
+        vec3 forward = v_make(fx_sin(heading), 0, fx_cos(heading));
+        vec3 left = v_make(forward.z, 0, -forward.x);
+        fx32 back = (fx32)(place / 2) * GRID_ROW + (place & 1 ? GRID_STAGGER : 0);
+        at = v_mad(v_mad(at, forward, -back), left, place & 1 ? -GRID_SIDE : GRID_SIDE);
+        at.y += GRID_ABOVE;
+    }
+    kart_place(kart, at, heading);
+}
+
+static void set_up_drivers(const race_choice *choice) {
+    race_setup *setup = &game.config->current;
+    int ghost = choice->mode == MODE_TIME_TRIAL && ghost_wanted(choice);
+    race.count = ghost ? 2 : choice->drivers;
+    game.config->driver_count = (uint8_t)race.count;
+    for (int i = 0; i < DRIVERS_MAX; i++) {
+        game.status->driver_by_place[i] = -1;
+    }
+    for (uint32_t i = 0; i < race.count; i++) {
+        driver *kart = &game.drivers[i];
+        kart->id = (uint16_t)i;
+        kart->kind = i == 0 ? KIND_PLAYER : ghost ? KIND_GHOST : KIND_CPU;
+        setup->drivers[i] = (config_driver){.character = i, .kart = i, .type = kart->kind};
+        /* The player's place, and the CPU's in the order of their ids around it. */
+        uint32_t place = i == 0 ? choice->grid : i <= choice->grid ? i - 1 : i;
+        place_on_grid(kart, ghost ? 0 : place);
+        checkpoints_start(i);
+        game.status->driver_by_place[ghost ? i : place] = (int8_t)i;
+    }
+    if (ghost) {
+        setup->drivers[1].character = setup->drivers[1].kart = 0;
+    }
+    ranking_update();
+}
 
 int race_start(const race_choice *choice) {
     game.choice = *choice;
     game.laps = choice->laps;
     game.engine_class = choice->engine_class;
-    game.drivers = heap_allocate(8 * sizeof(driver));
+    game.drivers = heap_allocate(DRIVERS_MAX * sizeof(driver));
     game.status = heap_allocate(sizeof(race_status));
     game.state = heap_allocate(sizeof(race_state));
     game.cam = heap_allocate(sizeof(camera));
     scene_state *scene = heap_allocate(sizeof(scene_state));
-    object_entry *objects = heap_allocate(255 * sizeof(object_entry));
     game.config = memset((void *)RACE_CONFIG_ADDRESS, 0, sizeof(race_config));
+    game.last_lap_frames = game.since_lap = 0;
+    memset(karts, 0, DRIVERS_MAX * sizeof(struct kart));
+    memset(racers, 0, sizeof racers);
+    memset(&race, 0, sizeof race);
 
     if (!course_load(choice)) {
         return 0;
@@ -252,37 +146,14 @@ int race_start(const race_choice *choice) {
     setup->course = game.course_id;
     setup->mode = choice->mode;
     setup->engine_class = game.engine_class;
+    setup->mirror = (int8_t)(choice->mirror != 0);
     setup->laps = (int8_t)laps_chosen;
     setup->rng_seed = choice->seed;
+    set_up_drivers(choice);
     game.config->next = game.config->current;
-    game.config->driver_count = 1;
-
-    driver *kart = &game.drivers[0];
-    const map_list *starts = &game.map->lists[MAP_KTPS];
-    if (starts->count) {
-        const nkm_start *start = starts->entries;
-        kart_place(kart, start->position, heading_of(start->rotation));
-    }
-    kart->place = 0;
-
-    driver_status *me = &game.status->drivers[0];
-    me->state = 1;
-    me->flags = STATUS_PLAYER;
-    me->last_key = me->key = track.last_key;
-    uint16_t previous[3];
-    enter(me, track_previous(track.start, previous) ? previous[0] : track.start);
-    for (int i = 1; i < 8; i++) {
-        game.status->driver_by_place[i] = -1;
-    }
-    kart->respawn_id = track.points[me->checkpoint].respawn;
-    update_progress(me, kart);
-
-    objects[0].position = &kart->position;
-    objects[0].radius = kart->sphere_radius;
-    objects[0].flags = OBJECT_DRIVER;
-    objects[0].object = kart;
-    OBJECT_TABLE.count = 1;
-    OBJECT_TABLE.entries = objects;
+    items_init();
+    objects_init();
+    cpu_init();
 
     if (choice->skip_countdown) {
         game.status->clock_running = 1;
@@ -298,7 +169,8 @@ int race_start(const race_choice *choice) {
     RACE_STATE_POINTER = game.state;
     CAMERA_POINTER = game.cam;
     DRIVERS_POINTER = game.drivers;
-    DRIVER_COUNT = 1;
+    DRIVER_COUNT = (int32_t)race.count;
+    ghost_race_started();
     return 1;
 }
 
@@ -311,51 +183,78 @@ void race_publish(void) {
 
 /* ------------------------------------------------------------------------------- every frame */
 
+/* What a driver presses.  The player's kart coasts when it has finished; the others drive on. */
+static uint32_t keys_of(uint32_t index) {
+    switch (game.drivers[index].kind) {
+    case KIND_CPU: return cpu_keys(index);
+    case KIND_GHOST: return ghost_keys((int)index);
+    default: return game.status->drivers[index].flags & STATUS_FINISHED ? 0 : game.keys;
+    }
+}
+
+static void drive(uint32_t index, int waiting) {
+    driver *kart = &game.drivers[index];
+    struct kart *own = &karts[index];
+    uint32_t keys = keys_of(index);
+    own->pressed = (uint16_t)(keys & ~own->keys);
+    own->keys = (uint16_t)keys;
+    if (kart->flags & DRIVER_RESPAWNING) {
+        if (--kart->respawn_counter == 0) {
+            checkpoints_respawn(index);
+            if (index == 0) {
+                camera_snap();
+            }
+        }
+    }
+    if (waiting) {
+        kart_countdown(kart, keys);
+    } else {
+        kart_frame(kart, keys);
+    }
+}
+
 void race_frame(void) {
     if (!game.map) {
         return;
     }
     race_status *status = game.status;
-    driver *kart = &game.drivers[0];
-    driver_status *me = &status->drivers[0];
-
     game.state->frame++;
     game.state->second_counter = (int32_t)game.state->frame - 1;
     game.state->modulo_8 = game.state->second_counter & 7;
     game.since_lap++;
 
-    int driven = status->clock_running && !(me->flags & STATUS_FINISHED);
-    if (status->not_controllable) {
+    int waiting = status->not_controllable != 0;
+    if (waiting) {
         if (--status->not_controllable == 0) {
             status->clock_running = 1;
             game.state->state = 1;
         }
-    } else if (status->clock_running) {
-        status->frame++;
-        me->lap_frames++; /* the first lap counts from GO, so that laps add up to the total */
-    }
-    uint32_t keys = driven ? game.keys : 0; /* before GO the kart waits, then it coasts */
-
-    if (kart->flags & DRIVER_RESPAWNING) {
-        if (--kart->respawn_counter == 0) {
-            respawn(kart, me);
-            camera_snap();
+    } else {
+        race.frames++;
+        if (status->clock_running) {
+            status->frame++;
+        }
+        for (uint32_t i = 0; i < race.count; i++) {
+            if (!(status->drivers[i].flags & STATUS_FINISHED)) {
+                status->drivers[i].lap_frames++; /* the first lap counts from GO: laps add up */
+            }
         }
     }
-    kart_frame(kart, keys);
-
-    if (!(me->flags & STATUS_FINISHED) && !(kart->flags & DRIVER_RESPAWNING)) {
-        vec3 a = kart->last_position, b = kart->position;
-        if (!passed_forward(me, me->checkpoint, a, b, LOOK_AHEAD)) {
-            passed_back(me, me->checkpoint, a, b, LOOK_AHEAD);
-        }
-        kart->respawn_id = track.points[me->checkpoint].respawn;
+    for (uint32_t i = 0; i < race.count; i++) {
+        drive(i, waiting);
     }
-    update_progress(me, kart);
-    update_wrong_way(me, kart);
-    status->lap_time = race_time_of(me->lap_frames);
-    if (!(me->flags & STATUS_FINISHED)) {
-        me->total_milliseconds = milliseconds_of(status->frame);
-        me->total_time = time_of(me->total_milliseconds);
+    karts_touch();
+    items_frame();
+    uint32_t finished = race.finished;
+    for (uint32_t i = 0; i < race.count; i++) {
+        /* In the order of places: of two that finish in one frame, the first stays ahead. */
+        checkpoints_frame((uint32_t)status->driver_by_place[i]);
+    }
+    ranking_update();
+    objects_frame();
+    status->lap_time = race_time_of(status->drivers[0].lap_frames);
+    ghost_frame();
+    if (race.finished != finished && racers[0].finish_order > finished) {
+        ghost_race_finished();
     }
 }

@@ -1,0 +1,305 @@
+/* How the CPU drives: along the enemy points of the map, by the same keys as a person.
+ *
+ * A kart aims at a point of its own line some way ahead.  Each kart's line lies to one side of
+ * the enemy points by a share of their radius, and bends round what is in the way.  How fast a bend
+ * may be driven is worked out once for every point; a kart brakes for the bends ahead. */
+#include "items.h"
+#include "race.h"
+#include "route.h"
+#include <string.h>
+
+/* What makes an opponent easy, normal or hard. */
+static const struct skill {
+    fx32 pace;                 /* share of the class's top speed that it allows itself */
+    fx32 bend;                 /* share of the speed that a bend allows */
+    fx32 spread;               /* by how much the pace of two such drivers differs at most */
+} skills[3] = {
+    {FX(0.84), FX(0.86), FX(0.05)},
+    {FX(0.93), FX(0.95), FX(0.04)},
+    {FX(1.10), FX(1.04), FX(0.02)},
+};
+
+#define AIM_NEAR FX(34)        /* the point aimed at lies this far ahead ... */
+#define AIM_BY_SPEED FX(7.5)   /* ... and this much further for each unit a frame */
+#define STEER_DEAD 420         /* angle16 of bearing that needs no steering */
+#define STEER_LEAD 4           /* frames of turning that are still to come */
+#define LANE_SHARE FX(0.45)    /* of the radius that lines may differ by */
+#define LANE_WIDEST FX(26)
+#define EDGE FX(9)             /* a line keeps this far from the end of the radius */
+#define SHIFT_SPEED FX(0.7)    /* units a frame that a line moves round something */
+#define CLEAR_OF_KART FX(15)
+#define CLEAR_OF_BANANA FX(17)
+#define LOOK_OUT FX(75)
+#define PREVIEW FX(260)        /* bends up to there are braked for */
+#define BRAKING FX(0.07)       /* what braking takes off in a frame, reckoned with care */
+#define STUCK_SPEED FX(0.5)
+#define STUCK_FRAMES 45
+#define REVERSE_FRAMES 45
+#define GIVE_UP 4              /* reversing so often without getting on: back to the course */
+
+static struct route route;
+static fx32 *bend_speed;       /* of each enemy point: what the kart can hold there */
+static fx32 *across_x, *across_z; /* unit vector to the left of the way at each point */
+
+static struct cpu {
+    uint16_t from, to;         /* enemy points: passed last, and the one ahead */
+    uint16_t stuck, reverse, tries;
+    fx32 shift;                /* of its line, to the left, round what is in the way */
+    fx32 pace, bend, lane;     /* its character in this race */
+    uint32_t seed;             /* that the character was made from */
+} cpus[DRIVERS_MAX];
+
+/* ------------------------------------------------------------------------------------ set-up */
+
+static vec3 flat(vec3 a) { return v_make(a.x, 0, a.z); }
+
+static angle16 heading_to(vec3 from, vec3 to) { return fx_atan2(to.x - from.x, to.z - from.z); }
+
+/* The speed at which a kart with full lock just holds a bend: the steering of kart.c turns
+ * 0.0365 (1.09 - 0.075 v) radians a frame, and v / r is needed. */
+static fx32 speed_in_bend(fx32 curvature) {
+    return fx_div(FX(0.0398), curvature + FX(0.00274));
+}
+
+static void measure_points(void) {
+    bend_speed = heap_allocate(route.count * 4);
+    across_x = heap_allocate(route.count * 4);
+    across_z = heap_allocate(route.count * 4);
+    for (uint32_t i = 0; i < route.count; i++) {
+        vec3 here = *route_point(&route, i);
+        vec3 before = *route_point(&route, route_previous(&route, i));
+        vec3 after = *route_point(&route, route_next(&route, i, 0));
+        vec3 way = v_unit(flat(v_sub(after, before)), v_make(0, 0, FX_ONE));
+        across_x[i] = way.z;
+        across_z[i] = -way.x;
+        fx32 length = v_length(flat(v_sub(after, here))) / 2 + v_length(flat(v_sub(here, before))) / 2;
+        int32_t turn = (int16_t)(heading_to(here, after) - heading_to(before, here));
+        /* angle16 to radians: 2 pi / 65536 */
+        fx32 radians = (fx32)((int64_t)fx_abs(turn) * 1608 >> 12);
+        bend_speed[i] = length > 0 ? speed_in_bend(fx_div(radians, length)) : FX(8);
+    }
+}
+
+static uint32_t part(uint32_t bits, uint32_t shift) { return bits >> shift & 0xFF; } /* 0 to 255 */
+
+static void make_character(uint32_t index) {
+    struct cpu *me = &cpus[index];
+    const struct skill *skill = &skills[game.choice.strength <= 2 ? game.choice.strength : 1];
+    uint32_t bits = race_character(CHANCE_CPU + index);
+    me->seed = game.config->current.rng_seed;
+    me->pace = skill->pace - fx_mul(skill->spread, (fx32)part(bits, 0) << 4);
+    me->bend = skill->bend - fx_mul(skill->spread, (fx32)part(bits, 8) << 4);
+    /* Lines side by side, each somewhere in its own strip. */
+    fx32 strip = (fx32)(index * 3 % 7) * (2 * FX_ONE / 7) - FX_ONE;
+    me->lane = strip + (fx32)part(bits, 16) * (2 * FX_ONE / 7) / 256;
+}
+
+static void find_way(uint32_t index) {
+    struct cpu *me = &cpus[index];
+    uint32_t near = route_nearest(&route, game.drivers[index].position);
+    me->from = (uint16_t)route_previous(&route, near);
+    me->to = (uint16_t)near;
+    me->shift = 0;
+}
+
+void cpu_init(void) {
+    memset(cpus, 0, sizeof cpus);
+    route.count = 0;
+    if (race.count < 2 || game.drivers[1].kind != KIND_CPU) {
+        return;
+    }
+    if (!route_init(&route, &game.map->lists[MAP_EPOI], 0x18, &game.map->lists[MAP_EPAT])) {
+        return;
+    }
+    measure_points();
+    for (uint32_t i = 1; i < race.count; i++) {
+        make_character(i);
+        find_way(i);
+    }
+}
+
+/* ----------------------------------------------------------------------------------- driving */
+
+/* Which way a kart takes where the course forks: its own choice in every lap. */
+static uint32_t fork_choice(uint32_t index) {
+    return race_character(CHANCE_CPU + index + (uint32_t)game.status->drivers[index].lap * 16) >> 8;
+}
+
+/* A point of the kart's own line. */
+static vec3 line_point(const struct cpu *me, uint32_t point) {
+    fx32 radius = route_radius(&route, point), edge = fx_max(radius - EDGE, 0);
+    fx32 lane = fx_mul(me->lane, fx_min(fx_mul(radius, LANE_SHARE), LANE_WIDEST));
+    fx32 side = fx_clamp(lane + me->shift, -edge, edge);
+    vec3 p = *route_point(&route, point);
+    p.x += fx_mul(across_x[point], side);
+    p.z += fx_mul(across_z[point], side);
+    return p;
+}
+
+static void follow_way(uint32_t index, uint32_t choice) {
+    struct cpu *me = &cpus[index];
+    vec3 p = game.drivers[index].position;
+    for (int i = 0; i < 3; i++) {
+        vec3 apart = v_sub(p, *route_point(&route, me->to));
+        /* Along the way at that point: the vector to its left, turned to the right. */
+        int64_t beyond = (int64_t)apart.x * -across_z[me->to] + (int64_t)apart.z * across_x[me->to];
+        if (beyond < 0) {
+            break;
+        }
+        me->from = me->to;
+        me->to = (uint16_t)route_next(&route, me->to, choice);
+    }
+}
+
+/* The point on its line that the kart steers for. */
+static vec3 aim(uint32_t index, uint32_t choice, fx32 distance) {
+    const struct cpu *me = &cpus[index];
+    vec3 at = game.drivers[index].position;
+    uint32_t point = me->to;
+    for (int i = 0; i < 6; i++) {
+        vec3 next = line_point(me, point), way = flat(v_sub(next, at));
+        fx32 gap = v_length(way);
+        if (gap >= distance && gap > 0) {
+            return v_mad(at, way, fx_div(distance, gap));
+        }
+        distance -= gap;
+        at = next;
+        point = route_next(&route, point, choice);
+    }
+    return at;
+}
+
+/* The fastest that the bends ahead allow now; squares, as what a distance allows is one. */
+static int too_fast(uint32_t index, uint32_t choice, fx32 speed) {
+    const struct cpu *me = &cpus[index];
+    vec3 at = game.drivers[index].position;
+    uint32_t point = me->from;
+    fx32 distance = 0;
+    int worst = 0;
+    for (int i = 0; i < 7 && distance < PREVIEW; i++) {
+        fx32 allowed = fx_mul(bend_speed[point], me->bend);
+        fx32 over = fx_mul(speed, speed) - fx_mul(allowed, allowed) - 2 * fx_mul(BRAKING, distance);
+        if (over > 0) {
+            int how = over > fx_mul(speed, FX(0.5)) ? 2 : 1;
+            worst = how > worst ? how : worst;
+        }
+        point = i == 0 ? me->to : route_next(&route, point, choice);
+        vec3 next = *route_point(&route, point);
+        distance += v_length(flat(v_sub(next, at)));
+        at = next;
+    }
+    return worst;
+}
+
+/* By how much the line has to move to the left to pass what is in the way at `target`. */
+static fx32 dodge(const driver *kart, vec3 target, fx32 distance, vec3 obstacle, fx32 clear) {
+    vec3 apart = v_sub(obstacle, kart->position);
+    if (fx_abs(apart.x) > LOOK_OUT || fx_abs(apart.z) > LOOK_OUT || fx_abs(apart.y) > FX(20)) {
+        return 0;
+    }
+    vec3 forward = kart->forward;
+    fx32 ahead = fx_mul(apart.x, forward.x) + fx_mul(apart.z, forward.z);
+    if (ahead < FX(4) || ahead > LOOK_OUT) {
+        return 0;
+    }
+    vec3 aimed = v_sub(target, kart->position);
+    fx32 left = fx_mul(apart.x, forward.z) - fx_mul(apart.z, forward.x);
+    fx32 aimed_left = fx_mul(aimed.x, forward.z) - fx_mul(aimed.z, forward.x);
+    fx32 beside = left - fx_div(fx_mul(aimed_left, fx_min(ahead, distance)), distance);
+    if (fx_abs(beside) >= clear) {
+        return 0;
+    }
+    return beside > 0 ? beside - clear : beside + clear;
+}
+
+static fx32 dodge_all(uint32_t index, vec3 target, fx32 distance) {
+    const driver *kart = &game.drivers[index];
+    fx32 most = 0;
+    for (uint32_t i = 0; i < race.count; i++) {
+        const driver *other = &game.drivers[i];
+        if (i == index || other->kind == KIND_GHOST || other->speed > kart->speed + FX(0.2)) {
+            continue; /* who drives away is not in the way */
+        }
+        fx32 shift = dodge(kart, target, distance, other->position, CLEAR_OF_KART);
+        most = fx_abs(shift) > fx_abs(most) ? shift : most;
+    }
+    for (uint32_t i = 0; i < ITEM_OBJECTS_MAX; i++) {
+        if (item_objects[i].active && item_objects[i].kind == ITEM_BANANA) {
+            fx32 shift = dodge(kart, target, distance, item_objects[i].position, CLEAR_OF_BANANA);
+            most = fx_abs(shift) > fx_abs(most) ? shift : most;
+        }
+    }
+    return most;
+}
+
+/* Back out when the kart does not get on; when that does not help, be put back. */
+static int backing_out(uint32_t index, int32_t bearing, uint32_t *keys) {
+    struct cpu *me = &cpus[index];
+    driver *kart = &game.drivers[index];
+    if (me->reverse) {
+        me->reverse--;
+        *keys = KEY_B | (bearing > 0 ? KEY_RIGHT : KEY_LEFT); /* in reverse the nose swings round */
+        return 1;
+    }
+    if (kart->speed > STUCK_SPEED || (kart->flags2 & DRIVER_SPIN_OUT)) {
+        me->stuck = 0;
+        if (kart->speed > FX(2)) {
+            me->tries = 0;
+        }
+        return 0;
+    }
+    if (++me->stuck < STUCK_FRAMES) {
+        return 0;
+    }
+    me->stuck = 0;
+    me->reverse = REVERSE_FRAMES;
+    if (++me->tries >= GIVE_UP) {
+        me->tries = me->reverse = 0;
+        kart_respawn(kart);
+    }
+    return 0;
+}
+
+uint32_t cpu_keys(uint32_t index) {
+    struct cpu *me = &cpus[index];
+    driver *kart = &game.drivers[index];
+    if (!route.count) {
+        return 0;
+    }
+    if (me->seed != game.config->current.rng_seed) {
+        make_character(index);
+    }
+    if (kart->flags & DRIVER_RESPAWNING) {
+        me->stuck = me->reverse = 0;
+        if (kart->respawn_counter == 1) {
+            me->to = 0xFFFF; /* it will stand somewhere else */
+        }
+        return KEY_A;
+    }
+    if (me->to == 0xFFFF) {
+        find_way(index);
+    }
+    uint32_t choice = fork_choice(index);
+    follow_way(index, choice);
+
+    fx32 speed = kart->speed;
+    fx32 distance = AIM_NEAR + fx_mul(AIM_BY_SPEED, fx_max(speed, 0));
+    vec3 target = aim(index, choice, distance);
+    me->shift = fx_approach(me->shift, dodge_all(index, target, distance), SHIFT_SPEED);
+    int32_t bearing = (int16_t)(heading_to(kart->position, target) - kart->heading);
+
+    uint32_t keys = 0;
+    if (backing_out(index, bearing, &keys)) {
+        return keys;
+    }
+    int32_t turn = bearing - STEER_LEAD * kart->heading_speed;
+    keys |= turn > STEER_DEAD ? KEY_LEFT : turn < -STEER_DEAD ? KEY_RIGHT : 0;
+    int fast = too_fast(index, choice, speed);
+    fx32 top = fx_mul(kart->target_max_speed, me->pace);
+    if (fast == 2) {
+        keys |= KEY_B;
+    } else if (!fast && speed < top) {
+        keys |= KEY_A;
+    }
+    return keys;
+}
