@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import gymnasium as gym
@@ -21,12 +23,13 @@ from mkds_gym.course import Course
 from mkds_gym.errors import ConsoleError, CourseFormatError, NoRaceError, StateError
 from mkds_gym.events import EVENTS, Event
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.memory import FRAMES_PER_SECOND, Layout, course_id
+from mkds_gym.memory import FRAMES_PER_SECOND, RACE_CONFIG, Layout, read_pointer, struct_view
 from mkds_gym.metrics import DEFAULT_METRICS, Metric, collect_all, make_metrics, reset_all
 from mkds_gym.observations import Observer, SensorLike, make_observer
+from mkds_gym.races import RANDOM_COURSE, RaceArguments, Races, boot_to_race
 from mkds_gym.registry import as_list
 from mkds_gym.rewards import Reward, make_reward
-from mkds_gym.savestate import Snapshot, read_state
+from mkds_gym.savestate import Snapshot, pack_state, read_state
 from mkds_gym.state import RaceReader, RaceState
 from mkds_gym.window import Window
 
@@ -35,11 +38,38 @@ PRIMING_FRAMES: Final = 3
 """Frames run after each restore, with no key held, before anything is read: what the game keeps
 per frame is then true, and the picture is this race's. (The emulator draws a frame's picture when
 told so two frames before.)"""
-BOOT_FRAMES: Final = 1200
-"""How long a cartridge that boots by itself may take to its race start, in frames."""
-
 _RENDER_MODES: Final = (None, "human", "rgb_array")
-_RESET_OPTIONS: Final = ("state",)
+_RESET_OPTIONS: Final = ("state", "course_seed")
+COURSES_KEPT: Final = 16
+"""Random courses whose start is kept ready, those driven last: about 3 MB each."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Where an episode starts.
+
+    Attributes:
+        snapshot: of the console.
+        course: the course there.
+        course_seed: of a random course.
+        booted: by boot parameters, and not from a savestate.
+    """
+
+    snapshot: Snapshot
+    course: Course
+    course_seed: int | None
+    booted: bool
+
+
+class _PowerOn:
+    """Writes the boot parameters, if there are any, when the console is switched on."""
+
+    def __init__(self) -> None:
+        self.parameters: BootParameters | None = None
+
+    def __call__(self, ram: NDArray[np.uint8]) -> None:
+        if self.parameters is not None:
+            self.parameters.write(ram)
 
 
 class MKDSEnv(gym.Env[Any, Any], EzPickle):
@@ -71,13 +101,16 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     **Info**, at each reset and step: ``metrics`` (flat dict of floats), ``lap_times`` (tuple of
     seconds), ``total_time`` (seconds, 0 until finished), ``progress`` (laps driven since the
     start line, a float), ``lap``, ``checkpoint``, ``frame`` (frames on the race clock),
-    ``events`` (tuple of the names that ended the episode) and ``is_success`` (finished).
+    ``place`` (1 leads), ``drivers`` (karts in the race), ``course`` (its name), ``course_seed``
+    (of a random course, else None), ``events`` (tuple of the names that ended the episode) and
+    ``is_success`` (finished).
 
     Args:
         rom: path of a cartridge image; None is ``MKDS_ROM`` if set, else Kartlab.
         state: savestate of a race to start from, a path or the bytes of
             `Console.save_state`; None boots Kartlab into a race. Other cartridges need one.
-        course: name of the course, Kartlab only (``env.unwrapped.cartridge.course_names()``).
+        course: name of the course, Kartlab only (``env.unwrapped.cartridge.course_names()``), or
+            ``"random"`` for one that is made from a seed.
         laps: laps of the race, 1 to 9, Kartlab only; None is the course's own number.
         obs_type: see above.
         sensors: sensors of ``obs_type`` ``sensors`` and ``dict``.
@@ -92,6 +125,17 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         screens: ``"top"``, ``"bottom"`` or ``"both"``, for pictures.
         info_every_step: False leaves the info of all but an episode's first and last step
             empty, which spares a vector environment the cost of carrying it.
+        course_seed: which random course, 0 and up; None is another one at every reset, drawn
+            from the ``course_set``. This and what follows is Kartlab only.
+        difficulty: of random courses, 0 (wide and gentle) to 1; None is 0.5.
+        course_set: ``"train"`` or ``"test"``: every reset has a random course of that set, which
+            share none. None, with ``course="random"`` and no seed, is ``"train"``.
+        engine_class: 50, 100 or 150.
+        mirror: left and right of the course exchanged.
+        mode: ``"time_trial"``, alone with the clock, or ``"vs"``, against CPU karts.
+        opponents: CPU karts, 0 to 7; None is 7 in VS. The driver starts behind them.
+        opponent_strength: ``"easy"``, ``"normal"`` or ``"hard"``; None is normal.
+        items: item boxes stand on the course (VS).
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message has the allowed values.
@@ -124,6 +168,15 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         render_mode: str | None = None,
         screens: str = "top",
         info_every_step: bool = True,
+        course_seed: int | None = None,
+        difficulty: float | None = None,
+        course_set: str | None = None,
+        engine_class: int = 100,
+        mirror: bool = False,
+        mode: str = "time_trial",
+        opponents: int | None = None,
+        opponent_strength: str | None = None,
+        items: bool = False,
     ) -> None:
         EzPickle.__init__(
             self,
@@ -142,6 +195,15 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             render_mode,
             screens,
             info_every_step,
+            course_seed,
+            difficulty,
+            course_set,
+            engine_class,
+            mirror,
+            mode,
+            opponents,
+            opponent_strength,
+            items,
         )
         # What close() touches exists before anything that may raise.
         self._console: Console | None = None
@@ -174,7 +236,24 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._info_every_step = info_every_step
 
         self.cartridge: Final = Cartridge.open(rom)
-        self._boot = self._boot_parameters(course, laps, state)
+        self._races = Races(
+            self.cartridge,
+            RaceArguments(
+                course=course,
+                course_seed=course_seed,
+                difficulty=difficulty,
+                course_set=course_set,
+                laps=laps,
+                engine_class=engine_class,
+                mirror=mirror,
+                mode=mode,
+                opponents=opponents,
+                opponent_strength=opponent_strength,
+                items=items,
+            ),
+            has_state=state is not None,
+        )
+        self._power_on = _PowerOn()
         self._state_source = state
         if state is not None:
             read_state(state, self.cartridge, installed_build_id())
@@ -184,7 +263,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._drawn_frame = (self.frame_skip - PRIMING_FRAMES) % self.frame_skip
         if not self._draws:
             self._drawn_frame = -1
-        self._start: Snapshot | None = None
+        self._start: _Start | None = None
+        self._kept: OrderedDict[int, tuple[bytes, Course]] = OrderedDict()
         self._reader: RaceReader | None = None
         self._course: Course | None = None
         self._race: RaceState | None = None
@@ -230,39 +310,39 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         """Restore the race start.
 
         Args:
-            seed: seeds ``np_random``. The race itself holds no chance: the same actions give
-                the same observations, rewards and memory, whatever the seed.
+            seed: seeds ``np_random``, from which the course of an episode (``course_set``) and
+                the chance of a VS race are drawn: the same seed and actions, the same
+                observations, rewards and memory. A time trial on one course holds no chance, and
+                is the same whatever the seed.
             options: ``{"state": path or bytes}`` starts this episode, and those after it,
-                from another savestate; None keeps the last start.
+                from another savestate; ``{"course_seed": 7}`` has this episode on that random
+                course. None goes on as before.
 
         Returns:
             The observation and the info.
 
         Raises:
-            ValueError: an unknown option.
+            ValueError, TypeError: an unknown option, or a bad value.
             StateError, NoRaceError, ConsoleError: the start cannot be reached.
         """
         super().reset(seed=seed)
         # Until the start is reached: a reset that fails leaves nothing to step.
         self._needs_reset = True
         if options is not None and not isinstance(options, Mapping):
-            raise TypeError(f"options={options!r} is not a dict; options are {_RESET_OPTIONS[0]}")
+            raise TypeError(
+                f"options={options!r} is not a dict; options are {', '.join(_RESET_OPTIONS)}"
+            )
         for option in options or ():
             if option not in _RESET_OPTIONS:
                 raise ValueError(
                     f"reset() knows no option {option!r}; options are {', '.join(_RESET_OPTIONS)}"
                 )
-        source = (options or {}).get("state")
-        if source is not None:
-            read_state(source, self.cartridge, installed_build_id())
-        if self._console is None:
-            on_power_on = None if self._boot is None else self._boot.write
-            self._console = Console(self.cartridge, on_power_on=on_power_on)
+        start = self._choose_start(**(options or {}))
+        assert self._console is not None
         console = self._console
-        if source is not None or self._start is None:
-            self._prepare_start(console, self._state_source if source is None else source)
-        assert self._start is not None
-        console.restore(self._start)
+        console.restore(start.snapshot)
+        if self._races.has_chance and start.booted:
+            self._seed_race(console)
         for _ in range(PRIMING_FRAMES):
             console.step(0, 1, self._draws)
         reader = self._reader
@@ -356,45 +436,10 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if window is not None:
             window.close()
         self._start = self._reader = None
+        self._kept.clear()
         self._needs_reset = True
 
     # Within ---------------------------------------------------------------------------------
-
-    def _boot_parameters(
-        self, course: str | None, laps: int | None, state: object
-    ) -> BootParameters | None:
-        """Check what chooses the race, and turn it into Kartlab's boot parameters."""
-        if laps is not None and (isinstance(laps, bool) or not isinstance(laps, int | np.integer)):
-            raise TypeError(f"laps={laps!r} is not a whole number")
-        for name, value in (("course", course), ("laps", laps)):
-            if value is None:
-                continue
-            if not self.cartridge.boot_parameters:
-                raise ValueError(
-                    f"{name}={value!r}: on {self.cartridge.title} the start state decides; leave "
-                    f"out {name} and pass the savestate of a race as state="
-                )
-            if state is not None:
-                raise ValueError(
-                    f"{name}={value!r} and a start state exclude each other: the state decides"
-                )
-        if not self.cartridge.boot_parameters:
-            if state is None:
-                raise ValueError(
-                    f"{self.cartridge.title} ({self.cartridge.path}) needs a race to start from: "
-                    "pass state=, a savestate made with Console.save_state() or by the desktop "
-                    "emulator"
-                )
-            return None
-        if course is not None and course not in self.cartridge.course_names():
-            raise ValueError(
-                f"course={course!r} is not on this cartridge; it has "
-                f"{', '.join(self.cartridge.course_names())}"
-            )
-        return BootParameters(
-            course=None if course is None else course_id(course),
-            laps=None if laps is None else int(laps),
-        )
 
     def _check_reward(self, reward: object) -> None:
         """Try the reward on the metrics of an empty episode, before any emulator starts."""
@@ -417,13 +462,48 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 f"reward={reward!r} pays {paid!r} for nothing driven; a finite number is wanted"
             )
 
-    def _prepare_start(self, console: Console, source: Any) -> None:
-        """Bring the console to the race start and remember it there."""
+    def _choose_start(self, state: Any = None, course_seed: Any = None) -> _Start:
+        """The start of the next episode, prepared if it is not ready; arguments as `reset`'s."""
+        if course_seed is not None:
+            if state is not None:
+                raise ValueError("reset() takes a state or a course_seed, not both")
+            course_seed = self._races.check_seed(course_seed)
+        if state is not None:
+            read_state(state, self.cartridge, installed_build_id())
+        start = self._start
+        if state is None and course_seed is None:
+            if start is not None and not start.booted:
+                return start
+            state = self._state_source
+            course_seed = self._races.draw(self.np_random)
+        if state is not None:
+            start = self._prepare_start(self._powered_on(), state, None)
+        elif start is None or not start.booted or start.course_seed != course_seed:
+            start = self._kept_start(course_seed) or self._prepare_start(
+                self._powered_on(self._races.parameters(course_seed)), None, course_seed
+            )
+        self._start = start
+        self._course = start.course
+        return start
+
+    def _powered_on(self, parameters: BootParameters | None = None) -> Console:
+        """The console, made when first asked for; what to boot with is written at power-on."""
+        if parameters is None and self._races.boots and self._power_on.parameters is None:
+            parameters = self._races.parameters(None)
+        if parameters is not None:
+            self._power_on.parameters = parameters
+        if self._console is None:
+            self._console = Console(self.cartridge, on_power_on=self._power_on)
+        return self._console
+
+    def _prepare_start(self, console: Console, source: Any, course_seed: int | None) -> _Start:
+        """Bring the console to a race start."""
         if source is None:
-            self._boot_to_race(console)
+            assert self._power_on.parameters is not None
+            boot_to_race(console, self._power_on.parameters)
         else:
             console.load_state(source)
-        start = console.snapshot()
+        snapshot = console.snapshot()
         for _ in range(PRIMING_FRAMES):
             console.step(0, 1, draw=False)
         try:
@@ -436,32 +516,35 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             raise StateError(
                 f"the start state holds no running race ({error}); save it during a race"
             ) from error
-        # Together, and last: a start that is refused leaves the one before in force.
-        self._start = start
+        # Last: a start that is refused leaves the one before in force.
         self._reader = reader
-        self._course = course
+        if course_seed is not None:
+            self._kept[course_seed] = (pack_state(snapshot), course)
+            while len(self._kept) > COURSES_KEPT:
+                self._kept.popitem(last=False)
+        return _Start(snapshot, course, course_seed, booted=source is None)
 
-    def _boot_to_race(self, console: Console) -> None:
-        """Run a freshly switched-on Kartlab until its driver may drive."""
-        assert self._boot is not None
-        console.reset()
-        for _ in range(BOOT_FRAMES):
-            console.step(0, 1, draw=False)
-            try:
-                reader = RaceReader(console.ram, Layout.detect(console.ram, self.cartridge.region))
-                reader.resolve()
-                state = reader.read()
-            except NoRaceError:
-                continue
-            if state.race_on and state.controllable:
-                self._boot.check(console.ram)
-                return
-        self._boot.check(console.ram)
-        raise NoRaceError(f"no race began within {BOOT_FRAMES} frames of switching on")
+    def _kept_start(self, course_seed: int | None) -> _Start | None:
+        """The start on a random course that was driven not long ago."""
+        if course_seed is None or course_seed not in self._kept:
+            return None
+        self._kept.move_to_end(course_seed)
+        packed, course = self._kept[course_seed]
+        snapshot, _ = read_state(packed, self.cartridge, installed_build_id())
+        return _Start(snapshot, course, course_seed, booted=True)
+
+    def _seed_race(self, console: Console) -> None:
+        """Give the race a chance of its own, drawn from this episode's ``np_random``."""
+        assert self._reader is not None
+        pointer = self._reader.layout.race_config_pointer
+        address = read_pointer(console.ram, pointer, RACE_CONFIG.itemsize, "the race config")
+        config = struct_view(console.ram, address, RACE_CONFIG)
+        config["rng_seed"] = int(self.np_random.integers(1 << 32))
 
     def _info(
         self, state: RaceState, metrics: dict[str, float], events: tuple[str, ...]
     ) -> dict[str, Any]:
+        course_seed = None if self._start is None else self._start.course_seed
         return {
             "metrics": metrics,
             "lap_times": state.lap_times,
@@ -470,6 +553,10 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             "lap": state.lap,
             "checkpoint": state.checkpoint,
             "frame": state.frame,
+            "place": state.place + 1,
+            "drivers": state.driver_count,
+            "course": state.course_name or "" if course_seed is None else RANDOM_COURSE,
+            "course_seed": course_seed,
             "events": events,
             "is_success": state.finished,
         }
