@@ -49,6 +49,7 @@
 #define GX_MTX_PUSH 0x11
 #define GX_MTX_POP 0x12
 #define GX_MTX_STORE 0x13
+#define GX_MTX_RESTORE 0x14
 #define GX_MTX_IDENTITY 0x15
 #define GX_MTX_LOAD_4X4 0x16
 #define GX_MTX_LOAD_4X3 0x17

@@ -1,8 +1,10 @@
 /* The kart: lofted hull, lathed wheels and helmet, a few boxes; shaded by the hardware's lights.
  *
  * Nothing is stored as a mesh.  The shapes are described by a handful of sections and built into
- * display lists at the start: one flat normal a face, which is what gives the cut-gem look, and
- * about 210 polygons in all (quads count as one in the hardware's 2,048).
+ * display lists at the start.  Faces that no camera behind, before or above the kart sees are left
+ * out, and round things are strips: a vertex costs the machine and its emulators alike, and there
+ * may be eight karts in a picture.  So there are three karts: the near one, with wheels that roll
+ * and steer, the middle one in one piece, and the far one, which is three boxes.
  */
 #include "kart_model.h"
 
@@ -12,7 +14,7 @@
  * VTX_10, where 1.0 = 64 of them = 4 world units. */
 #define SIXTEENTH 256 /* fx32 */
 
-#define POOL_WORDS 4096
+#define POOL_WORDS 3072
 static uint32_t pool[POOL_WORDS];
 static uint32_t pool_used;
 
@@ -24,7 +26,6 @@ const struct kart_pivot kart_wheel_pivot[4] = {
     {-82 * SIXTEENTH, 42 * SIXTEENTH, 74 * SIXTEENTH},
     {82 * SIXTEENTH, 42 * SIXTEENTH, 74 * SIXTEENTH},
 };
-const int32_t kart_wheel_radius[2] = {33 * SIXTEENTH, 42 * SIXTEENTH};
 
 typedef struct {
     int16_t x, y, z;
@@ -58,9 +59,9 @@ static void list_end(int part) {
     kart_parts[part].count = (uint32_t)(pool + pool_used - kart_parts[part].words);
 }
 
-static void list_begin_quads(void) {
+static void list_begin(uint32_t kind) {
     list_command(GX_BEGIN_VTXS);
-    list_data(GX_QUADS);
+    list_data(kind);
 }
 
 static void list_vertex(point p) {
@@ -122,6 +123,19 @@ static void list_quad(point a, point b, point c, point d) {
     list_vertex(d);
 }
 
+/* A quad strip through pairs of points, the left one first when seen from outside and along the
+ * strip.  Each pair has the normal of the face that follows it. */
+static void list_strip(const point (*pairs)[2], int count) {
+    list_begin(GX_QUAD_STRIP);
+    for (int i = 0; i < count; i++) {
+        if (i + 1 < count) {
+            list_normal(pairs[i][0], pairs[i][1], pairs[i + 1][1], pairs[i + 1][0]);
+        }
+        list_vertex(pairs[i][0]);
+        list_vertex(pairs[i][1]);
+    }
+}
+
 /* ---- shapes ---- */
 
 enum { TOP = 1, BACK = 2, FRONT = 4, RIGHT = 8, LEFT = 16, SIDES = RIGHT | LEFT };
@@ -152,42 +166,42 @@ struct section {
     int16_t z, sill, waist, top, y_sill, y_waist, y_top;
 };
 
-static void section_points(const struct section *s, point *p) {
-    const point half[3] = {{s->sill, s->y_sill, s->z}, {s->waist, s->y_waist, s->z}, {s->top, s->y_top, s->z}};
-    for (int i = 0; i < 3; i++) {
-        p[i] = half[i];
-        p[5 - i] = half[i];
-        p[5 - i].x = (int16_t)-half[i].x;
+/* Corner 0 to 5 of a section: sill, waist and top on the right, then top, waist and sill left. */
+static point section_point(const struct section *s, int corner) {
+    int i = corner < 3 ? corner : 5 - corner;
+    int width = i == 0 ? s->sill : i == 1 ? s->waist : s->top;
+    int height = i == 0 ? s->y_sill : i == 1 ? s->y_waist : s->y_top;
+    point p = {(int16_t)(corner < 3 ? width : -width), (int16_t)height, s->z};
+    return p;
+}
+
+/* A strip along the hull between two corners that follow each other. */
+static void hull_strip(const struct section *sections, int count, int corner) {
+    point pairs[6][2];
+    for (int i = 0; i < count; i++) {
+        pairs[i][0] = section_point(&sections[i], corner);
+        pairs[i][1] = section_point(&sections[i], corner + 1);
+    }
+    list_strip((const point(*)[2])pairs, count);
+}
+
+/* The hull's end, in two quads. */
+static void hull_cap(const struct section *s, int rear) {
+    point p[6];
+    for (int i = 0; i < 6; i++) {
+        p[i] = section_point(s, i);
+    }
+    list_begin(GX_QUADS);
+    if (rear) {
+        list_quad(p[0], p[1], p[4], p[5]);
+        list_quad(p[1], p[2], p[3], p[4]);
+    } else {
+        list_quad(p[0], p[5], p[4], p[1]);
+        list_quad(p[1], p[4], p[3], p[2]);
     }
 }
 
-static void loft(const struct section *sections, int count, const uint16_t *side, const uint16_t *deck) {
-    point front[6], rear[6];
-    section_points(&sections[0], front);
-    list_material(side[0]);
-    list_quad(front[0], front[5], front[4], front[1]);
-    list_quad(front[1], front[4], front[3], front[2]);
-    for (int i = 0; i + 1 < count; i++) {
-        section_points(&sections[i + 1], rear);
-        list_material(side[i]);
-        for (int k = 0; k < 5; k++) {
-            if (k == 2) {
-                list_material(deck[i]);
-            }
-            list_quad(front[k], front[k + 1], rear[k + 1], rear[k]);
-            if (k == 2) {
-                list_material(side[i]);
-            }
-        }
-        for (int k = 0; k < 6; k++) {
-            front[k] = rear[k];
-        }
-    }
-    list_quad(front[0], front[1], front[4], front[5]);
-    list_quad(front[1], front[2], front[3], front[4]);
-}
-
-/* Sine and cosine of eighths of a turn's eighth steps, 256 = 1: enough for every lathe here. */
+/* Sine in sixteenths of a turn, 256 = 1: enough for every lathe here. */
 static const int16_t sine16[16] = {0, 98, 181, 237, 256, 237, 181, 98, 0, -98, -181, -237, -256, -237, -181, -98};
 
 static point on_circle(int step, int x, int radius) {
@@ -196,195 +210,246 @@ static point on_circle(int step, int x, int radius) {
 }
 
 /* A normal of the wheel's tread: away from the axle. */
-static void list_round_normal(int step, int sideways) {
+static void list_round_normal(int step) {
     int y = sine16[(step + 4) & 15] * 3 / 2, z = sine16[step & 15] * 3 / 2; /* 256 * 3 / 2 < 511 */
     list_command(GX_NORMAL);
-    list_data(((uint32_t)sideways & 0x3FF) | ((uint32_t)y & 0x3FF) << 10 | ((uint32_t)z & 0x3FF) << 20);
+    list_data(((uint32_t)y & 0x3FF) << 10 | ((uint32_t)z & 0x3FF) << 20);
 }
 
-static void list_begin(uint32_t kind) {
-    list_command(GX_BEGIN_VTXS);
-    list_data(kind);
+/* An octagon on one side of a wheel, as a fan of three quads. */
+static void wheel_side(int x, int radius, int facing) {
+    for (int k = 0; k < 12; k += 4) {
+        point p[4] = {on_circle(0, x, radius), on_circle(k + 2, x, radius), on_circle(k + 4, x, radius), on_circle(k + 6, x, radius)};
+        if (facing > 0) {
+            list_quad(p[0], p[1], p[2], p[3]);
+        } else {
+            list_quad(p[0], p[3], p[2], p[1]);
+        }
+    }
 }
 
-/* A wheel around the x axis, centred on its own hub: tread, bevelled outer side, rim, plain inner
- * side.  `side` is -1 for a wheel on the kart's left, 1 on its right. */
-static void wheel(int side, int radius, int half_width) {
-    const uint16_t tyre = RGB15(7, 7, 9), tread = RGB15(10, 10, 12), rim = RGB15(26, 27, 29), dark = RGB15(16, 16, 19);
-    int rim_radius = radius * 10 / 16, bevel = side * (half_width - 4), outer = side * half_width;
+/* A wheel around the x axis, centred on its own hub: tread, outer side with a rim, and the inner
+ * side where the hull does not hide it.  `side` is -1 for a wheel on the kart's left, 1 right. */
+static void wheel(int side, int radius, int half_width, int inner) {
+    const uint16_t tyre = RGB15(7, 7, 9), tread = RGB15(11, 11, 13), rim = RGB15(26, 27, 29);
     list_begin(GX_QUAD_STRIP);
     for (int k = 0; k <= 16; k += 2) {
         list_material(k & 2 ? tyre : tread); /* alternate, so that one sees it roll */
-        list_round_normal(k, 0);
-        point left = on_circle(k, side > 0 ? -half_width : bevel, radius);
-        point right = on_circle(k, side > 0 ? bevel : half_width, radius);
-        list_vertex(right);
-        list_vertex(left);
-    }
-    list_begin(GX_QUAD_STRIP);
-    list_material(tyre);
-    for (int k = 0; k <= 16; k += 2) {
-        point in = on_circle(k, outer, rim_radius), out = on_circle(k, bevel, radius);
-        list_round_normal(k, side * 330);
-        list_vertex(side > 0 ? in : out);
-        list_vertex(side > 0 ? out : in);
+        list_round_normal(k);
+        list_vertex(on_circle(k, half_width, radius));
+        list_vertex(on_circle(k, -half_width, radius));
     }
     list_begin(GX_QUADS);
-    for (int k = 0; k < 16; k += 4) {
-        point hub = {(int16_t)(outer - side * 6), 0, 0};
-        point a = on_circle(k, outer, rim_radius), b = on_circle(k + 2, outer, rim_radius), c = on_circle(k + 4, outer, rim_radius);
-        list_material(k & 4 ? rim : dark);
-        if (side > 0) {
-            list_quad(hub, a, b, c);
-        } else {
-            list_quad(hub, c, b, a);
-        }
-    }
     list_material(tyre);
-    for (int k = 0; k < 12; k += 4) { /* an octagon as three quads in a fan */
-        point p[4] = {on_circle(0, -side * half_width, radius), on_circle(k + 2, -side * half_width, radius),
-                      on_circle(k + 4, -side * half_width, radius), on_circle(k + 6, -side * half_width, radius)};
-        if (side > 0) {
-            list_quad(p[0], p[3], p[2], p[1]);
-        } else {
-            list_quad(p[0], p[1], p[2], p[3]);
-        }
+    wheel_side(side * half_width, radius, side);
+    if (inner) {
+        wheel_side(-side * half_width, radius, -side);
     }
+    list_material(rim); /* a square: its corners are seen to turn */
+    int size = radius * 10 / 16, x = side * (half_width + 1);
+    point corner[4] = {on_circle(0, x, size), on_circle(4, x, size), on_circle(8, x, size), on_circle(12, x, size)};
+    list_quad(corner[0], corner[side > 0 ? 1 : 3], corner[2], corner[side > 0 ? 3 : 1]);
 }
 
 /* A sphere cut in rings from bottom to top around (0, y, z), for the helmet. */
+static const int16_t ring_radius[4] = {170, 256, 200, 60}, ring_height[4] = {-200, -40, 150, 240};
+
 static point on_sphere(int ring, int step, int radius, int y, int z) {
-    static const int16_t ring_radius[6] = {150, 226, 256, 226, 150, 0};
-    static const int16_t ring_height[6] = {-207, -120, 0, 120, 207, 256};
     int r = radius * ring_radius[ring] / 256;
     point p = {(int16_t)(r * sine16[step & 15] / 256), (int16_t)(y + radius * ring_height[ring] / 256),
                (int16_t)(z + r * sine16[(step + 4) & 15] / 256)};
     return p;
 }
 
-/* Eight gores from bottom to top, each a strip of one colour, and a visor laid over the front. */
-static void helmet(int radius, int y, int z) {
-    const uint16_t shell = RGB15(31, 27, 4), stripe = RGB15(30, 30, 31), visor = RGB15(4, 7, 12);
-    for (int k = 0; k < 16; k += 2) {
-        /* step 0 looks backwards (+z), step 8 forwards */
-        int middle = k == 14 || k == 0 || k == 6 || k == 8;
-        list_begin(GX_QUAD_STRIP);
-        list_material(middle ? stripe : shell);
-        for (int ring = 0; ring < 6; ring++) {
-            point right = on_sphere(ring, k + 2, radius, y, z), left = on_sphere(ring, k, radius, y, z);
-            if (ring < 5) {
-                point above_left = on_sphere(ring + 1, k, radius, y, z), above_right = on_sphere(ring + 1, k + 2, radius, y, z);
-                list_normal(left, right, above_right, above_left);
-            }
-            list_vertex(left);
-            list_vertex(right);
+/* Gores from bottom to top, `width` sixteenths of a turn each; step 0 looks backwards (+z). */
+static void gores(int width, int first_ring, int radius, int y, int z) {
+    for (int k = width / 2; k < 16 + width / 2; k += width) {
+        point pairs[4][2];
+        for (int ring = first_ring; ring < 4; ring++) {
+            pairs[ring][0] = on_sphere(ring, k, radius, y, z);
+            pairs[ring][1] = on_sphere(ring, k + width, radius, y, z);
         }
-    }
-    list_begin(GX_QUADS);
-    list_material(visor);
-    for (int k = 4; k <= 10; k += 2) {
-        list_quad(on_sphere(2, k, radius + 1, y, z), on_sphere(2, k + 2, radius + 1, y, z),
-                  on_sphere(3, k + 2, radius + 1, y, z), on_sphere(3, k, radius + 1, y, z));
+        list_strip((const point(*)[2])pairs + first_ring, 4 - first_ring);
     }
 }
 
-/* An arm from the shoulder to the steering wheel: a thin leaning prism. */
+/* An arm from the shoulder to the steering wheel: its upper and its outer side. */
 static void arm(int side) {
-    const point shoulder[2] = {{(int16_t)(side * 26), 98, 24}, {(int16_t)(side * 40), 92, 24}};
-    const point hand[2] = {{(int16_t)(side * 14), 76, -24}, {(int16_t)(side * 26), 72, -24}};
-    point under_shoulder = {(int16_t)(side * 36), 78, 30}, under_hand = {(int16_t)(side * 20), 62, -22};
+    const point inner[2] = {{(int16_t)(side * 26), 98, 24}, {(int16_t)(side * 14), 76, -24}};
+    const point outer[2] = {{(int16_t)(side * 40), 92, 24}, {(int16_t)(side * 26), 72, -24}};
+    const point under[2] = {{(int16_t)(side * 36), 78, 30}, {(int16_t)(side * 20), 62, -22}};
     if (side > 0) {
-        list_quad(shoulder[0], shoulder[1], hand[1], hand[0]);
-        list_quad(shoulder[1], under_shoulder, under_hand, hand[1]);
+        list_quad(inner[0], outer[0], outer[1], inner[1]);
+        list_quad(outer[0], under[0], under[1], outer[1]);
     } else {
-        list_quad(shoulder[1], shoulder[0], hand[0], hand[1]);
-        list_quad(under_shoulder, shoulder[1], hand[1], under_hand);
+        list_quad(outer[0], inner[0], inner[1], outer[1]);
+        list_quad(under[0], outer[0], outer[1], under[1]);
     }
-    list_quad(under_shoulder, shoulder[1], shoulder[0], shoulder[0]);
 }
 
-static void build_body(void) {
-    static const struct section hull[] = {
-        {-136, 14, 20, 14, 16, 24, 30}, {-104, 26, 36, 24, 14, 28, 42},  {-40, 40, 52, 34, 12, 34, 56},
-        {-6, 52, 64, 50, 12, 36, 50},   {56, 52, 62, 48, 12, 38, 52},   {104, 40, 46, 38, 20, 38, 54},
-    };
-    const uint16_t red = RGB15(28, 4, 5), white = RGB15(30, 30, 30), deep = RGB15(20, 2, 4), grey = RGB15(10, 10, 12);
-    const uint16_t blue = RGB15(5, 9, 26);
-    const uint16_t side[] = {red, red, red, red, deep};
-    const uint16_t deck[] = {white, white, red, grey, grey};
-    list_start(KART_BODY);
-    list_begin_quads();
-    loft(hull, 6, side, deck);
-    list_material(white); /* front wing with its end plates */
-    box(TOP | FRONT | BACK, -76, 76, 10, 18, -146, -122, 0, 0);
-    list_material(blue);
-    box(TOP | BACK | SIDES, -84, -76, 8, 32, -150, -116, 0, 4);
-    box(TOP | BACK | SIDES, 76, 84, 8, 32, -150, -116, 0, 4);
+static const uint16_t white = RGB15(30, 30, 30), grey = RGB15(10, 10, 12), black = RGB15(5, 5, 7), blue = RGB15(5, 9, 26);
+
+/* ---- the near kart ---- */
+
+#define HULL_SECTIONS 5
+static const struct section hull[HULL_SECTIONS] = {
+    {-136, 14, 20, 14, 16, 24, 30}, {-100, 26, 36, 24, 14, 28, 42}, {-26, 44, 58, 40, 12, 35, 54},
+    {56, 52, 62, 48, 12, 38, 52},   {104, 40, 46, 38, 20, 38, 54},
+};
+
+static void build_near(void) {
+    list_start(KART_PAINT);
+    hull_cap(&hull[0], 0);
+    hull_strip(hull, HULL_SECTIONS, 0);
+    hull_strip(hull, HULL_SECTIONS, 1);
+    hull_strip(hull, HULL_SECTIONS, 3);
+    hull_strip(hull, HULL_SECTIONS, 4);
+    list_begin(GX_QUADS);
+    box(TOP | BACK | FRONT, -72, 72, 92, 98, 102, 132, 0, 6); /* rear wing */
+    list_end(KART_PAINT);
+
+    list_start(KART_TRIM);
+    list_material(white);
+    hull_strip(hull, 3, 2); /* bonnet */
+    list_material(grey);
+    hull_strip(hull + 2, 3, 2);
+    hull_cap(&hull[HULL_SECTIONS - 1], 1);
+    list_begin(GX_QUADS);
+    list_material(white);
+    box(TOP | FRONT, -76, 76, 10, 18, -146, -122, 0, 0); /* front wing */
+    box(TOP | BACK | SIDES, -78, -72, 82, 106, 100, 136, 0, 4); /* ends of the rear wing */
+    box(TOP | BACK | SIDES, 72, 78, 82, 106, 100, 136, 0, 4);
     list_material(RGB15(12, 12, 14)); /* axles */
-    box(TOP | BACK, -70, 70, 29, 37, -82, -74, 0, 0);
-    box(TOP | BACK, -70, 70, 38, 46, 70, 78, 0, 0);
-    list_material(RGB15(5, 5, 7)); /* seat */
-    box(TOP | BACK | SIDES, -34, 34, 46, 96, 44, 58, 6, 8);
+    box(TOP, -70, 70, 29, 37, -82, -74, 0, 0);
+    box(BACK, -70, 70, 38, 46, 70, 78, 0, 0);
+    list_material(black); /* seat */
+    box(BACK | SIDES, -34, 34, 46, 96, 44, 58, 6, 8);
     list_material(RGB15(15, 16, 18)); /* engine */
     box(TOP | BACK | SIDES, -32, 32, 50, 78, 64, 98, 6, 0);
     list_material(RGB15(24, 20, 14)); /* exhausts */
-    box(TOP | BACK | SIDES, -30, -16, 40, 54, 100, 130, 1, 2);
-    box(TOP | BACK | SIDES, 16, 30, 40, 54, 100, 130, 1, 2);
-    list_material(blue); /* rear wing on two posts */
-    box(BACK | LEFT, -30, -24, 52, 92, 104, 114, 0, 8);
-    box(BACK | RIGHT, 24, 30, 52, 92, 104, 114, 0, 8);
-    list_material(red);
-    box(TOP | BACK | FRONT, -72, 72, 92, 98, 102, 132, 0, 6);
-    list_material(white);
-    box(TOP | BACK | SIDES, -78, -72, 82, 106, 100, 136, 0, 4);
-    box(TOP | BACK | SIDES, 72, 78, 82, 106, 100, 136, 0, 4);
-    list_end(KART_BODY);
-}
+    box(TOP | BACK, -30, -16, 40, 54, 100, 130, 1, 2);
+    box(TOP | BACK, 16, 30, 40, 54, 100, 130, 1, 2);
+    list_material(blue); /* posts of the rear wing */
+    box(BACK, -30, -24, 52, 92, 104, 114, 0, 8);
+    box(BACK, 24, 30, 52, 92, 104, 114, 0, 8);
+    list_end(KART_TRIM);
 
-static void build_driver(void) {
+    list_start(KART_HELMET);
+    gores(2, 0, 36, 126, 22);
+    list_end(KART_HELMET);
+
     list_start(KART_DRIVER);
-    list_begin_quads();
+    list_begin(GX_QUADS);
     list_material(RGB15(6, 11, 27)); /* overalls */
-    box(FRONT | SIDES, -28, 28, 44, 78, 6, 44, -8, 0);
-    box(TOP | FRONT | BACK | SIDES, -38, 38, 78, 100, 8, 44, 12, 2);
+    box(TOP | FRONT | BACK | SIDES, -36, 36, 50, 100, 8, 44, 10, 2);
     list_material(RGB15(8, 14, 30));
     arm(-1);
     arm(1);
-    list_material(RGB15(4, 4, 6)); /* steering wheel */
-    box(TOP | FRONT | BACK, -24, 24, 58, 80, -34, -28, 4, 6);
-    helmet(36, 126, 22);
+    list_material(black); /* steering wheel */
+    box(BACK, -24, 24, 58, 80, -34, -28, 4, 6);
+    list_material(RGB15(4, 7, 12)); /* visor */
+    for (int k = 5; k < 11; k += 2) {
+        list_quad(on_sphere(1, k, 37, 126, 22), on_sphere(1, k + 2, 37, 126, 22), on_sphere(2, k + 2, 37, 126, 22),
+                  on_sphere(2, k, 37, 126, 22));
+    }
     list_end(KART_DRIVER);
+
+    for (int i = 0; i < 4; i++) {
+        list_start(KART_WHEEL + i);
+        wheel(i & 1 ? 1 : -1, i < 2 ? 33 : 42, i < 2 ? 16 : 22, i < 2);
+        list_end(KART_WHEEL + i);
+    }
 }
 
-static void build_wheel(int part, int side, int radius, int half_width) {
-    list_start(part);
-    wheel(side, radius, half_width);
-    list_end(part);
+/* ---- karts further away, in one piece ---- */
+
+/* A wheel that does not roll: half an octagon and its outer side. */
+static void plain_wheel(const struct kart_pivot *at, int side, int radius, int half_width) {
+    int y = at->y / SIXTEENTH, z = at->z / SIXTEENTH, x = at->x / SIXTEENTH;
+    static const int8_t steps[4] = {10, 14, 2, 6}; /* below in front, above in front, ... */
+    point pairs[4][2];
+    for (int i = 0; i < 4; i++) {
+        for (int right = 0; right < 2; right++) {
+            point p = on_circle(steps[i], x + (right ? -half_width : half_width), radius);
+            p.y = (int16_t)(p.y + y);
+            p.z = (int16_t)(p.z + z);
+            pairs[i][right] = p;
+        }
+    }
+    list_strip((const point(*)[2])pairs, 4);
+    int outer = side > 0 ? 0 : 1;
+    list_begin(GX_QUADS);
+    if (side > 0) {
+        list_quad(pairs[0][outer], pairs[1][outer], pairs[2][outer], pairs[3][outer]);
+    } else {
+        list_quad(pairs[3][outer], pairs[2][outer], pairs[1][outer], pairs[0][outer]);
+    }
+}
+
+static void build_middle(void) {
+    static const struct section plain[3] = {
+        {-136, 14, 20, 14, 16, 24, 30}, {-26, 44, 58, 40, 12, 35, 54}, {104, 44, 54, 40, 18, 38, 54},
+    };
+    list_start(KART_MIDDLE_PAINT);
+    hull_strip(plain, 3, 1);
+    hull_strip(plain, 3, 3);
+    list_begin(GX_QUADS);
+    box(TOP | BACK, -76, 76, 88, 100, 102, 132, 0, 6);
+    gores(4, 1, 42, 110, 22);
+    list_end(KART_MIDDLE_PAINT);
+
+    list_start(KART_MIDDLE_TRIM);
+    list_material(white);
+    hull_strip(plain, 3, 2);
+    list_begin(GX_QUADS);
+    list_material(grey);
+    box(BACK, -46, 46, 14, 54, 90, 104, 2, 0);
+    list_material(RGB15(6, 11, 27));
+    box(FRONT | BACK | SIDES, -36, 36, 46, 100, 8, 44, 8, 0);
+    list_material(RGB15(8, 8, 10));
+    for (int i = 0; i < 4; i++) {
+        plain_wheel(&kart_wheel_pivot[i], i & 1 ? 1 : -1, i < 2 ? 33 : 42, i < 2 ? 16 : 22);
+    }
+    list_end(KART_MIDDLE_TRIM);
+}
+
+static void build_far(void) {
+    list_start(KART_FAR_PAINT);
+    list_begin(GX_QUADS);
+    box(TOP | BACK | FRONT | SIDES, -54, 54, 12, 56, -120, 110, 10, 0);
+    box(TOP | BACK | FRONT | SIDES, -30, 30, 56, 156, 0, 48, 4, 0);
+    list_end(KART_FAR_PAINT);
+
+    list_start(KART_FAR_TRIM);
+    list_begin(GX_QUADS);
+    list_material(RGB15(8, 8, 10));
+    box(TOP | BACK, -96, 96, 2, 62, -104, -54, 0, 0);
+    box(TOP | BACK, -104, 104, 2, 82, 38, 112, 0, 0);
+    list_end(KART_FAR_TRIM);
 }
 
 /* A flat disc, unlit: colour and polygon attributes are the caller's. */
 static void build_shadow(int radius_x, int radius_z) {
     list_start(KART_SHADOW);
-    list_begin_quads();
-    for (int k = 0; k < 16; k += 4) {
-        const point centre = {0, 0, 0};
-        list_vertex(centre);
-        for (int i = 0; i < 3; i++) {
-            int step = k + 2 * i;
-            point rim = {(int16_t)(radius_x * sine16[step & 15] / 256), 0, (int16_t)(radius_z * sine16[(step + 4) & 15] / 256)};
-            list_vertex(rim);
-        }
+    list_begin(GX_QUADS);
+    point rim[8];
+    for (int k = 0; k < 8; k++) {
+        point p = {(int16_t)(radius_x * sine16[2 * k] / 256), 0, (int16_t)(radius_z * sine16[(2 * k + 4) & 15] / 256)};
+        rim[k] = p;
+    }
+    for (int k = 0; k < 6; k += 2) {
+        list_vertex(rim[0]);
+        list_vertex(rim[k + 1]);
+        list_vertex(rim[k + 2]);
+        list_vertex(rim[(k + 3) & 7]);
     }
     list_end(KART_SHADOW);
 }
 
 void kart_model_init(void) {
     pool_used = 0;
-    build_body();
-    build_driver();
-    for (int i = 0; i < 2; i++) {
-        build_wheel(KART_WHEEL + i, 2 * i - 1, 33, 16);
-        build_wheel(KART_WHEEL + 2 + i, 2 * i - 1, 42, 22);
-    }
+    build_near();
+    build_middle();
+    build_far();
     build_shadow(96, 132);
 }

@@ -14,14 +14,20 @@ struct kart_part {
     uint32_t count;
 };
 
-enum { KART_BODY, KART_DRIVER, KART_WHEEL, KART_SHADOW = KART_WHEEL + 4, KART_PARTS };
+/* Parts called PAINT, and the helmet, have no colour of their own: the material is the caller's. */
+enum {
+    KART_PAINT, KART_TRIM, KART_HELMET, KART_DRIVER, KART_WHEEL, /* the near kart; four wheels */
+    KART_MIDDLE_PAINT = KART_WHEEL + 4, KART_MIDDLE_TRIM,        /* the same, in one piece */
+    KART_FAR_PAINT, KART_FAR_TRIM,
+    KART_SHADOW,
+    KART_PARTS,
+};
 
 /* Where the wheels and the driver turn: world units in kart space, fx32. */
 struct kart_pivot {
     int32_t x, y, z;
 };
 extern const struct kart_pivot kart_wheel_pivot[4]; /* front left, front right, rear left, rear right */
-extern const int32_t kart_wheel_radius[2];          /* front, rear: fx32 world units */
 
 extern struct kart_part kart_parts[KART_PARTS];
 

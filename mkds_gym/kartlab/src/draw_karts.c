@@ -1,0 +1,223 @@
+/* The karts: how each one stands, leans, rolls and steers, and how finely it is drawn. */
+#include "picture.h"
+
+#include "game.h"
+#include "kart.h"
+#include "kart_model.h"
+#include <string.h>
+
+/* Directions the light travels, world space, as NORMAL's 1.0.9 components. */
+#define LIGHT_DIRECTION(x, y, z) (((uint32_t)(x) & 0x3FF) | ((uint32_t)(y) & 0x3FF) << 10 | ((uint32_t)(z) & 0x3FF) << 20)
+#define SUN LIGHT_DIRECTION(-220, -430, 160)
+#define SKY_LIGHT LIGHT_DIRECTION(200, -300, -360)
+
+#define KART_SPHERE FX(14)     /* round all of a kart, its shadow included */
+#define MIDDLE_DEPTH FX(230)   /* up to here another kart has wheels */
+#define FAR_DEPTH FX(1100)     /* beyond, it is less than two pixels */
+#define MIDDLE_MAX 4           /* karts drawn in that detail, the nearest */
+#define SHADOW_DEPTH FX(500)
+#define GHOST_ALPHA 14
+
+/* Of the drivers, by number; the player is red. */
+static const uint16_t paint_of[DRIVERS_MAX] = {
+    RGB15(28, 4, 5), RGB15(3, 10, 28),  RGB15(4, 23, 6),   RGB15(30, 26, 3),
+    RGB15(28, 12, 24), RGB15(4, 24, 26), RGB15(30, 15, 2), RGB15(14, 6, 24),
+};
+
+static struct kart_pose {
+    struct view_matrix place; /* of the kart, shaken by the ground */
+    fx32 steering;            /* shown, -1 right to 1 left */
+    angle16 roll[2];          /* of the front and the rear wheels */
+    uint16_t shaking;
+} poses[DRIVERS_MAX];
+
+static struct picture_size part_size[KART_PARTS];
+
+void draw_karts_init(void) {
+    memset(poses, 0, sizeof poses);
+    for (int i = 0; i < KART_PARTS; i++) {
+        part_size[i] = picture_count(kart_parts[i].words, kart_parts[i].count);
+    }
+}
+
+/* A rotation by `angle` in the plane of rows a and b of the unit matrix. */
+static struct view_matrix turned(int a, int b, angle16 angle) {
+    struct view_matrix m = {{{FX_ONE, 0, 0}, {0, FX_ONE, 0}, {0, 0, FX_ONE}, {0, 0, 0}}};
+    m.m[a][a] = m.m[b][b] = fx_cos(angle);
+    m.m[a][b] = fx_sin(angle);
+    m.m[b][a] = -m.m[a][b];
+    return m;
+}
+
+/* first, then second: rotations only, the second's translation stays. */
+static struct view_matrix joined(const struct view_matrix *first, const struct view_matrix *second) {
+    struct view_matrix out = *second;
+    for (int r = 0; r < 3; r++) {
+        for (int c = 0; c < 3; c++) {
+            out.m[r][c] = fx_mul(first->m[r][0], second->m[0][c]) + fx_mul(first->m[r][1], second->m[1][c]) +
+                          fx_mul(first->m[r][2], second->m[2][c]);
+        }
+    }
+    return out;
+}
+
+/* Every frame, whether it is seen or not: what a pose keeps from one frame to the next. */
+static void pose_update(struct kart_pose *pose, const driver *kart) {
+    pose->steering += (kart->turning - pose->steering) / 4;
+    /* a turn is 2 pi r: 65536 / (2 pi r) angle16 a unit, r = 2.0625 and 2.625 */
+    pose->roll[0] = (angle16)(pose->roll[0] + (kart->speed * 5057 >> 12));
+    pose->roll[1] = (angle16)(pose->roll[1] + (kart->speed * 3973 >> 12));
+    pose->shaking++;
+}
+
+static void pose_place(struct kart_pose *pose, const driver *kart) {
+    const fx32(*m)[3] = kart->matrix;
+    struct view_matrix *place = &pose->place;
+    for (int c = 0; c < 3; c++) {
+        /* the model's x runs right and its z backwards */
+        place->m[0][c] = -m[0][c];
+        place->m[1][c] = m[1][c];
+        place->m[2][c] = -m[2][c];
+    }
+    place->m[3][0] = kart->position.x;
+    place->m[3][1] = kart->position.y;
+    place->m[3][2] = kart->position.z;
+    /* Off the road the kart is shaken, the more the faster. */
+    uint32_t type = kart->floor_type;
+    if ((type == 2 || type == 3 || type == 5) && kart->state_bits & DRIVER_ON_FLOOR) {
+        place->m[3][1] += fx_mul(fx_min(fx_abs(kart->speed), FX(3)), fx_sin((angle16)(pose->shaking * 0x3700))) / 8 + FX(0.3);
+    }
+    angle16 lean = (angle16)(-fx_mul(pose->steering, fx_min(fx_abs(kart->speed), FX(4))) / 11);
+    if (lean) {
+        struct view_matrix leaning = turned(0, 1, lean);
+        *place = joined(&leaning, place);
+    }
+}
+
+static void draw_part(int part) { send_list(kart_parts[part].words, kart_parts[part].count); }
+
+static void paint(uint16_t colour) {
+    /* Diffuse the colour itself, ambient half of it: shadow sides keep their hue. */
+    send_1(GX_DIF_AMB, colour | (uint32_t)(colour >> 1 & RGB15(15, 15, 15)) << 16);
+}
+
+/* From here on the view matrix lies in its slot, and lights shine from the world's directions. */
+static void lights_on(const struct view *view) {
+    send_1(GX_MTX_MODE, GX_MODE_POSITION_VECTOR);
+    send_matrix_4x3(GX_MTX_LOAD_4X3, &view->matrix);
+    send_1(GX_MTX_STORE, VIEW_MATRIX_SLOT);
+    send_1(GX_LIGHT_VECTOR, SUN);
+    send_1(GX_LIGHT_VECTOR, 1u << 30 | SKY_LIGHT);
+    send_1(GX_LIGHT_COLOR, RGB15(29, 28, 25));
+    send_1(GX_LIGHT_COLOR, 1u << 30 | RGB15(9, 10, 13));
+    send_1(GX_SPE_EMI, 0);
+}
+
+static void draw_near(const struct kart_pose *pose, uint16_t colour) {
+    paint(colour);
+    draw_part(KART_PAINT);
+    draw_part(KART_TRIM);
+    for (int i = 0; i < 4; i++) {
+        struct view_matrix wheel = turned(1, 2, (angle16)-pose->roll[i >> 1]);
+        if (i < 2) {
+            struct view_matrix steer = turned(2, 0, (angle16)(pose->steering + pose->steering / 4));
+            wheel = joined(&wheel, &steer);
+        }
+        /* in the model's own scale */
+        wheel.m[3][0] = kart_wheel_pivot[i].x / KART_MODEL_SCALE;
+        wheel.m[3][1] = kart_wheel_pivot[i].y / KART_MODEL_SCALE;
+        wheel.m[3][2] = kart_wheel_pivot[i].z / KART_MODEL_SCALE;
+        GX_FIFO = GX_MTX_PUSH;
+        send_matrix_4x3(GX_MTX_MULT_4X3, &wheel);
+        draw_part(KART_WHEEL + i);
+        send_1(GX_MTX_POP, 1);
+    }
+    struct view_matrix head = turned(2, 0, (angle16)(pose->steering * 3 / 4));
+    send_matrix_4x3(GX_MTX_MULT_4X3, &head);
+    draw_part(KART_DRIVER);
+    paint(colour);
+    draw_part(KART_HELMET);
+}
+
+static void draw_plain(uint16_t colour, int first_part) {
+    paint(colour);
+    draw_part(first_part);
+    draw_part(first_part + 1);
+}
+
+static int book(int first_part, int last_part) {
+    const struct picture_size none = {0, 0};
+    struct picture_size size = {0, 0};
+    for (int i = first_part; i <= last_part; i++) {
+        size.polygons += part_size[i].polygons;
+        size.vertices += part_size[i].vertices;
+    }
+    return picture_takes(size, none);
+}
+
+/* Discs of growing size, each a little darker where they overlap: a soft edge. */
+static void draw_shadow(const struct kart_pose *pose, uint32_t id, int rings) {
+    for (int ring = 0; ring < rings && book(KART_SHADOW, KART_SHADOW); ring++) {
+        struct view_matrix place = pose->place;
+        place.m[3][1] += FX(0.3);
+        send_1(GX_MTX_RESTORE, VIEW_MATRIX_SLOT);
+        send_matrix_4x3(GX_MTX_MULT_4X3, &place);
+        send_scale((fx32)(FX_ONE * KART_MODEL_SCALE * (13 - 2 * ring) / 12));
+        send_1(GX_COLOR, 0);
+        send_1(GX_POLYGON_ATTR, GX_FRONT_FACES | GX_BACK_FACES | GX_ALPHA(rings > 1 ? 8 : 12) | GX_POLYGON_ID(id + (uint32_t)ring));
+        draw_part(KART_SHADOW);
+    }
+}
+
+void draw_karts(const struct view *view) {
+    struct {
+        uint8_t index;
+        fx32 depth;
+    } seen[DRIVERS_MAX];
+    int count = 0, middle = 0, drivers = DRIVER_COUNT < DRIVERS_MAX ? DRIVER_COUNT : DRIVERS_MAX;
+    for (int i = 0; i < drivers; i++) {
+        const driver *kart = &game.drivers[i];
+        const fx32 *position = &kart->position.x;
+        pose_update(&poses[i], kart);
+        fx32 depth = view_depth(view, position);
+        if (depth > FAR_DEPTH || !view_sees(view, position, KART_SPHERE)) {
+            continue;
+        }
+        int at = count++;
+        for (; at > 0 && seen[at - 1].depth > depth && seen[at - 1].index != 0; at--) {
+            seen[at] = seen[at - 1];
+        }
+        seen[at].index = (uint8_t)i;
+        seen[at].depth = depth;
+    }
+    lights_on(view);
+    for (int n = 0; n < count; n++) {
+        int i = seen[n].index;
+        const driver *kart = &game.drivers[i];
+        struct kart_pose *pose = &poses[i];
+        int ghost = kart->kind == KIND_GHOST;
+        pose_place(pose, kart);
+        send_1(GX_MTX_RESTORE, VIEW_MATRIX_SLOT);
+        send_matrix_4x3(GX_MTX_MULT_4X3, &pose->place);
+        send_scale(FX_ONE * KART_MODEL_SCALE);
+        /* A translucent polygon is not drawn over another of its number: the ghost has no insides. */
+        send_1(GX_POLYGON_ATTR, GX_LIGHTS(3) | GX_FRONT_FACES | GX_ALPHA(ghost ? GHOST_ALPHA : 31) | GX_POLYGON_ID(ghost ? 50 : 8 + i));
+        if (i == 0) {
+            book(KART_PAINT, KART_MIDDLE_PAINT - 1);
+            draw_near(pose, paint_of[i]);
+        } else if (seen[n].depth < MIDDLE_DEPTH && middle < MIDDLE_MAX) {
+            middle++;
+            book(KART_MIDDLE_PAINT, KART_MIDDLE_TRIM);
+            draw_plain(paint_of[i], KART_MIDDLE_PAINT);
+        } else {
+            book(KART_FAR_PAINT, KART_FAR_TRIM);
+            draw_plain(paint_of[i], KART_FAR_PAINT);
+        }
+    }
+    for (int n = 0; n < count; n++) {
+        int i = seen[n].index;
+        if (seen[n].depth < SHADOW_DEPTH && game.drivers[i].kind != KIND_GHOST) {
+            draw_shadow(&poses[i], 40u + (i ? 1u + (uint32_t)i : 0u), i ? 1 : 2);
+        }
+    }
+}
