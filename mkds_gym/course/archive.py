@@ -39,14 +39,23 @@ def write_carc(files: Mapping[str, bytes]) -> bytes:
     Raises:
         ValueError: if a name cannot be stored.
     """
-    from ndspy import fnt, lz10, narc
+    from ndspy import lz10
+
+    return bytes(lz10.compress(write_narc(files)))
+
+
+def write_narc(files: Mapping[str, bytes]) -> bytes:
+    """Pack a NARC, which is a course archive that is not compressed.
+
+    Args and errors: as of `write_carc`.
+    """
+    from ndspy import fnt, narc
 
     for name in files:
         if not name.isascii() or not 1 <= len(name) <= 127 or "/" in name:
             raise ValueError(f"{name!r} is no file name for an archive: ASCII, 1 to 127 characters")
     folder = fnt.Folder(files=list(files), firstID=0)
-    packed: bytes = narc.NARC.fromFilesAndNames(list(files.values()), folder).save()
-    return bytes(lz10.compress(packed))
+    return bytes(narc.NARC.fromFilesAndNames(list(files.values()), folder).save())
 
 
 def decompress(data: bytes) -> bytes:

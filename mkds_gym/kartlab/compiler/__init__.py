@@ -93,6 +93,12 @@ class CompiledCourse:
 
         return write_carc(self.files)
 
+    def narc(self) -> bytes:
+        """Pack the files without compressing them: quick, for a course handed over in memory."""
+        from mkds_gym.course.archive import write_narc
+
+        return write_narc(self.files)
+
 
 def compile_course(path: str | PathLike[str]) -> CompiledCourse:
     """Compile a course description.
