@@ -507,7 +507,7 @@ BAD = {
     "unknown surface": (
         'surface = "heavy off-road"',
         'surface = "ice"',
-        "[edges.mud]: surface: 'ice' is not one of 'road', 'weak off-road'",
+        "[edges.mud]: surface: 'ice' is not one of 'road', 'slippery road'",
     ),
     "unknown end": ('end = "bounds"', 'end = "hedge"', "[edges.common]: end: 'hedge' is not"),
     "unknown edge": ('right = "mud"', 'right = "muck"', "point 8: right: 'muck' is not one of"),

@@ -20,9 +20,10 @@ from mkds_gym.kartlab.compiler.description import (
     read_description,
 )
 from mkds_gym.kartlab.compiler.geometry import (
+    Layout,
     Ribbon,
     Triangles,
-    build_ribbon,
+    build_layout,
     build_triangles,
     fall_height,
     outer_reach,
@@ -48,7 +49,7 @@ class CompiledCourse:
     Attributes:
         description: what was compiled.
         files: file name -> bytes: the KCL, the NKM and the KLM.
-        ribbon: the road's cross-sections, in world units, before any rounding.
+        layout: the ways' cross-sections, in world units, before any rounding.
         triangles: the collision surface before rounding, in the order of the prisms.
         prisms: the same as prisms, with the triangles recovered from the rounded numbers.
         octree: numbers about the octree.
@@ -59,7 +60,7 @@ class CompiledCourse:
 
     description: CourseDescription
     files: dict[str, bytes] = field(repr=False)
-    ribbon: Ribbon = field(repr=False)
+    layout: Layout = field(repr=False)
     triangles: Triangles = field(repr=False)
     prisms: Prisms = field(repr=False)
     octree: Octree = field(repr=False)
@@ -81,6 +82,11 @@ class CompiledCourse:
     def title(self) -> str:
         """The course's own title."""
         return self.description.title
+
+    @property
+    def ribbon(self) -> Ribbon:
+        """The main way's cross-sections."""
+        return self.layout.main
 
     @property
     def length(self) -> float:
@@ -119,13 +125,14 @@ def compile_description(description: CourseDescription) -> CompiledCourse:
     Raises:
         CourseDescriptionError: as for `compile_course`.
     """
-    ribbon = build_ribbon(description)
-    triangles = build_triangles(description, ribbon)
+    layout = build_layout(description)
+    triangles = build_triangles(description, layout)
+    ribbon = layout.main
     reach = np.stack([outer_reach(description, ribbon, side) for side in (0, 1)], axis=1)
     plan = plan_map(description, ribbon, reach)
     kcl, prisms, octree = build_kcl(triangles)
     nkm = build_nkm(description, ribbon, plan)
-    klm, statistics = build_klm(description, ribbon)
+    klm, statistics = build_klm(description, layout)
     return CompiledCourse(
         description=description,
         files={
@@ -133,11 +140,11 @@ def compile_description(description: CourseDescription) -> CompiledCourse:
             "course_map.nkm": nkm,
             "course_model.klm": klm,
         },
-        ribbon=ribbon,
+        layout=layout,
         triangles=triangles,
         prisms=prisms,
         octree=octree,
         plan=plan,
         model=statistics,
-        fall_height=fall_height(description, ribbon),
+        fall_height=fall_height(description, layout),
     )

@@ -3,26 +3,41 @@
 A course is a closed loop of points in the ground plane. The road runs straight from point to
 point; a point with a ``radius`` is a bend whose arc touches both straights. The first point is
 the start line. What stands at the road's sides is named once under ``[edges]`` and holds from
-the point that names it until another point names another.
+the point that names it until another point names another; so does the road's surface.
 
 ======================  =====================================================================
 ``title, name, id``     the course's own title; its folder name and number in the game's list
 ``laps``                1 to 5 (3)
-``[road]``              ``width`` (120), ``blend`` (140: length over which an edge's width
+``[road]``              ``width`` (120), ``surface`` (road; or slippery road, packed snow),
+                        ``blend`` (140: length over which an edge's width
                         changes), ``wall_height`` (36), ``fall_depth`` (60, below the lowest
                         road), ``bounds_width`` (45), ``left`` and ``right`` (first edges)
-``[edges.NAME]``        ``surface`` (road; or weak off-road, off-road, heavy off-road), ``width``
-                        of the shoulder, ``end``: wall, drop or bounds (an out-of-bounds strip)
+``[edges.NAME]``        ``surface`` (road; or any other, weak off-road, off-road, heavy off-road),
+                        ``width`` of the shoulder, ``end``: wall, drop or bounds (an
+                        out-of-bounds strip)
 ``[[point]]``           ``at`` = [x, z], ``radius`` of the bend here, ``height``, ``width``,
-                        ``bank`` (degrees, inside lower), ``left`` and ``right``: edges from here
+                        ``bank`` (degrees, inside lower), ``left`` and ``right``: edges from
+                        here, ``surface`` of the road from here
+``[[branch]]``          a second way: ``from`` and ``to``, points of the main way, with
+                        ``from_offset`` and ``to_offset`` (0), ``width`` (the road's), ``left``,
+                        ``right``, ``surface`` (the road's); and its own ``[[branch.point]]``
+``[[pad]]``             ``kind`` = boost or jump, ``point``, ``offset`` (0: units beyond that
+                        point), ``side`` (0: units to the left), ``width`` (40), ``length`` (40)
+``[[gap]]``             road without a floor: ``point``, ``offset`` (0), ``length``
+``[[items]]``           a row of item boxes across the road: ``point``, ``offset`` (0),
+                        ``count`` (4)
 ``[checkpoints]``       ``spacing`` (120), ``keys`` besides the start line (4),
                         ``respawn_every`` so many checkpoints (3)
 ``[grid]``              pole position: ``back`` of the line (50), ``side`` to the left (0)
-``[scenery]``           ``trees`` (60), ``seed`` (1)
+``[scenery]``           ``theme`` (meadow), ``trees`` (60), ``seed`` (1)
 ``[colours]``           red, green, blue of 0 to 255 for any name in `COLOURS`
 ======================  =====================================================================
 
 Lengths are in world units. A height or width that is left out follows from the points around it.
+The place of a point in a bend is the middle of its arc. A pad, a gap or a row of items lies on the
+main way unless its ``branch`` names one by its number. A branch turns off and joins again at the
+height of the main way, which has to be level there, and wherever the road crosses itself
+one way has to pass `BRIDGE_CLEARANCE` above the other.
 Everything is checked here or in `geometry` before a byte is written, and every error says
 which entry of which file is wrong, and what was met there.
 """
@@ -31,9 +46,10 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -46,8 +62,11 @@ if sys.version_info >= (3, 11):
 else:  # pragma: no cover - the standard library has it from 3.11 on
     import tomli as tomllib
 
+ROAD_SURFACES: dict[str, int] = {"road": 0, "slippery road": 1, "packed snow": 6}
+"""Surfaces the road itself may have, by name, with their KCL collision type."""
+
 SURFACES: dict[str, int] = {
-    "road": 0,
+    **ROAD_SURFACES,
     "weak off-road": 2,
     "off-road": 3,
     "heavy off-road": 5,
@@ -56,6 +75,25 @@ SURFACES: dict[str, int] = {
 
 ENDS: tuple[str, ...] = ("wall", "drop", "bounds")
 """What an edge ends in: a wall, a free drop, or a strip that is out of bounds."""
+
+PADS: dict[str, int] = {"boost": 7, "jump": 12}
+"""Kinds of pads on the road, by name, with their KCL collision type."""
+
+THEMES: tuple[str, ...] = ("meadow", "snow", "desert", "night", "autumn")
+"""Sets of colours and scenery."""
+
+SIZE_LIMIT = 128 * 1024
+"""Largest description, in bytes of TOML: far more than the points it may have take."""
+
+POINT_LIMIT = 200
+"""Most points of one way."""
+
+BRANCH_LIMIT = 4
+ENTRY_LIMIT = 40
+"""Most pads, most gaps and most rows of items."""
+
+BRIDGE_CLEARANCE = 40.0
+"""Height between two roads that cross, in world units: a kart and the camera behind it."""
 
 COORDINATE_LIMIT = 1900.0
 """Largest |x| or |z| of anything on a course, in world units: a vertex of the drawn model is a
@@ -68,6 +106,8 @@ MINIMUM_WIDTH = 40.0
 """Narrowest road, in world units: a kart's sphere is 12 wide and has to be able to turn."""
 
 MAXIMUM_WIDTH = 300.0
+MINIMUM_PAD = 16.0
+MAXIMUM_OFFSET = 4000.0
 MAXIMUM_EDGE = 200.0
 MAXIMUM_BANK = 30.0
 MAXIMUM_LAPS = 5
@@ -75,6 +115,10 @@ MAXIMUM_LAPS = 5
 
 COLOURS: dict[str, tuple[int, int, int]] = {
     "road": (112, 112, 112),
+    "slippery road": (150, 176, 196),
+    "packed snow": (222, 230, 238),
+    "boost": (250, 150, 30),
+    "jump": (40, 120, 230),
     "line": (240, 240, 236),
     "kerb": (206, 44, 40),
     "weak off-road": (176, 200, 96),
@@ -124,6 +168,7 @@ class Point:
         height, width: of the road here in world units.
         bank: degrees the road leans into this bend (inside lower).
         left, right: names of the edges that begin here.
+        surface: name of the road's surface that begins here.
         label: how the point is called in errors, e.g. ``point 3``.
     """
 
@@ -134,6 +179,69 @@ class Point:
     bank: float
     left: str | None
     right: str | None
+    label: str
+    surface: str | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place along a way: `offset` units beyond its point number `point`.
+
+    Attributes:
+        way: 0 for the main way, n + 1 for branch n.
+        label: how the entry is called in errors, e.g. ``pad 0``.
+    """
+
+    way: int
+    point: int
+    offset: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Pad:
+    """A boost or jump pad: its near end at `place`, `side` units left of the centre."""
+
+    kind: str
+    place: Place
+    side: float
+    width: float
+    length: float
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A stretch of road without a floor, from `place` on."""
+
+    place: Place
+    length: float
+
+
+@dataclass(frozen=True)
+class ItemRow:
+    """A row of `count` item boxes across the road."""
+
+    place: Place
+    count: int
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A second way, from one place of the main way to a later one.
+
+    Attributes:
+        start, end: places on the main way.
+        width: of the road where no point says another, in world units.
+        surface: of the road where no point says another.
+        points: corners of its centre line between the two places; the first has both edges.
+        label: how the branch is called in errors, e.g. ``branch 0``.
+    """
+
+    start: Place
+    end: Place
+    width: float
+    surface: str
+    points: tuple[Point, ...]
     label: str
 
 
@@ -161,10 +269,24 @@ class CourseDescription:
     trees: int
     seed: int
     colours: Mapping[str, tuple[int, int, int]] = field(default_factory=lambda: dict(COLOURS))
+    surface: str = "road"
+    theme: str = "meadow"
+    branches: tuple[Branch, ...] = ()
+    pads: tuple[Pad, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    items: tuple[ItemRow, ...] = ()
 
     def error(self, where: str, what: str) -> CourseDescriptionError:
         """Make an error about one entry of this description."""
         return CourseDescriptionError(f"{self.source}: {where}: {what}")
+
+
+def _shown(value: object) -> str:
+    """Return a value as it is quoted in an error: a long one is cut."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # Python refuses to write out very long whole numbers
+        return "a number of thousands of digits"
 
 
 class _Table:
@@ -172,11 +294,22 @@ class _Table:
 
     def __init__(self, source: str, where: str, value: object) -> None:
         if not isinstance(value, dict):
-            raise CourseDescriptionError(f"{source}: {where}: expected a table, got {value!r}")
+            raise CourseDescriptionError(
+                f"{source}: {where}: expected a table, got {_shown(value)}"
+            )
         self._source = source
         self._where = where
         self._values: dict[str, Any] = dict(value)
         self._known: list[str] = []
+
+    @property
+    def where(self) -> str:
+        return self._where
+
+    def has(self, key: str) -> bool:
+        """Whether the table has a key; it counts as known from now on."""
+        self._known.append(key)
+        return key in self._values
 
     def fail(self, key: str, what: str) -> CourseDescriptionError:
         where = f"{self._where}: {key}" if self._where else key
@@ -192,11 +325,14 @@ class _Table:
 
     def _number(self, key: str, value: object, low: float, high: float) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise self.fail(key, f"expected a number, got {value!r}")
-        number = float(value)
+            raise self.fail(key, f"expected a number, got {_shown(value)}")
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
         # Written so that NaN, which is not in any range, fails too.
         if not low <= number <= high:
-            raise self.fail(key, f"{value!r} is not within {low:g} to {high:g}")
+            raise self.fail(key, f"{_shown(value)} is not within {low:g} to {high:g}")
         return number
 
     def number(self, key: str, low: float, high: float, default: float | None = None) -> float:
@@ -210,32 +346,31 @@ class _Table:
     def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
         value = self.take(key, default, needed=default is None)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise self.fail(key, f"expected a whole number, got {value!r}")
+            raise self.fail(key, f"expected a whole number, got {_shown(value)}")
         if not low <= value <= high:
-            raise self.fail(key, f"{value!r} is not within {low} to {high}")
+            raise self.fail(key, f"{_shown(value)} is not within {low} to {high}")
         return value
 
     def text(self, key: str, default: str | None = None) -> str:
         value = self.take(key, default, needed=default is None)
         if not isinstance(value, str) or not value:
-            raise self.fail(key, f"expected a non-empty string, got {value!r}")
+            raise self.fail(key, f"expected a non-empty string, got {_shown(value)}")
         return value
 
     def choice(self, key: str, allowed: Iterable[str], default: str | None = None) -> str:
         value = self.take(key, default, needed=default is None)
         names = list(allowed)
         if not isinstance(value, str) or value not in names:
-            raise self.fail(key, f"{value!r} is not one of {', '.join(map(repr, names))}")
+            raise self.fail(key, f"{_shown(value)} is not one of {', '.join(map(repr, names))}")
         return value
 
     def maybe_choice(self, key: str, allowed: Iterable[str]) -> str | None:
-        self._known.append(key)
-        return self.choice(key, allowed) if key in self._values else None
+        return self.choice(key, allowed) if self.has(key) else None
 
     def pair(self, key: str, limit: float) -> tuple[float, float]:
         value = self.take(key, needed=True)
         if not isinstance(value, list) or len(value) != 2:
-            raise self.fail(key, f"expected [x, z], got {value!r}")
+            raise self.fail(key, f"expected [x, z], got {_shown(value)}")
         return (
             self._number(key, value[0], -limit, limit),
             self._number(key, value[1], -limit, limit),
@@ -259,9 +394,16 @@ def read_description(path: str | PathLike[str]) -> CourseDescription:
     """
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        with file.open("rb") as stream:
+            data = stream.read(SIZE_LIMIT + 1)
+        text = data.decode("utf-8") if len(data) <= SIZE_LIMIT else ""
     except (OSError, UnicodeDecodeError) as error:
         raise CourseDescriptionError(f"{file}: cannot be read: {error}") from error
+    if len(data) > SIZE_LIMIT:
+        raise CourseDescriptionError(
+            f"{file}: has more than {SIZE_LIMIT:,} bytes, more than any course needs; at most "
+            f"{POINT_LIMIT} points are allowed"
+        )
     return parse_description(text, source=str(file))
 
 
@@ -271,16 +413,23 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
     Raises:
         CourseDescriptionError: as for `read_description`.
     """
+    if len(text) > SIZE_LIMIT:
+        raise CourseDescriptionError(
+            f"{source}: has {len(text):,} characters, more than any course needs; at most "
+            f"{SIZE_LIMIT:,} are read"
+        )
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         raise CourseDescriptionError(f"{source}: not TOML: {error}") from error
 
     root = _Table(source, "", document)
     title = root.text("title")
     name = root.text("name")
     if not re.fullmatch(r"[a-z0-9_]{1,32}", name):
-        raise root.fail("name", f"{name!r} is not a folder name of small letters, digits and _")
+        raise root.fail(
+            "name", f"{_shown(name)} is not a folder name of small letters, digits and _"
+        )
     course_id = root.integer("id", 1, 54)
     if COURSES[course_id] != name:
         # Tools, and the boot parameters, find a course by this list.
@@ -295,6 +444,7 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
 
     road = _Table(source, "[road]", root.take("road", {}))
     width = road.number("width", MINIMUM_WIDTH, MAXIMUM_WIDTH, 120)
+    surface = road.choice("surface", ROAD_SURFACES, "road")
     blend = road.number("blend", 20, 1000, 140)
     wall_height = road.number("wall_height", 12, 100, 36)
     fall_depth = road.number("fall_depth", 20, 400, 60)
@@ -322,25 +472,31 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
             raise road.fail(key, f"{given!r} is not one of the edges {', '.join(edges)}")
     road.done()
 
-    points = _read_points(source, root.take("point", []), edges)
-    if points[0].left is None and left_name is None:
-        raise CourseDescriptionError(f"{source}: point 0: left: missing (the first edge)")
-    if points[0].right is None and right_name is None:
-        raise CourseDescriptionError(f"{source}: point 0: right: missing (the first edge)")
-    first = points[0]
-    points = (
-        Point(
-            first.at,
-            first.radius,
-            first.height,
-            first.width,
-            first.bank,
-            first.left or left_name,
-            first.right or right_name,
-            first.label,
-        ),
-        *points[1:],
+    points = _read_points(source, "point", root.take("point", []), edges, 4)
+    if math.dist(points[-1].at, points[0].at) < 1.0:
+        raise CourseDescriptionError(
+            f"{source}: point {len(points) - 1}: at: the loop closes by itself; leave out the "
+            "repeated first point"
+        )
+    points = _with_first_edges(source, points, left_name, right_name)
+    branches = tuple(
+        _read_branch(source, f"branch {index}", value, edges, points, width, surface)
+        for index, value in enumerate(_entries(root, "branch", BRANCH_LIMIT))
     )
+    ways = [len(points), *(len(branch.points) for branch in branches)]
+    pads = tuple(
+        _read_pad(_Table(source, f"pad {index}", value), ways)
+        for index, value in enumerate(_entries(root, "pad", ENTRY_LIMIT))
+    )
+    gaps, items = [], []
+    for index, value in enumerate(_entries(root, "gap", ENTRY_LIMIT)):
+        table = _Table(source, f"gap {index}", value)
+        gaps.append(Gap(_read_place(table, ways), table.number("length", 5, 1000)))
+        table.done()
+    for index, value in enumerate(_entries(root, "items", ENTRY_LIMIT)):
+        table = _Table(source, f"items {index}", value)
+        items.append(ItemRow(_read_place(table, ways), table.integer("count", 1, 10, 4)))
+        table.done()
 
     checkpoints = _Table(source, "[checkpoints]", root.take("checkpoints", {}))
     spacing = checkpoints.number("spacing", 30, 600, 120)
@@ -354,6 +510,7 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
     grid.done()
 
     scenery = _Table(source, "[scenery]", root.take("scenery", {}))
+    theme = scenery.choice("theme", THEMES, "meadow")
     trees = scenery.integer("trees", 0, 200, 60)
     seed = scenery.integer("seed", 0, 2**31 - 1, 1)
     scenery.done()
@@ -369,7 +526,9 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
             or len(value) != 3
             or not all(type(part) is int and 0 <= part <= 255 for part in value)
         ):
-            raise palette.fail(colour, f"expected [red, green, blue] of 0 to 255, got {value!r}")
+            raise palette.fail(
+                colour, f"expected [red, green, blue] of 0 to 255, got {_shown(value)}"
+            )
         colours[colour] = (value[0], value[1], value[2])
     palette.done()
     root.done()
@@ -395,19 +554,42 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
         trees=trees,
         seed=seed,
         colours=colours,
+        surface=surface,
+        theme=theme,
+        branches=branches,
+        pads=pads,
+        gaps=tuple(gaps),
+        items=tuple(items),
     )
 
 
-def _read_points(source: str, value: object, edges: Mapping[str, Edge]) -> tuple[Point, ...]:
-    if not isinstance(value, list) or len(value) < 4:
+def _entries(root: _Table, key: str, limit: int) -> list[object]:
+    """Take an array of tables, of at most `limit` entries."""
+    value = root.take(key, [])
+    if not isinstance(value, list):
+        raise root.fail(key, f"expected tables [[{key}]], got {type(value).__name__}")
+    if len(value) > limit:
+        raise root.fail(key, f"{len(value):,} of them; at most {limit} are allowed")
+    return value
+
+
+def _read_points(
+    source: str, label: str, value: object, edges: Mapping[str, Edge], fewest: int
+) -> tuple[Point, ...]:
+    if not isinstance(value, list) or len(value) < fewest:
         raise CourseDescriptionError(
-            f"{source}: point: a course needs at least four [[point]] tables, got "
-            f"{len(value) if isinstance(value, list) else value!r}"
+            f"{source}: {label}: at least {fewest} [[{label.split()[0]}"
+            f"{'.point' if ' ' in label else ''}]] tables are needed, got "
+            f"{len(value) if isinstance(value, list) else type(value).__name__}"
+        )
+    if len(value) > POINT_LIMIT:
+        raise CourseDescriptionError(
+            f"{source}: {label}: {len(value):,} points; at most {POINT_LIMIT} are allowed"
         )
     points: list[Point] = []
     for index, entry in enumerate(value):
-        label = f"point {index}"
-        table = _Table(source, label, entry)
+        name = f"{label} {index}"
+        table = _Table(source, name, entry)
         at = table.pair("at", COORDINATE_LIMIT)
         points.append(
             Point(
@@ -418,15 +600,77 @@ def _read_points(source: str, value: object, edges: Mapping[str, Edge]) -> tuple
                 bank=table.number("bank", -MAXIMUM_BANK, MAXIMUM_BANK, 0),
                 left=table.maybe_choice("left", edges),
                 right=table.maybe_choice("right", edges),
-                label=label,
+                label=name,
+                surface=table.maybe_choice("surface", ROAD_SURFACES),
             )
         )
         table.done()
         if index and math.dist(points[-2].at, at) < 1.0:
             raise table.fail("at", f"{list(at)} is the same place as point {index - 1}")
-    if math.dist(points[-1].at, points[0].at) < 1.0:
-        raise CourseDescriptionError(
-            f"{source}: point {len(points) - 1}: at: the loop closes by itself; leave out the "
-            "repeated first point"
-        )
     return tuple(points)
+
+
+def _with_first_edges(
+    source: str, points: tuple[Point, ...], left: str | None, right: str | None
+) -> tuple[Point, ...]:
+    """Give the first point the edges that the way begins with."""
+    first = replace(points[0], left=points[0].left or left, right=points[0].right or right)
+    for key, value in (("left", first.left), ("right", first.right)):
+        if value is None:
+            raise CourseDescriptionError(
+                f"{source}: {first.label}: {key}: missing (the first edge)"
+            )
+    return (first, *points[1:])
+
+
+def _read_place(
+    table: _Table, ways: list[int], point: str = "point", offset: str = "offset"
+) -> Place:
+    """Read where something is; `ways` has the number of points of each way."""
+    branch = table.integer("branch", 0, len(ways) - 2, -1) if table.has("branch") else -1
+    return Place(
+        way=branch + 1,
+        point=table.integer(point, 0, ways[branch + 1] - 1),
+        offset=table.number(offset, -MAXIMUM_OFFSET, MAXIMUM_OFFSET, 0),
+        label=table.where,
+    )
+
+
+def _read_branch(
+    source: str,
+    label: str,
+    value: object,
+    edges: Mapping[str, Edge],
+    main: tuple[Point, ...],
+    width: float,
+    surface: str,
+) -> Branch:
+    table = _Table(source, label, value)
+    points = _read_points(source, f"{label} point", table.take("point", []), edges, 2)
+    branch = Branch(
+        start=_read_place(table, [len(main)], "from", "from_offset"),
+        end=_read_place(table, [len(main)], "to", "to_offset"),
+        width=table.number("width", MINIMUM_WIDTH, MAXIMUM_WIDTH, width),
+        surface=table.choice("surface", ROAD_SURFACES, surface),
+        points=_with_first_edges(
+            source,
+            points,
+            table.maybe_choice("left", edges) or main[0].left,
+            table.maybe_choice("right", edges) or main[0].right,
+        ),
+        label=label,
+    )
+    table.done()
+    return branch
+
+
+def _read_pad(table: _Table, ways: list[int]) -> Pad:
+    pad = Pad(
+        kind=table.choice("kind", PADS),
+        place=_read_place(table, ways),
+        side=table.number("side", -MAXIMUM_WIDTH, MAXIMUM_WIDTH, 0),
+        width=table.number("width", MINIMUM_PAD, MAXIMUM_WIDTH, 40),
+        length=table.number("length", MINIMUM_PAD, 400, 40),
+    )
+    table.done()
+    return pad

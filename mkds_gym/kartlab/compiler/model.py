@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.kartlab.compiler.description import CourseDescription
-from mkds_gym.kartlab.compiler.geometry import Ribbon, fall_height, outer_reach
+from mkds_gym.kartlab.compiler.geometry import Layout, fall_height, outer_reach
 
 Floats = NDArray[np.float64]
 Colour = tuple[float, float, float]
@@ -366,15 +366,15 @@ def _pack_coarse(polygons: list[tuple[Floats, list[Colour]]]) -> tuple[list[int]
 class _Painter:
     """Draws one course into chunks."""
 
-    def __init__(self, description: CourseDescription, ribbon: Ribbon) -> None:
+    def __init__(self, description: CourseDescription, layout: Layout) -> None:
         self.description = description
-        self.ribbon = ribbon
+        self.ribbon = ribbon = layout.main
         self.count = len(ribbon)
         self.colours: dict[str, Colour] = {
             name: (float(value[0]), float(value[1]), float(value[2]))
             for name, value in description.colours.items()
         }
-        self.base = fall_height(description, ribbon)
+        self.base = fall_height(description, layout)
         self.floor = round(self.base / STATION_GRID) * STATION_GRID
         self.chunks = [_Mesh() for _ in range(math.ceil(self.count / SEGMENTS_PER_CHUNK))]
         self.lands = [
@@ -884,9 +884,9 @@ class _Painter:
         return [*self.chunks, *self.lands[0], *self.lands[1]]
 
 
-def build_klm(description: CourseDescription, ribbon: Ribbon) -> tuple[bytes, ModelStatistics]:
+def build_klm(description: CourseDescription, layout: Layout) -> tuple[bytes, ModelStatistics]:
     """Draw a course; returns the file and numbers about it."""
-    painter = _Painter(description, ribbon)
+    painter = _Painter(description, layout)
     fine = [mesh for mesh in painter.paint() if mesh.polygons]
     meshes = fine + painter.water()
     table, body = bytearray(), bytearray()
