@@ -32,6 +32,8 @@ static const struct skill {
 #define LOOK_OUT FX(75)
 #define PREVIEW FX(260)        /* bends up to there are braked for */
 #define BRAKING FX(0.07)       /* what braking takes off in a frame, reckoned with care */
+#define BOX_AHEAD FX(150)      /* item boxes are seen from so far */
+#define SHELL_RANGE FX(350)    /* along the track, to the kart ahead */
 #define STUCK_SPEED FX(0.5)
 #define STUCK_FRAMES 45
 #define REVERSE_FRAMES 45
@@ -44,6 +46,8 @@ static fx32 *across_x, *across_z; /* unit vector to the left of the way at each 
 static struct cpu {
     uint16_t from, to;         /* enemy points: passed last, and the one ahead */
     uint16_t stuck, reverse, tries;
+    uint16_t item_frames;      /* for so long it has had the item that it holds */
+    int16_t box;               /* item box that it makes for, -1 none */
     fx32 shift;                /* of its line, to the left, round what is in the way */
     fx32 pace, bend, lane;     /* its character in this race */
     uint32_t seed;             /* that the character was made from */
@@ -232,6 +236,85 @@ static fx32 dodge_all(uint32_t index, vec3 target, fx32 distance) {
     return most;
 }
 
+/* The nearest box ahead that a kart without an item can still steer to. */
+static int16_t find_box(uint32_t index) {
+    const driver *kart = &game.drivers[index];
+    fx32 nearest = BOX_AHEAD;
+    int16_t best = -1;
+    for (uint32_t i = 0; i < item_box_count; i++) {
+        vec3 apart = v_sub(item_boxes[i].position, kart->position);
+        if (item_boxes[i].hidden_frames || fx_abs(apart.x) > BOX_AHEAD || fx_abs(apart.z) > BOX_AHEAD) {
+            continue;
+        }
+        vec3 forward = kart->forward;
+        fx32 ahead = fx_mul(apart.x, forward.x) + fx_mul(apart.z, forward.z);
+        fx32 left = fx_mul(apart.x, forward.z) - fx_mul(apart.z, forward.x);
+        if (ahead > FX(12) && ahead < nearest && fx_abs(left) < ahead / 3 && fx_abs(apart.y) < FX(25)) {
+            nearest = ahead;
+            best = (int16_t)i;
+        }
+    }
+    return best;
+}
+
+/* By how much the line has to move to run through the box. */
+static fx32 box_shift(uint32_t index, vec3 target, fx32 distance) {
+    struct cpu *me = &cpus[index];
+    const driver *kart = &game.drivers[index];
+    if (karts[index].item || karts[index].roulette || !item_box_count) {
+        me->box = -1;
+        return 0;
+    }
+    if (((game.state->frame + index) & 7) == 0) {
+        me->box = find_box(index);
+    }
+    if (me->box < 0) {
+        return 0;
+    }
+    vec3 forward = kart->forward, apart = v_sub(item_boxes[me->box].position, kart->position);
+    vec3 aimed = v_sub(target, kart->position);
+    fx32 ahead = fx_mul(apart.x, forward.x) + fx_mul(apart.z, forward.z);
+    if (ahead < FX(4)) {
+        return 0;
+    }
+    fx32 left = fx_mul(apart.x, forward.z) - fx_mul(apart.z, forward.x);
+    fx32 aimed_left = fx_mul(aimed.x, forward.z) - fx_mul(aimed.z, forward.x);
+    return me->shift + left - fx_div(fx_mul(aimed_left, fx_min(ahead, distance)), distance);
+}
+
+/* Whether now is the time for the item in hand. */
+static int wants_item(uint32_t index, int fast, int32_t bearing) {
+    struct cpu *me = &cpus[index];
+    const driver *kart = &game.drivers[index];
+    if (!karts[index].item || karts[index].roulette) {
+        me->item_frames = 0;
+        return 0;
+    }
+    uint32_t held = me->item_frames < 0xFFFF ? ++me->item_frames : me->item_frames;
+    uint32_t patience = 20 + (race_character(CHANCE_CPU + index) >> 24) / 2; /* 20 to 147 frames */
+    if (held < patience || !(kart->state_bits & DRIVER_ON_FLOOR)) {
+        return 0;
+    }
+    int32_t place = kart->place;
+    const int8_t *order = game.status->driver_by_place;
+    switch (karts[index].item) {
+    case ITEM_MUSHROOM:
+        return !fast && !(kart->flags & DRIVER_BOOSTING) && fx_abs(bearing) < 1200;
+    case ITEM_SHELL:
+        if (place == 0) {
+            return held > 400;
+        }
+        return racers[(uint32_t)order[place - 1]].distance - racers[index].distance < SHELL_RANGE &&
+               fx_abs(bearing) < 2500;
+    default:
+        if (place + 1 < (int32_t)race.count &&
+            racers[index].distance - racers[(uint32_t)order[place + 1]].distance < FX(90)) {
+            return 1;
+        }
+        return held > 300;
+    }
+}
+
 /* Back out when the kart does not get on; when that does not help, be put back. */
 static int backing_out(uint32_t index, int32_t bearing, uint32_t *keys) {
     struct cpu *me = &cpus[index];
@@ -285,7 +368,8 @@ uint32_t cpu_keys(uint32_t index) {
     fx32 speed = kart->speed;
     fx32 distance = AIM_NEAR + fx_mul(AIM_BY_SPEED, fx_max(speed, 0));
     vec3 target = aim(index, choice, distance);
-    me->shift = fx_approach(me->shift, dodge_all(index, target, distance), SHIFT_SPEED);
+    fx32 shift = dodge_all(index, target, distance);
+    me->shift = fx_approach(me->shift, shift ? shift : box_shift(index, target, distance), SHIFT_SPEED);
     int32_t bearing = (int16_t)(heading_to(kart->position, target) - kart->heading);
 
     uint32_t keys = 0;
@@ -300,6 +384,9 @@ uint32_t cpu_keys(uint32_t index) {
         keys |= KEY_B;
     } else if (!fast && speed < top) {
         keys |= KEY_A;
+    }
+    if (wants_item(index, fast, bearing)) {
+        keys |= KEY_L;
     }
     return keys;
 }
