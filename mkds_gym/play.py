@@ -1,0 +1,495 @@
+"""Drive yourself: ``python -m mkds_gym.play`` opens a window (needs pygame-ce).
+
+Without arguments the cartridge shows its own menu; an argument that chooses a race starts it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mkds_gym.cartridge import Cartridge
+from mkds_gym.console import Console, Keys
+from mkds_gym.core import installed_build_id
+from mkds_gym.errors import MKDSError
+from mkds_gym.hardware import FRAMES_PER_SECOND
+from mkds_gym.kartlab.boot import CLASSES, MODES, STRENGTHS
+from mkds_gym.races import COURSE_SETS, MAX_OPPONENTS, RaceArguments, Races
+from mkds_gym.rewind import Rewind
+from mkds_gym.savestate import read_state
+from mkds_gym.window import Window
+
+KEYBOARD: Final[tuple[tuple[str, Keys, str], ...]] = (
+    ("UP", Keys.UP, "menus"),
+    ("DOWN", Keys.DOWN, "menus"),
+    ("LEFT", Keys.LEFT, "steer"),
+    ("RIGHT", Keys.RIGHT, "steer"),
+    ("x", Keys.A, "accelerate"),
+    ("z", Keys.B, "brake, reverse"),
+    ("s", Keys.X, ""),
+    ("a", Keys.Y, ""),
+    ("q", Keys.L, "use an item"),
+    ("w", Keys.R, "hop, drift"),
+    ("RETURN", Keys.START, "pause of the game"),
+    ("RSHIFT", Keys.SELECT, ""),
+)
+"""Key of the keyboard (pygame's constant, without K_), of the console, and what it does there."""
+
+COMMANDS: Final[tuple[tuple[str, str], ...]] = (
+    ("r", "rewind, while held"),
+    ("p", "pause"),
+    ("F5", "save the state"),
+    ("F9", "load it"),
+    ("F12", "screenshot"),
+    ("TAB", "one screen or both"),
+    ("h", "this help"),
+    ("ESCAPE", "quit"),
+)
+"""Key of the keyboard, likewise, and what it does to the window."""
+
+REWIND_INTERVAL: Final = 12
+"""Frames between two points that one can rewind to."""
+REWIND_SECONDS: Final = 60
+REWIND_LIMIT: Final = 256 << 20
+"""Bytes of memory that they may take up."""
+REWIND_PICTURES: Final = 6
+"""Pictures for which each of those points is shown: twice as fast as it was driven."""
+MESSAGE_PICTURES: Final = 150
+"""Pictures for which a message stays."""
+STICK_THRESHOLD: Final = 0.45
+"""How far a stick (or trigger) must be moved to count as pressed, of 1."""
+DEFAULT_SCALE: Final = 2
+
+
+class Player:
+    """A console, a window, and a person.
+
+    Args:
+        console: what is played; it is not closed.
+        save_path: the file that F5 writes and F9 reads.
+        scale: screen pixels per console pixel.
+        screens: ``"both"``, ``"top"`` or ``"bottom"``.
+        pictures: folder for screenshots.
+        rewind_seconds: how far back one can rewind; 0 is not at all.
+
+    Attributes:
+        console: as given.
+        rewind: what can be gone back to.
+        window: where it is shown.
+        paused: nothing moves.
+        message: what the person is told last.
+
+    Raises:
+        ConsoleError: pygame-ce is not installed.
+    """
+
+    def __init__(
+        self,
+        console: Console,
+        *,
+        save_path: Path,
+        scale: int = DEFAULT_SCALE,
+        screens: str = "both",
+        pictures: Path | None = None,
+        rewind_seconds: float = REWIND_SECONDS,
+    ) -> None:
+        self.console = console
+        self.window = Window(
+            f"{console.cartridge.title} - H for help",
+            FRAMES_PER_SECOND,
+            scale,
+            on_event=self._on_event,
+            wanted_by="mkds_gym.play",
+            instead="play under a display (DISPLAY or WAYLAND_DISPLAY names it)",
+            must_be_seen=True,
+        )
+        import pygame
+        import pygame._sdl2.controller as controllers
+
+        self._pygame: Any = pygame
+        self._controllers: Any = controllers
+        self._pads: dict[int, Any] = {}
+        self._save_path = save_path
+        self._folder = Path() if pictures is None else pictures
+        self._screens = screens
+        length = int(rewind_seconds * FRAMES_PER_SECOND / REWIND_INTERVAL)
+        self.rewind = Rewind(length, REWIND_LIMIT) if length > 0 else None
+        self.paused = False
+        self.message = ""
+        self._message_left = 0
+        self._help = False
+        self._rewinding = False
+        self._pictures_back = 0
+        self._since_push = 0
+        self._picture: NDArray[np.uint8] | None = None
+        self._held: dict[object, Keys] = {}
+        self._fonts: dict[int, Any] = {}
+        self._keys: dict[int, Keys] = {self._code(name): key for name, key, _ in KEYBOARD}
+        actions: dict[str, Callable[[], None]] = {
+            "p": self._pause,
+            "F5": self._save,
+            "F9": self._load,
+            "F12": self._screenshot,
+            "TAB": self._switch_screens,
+            "h": self._toggle_help,
+            "ESCAPE": self.window.close,
+        }
+        self._actions = {self._code(name): act for name, act in actions.items()}
+        self._rewind_key = pygame.K_r
+        self._buttons = {
+            pygame.CONTROLLER_BUTTON_A: Keys.A,
+            pygame.CONTROLLER_BUTTON_B: Keys.B,
+            pygame.CONTROLLER_BUTTON_X: Keys.Y,
+            pygame.CONTROLLER_BUTTON_Y: Keys.X,
+            pygame.CONTROLLER_BUTTON_LEFTSHOULDER: Keys.L,
+            pygame.CONTROLLER_BUTTON_RIGHTSHOULDER: Keys.R,
+            pygame.CONTROLLER_BUTTON_START: Keys.START,
+            pygame.CONTROLLER_BUTTON_BACK: Keys.SELECT,
+            pygame.CONTROLLER_BUTTON_DPAD_UP: Keys.UP,
+            pygame.CONTROLLER_BUTTON_DPAD_DOWN: Keys.DOWN,
+            pygame.CONTROLLER_BUTTON_DPAD_LEFT: Keys.LEFT,
+            pygame.CONTROLLER_BUTTON_DPAD_RIGHT: Keys.RIGHT,
+        }
+
+    def _code(self, name: str) -> int:
+        code: int = getattr(self._pygame, f"K_{name}")
+        return code
+
+    def _name(self, name: str) -> str:
+        """A key as it is called on the keyboard."""
+        shown: str = self._pygame.key.name(self._code(name))
+        return shown
+
+    @property
+    def keys(self) -> int:
+        """The console's keys that are held now, a mask of `Keys`."""
+        mask = 0
+        for key in self._held.values():
+            mask |= int(key)
+        return mask
+
+    def run(self) -> None:
+        """Play until the window is closed."""
+        while not self.window.closed:
+            self.frame()
+
+    def frame(self) -> None:
+        """One picture: a frame of the console, or a step back, or nothing if it is paused.
+
+        Raises:
+            ConsoleError: no window can be opened, or nobody could see it.
+        """
+        if self._rewinding:
+            self._step_back()
+        elif not self.paused or self._picture is None:
+            self._step()
+        picture = self._picture = self.console.screen(self._screens)
+        notes: list[Callable[[Any], None]] = []
+        if self._help:
+            notes.append(self._draw_help)
+        elif self._message_left or self.paused or self._rewinding:
+            notes.append(self._draw_message)
+        self._message_left = max(self._message_left - 1, 0)
+        self.window.show(picture, notes)
+        if not self._controllers.get_init() and not self.window.closed:
+            self._controllers.init()  # finds the pads that are there, and tells of each
+
+    # What happens in a picture's time ---------------------------------------------------
+
+    def _step(self) -> None:
+        self.console.step(self.keys)
+        if self.rewind is None:
+            return
+        self._since_push += 1
+        if self._since_push >= REWIND_INTERVAL or not len(self.rewind):
+            self.rewind.push(self.console.snapshot())
+            self._since_push = 0
+
+    def _step_back(self) -> None:
+        if self.rewind is None:
+            self._tell("rewinding is switched off")
+            return
+        if self._pictures_back % REWIND_PICTURES == 0:
+            snapshot = self.rewind.back()
+            if snapshot is not None:
+                self.console.restore(snapshot)
+                self._since_push = 0
+        self._pictures_back += 1
+
+    # What the person wants --------------------------------------------------------------
+
+    def _on_event(self, event: Any) -> None:
+        pygame = self._pygame
+        kind = event.type
+        if kind == pygame.KEYDOWN:
+            if event.key in self._keys:
+                self._held[event.key] = self._keys[event.key]
+            elif event.key == self._rewind_key:
+                self._set_rewinding(True)
+            elif event.key in self._actions:
+                self._actions[event.key]()
+        elif kind == pygame.KEYUP:
+            self._held.pop(event.key, None)
+            if event.key == self._rewind_key:
+                self._set_rewinding(False)
+        elif kind == pygame.WINDOWFOCUSLOST:
+            self._held.clear()
+            self._set_rewinding(False)
+        elif kind == pygame.CONTROLLERDEVICEADDED:
+            pad = self._controllers.Controller(event.device_index)
+            self._pads[pad.as_joystick().get_instance_id()] = pad
+            self._tell(f"gamepad: {pad.name}")
+        elif kind == pygame.CONTROLLERDEVICEREMOVED:
+            self._pads.pop(event.instance_id, None)
+            self._held.clear()
+        elif kind == pygame.CONTROLLERBUTTONDOWN:
+            if event.button in self._buttons:
+                self._held["button", event.button] = self._buttons[event.button]
+        elif kind == pygame.CONTROLLERBUTTONUP:
+            self._held.pop(("button", event.button), None)
+        elif kind == pygame.CONTROLLERAXISMOTION:
+            self._on_axis(event.axis, event.value / 32768)
+
+    def _on_axis(self, axis: int, value: float) -> None:
+        pygame = self._pygame
+        sticks = {
+            pygame.CONTROLLER_AXIS_LEFTX: (Keys.LEFT, Keys.RIGHT),
+            pygame.CONTROLLER_AXIS_LEFTY: (Keys.UP, Keys.DOWN),
+            pygame.CONTROLLER_AXIS_TRIGGERRIGHT: (Keys.R, Keys.R),
+        }
+        if axis == pygame.CONTROLLER_AXIS_TRIGGERLEFT:
+            self._set_rewinding(value > STICK_THRESHOLD)
+        elif axis in sticks:
+            self._held.pop(("axis", axis), None)
+            if abs(value) > STICK_THRESHOLD:
+                self._held["axis", axis] = sticks[axis][value > 0]
+
+    def _set_rewinding(self, on: bool) -> None:
+        if on and not self._rewinding:
+            self._pictures_back = 0
+        self._rewinding = on
+
+    def _tell(self, message: str) -> None:
+        self.message, self._message_left = message, MESSAGE_PICTURES
+
+    def _pause(self) -> None:
+        self.paused = not self.paused
+
+    def _toggle_help(self) -> None:
+        self._help = not self._help
+
+    def _switch_screens(self) -> None:
+        self._screens = "top" if self._screens == "both" else "both"
+
+    def _save(self) -> None:
+        try:
+            self.console.save_state(self._save_path)
+        except MKDSError as error:
+            self._tell(str(error))
+        else:
+            self._tell(f"saved to {self._save_path}")
+
+    def _load(self) -> None:
+        try:
+            self.console.load_state(self._save_path)
+        except MKDSError as error:
+            self._tell(str(error))
+            return
+        if self.rewind is not None:
+            self.rewind.clear()
+        self._tell(f"loaded {self._save_path}")
+
+    def _screenshot(self) -> None:
+        if self._picture is None:
+            return
+        stamp = f"{time.strftime('%Y%m%d-%H%M%S')}-{self.console.frame_count}"
+        path = self._folder / f"{self.console.cartridge.title.lower()}-{stamp}.png"
+        try:
+            Image.fromarray(self._picture).save(path)
+        except OSError as error:
+            self._tell(f"cannot write {path}: {error}")
+        else:
+            self._tell(f"picture in {path}")
+
+    # What is drawn over the picture -----------------------------------------------------
+
+    def _text(self, size: int, text: str) -> Any:
+        pygame = self._pygame
+        if not pygame.font.get_init():
+            pygame.font.init()
+            self._fonts.clear()
+        font = self._fonts.setdefault(size, None) or pygame.font.Font(None, size)
+        self._fonts[size] = font
+        return font.render(text, True, (255, 255, 255))
+
+    def _panel(self, surface: Any, area: Any) -> None:
+        panel = self._pygame.Surface(area.size, self._pygame.SRCALPHA)
+        panel.fill((0, 0, 0, 215))
+        surface.blit(panel, area)
+
+    def _draw_message(self, surface: Any) -> None:
+        if self._rewinding:
+            message = self.message if self.rewind is None else "rewinding"
+        elif self._message_left:
+            message = self.message
+        else:
+            message = "paused - P goes on, H is help"
+        width = surface.get_width()
+        size = 12 + 4 * self.window.scale
+        lines = _wrapped(message, lambda text: self._text(size, text).get_width() <= width - 12)
+        rendered = [self._text(size, line) for line in lines]
+        height = sum(line.get_height() for line in rendered) + 8
+        self._panel(surface, self._pygame.Rect(0, 0, width, height))
+        y = 4
+        for line in rendered:
+            surface.blit(line, (6, y))
+            y += line.get_height()
+
+    def _draw_help(self, surface: Any) -> None:
+        width, height = surface.get_size()
+        rows = [
+            *((self._name(name), key.name or "", what) for name, key, what in KEYBOARD),
+            *((self._name(name), "", what) for name, what in COMMANDS),
+            ("", "", ""),
+            ("gamepad", "", "stick or pad steers, A accelerates, B brakes,"),
+            ("", "", "right trigger drifts, left trigger rewinds"),
+        ]
+        self._panel(surface, self._pygame.Rect(0, 0, width, height))
+        line = (height - 8) // len(rows)
+        size = min(line + 4, 10 + 6 * self.window.scale)
+        for number, row in enumerate(rows):
+            for text, share in zip(row, (0.04, 0.3, 0.45 if row[1] else 0.3), strict=True):
+                if text:
+                    surface.blit(self._text(size, text), (int(width * share), 4 + number * line))
+
+
+def _wrapped(text: str, fits: Callable[[str], bool]) -> list[str]:
+    """Lines of a text, each of which fits; a word that is too long is cut."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if fits(longer):
+            lines[-1] = longer
+            continue
+        if lines[-1]:
+            lines.append("")
+        for letter in word:
+            if lines[-1] and not fits(lines[-1] + letter):
+                lines.append("")
+            lines[-1] += letter
+    return lines
+
+
+# The command line -----------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mkds_gym.play",
+        description="Drive with keyboard or gamepad. Without arguments the cartridge shows its "
+        "menu; an argument of the race starts that race. H shows the keys. There is no sound.",
+    )
+    race = parser.add_argument_group("the race (Kartlab only)")
+    race.add_argument("--course", metavar="NAME", help="a course's name, or random")
+    race.add_argument("--course-seed", type=int, metavar="N", help="which random course")
+    race.add_argument("--difficulty", type=float, metavar="D", help="of random courses, 0 to 1")
+    race.add_argument("--course-set", choices=COURSE_SETS, help="a random course of that set")
+    race.add_argument("--laps", type=int, metavar="N", help="1 to 9")
+    race.add_argument(
+        "--class", dest="engine_class", type=int, choices=tuple(CLASSES), help="engine, cc"
+    )
+    race.add_argument("--mirror", action="store_true", default=None, help="exchange left and right")
+    race.add_argument("--mode", choices=tuple(MODES))
+    race.add_argument("--opponents", type=int, metavar="N", help=f"0 to {MAX_OPPONENTS}, in vs")
+    race.add_argument("--strength", dest="opponent_strength", choices=tuple(STRENGTHS))
+    race.add_argument("--items", action="store_true", default=None, help="item boxes, in vs")
+    parser.add_argument("--rom", metavar="FILE", help="a cartridge of your own")
+    parser.add_argument("--state", metavar="FILE", help="savestate to start from")
+    parser.add_argument(
+        "--save",
+        type=Path,
+        default=Path("play.state"),
+        metavar="FILE",
+        help="what F5 saves to and F9 loads; default: %(default)s",
+    )
+    parser.add_argument(
+        "--scale", type=int, default=DEFAULT_SCALE, choices=range(1, 9), metavar="1-8"
+    )
+    parser.add_argument("--screens", choices=("both", "top", "bottom"), default="both")
+    parser.add_argument(
+        "--rewind",
+        type=float,
+        default=REWIND_SECONDS,
+        metavar="SECONDS",
+        help="how far back R can go; default: %(default)s, 0 switches it off",
+    )
+    return parser
+
+
+def _console(options: argparse.Namespace) -> Console:
+    """The console that is asked for, at its start."""
+    cartridge = Cartridge.open(options.rom)
+    wanted = {
+        field.name: getattr(options, field.name)
+        for field in fields(RaceArguments)
+        if getattr(options, field.name) is not None
+    }
+    on_power_on = None
+    if wanted:
+        races = Races(cartridge, RaceArguments(**wanted), has_state=options.state is not None)
+        course_seed = races.draw(np.random.default_rng())
+        parameters = replace(races.parameters(course_seed), skip_countdown=False)
+        on_power_on = parameters.write
+    if options.state is not None:
+        read_state(options.state, cartridge, installed_build_id())
+    console = Console(cartridge, on_power_on=on_power_on)
+    if options.state is not None:
+        console.load_state(options.state)
+    return console
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: the words behind the command; None takes the process's own.
+
+    Returns:
+        0, or 1 when there is nothing to play, or no window to play in.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not 0 <= options.rewind <= 600:
+        parser.error(f"--rewind {options.rewind}: allowed: 0 to 600 seconds")
+    try:
+        with _console(options) as console:
+            player = Player(
+                console,
+                save_path=options.save,
+                scale=options.scale,
+                screens=options.screens,
+                rewind_seconds=options.rewind,
+            )
+            try:
+                player.run()
+            finally:
+                player.window.close()
+    except (MKDSError, ValueError, TypeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
