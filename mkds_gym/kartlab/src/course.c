@@ -27,10 +27,12 @@ static const char list_names[MAP_LISTS][5] = {
     "EPOI", "EPAT", "AREA", "CAME", "MEPO", "MEPA",
 };
 
-static const uint8_t *aligned_file(const uint8_t *narc, uint32_t narc_size, const char *name,
-                                   uint32_t *size) {
-    const uint8_t *file = narc_file(narc, narc_size, name, size);
-    if (file && ((uintptr_t)file & 3)) {
+/* A file of the archive; a copy where it lies askew, or is to be changed: what the host has handed
+ * over is there for another race as well. */
+static uint8_t *course_file(const uint8_t *narc, uint32_t narc_size, const char *name, int change,
+                            uint32_t *size) {
+    uint8_t *file = (uint8_t *)(uintptr_t)narc_file(narc, narc_size, name, size);
+    if (file && (((uintptr_t)file & 3) || change)) {
         file = memcpy(heap_allocate(*size), file, *size);
     }
     return file;
@@ -206,15 +208,20 @@ int course_load(const race_choice *choice) {
     if (!narc) {
         return 0;
     }
-    const uint8_t *kcl = aligned_file(narc, size, "course_collision.kcl", &game.kcl_size);
-    const uint8_t *nkm = aligned_file(narc, size, "course_map.nkm", &game.nkm_size);
+    int mirror = choice->mirror != 0;
+    uint8_t *kcl = course_file(narc, size, "course_collision.kcl", mirror, &game.kcl_size);
+    uint8_t *nkm = course_file(narc, size, "course_map.nkm", mirror, &game.nkm_size);
     if (!kcl || game.kcl_size < sizeof(collision_header) || !nkm || game.nkm_size < 8 ||
         memcmp(nkm, "NKMD", 4)) {
         return 0;
     }
+    if (mirror) {
+        mirror_collision(kcl, game.kcl_size);
+        mirror_map(nkm, game.nkm_size);
+    }
     game.kcl = kcl;
     game.nkm = nkm;
-    game.klm = aligned_file(narc, size, "course_model.klm", &game.klm_size);
+    game.klm = course_file(narc, size, "course_model.klm", 0, &game.klm_size);
     game.course_id = id;
     game.course_name = folder;
     relocate_collision(kcl);

@@ -21,4 +21,8 @@ vec3 track_middle(uint32_t point);
 uint32_t track_next(uint32_t point, uint16_t *out);
 uint32_t track_previous(uint32_t point, uint16_t *out);
 
+/* mirror.c: left and right of a loaded file exchanged, in place. */
+void mirror_collision(uint8_t *kcl, uint32_t size);
+void mirror_map(uint8_t *nkm, uint32_t size);
+
 #endif

@@ -140,13 +140,25 @@ static void send_course_matrix(const struct view *view, uint32_t scale_shift) {
     send_matrix_4x3(GX_MTX_LOAD_4X3, &scaled);
 }
 
-void draw_course(const struct view *view) {
+void draw_course(const struct view *real_view) {
     const struct picture_size none = {0, 0};
+    struct view mirrored;
+    const struct view *view = real_view;
     if (!model) {
         return;
     }
+    uint32_t faces = GX_FRONT_FACES;
+    if (game.choice.mirror) {
+        /* The model stays as it is and is seen in a mirror, where fronts are wound like backs. */
+        mirrored = *real_view;
+        for (int column = 0; column < 3; column++) {
+            mirrored.matrix.m[0][column] = -mirrored.matrix.m[0][column];
+        }
+        view = &mirrored;
+        faces = GX_BACK_FACES;
+    }
     send_1(GX_TEXIMAGE_PARAM, GRAIN_PARAM);
-    send_1(GX_POLYGON_ATTR, GX_FRONT_FACES | GX_FAR_CLIPPED | GX_ALPHA(31) | GX_POLYGON_ID(1));
+    send_1(GX_POLYGON_ATTR, faces | GX_FAR_CLIPPED | GX_ALPHA(31) | GX_POLYGON_ID(1));
     uint32_t count = cull(view);
     /* The few coarse chunks first: they lie under everything, and none may be dropped. */
     send_course_matrix(view, KLM_COARSE_SHIFT);
