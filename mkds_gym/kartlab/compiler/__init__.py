@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from os import PathLike
 
-import numpy as np
-
 from mkds_gym.kartlab.compiler.collision import Octree, Prisms, build_kcl
 from mkds_gym.kartlab.compiler.description import (
     CourseDescription,
@@ -26,7 +24,6 @@ from mkds_gym.kartlab.compiler.geometry import (
     build_layout,
     build_triangles,
     fall_height,
-    outer_reach,
 )
 from mkds_gym.kartlab.compiler.map import MapPlan, build_nkm, plan_map
 from mkds_gym.kartlab.compiler.model import ModelStatistics, build_klm
@@ -127,11 +124,9 @@ def compile_description(description: CourseDescription) -> CompiledCourse:
     """
     layout = build_layout(description)
     triangles = build_triangles(description, layout)
-    ribbon = layout.main
-    reach = np.stack([outer_reach(description, ribbon, side) for side in (0, 1)], axis=1)
-    plan = plan_map(description, ribbon, reach)
+    plan = plan_map(description, layout)
     kcl, prisms, octree = build_kcl(triangles)
-    nkm = build_nkm(description, ribbon, plan)
+    nkm = build_nkm(description, layout, plan)
     klm, statistics = build_klm(description, layout)
     return CompiledCourse(
         description=description,
