@@ -15,15 +15,6 @@ struct racer racers[DRIVERS_MAX];
 struct race race;
 
 /* What other parts have more of. */
-__attribute__((weak)) void kart_countdown(driver *kart, uint32_t keys) {
-    (void)keys;
-    kart_frame(kart, 0);
-}
-__attribute__((weak)) void karts_touch(void) {}
-__attribute__((weak)) void kart_boost(driver *kart, enum boost boost, int frames) {
-    (void)kart, (void)boost, (void)frames;
-}
-__attribute__((weak)) void kart_spin_out(driver *kart) { (void)kart; }
 __attribute__((weak)) int ghost_wanted(const race_choice *choice) { return (void)choice, 0; }
 __attribute__((weak)) uint32_t ghost_keys(int index) { return (void)index, 0u; }
 __attribute__((weak)) void ghost_race_started(void) {}
