@@ -12,6 +12,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import ndspy.fnt
@@ -29,6 +30,7 @@ __all__ = [
     "build_rom",
     "check_rom",
     "compiler_version",
+    "course_table",
 ]
 
 COMPILER = "arm-none-eabi-gcc"
@@ -44,6 +46,9 @@ HASH_OFFSET = 0xA0
 """Where the header holds the hash of the image: in the middle of bytes that are reserved."""
 HASH_SIZE = 8
 _HEADER_CHECKSUM = 0x15E
+
+_LISTED_TITLE = 28
+_LISTED = struct.Struct(f"<BBxx{_LISTED_TITLE}s")
 
 _ARM9_ADDRESS = RAM_START
 _ARM9_ENTRY = 0x02000800
@@ -136,6 +141,7 @@ def build_rom(
     rom.arm7 = arm7
     courses = ndspy.fnt.Folder(files=[], firstID=0)
     rom.files = []
+    listed: list[tuple[int, int, str]] = []
     for path in sorted(course_directory.glob("*.toml")):
         from mkds_gym.kartlab.compiler import compile_course  # a build without courses needs none
 
@@ -144,13 +150,37 @@ def build_rom(
             raise BuildError(f"'{path.name}' is the second course named {course.name!r}")
         courses.files.append(f"{course.name}.carc")
         rom.files.append(course.carc())
+        listed.append((course.description.course_id, course.description.laps, course.title))
+    menu = ndspy.fnt.Folder(files=["courses.bin"], firstID=len(rom.files))
+    rom.files.append(course_table(listed))
     rom.filenames = ndspy.fnt.Folder(
-        folders=[("data", ndspy.fnt.Folder(folders=[("Course", courses)]))]
+        folders=[
+            ("data", ndspy.fnt.Folder(folders=[("Course", courses)])),
+            ("kartlab", menu),
+        ]
     )
     data = _signed(bytes(rom.save()))
     if len(data) > SIZE_LIMIT:
         raise BuildError(f"the cartridge has {len(data)} bytes, more than {SIZE_LIMIT}")
     return data
+
+
+def course_table(courses: Iterable[tuple[int, int, str]]) -> bytes:
+    """What the menu lists: the cartridge's file ``kartlab/courses.bin``.
+
+    Args:
+        courses: id, laps and title of each course.
+
+    Returns:
+        ``KLCT``, the number of courses and the size of an entry (two u16), and an entry for each,
+        in the order of their ids: id and laps as bytes, two bytes 0, the title in 28 bytes of
+        capital ASCII, zero at the end (a letter that the menu's alphabet lacks becomes ``?``).
+    """
+    entries = []
+    for number, laps, title in sorted(courses):
+        shown = "".join(c if " " <= c <= "_" else "?" for c in title.upper())
+        entries.append(_LISTED.pack(number, laps, shown[: _LISTED_TITLE - 1].encode("ascii")))
+    return struct.pack("<4sHH", b"KLCT", len(entries), _LISTED.size) + b"".join(entries)
 
 
 def _signed(data: bytes) -> bytes:

@@ -138,6 +138,8 @@ static void place(void) {
     last_kart = kart->position;
 }
 
+void camera_reset(void) { placed = 0; }
+
 void camera_snap(void) {
     const driver *kart = &game.drivers[0];
     set_projection();

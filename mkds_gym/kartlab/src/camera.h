@@ -20,6 +20,9 @@ struct view {
     angle16 heading;       /* of the line of sight, as a kart's */
 };
 
+/* At a race's start: the camera comes from nowhere. */
+void camera_reset(void);
+
 /* The view of this frame: what draw_frame draws and what the camera struct says. */
 const struct view *camera_view(void);
 

@@ -70,13 +70,16 @@ static int find(uint32_t folder, const char *name) {
     return -1;
 }
 
-uint8_t *card_read_file(const char *path, uint32_t *size) {
-    if (!name_table) {
-        if (!HEADER_FNT_SIZE || !HEADER_FAT_SIZE) {
-            return 0;
-        }
+void card_init(void) {
+    if (HEADER_FNT_SIZE && HEADER_FAT_SIZE) {
         name_table = read_range(HEADER_FNT, HEADER_FNT_SIZE);
         allocation_table = read_range(HEADER_FAT, HEADER_FAT_SIZE);
+    }
+}
+
+uint8_t *card_read_file(const char *path, uint32_t *size) {
+    if (!name_table) {
+        return 0;
     }
     int id = 0xF000;
     for (;;) {

@@ -54,7 +54,8 @@ uint32_t heap_mark(void);
 void heap_release(uint32_t mark);
 void heap_end_at(uint32_t end);              /* what lies from there on is not the heap's */
 
-/* card.c: a file of the cartridge, read into the heap; null when there is none. */
+/* card.c: its tables, once; a file of the cartridge, read into the heap; null when there is none. */
+void card_init(void);
 uint8_t *card_read_file(const char *path, uint32_t *size);
 
 /* archive.c: LZ77 type 0x10, and files of a NARC by name. */

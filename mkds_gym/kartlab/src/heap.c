@@ -17,6 +17,9 @@ void *heap_allocate(uint32_t size) {
 
 uint32_t heap_mark(void) { return heap_next; }
 
-void heap_release(uint32_t mark) { heap_next = mark; }
+void heap_release(uint32_t mark) {
+    memset((void *)mark, 0, heap_next - mark); /* no trace of what was there */
+    heap_next = mark;
+}
 
 void heap_end_at(uint32_t end) { heap_end = end; }

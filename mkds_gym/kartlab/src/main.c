@@ -2,16 +2,10 @@
 #include "draw.h"
 #include "game.h"
 #include "kart.h"
+#include "scene.h"
 
 struct game game;
 struct kart karts[DRIVERS_MAX];
-
-__attribute__((weak)) void draw_init(const void *klm, uint32_t size) { (void)klm, (void)size; }
-__attribute__((weak)) void hud_init(void) {}
-__attribute__((weak)) void camera_update(void) {}
-__attribute__((weak)) void camera_snap(void) {}
-__attribute__((weak)) void draw_frame(void) {}
-__attribute__((weak)) void hud_frame(void) {}
 
 static void wait_vblank(void) {
     HW_IF = HW_IRQ_VBLANK; /* one that came while we worked does not count */
@@ -19,15 +13,6 @@ static void wait_vblank(void) {
         wait_for_interrupt();
     } while (!(HW_IF & HW_IRQ_VBLANK));
     HW_IF = HW_IRQ_VBLANK;
-}
-
-static void read_keys(void) {
-    uint32_t low = ~HW_KEYINPUT & 0x3FF, extra = ~SHARED_EXTKEYIN & 3;
-    uint16_t held = (uint16_t)(low | extra << 10);
-    game.pressed = held & (uint16_t)~game.keys;
-    game.keys = held;
-    INPUT_UNITS[0].held = game.keys;
-    INPUT_UNITS[0].pressed = game.pressed;
 }
 
 /* Timers 0 and 1 in a chain count bus cycles; started and read only when profiling. */
@@ -51,42 +36,25 @@ int main(void) {
     HW_DISPSTAT |= 1u << 3;
     HW_IME = 1; /* without it, an accurate machine never wakes */
 
-    race_choice choice;
-    boot_read(&choice);
-    if (choice.course_data) {
-        heap_end_at(COURSE_DATA_START);
-    }
-    if (!race_start(&choice)) {
-        boot_no_course();
-        choice.course = DEFAULT_COURSE; /* run with the default, and say why in the answer */
-        choice.course_data = 0;
-        race_start(&choice);
-    }
-    draw_init(game.klm, game.klm_size);
-    hud_init();
-    race_publish();
+    scene_start();
     dcache_clean();
 
     for (;;) {
         wait_vblank();
         int profiling = PROFILE_BLOCK->magic == PROFILE_MAGIC;
         if (!profiling) {
-            hud_frame();
-            read_keys();
-            race_frame();
-            camera_update();
-            draw_frame();
+            scene_show();
+            scene_move();
+            scene_draw();
             dcache_clean();
             continue;
         }
         start_timers();
-        hud_frame();
+        scene_show();
         uint32_t hud = bus_cycles();
-        read_keys();
-        race_frame();
+        scene_move();
         uint32_t race = bus_cycles();
-        camera_update();
-        draw_frame();
+        scene_draw();
         dcache_clean();
         uint32_t total = bus_cycles();
         PROFILE_BLOCK->hud = hud;

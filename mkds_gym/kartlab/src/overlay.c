@@ -17,9 +17,7 @@
 #define SIZE_32 (32 * 32 / 2 / NAME_BYTES)
 #define SIZE_64 (64 * 64 / 2 / NAME_BYTES)
 
-enum { GOLD, RED, GREEN, ICE }; /* palettes */
-
-static const char small_set[] = "FINISH!WROGAYLP0123456789/"; /* letters of the words below */
+static const char small_set[] = "FINISH!WROGAYLP0123456789/BDEKTU"; /* letters of the words below */
 static const char large_set[] = "123GO!";
 #define LARGE_FIRST (64 * SIZE_32)
 
@@ -67,23 +65,30 @@ static void make_palette(int palette, uint32_t top, uint32_t bottom, uint16_t ou
     SPRITE_PALETTE(16 * palette + 13) = outline;
 }
 
-void overlay_init(void) {
+static int shown_letters;
+static uint32_t dark, finished_for, wrong_for;
+
+void overlay_letters(void) {
     for (const char *c = small_set; *c; c++) {
         make_letter(*c, 2, (*c - FONT_FIRST) * SIZE_32);
     }
     for (int i = 0; large_set[i]; i++) {
         make_letter(large_set[i], 3, LARGE_FIRST + i * SIZE_64);
     }
-    make_palette(GOLD, RGB15(31, 31, 20), RGB15(31, 16, 2), RGB15(8, 3, 1));
-    make_palette(RED, RGB15(31, 22, 14), RGB15(29, 3, 3), RGB15(7, 0, 1));
-    make_palette(GREEN, RGB15(28, 31, 18), RGB15(4, 24, 6), RGB15(0, 6, 3));
-    make_palette(ICE, RGB15(31, 31, 31), RGB15(10, 20, 31), RGB15(1, 3, 10));
+    make_palette(LETTERS_GOLD, RGB15(31, 31, 20), RGB15(31, 16, 2), RGB15(8, 3, 1));
+    make_palette(LETTERS_RED, RGB15(31, 22, 14), RGB15(29, 3, 3), RGB15(7, 0, 1));
+    make_palette(LETTERS_GREEN, RGB15(28, 31, 18), RGB15(4, 24, 6), RGB15(0, 6, 3));
+    make_palette(LETTERS_ICE, RGB15(31, 31, 31), RGB15(10, 20, 31), RGB15(1, 3, 10));
+}
+
+void overlay_init(void) {
+    shown_letters = 0;
+    dark = finished_for = wrong_for = 0;
+    GX_MASTER_BRIGHT(GX_MAIN) = 0;
     for (int i = 0; i < 128; i++) {
         SPRITES[4 * i] = 1 << 9;
     }
 }
-
-static int shown_letters;
 
 /* scale: 4096 = natural size; lean: shift of x for a pixel of y */
 static void show(const char *word, int large, int y, fx32 scale, int palette) {
@@ -122,11 +127,12 @@ static void show(const char *word, int large, int y, fx32 scale, int palette) {
     shown_letters = used;
 }
 
+void overlay_word(const char *word, int y, fx32 scale, int palette) { show(word, 0, y, scale, palette); }
+
 /* A word's size as it appears: from 1.9 down to 1 within a dozen frames. */
-static fx32 pop(uint32_t age) { return age >= 12 ? FX_ONE : FX_ONE + (fx32)((12 - age) * (12 - age)) * 25; }
+fx32 overlay_pop(uint32_t age) { return age >= 12 ? FX_ONE : FX_ONE + (fx32)((12 - age) * (12 - age)) * 25; }
 
 static void fade_frame(void) {
-    static uint32_t dark;
     const driver *kart = &game.drivers[0];
     int hiding = kart->flags & DRIVER_RESPAWNING && kart->respawn_counter < FADE_FRAMES;
     if (hiding && dark < FADE_FRAMES) {
@@ -143,7 +149,6 @@ static void fade_frame(void) {
 }
 
 void overlay_frame(void) {
-    static uint32_t finished_for, wrong_for;
     const race_status *status = game.status;
     const driver_status *mine = &status->drivers[0];
     fade_frame();
@@ -152,29 +157,29 @@ void overlay_frame(void) {
 
     uint32_t left = status->not_controllable;
     if (finished_for) {
-        show("FINISH!", 0, 62, pop(finished_for), GOLD);
+        show("FINISH!", 0, 62, overlay_pop(finished_for), LETTERS_GOLD);
     } else if (left > 0 && !status->clock_running) {
         uint32_t count = (left + FRAMES_A_COUNT - 1) / FRAMES_A_COUNT;
         if (count > 3) {
-            show("", 0, 0, FX_ONE, GOLD);
+            show("", 0, 0, FX_ONE, LETTERS_GOLD);
         } else {
             const char word[2] = {(char)('0' + count), 0};
-            show(word, 1, 62, pop(count * FRAMES_A_COUNT - left), count == 1 ? GOLD : RED);
+            show(word, 1, 62, overlay_pop(count * FRAMES_A_COUNT - left), count == 1 ? LETTERS_GOLD : LETTERS_RED);
         }
     } else if (status->frame < GO_FRAMES) {
-        show("GO!", 1, 62, pop(status->frame), GREEN);
+        show("GO!", 1, 62, overlay_pop(status->frame), LETTERS_GREEN);
     } else if (wrong_for) {
         if (wrong_for & 16) {
-            show("", 0, 0, FX_ONE, RED);
+            show("", 0, 0, FX_ONE, LETTERS_RED);
         } else {
-            show("WRONG WAY", 0, 56, FX(0.85), RED);
+            show("WRONG WAY", 0, 56, FX(0.85), LETTERS_RED);
         }
     } else if (mine->lap > 1 && game.since_lap < LAP_FRAMES && game.last_lap_frames) {
         char word[8] = "LAP 0/0";
         word[4] = (char)('0' + mine->lap);
         word[6] = (char)('0' + game.laps);
-        show(mine->lap == (int32_t)game.laps ? "FINAL LAP" : word, 0, 56, fx_mul(pop(game.since_lap), FX(0.9)), ICE);
+        show(mine->lap == (int32_t)game.laps ? "FINAL LAP" : word, 0, 56, fx_mul(overlay_pop(game.since_lap), FX(0.9)), LETTERS_ICE);
     } else if (shown_letters) {
-        show("", 0, 0, FX_ONE, GOLD);
+        show("", 0, 0, FX_ONE, LETTERS_GOLD);
     }
 }

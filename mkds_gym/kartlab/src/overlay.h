@@ -2,7 +2,17 @@
 #ifndef KARTLAB_OVERLAY_H
 #define KARTLAB_OVERLAY_H
 
-void overlay_init(void);
+#include "memory_map.h"
+
+enum { LETTERS_GOLD, LETTERS_RED, LETTERS_GREEN, LETTERS_ICE }; /* palettes */
+
+void overlay_letters(void); /* once: the letters' tiles and palettes */
+void overlay_init(void);    /* at a race's start: nothing on show */
 void overlay_frame(void);
+
+/* A word of the letters that there are, for title and pause: y is its top row, scale 4096 is 32
+ * pixels a letter. */
+void overlay_word(const char *word, int y, fx32 scale, int palette);
+fx32 overlay_pop(uint32_t age); /* scale of a word that appeared so many frames ago */
 
 #endif

@@ -1,0 +1,280 @@
+#include "menu.h"
+
+#include "ghost.h"
+#include "minimap.h"
+#include "overlay.h"
+#include "scene.h"
+#include "screen.h"
+#include <string.h>
+
+/* kartlab/courses.bin, written by the build: "KLCT", u16 count, u16 size of an entry, entries. */
+#define TITLE_SIZE 28
+struct listed {
+    uint8_t id, laps, pad02[2];
+    char title[TITLE_SIZE]; /* upper case, zero at the end */
+};
+#define LISTED_MAX 48
+
+static const struct listed *listed;
+static uint32_t listed_count;
+static const struct listed only = {DEFAULT_COURSE, 3, {0, 0}, "KARTLAB"};
+
+void menu_init(void) {
+    uint32_t size;
+    const uint8_t *file = card_read_file("kartlab/courses.bin", &size);
+    listed = &only;
+    listed_count = 1;
+    if (file && size >= 8 && !memcmp(file, "KLCT", 4)) {
+        uint32_t count = file[4] | (uint32_t)file[5] << 8, entry = file[6] | (uint32_t)file[7] << 8;
+        if (count && count <= LISTED_MAX && entry == sizeof(struct listed) && 8 + count * entry <= size) {
+            listed = (const struct listed *)(file + 8);
+            listed_count = count;
+        }
+    }
+}
+
+const char *menu_course_title(uint32_t id) {
+    for (uint32_t i = 0; i < listed_count; i++) {
+        if (listed[i].id == id) {
+            return listed[i].title;
+        }
+    }
+    return 0;
+}
+
+/* ---- the title ---- */
+
+#define SHOW_FRAMES 1200 /* each course behind the title */
+
+static uint32_t age, shown_course, seconds_of_chance;
+
+static race_choice backdrop(uint32_t course) {
+    return (race_choice){.course = course, .engine_class = 1, .mode = MODE_TIME_TRIAL, .drivers = 1, .strength = 1};
+}
+
+static void centred(int y, const char *text, int bank) { small(16 - text_length(text) / 2, y, text, bank); }
+
+void title_open(void) {
+    race_choice choice = backdrop(listed[shown_course % listed_count].id);
+    scene_backdrop(&choice);
+    age = 0;
+    screen_clear();
+    screen_panel(24, 40, 208, 62);
+    screen_panel(24, 122, 208, 46);
+    screen_show();
+    small(1, 0, "KARTLAB", GOLD);
+    small(17, 0, "A FREE GAME", WHITE);
+    medium(6, 6, "PRESS START", WHITE);
+    centred(10, "DRIVE, OR TEACH A KART", DIM);
+    centred(11, "TO DRIVE", DIM);
+    small(5, 16, "A GAS    B BRAKE", DIM);
+    small(5, 18, "R DRIFT  L ITEM", DIM);
+    small(5, 20, "", DIM);
+}
+
+void title_show(void) {
+    age++;
+    fx32 swing = fx_sin((angle16)(age * 400)) / 48;
+    fx32 in = age < 24 ? (fx32)((24 - age) * (24 - age)) * 8 : 0;
+    overlay_word("KARTLAB", 22, FX(1.12) + swing + in, LETTERS_GOLD);
+    if (age % 32 == 1) {
+        medium(5, 6, "PRESS START", age & 32 ? GOLD : WHITE);
+    }
+}
+
+void title_move(void) {
+    seconds_of_chance++;
+    if (pad.pressed & (KEY_START | KEY_A)) {
+        scene_menu();
+    } else if (age >= SHOW_FRAMES) {
+        shown_course++;
+        scene_title();
+    }
+}
+
+/* ---- the menu ---- */
+
+enum row { ROW_COURSE, ROW_MODE, ROW_CLASS, ROW_LAPS, ROW_MIRROR, ROW_OPPONENTS, ROW_STRENGTH, ROW_ITEMS, ROWS };
+#define RACE_ROWS ROW_OPPONENTS /* rows from here on are for VS only */
+#define REST 20 /* frames that a choice rests before its course is loaded */
+
+static struct {
+    uint32_t course, vs, engine_class, laps, mirror, opponents, strength, items;
+} want = {.engine_class = 1, .opponents = 7, .strength = 1, .items = 1};
+static int row, drawn_row, changed;
+static uint32_t rest, loaded_course, loaded_mirror, loaded_class;
+
+static const struct {
+    const char *label;
+    uint8_t y;
+} rows[ROWS] = {
+    {"COURSE", 2}, {"MODE", 6}, {"CLASS", 8}, {"LAPS", 10}, {"MIRROR", 12}, {"OPPONENTS", 14}, {"STRENGTH", 16}, {"ITEMS", 18},
+};
+
+static race_choice chosen(void) {
+    race_choice choice = backdrop(listed[want.course].id);
+    choice.engine_class = want.engine_class;
+    choice.laps = want.laps;
+    choice.mirror = want.mirror;
+    choice.seed = seconds_of_chance;
+    if (want.vs) {
+        choice.mode = MODE_VS;
+        choice.drivers = want.opponents + 1;
+        choice.grid = want.opponents;
+        choice.strength = want.strength;
+        choice.items = want.items;
+    }
+    return choice;
+}
+
+static void value_text(int which, char *out) {
+    static const char *const classes[] = {"50CC", "100CC", "150CC"}, *const strengths[] = {"EASY", "NORMAL", "HARD"};
+    const char *text = "";
+    switch (which) {
+    case ROW_MODE: text = want.vs ? "VS" : "TIME TRIAL"; break;
+    case ROW_CLASS: text = classes[want.engine_class]; break;
+    case ROW_LAPS: text = want.laps ? "" : "COURSE'S"; break;
+    case ROW_MIRROR: text = want.mirror ? "ON" : "OFF"; break;
+    case ROW_STRENGTH: text = strengths[want.strength]; break;
+    case ROW_ITEMS: text = want.items ? "ON" : "OFF"; break;
+    default: break;
+    }
+    int i = 0;
+    while (text[i]) {
+        out[i] = text[i];
+        i++;
+    }
+    if (which == ROW_OPPONENTS || (which == ROW_LAPS && want.laps)) {
+        out[i++] = (char)('0' + (which == ROW_LAPS ? want.laps : want.opponents));
+    }
+    while (i < 10) {
+        out[i++] = ' ';
+    }
+    out[10] = 0;
+}
+
+static void step(uint32_t *value, uint32_t count, int by) { *value = (*value + count + (uint32_t)by) % count; }
+
+static void change(int which, int by) {
+    switch (which) {
+    case ROW_COURSE: step(&want.course, listed_count, by); break;
+    case ROW_MODE: step(&want.vs, 2, by); break;
+    case ROW_CLASS: step(&want.engine_class, 3, by); break;
+    case ROW_LAPS: step(&want.laps, 10, by); break;
+    case ROW_MIRROR: step(&want.mirror, 2, by); break;
+    case ROW_OPPONENTS:
+        want.opponents--;
+        step(&want.opponents, 7, by);
+        want.opponents++;
+        break;
+    case ROW_STRENGTH: step(&want.strength, 3, by); break;
+    case ROW_ITEMS: step(&want.items, 2, by); break;
+    default: break;
+    }
+    changed = 1;
+    rest = 0;
+}
+
+static int usable(int which) { return want.vs || which < RACE_ROWS; }
+
+static void write_course(void) {
+    const char *title = listed[want.course].title;
+    int length = text_length(title), lit = row == ROW_COURSE;
+    char blank[29];
+    memset(blank, ' ', 28);
+    blank[28] = 0;
+    small(2, 2, blank, WHITE);
+    small(2, 3, blank, WHITE);
+    if (length <= 13) {
+        medium(16 - length, 2, title, lit ? GOLD : WHITE);
+    } else {
+        small(16 - length / 2, 3, title, lit ? GOLD : WHITE);
+    }
+    small(1, 3, FONT_LEFT, lit ? GOLD : DIM);
+    small(30, 3, FONT_RIGHT, lit ? GOLD : DIM);
+}
+
+static void write_rows(void) {
+    write_course();
+    for (int i = ROW_MODE; i < ROWS; i++) {
+        char text[12];
+        int lit = i == row;
+        value_text(i, text);
+        small(1, rows[i].y, lit ? FONT_RIGHT : " ", GOLD);
+        small(2, rows[i].y, rows[i].label, lit ? GOLD : usable(i) ? WHITE : KEY_UP_BANK);
+        small(12, rows[i].y, usable(i) ? text : "-         ", lit ? GOLD : CYAN);
+    }
+    race_choice choice = chosen();
+    uint32_t record = ghost_milliseconds(&choice);
+    char text[12] = "       ";
+    if (record) {
+        time_text((race_time){(uint16_t)(record % 1000), (uint8_t)(record / 60000), (uint8_t)(record / 1000 % 60)}, text);
+    }
+    small(23, 20, record ? "RECORD" : "      ", DIM);
+    small(23, 21, text, GOLD);
+    drawn_row = row;
+    changed = 0;
+}
+
+/* Paints what the loaded course gives: its map. */
+static void paint(void) {
+    screen_clear();
+    screen_panel(3, 17, 250, 27);
+    screen_panel(3, 46, 174, 122);
+    screen_panel(179, 46, 74, 122);
+    screen_panel(3, 170, 250, 21);
+    minimap_paint(canvas, 184, 60, 64, ROAD_RIM, ROAD, START);
+    screen_show();
+    small(1, 0, "KARTLAB", GOLD);
+    small(17, 0, "CHOOSE A RACE", WHITE);
+    small(1, 21, "", DIM);
+    small(2, 21, "START RACE", GREEN);
+    small(15, 21, "B BACK", DIM);
+}
+
+static void load_course(void) {
+    race_choice choice = chosen();
+    loaded_course = want.course;
+    loaded_mirror = want.mirror;
+    loaded_class = want.engine_class;
+    scene_backdrop(&choice);
+    paint();
+    write_rows();
+}
+
+void menu_open(void) {
+    want.course %= listed_count;
+    load_course();
+}
+
+void menu_show(void) {
+    if (changed || drawn_row != row) {
+        write_rows();
+    }
+}
+
+void menu_move(void) {
+    seconds_of_chance++;
+    if (pad.pressed & (KEY_START | KEY_A)) {
+        race_choice choice = chosen();
+        scene_race(&choice);
+        return;
+    }
+    if (pad.pressed & KEY_B) {
+        scene_title();
+        return;
+    }
+    if (pad.tapped & (KEY_UP | KEY_DOWN)) {
+        do {
+            row = (row + (pad.tapped & KEY_DOWN ? 1 : ROWS - 1)) % ROWS;
+        } while (!usable(row));
+    } else if (pad.tapped & (KEY_LEFT | KEY_RIGHT)) {
+        change(row, pad.tapped & KEY_RIGHT ? 1 : -1);
+    } else if (pad.tapped & (KEY_L | KEY_R)) {
+        change(ROW_COURSE, pad.tapped & KEY_R ? 1 : -1);
+    }
+    int stale = loaded_course != want.course || loaded_mirror != want.mirror || loaded_class != want.engine_class;
+    if (stale && ++rest >= REST) {
+        load_course();
+    }
+}

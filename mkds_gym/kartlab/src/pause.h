@@ -1,0 +1,10 @@
+/* The window of a race that stands still. */
+#ifndef KARTLAB_PAUSE_H
+#define KARTLAB_PAUSE_H
+
+/* `hosted`: the host's own race, which can only go on. */
+void pause_open(int hosted);
+void pause_show(void);
+int pause_move(void); /* 0: the race goes on */
+
+#endif

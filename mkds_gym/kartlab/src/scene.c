@@ -1,0 +1,219 @@
+#include "scene.h"
+
+#include "camera.h"
+#include "course.h"
+#include "draw.h"
+#include "ghost.h"
+#include "kart.h"
+#include "menu.h"
+#include "overlay.h"
+#include "pause.h"
+#include "results.h"
+#include "screen.h"
+#include "sky.h"
+#include <string.h>
+
+#define REPEAT_FIRST 20 /* frames until a held key counts again, */
+#define REPEAT_NEXT 6   /* and between that and the next time */
+#define BACKDROP_SEED 7
+
+enum scene { SCENE_TITLE, SCENE_MENU, SCENE_RACE };
+
+struct pad pad;
+static enum scene scene;
+static int hosted;     /* the race is the boot block's: it stays on, come what may */
+static int paused;
+static uint32_t heap_free; /* the heap below this outlives races */
+static int screens_ready;
+static uint32_t held_for;
+
+static void read_pad(void) {
+    uint32_t low = ~HW_KEYINPUT & 0x3FF, extra = ~SHARED_EXTKEYIN & 3;
+    uint16_t held = (uint16_t)(low | extra << 10);
+    pad.pressed = held & (uint16_t)~pad.held;
+    pad.tapped = pad.pressed;
+    held_for = held && held == pad.held ? held_for + 1 : 0;
+    if (held_for >= REPEAT_FIRST && (held_for - REPEAT_FIRST) % REPEAT_NEXT == 0) {
+        pad.tapped = held;
+    }
+    pad.held = held;
+}
+
+/* START is the pause's, so the race does not see it: one that was paused is like one that was not. */
+static void race_keys(uint16_t held) {
+    held &= (uint16_t)~KEY_START;
+    game.pressed = held & (uint16_t)~game.keys;
+    game.keys = held;
+    INPUT_UNITS[0].held = game.keys;
+    INPUT_UNITS[0].pressed = game.pressed;
+}
+
+/* ---- loading ---- */
+
+/* As after a start of the machine, whatever was on before: a race depends on nothing but its choice. */
+static int load(const race_choice *choice) {
+    heap_release(heap_free);
+    memset((void *)FIXED_START, 0, FIXED_END - FIXED_START);
+    race_choice kept = *choice; /* it may be game.choice itself */
+    memset(&game, 0, sizeof game);
+    memset(karts, 0, sizeof karts);
+    if (!race_start(&kept)) {
+        return 0;
+    }
+    camera_reset();
+    return 1;
+}
+
+static void open_screens(void) {
+    draw_init(game.klm, game.klm_size);
+    if (!screens_ready) {
+        screens_ready = 1;
+        screen_init();
+        overlay_letters();
+    }
+    overlay_init();
+}
+
+static race_choice default_choice(void) {
+    return (race_choice){
+        .course = DEFAULT_COURSE, .mode = MODE_TIME_TRIAL, .engine_class = 1, .drivers = 1, .strength = 1, .seed = 1,
+    };
+}
+
+static void enter_race(void) {
+    open_screens();
+    hud_init();
+    results_init();
+    race_publish();
+    scene = SCENE_RACE;
+    paused = 0;
+}
+
+void scene_race(const race_choice *choice) {
+    ghost_enable(1);
+    if (load(choice)) {
+        enter_race();
+    } else {
+        scene_title(); /* only a cartridge whose list names a course that it has not gets here */
+    }
+}
+
+void scene_backdrop(const race_choice *choice) {
+    race_choice watched = *choice;
+    watched.mode = MODE_TIME_TRIAL;
+    watched.drivers = 1;
+    watched.grid = watched.items = 0;
+    watched.laps = 9;
+    watched.seed = BACKDROP_SEED;
+    watched.skip_countdown = 1;
+    ghost_enable(0);
+    if (!load(&watched)) {
+        watched = default_choice();
+        watched.skip_countdown = 1;
+        load(&watched);
+    }
+    open_screens();
+}
+
+void scene_title(void) {
+    scene = SCENE_TITLE;
+    title_open();
+}
+
+void scene_menu(void) {
+    scene = SCENE_MENU;
+    menu_open();
+}
+
+void scene_start(void) {
+    race_choice choice;
+    hosted = boot_read(&choice);
+    if (choice.course_data) {
+        heap_end_at(COURSE_DATA_START);
+    }
+    card_init();
+    menu_init();
+    heap_free = heap_mark();
+    if (!hosted) {
+        scene_title();
+        return;
+    }
+    if (!load(&choice)) {
+        boot_no_course();
+        choice.course = DEFAULT_COURSE; /* run with the default, and say why in the answer */
+        choice.course_data = 0;
+        load(&choice);
+    }
+    enter_race();
+}
+
+/* ---- the race behind title and menu ---- */
+
+/* Keys that follow the middle of the road. */
+static uint16_t backdrop_keys(void) {
+    const driver *kart = &game.drivers[0];
+    uint32_t point = game.status->drivers[0].checkpoint;
+    for (int ahead = 0; ahead < 2; ahead++) {
+        uint16_t next[3];
+        if (track_next(point, next)) {
+            point = next[0];
+        }
+    }
+    vec3 way = v_sub(track_middle(point), kart->position);
+    int16_t off = (int16_t)(fx_atan2(way.x, way.z) - kart->heading);
+    return (uint16_t)(KEY_A | (off > 0x300 ? KEY_LEFT : off < -0x300 ? KEY_RIGHT : 0));
+}
+
+/* ---- a turn of the loop ---- */
+
+void scene_show(void) {
+    if (scene == SCENE_TITLE) {
+        sky_frame();
+        title_show();
+    } else if (scene == SCENE_MENU) {
+        sky_frame();
+        menu_show();
+    } else if (paused) {
+        pause_show();
+    } else {
+        hud_frame();
+        results_show();
+    }
+}
+
+void scene_move(void) {
+    read_pad();
+    if (scene == SCENE_RACE) {
+        int over = game.status->drivers[0].flags & STATUS_FINISHED;
+        if (paused) {
+            paused = pause_move();
+            return;
+        }
+        if (pad.pressed & KEY_START && !over) {
+            paused = 1;
+            pause_open(hosted);
+            return;
+        }
+        race_keys(pad.held);
+        race_frame();
+        if (over && !hosted) {
+            results_move();
+        }
+        return;
+    }
+    race_keys(backdrop_keys());
+    race_frame();
+    if (scene == SCENE_TITLE) {
+        title_move();
+    } else {
+        menu_move();
+    }
+}
+
+void scene_draw(void) {
+    if (scene == SCENE_RACE && paused) {
+        return; /* the picture hardware shows the last one again */
+    }
+    camera_update();
+    draw_frame();
+}
