@@ -429,10 +429,13 @@ def test_an_on_power_on_that_raises_leaves_no_console() -> None:
         Console(BUNDLED_ROM, on_power_on={"laps": 3})  # type: ignore[arg-type]
 
 
-def test_kartlab_boots_without_being_told_anything() -> None:
+def test_kartlab_boots_to_its_title_without_being_told_anything() -> None:
     with Console(BUNDLED_ROM) as console:
         console.step(0, 300, draw=False)
         reader = RaceReader(console.ram, Layout.detect(console.ram))
+        assert not reader.read().race_on
+        for keys, frames in ((Keys.START, 3), (0, 30), (Keys.START, 3), (0, 300)):
+            console.step(keys, frames, draw=False)
         state = reader.read()
         assert state.race_on
         assert state.controllable

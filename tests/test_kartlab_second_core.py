@@ -18,7 +18,7 @@ from mkds_gym.console import Console, Keys
 from mkds_gym.kartlab import ROM_PATH
 from mkds_gym.kartlab.boot import BootParameters
 
-FRAMES = 1500
+FRAMES = 1800
 
 # What both sides run: keys from the race clock, and a record of clock and position a frame.
 DRIVE = '''
@@ -31,8 +31,9 @@ def keys(clock):
 
 def record(ram):
     word = lambda address: int.from_bytes(bytes(ram[address:address + 4]), "little")
-    if not 0x02000000 <= word(0x1755FC) < 0x02400000:
-        return 0, ""  # memory holds anything before the program has run
+    scene = word(0x1759AC)
+    if not 0x02000000 <= scene < 0x02400000 or word((scene & 0x3FFFFF) + 0x10C) != 2:
+        return -1, ""  # memory holds anything before the program has run, then title and menu
     driver, status = word(0x17ACF8) & 0x3FFFFF, word(0x1755FC) & 0x3FFFFF
     return word(status), bytes(ram[driver + 0x80:driver + 0x8C]).hex()
 '''
@@ -48,10 +49,14 @@ env = retro.make("Kartlab-Nds-v0", state=retro.State.NONE,
                  use_restricted_actions=retro.Actions.ALL)
 env.reset()
 index = [env.buttons.index(name) for name in ("A", "LEFT", "RIGHT")]
-seen, clock = [], 0
-for _ in range(int(sys.argv[2])):
+start = env.buttons.index("START")
+seen, clock = [], -1
+for frame in range(int(sys.argv[2])):
     action = np.zeros(len(env.buttons), np.int8)
-    action[index] = keys(clock)
+    if clock < 0:  # this core's memory cannot be written to: through title and menu, as people go
+        action[start] = frame % 60 < 3
+    else:
+        action[index] = keys(clock)
     env.step(action)
     clock, position = record(env.get_ram())
     seen.append((clock, position))

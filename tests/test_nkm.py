@@ -239,10 +239,11 @@ def test_kartlab_course_from_the_cartridge():
 def test_kartlab_course_in_ram_is_the_cartridge_s():
     cartridge = kartlab()
     console_module = pytest.importorskip("mkds_gym.console")
+    from mkds_gym.kartlab.boot import BootParameters
     from mkds_gym.memory import Layout as RealLayout
     from mkds_gym.state import RaceReader
 
-    with console_module.Console(cartridge) as console:
+    with console_module.Console(cartridge, on_power_on=BootParameters().write) as console:
         for _ in range(60):
             console.step(0, 10, draw=False)
             layout = RealLayout.detect(console.ram, cartridge.region)

@@ -41,7 +41,7 @@ uint32_t ghost_milliseconds(const race_choice *choice) {
     return best.milliseconds && same_race(&best.choice, choice) ? best.milliseconds : 0;
 }
 
-int ghost_present(const race_choice *choice) {
+int ghost_wanted(const race_choice *choice) {
     return enabled && choice->mode == MODE_TIME_TRIAL && ghost_milliseconds(choice) != 0;
 }
 
@@ -52,7 +52,7 @@ void ghost_race_started(void) {
     recorded.count = 0;
     replay_at = 0;
     replay_left = best.count ? best.changes[0].frames : 0;
-    if (ghost_present(&game.choice)) {
+    if (ghost_wanted(&game.choice)) {
         INPUT_UNITS[1].recording = best.changes;
     }
 }

@@ -8,7 +8,7 @@
 void ghost_enable(int on);
 
 /* Whether there is a ghost for this race: then driver 1 is it. */
-int ghost_present(const race_choice *choice);
+int ghost_wanted(const race_choice *choice);
 
 /* The best time that is kept for it, in milliseconds; 0 for none. */
 uint32_t ghost_milliseconds(const race_choice *choice);

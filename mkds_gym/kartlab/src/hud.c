@@ -52,9 +52,6 @@ static void dot_init(void) {
     }
     SPRITE_PALETTE(1) = RGB15(4, 1, 2);
     SPRITE_PALETTE(2) = RGB15(31, 9, 6);
-    for (int i = 0; i < 128; i++) {
-        SPRITES[4 * i] = 1 << 9; /* hidden */
-    }
 }
 
 static void dot_frame(const driver *kart) {

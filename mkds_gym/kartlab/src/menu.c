@@ -19,6 +19,11 @@ static const struct listed *listed;
 static uint32_t listed_count;
 static const struct listed only = {DEFAULT_COURSE, 3, {0, 0}, "KARTLAB"};
 
+static struct {
+    uint32_t course, vs, engine_class, laps, mirror, opponents, strength, items;
+} want = {.engine_class = 1, .opponents = 7, .strength = 1, .items = 1};
+static uint32_t shown_course; /* behind the title */
+
 void menu_init(void) {
     uint32_t size;
     const uint8_t *file = card_read_file("kartlab/courses.bin", &size);
@@ -29,6 +34,11 @@ void menu_init(void) {
         if (count && count <= LISTED_MAX && entry == sizeof(struct listed) && 8 + count * entry <= size) {
             listed = (const struct listed *)(file + 8);
             listed_count = count;
+        }
+    }
+    for (uint32_t i = 0; i < listed_count; i++) {
+        if (listed[i].id == DEFAULT_COURSE) {
+            want.course = shown_course = i;
         }
     }
 }
@@ -46,7 +56,8 @@ const char *menu_course_title(uint32_t id) {
 
 #define SHOW_FRAMES 1200 /* each course behind the title */
 
-static uint32_t age, shown_course, seconds_of_chance;
+static uint32_t age;
+static uint32_t chance; /* the seed of a race: how long somebody took to start it */
 
 static race_choice backdrop(uint32_t course) {
     return (race_choice){.course = course, .engine_class = 1, .mode = MODE_TIME_TRIAL, .drivers = 1, .strength = 1};
@@ -83,7 +94,7 @@ void title_show(void) {
 }
 
 void title_move(void) {
-    seconds_of_chance++;
+    chance++;
     if (pad.pressed & (KEY_START | KEY_A)) {
         scene_menu();
     } else if (age >= SHOW_FRAMES) {
@@ -98,9 +109,6 @@ enum row { ROW_COURSE, ROW_MODE, ROW_CLASS, ROW_LAPS, ROW_MIRROR, ROW_OPPONENTS,
 #define RACE_ROWS ROW_OPPONENTS /* rows from here on are for VS only */
 #define REST 20 /* frames that a choice rests before its course is loaded */
 
-static struct {
-    uint32_t course, vs, engine_class, laps, mirror, opponents, strength, items;
-} want = {.engine_class = 1, .opponents = 7, .strength = 1, .items = 1};
 static int row, drawn_row, changed;
 static uint32_t rest, loaded_course, loaded_mirror, loaded_class;
 
@@ -116,7 +124,7 @@ static race_choice chosen(void) {
     choice.engine_class = want.engine_class;
     choice.laps = want.laps;
     choice.mirror = want.mirror;
-    choice.seed = seconds_of_chance;
+    choice.seed = chance;
     if (want.vs) {
         choice.mode = MODE_VS;
         choice.drivers = want.opponents + 1;
@@ -254,7 +262,7 @@ void menu_show(void) {
 }
 
 void menu_move(void) {
-    seconds_of_chance++;
+    chance++;
     if (pad.pressed & (KEY_START | KEY_A)) {
         race_choice choice = chosen();
         scene_race(&choice);

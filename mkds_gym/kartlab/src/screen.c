@@ -6,6 +6,7 @@
 #define MAP ((volatile uint16_t *)0x0620C000)    /* 32 x 32 entries of background 0 */
 #define BOX ((volatile uint16_t *)0x0620C800)    /* of background 1: the window */
 #define BOX_TEXT ((volatile uint16_t *)0x0620D000) /* of background 2: what is written in it */
+#define SPRITES ((volatile uint16_t *)0x07000400)
 #define PICTURE ((volatile uint32_t *)0x06210000) /* 256 x 256 bytes */
 
 /* The text lies this far right and down of its 8 x 8 grid. */
@@ -238,6 +239,9 @@ void screen_clear(void) {
     for (int i = 0; i < 32 * 32; i++) {
         MAP[i] = 0;
     }
+    for (int i = 0; i < 128; i++) {
+        SPRITES[4 * i] = 1 << 9; /* hidden */
+    }
     for (int y = 0; y < 192; y++) {
         for (int x = 0; x < 256; x++) {
             /* woven like carbon fibre: 4 x 4 cells, leaning both ways */
@@ -295,7 +299,6 @@ void screen_init(void) {
     PALETTE(STRIPE) = RGB15(28, 4, 5);
     PALETTE(STRIPE_DARK) = RGB15(3, 4, 8);
 
-    PALETTE(BOX_FILL) = RGB15(3, 4, 9);
     tiles_init();
     screen_clear();
 

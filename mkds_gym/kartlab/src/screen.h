@@ -31,7 +31,8 @@ enum { BAR_BANK = 8 }; /* 8 .. 12: the bar from green to red */
 enum { CHIP_BANK = 13, FIGURE_BANK = 14, BOX_BANK = 15 /* its colours are the picture's */ };
 
 /* Colours of the picture, where the text's banks leave room: its letters use 1 to 4 only. */
-enum { PANEL = 5, PANEL_STEPS = 11, WEAVE = 240, INK = 248, PANEL_EDGE, PANEL_LIGHT, ROAD_RIM, ROAD, START, STRIPE, STRIPE_DARK, BOX_FILL };
+enum { PANEL = 5, PANEL_STEPS = 11, WEAVE = 240, INK = 248, PANEL_EDGE, PANEL_LIGHT, ROAD_RIM, ROAD, START, STRIPE, STRIPE_DARK };
+#define BOX_FILL STRIPE_DARK
 enum { BAND = 21, BANDS = 11 }; /* free for whoever paints a sheet */
 
 #define CANVAS_ROW 256
