@@ -1,6 +1,7 @@
-"""Write measured speed into the README and docs/benchmarks.md: ``python docs/measured.py FILE``.
+"""Write what was measured into the pages that show it: ``python docs/measured.py FILE``.
 
-FILE is what ``python -m benchmarks --json FILE`` wrote.
+FILE is what ``python -m benchmarks --json FILE`` wrote (for the README and docs/benchmarks.md), or
+``python -m mkds_gym.drivers --json FILE`` (for docs/kartlab.md).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.__main__ import report, table  # noqa: E402
+from mkds_gym import drivers  # noqa: E402
 
 README_ROWS = ("plain", "console", "env", "async_1", "async_2")
 
@@ -61,9 +63,17 @@ def short(result: dict[str, Any]) -> str:
 
 def main() -> None:
     """The command line; see the module."""
-    parser = argparse.ArgumentParser(description="Write measured speed into README and docs.")
-    parser.add_argument("file", type=Path, metavar="FILE", help="of python -m benchmarks --json")
+    parser = argparse.ArgumentParser(description="Write what was measured into README and docs.")
+    parser.add_argument(
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="of python -m benchmarks --json, or python -m mkds_gym.drivers --json",
+    )
     result = json.loads(parser.parse_args().file.read_text(encoding="utf-8"))
+    if "drivers" in result:
+        put(ROOT / "docs" / "kartlab.md", "drivers", drivers.report(drivers.load(result)))
+        return
     put(ROOT / "docs" / "benchmarks.md", "measured", report(result))
     put(ROOT / "README.md", "speed", short(result))
 

@@ -8,15 +8,28 @@ that a learned driver has to beat.
 
 from __future__ import annotations
 
+import argparse
+import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Protocol
 
+from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import Console, Keys
 from mkds_gym.course import Course, Track
+from mkds_gym.env import MKDSEnv
+from mkds_gym.errors import MKDSError
+from mkds_gym.kartlab.boot import CLASSES
 from mkds_gym.memory import Layout
 from mkds_gym.metrics import collect_all, make_metrics, reset_all
+from mkds_gym.races import RANDOM_COURSE
 from mkds_gym.state import RaceReader, RaceState
 
 _A: Final = int(Keys.A)
@@ -266,6 +279,7 @@ class Drive:
         finished: whether the race was finished.
         frames: frames driven.
         time: seconds of the race, as the game rounds them; 0 if it was not finished.
+        laps: laps finished.
         lap_times: seconds of each lap that was finished (the game keeps the first five).
         progress: laps driven, a float.
         offroad: world units driven off the road.
@@ -277,6 +291,7 @@ class Drive:
     finished: bool
     frames: int
     time: float
+    laps: int
     lap_times: tuple[float, ...]
     progress: float
     offroad: float
@@ -332,6 +347,7 @@ def drive(
         finished=state.finished,
         frames=driven,
         time=state.total_time if state.finished else 0.0,
+        laps=state.lap if state.finished else max(state.lap - 1, 0),
         lap_times=state.lap_times,
         progress=course.track.laps(state),
         offroad=values["offroad_dist"],
@@ -339,3 +355,183 @@ def drive(
         respawns=int(values["respawns"]),
         place=state.place + 1,
     )
+
+
+# The table ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """One drive of the table.
+
+    Attributes:
+        course: name of the course; ``random:7`` is the random course of seed 7.
+        engine_class: cc.
+        mirror: whether it was mirrored.
+        drive: how it went.
+    """
+
+    course: str
+    engine_class: int
+    mirror: bool
+    drive: Drive
+
+
+def time_course(
+    course: str, engine_class: int = 100, *, mirror: bool = False, laps: int | None = None
+) -> Run:
+    """Let `PurePursuit` drive one race against the clock, on Kartlab.
+
+    Args:
+        course: name of a course, ``random:SEED`` or ``random:SEED:DIFFICULTY``.
+        engine_class: 50, 100 or 150.
+        mirror: left and right exchanged.
+        laps: None is the course's own number.
+
+    Raises:
+        ValueError: there is no such course, or a value is out of range.
+    """
+    arguments: dict[str, Any] = {"course": course}
+    name, *numbers = course.split(":")
+    if name == RANDOM_COURSE and numbers:
+        try:
+            arguments = {"course": name, "course_seed": int(numbers[0])}
+            if len(numbers) > 1:
+                arguments["difficulty"] = float(numbers[1])
+        except ValueError:
+            raise ValueError(
+                f"course {course!r}: write random:SEED or random:SEED:DIFFICULTY"
+            ) from None
+    env = MKDSEnv(**arguments, engine_class=engine_class, mirror=mirror, laps=laps)
+    try:
+        env.reset()
+        result = drive(env.console, PurePursuit(), course=env.course)
+        return Run(course, engine_class, mirror, result)
+    finally:
+        env.close()
+
+
+def dump(runs: Iterable[Run]) -> dict[str, Any]:
+    """Runs as what ``--json`` writes; `load` reads it."""
+    return {"drivers": [asdict(run) for run in runs]}
+
+
+def load(data: dict[str, Any]) -> list[Run]:
+    """The runs that `dump` gave."""
+    return [
+        Run(**{**row, "drive": Drive(**{**drive, "lap_times": tuple(drive["lap_times"])})})
+        for row in data["drivers"]
+        for drive in (row["drive"],)
+    ]
+
+
+def report(runs: Iterable[Run]) -> str:
+    """A Markdown table of runs: a row a course, a column a class.
+
+    Off-road distance, wall hits and respawns are those of all classes together.
+    """
+    rows: dict[str, list[Run]] = {}
+    for run in runs:
+        rows.setdefault(run.course + (", mirrored" if run.mirror else ""), []).append(run)
+    classes = sorted({run.engine_class for row in rows.values() for run in row})
+    head = [
+        "course",
+        "laps",
+        *(f"{engine_class} cc" for engine_class in classes),
+        "best lap",
+        "off the road",
+        "wall hits",
+        "respawns",
+    ]
+    lines = [head, ["---", "---:", *("---:" for _ in classes), *4 * ["---:"]]]
+    for name, row in rows.items():
+        by_class = {run.engine_class: run.drive for run in row}
+        drives = list(by_class.values())
+        laps = [lap for drive in drives for lap in drive.lap_times]
+        lines.append(
+            [
+                f"`{name}`",
+                str(max(drive.laps for drive in drives)),
+                *(_result(by_class.get(engine_class)) for engine_class in classes),
+                _time(min(laps)) if laps else "-",
+                f"{sum(drive.offroad for drive in drives):.0f}",
+                str(sum(drive.wall_hits for drive in drives)),
+                str(sum(drive.respawns for drive in drives)),
+            ]
+        )
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _result(drive: Drive | None) -> str:
+    if drive is None:
+        return "-"
+    return _time(drive.time) if drive.finished else f"not finished ({drive.progress:.2f} laps)"
+
+
+def _time(seconds: float) -> str:
+    return f"{int(seconds // 60)}:{seconds % 60:06.3f}"
+
+
+def _run_one(job: tuple[str, int], *, mirror: bool, laps: int | None) -> Run:
+    return time_course(job[0], job[1], mirror=mirror, laps=laps)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: the words behind the command; None takes the process's own.
+
+    Returns:
+        0; 1 if a race was not finished, or could not be driven.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m mkds_gym.drivers",
+        description="Let the scripted driver race against the clock and print its times. The same "
+        "cartridge gives the same times.",
+    )
+    parser.add_argument(
+        "--courses",
+        nargs="+",
+        metavar="NAME",
+        help="names, random:SEED or random:SEED:DIFFICULTY; default: all of the cartridge",
+    )
+    parser.add_argument(
+        "--classes", nargs="+", type=int, choices=tuple(CLASSES), default=tuple(CLASSES)
+    )
+    parser.add_argument("--laps", type=int, help="1 to 9; default: each course's own number")
+    parser.add_argument("--mirror", action="store_true", help="exchange left and right")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to a file")
+    options = parser.parse_args(arguments)
+    if options.workers < 1:
+        parser.error(f"--workers {options.workers}: at least 1")
+    try:
+        courses = options.courses or Cartridge.open().course_names()
+        jobs = [(course, engine_class) for course in courses for engine_class in options.classes]
+        runs = _run_all(
+            jobs,
+            partial(_run_one, mirror=options.mirror, laps=options.laps),
+            min(options.workers, len(jobs)),
+        )
+        print(report(runs))
+        if options.json is not None:
+            options.json.write_text(json.dumps(dump(runs), indent=1) + "\n", encoding="utf-8")
+    except (MKDSError, ValueError, TypeError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0 if all(run.drive.finished for run in runs) else 1
+
+
+def _run_all(
+    jobs: Sequence[tuple[str, int]], run: Callable[[tuple[str, int]], Run], workers: int
+) -> list[Run]:
+    if workers == 1:
+        return [run(job) for job in jobs]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context) as pool:
+        return list(pool.map(run, jobs))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
