@@ -1,15 +1,29 @@
-"""Command line of Kartlab: ``python -m mkds_gym.kartlab build [--check] [-o FILE]``."""
+"""Command line of Kartlab: ``python -m mkds_gym.kartlab``.
+
+``build [--check] [-o FILE]`` rebuilds the cartridge from its sources, ``compile COURSE.toml ... -o
+FILE`` makes a cartridge with courses of one's own, and needs no C compiler.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from mkds_gym.cartridge import Cartridge
 from mkds_gym.errors import MKDSError
 from mkds_gym.kartlab import ROM_PATH
-from mkds_gym.kartlab.build import COMPILER_VERSION, build_rom, check_rom, compiler_version
+from mkds_gym.kartlab.build import (
+    COMPILER_VERSION,
+    BuildError,
+    build_rom,
+    check_rom,
+    compiler_version,
+    with_courses,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words behind the command; None takes the process's own.
 
     Returns:
-        0, or 1 when the build failed or ``--check`` found a difference.
+        0, or 1 when something is wrong or ``--check`` found a difference.
     """
     parser = argparse.ArgumentParser(
         prog="python -m mkds_gym.kartlab", description="The free cartridge of mkds_gym."
@@ -37,8 +51,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="FILE",
         help="file to write or to compare; default: the cartridge in the package",
     )
+    compile_ = commands.add_parser(
+        "compile", help="make a cartridge with courses of your own (no C compiler needed)"
+    )
+    compile_.add_argument(
+        "courses", type=Path, nargs="+", metavar="COURSE.toml", help="a course description"
+    )
+    compile_.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="FILE", help="ROM file to write"
+    )
+    compile_.add_argument(
+        "--base",
+        type=Path,
+        default=ROM_PATH,
+        metavar="ROM",
+        help="Kartlab ROM to put the courses on; default: the cartridge in the package",
+    )
     options = parser.parse_args(arguments)
     try:
+        if options.command == "compile":
+            return _compile(options.courses, options.output, options.base)
         return _check(options.output) if options.check else _build(options.output)
     except (MKDSError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -51,6 +83,48 @@ def _build(output: Path) -> int:
     print(f"{output}: {len(data)} bytes")
     _name_compiler()
     return 0
+
+
+def _compile(paths: list[Path], output: Path, base: Path) -> int:
+    if output.is_dir() or not output.parent.is_dir():
+        raise BuildError(f"-o {output}: is not a file in an existing directory")
+    for source in (ROM_PATH, base, *paths):
+        if output.exists() and source.exists() and output.samefile(source):
+            what = "the cartridge of the package" if source == ROM_PATH else "an input"
+            raise BuildError(f"-o {output}: would overwrite {what}; give another file")
+    cartridge = Cartridge.open(base)
+    if not cartridge.boot_parameters:
+        raise BuildError(
+            f"--base {base}: is {cartridge.title!r}; courses of your own need a Kartlab cartridge"
+        )
+    data, courses = with_courses(base.read_bytes(), paths)
+    # Beside its place first, so that whoever reads the file never meets half of it.
+    with tempfile.NamedTemporaryFile(
+        dir=output.parent, prefix=f".{output.name}-", delete=False
+    ) as stream:
+        part = Path(stream.name)
+        try:
+            stream.write(data)
+            stream.close()
+            part.chmod(0o666 & ~_umask())
+            part.replace(output)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+    for course in courses:
+        print(
+            f"{course.title}: {course.name} (id {course.course_id}), {course.length:,.0f} units, "
+            f"{len(course.triangles):,} triangles, {course.model.polygons:,} polygons"
+        )
+    print(f"{output}: {len(data):,} bytes; drive it with")
+    print(f'  gymnasium.make("MKDS-v0", rom="{output}", course="{courses[-1].name}")')
+    return 0
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def _check(path: Path) -> int:

@@ -1,5 +1,8 @@
 """Build the Kartlab cartridge: compile the program, compile the courses, pack both.
 
+`with_courses` puts courses into a cartridge that was built already, which needs no C compiler.
+On the cartridge each course is ``data/Course/<name>.carc``, and `COURSE_TABLE` tells which there are.
+
 The build is reproducible: with the compiler version `COMPILER_VERSION`, the same sources give
 the same bytes on any machine.
 """
@@ -12,16 +15,20 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ndspy.fnt
 import ndspy.rom
 
-from mkds_gym.cartridge import header_crc16
+from mkds_gym.cartridge import COURSE_FOLDER, KARTLAB_CODE, header_crc16
 from mkds_gym.errors import MKDSError
 from mkds_gym.hardware import RAM_START
 from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH, SOURCE_DIRECTORY
+
+if TYPE_CHECKING:
+    from mkds_gym.kartlab.compiler import CompiledCourse
 
 __all__ = [
     "COMPILER",
@@ -31,6 +38,7 @@ __all__ = [
     "check_rom",
     "compiler_version",
     "course_table",
+    "with_courses",
 ]
 
 COMPILER = "arm-none-eabi-gcc"
@@ -41,6 +49,11 @@ COMPILER_VERSION = "12.2.1"
 
 SIZE_LIMIT = 1 << 20
 """Bytes that a cartridge may have: it travels in the package."""
+
+COURSE_TABLE = "kartlab/courses.bin"
+"""The cartridge's file that the menu reads, see `course_table`."""
+
+_CAPACITY_UNIT = 128 * 1024
 
 HASH_OFFSET = 0xA0
 """Where the header holds the hash of the image: in the middle of bytes that are reserved."""
@@ -139,26 +152,11 @@ def build_rom(
     rom.arm9 = arm9.ljust(_ARM9_SIZE_MINIMUM, b"\0")
     rom.arm7RamAddress = rom.arm7EntryAddress = _ARM7_ADDRESS
     rom.arm7 = arm7
-    courses = ndspy.fnt.Folder(files=[], firstID=0)
-    rom.files = []
-    listed: list[tuple[int, int, str]] = []
-    for path in sorted(course_directory.glob("*.toml")):
-        from mkds_gym.kartlab.compiler import compile_course  # a build without courses needs none
+    # Imported here, as a build without courses needs none of it.
+    from mkds_gym.kartlab.compiler import compile_course
 
-        course = compile_course(path)
-        if f"{course.name}.carc" in courses.files:
-            raise BuildError(f"'{path.name}' is the second course named {course.name!r}")
-        courses.files.append(f"{course.name}.carc")
-        rom.files.append(course.carc())
-        listed.append((course.description.course_id, course.description.laps, course.title))
-    menu = ndspy.fnt.Folder(files=["courses.bin"], firstID=len(rom.files))
-    rom.files.append(course_table(listed))
-    rom.filenames = ndspy.fnt.Folder(
-        folders=[
-            ("data", ndspy.fnt.Folder(folders=[("Course", courses)])),
-            ("kartlab", menu),
-        ]
-    )
+    paths = sorted(course_directory.glob("*.toml"))
+    _set_files(rom, _course_files({}, [compile_course(path) for path in paths], paths))
     data = _signed(bytes(rom.save()))
     if len(data) > SIZE_LIMIT:
         raise BuildError(f"the cartridge has {len(data)} bytes, more than {SIZE_LIMIT}")
@@ -181,6 +179,105 @@ def course_table(courses: Iterable[tuple[int, int, str]]) -> bytes:
         shown = "".join(c if " " <= c <= "_" else "?" for c in title.upper())
         entries.append(_LISTED.pack(number, laps, shown[: _LISTED_TITLE - 1].encode("ascii")))
     return struct.pack("<4sHH", b"KLCT", len(entries), _LISTED.size) + b"".join(entries)
+
+
+def with_courses(base: bytes, paths: Sequence[Path]) -> tuple[bytes, list[CompiledCourse]]:
+    """Put courses into a cartridge: new ones are added, those of the same name replaced.
+
+    Args:
+        base: a Kartlab ROM image.
+        paths: course descriptions.
+
+    Returns:
+        the new ROM image, and the courses.
+
+    Raises:
+        BuildError: `base` is no Kartlab cartridge, or two descriptions have one name.
+        CourseDescriptionError: a description is wrong.
+    """
+    from mkds_gym.kartlab.compiler import compile_course
+
+    courses = [compile_course(path) for path in paths]
+    if base[0x0C:0x10].decode("latin-1") != KARTLAB_CODE:
+        raise BuildError(
+            f"the ROM to put the courses on has the game code {base[0x0C:0x10]!r}; they can only "
+            f"be driven on Kartlab, which has {KARTLAB_CODE!r}"
+        )
+    try:
+        rom = ndspy.rom.NintendoDSRom(base)
+        files = _files(rom.filenames, rom.files)
+    except (ValueError, IndexError, KeyError, struct.error, UnicodeDecodeError) as error:
+        raise BuildError(f"the ROM to put the courses on is damaged: {error}") from error
+    _set_files(rom, _course_files(files, courses, paths))
+    data = bytes(rom.save())
+    while len(data) > _CAPACITY_UNIT << rom.deviceCapacity:
+        rom.deviceCapacity += 1
+        data = bytes(rom.save())
+    return _signed(data), courses
+
+
+def _course_files(
+    files: Mapping[str, bytes], courses: Sequence[CompiledCourse], paths: Sequence[Path]
+) -> dict[str, bytes]:
+    """Return a cartridge's files with courses added or replaced, and `COURSE_TABLE` to match."""
+    out = dict(files)
+    old = out.pop(COURSE_TABLE, b"")
+    listed = {}
+    for at in range(8, len(old) - _LISTED.size + 1, _LISTED.size):
+        number, laps, shown = _LISTED.unpack_from(old, at)
+        listed[number] = number, laps, shown.rstrip(b"\0").decode("ascii", "replace")
+    seen: dict[str, Path] = {}
+    for course, path in zip(courses, paths, strict=True):
+        if course.name in seen:
+            raise BuildError(
+                f"'{path.name}' is the second course named {course.name!r}, after "
+                f"'{seen[course.name].name}'"
+            )
+        seen[course.name] = path
+        out[f"{COURSE_FOLDER}/{course.name}.carc"] = course.carc()
+        listed[course.course_id] = course.course_id, course.description.laps, course.title
+    out[COURSE_TABLE] = course_table(listed.values())
+    return out
+
+
+def _files(
+    folder: ndspy.fnt.Folder, contents: Sequence[bytes], prefix: str = ""
+) -> dict[str, bytes]:
+    """Return all files of a cartridge by path."""
+    out = {
+        f"{prefix}{name}": bytes(contents[folder.firstID + index])
+        for index, name in enumerate(folder.files)
+    }
+    for name, inner in folder.folders:
+        out.update(_files(inner, contents, f"{prefix}{name}/"))
+    return out
+
+
+def _set_files(rom: ndspy.rom.NintendoDSRom, files: Mapping[str, bytes]) -> None:
+    """Give a cartridge these files, in the order of their paths."""
+    rom.files = []
+
+    def fill(names: list[tuple[list[str], str]]) -> ndspy.fnt.Folder:
+        here = [(parts[0], path) for parts, path in names if len(parts) == 1]
+        folder = ndspy.fnt.Folder(files=[name for name, _ in here], firstID=len(rom.files))
+        rom.files += [files[path] for _, path in here]
+        inner = sorted({parts[0] for parts, _ in names if len(parts) > 1})
+        folder.folders = [
+            (
+                name,
+                fill(
+                    [
+                        (parts[1:], path)
+                        for parts, path in names
+                        if parts[0] == name and len(parts) > 1
+                    ]
+                ),
+            )
+            for name in inner
+        ]
+        return folder
+
+    rom.filenames = fill([(path.split("/"), path) for path in sorted(files)])
 
 
 def _signed(data: bytes) -> bytes:
