@@ -1,7 +1,7 @@
 """Build the Kartlab cartridge: compile the program, compile the courses, pack both.
 
 `with_courses` puts courses into a cartridge that was built already, which needs no C compiler.
-On the cartridge each course is ``data/Course/<name>.carc``, and `COURSE_TABLE` tells which there are.
+On the cartridge each course is ``data/Course/<name>.carc``, and `COURSE_TABLE` lists them all.
 
 The build is reproducible: with the compiler version `COMPILER_VERSION`, the same sources give
 the same bytes on any machine.

@@ -24,7 +24,7 @@ from mkds_gym.kartlab.compiler import (
     compile_description,
     parse_description,
 )
-from mkds_gym.kartlab.compiler.geometry import build_ribbon
+from mkds_gym.kartlab.compiler.geometry import build_layout
 from mkds_gym.memory import COURSES
 
 __all__ = [
@@ -174,7 +174,7 @@ def _text(seed: int, difficulty: float) -> str:
             continue
         try:
             description = parse_description(text)
-            length = build_ribbon(description).length
+            length = build_layout(description).main.length
         except CourseDescriptionError:
             continue
         if SHORTEST <= length <= LONGEST:
