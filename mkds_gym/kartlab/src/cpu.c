@@ -13,10 +13,12 @@ static const struct skill {
     fx32 pace;                 /* share of the class's top speed that it allows itself */
     fx32 bend;                 /* share of the speed that a bend allows */
     fx32 spread;               /* by how much the pace of two such drivers differs at most */
+    uint8_t drifts;            /* 1 to get round, 2 for the boost behind it too */
+    uint8_t start, start_spread; /* frames that it holds A at GO, and how many more it may be */
 } skills[3] = {
-    {FX(0.84), FX(0.86), FX(0.05)},
-    {FX(0.93), FX(0.95), FX(0.04)},
-    {FX(1.10), FX(1.04), FX(0.02)},
+    {FX(0.84), FX(0.86), FX(0.05), 0, 0, 9},
+    {FX(0.93), FX(0.95), FX(0.04), 1, 4, 24},
+    {FX(1.10), FX(1.02), FX(0.02), 2, 34, 12},
 };
 
 #define AIM_NEAR FX(34)        /* the point aimed at lies this far ahead ... */
@@ -34,13 +36,23 @@ static const struct skill {
 #define BRAKING FX(0.07)       /* what braking takes off in a frame, reckoned with care */
 #define BOX_AHEAD FX(150)      /* item boxes are seen from so far */
 #define SHELL_RANGE FX(350)    /* along the track, to the kart ahead */
+#define DRIFT_RATE FX(0.037)   /* radians a frame that the tightest drift turns, nearly */
+#define DRIFT_SPEED FX(0.7)    /* of the class: slower karts just steer */
+#define DRIFT_BEGIN 150        /* angle16 a frame that the way has to turn for a drift to begin ... */
+#define DRIFT_END 60           /* ... and to go on */
+#define DRIFT_NEUTRAL 291      /* drift.c: so much turns a drift with nothing held */
+#define DRIFT_DEAD 45
+#define DRIFT_AHEAD FX(110)    /* the bend has to go on for so long ... */
+#define DRIFT_TURN 6500        /* ... and to have turned the way by so much there: 36 degrees */
+#define TAP_FRAMES 5           /* that a side is held at least, to count for the boost */
 #define STUCK_SPEED FX(0.5)
 #define STUCK_FRAMES 45
 #define REVERSE_FRAMES 45
 #define GIVE_UP 4              /* reversing so often without getting on: back to the course */
 
 static struct route route;
-static fx32 *bend_speed;       /* of each enemy point: what the kart can hold there */
+static fx32 *bend_speed;       /* of each enemy point: what steering can hold there ... */
+static fx32 *drift_speed;      /* ... and drifting */
 static fx32 *across_x, *across_z; /* unit vector to the left of the way at each point */
 
 static struct cpu {
@@ -48,9 +60,15 @@ static struct cpu {
     uint16_t stuck, reverse, tries;
     uint16_t item_frames;      /* for so long it has had the item that it holds */
     int16_t box;               /* item box that it makes for, -1 none */
+    uint8_t tap_frames;        /* in a drift: for so long it holds the side it holds */
+    int8_t tap_side;           /* 1 left, -1 right */
+    uint8_t start;             /* frames that it holds A at GO */
+    const struct skill *skill;
     fx32 shift;                /* of its line, to the left, round what is in the way */
     fx32 pace, bend, lane;     /* its character in this race */
     uint32_t seed;             /* that the character was made from */
+    uint32_t fork;             /* its choice where the course forks ... */
+    uint8_t lap;               /* ... and its lane: of this lap */
 } cpus[DRIVERS_MAX];
 
 /* ------------------------------------------------------------------------------------ set-up */
@@ -67,6 +85,7 @@ static fx32 speed_in_bend(fx32 curvature) {
 
 static void measure_points(void) {
     bend_speed = heap_allocate(route.count * 4);
+    drift_speed = heap_allocate(route.count * 4);
     across_x = heap_allocate(route.count * 4);
     across_z = heap_allocate(route.count * 4);
     for (uint32_t i = 0; i < route.count; i++) {
@@ -80,7 +99,9 @@ static void measure_points(void) {
         int32_t turn = (int16_t)(heading_to(here, after) - heading_to(before, here));
         /* angle16 to radians: 2 pi / 65536 */
         fx32 radians = (fx32)((int64_t)fx_abs(turn) * 1608 >> 12);
-        bend_speed[i] = length > 0 ? speed_in_bend(fx_div(radians, length)) : FX(8);
+        fx32 curvature = length > 0 ? fx_div(radians, length) : 0;
+        bend_speed[i] = speed_in_bend(curvature);
+        drift_speed[i] = fx_max(fx_div(DRIFT_RATE, curvature + FX(0.001)), bend_speed[i]);
     }
 }
 
@@ -90,12 +111,21 @@ static void make_character(uint32_t index) {
     struct cpu *me = &cpus[index];
     const struct skill *skill = &skills[game.choice.strength <= 2 ? game.choice.strength : 1];
     uint32_t bits = race_character(CHANCE_CPU + index);
+    me->skill = skill;
+    me->start = (uint8_t)(skill->start + (skill->start_spread * part(bits, 24) >> 8));
     me->seed = game.config->current.rng_seed;
     me->pace = skill->pace - fx_mul(skill->spread, (fx32)part(bits, 0) << 4);
     me->bend = skill->bend - fx_mul(skill->spread, (fx32)part(bits, 8) << 4);
-    /* Lines side by side, each somewhere in its own strip. */
-    fx32 strip = (fx32)(index * 3 % 7) * (2 * FX_ONE / 7) - FX_ONE;
-    me->lane = strip + (fx32)part(bits, 16) * (2 * FX_ONE / 7) / 256;
+}
+
+/* Lines lie side by side, each somewhere in its own strip, another one in every lap. */
+static void choose_lane(uint32_t index, uint32_t lap) {
+    fx32 strip = 2 * FX_ONE / 7;
+    uint32_t bits = race_character(CHANCE_CPU + index + (lap + 1) * 16);
+    cpus[index].lap = (uint8_t)lap;
+    cpus[index].fork = bits >> 8;
+    cpus[index].lane =
+        (fx32)((index * 3 + lap * 2) % 7) * strip - FX_ONE + (fx32)part(bits, 0) * strip / 256;
 }
 
 static void find_way(uint32_t index) {
@@ -118,16 +148,12 @@ void cpu_init(void) {
     measure_points();
     for (uint32_t i = 1; i < race.count; i++) {
         make_character(i);
+        choose_lane(i, 0);
         find_way(i);
     }
 }
 
 /* ----------------------------------------------------------------------------------- driving */
-
-/* Which way a kart takes where the course forks: its own choice in every lap. */
-static uint32_t fork_choice(uint32_t index) {
-    return race_character(CHANCE_CPU + index + (uint32_t)game.status->drivers[index].lap * 16) >> 8;
-}
 
 /* A point of the kart's own line. */
 static vec3 line_point(const struct cpu *me, uint32_t point) {
@@ -181,7 +207,7 @@ static int too_fast(uint32_t index, uint32_t choice, fx32 speed) {
     fx32 distance = 0;
     int worst = 0;
     for (int i = 0; i < 7 && distance < PREVIEW; i++) {
-        fx32 allowed = fx_mul(bend_speed[point], me->bend);
+        fx32 allowed = fx_mul(me->skill->drifts ? drift_speed[point] : bend_speed[point], me->bend);
         fx32 over = fx_mul(speed, speed) - fx_mul(allowed, allowed) - 2 * fx_mul(BRAKING, distance);
         if (over > 0) {
             int how = over > fx_mul(speed, FX(0.5)) ? 2 : 1;
@@ -193,6 +219,60 @@ static int too_fast(uint32_t index, uint32_t choice, fx32 speed) {
         at = next;
     }
     return worst;
+}
+
+/* Whether the way goes on turning to that side for some distance: a bend to drift through. */
+static int is_bend(uint32_t index, uint32_t choice, int side) {
+    const driver *kart = &game.drivers[index];
+    vec3 near = aim(index, choice, DRIFT_AHEAD), far = aim(index, choice, DRIFT_AHEAD + FX(40));
+    int32_t turn = (int16_t)(heading_to(near, far) - kart->heading);
+    return side * turn > DRIFT_TURN;
+}
+
+/* Hop and drift: the keys for it while there is one, or one should begin; 0 otherwise.
+ * `needed` is how fast the way has to turn, angle16 a frame. */
+static uint32_t drift_keys(uint32_t index, uint32_t choice, int32_t needed) {
+    struct cpu *me = &cpus[index];
+    const struct kart *own = &karts[index];
+    driver *kart = &game.drivers[index];
+    int side = needed > 0 ? 1 : -1;
+    if (!(kart->state_bits & DRIVER_DRIFTING)) {
+        uint32_t hold = KEY_R | (me->tap_side > 0 ? KEY_LEFT : KEY_RIGHT);
+        if (own->hop || (own->drift_chance && me->tap_frames)) {
+            me->tap_frames = 1; /* in the air, or just down again */
+            return hold;
+        }
+        me->tap_frames = 0;
+        if ((own->keys & KEY_R) || side * needed < DRIFT_BEGIN || !(kart->state_bits & DRIVER_ON_FLOOR) ||
+            kart->speed < fx_mul(kart_class_speed(), DRIFT_SPEED) || !is_bend(index, choice, side)) {
+            return 0;
+        }
+        me->tap_side = (int8_t)side;
+        me->tap_frames = 1;
+        return KEY_R | (side > 0 ? KEY_LEFT : KEY_RIGHT);
+    }
+    int direction = kart->drift_direction > 0 ? 1 : -1;
+    int32_t inwards = direction * needed;
+    if (inwards < DRIFT_END) {
+        me->tap_frames = 0;
+        return 0;
+    }
+    /* Held to the inside it turns sharper, to the outside wider; the changes charge the boost. */
+    int32_t error = inwards - DRIFT_NEUTRAL;
+    int charging = me->skill->drifts > 1 && own->spark < 2;
+    int32_t dead = charging ? 2 * DRIFT_DEAD : DRIFT_DEAD;
+    int wanted = error > dead ? direction : error < -dead ? -direction : 0;
+    if (me->tap_frames < 255) {
+        me->tap_frames++;
+    }
+    if (charging && !wanted && me->tap_frames > TAP_FRAMES) {
+        wanted = -me->tap_side;
+    }
+    if (wanted && wanted != me->tap_side && (me->tap_frames > TAP_FRAMES || fx_abs(error) > 3 * DRIFT_DEAD)) {
+        me->tap_side = (int8_t)wanted;
+        me->tap_frames = 1;
+    }
+    return KEY_R | (me->tap_side > 0 ? KEY_LEFT : KEY_RIGHT);
 }
 
 /* By how much the line has to move to the left to pass what is in the way at `target`. */
@@ -351,6 +431,10 @@ uint32_t cpu_keys(uint32_t index) {
     }
     if (me->seed != game.config->current.rng_seed) {
         make_character(index);
+        choose_lane(index, me->lap);
+    }
+    if (game.status->not_controllable) {
+        return game.status->not_controllable <= me->start ? KEY_A : 0;
     }
     if (kart->flags & DRIVER_RESPAWNING) {
         me->stuck = me->reverse = 0;
@@ -362,7 +446,11 @@ uint32_t cpu_keys(uint32_t index) {
     if (me->to == 0xFFFF) {
         find_way(index);
     }
-    uint32_t choice = fork_choice(index);
+    uint32_t lap = (uint32_t)fx_max(game.status->drivers[index].lap, 0);
+    if (me->lap != lap) {
+        choose_lane(index, lap);
+    }
+    uint32_t choice = me->fork;
     follow_way(index, choice);
 
     fx32 speed = kart->speed;
@@ -376,8 +464,12 @@ uint32_t cpu_keys(uint32_t index) {
     if (backing_out(index, bearing, &keys)) {
         return keys;
     }
+    /* The arc through the target: its curvature is 2 sin(bearing) / distance. */
+    int32_t off_way = bearing + kart->drift_angle;
+    int32_t needed = (int32_t)((int64_t)off_way * fx_div(2 * speed, distance) >> 12);
+    uint32_t drift = me->skill->drifts ? drift_keys(index, choice, needed) : 0;
     int32_t turn = bearing - STEER_LEAD * kart->heading_speed;
-    keys |= turn > STEER_DEAD ? KEY_LEFT : turn < -STEER_DEAD ? KEY_RIGHT : 0;
+    keys |= drift ? drift : turn > STEER_DEAD ? KEY_LEFT : turn < -STEER_DEAD ? KEY_RIGHT : 0;
     int fast = too_fast(index, choice, speed);
     fx32 top = fx_mul(kart->target_max_speed, me->pace);
     if (fast == 2) {

@@ -2,6 +2,7 @@
 #include "race.h"
 
 #include "draw.h"
+#include "ghost.h"
 #include "items.h"
 #include <string.h>
 
@@ -13,13 +14,6 @@
 
 struct racer racers[DRIVERS_MAX];
 struct race race;
-
-/* What other parts have more of. */
-__attribute__((weak)) int ghost_wanted(const race_choice *choice) { return (void)choice, 0; }
-__attribute__((weak)) uint32_t ghost_keys(int index) { return (void)index, 0u; }
-__attribute__((weak)) void ghost_race_started(void) {}
-__attribute__((weak)) void ghost_frame(void) {}
-__attribute__((weak)) void ghost_race_finished(void) {}
 
 /* ------------------------------------------------------------------------------------- times */
 
@@ -88,7 +82,7 @@ static void place_on_grid(driver *kart, uint32_t place) {
 
 static void set_up_drivers(const race_choice *choice) {
     race_setup *setup = &game.config->current;
-    int ghost = choice->mode == MODE_TIME_TRIAL && ghost_wanted(choice);
+    int ghost = ghost_wanted(choice);
     race.count = ghost ? 2 : choice->drivers;
     game.config->driver_count = (uint8_t)race.count;
     for (int i = 0; i < DRIVERS_MAX; i++) {
@@ -201,11 +195,10 @@ static void drive(uint32_t index, int waiting) {
             }
         }
     }
-    if (waiting) {
+    if (game.status->not_controllable) {
         kart_countdown(kart, keys);
-    } else {
-        kart_frame(kart, keys);
     }
+    kart_frame(kart, waiting ? 0 : keys);
 }
 
 void race_frame(void) {

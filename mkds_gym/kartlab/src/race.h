@@ -33,11 +33,6 @@ uint32_t race_character(uint32_t what);
 /* `what` of race_random: the purpose above, the driver below. */
 enum { CHANCE_ITEM = 0x100, CHANCE_CPU = 0x200 };
 
-void kart_boost(driver *kart, enum boost boost, int frames);
-void kart_spin_out(driver *kart);
-void kart_countdown(driver *kart, uint32_t keys);
-void karts_touch(void);
-
 /* checkpoints.c */
 void checkpoints_start(uint32_t index);    /* in front of the start line, no lap begun */
 void checkpoints_frame(uint32_t index);    /* lines crossed, laps, progress, wrong way */
