@@ -2,7 +2,7 @@
 #include "draw.h"
 
 #include "game.h"
-#include "kart_model.h"
+#include "list.h"
 #include "picture.h"
 #include "sky.h"
 
@@ -62,8 +62,10 @@ void draw_init(const void *klm, uint32_t klm_size) {
     GX_DISP3DCNT = 1 << 0 | 1 << 3 | 1 << 4; /* textures, blending, anti-aliasing */
     GX_CLEAR_COLOR = 63u << 24;                       /* transparent: the sky is a background behind */
     GX_CLEAR_DEPTH = 0x7FFF;
-    kart_model_init();
+    lists_init();
     draw_karts_init();
+    draw_items_init();
+    draw_effects_init();
 
     GX_FIFO = GX_PACK(GX_VIEWPORT, 0, 0, 0);
     GX_FIFO = 0u | 0u << 8 | 255u << 16 | 191u << 24;
@@ -82,6 +84,7 @@ void draw_frame(void) {
     /* What moves comes first, translucent or not (the machine draws opaque polygons before the
      * others whatever the order): if anything does not fit, it is the far end of the course. */
     draw_karts(view);
+    draw_items(view);
     draw_course(view);
 
     if (PROFILE_BLOCK->magic == PROFILE_MAGIC) {

@@ -158,7 +158,7 @@ void draw_course(const struct view *real_view) {
         faces = GX_BACK_FACES;
     }
     send_1(GX_TEXIMAGE_PARAM, GRAIN_PARAM);
-    send_1(GX_POLYGON_ATTR, faces | GX_FAR_CLIPPED | GX_ALPHA(31) | GX_POLYGON_ID(1));
+    send_1(GX_POLYGON_ATTR, faces | GX_FAR_CLIPPED | GX_ALPHA(31) | GX_POLYGON_ID(POLYGON_COURSE));
     uint32_t count = cull(view);
     /* The few coarse chunks first: they lie under everything, and none may be dropped. */
     send_course_matrix(view, KLM_COARSE_SHIFT);

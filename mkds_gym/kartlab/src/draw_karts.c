@@ -16,7 +16,9 @@
 #define FAR_DEPTH FX(1100)     /* beyond, it is less than two pixels */
 #define MIDDLE_MAX 4           /* karts drawn in that detail, the nearest */
 #define SHADOW_DEPTH FX(500)
+#define EFFECTS_DEPTH FX(260)
 #define GHOST_ALPHA 14
+#define SPIN_STEP 1872            /* angle16 a frame of a spin-out: twice round in its 70 */
 
 /* Of the drivers, by number; the player is red. */
 static const uint16_t paint_of[DRIVERS_MAX] = {
@@ -29,15 +31,12 @@ static struct kart_pose {
     fx32 steering;            /* shown, -1 right to 1 left */
     angle16 roll[2];          /* of the front and the rear wheels */
     uint16_t shaking;
+    fx32 ground;              /* height of the floor below, or where it was last seen */
 } poses[DRIVERS_MAX];
-
-static struct picture_size part_size[KART_PARTS];
 
 void draw_karts_init(void) {
     memset(poses, 0, sizeof poses);
-    for (int i = 0; i < KART_PARTS; i++) {
-        part_size[i] = picture_count(kart_parts[i].words, kart_parts[i].count);
-    }
+    kart_model_init();
 }
 
 /* A rotation by `angle` in the plane of rows a and b of the unit matrix. */
@@ -68,6 +67,9 @@ static void pose_update(struct kart_pose *pose, const driver *kart) {
     pose->roll[0] = (angle16)(pose->roll[0] + (kart->speed * 5057 >> 12));
     pose->roll[1] = (angle16)(pose->roll[1] + (kart->speed * 3973 >> 12));
     pose->shaking++;
+    if (kart->state_bits & DRIVER_ON_FLOOR || kart->position.y < pose->ground) {
+        pose->ground = kart->position.y;
+    }
 }
 
 static void pose_place(struct kart_pose *pose, const driver *kart) {
@@ -87,6 +89,11 @@ static void pose_place(struct kart_pose *pose, const driver *kart) {
     if ((type == 2 || type == 3 || type == 5) && kart->state_bits & DRIVER_ON_FLOOR) {
         place->m[3][1] += fx_mul(fx_min(fx_abs(kart->speed), FX(3)), fx_sin((angle16)(pose->shaking * 0x3700))) / 8 + FX(0.3);
     }
+    const struct kart *own = kart_of(kart);
+    if (own->spin_frames) {
+        struct view_matrix spinning = turned(2, 0, (angle16)(own->spin_frames * SPIN_STEP));
+        *place = joined(&spinning, place);
+    }
     angle16 lean = (angle16)(-fx_mul(pose->steering, fx_min(fx_abs(kart->speed), FX(4))) / 11);
     if (lean) {
         struct view_matrix leaning = turned(0, 1, lean);
@@ -94,7 +101,7 @@ static void pose_place(struct kart_pose *pose, const driver *kart) {
     }
 }
 
-static void draw_part(int part) { send_list(kart_parts[part].words, kart_parts[part].count); }
+static void draw_part(int part) { list_send(&kart_parts[part]); }
 
 static void paint(uint16_t colour) {
     /* Diffuse the colour itself, ambient half of it: shadow sides keep their hue. */
@@ -124,9 +131,9 @@ static void draw_near(const struct kart_pose *pose, uint16_t colour) {
             wheel = joined(&wheel, &steer);
         }
         /* in the model's own scale */
-        wheel.m[3][0] = kart_wheel_pivot[i].x / KART_MODEL_SCALE;
-        wheel.m[3][1] = kart_wheel_pivot[i].y / KART_MODEL_SCALE;
-        wheel.m[3][2] = kart_wheel_pivot[i].z / KART_MODEL_SCALE;
+        wheel.m[3][0] = kart_wheel_pivot[i].x / LIST_SCALE;
+        wheel.m[3][1] = kart_wheel_pivot[i].y / LIST_SCALE;
+        wheel.m[3][2] = kart_wheel_pivot[i].z / LIST_SCALE;
         GX_FIFO = GX_MTX_PUSH;
         send_matrix_4x3(GX_MTX_MULT_4X3, &wheel);
         draw_part(KART_WHEEL + i);
@@ -149,8 +156,8 @@ static int book(int first_part, int last_part) {
     const struct picture_size none = {0, 0};
     struct picture_size size = {0, 0};
     for (int i = first_part; i <= last_part; i++) {
-        size.polygons += part_size[i].polygons;
-        size.vertices += part_size[i].vertices;
+        size.polygons += kart_parts[i].size.polygons;
+        size.vertices += kart_parts[i].size.vertices;
     }
     return picture_takes(size, none);
 }
@@ -159,10 +166,10 @@ static int book(int first_part, int last_part) {
 static void draw_shadow(const struct kart_pose *pose, uint32_t id, int rings) {
     for (int ring = 0; ring < rings && book(KART_SHADOW, KART_SHADOW); ring++) {
         struct view_matrix place = pose->place;
-        place.m[3][1] += FX(0.3);
+        place.m[3][1] = pose->ground + FX(0.3);
         send_1(GX_MTX_RESTORE, VIEW_MATRIX_SLOT);
         send_matrix_4x3(GX_MTX_MULT_4X3, &place);
-        send_scale((fx32)(FX_ONE * KART_MODEL_SCALE * (13 - 2 * ring) / 12));
+        send_scale((fx32)(FX_ONE * LIST_SCALE * (13 - 2 * ring) / 12));
         send_1(GX_COLOR, 0);
         send_1(GX_POLYGON_ATTR, GX_FRONT_FACES | GX_BACK_FACES | GX_ALPHA(rings > 1 ? 8 : 12) | GX_POLYGON_ID(id + (uint32_t)ring));
         draw_part(KART_SHADOW);
@@ -199,9 +206,9 @@ void draw_karts(const struct view *view) {
         pose_place(pose, kart);
         send_1(GX_MTX_RESTORE, VIEW_MATRIX_SLOT);
         send_matrix_4x3(GX_MTX_MULT_4X3, &pose->place);
-        send_scale(FX_ONE * KART_MODEL_SCALE);
+        send_scale(FX_ONE * LIST_SCALE);
         /* A translucent polygon is not drawn over another of its number: the ghost has no insides. */
-        send_1(GX_POLYGON_ATTR, GX_LIGHTS(3) | GX_FRONT_FACES | GX_ALPHA(ghost ? GHOST_ALPHA : 31) | GX_POLYGON_ID(ghost ? 50 : 8 + i));
+        send_1(GX_POLYGON_ATTR, GX_LIGHTS(3) | GX_FRONT_FACES | GX_ALPHA(ghost ? GHOST_ALPHA : 31) | GX_POLYGON_ID(ghost ? POLYGON_GHOST : POLYGON_KARTS + i));
         if (i == 0) {
             book(KART_PAINT, KART_MIDDLE_PAINT - 1);
             draw_near(pose, paint_of[i]);
@@ -216,8 +223,11 @@ void draw_karts(const struct view *view) {
     }
     for (int n = 0; n < count; n++) {
         int i = seen[n].index;
+        if (seen[n].depth < EFFECTS_DEPTH && game.drivers[i].kind != KIND_GHOST) {
+            draw_effects(view, &game.drivers[i], &poses[i].place);
+        }
         if (seen[n].depth < SHADOW_DEPTH && game.drivers[i].kind != KIND_GHOST) {
-            draw_shadow(&poses[i], 40u + (i ? 1u + (uint32_t)i : 0u), i ? 1 : 2);
+            draw_shadow(&poses[i], POLYGON_SHADOWS + (i ? 1u + (uint32_t)i : 0u), i ? 1 : 2);
         }
     }
 }

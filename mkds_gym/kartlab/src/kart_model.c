@@ -8,17 +8,10 @@
  */
 #include "kart_model.h"
 
-#include "gx.h"
-
-/* Lengths below are sixteenths of a world unit, and none is above 511: a vertex takes one word,
- * VTX_10, where 1.0 = 64 of them = 4 world units. */
+/* Lengths below are sixteenths of a world unit, see list.h. */
 #define SIXTEENTH 256 /* fx32 */
 
-#define POOL_WORDS 3072
-static uint32_t pool[POOL_WORDS];
-static uint32_t pool_used;
-
-struct kart_part kart_parts[KART_PARTS];
+struct display_list kart_parts[KART_PARTS];
 
 const struct kart_pivot kart_wheel_pivot[4] = {
     {-78 * SIXTEENTH, 33 * SIXTEENTH, -78 * SIXTEENTH},
@@ -27,139 +20,7 @@ const struct kart_pivot kart_wheel_pivot[4] = {
     {82 * SIXTEENTH, 42 * SIXTEENTH, 74 * SIXTEENTH},
 };
 
-typedef struct {
-    int16_t x, y, z;
-} point;
-
-/* ---- a display list under construction: four commands share a word, their data follow ---- */
-
-static uint32_t *command_word;
-static uint32_t command_slot;
-
-static void list_start(int part) {
-    kart_parts[part].words = pool + pool_used;
-    command_slot = 4;
-}
-
-static void list_command(uint32_t command) {
-    if (command_slot == 4) {
-        command_word = pool + pool_used++;
-        *command_word = 0;
-        command_slot = 0;
-    }
-    *command_word |= command << (8 * command_slot++);
-}
-
-static void list_data(uint32_t word) { pool[pool_used++] = word; }
-
-static void list_end(int part) {
-    /* No END_VTXS: the machine needs none, and it takes no data, which packed words dislike at
-     * their end.  The free slots of the last word stay NOPs. */
-    command_slot = 4;
-    kart_parts[part].count = (uint32_t)(pool + pool_used - kart_parts[part].words);
-}
-
-static void list_begin(uint32_t kind) {
-    list_command(GX_BEGIN_VTXS);
-    list_data(kind);
-}
-
-static void list_vertex(point p) {
-    list_command(GX_VTX_10);
-    list_data(((uint32_t)p.x & 0x3FF) | ((uint32_t)p.y & 0x3FF) << 10 | ((uint32_t)p.z & 0x3FF) << 20);
-}
-
-static uint16_t shade(uint16_t colour, uint32_t sixteenths) {
-    uint32_t r = (colour & 31) * sixteenths >> 4;
-    uint32_t g = (colour >> 5 & 31) * sixteenths >> 4;
-    uint32_t b = (colour >> 10 & 31) * sixteenths >> 4;
-    return RGB15(r, g, b);
-}
-
-/* Diffuse the colour itself, ambient a part of it: shadow sides keep their hue. */
-static void list_material(uint16_t colour) {
-    list_command(GX_DIF_AMB);
-    list_data(colour | (uint32_t)shade(colour, 9) << 16);
-}
-
-static uint32_t square_root(uint32_t value) {
-    uint32_t root = 0;
-    for (uint32_t bit = 1u << 15; bit; bit >>= 1) {
-        uint32_t trial = root | bit;
-        if (trial * trial <= value) {
-            root = trial;
-        }
-    }
-    return root;
-}
-
-/* Sends the flat normal of a quad whose corners run anticlockwise seen from outside. */
-static void list_normal(point a, point b, point c, point d) {
-    int32_t ux = c.x - a.x, uy = c.y - a.y, uz = c.z - a.z;
-    int32_t vx = d.x - b.x, vy = d.y - b.y, vz = d.z - b.z;
-    int32_t nx = uy * vz - uz * vy, ny = uz * vx - ux * vz, nz = ux * vy - uy * vx;
-    /* Sides stay below 300 sixteenths, so products fit 17 bits; squares need room for three. */
-    while (nx > 16000 || nx < -16000 || ny > 16000 || ny < -16000 || nz > 16000 || nz < -16000) {
-        nx >>= 1;
-        ny >>= 1;
-        nz >>= 1;
-    }
-    int32_t length = (int32_t)square_root((uint32_t)(nx * nx + ny * ny + nz * nz));
-    if (length == 0) {
-        length = 1;
-    }
-    nx = nx * 511 / length;
-    ny = ny * 511 / length;
-    nz = nz * 511 / length;
-    list_command(GX_NORMAL);
-    list_data(((uint32_t)nx & 0x3FF) | ((uint32_t)ny & 0x3FF) << 10 | ((uint32_t)nz & 0x3FF) << 20);
-}
-
-static void list_quad(point a, point b, point c, point d) {
-    list_normal(a, b, c, d);
-    list_vertex(a);
-    list_vertex(b);
-    list_vertex(c);
-    list_vertex(d);
-}
-
-/* A quad strip through pairs of points, the left one first when seen from outside and along the
- * strip.  Each pair has the normal of the face that follows it. */
-static void list_strip(const point (*pairs)[2], int count) {
-    list_begin(GX_QUAD_STRIP);
-    for (int i = 0; i < count; i++) {
-        if (i + 1 < count) {
-            list_normal(pairs[i][0], pairs[i][1], pairs[i + 1][1], pairs[i + 1][0]);
-        }
-        list_vertex(pairs[i][0]);
-        list_vertex(pairs[i][1]);
-    }
-}
-
 /* ---- shapes ---- */
-
-enum { TOP = 1, BACK = 2, FRONT = 4, RIGHT = 8, LEFT = 16, SIDES = RIGHT | LEFT };
-
-/* A box whose top may be smaller than its bottom and pushed along z (tapered, leaning); only the
- * faces that can be seen are built. */
-static void box(int faces, int x0, int x1, int y0, int y1, int z0, int z1, int taper, int lean) {
-    point p[8];
-    for (int i = 0; i < 8; i++) {
-        int top = i >> 2;
-        int right = (i & 3) == 1 || (i & 3) == 2;
-        int back = (i & 3) >= 2;
-        p[i].x = (int16_t)((right ? x1 : x0) + (top ? (right ? -taper : taper) : 0));
-        p[i].y = (int16_t)(top ? y1 : y0);
-        p[i].z = (int16_t)((back ? z1 : z0) + (top ? lean : 0));
-    }
-    static const uint8_t corner[5][4] = {{7, 6, 5, 4}, {3, 2, 6, 7}, {1, 0, 4, 5}, {2, 1, 5, 6}, {0, 3, 7, 4}};
-    for (int face = 0; face < 5; face++) {
-        if (faces >> face & 1) {
-            const uint8_t *c = corner[face];
-            list_quad(p[c[0]], p[c[1]], p[c[2]], p[c[3]]);
-        }
-    }
-}
 
 /* One cross section of the hull: half widths and heights at the sill, the waist and the top. */
 struct section {
@@ -201,19 +62,9 @@ static void hull_cap(const struct section *s, int rear) {
     }
 }
 
-/* Sine in sixteenths of a turn, 256 = 1: enough for every lathe here. */
-static const int16_t sine16[16] = {0, 98, 181, 237, 256, 237, 181, 98, 0, -98, -181, -237, -256, -237, -181, -98};
-
 static point on_circle(int step, int x, int radius) {
-    point p = {(int16_t)x, (int16_t)(radius * sine16[(step + 4) & 15] / 256), (int16_t)(radius * sine16[step & 15] / 256)};
+    point p = {(int16_t)x, (int16_t)(radius * list_sine16[(step + 4) & 15] / 256), (int16_t)(radius * list_sine16[step & 15] / 256)};
     return p;
-}
-
-/* A normal of the wheel's tread: away from the axle. */
-static void list_round_normal(int step) {
-    int y = sine16[(step + 4) & 15] * 3 / 2, z = sine16[step & 15] * 3 / 2; /* 256 * 3 / 2 < 511 */
-    list_command(GX_NORMAL);
-    list_data(((uint32_t)y & 0x3FF) << 10 | ((uint32_t)z & 0x3FF) << 20);
 }
 
 /* An octagon on one side of a wheel, as a fan of three quads. */
@@ -256,8 +107,8 @@ static const int16_t ring_radius[4] = {170, 256, 200, 60}, ring_height[4] = {-20
 
 static point on_sphere(int ring, int step, int radius, int y, int z) {
     int r = radius * ring_radius[ring] / 256;
-    point p = {(int16_t)(r * sine16[step & 15] / 256), (int16_t)(y + radius * ring_height[ring] / 256),
-               (int16_t)(z + r * sine16[(step + 4) & 15] / 256)};
+    point p = {(int16_t)(r * list_sine16[step & 15] / 256), (int16_t)(y + radius * ring_height[ring] / 256),
+               (int16_t)(z + r * list_sine16[(step + 4) & 15] / 256)};
     return p;
 }
 
@@ -298,17 +149,17 @@ static const struct section hull[HULL_SECTIONS] = {
 };
 
 static void build_near(void) {
-    list_start(KART_PAINT);
+    list_start(&kart_parts[KART_PAINT]);
     hull_cap(&hull[0], 0);
     hull_strip(hull, HULL_SECTIONS, 0);
     hull_strip(hull, HULL_SECTIONS, 1);
     hull_strip(hull, HULL_SECTIONS, 3);
     hull_strip(hull, HULL_SECTIONS, 4);
     list_begin(GX_QUADS);
-    box(TOP | BACK | FRONT, -72, 72, 92, 98, 102, 132, 0, 6); /* rear wing */
-    list_end(KART_PAINT);
+    list_box(BOX_TOP | BOX_BACK | BOX_FRONT, -72, 72, 92, 98, 102, 132, 0, 6); /* rear wing */
+    list_end(&kart_parts[KART_PAINT]);
 
-    list_start(KART_TRIM);
+    list_start(&kart_parts[KART_TRIM]);
     list_material(white);
     hull_strip(hull, 3, 2); /* bonnet */
     list_material(grey);
@@ -316,48 +167,48 @@ static void build_near(void) {
     hull_cap(&hull[HULL_SECTIONS - 1], 1);
     list_begin(GX_QUADS);
     list_material(white);
-    box(TOP | FRONT, -76, 76, 10, 18, -146, -122, 0, 0); /* front wing */
-    box(TOP | BACK | SIDES, -78, -72, 82, 106, 100, 136, 0, 4); /* ends of the rear wing */
-    box(TOP | BACK | SIDES, 72, 78, 82, 106, 100, 136, 0, 4);
+    list_box(BOX_TOP | BOX_FRONT, -76, 76, 10, 18, -146, -122, 0, 0); /* front wing */
+    list_box(BOX_TOP | BOX_BACK | BOX_SIDES, -78, -72, 82, 106, 100, 136, 0, 4); /* ends of the rear wing */
+    list_box(BOX_TOP | BOX_BACK | BOX_SIDES, 72, 78, 82, 106, 100, 136, 0, 4);
     list_material(RGB15(12, 12, 14)); /* axles */
-    box(TOP, -70, 70, 29, 37, -82, -74, 0, 0);
-    box(BACK, -70, 70, 38, 46, 70, 78, 0, 0);
+    list_box(BOX_TOP, -70, 70, 29, 37, -82, -74, 0, 0);
+    list_box(BOX_BACK, -70, 70, 38, 46, 70, 78, 0, 0);
     list_material(black); /* seat */
-    box(BACK | SIDES, -34, 34, 46, 96, 44, 58, 6, 8);
+    list_box(BOX_BACK | BOX_SIDES, -34, 34, 46, 96, 44, 58, 6, 8);
     list_material(RGB15(15, 16, 18)); /* engine */
-    box(TOP | BACK | SIDES, -32, 32, 50, 78, 64, 98, 6, 0);
+    list_box(BOX_TOP | BOX_BACK | BOX_SIDES, -32, 32, 50, 78, 64, 98, 6, 0);
     list_material(RGB15(24, 20, 14)); /* exhausts */
-    box(TOP | BACK, -30, -16, 40, 54, 100, 130, 1, 2);
-    box(TOP | BACK, 16, 30, 40, 54, 100, 130, 1, 2);
+    list_box(BOX_TOP | BOX_BACK, -30, -16, 40, 54, 100, 130, 1, 2);
+    list_box(BOX_TOP | BOX_BACK, 16, 30, 40, 54, 100, 130, 1, 2);
     list_material(blue); /* posts of the rear wing */
-    box(BACK, -30, -24, 52, 92, 104, 114, 0, 8);
-    box(BACK, 24, 30, 52, 92, 104, 114, 0, 8);
-    list_end(KART_TRIM);
+    list_box(BOX_BACK, -30, -24, 52, 92, 104, 114, 0, 8);
+    list_box(BOX_BACK, 24, 30, 52, 92, 104, 114, 0, 8);
+    list_end(&kart_parts[KART_TRIM]);
 
-    list_start(KART_HELMET);
+    list_start(&kart_parts[KART_HELMET]);
     gores(2, 0, 36, 126, 22);
-    list_end(KART_HELMET);
+    list_end(&kart_parts[KART_HELMET]);
 
-    list_start(KART_DRIVER);
+    list_start(&kart_parts[KART_DRIVER]);
     list_begin(GX_QUADS);
     list_material(RGB15(6, 11, 27)); /* overalls */
-    box(TOP | FRONT | BACK | SIDES, -36, 36, 50, 100, 8, 44, 10, 2);
+    list_box(BOX_TOP | BOX_FRONT | BOX_BACK | BOX_SIDES, -36, 36, 50, 100, 8, 44, 10, 2);
     list_material(RGB15(8, 14, 30));
     arm(-1);
     arm(1);
     list_material(black); /* steering wheel */
-    box(BACK, -24, 24, 58, 80, -34, -28, 4, 6);
+    list_box(BOX_BACK, -24, 24, 58, 80, -34, -28, 4, 6);
     list_material(RGB15(4, 7, 12)); /* visor */
     for (int k = 5; k < 11; k += 2) {
         list_quad(on_sphere(1, k, 37, 126, 22), on_sphere(1, k + 2, 37, 126, 22), on_sphere(2, k + 2, 37, 126, 22),
                   on_sphere(2, k, 37, 126, 22));
     }
-    list_end(KART_DRIVER);
+    list_end(&kart_parts[KART_DRIVER]);
 
     for (int i = 0; i < 4; i++) {
-        list_start(KART_WHEEL + i);
+        list_start(&kart_parts[KART_WHEEL + i]);
         wheel(i & 1 ? 1 : -1, i < 2 ? 33 : 42, i < 2 ? 16 : 22, i < 2);
-        list_end(KART_WHEEL + i);
+        list_end(&kart_parts[KART_WHEEL + i]);
     }
 }
 
@@ -390,51 +241,51 @@ static void build_middle(void) {
     static const struct section plain[3] = {
         {-136, 14, 20, 14, 16, 24, 30}, {-26, 44, 58, 40, 12, 35, 54}, {104, 44, 54, 40, 18, 38, 54},
     };
-    list_start(KART_MIDDLE_PAINT);
+    list_start(&kart_parts[KART_MIDDLE_PAINT]);
     hull_strip(plain, 3, 1);
     hull_strip(plain, 3, 3);
     list_begin(GX_QUADS);
-    box(TOP | BACK, -76, 76, 88, 100, 102, 132, 0, 6);
+    list_box(BOX_TOP | BOX_BACK, -76, 76, 88, 100, 102, 132, 0, 6);
     gores(4, 1, 42, 110, 22);
-    list_end(KART_MIDDLE_PAINT);
+    list_end(&kart_parts[KART_MIDDLE_PAINT]);
 
-    list_start(KART_MIDDLE_TRIM);
+    list_start(&kart_parts[KART_MIDDLE_TRIM]);
     list_material(white);
     hull_strip(plain, 3, 2);
     list_begin(GX_QUADS);
     list_material(grey);
-    box(BACK, -46, 46, 14, 54, 90, 104, 2, 0);
+    list_box(BOX_BACK, -46, 46, 14, 54, 90, 104, 2, 0);
     list_material(RGB15(6, 11, 27));
-    box(FRONT | BACK | SIDES, -36, 36, 46, 100, 8, 44, 8, 0);
+    list_box(BOX_FRONT | BOX_BACK | BOX_SIDES, -36, 36, 46, 100, 8, 44, 8, 0);
     list_material(RGB15(8, 8, 10));
     for (int i = 0; i < 4; i++) {
         plain_wheel(&kart_wheel_pivot[i], i & 1 ? 1 : -1, i < 2 ? 33 : 42, i < 2 ? 16 : 22);
     }
-    list_end(KART_MIDDLE_TRIM);
+    list_end(&kart_parts[KART_MIDDLE_TRIM]);
 }
 
 static void build_far(void) {
-    list_start(KART_FAR_PAINT);
+    list_start(&kart_parts[KART_FAR_PAINT]);
     list_begin(GX_QUADS);
-    box(TOP | BACK | FRONT | SIDES, -54, 54, 12, 56, -120, 110, 10, 0);
-    box(TOP | BACK | FRONT | SIDES, -30, 30, 56, 156, 0, 48, 4, 0);
-    list_end(KART_FAR_PAINT);
+    list_box(BOX_TOP | BOX_BACK | BOX_FRONT | BOX_SIDES, -54, 54, 12, 56, -120, 110, 10, 0);
+    list_box(BOX_TOP | BOX_BACK | BOX_FRONT | BOX_SIDES, -30, 30, 56, 156, 0, 48, 4, 0);
+    list_end(&kart_parts[KART_FAR_PAINT]);
 
-    list_start(KART_FAR_TRIM);
+    list_start(&kart_parts[KART_FAR_TRIM]);
     list_begin(GX_QUADS);
     list_material(RGB15(8, 8, 10));
-    box(TOP | BACK, -96, 96, 2, 62, -104, -54, 0, 0);
-    box(TOP | BACK, -104, 104, 2, 82, 38, 112, 0, 0);
-    list_end(KART_FAR_TRIM);
+    list_box(BOX_TOP | BOX_BACK, -96, 96, 2, 62, -104, -54, 0, 0);
+    list_box(BOX_TOP | BOX_BACK, -104, 104, 2, 82, 38, 112, 0, 0);
+    list_end(&kart_parts[KART_FAR_TRIM]);
 }
 
 /* A flat disc, unlit: colour and polygon attributes are the caller's. */
 static void build_shadow(int radius_x, int radius_z) {
-    list_start(KART_SHADOW);
+    list_start(&kart_parts[KART_SHADOW]);
     list_begin(GX_QUADS);
     point rim[8];
     for (int k = 0; k < 8; k++) {
-        point p = {(int16_t)(radius_x * sine16[2 * k] / 256), 0, (int16_t)(radius_z * sine16[(2 * k + 4) & 15] / 256)};
+        point p = {(int16_t)(radius_x * list_sine16[2 * k] / 256), 0, (int16_t)(radius_z * list_sine16[(2 * k + 4) & 15] / 256)};
         rim[k] = p;
     }
     for (int k = 0; k < 6; k += 2) {
@@ -443,11 +294,10 @@ static void build_shadow(int radius_x, int radius_z) {
         list_vertex(rim[k + 2]);
         list_vertex(rim[(k + 3) & 7]);
     }
-    list_end(KART_SHADOW);
+    list_end(&kart_parts[KART_SHADOW]);
 }
 
 void kart_model_init(void) {
-    pool_used = 0;
     build_near();
     build_middle();
     build_far();

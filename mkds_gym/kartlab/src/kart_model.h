@@ -2,17 +2,10 @@
 #ifndef KARTLAB_KART_MODEL_H
 #define KARTLAB_KART_MODEL_H
 
-#include <stdint.h>
+#include "list.h"
 
 /* Model space: x right, y up, z BACKWARDS (so that it is right-handed), the origin on the floor
- * between the wheels.  A vertex of 1.0 is KART_MODEL_SCALE world units. */
-#define KART_MODEL_SCALE 4
-
-/* One part: words for the GX FIFO, to be sent after the matrix and the polygon attributes. */
-struct kart_part {
-    uint32_t *words;
-    uint32_t count;
-};
+ * between the wheels. */
 
 /* Parts called PAINT, and the helmet, have no colour of their own: the material is the caller's. */
 enum {
@@ -29,9 +22,9 @@ struct kart_pivot {
 };
 extern const struct kart_pivot kart_wheel_pivot[4]; /* front left, front right, rear left, rear right */
 
-extern struct kart_part kart_parts[KART_PARTS];
+extern struct display_list kart_parts[KART_PARTS];
 
-/* Builds all parts; once, at the start. */
+/* Builds all parts; after lists_init. */
 void kart_model_init(void);
 
 #endif

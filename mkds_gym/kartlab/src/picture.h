@@ -16,6 +16,10 @@ struct picture_size {
     uint32_t polygons, vertices;
 };
 
+/* Polygon numbers: opaque things do not care; of translucent ones, the machine draws none over
+ * another of the same number. */
+enum { POLYGON_COURSE = 1, POLYGON_KARTS = 8, POLYGON_ITEMS = 16, POLYGON_EFFECTS = 20, POLYGON_SHADOWS = 40, POLYGON_GHOST = 50 };
+
 /* What was sent of this picture so far. */
 extern struct picture_size picture_sent;
 
@@ -79,5 +83,14 @@ extern uint16_t draw_sky_top, draw_sky_bottom; /* of the course, for the far dis
 /* draw_karts.c */
 void draw_karts_init(void);
 void draw_karts(const struct view *view);
+
+/* draw_items.c: boxes and what lies or rolls on the road.  After draw_karts. */
+void draw_items_init(void);
+void draw_items(const struct view *view);
+
+/* draw_effects.c: what a kart throws up: sparks, flames, dust, streaks of wind.  `place` is the
+ * model's: x right, y up, z backwards. */
+void draw_effects_init(void);
+void draw_effects(const struct view *view, const driver *kart, const struct view_matrix *place);
 
 #endif
