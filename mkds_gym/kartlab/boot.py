@@ -11,7 +11,8 @@ offset type  meaning
 +0x08  u32   course id; 0xFFFFFFFF for the default course
 +0x0C  u32   laps, 1 to 9; 0 for the course's own number
 +0x10  u32   class: 0 50cc, 1 100cc, 2 150cc
-+0x14  u32   flags: bit 0 skips the countdown, bit 1 mirrors the course, bit 2 has item boxes
++0x14  u32   flags: bit 0 skips the countdown, bit 1 mirrors the course, bit 2 has item boxes,
+             bit 3 lets the race be heard
 +0x18  u32   answer of the program: 0 not read yet, 1 accepted, or what was wrong (`ANSWERS`)
 +0x1C  u32   mode: 1 time trial, 3 VS
 +0x20  u32   karts in the race, the player's included, 1 to 8; more than one only in VS
@@ -91,6 +92,8 @@ class BootParameters:
         grid: the player's place on the grid, 0 (the pole) to ``drivers - 1``; None is the last.
         mirror: left and right of the course exchanged.
         items: item boxes stand on the course (VS).
+        sound: the race is heard. (Nobody hears a `Console`, and each voice costs an emulator
+            time.)
         course_data: a course to hand over, used instead of the cartridge's; ``course`` is then
             the id that it goes by.
 
@@ -110,6 +113,7 @@ class BootParameters:
     grid: int | None = None
     mirror: bool = False
     items: bool = False
+    sound: bool = False
     course_data: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -135,7 +139,7 @@ class BootParameters:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r}; allowed: {', '.join(map(repr, names))}"
                 )
-        for name in ("skip_countdown", "mirror", "items"):
+        for name in ("skip_countdown", "mirror", "items", "sound"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name}={getattr(self, name)!r}; allowed: True or False")
         if self.mode == "time_trial" and self.drivers != 1:
@@ -149,7 +153,7 @@ class BootParameters:
 
     def pack(self) -> bytes:
         """The block's 0x40 bytes."""
-        flags = self.skip_countdown | self.mirror << 1 | self.items << 2
+        flags = self.skip_countdown | self.mirror << 1 | self.items << 2 | self.sound << 3
         return LAYOUT.pack(
             MAGIC,
             VERSION,

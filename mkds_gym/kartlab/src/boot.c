@@ -49,6 +49,7 @@ int boot_read(race_choice *choice) {
             .mirror = (boot->flags & BOOT_MIRROR) != 0,
             .items = (boot->flags & BOOT_ITEMS) != 0,
             .skip_countdown = (boot->flags & BOOT_SKIP_COUNTDOWN) != 0,
+            .sound = (boot->flags & BOOT_SOUND) != 0,
             .course_data = boot->course_data ? (const uint8_t *)boot->course_data : 0,
             .course_size = boot->course_size,
         };

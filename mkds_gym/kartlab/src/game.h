@@ -21,6 +21,7 @@ typedef struct {
     uint32_t drivers, strength;              /* karts with the player's; of the CPU's: 0 to 2 */
     uint32_t grid;                           /* the player's place on it, 0 the pole */
     uint32_t items, seed, skip_countdown;
+    uint32_t sound;                          /* it is heard */
     const uint8_t *course_data;              /* handed over by the host, null: the cartridge's */
     uint32_t course_size;
 } race_choice;

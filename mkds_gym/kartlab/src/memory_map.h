@@ -11,7 +11,8 @@
  *   0x02340000  a course handed over by the host, if any, to 0x023C0000
  *   0x023CDCD8  race config
  *   0x023FE000  boot block, profile block at 0x023FE040, picture words at 0x023FE060
- *   0x023FF000  page shared by both processors (the ARM9 uses its uncached mirror)
+ *   0x023FF000  page shared by both processors (the ARM9 uses its uncached mirror): the sound
+ *               block (sound.h), keys
  */
 #ifndef KARTLAB_MEMORY_MAP_H
 #define KARTLAB_MEMORY_MAP_H
@@ -493,7 +494,7 @@ AT(boot_block, answer, 0x18);
 AT(boot_block, course_size, 0x34);
 #define BOOT_BLOCK ((volatile boot_block *)0x027FE000) /* uncached mirror of 0x023FE000 */
 #define BOOT_MAGIC 0x50424C4Bu /* "KLBP" */
-enum { BOOT_SKIP_COUNTDOWN = 1 << 0, BOOT_MIRROR = 1 << 1, BOOT_ITEMS = 1 << 2 };
+enum { BOOT_SKIP_COUNTDOWN = 1 << 0, BOOT_MIRROR = 1 << 1, BOOT_ITEMS = 1 << 2, BOOT_SOUND = 1 << 3 };
 enum {
     BOOT_ACCEPTED = 1, BOOT_NO_COURSE, BOOT_BAD_LAPS, BOOT_BAD_CLASS, BOOT_BAD_VERSION,
     BOOT_BAD_MODE, BOOT_BAD_DRIVERS, BOOT_BAD_COURSE_DATA,

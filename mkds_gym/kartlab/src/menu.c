@@ -5,6 +5,7 @@
 #include "overlay.h"
 #include "scene.h"
 #include "screen.h"
+#include "sound.h"
 #include <string.h>
 
 /* kartlab/courses.bin, written by the build: "KLCT", u16 count, u16 size of an entry, entries. */
@@ -60,7 +61,7 @@ static uint32_t age;
 static uint32_t chance; /* the seed of a race: how long somebody took to start it */
 
 static race_choice backdrop(uint32_t course) {
-    return (race_choice){.course = course, .engine_class = 1, .mode = MODE_TIME_TRIAL, .drivers = 1, .strength = 1};
+    return (race_choice){.course = course, .engine_class = 1, .mode = MODE_TIME_TRIAL, .drivers = 1, .strength = 1, .sound = 1};
 }
 
 static void centred(int y, const char *text, int bank) { small(16 - text_length(text) / 2, y, text, bank); }
@@ -96,6 +97,7 @@ void title_show(void) {
 void title_move(void) {
     chance++;
     if (pad.pressed & (KEY_START | KEY_A)) {
+        sound_play(SOUND_CHOOSE);
         scene_menu();
     } else if (age >= SHOW_FRAMES) {
         shown_course++;
@@ -181,6 +183,7 @@ static void change(int which, int by) {
     }
     changed = 1;
     rest = 0;
+    sound_play(SOUND_MOVE);
 }
 
 static int usable(int which) { return want.vs || which < RACE_ROWS; }
@@ -265,10 +268,12 @@ void menu_move(void) {
     chance++;
     if (pad.pressed & (KEY_START | KEY_A)) {
         race_choice choice = chosen();
+        sound_play(SOUND_CHOOSE);
         scene_race(&choice);
         return;
     }
     if (pad.pressed & KEY_B) {
+        sound_play(SOUND_BACK);
         scene_title();
         return;
     }
@@ -276,6 +281,7 @@ void menu_move(void) {
         do {
             row = (row + (pad.tapped & KEY_DOWN ? 1 : ROWS - 1)) % ROWS;
         } while (!usable(row));
+        sound_play(SOUND_MOVE);
     } else if (pad.tapped & (KEY_LEFT | KEY_RIGHT)) {
         change(row, pad.tapped & KEY_RIGHT ? 1 : -1);
     } else if (pad.tapped & (KEY_L | KEY_R)) {

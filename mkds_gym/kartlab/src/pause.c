@@ -4,6 +4,7 @@
 #include "overlay.h"
 #include "scene.h"
 #include "screen.h"
+#include "sound.h"
 
 #define LEFT 5
 #define TOP 6
@@ -43,6 +44,9 @@ int pause_move(void) {
         chosen = (chosen + 1) % count;
     } else if (pad.tapped & KEY_UP) {
         chosen = (chosen + count - 1) % count;
+    }
+    if (pad.tapped & (KEY_DOWN | KEY_UP) && count > 1) {
+        sound_play(SOUND_MOVE);
     }
     int choose = pad.pressed & KEY_A && count > 1;
     if (pad.pressed & KEY_START || (choose && chosen == 0)) {

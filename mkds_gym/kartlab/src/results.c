@@ -3,6 +3,7 @@
 #include "ghost.h"
 #include "scene.h"
 #include "screen.h"
+#include "sound.h"
 
 #define WAIT 150 /* frames between the finish and the window */
 #define LEFT 2
@@ -117,6 +118,7 @@ int results_move(void) {
     }
     if (pad.pressed & (KEY_LEFT | KEY_RIGHT)) {
         chosen = 1 - chosen;
+        sound_play(SOUND_MOVE);
     }
     if (pad.pressed & (KEY_A | KEY_START)) {
         if (chosen == 0) {

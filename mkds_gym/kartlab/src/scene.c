@@ -11,6 +11,7 @@
 #include "results.h"
 #include "screen.h"
 #include "sky.h"
+#include "sound.h"
 #include <string.h>
 
 #define REPEAT_FIRST 20 /* frames until a held key counts again, */
@@ -84,6 +85,7 @@ static void enter_race(void) {
     open_screens();
     hud_init();
     results_init();
+    sound_race();
     race_publish();
     scene = SCENE_RACE;
     paused = 0;
@@ -99,6 +101,7 @@ void scene_race(const race_choice *choice) {
 }
 
 void scene_backdrop(const race_choice *choice) {
+    sound_still();
     race_choice watched = *choice;
     watched.mode = MODE_TIME_TRIAL;
     watched.drivers = 1;
@@ -131,6 +134,7 @@ void scene_start(void) {
     if (choice.course_data) {
         heap_end_at(COURSE_DATA_START);
     }
+    sound_init();
     card_init();
     menu_init();
     heap_free = heap_mark();
@@ -192,6 +196,7 @@ void scene_move(void) {
         if (pad.pressed & KEY_START && !over) {
             paused = 1;
             pause_open(hosted);
+            sound_play(SOUND_PAUSE);
             return;
         }
         race_keys(pad.held);
@@ -211,6 +216,11 @@ void scene_move(void) {
 }
 
 void scene_draw(void) {
+    if (scene != SCENE_RACE || paused) {
+        sound_still();
+    } else {
+        sound_frame();
+    }
     if (scene == SCENE_RACE && paused) {
         return; /* the picture hardware shows the last one again */
     }
