@@ -1,0 +1,342 @@
+"""Which race an episode is: courses, random courses, opponents, and the chance in them."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from mkds_gym.cartridge import Cartridge
+from mkds_gym.env import COURSES_KEPT, MKDSEnv
+from mkds_gym.errors import CartridgeError
+from mkds_gym.kartlab.generator import TEST_SEEDS, TRAIN_SEEDS
+from mkds_gym.races import RaceArguments, Races
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., MKDSEnv]]:
+    made: list[MKDSEnv] = []
+
+    def build(**arguments: Any) -> MKDSEnv:
+        env = gym.make("MKDS-v0", **arguments).unwrapped
+        assert isinstance(env, MKDSEnv)
+        made.append(env)
+        return env
+
+    yield build
+    for env in made:
+        env.close()
+
+
+def steps(env: MKDSEnv, count: int = 40) -> list[bytes]:
+    """Memory's checksum would do too; sensors tell more when they differ."""
+    return [np.asarray(env.step(0)[0]).tobytes() for _ in range(count)]
+
+
+# The race that is asked for ---------------------------------------------------------------------
+
+
+def test_class_and_laps_reach_the_race(make: Callable[..., MKDSEnv]) -> None:
+    speeds = []
+    for engine_class in (50, 100, 150):
+        env = make(engine_class=engine_class, laps=2)
+        env.reset()
+        assert env._reader is not None
+        config = env._reader.read_config()
+        assert (config["engine_class"], config["lap_override"]) == (engine_class // 50 - 1, 2)
+        steps(env)
+        speeds.append(env.race.speed)
+        env.close()
+    assert speeds == sorted(speeds)
+    assert speeds[2] > speeds[0] + 0.5
+
+
+def test_mirror_exchanges_left_and_right(make: Callable[..., MKDSEnv]) -> None:
+    plain, mirrored = make(), make(mirror=True)
+    for env in (plain, mirrored):
+        env.reset()
+    assert mirrored.race.position[0] == pytest.approx(-plain.race.position[0], abs=0.01)
+    assert mirrored.race.position[1:] == pytest.approx(plain.race.position[1:], abs=0.01)
+    bends = [env.course.track.curvature_at(400.0) for env in (plain, mirrored)]
+    assert bends[0] == pytest.approx(-bends[1], rel=0.01)
+    left, right = plain, mirrored
+    for _ in range(30):
+        left.step(1)
+        right.step(2)
+    assert right.race.heading == pytest.approx(-left.race.heading, abs=0.01)
+
+
+def test_opponents_stand_on_the_grid_and_drive(make: Callable[..., MKDSEnv]) -> None:
+    env = make(mode="vs", opponents=3, opponent_strength="hard")
+    _, info = env.reset(seed=1)
+    assert (info["place"], info["drivers"]) == (4, 4)
+    assert (info["course"], info["course_seed"]) == ("mario_course", None)
+    for _ in range(60):
+        _, _, _, _, info = env.step(5)  # coasting: left behind
+    assert info["place"] == 4
+    objects = [thing for thing in env._reader.read_objects() if thing.kind == "driver"]  # type: ignore[union-attr]
+    assert len(objects) == 4
+
+
+def test_a_time_trial_is_driven_alone(make: Callable[..., MKDSEnv]) -> None:
+    env = make()
+    _, info = env.reset()
+    assert (info["place"], info["drivers"]) == (1, 1)
+
+
+# Chance ---------------------------------------------------------------------------------
+
+
+def race_seed(env: MKDSEnv) -> int:
+    assert env._reader is not None
+    return int(env._reader.read_config()["rng_seed"])
+
+
+def test_a_vs_race_has_the_chance_of_its_seed(make: Callable[..., MKDSEnv]) -> None:
+    env = make(mode="vs", opponents=2)
+    env.reset(seed=3)
+    first, seen = race_seed(env), steps(env)
+    env.reset()
+    assert race_seed(env) != first
+    env.reset(seed=3)
+    assert race_seed(env) == first
+    assert steps(env) == seen
+    memory = env.console.ram.copy()
+    other = make(mode="vs", opponents=2)
+    other.reset(seed=3)
+    assert steps(other) == seen
+    assert np.array_equal(other.console.ram, memory)
+
+
+def test_a_time_trial_draws_nothing(make: Callable[..., MKDSEnv]) -> None:
+    env = make()
+    env.reset(seed=3)
+    before = env.np_random.bit_generator.state
+    first = race_seed(env)
+    env.reset()
+    assert env.np_random.bit_generator.state == before
+    env.reset(seed=4)
+    assert race_seed(env) == first
+
+
+def test_a_state_keeps_its_own_chance(make: Callable[..., MKDSEnv], tmp_path: Path) -> None:
+    env = make(mode="vs", opponents=1)
+    env.reset(seed=3)
+    first = race_seed(env)
+    path = tmp_path / "vs.state"
+    env.console.save_state(path)
+    env.reset(seed=9, options={"state": path})
+    assert race_seed(env) == first
+    other = make(state=path)
+    _, info = other.reset(seed=10)
+    assert race_seed(other) == first
+    assert info["drivers"] == 2
+
+
+# Random courses ---------------------------------------------------------------------------
+
+
+def test_a_seed_is_a_course(make: Callable[..., MKDSEnv]) -> None:
+    one, two = make(course="random", course_seed=3), make(course="random", course_seed=4)
+    _, info = one.reset(seed=1)
+    assert (info["course"], info["course_seed"]) == ("random", 3)
+    two.reset()
+    assert one.course.fingerprint != two.course.fingerprint
+    first = one.course.fingerprint
+    _, info = one.reset(seed=2)
+    assert one.course.fingerprint == first
+    # Another one for one episode, and back.
+    _, info = one.reset(options={"course_seed": 4})
+    assert info["course_seed"] == 4
+    assert one.course.fingerprint == two.course.fingerprint
+    assert steps(one) == steps(two)
+    _, info = one.reset()
+    assert info["course_seed"] == 3
+    assert one.course.fingerprint == first
+
+
+def test_difficulty_changes_a_course(make: Callable[..., MKDSEnv]) -> None:
+    widths = []
+    for difficulty in (0, 1.0):
+        env = make(course="random", course_seed=3, difficulty=difficulty)
+        env.reset()
+        widths.append(env.course.fingerprint)
+        env.close()
+    assert widths[0] != widths[1]
+
+
+def test_sets_are_disjoint_and_drawn_from() -> None:
+    assert not set(TRAIN_SEEDS[:10_000]) & set(TEST_SEEDS[:10_000])
+    for chosen, seeds in (("train", TRAIN_SEEDS), ("test", TEST_SEEDS)):
+        races = Races(Cartridge.open(), RaceArguments(course_set=chosen), has_state=False)
+        rng = np.random.default_rng(0)
+        drawn = [races.draw(rng) for _ in range(200)]
+        assert all(seed in seeds for seed in drawn)
+        assert len(set(drawn)) > 50
+    alone = Races(Cartridge.open(), RaceArguments(course="random"), has_state=False)
+    assert alone.draw(np.random.default_rng(0)) in TRAIN_SEEDS
+
+
+def test_every_reset_has_a_new_course_and_the_seed_brings_them_back(
+    make: Callable[..., MKDSEnv],
+) -> None:
+    env = make(course_set="train")
+    seeds, starts = [], []
+    for episode in range(3):
+        observation, info = env.reset(seed=5 if episode == 0 else None)
+        seeds.append(info["course_seed"])
+        starts.append(observation)
+        seen = steps(env, 10)
+    assert len(set(seeds)) == 3
+    last = env.console.ram.copy()
+    other = make(course_set="train")
+    for episode in range(3):
+        observation, info = other.reset(seed=5 if episode == 0 else None)
+        assert info["course_seed"] == seeds[episode]
+        assert np.array_equal(observation, starts[episode])
+    assert steps(other, 10) == seen
+    assert np.array_equal(other.console.ram, last)
+    # A start that was kept is the same as one that was booted.
+    env.reset(options={"course_seed": seeds[0]})
+    env.reset(options={"course_seed": seeds[2]})
+    assert steps(env, 10) == seen
+    assert np.array_equal(env.console.ram, last)
+
+
+def test_only_so_many_courses_are_kept(
+    make: Callable[..., MKDSEnv], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert COURSES_KEPT >= 2
+    monkeypatch.setattr("mkds_gym.env.COURSES_KEPT", 2)
+    env = make(course_set="train")
+    for seed in (1, 2, 3, 2):
+        _, info = env.reset(options={"course_seed": seed})
+        assert info["course_seed"] == seed
+    assert list(env._kept) == [3, 2]
+    env.close()
+    assert not env._kept
+
+
+def test_vector_environments_draw_the_same_courses_in_any_process() -> None:
+    seen = []
+    for mode in ("sync", "async"):
+        envs = gym.make_vec(
+            "MKDS-v0",
+            num_envs=2,
+            vectorization_mode=mode,
+            course_set="test",
+            mode="vs",
+            opponents=1,
+        )
+        try:
+            observation, infos = envs.reset(seed=11)
+            rows: list[Any] = [observation.tolist(), list(infos["course_seed"])]
+            for _ in range(10):
+                observation, reward, *_ = envs.step(np.zeros(2, np.int64))
+                rows.append((observation.tolist(), reward.tolist()))
+            seen.append(rows)
+        finally:
+            envs.close()
+    assert seen[0] == seen[1]
+    assert len(set(seen[0][1])) == 2
+
+
+# Gymnasium -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"mode": "vs", "opponents": 7, "items": True}, {"course_set": "train", "difficulty": 0.2}],
+)
+def test_check_env_passes(arguments: dict[str, Any]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(gym.make("MKDS-v0", **arguments).unwrapped, skip_render_check=True)
+
+
+def test_arguments_survive_spec_and_pickle() -> None:
+    env = gym.make("MKDS-v0", course_set="test", engine_class=150, mode="vs", opponents=2)
+    assert env.spec is not None
+    assert env.spec.kwargs["course_set"] == "test"
+    again = gym.make(env.spec)
+    assert again.spec is not None
+    assert again.spec.kwargs == env.spec.kwargs
+    copied = pickle.loads(pickle.dumps(env.unwrapped))
+    assert copied._races.parameters(None).drivers == 3
+    for one in (env, again, copied):
+        one.close()
+
+
+# What bad input gets -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"course": "rainbow_course"}, ValueError, "not on this cartridge; it has .*mario_course"),
+        ({"course": "random", "course_seed": -1}, ValueError, "course_seed=-1; allowed: 0 to"),
+        ({"course": "random", "course_seed": 2.0}, TypeError, "whole number"),
+        ({"course_seed": 3}, ValueError, "course='random'"),
+        ({"difficulty": 0.5}, ValueError, "course='random'"),
+        ({"course": "random", "difficulty": 1.5}, ValueError, "0 to 1"),
+        ({"course": "random", "difficulty": float("nan")}, ValueError, "0 to 1"),
+        ({"course": "random", "difficulty": "hard"}, TypeError, "not a number"),
+        ({"course_set": "validation"}, ValueError, "'train', 'test'"),
+        ({"course_set": "train", "course": "mario_course"}, ValueError, "exclude"),
+        ({"course_set": "train", "course_seed": 4}, ValueError, "exclude"),
+        ({"engine_class": 60}, ValueError, "50, 100, 150"),
+        ({"engine_class": None}, TypeError, "50, 100, 150"),
+        ({"engine_class": "150"}, TypeError, "50, 100, 150"),
+        ({"mirror": 1}, TypeError, "True or False"),
+        ({"mode": "battle"}, ValueError, "'time_trial', 'vs'"),
+        ({"opponents": 3}, ValueError, "mode='vs'"),
+        ({"mode": "vs", "opponents": 8}, ValueError, "0 to 7"),
+        ({"mode": "vs", "opponents": True}, TypeError, "0 to 7"),
+        ({"opponent_strength": "hard"}, ValueError, "mode='vs'"),
+        ({"mode": "vs", "opponent_strength": "cruel"}, ValueError, "'easy', 'normal', 'hard'"),
+        ({"items": True}, ValueError, "mode='vs'"),
+        ({"items": "yes", "mode": "vs"}, TypeError, "True or False"),
+        ({"mode": "vs", "state": b"some"}, ValueError, "exclude each other"),
+        ({"engine_class": 150, "state": b"some"}, ValueError, "exclude each other"),
+    ],
+)
+def test_bad_arguments_are_refused_at_once(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        MKDSEnv(**arguments)
+
+
+def test_bad_reset_options_are_refused(make: Callable[..., MKDSEnv]) -> None:
+    plain = make()
+    with pytest.raises(ValueError, match="random courses"):
+        plain.reset(options={"course_seed": 3})
+    env = make(course="random", course_seed=1)
+    with pytest.raises(TypeError, match="whole number"):
+        env.reset(options={"course_seed": "three"})
+    with pytest.raises(ValueError, match="allowed: 0 to"):
+        env.reset(options={"course_seed": -3})
+    with pytest.raises(ValueError, match="not both"):
+        env.reset(options={"course_seed": 3, "state": "x.state"})
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step(0)
+
+
+def test_another_cartridge_chooses_its_own_race(tmp_path: Path) -> None:
+    data = bytearray(Cartridge.open().path.read_bytes())
+    data[0x0C:0x10] = b"AMCE"
+    rom = tmp_path / "other.nds"
+    rom.write_bytes(data)
+    for arguments in ({"mode": "vs"}, {"course": "random"}, {"mirror": True}):
+        with pytest.raises(ValueError, match="start state decides"):
+            MKDSEnv(rom=rom, state=b"some", **arguments)  # type: ignore[arg-type]
+    rom.write_bytes(data[:100])
+    with pytest.raises(CartridgeError):
+        MKDSEnv(rom=rom, mode="vs")
