@@ -398,11 +398,11 @@ def read_list(words: tuple[int, ...], fine: bool) -> list[list[tuple[np.ndarray,
 
 def read_model(data: bytes) -> list[tuple[tuple[int, ...], list[list[tuple[np.ndarray, int]]]]]:
     """Decode a KLM: per chunk its table entry and its polygons of (point, colour)."""
-    assert data[:4] == b"KLM2"
+    assert data[:4] == b"KLM3"
     count, fine = struct.unpack_from("<2I", data, 4)
     chunks = []
     for index in range(count):
-        entry = struct.unpack_from("<4i3I", data, 20 + 0x1C * index)
+        entry = struct.unpack_from("<4i3I", data, 24 + 0x1C * index)
         assert entry[4] % 4 == 0
         words = struct.unpack_from(f"<{entry[5]}I", data, entry[4])
         chunks.append((entry, read_list(words, index < fine)))

@@ -29,7 +29,7 @@ the point that names it until another point names another; so does the road's su
 ``[checkpoints]``       ``spacing`` (120), ``keys`` besides the start line (4),
                         ``respawn_every`` so many checkpoints (3)
 ``[grid]``              pole position: ``back`` of the line (50), ``side`` to the left (0)
-``[scenery]``           ``theme`` (meadow), ``trees`` (60), ``seed`` (1)
+``[scenery]``           ``theme`` (meadow; see `THEMES`), ``trees`` (60), ``seed`` (1)
 ``[colours]``           red, green, blue of 0 to 255 for any name in `COLOURS`
 ======================  =====================================================================
 
@@ -55,6 +55,7 @@ from pathlib import Path
 from typing import Any
 
 from mkds_gym.errors import MKDSError
+from mkds_gym.kartlab.compiler.themes import COLOURS, THEMES
 from mkds_gym.memory import COURSES
 
 if sys.version_info >= (3, 11):
@@ -78,9 +79,6 @@ ENDS: tuple[str, ...] = ("wall", "drop", "bounds")
 
 PADS: dict[str, int] = {"boost": 7, "jump": 12}
 """Kinds of pads on the road, by name, with their KCL collision type."""
-
-THEMES: tuple[str, ...] = ("meadow", "snow", "desert", "night", "autumn")
-"""Sets of colours and scenery."""
 
 SIZE_LIMIT = 128 * 1024
 """Largest description, in bytes of TOML: far more than the points it may have take."""
@@ -112,31 +110,6 @@ MAXIMUM_EDGE = 200.0
 MAXIMUM_BANK = 30.0
 MAXIMUM_LAPS = 5
 """A driver status has room for five lap times."""
-
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "road": (112, 112, 112),
-    "slippery road": (150, 176, 196),
-    "packed snow": (222, 230, 238),
-    "boost": (250, 150, 30),
-    "jump": (40, 120, 230),
-    "line": (240, 240, 236),
-    "kerb": (206, 44, 40),
-    "weak off-road": (176, 200, 96),
-    "off-road": (222, 194, 128),
-    "heavy off-road": (138, 98, 62),
-    "bounds": (74, 110, 58),
-    "wall": (70, 118, 196),
-    "wall top": (236, 238, 246),
-    "terrain": (82, 156, 66),
-    "rock": (142, 122, 102),
-    "water": (36, 100, 178),
-    "shallows": (84, 168, 206),
-    "tree": (36, 116, 52),
-    "trunk": (112, 78, 48),
-    "sky top": (52, 124, 220),
-    "sky bottom": (188, 222, 246),
-}
-"""Colours (red, green, blue, 0 to 255) a description may replace under ``[colours]``."""
 
 
 class CourseDescriptionError(MKDSError, ValueError):
@@ -515,7 +488,7 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
     seed = scenery.integer("seed", 0, 2**31 - 1, 1)
     scenery.done()
 
-    colours = dict(COLOURS)
+    colours = THEMES[theme].palette()
     palette = _Table(source, "[colours]", root.take("colours", {}))
     for colour in COLOURS:
         value = palette.take(colour)

@@ -1,7 +1,8 @@
 """Write `course_model.klm`, Kartlab's own draw file: coloured polygons as ready GX commands.
 
-Layout, little endian: "KLM2", u32 chunk count, u32 number of fine chunks, which come first, u32
-sky colour at the top and u32 at the bottom (15-bit), then per chunk 0x1C bytes: fx32 centre (3)
+Layout, little endian: "KLM3", u32 chunk count, u32 number of fine chunks, which come first, six u16
+colours (15-bit) of what is seen beyond the course: the sky at the top and at the horizon, the sea
+at the horizon and near, hills, clouds. Then per chunk 0x1C bytes: fx32 centre (3)
 and radius of its bounding sphere in world units, u32 offset of its commands from the file's start,
 u32 their number of words, u32 number of words of a plainer list right behind them, to be sent
 instead when the chunk is far away; 0 where there is none.
@@ -21,6 +22,7 @@ from __future__ import annotations
 import itertools
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +31,8 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-MAGIC = b"KLM2"
-HEADER_SIZE = 20
+MAGIC = b"KLM3"
+HEADER_SIZE = 24
 CHUNK_ENTRY_SIZE = 0x1C
 
 COARSE_GRID = 256 / 4096
@@ -407,16 +409,13 @@ def _words(
     )
 
 
-def build(
-    fine: Faces, coarse: Faces, sky_top: ArrayLike, sky_bottom: ArrayLike
-) -> tuple[bytes, ModelStatistics]:
+def build(fine: Faces, coarse: Faces, beyond: Sequence[ArrayLike]) -> tuple[bytes, ModelStatistics]:
     """Write the file.
 
     Args:
         fine: the course, in chunks small enough to be left out when they are not in view.
         coarse: large polygons that lie under everything, in chunks of their own.
-        sky_top: the sky's colour, of 0 to 255.
-        sky_bottom: that at the horizon.
+        beyond: six colours of 0 to 255 in the header's order.
 
     Returns:
         the file and numbers about it.
@@ -471,7 +470,7 @@ def build(
         )
         offset += 4 * sum(lengths)
     header = MAGIC + struct.pack(
-        "<IIII", len(entries), fine_count, int(rgb15(sky_top)), int(rgb15(sky_bottom))
+        "<II6H", len(entries), fine_count, *(int(rgb15(colour)) for colour in beyond)
     )
     data = header + bytes(table) + b"".join(bodies)
     return data, ModelStatistics(len(entries), *total)

@@ -14,9 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mkds_gym.kartlab.compiler.description import CourseDescription
-from mkds_gym.kartlab.compiler.geometry import Ribbon, outer_reach
+from mkds_gym.kartlab.compiler.description import BRIDGE_CLEARANCE, CourseDescription
+from mkds_gym.kartlab.compiler.geometry import (
+    STATION_STEP,
+    Cut,
+    PlacedPad,
+    Ribbon,
+    outer_reach,
+)
 from mkds_gym.kartlab.compiler.klm import GRID, Faces, Floats, shade
+from mkds_gym.kartlab.compiler.planar import Region, quads_overlap
 
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -46,6 +53,25 @@ KERB_CURVATURE = 1 / 320
 WALL_DEPTH = 5.0
 SKIRT_WIDTHS = (130.0, 110.0, 90.0, 70.0, 50.0, 35.0, 22.0, 12.0, 6.0)
 CLIFF_WIDTH = 8.0
+LAND_PARTS = (0.0, 0.45, 1.0)
+"""Where the land beyond an edge bends, as parts of its width."""
+
+DECK = 6.0
+"""Thickness of a bridge, and how far a wall's back reaches down."""
+
+BRIDGE_MARGIN = 16.0
+"""How far from the road below the land above it ends."""
+
+GRID_ROW = 24.0
+GRID_SIDE = 16.0
+GRID_STAGGER = 9.0
+GRID_NOSE = 8.0
+"""The start grid as race.c has it: row to row, to the sides, second behind first; and how far the
+paint is in front of a kart's centre."""
+
+ARROW_PITCH = 14.0
+"""From one arrow on a pad to the next."""
+
 START_COLUMNS = 12
 """Squares of the chequered line."""
 
@@ -71,36 +97,66 @@ class Span:
 
 
 class Way:
-    """A way of the course, with what the picture needs to know of its segments."""
+    """A way of the course, with what the picture needs to know of its S segments."""
 
-    def __init__(self, description: CourseDescription, ribbon: Ribbon) -> None:
+    def __init__(
+        self, description: CourseDescription, ribbon: Ribbon, cuts: tuple[Cut | None, ...]
+    ) -> None:
         self.ribbon = ribbon
         self.stations = len(ribbon)
-        self.segments = Span(
-            np.arange(self.stations),
-            np.roll(np.arange(self.stations), -1),
-            np.arange(self.stations),
-        )
+        count = ribbon.segments
+        first = np.arange(count)
+        self.segments = Span(first, (first + 1) % self.stations, first)
         self.half = ribbon.half_width
         self.reach = np.stack([ribbon.reach(side) for side in (0, 1)])
         self.outer = np.stack([outer_reach(description, ribbon, side) for side in (0, 1)])
-        self.ends = np.array([[pair[side].end for pair in ribbon.edges] for side in (0, 1)])
-        self.surfaces = np.array([[pair[side].surface for pair in ribbon.edges] for side in (0, 1)])
+        edges = ribbon.edges[:count]
+        self.ends = np.array([[pair[side].end for pair in edges] for side in (0, 1)])
+        self.surfaces = np.array([[pair[side].surface for pair in edges] for side in (0, 1)])
+        self.road = np.array(ribbon.surfaces[:count])
+        self.floor = ~ribbon.gap[:count]
+        self.bridge = np.zeros(count, dtype=np.bool_)
+        self.cuts = cuts
+        self.joint = np.array([cut is not None for cut in cuts[:count]])
+        self.steep = np.stack([self.touching(self.ends[side] == "drop") for side in (0, 1)])
 
-    def line(self, offset: ArrayLike, rise: float = 0.0) -> Floats:
+    def touching(self, mask: Mask) -> Mask:
+        """(K,) which stations are at an end of a segment in a mask (S,)."""
+        out = np.zeros(self.stations, dtype=np.bool_)
+        out[self.segments.here[mask]] = True
+        out[self.segments.there[mask]] = True
+        return out
+
+    def line(self, offset: Floats | float, rise: float = 0.0) -> Floats:
         """(K, 3) points at lateral offsets, on the grid."""
+        return np.asarray(np.rint(self.ribbon.line(offset, rise) / STATION_GRID) * STATION_GRID)
+
+    def bed(self) -> Floats:
+        """(S, 4, 3) the ground each segment takes, from its left end to its right end."""
+        left, right = self.outer + WALL_DEPTH
+        return self.ribbon.strip(left, -right)
+
+    def at(self, distance: ArrayLike, offset: ArrayLike, rise: float) -> Floats:
+        """(N, 3) points of the drawn road at distances along the way, raised by `rise`."""
         ribbon = self.ribbon
-        lateral = np.broadcast_to(np.asarray(offset, dtype=np.float64), self.stations)
-        points = ribbon.centre + np.stack(
-            [
-                lateral * np.cos(ribbon.heading),
-                lateral * ribbon.slope,
-                -lateral * np.sin(ribbon.heading),
-            ],
-            axis=1,
+        along, lateral = np.broadcast_arrays(
+            np.asarray(distance, dtype=np.float64), np.asarray(offset, dtype=np.float64)
         )
-        points[:, 1] += rise
-        return np.asarray(np.rint(points / STATION_GRID) * STATION_GRID)
+        if ribbon.closed:
+            along = along % ribbon.length
+        k = np.clip(np.searchsorted(ribbon.distance, along, "right") - 1, 0, ribbon.segments - 1)
+        n = (k + 1) % self.stations
+        end = np.append(ribbon.distance, ribbon.length)[k + 1]
+        t = ((along - ribbon.distance[k]) / (end - ribbon.distance[k]))[:, None]
+        points = []
+        for station in (k, n):
+            heading = ribbon.heading[station]
+            place = ribbon.centre[station].copy()
+            place[:, 0] += lateral * np.cos(heading)
+            place[:, 1] += lateral * ribbon.slope[station] + rise
+            place[:, 2] -= lateral * np.sin(heading)
+            points.append(place)
+        return np.asarray(points[0] + (points[1] - points[0]) * t)
 
 
 class Painter:
@@ -142,25 +198,32 @@ class Painter:
         )
         self.next_chunk = first_land + 2 * lands
         self.tint = np.where(np.arange(way.stations) % 2, 1.0, 0.92)
-        curve = way.ribbon.curvature
-        worst = np.stack([np.roll(curve, 1), curve, np.roll(curve, -1)])
-        self.kerbed = np.abs(worst).max(axis=0)[segments.here] >= KERB_CURVATURE
+        bends = np.abs(way.ribbon.curvature[segments.of]) >= KERB_CURVATURE
+        self.kerbed = way.touching(way.touching(bends)[segments.here])[segments.here]
+        self.kerbed |= bends | np.roll(bends, 1)
         self.far = self._far()
 
     def paint(self) -> None:
         """Draw all of it."""
-        self.road()
-        for side in (0, 1):
-            for span, far in ((self.way.segments, False), (self.far, True)):
-                self.side(span, side, far)
-        half, way = self.way.half, self.way
+        way = self.way
+        near, far = way.segments.where(way.floor), self.far.where(way.floor)
+        self.road(near)
         self.band(
-            self.far,
-            way.line(half),
-            way.line(-half),
-            self.toned("road", self.far, True),
+            far,
+            way.line(way.half),
+            way.line(-way.half),
+            self.toned(way.road, far, True),
             far=True,
+            cut="road",
         )
+        for side in (0, 1):
+            self.side(near, side, False)
+            self.side(far, side, True)
+        self.deck(near.where(way.bridge), False)
+        self.deck(far.where(way.bridge), True)
+        self.caps()
+        for pad in way.ribbon.pads:
+            self.pad(pad)
 
     # -- bands --------------------------------------------------------------------------
 
@@ -169,7 +232,7 @@ class Painter:
 
         Without that nothing on an even surface shows the speed; from afar, nothing does.
         """
-        wanted = np.broadcast_to(np.asarray(names), self.way.segments.of.shape)[span.of]
+        wanted = np.broadcast_to(np.asarray(names), self.way.floor.shape)[span.of]
         known, index = np.unique(wanted, return_inverse=True)
         plain = np.array([self.colours[name] for name in known]).reshape(-1, 3)[index]
         tints = np.stack([self.tint[span.here], self.tint[span.there]], axis=1)
@@ -189,6 +252,7 @@ class Painter:
         chunk: Integers | None = None,
         lit: bool = True,
         far: bool = False,
+        cut: str = "",
     ) -> None:
         """Draw what lies between two lines of points, seen from where `left` is on the left.
 
@@ -202,6 +266,8 @@ class Painter:
             chunk: (S,) of each segment; the road's by default.
             lit: shade it by the sun.
             far: it is what is drawn from afar.
+            cut: what is left out at joints with other ways: an attribute of `Cut`; or "paint",
+                which gives way to any road.
         """
         if right_tone is None:
             right_tone = left_tone
@@ -222,7 +288,29 @@ class Painter:
         wide = np.linalg.norm(lines[0][0] - lines[1][0], axis=1) >= STATION_GRID
         wide |= np.linalg.norm(lines[0][1] - lines[1][1], axis=1) >= STATION_GRID
         chunks = (self.chunk if chunk is None else chunk)[span.of]
+        if cut:
+            for index in np.flatnonzero(wide & self.way.joint[span.of]):
+                self._cut(chunks[index], corners[index], tones[index], span.of[index], cut, far)
+            wide &= ~self.way.joint[span.of]
         self.faces.add(chunks[wide], corners[wide], tones[wide], lit=False, far=far)
+
+    def _region(self, segment: int, cut: str) -> Region:
+        known = self.way.cuts[segment]
+        assert known is not None, "only segments of a joint are asked"
+        if cut == "paint":
+            return known.road if len(known.road) else known.shoulder
+        region: Region = getattr(known, cut)
+        return region
+
+    def _cut(
+        self, chunk: int, corners: Floats, tones: Floats, segment: int, cut: str, far: bool
+    ) -> None:
+        """Draw what another way leaves of a quad."""
+        for piece in self._region(segment, cut).subtract(np.concatenate([corners, tones], axis=1)):
+            # A fan of quads, the last of them a triangle where need be.
+            for first in range(1, len(piece) - 1, 2):
+                part = piece[[0, first, first + 1, min(first + 2, len(piece) - 1)]][None]
+                self.faces.add(chunk, part[..., :3], part[..., 3:], lit=False, far=far)
 
     def _smooth(self, span: Span, light: Floats) -> Floats:
         """(N, 2) brightness at both ends of stretches: the mean of those that meet there.
@@ -246,8 +334,10 @@ class Painter:
         inner_tone: ArrayLike | None = None,
         *,
         chunk: Integers | None = None,
+        part: tuple[float, float] = (0.0, 1.0),
         lit: bool = True,
         far: bool = False,
+        cut: str = "",
     ) -> None:
         """Draw a band on one side, given its line away from the road and the one nearer to it."""
         if inner_tone is None:
@@ -256,19 +346,19 @@ class Painter:
             lines = (outer, inner, outer_tone, inner_tone)
         else:
             lines = (inner, outer, inner_tone, outer_tone)
-        self.band(span, *lines, chunk=chunk, lit=lit, far=far)
+        self.band(span, *lines, part=part, chunk=chunk, lit=lit, far=far, cut=cut)
 
     def _far(self) -> Span:
         """Return the stretches as drawn from afar: two segments as one where both are straight."""
         way, segments = self.way, self.way.segments
         first = np.arange(0, len(segments.of) - 1, SEGMENTS_PER_CHUNK)
         second = first + 1
-        alike = (way.ends[:, first] == way.ends[:, second]).all(axis=0)
-        alike &= (way.surfaces[:, first] == way.surfaces[:, second]).all(axis=0)
+        known = (*way.ends, *way.surfaces, way.road, way.floor, way.bridge)
+        alike = np.all([what[first] == what[second] for what in known], axis=0)
+        alike &= ~way.joint[first] & ~way.joint[second]
         for offset in (0.0, *way.reach, *-way.reach):
             line = way.line(offset)
-            a, m, b = (line[k] for k in (segments.here[first], segments.there[first],
-                                         segments.there[second]))  # fmt: skip
+            a, m, b = line[segments.here[first]], line[second], line[segments.there[second]]
             alike &= np.abs((a + b) / 2 - m).max(axis=1) < 1.0
         skipped = second[alike]
         there = segments.there.copy()
@@ -279,25 +369,33 @@ class Painter:
 
     # -- road ---------------------------------------------------------------------------
 
-    def road(self) -> None:
+    def road(self, span: Span) -> None:
         """Draw the road with its edge lines or kerbs and the dashes in its middle."""
-        way, segments = self.way, self.way.segments
+        way = self.way
         line, kerb = self.colours["line"], self.colours["kerb"]
         inner = way.half - EDGE_LINE
-        self.band(segments, way.line(inner), way.line(-inner), self.toned("road", segments))
+        joint, apart = span.where(way.joint), span.where(~way.joint)
+        self.band(apart, way.line(inner), way.line(-inner), self.toned(way.road, apart))
+        # Where ways meet, one floor lies below the paint of both.
+        floor = way.line(way.half), way.line(-way.half)
+        self.band(joint, *floor, self.toned(way.road, joint), cut="road")
         paint = np.array([0.0, PAINT, 0.0])
+        kerbed = span.where(self.kerbed)
         for left, right in ((way.half, inner), (-inner, -way.half)):
             lines = way.line(left), way.line(right)
-            self.band(segments, *lines, line)
-            kerbed = segments.where(self.kerbed)
-            self.band(kerbed, lines[0] + paint, lines[1] + paint, kerb, part=(0.0, 0.5))
+            self.band(apart, *lines, line)
+            self.band(joint, lines[0] + paint, lines[1] + paint, line, cut="paint")
+            for stretch, rise in ((kerbed.where(~way.joint), 1), (kerbed.where(way.joint), 2)):
+                raised = [edge + rise * paint for edge in lines]
+                self.band(stretch, raised[0], raised[1], kerb, part=(0.0, 0.5), cut="paint")
         mid = CENTRE_LINE / 2
-        self.band(segments, way.line(mid) + paint, way.line(-mid) + paint, line, part=(0.5, 1.0))
+        dash = way.line(mid) + paint, way.line(-mid) + paint
+        self.band(span, *dash, line, part=(0.5, 1.0), cut="paint")
 
     def start_line(self) -> None:
         """Paint the chequered line over the first third of the first segment."""
         way = self.way
-        dark, light = self.colours["road"] * 0.3, self.colours["line"]
+        dark, light = self.colours["dark"], self.colours["light"]
         first = way.segments.where(way.segments.of == 0)
         rise = np.array([0.0, PAINT, 0.0])
         lines = [
@@ -309,6 +407,59 @@ class Painter:
             for column in range(row, START_COLUMNS, 2):
                 self.band(first, lines[column] + rise, lines[column + 1] + rise, dark, part=part)
 
+    def grid(self, places: int) -> None:
+        """Paint the places of the start grid, as the program hands them out."""
+        way, description = self.way, self.description
+        length, width, line = 9.0, 15.0, 1.5
+        for place in range(places):
+            back = description.grid_back + place // 2 * GRID_ROW + place % 2 * GRID_STAGGER
+            side = description.grid_side + (-GRID_SIDE if place % 2 else GRID_SIDE)
+            front, left, right = GRID_NOSE - back, side + width / 2, side - width / 2
+            for near, far, a, b in (
+                (front - line, front, left, right),
+                (front - length, front - line, left, left - line),
+                (front - length, front - line, right + line, right),
+            ):
+                corners = way.at([near, near, far, far], [a, b, b, a], PAINT)
+                self.faces.add(self._chunk_at(front), corners[None], self.colours["light"])
+
+    def _chunk_at(self, distance: float) -> int:
+        ribbon = self.way.ribbon
+        k = int(np.searchsorted(ribbon.distance, distance % ribbon.length, "right")) - 1
+        return int(self.chunk[min(k, len(self.chunk) - 1)])
+
+    def pad(self, pad: PlacedPad) -> None:
+        """Draw a pad: bright arrows on a boost pad, bars across a jump pad."""
+        way, ribbon = self.way, self.way.ribbon
+        of = way.segments.of
+        mask = (of >= pad.first) & (of < pad.last)
+        edges = [way.line(u) + np.array([0.0, PAINT, 0.0]) for u in (pad.left, pad.right)]
+        span = way.segments.where(mask)
+        for far in (False, True):
+            self.band(span, edges[0], edges[1], self.colours[pad.kind], lit=False, far=far)
+        start = float(ribbon.distance[pad.first])
+        length = float(np.append(ribbon.distance, ribbon.length)[pad.last]) - start
+        middle, mark = (pad.left + pad.right) / 2, self.colours[f"{pad.kind} mark"]
+        for far, pitch in ((False, ARROW_PITCH), (True, 2 * ARROW_PITCH)):
+            count = max(round(length / pitch), 1)
+            step = length / count
+            arm = 0.45 * step
+            for index in range(count):
+                near = start + step * (index + 0.05)
+                if pad.kind == "boost":
+                    ends = [pad.left - 2, middle, pad.right + 2]
+                    rear = [near, near + arm, near]
+                else:
+                    ends, rear = [pad.left, pad.right], [near, near]
+                for i in range(len(ends) - 1):
+                    corners = way.at(
+                        [rear[i], rear[i + 1], rear[i + 1] + arm, rear[i] + arm],
+                        [ends[i], ends[i + 1], ends[i + 1], ends[i]],
+                        2 * PAINT,
+                    )
+                    chunk = self._chunk_at(near)
+                    self.faces.add(chunk, corners[None], mark, lit=False, far=far)
+
     # -- roadside -----------------------------------------------------------------------
 
     def side(self, span: Span, side: int, far: bool) -> None:
@@ -318,122 +469,208 @@ class Painter:
         reach = way.reach[side]
         shoulder = way.line(sign * reach)
         inner = way.line(sign * way.half)
-        self._outward(
-            side, span, shoulder, inner, self.toned(way.surfaces[side], span, far), far=far
-        )
+        surface = self.toned(way.surfaces[side], span, far)
+        self._outward(side, span, shoulder, inner, surface, far=far, cut="shoulder")
         ends = way.ends[side]
         strip = reach + self.description.bounds_width
         bounds, walls = span.where(ends == "bounds"), span.where(ends == "wall")
-        self._outward(
-            side,
-            bounds,
-            way.line(sign * strip),
-            shoulder,
-            self.toned("bounds", bounds, far),
-            far=far,
-        )
+        colour = self.toned("bounds", bounds, far)
+        self._outward(side, bounds, way.line(sign * strip), shoulder, colour, far=far, cut="outer")
         self.wall(walls, side, far)
+        self.land(bounds.where(~way.bridge), side, strip, far)
+        self.land(walls.where(~way.bridge), side, reach + WALL_DEPTH, far)
         rock = self.colours["rock"]
         foot = way.line(sign * (reach + CLIFF_WIDTH))
         foot[:, 1] = self.floor
-        drops = span.where(ends == "drop")
-        self._outward(side, drops, foot, shoulder, rock * 0.6, rock * 1.15, lit=False, far=far)
-        self.land(bounds, side, strip, far)
-        self.land(walls, side, reach + WALL_DEPTH, far)
+        self._outward(
+            side,
+            span.where((ends == "drop") & ~way.bridge),
+            foot,
+            shoulder,
+            rock * 0.6,
+            rock * 1.15,
+            lit=False,
+            far=far,
+            cut="outer",
+        )
 
     def wall(self, span: Span, side: int, far: bool) -> None:
         """Draw a wall: a coloured panel below a pale stripe, its top and its back."""
         way = self.way
         sign = 1.0 if side == 0 else -1.0
         reach, height = way.reach[side], self.description.wall_height
-        # Red on the outside of a bend: there the wall says which way the road goes.
-        curve = way.ribbon.curvature[span.here]
-        outside = (np.abs(curve) > KERB_CURVATURE) & (curve * sign < 0)
-        panel = np.where(outside[:, None], self.colours["kerb"], self.colours["wall"])
-        top = self.colours["wall top"]
         foot, rim = way.line(sign * reach), way.line(sign * reach, height)
-        back = way.line(sign * (reach + WALL_DEPTH), -6.0)
-        mean = np.asarray(mix(panel, top, 0.28))[:, None]
-        if far:
-            self._outward(side, span, rim, foot, mean, far=True)
-            # Its back is what one sees of it from other parts of the course.
-            self._outward(side, span, back, rim, mean * 0.65, far=True)
-            return
-        turns = (span.of % 2 == 0)[:, None]
-        panel = np.where(turns, mix(panel, top, 0.55), panel)[:, None]
+        back = way.line(sign * (reach + WALL_DEPTH), -DECK)
         stripe = way.line(sign * reach, height * 0.72)
         edge = way.line(sign * (reach + WALL_DEPTH), height)
-        self._outward(side, span, stripe, foot, panel * 1.15, panel * 0.85)
-        self._outward(side, span, rim, stripe, top * 1.1)
-        self._outward(side, span, edge, rim, top)
-        self._outward(side, span, back, edge, mean * 0.9)
+        parts: list[tuple[Span, tuple[float, float]]] = [(span.where(~way.joint), (0.0, 1.0))]
+        for k, here, there in zip(span.of, span.here, span.there, strict=True):
+            if way.joint[k]:
+                a, b = foot[here][[0, 2]], foot[there][[0, 2]]
+                one = Span(np.array([here]), np.array([there]), np.array([k]))
+                stretches = self._region(int(k), "outer").subtract_line(a, b)
+                parts += [(one, stretch) for stretch in stretches]
+        top = self.colours["wall top"]
+        for stretch, part in parts:
+            # Red on the outside of a bend: there the wall says which way the road goes.
+            curve = way.ribbon.curvature[stretch.here]
+            outside = (np.abs(curve) > KERB_CURVATURE) & (curve * sign < 0)
+            panel = np.where(outside[:, None], self.colours["wall bend"], self.colours["wall"])
+            mean = mix(panel, top, 0.28)[:, None]
+            if far:
+                self._outward(side, stretch, rim, foot, mean, part=part, far=True)
+                # Its back is what one sees of it from other parts of the course.
+                self._outward(side, stretch, back, rim, mean * 0.65, part=part, far=True)
+                continue
+            turns = (stretch.of % 2 == 0)[:, None]
+            panel = np.where(turns, mix(panel, top, 0.55), panel)[:, None]
+            self._outward(side, stretch, stripe, foot, panel * 1.15, panel * 0.85, part=part)
+            self._outward(side, stretch, rim, stripe, top * 1.1, part=part)
+            self._outward(side, stretch, edge, rim, top, part=part)
+            self._outward(side, stretch, back, edge, mean * 0.9, part=part)
+
+    def deck(self, span: Span, far: bool) -> None:
+        """Draw the sides and the underside of a bridge."""
+        way, rock = self.way, self.colours["rock"]
+        brink = []
+        for side, sign in ((0, 1.0), (1, -1.0)):
+            wall = way.touching(way.ends[side] == "wall")
+            reach = way.outer[side] + np.where(wall, WALL_DEPTH, 0.0)
+            top, bottom = way.line(sign * reach), way.line(sign * reach, -DECK)
+            brink.append(bottom)
+            free = span.where(way.ends[side] != "wall")
+            self._outward(side, free, bottom, top, rock * 1.1, lit=False, far=far)
+        # Seen from below, left is right.
+        self.band(span, brink[1], brink[0], rock * 0.55, lit=False, far=far)
 
     # -- land ---------------------------------------------------------------------------
 
-    def land_line(self, side: int, outer: Floats, part: ArrayLike) -> Floats:
+    def land_line(self, side: int, outer: Floats, part: float) -> Floats:
         """(K, 3) points of the land beyond the edge; part 0 is at the edge, 1 the far end."""
         way = self.way
         sign = 1.0 if side == 0 else -1.0
-        width = self.skirt[side]
-        share = np.broadcast_to(np.asarray(part, dtype=np.float64), width.shape)
-        edge = way.ribbon.centre[:, 1] + sign * outer * way.ribbon.slope
-        points = way.line(sign * (outer + width * share))
-        end = np.maximum(self.floor - 1.0, edge - 1.1 * width)
-        end = np.where(self.steep(side), self.floor - 1.0, end)
-        # A shoulder of land first, then the slope: parts up to 0.45 lose little height.
-        fall = np.where(share <= 0.45, share / 0.45 * 0.12, 0.12 + (share - 0.45) / 0.55 * 0.88)
-        height = edge + (end - edge) * fall
+        points = way.line(sign * (outer + self.skirt[side] * part))
+        height = self.land_height(side, np.arange(way.stations), outer, part)
         points[:, 1] = np.rint(height / STATION_GRID) * STATION_GRID
         return points
 
-    def steep(self, side: int) -> Mask:
-        """(K,) whether the land falls off at once at a station: beside a drop."""
-        drop = self.way.ends[side] == "drop"
-        out = np.zeros(self.way.stations, dtype=np.bool_)
-        out[self.way.segments.here[drop]] = True
-        out[self.way.segments.there[drop]] = True
-        return out
+    def land_height(
+        self, side: int, station: ArrayLike, outer: Floats | float, part: float
+    ) -> Floats:
+        """Height of the land at stations, at a part of its width."""
+        way, k = self.way, np.asarray(station)
+        sign = 1.0 if side == 0 else -1.0
+        edge = way.ribbon.centre[k, 1] + sign * outer * way.ribbon.slope[k]
+        end = np.maximum(self.floor - 1.0, edge - 1.1 * self.skirt[side][k])
+        end = np.where(way.steep[side][k], self.floor - 1.0, end)
+        # A shoulder of land first, then the slope: parts up to 0.45 lose little height.
+        fall = part / 0.45 * 0.12 if part <= 0.45 else 0.12 + (part - 0.45) / 0.55 * 0.88
+        return np.asarray(edge + (end - edge) * fall)
 
     def land(self, span: Span, side: int, outer: Floats, far: bool) -> None:
         """Draw the land beyond an edge that lies at `outer`, (K,)."""
         grass = self.toned("terrain", span, far)
-        shore = mix(grass, self.colours["off-road"], 0.55)
-        lines = [self.land_line(side, outer, part) for part in (0.0, 0.45, 1.0)]
+        shore = mix(grass, self.colours["shore"], 0.55)
+        lines = [self.land_line(side, outer, part) for part in LAND_PARTS]
         chunk = self.land_chunk[side]
-        self._outward(side, span, lines[1], lines[0], grass, chunk=chunk, far=far)
-        self._outward(side, span, lines[2], lines[1], shore, grass, chunk=chunk, far=far)
+        for outward, inward, tones in ((1, 0, (grass, grass)), (2, 1, (shore, grass))):
+            self._outward(
+                side, span, lines[outward], lines[inward], *tones, chunk=chunk, far=far, cut="outer"
+            )
+
+    def caps(self) -> None:
+        """Close the ends of the land where the road leaves it: at gaps and at bridges."""
+        way, rock = self.way, self.colours["rock"]
+        solid = way.floor & ~way.bridge
+        for k, n in zip(way.segments.here, way.segments.there, strict=True):
+            ahead = int(n) if int(n) < len(solid) else int(k)
+            if solid[k] == solid[ahead]:
+                continue
+            land = int(k) if solid[k] else ahead
+            points = [self._profile(land, int(n), side) for side in (0, 1)]
+            top = np.concatenate([points[0][::-1], points[1]])  # from left to right
+            foot = top.copy()
+            foot[:, 1] = self.floor - 1.0
+            a, b, c, d = top[:-1], foot[:-1], foot[1:], top[1:]
+            corners = np.stack([d, c, b, a] if solid[k] else [a, b, c, d], axis=1)
+            tones = np.stack([rock, rock * 0.6, rock * 0.6, rock])
+            for far in (False, True):
+                self.faces.add(int(self.chunk[land]), corners, tones, lit=False, far=far)
+
+    def _profile(self, segment: int, station: int, side: int) -> Floats:
+        """Return the land at a station as a segment has it: from the road's edge outwards."""
+        way = self.way
+        sign = 1.0 if side == 0 else -1.0
+        end = way.ends[side][segment]
+        reach = way.reach[side]
+        if end == "drop":
+            foot = way.line(sign * (reach + CLIFF_WIDTH))[station]
+            foot[1] = self.floor
+            return np.stack([way.line(sign * reach)[station], foot])
+        outer = reach + (WALL_DEPTH if end == "wall" else self.description.bounds_width)
+        return np.stack([self.land_line(side, outer, part)[station] for part in LAND_PARTS])
 
 
-def skirt_widths(way: Way) -> Floats:
-    """(2, K) widths of the land beyond the edges that hit no other part of the course."""
-    ribbon = way.ribbon
-    ground = ribbon.centre[:, [0, 2]]
-    count = len(ground)
-    along = np.abs(ribbon.distance[:, None] - ribbon.distance[None])
-    along = np.minimum(along, ribbon.length - along)
-    out = np.empty((2, count))
-    step = np.diff(np.append(ribbon.distance, ribbon.length))
-    for side, sign in ((0, 1.0), (1, -1.0)):
-        own = way.outer[side] + WALL_DEPTH
-        width = np.full(count, SKIRT_WIDTHS[-1])
-        for wanted in SKIRT_WIDTHS[-2::-1]:  # from narrow to wide
-            points = ground + sign * (own + wanted)[:, None] * ribbon.left
-            away = points[:, None] - ground[None]
-            gap = np.hypot(away[..., 0], away[..., 1])
-            facing = (away * ribbon.left[None]).sum(axis=2) >= 0
-            need = np.where(facing, way.outer[0], way.outer[1]) + WALL_DEPTH
-            # Nearby stations on the same side must not be cut off (inside of a bend); others
-            # want their own land as well.
-            need = need + np.where(along < 250, 0.7 * wanted, min(wanted, 25.0))
-            width[(gap >= need).all(axis=1)] = wanted
-        drop = way.ends[side] == "drop"
-        width[drop | np.roll(drop, 1)] = CLIFF_WIDTH
-        # Twice round: the land narrows no faster than it goes on, so no end stands in the air.
-        for k in range(2 * count):
-            here, there = k % count, (k + 1) % count
-            width[there] = min(width[there], width[here] + step[here])
-        for k in range(2 * count, 0, -1):
-            here, there = k % count, (k - 1) % count
-            width[there] = min(width[there], width[here] + step[there])
-        out[side] = width
-    return out
+def find_bridges(ways: list[Way]) -> None:
+    """Mark the segments of all ways that lead over another road."""
+    beds = np.concatenate([way.bed() for way in ways])
+    ground = beds[:, :, [0, 2]]
+    low, high = ground.min(axis=1) - BRIDGE_MARGIN, ground.max(axis=1) + BRIDGE_MARGIN
+    height = beds[:, :, 1].mean(axis=1)
+    near = (low[:, None] < high[None]).all(axis=2) & (high[:, None] > low[None]).all(axis=2)
+    upper, lower = np.nonzero(near & (height[:, None] > height[None] + BRIDGE_CLEARANCE / 2))
+    middle = ground[upper].mean(axis=1, keepdims=True)
+    # A little longer than it is: the land ends before the road below begins.
+    reach = 1 + 2 * BRIDGE_MARGIN / STATION_STEP
+    crossing = quads_overlap(middle + (ground[upper] - middle) * reach, ground[lower])
+    flags = np.zeros(len(beds), dtype=np.bool_)
+    flags[upper[crossing]] = True
+    for way in ways:
+        way.bridge, flags = flags[: len(way.floor)] & way.floor, flags[len(way.floor) :]
+
+
+def skirt_widths(ways: list[Way]) -> list[Floats]:
+    """Return for each way (2, K) widths of the land beyond its edges that hit no other part."""
+    ground = np.concatenate([way.ribbon.centre[:, [0, 2]] for way in ways])
+    height = np.concatenate([way.ribbon.centre[:, 1] for way in ways])
+    lefts = np.concatenate([way.ribbon.left for way in ways])
+    outer = np.concatenate([way.outer for way in ways], axis=1)
+    result, begin = [], 0
+    for way in ways:
+        ribbon, count = way.ribbon, way.stations
+        mine = slice(begin, begin + count)
+        begin += count
+        along = np.abs(ribbon.distance[:, None] - ribbon.distance[None])
+        if ribbon.closed:
+            along = np.minimum(along, ribbon.length - along)
+        near = np.zeros((count, len(ground)), dtype=np.bool_)
+        near[:, mine] = along < 250
+        # A road well above is a bridge, whose land begins elsewhere.
+        above = height[None] > height[mine, None] + BRIDGE_CLEARANCE / 2
+        out = np.empty((2, count))
+        step = np.diff(np.append(ribbon.distance, ribbon.length))
+        for side, sign in ((0, 1.0), (1, -1.0)):
+            own = way.outer[side] + WALL_DEPTH
+            width = np.full(count, SKIRT_WIDTHS[-1])
+            for wanted in SKIRT_WIDTHS[-2::-1]:  # from narrow to wide
+                points = ground[mine] + sign * (own + wanted)[:, None] * ribbon.left
+                away = points[:, None] - ground[None]
+                gap = np.hypot(away[..., 0], away[..., 1])
+                facing = (away * lefts[None]).sum(axis=2) >= 0
+                need = np.where(facing, outer[0], outer[1]) + WALL_DEPTH
+                # Nearby stations on the same side must not be cut off (inside of a bend); others
+                # want their own land as well.
+                need = need + np.where(near, 0.7 * wanted, min(wanted, 25.0))
+                width[((gap >= need) | above).all(axis=1)] = wanted
+            width[way.steep[side]] = CLIFF_WIDTH
+            # The land narrows no faster than it goes on, so no end stands in the air.
+            pairs = list(zip(way.segments.here.tolist(), way.segments.there.tolist(), strict=True))
+            values = width.tolist()
+            for _ in range(2):
+                for a, b in pairs:
+                    values[b] = min(values[b], values[a] + step[a])
+                for a, b in reversed(pairs):
+                    values[a] = min(values[a], values[b] + step[a])
+            out[side] = values
+        result.append(out)
+    return result

@@ -1,10 +1,13 @@
-"""Draw what stands beside the road: trees, the gate over the start line, the water."""
+"""Draw what stands beside the road, the gate over the start line, and the water or sand below."""
 
 from __future__ import annotations
 
+import itertools
 import math
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mkds_gym.kartlab.compiler.klm import Faces, Floats
 from mkds_gym.kartlab.compiler.painter import WALL_DEPTH, Colours, Painter, Way, mix
@@ -37,70 +40,207 @@ def water(colours: Colours, ways: list[Way], height: float) -> Faces:
     return faces
 
 
-def ring(foot: Floats, radius: Floats, height: Floats, corners: int, turn: float) -> Floats:
-    """(N, corners + 1, 3) points around feet (N, 3); the last is the first."""
+@dataclass(frozen=True)
+class _Part:
+    """Faces of an object of size 1 that stands on the ground: (N, 4, 3) corners, one colour."""
+
+    corners: Floats
+    colour: str
+    tone: float = 1.0
+    lit: bool = True
+
+
+def _ring(
+    radius: float, height: float, corners: int, turn: float, at: tuple[float, float]
+) -> Floats:
     angle = math.tau * np.arange(corners + 1) / corners + turn
-    points = np.repeat(foot[:, None], corners + 1, axis=1)
-    points[..., 0] += radius[:, None] * np.sin(angle)
-    points[..., 1] += height[:, None]
-    points[..., 2] += radius[:, None] * np.cos(angle)
-    return points
+    x, z = at[0] + radius * np.sin(angle), at[1] + radius * np.cos(angle)
+    return np.stack([x, np.full_like(x, height), z], axis=1)
 
 
-def wrap(lower: Floats, upper: Floats) -> Floats:
-    """(N * corners, 4, 3) the sides between two rings, one strip around each."""
-    sides = np.stack([upper[:, :-1], lower[:, :-1], lower[:, 1:], upper[:, 1:]], axis=2)
-    return np.asarray(sides.reshape(-1, 4, 3))
+def _body(
+    colour: str,
+    *rings: tuple[float, float],
+    corners: int = 4,
+    turn: float = 0.0,
+    at: tuple[float, float] = (0.0, 0.0),
+    tone: float = 1.0,
+    lit: bool = True,
+) -> list[_Part]:
+    """Return the sides between rings of (radius, height), from the ground up."""
+    out = []
+    for (r0, h0), (r1, h1) in itertools.pairwise(rings):
+        low, high = (_ring(r, h, corners, turn, at) for r, h in ((r0, h0), (r1, h1)))
+        sides = np.stack([high[:-1], low[:-1], low[1:], high[1:]], axis=1)
+        out.append(_Part(sides, colour, tone, lit))
+    return out
 
 
-def trees(painter: Painter, seed: int, wanted: int) -> None:
-    """Plant trees on the land beyond the edges."""
-    way, colours = painter.way, painter.colours
+def _palm() -> list[_Part]:
+    leaves = []
+    for angle in math.tau * np.arange(5) / 5:
+        out = np.array([math.sin(angle), 0.0, math.cos(angle)])
+        side = np.array([out[2], 0.0, -out[0]]) * 0.12
+        top, tip = np.array([0.0, 0.82, 0.0]), out * 0.5 + np.array([0.0, 0.62, 0.0])
+        bend = out * 0.26 + np.array([0.0, 0.90, 0.0])
+        leaf = np.stack([top, bend - side, tip, bend + side])
+        leaves += [leaf, leaf[::-1]]
+    return [
+        *_body("trunk", (0.05, -0.1), (0.03, 0.84), corners=3),
+        _Part(np.array(leaves), "tree", 1.0),
+    ]
+
+
+_TRUNK = _body("trunk", (0.10, -0.12), (0.08, 0.4), corners=3)
+_CROWN = _body("tree", (0.22, 0.34), (0.44, 0.62), tone=0.85)
+_DOME = ((0.44, 0.62), (0.0, 1.1))
+_LEAVES = _body("tree", (0.42, 0.28), (0.0, 0.78), turn=0.27, tone=0.9)
+_CONE = ((0.30, 0.6), (0.0, 1.15))
+_WINDOWS = [
+    part
+    for low in (0.35, 0.75, 1.15)
+    for part in _body("extra", (0.42, low), (0.42, low + 0.12), turn=0.785, lit=False)
+]
+
+OBJECTS: dict[str, tuple[list[_Part], list[_Part]]] = {
+    "conifer": (
+        [*_TRUNK, *_LEAVES, *_body("tree", *_CONE, turn=0.345, tone=1.15)],
+        _body("tree", (0.46, 0.26), (0.0, 1.15), corners=3),
+    ),
+    "snowy conifer": (
+        [*_TRUNK, *_LEAVES, *_body("extra", *_CONE, turn=0.345)],
+        [
+            *_body("tree", (0.46, 0.26), (0.2, 0.76), corners=3),
+            *_body("extra", (0.28, 0.7), (0.0, 1.15), corners=3),
+        ],
+    ),
+    "tree": (
+        [*_TRUNK, *_CROWN, *_body("tree", *_DOME, tone=1.1)],
+        _body("tree", (0.2, 0.25), (0.44, 0.62), (0.0, 1.1), corners=3),
+    ),
+    "golden tree": (
+        [*_TRUNK, *_body("extra", (0.22, 0.34), (0.44, 0.62), tone=0.85), *_body("extra", *_DOME)],
+        _body("extra", (0.2, 0.25), (0.44, 0.62), (0.0, 1.1), corners=3),
+    ),
+    "cactus": (
+        [
+            *_body("tree", (0.10, -0.1), (0.10, 0.9), (0.0, 1.0)),
+            *_body("tree", (0.06, 0.45), (0.07, 0.75), (0.0, 0.82), corners=3, at=(0.25, 0.0)),
+            *_body("tree", (0.06, 0.3), (0.07, 0.6), (0.0, 0.67), corners=3, at=(-0.25, 0.0)),
+            *_body("tree", (0.27, 0.38), (0.27, 0.48), corners=2, turn=1.571, tone=0.9),
+        ],
+        _body("tree", (0.13, 0.0), (0.1, 1.0), corners=3),
+    ),
+    "rock": (
+        _body("rock", (0.5, -0.15), (0.36, 0.3), (0.0, 0.48), corners=5),
+        _body("rock", (0.5, -0.1), (0.0, 0.5), corners=3),
+    ),
+    "mesa": (
+        _body("extra", (0.6, -0.15), (0.42, 0.7), (0.46, 0.9), (0.0, 0.95), corners=5),
+        _body("extra", (0.55, -0.1), (0.45, 0.9), (0.0, 0.95), corners=3),
+    ),
+    "lamp": (
+        [
+            *_body("trunk", (0.05, -0.1), (0.03, 1.0), corners=3),
+            *_body("extra", (0.04, 0.96), (0.12, 1.06), (0.0, 1.16), corners=4, lit=False),
+        ],
+        [
+            *_body("trunk", (0.05, 0.0), (0.04, 1.0), corners=3),
+            *_body("extra", (0.14, 0.96), (0.0, 1.16), corners=3, lit=False),
+        ],
+    ),
+    "tower": (
+        [*_body("tree", (0.4, -0.2), (0.4, 1.5), (0.0, 1.56), turn=0.785), *_WINDOWS],
+        _body("tree", (0.4, -0.1), (0.4, 1.5), turn=0.785),
+    ),
+    "dead tree": (
+        [
+            *_body("trunk", (0.10, -0.12), (0.05, 0.6), (0.0, 1.0), corners=3),
+            *_body("trunk", (0.05, 0.5), (0.0, 0.85), corners=3, at=(0.12, 0.05)),
+        ],
+        _body("trunk", (0.10, 0.0), (0.0, 1.0), corners=3),
+    ),
+    "ember": (
+        [
+            *_body("rock", (0.42, -0.15), (0.2, 0.4), corners=5),
+            *_body("extra", (0.2, 0.4), (0.0, 0.46), corners=5, lit=False),
+        ],
+        _body("rock", (0.42, -0.1), (0.0, 0.44), corners=3),
+    ),
+    "palm": (_palm(), _body("tree", (0.1, 0.0), (0.4, 0.75), (0.0, 0.95), corners=3)),
+    "crystal": (
+        _body("tree", (0.05, 0.0), (0.2, 0.4), (0.0, 1.0)),
+        _body("tree", (0.05, 0.0), (0.2, 0.4), (0.0, 1.0), corners=3),
+    ),
+    "rose crystal": (
+        _body("extra", (0.05, 0.0), (0.2, 0.4), (0.0, 1.0)),
+        _body("extra", (0.05, 0.0), (0.2, 0.4), (0.0, 1.0), corners=3),
+    ),
+}
+"""What may stand beside the road, near and from afar."""
+
+
+def plant(painters: list[Painter], seed: int, wanted: int, kinds: tuple[str, ...]) -> None:
+    """Put objects on the land beyond the edges, off every road and not too near each other."""
     random = np.random.default_rng(seed)
     tries = 60 * wanted
-    station = random.integers(way.stations, size=tries)
+    counts = np.array([len(painter.way.segments.of) for painter in painters])
+    starts = np.cumsum(counts) - counts
+    place = random.integers(int(counts.sum()), size=tries)
     side = random.integers(2, size=tries)
     part = random.uniform(0.14, 0.5, tries)
     sizes = random.uniform(34, 62, tries)
     tints = random.uniform(0.85, 1.2, tries)
-    ends = way.ends[side, station]
-    fits = (painter.skirt[side, station] >= 70) & (ends != "drop")
-    fits &= way.ends[side, station - 1] == ends
-    ground = way.ribbon.centre[:, [0, 2]]
-    reach = way.outer.max(axis=0) + 22
+    turns = random.uniform(0, math.tau, tries)
+    chosen_kind = random.integers(len(kinds), size=tries)
+    ground = np.concatenate([painter.way.ribbon.centre[:, [0, 2]] for painter in painters])
+    reach = np.concatenate([painter.way.outer.max(axis=0) for painter in painters]) + 22
+    fits = np.concatenate([_room(painter) for painter in painters], axis=1)
     feet: list[Floats] = []
-    chosen: list[int] = []
-    for index in np.flatnonzero(fits):
-        k, s = int(station[index]), int(side[index])
-        foot = painter.land_line(s, way.outer[s] + WALL_DEPTH, part[index])[k]
+    for index in np.flatnonzero(fits[side, place]):
+        which = int(np.searchsorted(starts, place[index], side="right")) - 1
+        painter, k, s = painters[which], int(place[index] - starts[which]), int(side[index])
+        way, sign = painter.way, 1.0 if s == 0 else -1.0
+        outer = float(way.outer[s, k]) + WALL_DEPTH
+        width = float(painter.skirt[s, k])
+        foot = way.ribbon.point(k, sign * (outer + width * part[index]))
         near = ((ground - foot[[0, 2]]) ** 2).sum(axis=1) < reach**2
         if near.any() or any(math.dist(other[::2], foot[::2]) < 26 for other in feet):
             continue
+        foot[1] = painter.land_height(s, k, outer, float(part[index]))
         feet.append(foot)
-        chosen.append(int(index))
+        chunk = int(painter.land_chunk[s, k])
+        for far, parts in enumerate(OBJECTS[kinds[int(chosen_kind[index])]]):
+            _stand(painter, chunk, parts, foot, sizes[index], turns[index], tints[index], bool(far))
         if len(feet) == wanted:
             break
-    if not feet:
-        return
-    foot, size = np.array(feet), sizes[chosen]
-    leaves = colours["tree"] * tints[chosen][:, None]
-    chunk = painter.land_chunk[side[chosen], station[chosen]]
-    faces = painter.faces
 
-    def sides(corners: int, tone: float) -> Floats:
-        return np.repeat(leaves * tone, corners, axis=0)[:, None]
 
-    roots = ring(foot, 0.10 * size, np.full(len(size), -6.0), 3, 0.0)
-    crown = ring(foot, 0.08 * size, 0.4 * size, 3, 0.0)
-    faces.add(np.repeat(chunk, 3), wrap(roots, crown), colours["trunk"])
-    for radius, bottom, top, tone in ((0.42, 0.28, 0.78, 0.9), (0.30, 0.6, 1.15, 1.15)):
-        skirt = ring(foot, radius * size, bottom * size, 4, 0.3 * tone)
-        tip = ring(foot, 0 * size, top * size, 4, 0.0)
-        faces.add(np.repeat(chunk, 4), wrap(skirt, tip), sides(4, tone))
-    # From afar a tree is a pyramid.
-    skirt = ring(foot, 0.46 * size, 0.26 * size, 3, 0.0)
-    tip = ring(foot, 0 * size, 1.15 * size, 3, 0.0)
-    faces.add(np.repeat(chunk, 3), wrap(skirt, tip), sides(3, 1.0), far=True)
+def _room(painter: Painter) -> NDArray[np.bool_]:
+    """(2, S) whether the land beside a segment has room for objects."""
+    way = painter.way
+    ends = way.ends
+    fits = (painter.skirt[:, way.segments.here] >= 70) & (ends != "drop")
+    return np.asarray(fits & (np.roll(ends, 1, axis=1) == ends) & way.floor & ~way.bridge)
+
+
+def _stand(
+    painter: Painter,
+    chunk: int,
+    parts: list[_Part],
+    foot: Floats,
+    size: float,
+    turn: float,
+    tint: float,
+    far: bool,
+) -> None:
+    """Put one object on its foot, turned and tinted."""
+    sine, cosine = math.sin(turn), math.cos(turn)
+    matrix = np.array([[cosine, 0.0, -sine], [0.0, 1.0, 0.0], [sine, 0.0, cosine]]) * size
+    for part in parts:
+        tone = painter.colours[part.colour] * part.tone * (tint if part.lit else 1.0)
+        corners = part.corners @ matrix + foot
+        painter.faces.add(chunk, corners, tone, lit=part.lit, far=far)
 
 
 def arch(painter: Painter) -> None:
@@ -111,7 +251,7 @@ def arch(painter: Painter) -> None:
     heading = float(way.ribbon.heading[0])
     ahead = np.array([math.sin(heading), 0, math.cos(heading)])
     white, blue = colours["wall top"], colours["wall"]
-    dark = colours["road"] * 0.35
+    light, dark = colours["light"], colours["dark"]
     low, high, thick = 64.0, 86.0, 6.0
     chunk = int(painter.chunk[0])
 
@@ -148,7 +288,7 @@ def arch(painter: Painter) -> None:
                     at(u0, bottom, -thick), at(u1, bottom, -thick),
                     at(u1, top, -thick), at(u0, top, -thick),
                 ],
-                white if (row + column) % 2 else dark,
+                light if (row + column) % 2 else dark,
                 lit=False,
             )  # fmt: skip
     quad(

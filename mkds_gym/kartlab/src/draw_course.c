@@ -12,11 +12,10 @@ struct klm_chunk {
 };
 
 struct klm {
-    char magic[4]; /* "KLM2" */
+    char magic[4]; /* "KLM3" */
     uint32_t chunk_count;
     uint32_t fine_count; /* these come first */
-    uint32_t sky_top;
-    uint32_t sky_bottom;
+    struct sky_colours beyond;
     struct klm_chunk chunks[];
 };
 
@@ -30,7 +29,7 @@ static const struct klm *model;
 static struct {
     struct picture_size near, far;
 } sizes[CHUNKS_MAX];
-uint16_t draw_sky_top, draw_sky_bottom;
+struct sky_colours draw_sky;
 
 /* A grain for every surface, laid over the world in the xz plane by the texture unit itself
  * (coordinates from the vertex position), so that the ground is seen to move. */
@@ -70,14 +69,13 @@ static const uint32_t *commands(const struct klm_chunk *chunk) {
 
 void draw_course_init(const void *klm) {
     model = klm;
-    draw_sky_top = RGB15(9, 17, 30);
-    draw_sky_bottom = RGB15(24, 29, 31);
+    draw_sky = (struct sky_colours){RGB15(6, 15, 27), RGB15(23, 27, 30), RGB15(10, 20, 25), RGB15(4, 12, 22),
+                                    RGB15(9, 18, 13), RGB15(31, 31, 31)};
     grain_init();
     if (!model) {
         return;
     }
-    draw_sky_top = (uint16_t)model->sky_top;
-    draw_sky_bottom = (uint16_t)model->sky_bottom;
+    draw_sky = model->beyond;
     for (uint32_t i = 0; i < model->chunk_count && i < CHUNKS_MAX; i++) {
         const struct klm_chunk *chunk = &model->chunks[i];
         sizes[i].near = picture_count(commands(chunk), chunk->words);

@@ -2,6 +2,7 @@
 #ifndef KARTLAB_PICTURE_H
 #define KARTLAB_PICTURE_H
 
+#include "sky.h"
 #include "camera.h"
 #include "fx.h"
 #include "gx.h"
@@ -78,7 +79,7 @@ static inline void send_scale(fx32 scale) {
 /* draw_course.c */
 void draw_course_init(const void *klm);
 void draw_course(const struct view *view);
-extern uint16_t draw_sky_top, draw_sky_bottom; /* of the course, for the far distance */
+extern struct sky_colours draw_sky; /* of the course */
 
 /* draw_karts.c */
 void draw_karts_init(void);

@@ -93,15 +93,17 @@ static void clouds(uint32_t y) {
     }
 }
 
-void sky_init(uint16_t top, uint16_t bottom) {
+void sky_init(const struct sky_colours *c) {
+    uint16_t bottom = c->bottom;
     GX_R16(0x05000000) = bottom;
-    ramp(SKY, SKY_STEPS, top, bottom);
-    ramp(SEA, SEA_STEPS, mix(bottom, RGB15(10, 20, 27), 1, 2), RGB15(3, 12, 22));
-    uint16_t haze = mix(bottom, RGB15(10, 18, 20), 1, 2);
+    ramp(SKY, SKY_STEPS, c->top, bottom);
+    ramp(SEA, SEA_STEPS, mix(bottom, c->sea_far, 1, 2), c->sea_near);
+    /* The farther range is halfway lost in the haze. */
+    uint16_t haze = mix(bottom, mix(c->hills, c->sea_far, 1, 3), 1, 2);
     ramp(HILL, 2, mix(haze, bottom, 2, 5), haze);
-    ramp(HILL + 2, 2, mix(haze, RGB15(9, 19, 13), 1, 2), mix(haze, RGB15(7, 17, 12), 3, 4));
-    ramp(HILL + 4, 4, RGB15(31, 31, 31), bottom);
-    ramp(CLOUD, CLOUD_STEPS, RGB15(31, 31, 31), mix(RGB15(31, 31, 31), bottom, 4, 5));
+    ramp(HILL + 2, 2, mix(haze, c->hills, 1, 2), mix(haze, mix(c->hills, 0, 1, 8), 3, 4));
+    ramp(HILL + 4, 4, mix(c->sea_far, c->clouds, 3, 4), bottom);
+    ramp(CLOUD, CLOUD_STEPS, c->clouds, mix(c->clouds, bottom, 4, 5));
 
     hills_init();
     volatile uint32_t *out = (volatile uint32_t *)0x06000000;
