@@ -160,20 +160,47 @@ class PrismHulls:
         crossed = np.cross(directions[:, :, None, :], unit[None, None, :, :]).reshape(
             len(triangles), -1, 3
         )
-        box = np.broadcast_to(unit, (len(triangles), 3, 3))
-        self._axes = np.concatenate([box, face[:, None, :], outward, crossed], axis=1)
-        along = np.einsum("nak,nvk->nav", self._axes, hull)
-        self._low = along.min(axis=2)
-        self._high = along.max(axis=2)
-        self._spread = np.abs(self._axes).sum(axis=2)
+        self._low, self._high = hull.min(axis=1), hull.max(axis=1)
+        # The cheaper axes first: what they part needs no test with the others.
+        self._groups = []
+        for axes in (np.concatenate([face[:, None, :], outward], axis=1), crossed):
+            along = axes @ hull.transpose(0, 2, 1)
+            spread = np.abs(axes).sum(axis=2)
+            self._groups.append((axes, along.min(axis=2), along.max(axis=2), spread))
 
-    def near(self, candidates: NDArray[np.intp], corner: Floats, size: float) -> NDArray[np.intp]:
-        """Return those of `candidates` that come near the cube at `corner` of side `size`."""
-        axes = self._axes[candidates]
-        middle = axes @ (corner + size / 2)
-        half = self._spread[candidates] * (size / 2 + self._radius)
-        apart = (self._low[candidates] > middle + half) | (self._high[candidates] < middle - half)
-        return np.asarray(candidates[~apart.any(axis=1)])
+    def boxes(self, corners: Floats, size: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Pair (C, 3) cubes with all prisms whose bounding box is near: cubes, then prisms."""
+        low, high = self._low - self._radius, self._high + self._radius
+        near = np.ones((len(corners), len(low)), dtype=np.bool_)
+        for axis in range(3):
+            near &= corners[:, axis, None] <= high[:, axis]
+            near &= corners[:, axis, None] + size >= low[:, axis]
+        cube, prism = np.nonzero(near)
+        return cube, prism
+
+    def near(self, prisms: NDArray[np.intp], corners: Floats, size: float) -> NDArray[np.bool_]:
+        """(P,) whether each prism comes near the cube at its corner.
+
+        Args:
+            prisms: (P,) numbers.
+            corners: (P, 3) lowest corner of the cube that each is tested with.
+            size: side of the cubes.
+        """
+        near: NDArray[np.bool_] = (
+            (corners <= self._high[prisms] + self._radius)
+            & (corners + size >= self._low[prisms] - self._radius)
+        ).all(axis=1)
+        found = np.nonzero(near)[0]
+        middle = corners + size / 2
+        for axes, low, high, spread in self._groups:
+            prism = prisms[found]
+            at = np.einsum("pai,pi->pa", axes[prism], middle[found])
+            half = spread[prism] * (size / 2 + self._radius)
+            apart = (low[prism] > at + half) | (high[prism] < at - half)
+            found = found[~apart.any(axis=1)]
+        near[:] = False
+        near[found] = True
+        return near
 
 
 @dataclass
@@ -182,6 +209,52 @@ class _Block:
 
     entries: list[_Block | tuple[int, ...]] = field(default_factory=list)
     offset: int = 0
+
+
+def _grow(hulls: PrismHulls, minimum: Floats, widths: list[int]) -> _Block:
+    """Divide the area into cubes, all of one size at a time."""
+    size = 1 << ROOT_SIZE_SHIFT
+    steps = [np.arange(0, width, size) for width in widths]
+    z, y, x = np.meshgrid(steps[2], steps[1], steps[0], indexing="ij")
+    corners: Floats = minimum + np.stack([x.ravel(), y.ravel(), z.ravel()], axis=1)
+    eighths = np.array([[i & 1, i >> 1 & 1, i >> 2 & 1] for i in range(8)], dtype=np.float64)
+
+    # Pairs of a cube and a prism that may be near it, those of a cube together.
+    cube, prism = hulls.boxes(corners, float(size))
+    root = _Block()
+    places: list[tuple[_Block, int]] = []
+    for index in range(len(corners)):
+        root.entries.append(())
+        places.append((root, index))
+    shift = ROOT_SIZE_SHIFT
+    while len(places):
+        near = hulls.near(prism, corners[cube], float(size))
+        cube, prism = cube[near], prism[near]
+        ends = np.searchsorted(cube, np.arange(len(places) + 1))
+        divided = []
+        for index, (block, place) in enumerate(places):
+            first, last = ends[index], ends[index + 1]
+            if last - first > LEAF_TARGET and shift > LEAF_SIZE_SHIFT:
+                divided.append(index)
+            else:
+                block.entries[place] = tuple((prism[first:last] + 1).tolist())
+        size //= 2
+        shift -= 1
+        below: list[tuple[_Block, int]] = []
+        for index in divided:
+            block, place = places[index]
+            child = _Block([()] * 8)
+            block.entries[place] = child
+            below += [(child, eighth) for eighth in range(8)]
+        # Each pair eight times, the cubes' children one after another.
+        begin, end = ends[:-1][divided], ends[1:][divided]
+        count = np.repeat(end - begin, 8)
+        start = np.repeat(begin, 8) - (np.cumsum(count) - count)
+        corners = (corners[divided][:, None, :] + eighths * size).reshape(-1, 3)
+        cube = np.repeat(np.arange(len(count)), count)
+        prism = prism[np.repeat(start, count) + np.arange(len(cube))]
+        places = below
+    return root
 
 
 @dataclass(frozen=True)
@@ -213,32 +286,8 @@ def build_octree(triangles: Floats) -> Octree:
     high = triangles.max(axis=(0, 1)) + (SPHERE_RADIUS + 1)
     minimum = np.floor(low).astype(np.int64)
     shifts = [max(int(np.ceil(np.log2(float(width)))), ROOT_SIZE_SHIFT) for width in high - minimum]
-    hulls = PrismHulls(triangles)
+    root = _grow(PrismHulls(triangles), minimum.astype(np.float64), [1 << s for s in shifts])
     lengths: list[int] = []
-
-    def grow(candidates: NDArray[np.intp], corner: Floats, shift: int) -> _Block | tuple[int, ...]:
-        found = hulls.near(candidates, corner, float(1 << shift))
-        if len(found) > LEAF_TARGET and shift > LEAF_SIZE_SHIFT:
-            half = 1 << (shift - 1)
-            block = _Block()
-            for child in range(8):
-                step = np.array([child & 1, child >> 1 & 1, child >> 2 & 1]) * half
-                block.entries.append(grow(found, corner + step, shift - 1))
-            lists = [entry for entry in block.entries if isinstance(entry, tuple)]
-            # Dividing that made all eight children alike was for nothing.
-            if len(lists) == 8 and len(set(lists)) == 1:
-                return lists[0]
-            return block
-        return tuple(int(index) + 1 for index in found)
-
-    everything = np.arange(len(triangles), dtype=np.intp)
-    root = _Block()
-    cubes = [1 << (shift - ROOT_SIZE_SHIFT) for shift in shifts]
-    for z in range(cubes[2]):
-        for y in range(cubes[1]):
-            for x in range(cubes[0]):
-                corner = minimum + (np.array([x, y, z]) << ROOT_SIZE_SHIFT)
-                root.entries.append(grow(everything, corner.astype(np.float64), ROOT_SIZE_SHIFT))
 
     # All blocks first, breadth first, then the lists: every offset is then positive, as a
     # leaf's offset counts from its own block.

@@ -17,7 +17,7 @@ from mkds_gym.kartlab.compiler.geometry import Ribbon
 
 Floats = NDArray[np.float64]
 
-SAMPLE_STEP = 30.0
+SAMPLE_STEP = 40.0
 """Distance between the samples that the line is found at, in world units."""
 
 LINE_EDGE = 28.0
@@ -35,7 +35,8 @@ DRIFT_RADIUS = 190.0
 DRIFT_TURN = math.radians(50)
 """... that turns by so much."""
 
-_ROUNDS = 40
+_ROUNDS = 200
+_PENALTY = 0.05
 
 
 @dataclass(frozen=True)
@@ -125,43 +126,47 @@ def _keep_to_pads(ribbon: Ribbon, distance: Floats, low: Floats, high: Floats) -
 def _least_bending(centre: Floats, left: Floats, low: Floats, high: Floats, closed: bool) -> Floats:
     """(S,) the offsets within their bounds for which the line bends least."""
     count = len(centre)
-    index = np.arange(count)
-    bend = np.zeros((count, 2, count))
-    for shift, weight in ((-1, 1.0), (0, -2.0), (1, 1.0)):
-        other = (index + shift) % count
-        bend[index, :, other] += weight * left[other]
-    target = np.roll(centre, 1, axis=0) - 2 * centre + np.roll(centre, -1, axis=0)
-    stretch = np.zeros((count, 2, count))
-    stretch[index, :, index] -= left
-    stretch[index, :, (index + 1) % count] += left[(index + 1) % count]
-    reach = np.roll(centre, -1, axis=0) - centre
+    # Differences as matrices: a line's second ones say how it bends, its first ones how long it is.
+    # Without LAPACK and BLAS, whose threads cost more than they save when every core has work.
+    identity = np.eye(count)
+    second = np.roll(identity, 1, axis=0) - 2 * identity + np.roll(identity, -1, axis=0)
+    first = np.roll(identity, -1, axis=0) - identity
     if not closed:
-        bend[[0, -1]] = 0.0
-        target[[0, -1]] = 0.0
-        stretch[-1] = 0.0
-        reach[-1] = 0.0
-    a, b = bend.reshape(-1, count), stretch.reshape(-1, count)
-    square = a.T @ a + SHORTNESS * (b.T @ b) + 1e-6 * np.eye(count)
-    linear = -(a.T @ target.reshape(-1) + SHORTNESS * (b.T @ reach.reshape(-1)))
+        second[[0, -1]] = 0.0
+        first[-1] = 0.0
+    weight = _product(second.T, second) + SHORTNESS * _product(first.T, first)
+    alike = left[:, :1] * left[:, 0] + left[:, 1:] * left[:, 1]
+    square = weight * alike + 1e-6 * identity
+    linear = -(_product(weight, centre) * left).sum(axis=1)
 
-    # Active set: what leaves its bounds is held there, and let go when it pulls inwards again.
-    offset = np.clip(np.zeros(count), low, high)
-    held = high - low < 1e-9
+    # Alternating directions (ADMM): bend least without bounds, then keep to them, and agree.
+    solver = _inverse(square + _PENALTY * identity)
+    offset, debt = np.zeros(count), np.zeros(count)
     for _ in range(_ROUNDS):
-        free = ~held
-        wanted = offset.copy()
-        wanted[free] = np.linalg.solve(
-            square[np.ix_(free, free)], linear[free] - square[np.ix_(free, held)] @ offset[held]
-        )
-        out = free & ((wanted < low - 1e-9) | (wanted > high + 1e-9))
-        offset = np.clip(wanted, low, high)
-        pull = linear - square @ offset
-        inwards = ((offset <= low) & (pull > 1e-6)) | ((offset >= high) & (pull < -1e-6))
-        back = held & inwards & (high - low > 1e-9)
-        if not out.any() and not back.any():
-            break
-        held = (held | out) & ~(back if not out.any() else np.zeros(count, dtype=np.bool_))
+        wanted = np.einsum("ij,j->i", solver, linear + _PENALTY * (offset - debt))
+        offset = np.clip(wanted + debt, low, high)
+        debt += wanted - offset
     return offset
+
+
+def _product(a: Floats, b: Floats) -> Floats:
+    """Multiply two matrices of which the first has few entries in a row."""
+    out = np.zeros((len(a), b.shape[1]))
+    row, column = np.nonzero(a)
+    np.add.at(out, row, a[row, column][:, None] * b[column])
+    return out
+
+
+def _inverse(matrix: Floats) -> Floats:
+    """Invert a symmetric positive definite matrix (Gauss and Jordan)."""
+    count = len(matrix)
+    work = np.concatenate([matrix, np.eye(count)], axis=1)
+    for k in range(count):
+        work[k] /= work[k, k]
+        factor = work[:, k].copy()
+        factor[k] = 0.0
+        work -= factor[:, None] * work[k]
+    return work[:, count:]
 
 
 def _worth_drifting(turn: Floats, curvature: Floats) -> NDArray[np.bool_]:
