@@ -5,12 +5,21 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mkds_gym.errors import CourseFormatError
 
 _LZ10 = 0x10
 # The best LZ77 type 0x10 can do: a flag byte and eight pairs, 17 bytes, for 8 * 18 bytes.
 _LARGEST_RATIO = 9
 _ROOT = 0xF000
+
+_SHORTEST, _LONGEST, _FARTHEST = 3, 18, 4096
+"""What a copy can be in LZ77 type 0x10: shortest and longest, and from how far back."""
+
+_SEARCH = ((16, 1), (8, 6), (5, 6), (3, 6))
+"""Copies are looked for among so many places that begin with the same so many bytes."""
 
 
 def read_carc(data: bytes) -> dict[str, bytes]:
@@ -39,9 +48,7 @@ def write_carc(files: Mapping[str, bytes]) -> bytes:
     Raises:
         ValueError: if a name cannot be stored.
     """
-    from ndspy import lz10
-
-    return bytes(lz10.compress(write_narc(files)))
+    return compress(write_narc(files))
 
 
 def write_narc(files: Mapping[str, bytes]) -> bytes:
@@ -56,6 +63,106 @@ def write_narc(files: Mapping[str, bytes]) -> bytes:
             raise ValueError(f"{name!r} is no file name for an archive: ASCII, 1 to 127 characters")
     folder = fnt.Folder(files=list(files), firstID=0)
     return bytes(narc.NARC.fromFilesAndNames(list(files.values()), folder).save())
+
+
+def compress(data: bytes) -> bytes:
+    """Pack data as LZ77 type 0x10, see `decompress`.
+
+    The same data always give the same bytes. The parse is the best for the copies that are found,
+    and those are looked for among the latest places that begin alike.
+
+    Args:
+        data: at most 16 MiB - 1.
+
+    Raises:
+        ValueError: more data than the format can tell the size of.
+    """
+    size = len(data)
+    if size >= 1 << 24:
+        raise ValueError(f"{size:,} bytes; LZ77 of type 0x10 holds less than 16 MiB")
+    lengths, distances = _copies(data)
+    # Backwards: the fewest bits that the rest can take, and whether it begins with a copy.
+    cost = [0] * (size + 1)
+    copied = bytearray(size)
+    for at in range(size - 1, -1, -1):
+        bits = cost[at + 1] + 9
+        length = lengths[at]
+        if length and cost[at + length] + 17 < bits:
+            bits = cost[at + length] + 17
+            copied[at] = 1
+        cost[at] = bits
+    out = bytearray(struct.pack("<I", _LZ10 | size << 8))
+    at = 0
+    while at < size:
+        flags, place = 0, len(out)
+        out.append(0)
+        for bit in range(7, -1, -1):
+            if at >= size:
+                break
+            if copied[at]:
+                flags |= 1 << bit
+                pair = (lengths[at] - 3) << 12 | distances[at] - 1
+                out.append(pair >> 8)
+                out.append(pair & 0xFF)
+                at += lengths[at]
+            else:
+                out.append(data[at])
+                at += 1
+        out[place] = flags
+    return bytes(out)
+
+
+def _copies(data: bytes) -> tuple[list[int], list[int]]:
+    """Find the longest copy that each place can begin with: lengths (0: none) and distances."""
+    size = len(data)
+    if size < _SHORTEST:
+        return [0] * size, [0] * size
+    padded = np.frombuffer(data + bytes(_LONGEST + 8), dtype=np.uint8).astype(np.uint64)
+    # The eight bytes from each place on as one number, the first one lowest.
+    count = size + _LONGEST
+    words = np.zeros(count, dtype=np.uint64)
+    for byte in range(8):
+        words |= padded[byte : byte + count] << np.uint64(8 * byte)
+    length = np.zeros(size, dtype=np.int64)
+    distance = np.zeros(size, dtype=np.int64)
+    room = size - np.arange(size)
+    for alike, tries in _SEARCH:
+        # The latest place before each that begins with the same `alike` bytes.
+        key = words[:size] & np.uint64((1 << 8 * min(alike, 8)) - 1)
+        if alike > 8:
+            key = key * np.uint64(0x9E3779B97F4A7C15) + words[8 : size + 8]
+        order = np.argsort(key, kind="stable")
+        same = key[order[1:]] == key[order[:-1]]
+        before = np.full(size, -1)
+        before[order[1:][same]] = order[:-1][same]
+        at = np.nonzero(before >= 0)[0]
+        place = before[at]
+        for _ in range(tries):
+            near = (at - place <= _FARTHEST) & (length[at] < _LONGEST)
+            at, place = at[near], place[near]
+            if not len(at):
+                break
+            found = np.minimum(_alike(words, at, place), room[at])
+            longer = found > length[at]
+            length[at[longer]] = found[longer]
+            distance[at[longer]] = (at - place)[longer]
+            place = before[place]
+            at, place = at[place >= 0], place[place >= 0]
+    length[length < _SHORTEST] = 0
+    return length.tolist(), distance.tolist()
+
+
+def _alike(words: NDArray[np.uint64], a: NDArray[np.intp], b: NDArray[np.intp]) -> NDArray[np.intp]:
+    """How many bytes, at most `_LONGEST`, are the same from the places `a` and `b` on."""
+    out = np.zeros(len(a), dtype=np.intp)
+    rest = np.arange(len(a))
+    for first in range(0, _LONGEST, 8):
+        different = words[a[rest] + first] ^ words[b[rest] + first]
+        # The lowest bit that differs alone; its exponent as a float, which is exact.
+        lowest = (different & (~different + np.uint64(1))).astype(np.float64)
+        out[rest] += np.where(different == 0, 8, (np.frexp(lowest)[1] - 1) // 8)
+        rest = rest[different == 0]
+    return np.minimum(out, _LONGEST)
 
 
 def decompress(data: bytes) -> bytes:

@@ -32,7 +32,7 @@ ROOT_SIZE_SHIFT = 8
 LEAF_SIZE_SHIFT = 5
 """log2 of the smallest cube's side."""
 
-LEAF_TARGET = 12
+LEAF_TARGET = 16
 """A cube with more prisms than this is divided, until it is of the smallest size."""
 
 FLOOR_BIT = 0x8000

@@ -43,6 +43,13 @@ STATION_STEP = 56.0
 STATION_TURN = math.radians(15.0)
 """Largest turn between stations."""
 
+STATION_MERGE = 120.0
+"""Longest piece of straight and even floor that is one face, in world units: the numbers of the
+format are too coarse for much longer ones."""
+
+TWIST = 0.15
+"""Where the middle of a face would be this far off the road, it is made of two."""
+
 STATION_SNAP = 10.0
 """A station that a pad or a gap asks for takes the place of any other one this near."""
 
@@ -1168,7 +1175,7 @@ def build_triangles(description: CourseDescription, layout: Layout) -> Triangles
     surface = _Surface()
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     for ribbon, cuts in zip(layout.ways, layout.cuts, strict=True):
-        _way_surface(description, ribbon, cuts, surface)
+        _way_surface(description, *_thinned(ribbon, cuts), surface)
         for side, sign in ((0, 1.0), (1, -1.0)):
             for rise in (-WALL_FOOT, description.wall_height):
                 line = ribbon.line(sign * outer_reach(description, ribbon, side), rise)
@@ -1188,6 +1195,57 @@ def build_triangles(description: CourseDescription, layout: Layout) -> Triangles
     corners[..., 2] = place[:, [0]] + FALL_TILE * np.array([0, 1, 1, 0])
     surface.quads(corners, SURFACE_FALL)
     return surface.triangles()
+
+
+def _thinned(ribbon: Ribbon, cuts: tuple[Cut | None, ...]) -> tuple[Ribbon, tuple[Cut | None, ...]]:
+    """Leave out stations that lie on the line between their neighbours, where nothing changes."""
+    count = len(ribbon)
+    ends = np.append(ribbon.distance, ribbon.length)
+    values = np.column_stack(
+        [ribbon.centre, ribbon.half_width, ribbon.shoulder, 200 * ribbon.slope]
+    )
+    plain = [
+        not ribbon.gap[k] and cuts[k] is None and not ribbon.pads_at(k)
+        for k in range(ribbon.segments)
+    ]
+    kept = [0]
+    for k in range(1, count - (not ribbon.closed)):
+        first, after = kept[-1], ribbon.following(k)
+        span = float(ends[k + 1] - ends[first])
+        keep = (
+            not (plain[k] and plain[k - 1])
+            or k - first > 1
+            or span > STATION_MERGE
+            or ribbon.edges[k] != ribbon.edges[k - 1]
+            or ribbon.surfaces[k] != ribbon.surfaces[k - 1]
+            or abs(math.remainder(float(ribbon.heading[after] - ribbon.heading[first]), math.tau))
+            > 1e-6
+        )
+        if not keep:
+            part = (ends[k] - ends[first]) / span
+            on_line = values[first] * (1 - part) + values[after] * part
+            keep = bool((np.abs(on_line - values[k]) > 0.02).any())
+        if keep:
+            kept.append(k)
+    if not ribbon.closed:
+        kept.append(count - 1)
+    number = {k: i for i, k in enumerate([*kept, count])}
+    return replace(
+        ribbon,
+        distance=ribbon.distance[kept],
+        centre=ribbon.centre[kept],
+        heading=ribbon.heading[kept],
+        curvature=ribbon.curvature[kept],
+        half_width=ribbon.half_width[kept],
+        slope=ribbon.slope[kept],
+        shoulder=ribbon.shoulder[kept],
+        edges=tuple(ribbon.edges[k] for k in kept),
+        surfaces=tuple(ribbon.surfaces[k] for k in kept),
+        gap=ribbon.gap[kept],
+        pads=tuple(
+            replace(pad, first=number[pad.first], last=number[pad.last]) for pad in ribbon.pads
+        ),
+    ), tuple(cuts[k] for k in kept)
 
 
 def _way_surface(
@@ -1212,8 +1270,14 @@ def _way_surface(
                 surface.polygon(piece, int(types[index]))
 
     road = np.array([ROAD_SURFACES[name] for name in ribbon.surfaces[:count]], dtype=np.uint8)
+    # One quad from edge to edge where the floor does not twist, else one for each half: a twisted
+    # one's two triangles would make a ridge or a ditch of it.
+    whole = ribbon.strip(half, -half)
+    twist = (whole[:, 0] + whole[:, 2] - whole[:, 1] - whole[:, 3])[:, 1] / 4
+    flat = np.abs(twist) < TWIST
+    add(whole, floor & ~padded & flat, road, lambda known: known.road)
     for lane in (ribbon.strip(half, 0.0), ribbon.strip(0.0, -half)):
-        add(lane, floor & ~padded, road, lambda known: known.road)
+        add(lane, floor & ~padded & ~flat, road, lambda known: known.road)
     for index in np.nonzero(floor & padded)[0]:
         _padded_road(ribbon, int(index), int(road[index]), surface)
     n = np.array([ribbon.following(k) for k in range(count)])
