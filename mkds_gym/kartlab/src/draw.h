@@ -13,6 +13,9 @@
 
 #include <stdint.h>
 
+/* The paint of each driver's kart. */
+extern const uint16_t paint_of[];
+
 /* Once, after the course files are loaded: video memory, engines, lights, the kart's lists.
  * klm: course_model.klm, 4-aligned, stays in use. */
 void draw_init(const void *klm, uint32_t klm_size);

@@ -21,7 +21,7 @@
 #define SPIN_STEP 1872            /* angle16 a frame of a spin-out: twice round in its 70 */
 
 /* Of the drivers, by number; the player is red. */
-static const uint16_t paint_of[DRIVERS_MAX] = {
+const uint16_t paint_of[DRIVERS_MAX] = {
     RGB15(28, 4, 5), RGB15(3, 10, 28),  RGB15(4, 23, 6),   RGB15(30, 26, 3),
     RGB15(28, 12, 24), RGB15(4, 24, 26), RGB15(30, 15, 2), RGB15(14, 6, 24),
 };

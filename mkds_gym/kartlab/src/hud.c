@@ -1,10 +1,13 @@
 /* The instruments on the bottom screen in a race: text and a picture (screen.h), and a sprite for
  * each kart on the map. */
+#include "badge.h"
 #include "draw.h"
 #include "fx.h"
 #include "game.h"
 #include "gx.h"
+#include "kart.h"
 #include "letters.h"
+#include "menu.h"
 #include "minimap.h"
 #include "overlay.h"
 #include "screen.h"
@@ -18,6 +21,8 @@
 #define SPEED_TO_KMH 20 /* a unit a frame; only a figure for the driver's comfort */
 #define BAR_TILES 14
 #define BAR_FULL_KMH 110
+
+#define DISC_TILE 4 /* behind the four of the arrow */
 
 /* ---- the picture behind ---- */
 
@@ -40,6 +45,19 @@ static void dot_init(void) {
         "....#oooooo#....", "....#oooooo#....", "...#oooooooo#...", "...#oooooooo#...", "..#oooo##oooo#..", "..#ooo#..#ooo#..",
         "..#o##....##o#..", "...#........#...", "................", "................",
     };
+    /* The others are discs in the paint of their karts. */
+    uint8_t disc[8][8];
+    for (int y = 0; y < 8; y++) {
+        for (int x = 0; x < 8; x++) {
+            int away = (2 * x - 7) * (2 * x - 7) + (2 * y - 7) * (2 * y - 7);
+            disc[y][x] = (uint8_t)(away <= 26 ? 2 : away <= 52 ? 1 : 0);
+        }
+    }
+    letter_tile(SPRITE_TILES + 8 * DISC_TILE, disc);
+    for (int i = 1; i < DRIVERS_MAX; i++) {
+        SPRITE_PALETTE(16 * i + 1) = RGB15(2, 2, 4);
+        SPRITE_PALETTE(16 * i + 2) = game.drivers[i].kind == KIND_GHOST ? RGB15(24, 26, 31) : paint_of[i];
+    }
     for (int tile = 0; tile < 4; tile++) {
         uint8_t pixels[8][8];
         for (int y = 0; y < 8; y++) {
@@ -69,10 +87,20 @@ static void dot_frame(const driver *kart) {
     SPRITES[2] = 0;
 }
 
+static void discs_frame(void) {
+    for (int i = 1; i < DRIVER_COUNT; i++) {
+        int x, y;
+        minimap_pixel(&game.drivers[i].position, &x, &y);
+        SPRITES[4 * i] = (uint16_t)((y - 4) & 0xFF);
+        SPRITES[4 * i + 1] = (uint16_t)((x - 4) & 0x1FF);
+        SPRITES[4 * i + 2] = (uint16_t)(DISC_TILE | i << 12);
+    }
+}
+
 /* ---- what is shown ---- */
 
 static struct {
-    int kmh, bar, lap, laps, surface;
+    int kmh, bar, surface, charge;
     uint32_t keys;
     struct field lap_text, time, lap_rows[5], best, surface_name;
 } shown;
@@ -166,10 +194,16 @@ static const struct surface_look *surface_look(const driver *kart) {
     static const struct surface_look looks[] = {
         {"ROAD     ", RGB15(15, 15, 17)}, {"ICE      ", RGB15(22, 28, 31)}, {"GRASS    ", RGB15(8, 22, 6)},
         {"SAND     ", RGB15(27, 23, 13)}, {"ROAD     ", RGB15(15, 15, 17)}, {"MUD      ", RGB15(15, 9, 4)},
-        {"ICE      ", RGB15(22, 28, 31)}, {"BOOST    ", RGB15(31, 20, 2)},
-    };
+        {"SNOW     ", RGB15(28, 29, 31)}, {"BOOST    ", RGB15(31, 20, 2)},
+    }, jump = {"JUMP     ", RGB15(8, 26, 31)};
     if (!(kart->state_bits & DRIVER_ON_FLOOR)) {
         return &air;
+    }
+    if (kart->floor_type == FLOOR_JUMP) {
+        return &jump;
+    }
+    if (kart->floor_type == FLOOR_FAST_BOOST) {
+        return &looks[FLOOR_BOOST];
     }
     return kart->floor_type < sizeof looks / sizeof *looks ? &looks[kart->floor_type] : &other;
 }
@@ -183,6 +217,32 @@ static void surface_frame(const driver *kart) {
         PALETTE(16 * CHIP_BANK + 1) = look->colour;
         PALETTE(16 * CHIP_BANK + 3) = RGB15(r * 2 / 3, g * 2 / 3, b * 2 / 3);
         PALETTE(16 * CHIP_BANK + 4) = RGB15((r + 31) / 2, (g + 31) / 2, (b + 31) / 2);
+    }
+}
+
+/* Three cells beside the surface: how far a drift has charged its boost, or how much of a boost is
+ * left.  The way a tow behind another kart builds up shows in the same place. */
+static void charge_frame(const driver *kart, const struct kart *own) {
+    int cells = 0, bank = CYAN;
+    if (own->boost) {
+        cells = (int)fx_min(fx_max(kart->boost_timer, kart->drift_boost), 92) / 4 + 1;
+        bank = BAR_BANK + 3;
+    } else if (own->spark) {
+        cells = own->spark > 1 ? 24 : 12;
+        bank = own->spark > 1 ? BAR_BANK + 4 : CYAN;
+    } else if (own->slipstream) {
+        cells = own->slipstream * 24 / 255;
+    } else if (kart->state_bits & DRIVER_DRIFTING) {
+        cells = 4;
+    }
+    int look = cells | bank << 8;
+    if (look == shown.charge) {
+        return;
+    }
+    shown.charge = look;
+    for (int i = 0; i < 3; i++) {
+        int part = cells - 8 * i;
+        put(13 + i, 15, cells ? TILE_BAR + (part < 0 ? 0 : part > 8 ? 8 : part) : TILE_EMPTY, bank);
     }
 }
 
@@ -209,14 +269,26 @@ static void keys_frame(uint32_t keys) {
     shown.keys = keys;
 }
 
+/* Course, mode, class, and two arrows when left is right. */
+static void head(void) {
+    static const char *const classes[3] = {"50CC", "100CC", "150CC"};
+    const char *class = classes[game.engine_class < 3 ? game.engine_class : 1];
+    const char *title = game.choice.course_data ? 0 : menu_course_title(game.course_id);
+    small(1, 0, title ? title : "RANDOM COURSE", GOLD);
+    int x = 31 - text_length(class);
+    small(x, 0, class, CYAN);
+    x -= 1 + (game.choice.mode == MODE_VS ? 2 : 5);
+    small(x, 0, game.choice.mode == MODE_VS ? "VS" : "TRIAL", WHITE);
+    if (game.choice.mirror) {
+        small(x - 3, 0, FONT_LEFT FONT_RIGHT, GREEN);
+    }
+}
+
 void hud_init(void) {
     picture_init();
     dot_init();
 
-    small(1, 0, "KARTLAB", GOLD);
-    static const char *const classes[3] = {"50CC", "100CC", "150CC"};
-    small(14, 0, "TIME TRIAL", WHITE);
-    small(26, 0, classes[game.engine_class < 3 ? game.engine_class : 1], CYAN);
+    head();
     small(13, 6, "KMH", DIM);
     medium_glyph(1, 9, 'L', DIM);
     medium_glyph(3, 9, 'A', DIM);
@@ -235,9 +307,12 @@ void hud_frame(void) {
     const driver *kart = &game.drivers[0];
     sky_frame();
     overlay_frame();
+    badge_frame();
     speed_frame(kart);
     laps_frame(&game.status->drivers[0]);
     surface_frame(kart);
     keys_frame(game.keys);
+    charge_frame(kart, &karts[0]);
     dot_frame(kart);
+    discs_frame();
 }

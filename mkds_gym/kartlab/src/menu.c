@@ -71,26 +71,30 @@ void title_open(void) {
     scene_backdrop(&choice);
     age = 0;
     screen_clear();
-    screen_panel(24, 40, 208, 62);
-    screen_panel(24, 122, 208, 46);
+    screen_panel(16, 28, 224, 50);
+    screen_panel(16, 90, 224, 88);
     screen_show();
     small(1, 0, "KARTLAB", GOLD);
-    small(17, 0, "A FREE GAME", WHITE);
-    medium(6, 6, "PRESS START", WHITE);
-    centred(10, "DRIVE, OR TEACH A KART", DIM);
-    centred(11, "TO DRIVE", DIM);
-    small(5, 16, "A GAS    B BRAKE", DIM);
-    small(5, 18, "R DRIFT  L ITEM", DIM);
-    small(5, 20, "", DIM);
+    int length = text_length(listed[shown_course % listed_count].title);
+    small(31 - length, 0, listed[shown_course % listed_count].title, WHITE);
+    centred(7, "ALONE OR AGAINST SEVEN", DIM);
+    static const struct {
+        const char *key, *does;
+    } keys[] = {{"A", "GAS"}, {"B", "BRAKE"}, {"L", "ITEM"}, {"R", "DRIFT"}, {FONT_LEFT FONT_RIGHT, "STEER"}, {"START", "PAUSE"}};
+    for (int i = 0; i < 6; i++) {
+        int x = i % 2 ? 15 : 3, y = 13 + i / 2 * 3;
+        small(x, y, keys[i].key, GOLD);
+        small(x + (i % 2 ? 6 : 3), y, keys[i].does, WHITE);
+    }
 }
 
 void title_show(void) {
     age++;
     fx32 swing = fx_sin((angle16)(age * 400)) / 48;
     fx32 in = age < 24 ? (fx32)((24 - age) * (24 - age)) * 8 : 0;
-    overlay_word("KARTLAB", 22, FX(1.12) + swing + in, LETTERS_GOLD);
+    overlay_word("KARTLAB", 26, FX(1.12) + swing + in, LETTERS_GOLD);
     if (age % 32 == 1) {
-        medium(5, 6, "PRESS START", age & 32 ? GOLD : WHITE);
+        medium(5, 4, "PRESS START", age & 32 ? GOLD : WHITE);
     }
 }
 
@@ -118,7 +122,7 @@ static const struct {
     const char *label;
     uint8_t y;
 } rows[ROWS] = {
-    {"COURSE", 2}, {"MODE", 6}, {"CLASS", 8}, {"LAPS", 10}, {"MIRROR", 12}, {"OPPONENTS", 14}, {"STRENGTH", 16}, {"ITEMS", 18},
+    {"COURSE", 2}, {"MODE", 6}, {"CLASS", 8}, {"LAPS", 10}, {"MIRROR", 12}, {"RIVALS", 14}, {"STRENGTH", 16}, {"ITEMS", 18},
 };
 
 static race_choice chosen(void) {
@@ -141,9 +145,9 @@ static void value_text(int which, char *out) {
     static const char *const classes[] = {"50CC", "100CC", "150CC"}, *const strengths[] = {"EASY", "NORMAL", "HARD"};
     const char *text = "";
     switch (which) {
-    case ROW_MODE: text = want.vs ? "VS" : "TIME TRIAL"; break;
+    case ROW_MODE: text = want.vs ? "VS" : "TRIAL"; break;
     case ROW_CLASS: text = classes[want.engine_class]; break;
-    case ROW_LAPS: text = want.laps ? "" : "COURSE'S"; break;
+    case ROW_LAPS: text = want.laps ? "" : "NORMAL"; break;
     case ROW_MIRROR: text = want.mirror ? "ON" : "OFF"; break;
     case ROW_STRENGTH: text = strengths[want.strength]; break;
     case ROW_ITEMS: text = want.items ? "ON" : "OFF"; break;
@@ -157,10 +161,10 @@ static void value_text(int which, char *out) {
     if (which == ROW_OPPONENTS || (which == ROW_LAPS && want.laps)) {
         out[i++] = (char)('0' + (which == ROW_LAPS ? want.laps : want.opponents));
     }
-    while (i < 10) {
+    while (i < 8) {
         out[i++] = ' ';
     }
-    out[10] = 0;
+    out[8] = 0;
 }
 
 static void step(uint32_t *value, uint32_t count, int by) { *value = (*value + count + (uint32_t)by) % count; }
@@ -196,7 +200,7 @@ static void write_course(void) {
     blank[28] = 0;
     small(2, 2, blank, WHITE);
     small(2, 3, blank, WHITE);
-    if (length <= 13) {
+    if (length <= 14) {
         medium(16 - length, 2, title, lit ? GOLD : WHITE);
     } else {
         small(16 - length / 2, 3, title, lit ? GOLD : WHITE);
@@ -213,7 +217,7 @@ static void write_rows(void) {
         value_text(i, text);
         small(1, rows[i].y, lit ? FONT_RIGHT : " ", GOLD);
         small(2, rows[i].y, rows[i].label, lit ? GOLD : usable(i) ? WHITE : KEY_UP_BANK);
-        small(12, rows[i].y, usable(i) ? text : "-         ", lit ? GOLD : CYAN);
+        small(11, rows[i].y, usable(i) ? text : "-       ", lit ? GOLD : CYAN);
     }
     race_choice choice = chosen();
     uint32_t record = ghost_milliseconds(&choice);
@@ -221,8 +225,11 @@ static void write_rows(void) {
     if (record) {
         time_text((race_time){(uint16_t)(record % 1000), (uint8_t)(record / 60000), (uint8_t)(record / 1000 % 60)}, text);
     }
-    small(23, 20, record ? "RECORD" : "      ", DIM);
-    small(23, 21, text, GOLD);
+    small(20, 17, record ? "RECORD" : "      ", DIM);
+    small(20, 19, text, GOLD);
+    for (int i = 0; i < BANDS; i++) {
+        PALETTE(BAND + i) = i == row ? RGB15(9, 13, 22) : RGB15(4, 6, 11);
+    }
     drawn_row = row;
     changed = 0;
 }
@@ -230,17 +237,25 @@ static void write_rows(void) {
 /* Paints what the loaded course gives: its map. */
 static void paint(void) {
     screen_clear();
-    screen_panel(3, 17, 250, 27);
-    screen_panel(3, 46, 174, 122);
-    screen_panel(179, 46, 74, 122);
+    screen_panel(3, 15, 250, 23);
+    screen_panel(3, 41, 152, 127);
+    screen_panel(157, 41, 96, 127);
     screen_panel(3, 170, 250, 21);
-    minimap_paint(canvas, 184, 60, 64, ROAD_RIM, ROAD, START);
+    for (int i = ROW_MODE; i < ROWS; i++) { /* a band under each row, lit where the choice is */
+        for (int y = 0; y < 13; y++) {
+            for (int x = 0; x < 144; x++) {
+                canvas[(8 * rows[i].y + y) * CANVAS_ROW + 7 + x] = (uint8_t)(BAND + i);
+            }
+        }
+    }
+    minimap_paint(canvas, 163, 49, 84, ROAD_RIM, ROAD, START);
     screen_show();
     small(1, 0, "KARTLAB", GOLD);
-    small(17, 0, "CHOOSE A RACE", WHITE);
-    small(1, 21, "", DIM);
-    small(2, 21, "START RACE", GREEN);
-    small(15, 21, "B BACK", DIM);
+    small(18, 0, "CHOOSE A RACE", WHITE);
+    small(2, 21, "A", GOLD);
+    small(4, 21, "START THE RACE", GREEN);
+    small(24, 21, "B", GOLD);
+    small(26, 21, "BACK", DIM);
 }
 
 static void load_course(void) {

@@ -16,9 +16,10 @@
 #define NAME_BYTES 128 /* sprite names count in steps of this */
 #define SIZE_32 (32 * 32 / 2 / NAME_BYTES)
 #define SIZE_64 (64 * 64 / 2 / NAME_BYTES)
+_Static_assert(OVERLAY_FREE == 64 * SIZE_32 + 11 * SIZE_64, "the letters end elsewhere");
 
 static const char small_set[] = "FINISH!WROGAYLP0123456789/BDEKTU"; /* letters of the words below */
-static const char large_set[] = "123GO!";
+static const char large_set[] = "123GO!45678";
 #define LARGE_FIRST (64 * SIZE_32)
 
 #define FRAMES_A_COUNT 60
@@ -90,6 +91,16 @@ void overlay_init(void) {
     }
 }
 
+int overlay_letter(char code) { return ((uint8_t)code - FONT_FIRST) * SIZE_32; }
+
+int overlay_large_letter(char code) {
+    int at = 0;
+    while (large_set[at] && large_set[at] != code) {
+        at++;
+    }
+    return LARGE_FIRST + at * SIZE_64;
+}
+
 /* scale: 4096 = natural size; lean: shift of x for a pixel of y */
 static void show(const char *word, int large, int y, fx32 scale, int palette) {
     int length = 0, advance = fx_mul(large ? 52 : 27, scale), size = large ? 64 : 32;
@@ -104,17 +115,10 @@ static void show(const char *word, int large, int y, fx32 scale, int palette) {
     SPRITES[15] = (uint16_t)(inverse >> 4);      /* PD */
     int used = 0;
     for (int i = 0; i < length && used < LETTERS_MAX; i++, x += advance) {
-        int name = ((uint8_t)word[i] - FONT_FIRST) * SIZE_32;
         if (word[i] == ' ') {
             continue;
         }
-        if (large) {
-            int at = 0;
-            while (large_set[at] && large_set[at] != word[i]) {
-                at++;
-            }
-            name = LARGE_FIRST + at * SIZE_64;
-        }
+        int name = large ? overlay_large_letter(word[i]) : overlay_letter(word[i]);
         /* turned sprites stand in a box of twice their size */
         SPRITES[4 * used] = (uint16_t)(((y - size) & 0xFF) | 3 << 8);
         SPRITES[4 * used + 1] = (uint16_t)(((x - size) & 0x1FF) | (large ? 3 : 2) << 14);

@@ -1,5 +1,6 @@
 #include "scene.h"
 
+#include "badge.h"
 #include "camera.h"
 #include "course.h"
 #include "draw.h"
@@ -71,8 +72,10 @@ static void open_screens(void) {
         screens_ready = 1;
         screen_init();
         overlay_letters();
+        badge_pictures();
     }
     overlay_init();
+    badge_init();
 }
 
 static race_choice default_choice(void) {
