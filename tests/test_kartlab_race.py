@@ -346,7 +346,7 @@ def test_steering_is_tighter_at_low_speed(race: Race) -> None:
 def test_off_road_slows_by_type(race: Race) -> None:
     """Along the edges of the road here and there, at full throttle."""
     top: dict[int, float] = {}
-    places = [(-50.0, 295.0, math.pi / 2)]  # the meadow on the inside of the first straight
+    places = [(-50.0, 255.0, math.pi / 2)]  # the meadow on the inside of the first straight
     for i in range(4, len(race.checkpoints), 3):
         (x1, z1, x2, z2, _), ahead, here = race.checkpoints[i], race.middle(i + 1), race.middle(i)
         heading = math.atan2(ahead[0] - here[0], ahead[1] - here[1])
