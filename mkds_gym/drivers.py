@@ -128,7 +128,7 @@ class PurePursuit:
         self._see_turning(state, heading)
         if state.respawning or not state.controllable:
             self._slow = self._reverse = 0
-            return _A
+            return 0  # the wheels spin for who holds the throttle all the countdown
 
         place = track.project(x, z, checkpoint)
         ahead = 34.0 + 13.0 * abs(speed) + 0.6 * abs(place.lateral)

@@ -83,8 +83,8 @@ void kart_drift_end(driver *kart, int released) {
 /* Counts the sides: the one after the other, each held for a moment. */
 static void charge(driver *kart, int side) {
     struct kart *own = kart_of(kart);
-    if (kart->drift_time_left && --kart->drift_time_left == 0 && own->spark < SPARKS) {
-        kart->drift_left = kart->drift_right = 0;
+    if (kart->drift_time_left && --kart->drift_time_left == 0) {
+        kart->drift_left = kart->drift_right = own->spark; /* half a spark is lost */
     }
     if (side != own->tap_side) {
         own->tap_side = (int8_t)side;
@@ -99,16 +99,12 @@ static void charge(driver *kart, int side) {
     own->counted_side = (int8_t)side;
     kart->drift_count++;
     kart->drift_time_left = TAP_TIME;
-    if (own->spark == SPARKS) {
-        return;
+    uint16_t *count = side > 0 ? &kart->drift_left : &kart->drift_right;
+    if (*count < SPARKS) {
+        ++*count;
     }
-    if (side > 0) {
-        kart->drift_left++;
-    } else {
-        kart->drift_right++;
-    }
-    if (kart->drift_left && kart->drift_right && ++own->spark < SPARKS) {
-        kart->drift_left = kart->drift_right = 0;
+    if (kart->drift_left > own->spark && kart->drift_right > own->spark) {
+        own->spark++;
     }
 }
 
