@@ -13,8 +13,9 @@
 #define END_SPEED FX(0.4)           /* ... or go on */
 #define AIR_LIMIT 20                /* frames in the air that a drift survives ... */
 #define OFF_ROAD_LIMIT 12           /* ... and off the road */
-#define TURN 291                    /* angle16 a frame, nothing held: 1.6 degrees ... */
-#define TURN_SIDE 127               /* ... and what the sides add or take: 0.7 */
+#define TURN FX(324)                /* angle16 a frame, nothing held: 1.8 degrees ... */
+#define TURN_SIDE FX(0.62)          /* ... what share of it the sides add or take ... */
+#define TURN_FAST_LOSS FX(0.055)    /* ... and what share each unit of speed takes */
 #define ANGLE 3095                  /* nose against way, nothing held: 17 degrees ... */
 #define ANGLE_SIDE 910              /* ... and what the sides add or take: 5 */
 #define ANGLE_STEP 200              /* a frame */
@@ -149,7 +150,9 @@ int32_t kart_drift_turn(driver *kart) {
     int32_t angle = fx_approach(kart->drift_angle, goal, ANGLE_STEP);
     int32_t turn = angle - kart->drift_angle; /* the nose turns in, the way does not */
     kart->drift_angle = (int16_t)angle;
-    return turn + direction * (TURN + ((inwards * TURN_SIDE) >> 12));
+    fx32 pace = fx_min(v_length(kart->velocity), FX(8));
+    fx32 rate = fx_mul(TURN, FX_ONE - fx_mul(TURN_FAST_LOSS, pace));
+    return turn + direction * (fx_mul(rate, FX_ONE + fx_mul(inwards, TURN_SIDE)) >> 12);
 }
 
 /* Behind a drift nose and way come together again, each by half. */

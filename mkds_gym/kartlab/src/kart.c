@@ -26,10 +26,10 @@ static const fx32 class_speed[3] = {FX(3.3), FX(4.0), FX(4.6)}; /* 50, 100, 150 
 #define AIR_DIVE FX(0.04)           /* falls faster by UP */
 #define AIR_PITCH FX(0.2)           /* nose up by DOWN, down by UP */
 #define SLOPE_COST FX(0.6)          /* share of top speed lost uphill, times the sine ... */
-#define SLOPE_GAIN FX(0.5)          /* ... and won downhill */
+#define SLOPE_GAIN FX(0.5)           /* ... and won downhill */
 #define SLOPE_LIMIT FX(0.35)
-#define DRIFT_COST FX(0.02)
-#define DRIFT_GRIP 3                /* times as much grip in a drift: hardly any pace is lost */
+#define DRIFT_COST FX(0.12)           /* share of top speed, whatever the side */
+#define DRIFT_GRIP FX(1.6)           /* times as much grip in a drift: little pace is lost */
 #define HARD_LANDING FX(1.0)
 #define HARD_BUMP FX(0.5)
 #define DRIFT_END_BUMP FX(0.35)     /* how squarely a wall must be hit to end a drift */
@@ -193,7 +193,7 @@ static void drive(driver *kart, uint32_t keys) {
     int drifting = (kart->state_bits & DRIVER_DRIFTING) != 0;
     fx32 push = kart_boost_push(kart);
     kart->speed_multiplier = below.top_speed;
-    kart->grip = drifting ? DRIFT_GRIP * below.grip : below.grip;
+    kart->grip = drifting ? fx_mul(DRIFT_GRIP, below.grip) : below.grip;
     kart->target_max_speed = fx_mul(kart_class_speed(), push ? kart_boost_factor(kart) : below.top_speed);
     kart->max_speed = push ? fx_max(kart->max_speed, kart->target_max_speed)
                            : fx_approach(kart->max_speed, kart->target_max_speed, FX(0.06));
