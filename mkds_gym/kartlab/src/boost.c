@@ -16,7 +16,7 @@
 static const struct { fx32 factor, push; uint32_t flag; } kinds[] = {
     [BOOST_NONE] = {FX_ONE, 0, 0},
     [BOOST_START] = {FX(1.22), FX(0.13), DRIVER_START_BOOST},
-    [BOOST_DRIFT] = {FX(1.22), FX(0.10), DRIVER_DRIFT_BOOST},
+    [BOOST_DRIFT] = {FX(1.20), FX(0.10), DRIVER_DRIFT_BOOST},
     [BOOST_MUSHROOM] = {FX(1.35), FX(0.18), DRIVER_MUSHROOM_BOOST},
     [BOOST_PAD] = {FX(1.35), FX(0.18), 0},
     [BOOST_SLIPSTREAM] = {FX(1.12), FX(0.06), 0},
