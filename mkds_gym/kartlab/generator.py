@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
 import numpy as np
@@ -24,6 +24,7 @@ from mkds_gym.kartlab.compiler import (
     compile_description,
     parse_description,
 )
+from mkds_gym.kartlab.compiler.description import THEMES
 from mkds_gym.kartlab.compiler.geometry import build_layout
 from mkds_gym.memory import COURSES
 
@@ -58,6 +59,11 @@ _START_ROOM: Final = 190.0
 """Straight road behind the start line, in world units: the grid stands there."""
 _START_RUN: Final = 90.0
 """And straight road after it."""
+
+_LANDING: Final = 320.0
+"""Straight road behind a gap: whoever comes from a boost flies far."""
+_JUMP_ROOM: Final = 560.0
+"""Straight road that a jump needs in all: to get going, the pad, the gap and the landing."""
 
 _T = TypeVar("_T")
 _Place = tuple[float, float]
@@ -98,9 +104,9 @@ class _Corner:
     height: float | None = None
     width: float | None = None
     bank: float = 0.0
-    left: str | None = None
-    right: str | None = None
-    extra: dict[str, object] = field(default_factory=dict)
+    left: str = ""
+    right: str = ""
+    surface: str = "road"
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,7 @@ def generate(seed: int, difficulty: float = 0.5) -> CourseDescription:
 def random_course(seed: int, difficulty: float = 0.5) -> str:
     """The same as `generate`, as the text of a description file.
 
-    Args, errors: as of `generate`.
+    Args and errors: as of `generate`.
     """
     return _text(seed, difficulty)
 
@@ -149,7 +155,7 @@ def random_course(seed: int, difficulty: float = 0.5) -> str:
 def random_course_data(seed: int, difficulty: float = 0.5) -> bytes:
     """Compile a random course for `BootParameters.course_data`.
 
-    Args, errors: as of `generate`.
+    Args and errors: as of `generate`.
 
     Returns:
         The course's files in an archive that is not compressed.
@@ -211,8 +217,13 @@ def _attempt(seed: int, difficulty: float, attempt: int) -> str | None:
         return None
     corners = _centred(_straights(form, started))
     _heights(dress, style, corners, boldness)
+    # The harder, the more often it freezes.
+    snow = dress.chance(_mix(0.12, 0.35, difficulty))
+    theme = "snow" if snow else dress.pick([name for name in THEMES if name != "snow"])
     edges = _sides(dress, style, corners, boldness)
-    return _write(seed, dress, style, corners, edges, length)
+    _ices(dress, style, corners, theme)
+    extras = _pads(_Dice(seed, attempt, 3), style, corners)
+    return _write(seed, dress, style, corners, edges, extras, theme, length)
 
 
 # The way round.
@@ -417,20 +428,20 @@ def _heights(dice: _Dice, style: _Style, corners: list[_Corner], boldness: float
         places.append(place if i == 0 else place + arc / 2)
         place += (arc if i else 0.0) + _free(corners, i)
     lap = place
-    steepest = _mix(0.02, 0.085, style.difficulty) * dice.number(0.3, 1.0) * boldness
-    shares = [dice.number() for _ in range(3)]
+    steepest = _mix(0.025, 0.09, style.difficulty) * dice.number(0.4, 1.0) * boldness
+    shares = [dice.number() ** 2 for _ in range(3)]
     waves = [
         (number, share / sum(shares) * steepest * lap / (math.tau * number), dice.number(0, lap))
         for number, share in enumerate(shares, 1)
     ]
     for corner, at in zip(corners, places, strict=True):
+        if corner.turn:
+            corner.bank = float(round(dice.number(1.0, 6.0)))
+        corner.width = float(round(style.width * dice.number(0.9, 1.1)))
         height = sum(
             size * math.sin(math.tau * number * (at - shift) / lap) for number, size, shift in waves
         )
         corner.height = round(height, 1)
-        if corner.turn:
-            corner.bank = float(round(dice.number(1.0, 6.0)))
-        corner.width = float(round(style.width * dice.number(0.9, 1.1)))
     # The grid stands level across.
     corners[0].width = None
 
@@ -492,6 +503,64 @@ def _sides(
     return kinds
 
 
+def _ices(dice: _Dice, style: _Style, corners: list[_Corner], theme: str) -> None:
+    """Let it snow, and here and there freeze."""
+    if theme != "snow":
+        return
+    surface = "packed snow"
+    share = _mix(0.2, 0.6, style.difficulty)
+    for corner in corners[1:]:
+        if dice.chance(0.6):
+            surface = "slippery road" if dice.chance(share) else dice.pick(["road", "packed snow"])
+        corner.surface = surface
+    # What the last point has holds up to the line: the grid stands on a road.
+    corners[-1].surface = "road"
+
+
+def _pads(dice: _Dice, style: _Style, corners: list[_Corner]) -> list[str]:
+    """Put boost pads, jumps and items on the straights; returns their lines."""
+    lines: list[str] = []
+    jumps = items = 0
+    for i, corner in enumerate(corners):
+        if i == 0 or corner.turn:
+            continue
+        following = corners[(i + 1) % len(corners)]
+        before = math.dist(corners[i - 1].at, corner.at) - _tangent(corners[i - 1])
+        after = math.dist(corner.at, following.at) - _tangent(following)
+        narrow = math.floor(style.width * 0.9)
+        kind, side = dice.number(), dice.number(-1.0, 1.0)
+        if jumps < 2 and before + after > _JUMP_ROOM and kind < _mix(0.25, 0.6, style.difficulty):
+            jumps += 1
+            gap = round(dice.number(36, 64))
+            start = math.floor(after - _LANDING - gap - 60)
+            lines += _entry("pad", kind="jump", point=i, offset=start, width=narrow, length=40)
+            lines += _entry("gap", point=i, offset=start + 55, length=gap)
+        elif kind > 0.55:
+            wide = round(dice.number(32, 52))
+            lines += _entry(
+                "pad",
+                kind="boost",
+                point=i,
+                offset=-20,
+                side=round(side * (narrow - wide) / 2.2),
+                width=wide,
+                length=40,
+            )
+        elif items < 3:
+            items += 1
+            lines += _entry("items", point=i, offset=0, count=dice.whole(3, 5))
+    if not items:
+        lines += _entry("items", point=0, offset=60, count=4)
+    return lines
+
+
+def _entry(name: str, **values: object) -> list[str]:
+    shown = {
+        key: f'"{value}"' if isinstance(value, str) else f"{value}" for key, value in values.items()
+    }
+    return ["", f"[[{name}]]", *(f"{key} = {value}" for key, value in shown.items())]
+
+
 # On paper.
 
 
@@ -501,6 +570,8 @@ def _write(
     style: _Style,
     corners: list[_Corner],
     edges: dict[str, tuple[str, int, str]],
+    extras: list[str],
+    theme: str,
     length: float,
 ) -> str:
     """The text of the description."""
@@ -516,6 +587,7 @@ def _write(
         "blend = 120",
         "",
         "[scenery]",
+        f'theme = "{theme}"',
         f"trees = {dice.whole(20, 50)}",
         f"seed = {dice.whole(1, 10_000)}",
     ]
@@ -524,7 +596,7 @@ def _write(
         if name in used:
             lines += ["", f"[edges.{name}]", f'surface = "{surface}"', f"width = {width}"]
             lines += [f'end = "{end}"']
-    left = right = None
+    left = right = surface = ""
     for corner in corners:
         lines += ["", "[[point]]", f"at = [{corner.at[0]:g}, {corner.at[1]:g}]"]
         if corner.turn:
@@ -539,5 +611,7 @@ def _write(
             lines.append(f'left = "{corner.left}"')
         if corner.right != right:
             lines.append(f'right = "{corner.right}"')
-        left, right = corner.left, corner.right
-    return "\n".join(lines) + "\n"
+        if corner.surface != (surface or "road"):
+            lines.append(f'surface = "{corner.surface}"')
+        left, right, surface = corner.left, corner.right, corner.surface
+    return "\n".join(lines + extras) + "\n"
