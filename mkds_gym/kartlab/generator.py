@@ -527,6 +527,8 @@ def _pads(dice: _Dice, style: _Style, corners: list[_Corner]) -> list[str]:
         following = corners[(i + 1) % len(corners)]
         before = math.dist(corners[i - 1].at, corner.at) - _tangent(corners[i - 1])
         after = math.dist(corner.at, following.at) - _tangent(following)
+        if following is corners[0]:
+            after -= _START_ROOM
         narrow = math.floor(style.width * 0.9)
         kind, side = dice.number(), dice.number(-1.0, 1.0)
         if jumps < 2 and before + after > _JUMP_ROOM and kind < _mix(0.25, 0.6, style.difficulty):
@@ -535,7 +537,7 @@ def _pads(dice: _Dice, style: _Style, corners: list[_Corner]) -> list[str]:
             start = math.floor(after - _LANDING - gap - 60)
             lines += _entry("pad", kind="jump", point=i, offset=start, width=narrow, length=40)
             lines += _entry("gap", point=i, offset=start + 55, length=gap)
-        elif kind > 0.55:
+        elif kind > 0.55 and after > 60.0:
             wide = round(dice.number(32, 52))
             lines += _entry(
                 "pad",
