@@ -12,6 +12,13 @@ static int64_t in_front(uint32_t point, vec3 p) {
     return lz * (p.x - c->x1) - lx * (p.z - c->z1);
 }
 
+/* How far behind a checkpoint's line a point is, in driving direction. */
+static fx32 distance_behind(uint32_t point, vec3 p) {
+    const nkm_checkpoint *c = &track.points[point];
+    fx32 length = v_length(v_make(c->x2 - c->x1, 0, c->z2 - c->z1));
+    return length > 0 ? fx_quotient(in_front(point, p), length) : 0;
+}
+
 /* 1 when the way from a to b crosses the line between its ends in driving direction, -1 the
  * other way. */
 static int crossing(uint32_t point, vec3 a, vec3 b) {
@@ -166,14 +173,11 @@ static void update_progress(uint32_t index) {
     uint16_t next[3];
     uint32_t count = track_next(point, next);
     fx32 share = 0;
-    if (track.length_of[point] > 0 && count) {
-        vec3 from = track_middle(point);
-        vec3 way = v_sub(track_middle(nearest_of(next, count, kart->position)), from);
-        vec3 p = v_sub(kart->position, from);
-        p.y = 0;
-        fx32 length = v_length(way);
-        way = v_unit(way, v_make(0, 0, 0));
-        share = length > 0 ? fx_clamp(fx_div(v_dot(p, way), length), 0, FX_ONE) : 0;
+    if (count) {
+        /* Of the distances to both lines: it is 0 on the one and 1 on the other. */
+        fx32 behind = fx_max(distance_behind(point, kart->position), 0);
+        fx32 ahead = fx_max(-distance_behind(nearest_of(next, count, kart->position), kart->position), 0);
+        share = behind + ahead > 0 ? fx_div(behind, behind + ahead) : FX_ONE;
     }
     me->checkpoint_progress = share;
     fx32 at = track.from_start[point] + fx_mul(track.length_of[point], share);

@@ -78,6 +78,57 @@ static void fill_map(map_data *map, const uint8_t *nkm, uint32_t size) {
     }
 }
 
+/* Where a stretch ends: the start line is there at the end of a lap, too. */
+static fx32 end_of_way(uint32_t next) { return next == track.start ? track.length : track.from_start[next]; }
+
+/* The main way follows the first of the next sections at every fork; its length is the lap's. */
+static void measure_main_way(void) {
+    fx32 there = 0;
+    uint32_t point = track.start;
+    while (track.from_start[point] < 0) {
+        uint16_t next[3];
+        track.from_start[point] = there;
+        there += track.length_of[point];
+        if (!track_next(point, next)) {
+            break;
+        }
+        point = next[0];
+    }
+    track.length = there;
+}
+
+/* Ways that leave a measured one: they begin where it goes on, and are stretched or shrunk to
+ * end where they meet a measured one again, so that nobody gains or loses a step there. */
+static void measure_other_ways(void) {
+    for (uint32_t fork = 0; fork < track.count; fork++) {
+        uint16_t next[3], after[3];
+        uint32_t count = track.from_start[fork] < 0 ? 0 : track_next(fork, next);
+        for (uint32_t i = 1; i < count; i++) {
+            if (track.from_start[next[i]] >= 0) {
+                continue;
+            }
+            fx32 begin = track.from_start[fork] + track.length_of[fork], whole = 0, driven = 0;
+            uint32_t point = next[i], steps = 0;
+            while (track.from_start[point] < 0 && steps++ < track.count && track_next(point, after)) {
+                whole += track.length_of[point];
+                point = after[0];
+            }
+            fx32 span = fx_max(end_of_way(point) - begin, 0);
+            point = next[i];
+            while (track.from_start[point] < 0) {
+                fx32 length = track.length_of[point];
+                track.from_start[point] = begin + (fx32)((int64_t)span * driven / fx_max(whole, 1));
+                driven += length;
+                track.length_of[point] = (fx32)((int64_t)span * length / fx_max(whole, 1));
+                if (!track_next(point, after)) {
+                    break;
+                }
+                point = after[0];
+            }
+        }
+    }
+}
+
 /* How far it is from checkpoint to checkpoint and from the start line to each. */
 static void measure_track(map_data *map) {
     track.points = map->lists[MAP_CPOI].entries;
@@ -114,24 +165,9 @@ static void measure_track(map_data *map) {
             track.length_of[i] = v_length(v_sub(b, a));
         }
     }
-    /* Along every way from the start line, the first visit counts. */
-    uint16_t *queue = heap_allocate(track.count * 2u);
-    uint32_t head = 0, tail = 0;
-    queue[tail++] = (uint16_t)track.start;
-    track.from_start[track.start] = 0;
-    while (head < tail) {
-        uint32_t point = queue[head++];
-        fx32 there = track.from_start[point] + track.length_of[point];
-        uint16_t next[3];
-        uint32_t count = track_next(point, next);
-        for (uint32_t i = 0; i < count; i++) {
-            if (next[i] == track.start) {
-                track.length = fx_max(track.length, there);
-            } else if (track.from_start[next[i]] < 0) {
-                track.from_start[next[i]] = there;
-                queue[tail++] = next[i];
-            }
-        }
+    measure_main_way();
+    for (uint32_t i = 0; i < track.section_count; i++) {
+        measure_other_ways();
     }
     for (uint32_t i = 0; i < track.count; i++) {
         track.from_start[i] = fx_max(track.from_start[i], 0);

@@ -16,8 +16,8 @@ static const struct skill {
     uint8_t drifts;            /* 1 to get round, 2 for the boost behind it too */
     uint8_t start, start_spread; /* frames that it holds A at GO, and how many more it may be */
 } skills[3] = {
-    {FX(0.84), FX(0.86), FX(0.05), 0, 0, 9},
-    {FX(0.93), FX(0.95), FX(0.04), 1, 4, 24},
+    {FX(0.77), FX(0.84), FX(0.05), 0, 0, 9},
+    {FX(0.89), FX(0.94), FX(0.04), 1, 4, 24},
     {FX(1.10), FX(1.02), FX(0.02), 2, 34, 12},
 };
 

@@ -19,6 +19,14 @@ static inline fx32 fx_div(fx32 a, fx32 b) {
     while (HW_DIVCNT & 0x8000) {}
     return (fx32)HW_DIV_RESULT;
 }
+/* a / b as whole numbers; the quotient has to fit. */
+static inline int32_t fx_quotient(int64_t a, int32_t b) {
+    HW_DIVCNT = 1;
+    HW_DIV_NUMERATOR = (uint64_t)a;
+    HW_DIV_DENOMINATOR = (uint32_t)b;
+    while (HW_DIVCNT & 0x8000) {}
+    return (int32_t)HW_DIV_RESULT;
+}
 static inline uint32_t fx_udiv32(uint32_t a, uint32_t b) { /* both below 2^31 */
     HW_DIVCNT = 0;
     HW_DIV_NUMERATOR = a;

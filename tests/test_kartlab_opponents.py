@@ -1,0 +1,307 @@
+"""Opponents on the real cartridge: who they are, how they drive, places, chance."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from kartlab_field import LAYOUT, Field
+
+from mkds_gym import memory
+from mkds_gym.console import Keys, Snapshot
+from mkds_gym.memory import course_id
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[tuple[Field, Snapshot]]:
+    field = Field(laps=1)
+    yield field, field.console.snapshot()
+    field.close()
+
+
+@pytest.fixture
+def field(started: tuple[Field, Snapshot]) -> Field:
+    field, start = started
+    field.console.restore(start)
+    field.player.reset()
+    return field
+
+
+def laps_driven(field: Field) -> list[float]:
+    """Laps of every driver as Python's track reckons them from positions and checkpoints."""
+    return [field.course.track.laps(state) for state in field.states()]
+
+
+def test_every_driver_is_where_tools_look(field: Field) -> None:
+    assert field.state().driver_count == 8
+    assert field.config["driver_count"] == 8
+    assert field.config["mode"] == 3
+    assert [int(kind) for kind in field.config["drivers"]["type"]] == [0] + [1] * 7
+    assert len(set(field.config["drivers"]["character"].tolist())) == 8
+    assert [int(kind) for kind in field.drivers["kind"]] == [0] + [1] * 7
+    assert [int(number) for number in field.drivers["driver_id"]] == list(range(8))
+    field.step(Keys.A, 100)
+    shown = field.objects("driver")
+    assert len(shown) == 8
+    assert [thing.position for thing in shown] == [state.position for state in field.states()]
+    flags = field.status()["drivers"]["flags"]
+    assert [int(flag) & 1 for flag in flags] == [1] + [0] * 7
+    for state in field.states():
+        assert state.speed > 2
+        assert state.checkpoint_progress <= 1
+        assert state.lap_frames == 100
+
+
+@pytest.mark.parametrize(("drivers", "grid", "place"), [(8, None, 7), (8, 0, 0), (5, 2, 2)])
+def test_the_grid_is_two_abreast_behind_the_pole(
+    drivers: int, grid: int | None, place: int
+) -> None:
+    field = Field(drivers=drivers, grid=grid, skip_countdown=False)
+    order = field.order()
+    assert order[place] == 0, "the player starts where it was asked for"
+    assert sorted(order[:drivers]) == list(range(drivers))
+    assert order[drivers:] == [-1] * (8 - drivers)
+    before = field.positions()
+    along = [lap * field.course.track.length for lap in laps_driven(field)]
+    in_order = [along[index] for index in order[:drivers]]
+    assert in_order == sorted(in_order, reverse=True)
+    assert all(-170 < s < -20 for s in in_order)
+    gaps = [math.dist(a, b) for i, a in enumerate(before) for b in before[i + 1 :]]
+    assert min(gaps) > 20, "two karts are 12 wide"
+    assert all(state.on_floor and state.surface == 0 for state in field.states())
+    # Nobody moves before GO, whatever the player presses; then all do.
+    field.step(Keys.A | Keys.LEFT, 239)
+    assert np.abs(field.positions() - before)[:, [0, 2]].max() < 0.5, "they settle on the road"
+    field.step(Keys.A, 90)
+    assert np.linalg.norm(field.positions() - before, axis=1).min() > 30
+    field.close()
+
+
+def test_places_are_the_order_of_progress(field: Field) -> None:
+    """On every frame of half a lap, places and ranking against positions alone."""
+    changes, before = 0, field.order()
+    for _ in range(700):
+        field.step(field.pursuit())
+        order, driven = field.order(), laps_driven(field)
+        assert sorted(order) == list(range(8))
+        length = field.course.track.length
+        for ahead, behind in itertools.pairwise(order):
+            assert (driven[ahead] - driven[behind]) * length > -0.5
+        for place, index in enumerate(order):
+            assert field.readers[index].read().place == place
+            assert field.drivers[index]["place"] == place
+        changes += order != before
+        before = order
+    assert changes >= 5, "a race in which nobody is overtaken"
+
+
+def test_all_finish_and_are_timed_in_order(field: Field) -> None:
+    for _ in range(2500):
+        field.step(field.pursuit())
+        states = field.states()
+        if all(state.finished for state in states[1:]):
+            break
+    else:
+        pytest.fail("not everybody got round")
+    times = [states[index].total_time for index in field.order() if states[index].finished]
+    assert times == sorted(times)
+    assert len(times) >= 7
+    for state in states:
+        if state.finished:
+            assert state.lap_times == (pytest.approx(state.total_time, abs=0.002),)
+            assert state.race_progress == 1
+            assert state.lap == 1
+            assert 17 < state.total_time < 30
+    # They drive on behind the finish, and neither times nor places move any more.
+    ranking, before = field.order(), field.positions()
+    done = [index for index in ranking if states[index].finished]
+    field.step(0, 60)
+    assert field.order()[: len(done)] == done
+    assert [field.states()[index].total_time for index in done] == times
+    assert np.linalg.norm(field.positions() - before, axis=1)[1:].min() > 30
+
+
+def test_the_race_goes_on_when_the_player_has_finished() -> None:
+    field = Field(laps=1, drivers=3, strength="easy", grid=0)
+    for _ in range(1600):
+        field.step(field.pursuit())
+        if field.state().finished:
+            break
+    frame = field.state().frame
+    assert field.order()[0] == 0, "easy opponents are behind"
+    assert not field.state().clock_running
+    before = [state.total_time for state in field.states()]
+    field.step(0, 50)
+    assert field.state().frame == frame, "the clock shows the player's time"
+    assert field.state().total_time == before[0]
+    for state, earlier in list(zip(field.states(), before, strict=True))[1:]:
+        assert state.finished or state.total_time == pytest.approx(
+            earlier + 50 * 0.016715, abs=0.003
+        )
+    field.step(0, 400)
+    times = [field.states()[index].total_time for index in field.order()[:3]]
+    assert all(state.finished for state in field.states())
+    assert times == sorted(times)
+    field.close()
+
+
+def lap_times(strength: str) -> list[float]:
+    field = Field(laps=1, strength=strength, drivers=8)
+    for _ in range(60):
+        field.step(0, 40)
+        if all(state.finished for state in field.states()[1:]):
+            break
+    times = [state.total_time for state in field.states()[1:]]
+    assert all(state.finished for state in field.states()[1:])
+    field.close()
+    return times
+
+
+def test_three_strengths() -> None:
+    easy, normal, hard = (lap_times(strength) for strength in ("easy", "normal", "hard"))
+    for slower, faster in ((easy, normal), (normal, hard)):
+        assert np.mean(slower) > np.mean(faster) * 1.04
+        assert min(slower) > min(faster)
+    # A driver that only follows the road with full throttle takes about 21 s.
+    assert min(hard) < 19.5
+    assert max(easy) < 27
+
+
+def test_the_same_seed_is_the_same_race() -> None:
+    ends = []
+    for seed in (7, 7, 8):
+        field = Field(seed=seed, items=True)
+        assert field.config["rng_seed"] == seed
+        field.step(Keys.A, 500)
+        ends.append(field.ram.tobytes())
+        field.close()
+    assert ends[0] == ends[1]
+    assert ends[0] != ends[2]
+
+
+def test_chance_follows_the_seed_in_memory(field: Field) -> None:
+    """A host that writes another seed after restoring a start gets another race."""
+    start, ends = field.console.snapshot(), []
+    for seed in (1, 2, 1):
+        field.console.restore(start)
+        field.config["rng_seed"] = seed
+        field.step(0, 500)
+        ends.append(field.positions()[1:].copy())
+    assert (ends[0] == ends[2]).all()
+    assert np.linalg.norm(ends[0] - ends[1], axis=1).max() > 10
+
+
+def test_a_saved_race_goes_on_as_it_would_have(field: Field) -> None:
+    field.step(Keys.A, 400)
+    middle = field.console.snapshot()
+    field.step(Keys.A | Keys.LEFT, 300)
+    expected = field.ram.copy()
+    field.console.restore(middle)
+    field.step(Keys.A | Keys.LEFT, 300)
+    assert (field.ram == expected).all()
+
+
+def test_lines_differ(field: Field) -> None:
+    """Half a lap on: not a queue on one line, but side by side."""
+    aside: dict[int, list[float]] = {index: [] for index in range(1, 8)}
+    for _ in range(60):
+        field.step(0, 10)
+        for index, offsets in aside.items():
+            state = field.readers[index].read()
+            x, _, z = state.position
+            offsets.append(field.course.track.project(x, z, state.checkpoint).lateral)
+    means = sorted(float(np.mean(offsets[20:])) for offsets in aside.values())
+    assert means[-1] - means[0] > 15
+
+
+def test_a_kart_that_stands_on_the_road_is_driven_round(field: Field) -> None:
+    field.step(0, 150)  # the field has left; the player still stands on the grid
+    field.put_on_road(0, 520)
+    field.step(0, 1)
+    touched, x = 0, field.positions()[0]
+    for _ in range(400):
+        field.step(0, 1)
+        touched += field.state().touching_driver
+        field.put_on_road(0, 520)
+    assert all(laps * field.course.track.length > 620 for laps in laps_driven(field)[1:])
+    assert touched < 60
+    assert math.dist(field.positions()[0], x) < 10
+
+
+def test_karts_bump(field: Field) -> None:
+    """Driven into from behind: both know it, both change their speed."""
+    field.step(Keys.A, 60)
+    field.put_on_road(0, 300, speed=3.9)
+    field.put_on_road(3, 316, speed=0.5)
+    seen = False
+    for _ in range(12):
+        slow = float(field.drivers[3]["speed"] / 4096)
+        field.step(Keys.A)
+        states = field.states()
+        if states[0].touching_driver:
+            seen = True
+            assert states[3].touching_driver
+            assert states[3].speed > slow + 0.5
+            assert states[0].speed < 3.5
+            break
+    assert seen
+
+
+@pytest.mark.parametrize("turned", [math.pi / 2, -math.pi / 2, math.pi])
+def test_a_kart_that_faces_the_wall_gets_on(field: Field, turned: float) -> None:
+    field.step(0, 60)
+    field.put_on_road(4, 1000, left=math.copysign(55, turned), turned=turned)
+    field.step(0, 400)
+    state = field.readers[4].read()
+    x, _, z = state.position
+    track = field.course.track
+    assert track.gap(1000, track.progress(state.checkpoint, x, z)) > 100 or state.lap == 1
+
+
+def test_a_kart_off_the_course_is_put_back_and_drives_on(field: Field) -> None:
+    field.step(0, 400)
+    field.drivers[2]["position"][1] -= 400 * 4096
+    respawned = False
+    for _ in range(400):
+        field.step(0)
+        respawned |= field.readers[2].read().respawning
+    state = field.readers[2].read()
+    assert respawned
+    assert not state.respawning
+    assert state.speed > 2
+    assert not field.state().respawning
+
+
+def test_both_ways_of_a_fork_are_driven_and_count_the_same() -> None:
+    """On the course with a branch, the ranking runs on evenly where the ways part and join."""
+    field = Field(course=course_id("desert_course"), laps=1, strength="hard", seed=3)
+    sections: set[int] = set()
+    for _ in range(1500):
+        field.step(0)
+        states = field.states()
+        sections |= {state.section for state in states}
+        driven = laps_driven(field)
+        order = field.order()
+        for ahead, behind in itertools.pairwise(order):
+            if not (states[ahead].finished or states[behind].finished):
+                assert (driven[ahead] - driven[behind]) * field.course.track.length > -12
+        if all(state.finished for state in states[1:]):
+            break
+    assert all(state.finished for state in states[1:])
+    assert len(sections) == len(field.course.nkm.checkpoint_paths) > 1, "both ways"
+    field.close()
+
+
+def test_the_status_of_drivers_who_are_not_there_is_empty() -> None:
+    field = Field(drivers=3)
+    field.step(0, 30)
+    assert field.order() == [*field.order()[:3], -1, -1, -1, -1, -1]
+    status = memory.read_pointer(field.ram, LAYOUT.race_status_pointer, 0x528, "the race status")
+    first = status - memory.RAM_START + 0x14 + 3 * 0x8C
+    assert not field.ram[first : first + 5 * 0x8C].any()
+    assert len(field.objects("driver")) == 3
+    assert memory.read_struct(field.ram, LAYOUT.driver_count, memory.WORD)["value"] == 3
+    field.close()
