@@ -43,21 +43,22 @@ static vec3 last_kart;
 
 const struct view *camera_view(void) { return &view; }
 
-fx32 view_depth(const struct view *v, const fx32 *point) {
+/* A world point along an axis of the view, one rounding for all three products. */
+static inline fx32 along(const struct view *v, int axis, const fx32 *point) {
     const fx32(*m)[3] = v->matrix.m;
-    return -(fx_mul(point[0], m[0][2]) + fx_mul(point[1], m[1][2]) + fx_mul(point[2], m[2][2]) + m[3][2]);
+    return (fx32)(((int64_t)point[0] * m[0][axis] + (int64_t)point[1] * m[1][axis] + (int64_t)point[2] * m[2][axis]) >> 12) + m[3][axis];
 }
 
-int view_sees(const struct view *v, const fx32 *centre, fx32 radius) {
-    const fx32(*m)[3] = v->matrix.m;
-    fx32 depth = view_depth(v, centre);
+fx32 view_depth(const struct view *v, const fx32 *point) { return -along(v, 2, point); }
+
+int view_sees_at(const struct view *v, const fx32 *centre, fx32 radius, fx32 depth) {
     if (depth + radius < NEAR || depth - radius > FAR) {
         return 0;
     }
-    fx32 x = fx_mul(centre[0], m[0][0]) + fx_mul(centre[1], m[1][0]) + fx_mul(centre[2], m[2][0]) + m[3][0];
-    fx32 y = fx_mul(centre[0], m[0][1]) + fx_mul(centre[1], m[1][1]) + fx_mul(centre[2], m[2][1]) + m[3][1];
-    return fx_mul(fx_abs(x), v->cosine_h) - fx_mul(depth, v->sine_h) <= radius &&
-           fx_mul(fx_abs(y), v->cosine_v) - fx_mul(depth, v->sine_v) <= radius;
+    if (fx_mul(fx_abs(along(v, 0, centre)), v->cosine_h) - fx_mul(depth, v->sine_h) > radius) {
+        return 0;
+    }
+    return fx_mul(fx_abs(along(v, 1, centre)), v->cosine_v) - fx_mul(depth, v->sine_v) <= radius;
 }
 
 static void set_projection(void) {

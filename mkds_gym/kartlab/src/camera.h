@@ -28,6 +28,9 @@ const struct view *camera_view(void);
 
 /* Distance of a world point in front of the eye, and whether a sphere touches the view. */
 fx32 view_depth(const struct view *view, const fx32 *point);
-int view_sees(const struct view *view, const fx32 *centre, fx32 radius);
+int view_sees_at(const struct view *view, const fx32 *centre, fx32 radius, fx32 depth); /* when that is known */
+static inline int view_sees(const struct view *view, const fx32 *centre, fx32 radius) {
+    return view_sees_at(view, centre, radius, view_depth(view, centre));
+}
 
 #endif

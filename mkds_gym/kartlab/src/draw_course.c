@@ -23,7 +23,7 @@ struct klm {
 #define KLM_COARSE_SHIFT 8 /* of the others / 256 */
 #define KLM_MATRIX_SLOT 30 /* lists restore the matrix from here before they move it */
 #define CHUNKS_MAX 512
-#define FAR_DETAIL FX(200) /* chunks that begin this far away are drawn plainly */
+#define FAR_DETAIL FX(120) /* chunks that begin this far away are drawn plainly */
 
 static const struct klm *model;
 static struct {
@@ -112,7 +112,7 @@ static uint32_t cull(const struct view *view) {
     for (uint32_t i = 0; i < total; i++) {
         const struct klm_chunk *chunk = &model->chunks[i];
         fx32 depth = view_depth(view, chunk->centre);
-        if (!view_sees(view, chunk->centre, chunk->radius)) {
+        if (!view_sees_at(view, chunk->centre, chunk->radius, depth)) {
             continue;
         }
         uint32_t at = count++;

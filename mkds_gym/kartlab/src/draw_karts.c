@@ -120,30 +120,47 @@ static void lights_on(const struct view *view) {
     send_1(GX_SPE_EMI, 0);
 }
 
-static void draw_near(const struct kart_pose *pose, uint16_t colour) {
+/* in_front: the viewer sees faces that look forward. */
+static void draw_near(const struct kart_pose *pose, uint16_t colour, int in_front) {
     paint(colour);
     draw_part(KART_PAINT);
+    if (in_front) {
+        draw_part(KART_FRONT_PAINT);
+    }
     draw_part(KART_TRIM);
+    GX_FIFO = GX_MTX_PUSH;
+    struct view_matrix head = turned(2, 0, (angle16)(pose->steering * 3 / 4));
+    send_matrix_4x3(GX_MTX_MULT_4X3, &head);
+    draw_part(KART_DRIVER);
+    if (in_front) {
+        draw_part(KART_FRONT_TRIM);
+    }
+    paint(colour);
+    draw_part(KART_HELMET);
+    if (in_front) {
+        draw_part(KART_FRONT_HELMET);
+    }
+    send_1(GX_MTX_POP, 1);
+    send_1(GX_POLYGON_ATTR, GX_FRONT_FACES | GX_ALPHA(31) | GX_POLYGON_ID(POLYGON_KARTS));
+    struct view_matrix steer = turned(2, 0, (angle16)(pose->steering + pose->steering / 4));
     for (int i = 0; i < 4; i++) {
         struct view_matrix wheel = turned(1, 2, (angle16)-pose->roll[i >> 1]);
         if (i < 2) {
-            struct view_matrix steer = turned(2, 0, (angle16)(pose->steering + pose->steering / 4));
             wheel = joined(&wheel, &steer);
         }
         /* in the model's own scale */
         wheel.m[3][0] = kart_wheel_pivot[i].x / LIST_SCALE;
         wheel.m[3][1] = kart_wheel_pivot[i].y / LIST_SCALE;
         wheel.m[3][2] = kart_wheel_pivot[i].z / LIST_SCALE;
-        GX_FIFO = GX_MTX_PUSH;
+        if (i < 3) {
+            GX_FIFO = GX_MTX_PUSH;
+        }
         send_matrix_4x3(GX_MTX_MULT_4X3, &wheel);
         draw_part(KART_WHEEL + i);
-        send_1(GX_MTX_POP, 1);
+        if (i < 3) {
+            send_1(GX_MTX_POP, 1);
+        }
     }
-    struct view_matrix head = turned(2, 0, (angle16)(pose->steering * 3 / 4));
-    send_matrix_4x3(GX_MTX_MULT_4X3, &head);
-    draw_part(KART_DRIVER);
-    paint(colour);
-    draw_part(KART_HELMET);
 }
 
 static void draw_plain(uint16_t colour, int first_part) {
@@ -162,15 +179,15 @@ static int book(int first_part, int last_part) {
     return picture_takes(size, none);
 }
 
-/* Discs of growing size, each a little darker where they overlap: a soft edge. */
+/* Discs of shrinking size, each a little darker where they overlap: a soft edge. */
 static void draw_shadow(const struct kart_pose *pose, uint32_t id, int rings) {
+    struct view_matrix place = pose->place;
+    place.m[3][1] = pose->ground + FX(0.3);
+    send_1(GX_MTX_RESTORE, VIEW_MATRIX_SLOT);
+    send_matrix_4x3(GX_MTX_MULT_4X3, &place);
+    send_1(GX_COLOR, 0);
     for (int ring = 0; ring < rings && book(KART_SHADOW, KART_SHADOW); ring++) {
-        struct view_matrix place = pose->place;
-        place.m[3][1] = pose->ground + FX(0.3);
-        send_1(GX_MTX_RESTORE, VIEW_MATRIX_SLOT);
-        send_matrix_4x3(GX_MTX_MULT_4X3, &place);
-        send_scale((fx32)(FX_ONE * LIST_SCALE * (13 - 2 * ring) / 12));
-        send_1(GX_COLOR, 0);
+        send_scale(ring ? FX(0.82) : FX(LIST_SCALE * 1.08));
         send_1(GX_POLYGON_ATTR, GX_FRONT_FACES | GX_BACK_FACES | GX_ALPHA(rings > 1 ? 8 : 12) | GX_POLYGON_ID(id + (uint32_t)ring));
         draw_part(KART_SHADOW);
     }
@@ -210,8 +227,11 @@ void draw_karts(const struct view *view) {
         /* A translucent polygon is not drawn over another of its number: the ghost has no insides. */
         send_1(GX_POLYGON_ATTR, GX_LIGHTS(3) | GX_FRONT_FACES | GX_ALPHA(ghost ? GHOST_ALPHA : 31) | GX_POLYGON_ID(ghost ? POLYGON_GHOST : POLYGON_KARTS + i));
         if (i == 0) {
-            book(KART_PAINT, KART_MIDDLE_PAINT - 1);
-            draw_near(pose, paint_of[i]);
+            vec3 from = v_sub(view->eye, kart->position);
+            /* Nothing that looks forward is seen from further back than this. */
+            int in_front = v_dot(from, kart->forward) > -FX(12) || kart_of(kart)->spin_frames;
+            book(KART_PAINT, in_front ? KART_MIDDLE_PAINT - 1 : KART_FRONT_PAINT - 1);
+            draw_near(pose, paint_of[i], in_front);
         } else if (seen[n].depth < MIDDLE_DEPTH && middle < MIDDLE_MAX) {
             middle++;
             book(KART_MIDDLE_PAINT, KART_MIDDLE_TRIM);

@@ -67,39 +67,44 @@ static point on_circle(int step, int x, int radius) {
     return p;
 }
 
-/* An octagon on one side of a wheel, as a fan of three quads. */
-static void wheel_side(int x, int radius, int facing) {
-    for (int k = 0; k < 12; k += 4) {
-        point p[4] = {on_circle(0, x, radius), on_circle(k + 2, x, radius), on_circle(k + 4, x, radius), on_circle(k + 6, x, radius)};
-        if (facing > 0) {
-            list_quad(p[0], p[1], p[2], p[3]);
-        } else {
-            list_quad(p[0], p[3], p[2], p[1]);
-        }
+static void circle_quad(const int *steps, int x, int radius, int facing) {
+    for (int i = 0; i < 4; i++) {
+        list_vertex(on_circle(steps[facing > 0 ? i : 3 - i], x, radius));
     }
 }
 
-/* A wheel around the x axis, centred on its own hub: tread, outer side with a rim, and the inner
- * side where the hull does not hide it.  `side` is -1 for a wheel on the kart's left, 1 right. */
+/* An octagon on one side of a wheel, as a fan of three quads. */
+static void wheel_side(int x, int radius, int facing) {
+    for (int k = 0; k < 12; k += 4) {
+        const int steps[4] = {0, k + 2, k + 4, k + 6};
+        circle_quad(steps, x, radius, facing);
+    }
+}
+
+static void square(int x, int radius, int facing) {
+    static const int steps[4] = {0, 4, 8, 12};
+    circle_quad(steps, x, radius, facing);
+}
+
+/* A wheel around the x axis, centred on its own hub: tread, outer side with a rim, and part of the
+ * inner side where the hull does not hide it.  `side` is -1 for a wheel on the kart's left, 1
+ * right.  Black as it is, it does without lights. */
 static void wheel(int side, int radius, int half_width, int inner) {
-    const uint16_t tyre = RGB15(7, 7, 9), tread = RGB15(11, 11, 13), rim = RGB15(26, 27, 29);
+    const uint16_t tyre = RGB15(5, 5, 6), tread = RGB15(8, 8, 9), wall = RGB15(4, 4, 5), rim = RGB15(22, 23, 25);
     list_begin(GX_QUAD_STRIP);
     for (int k = 0; k <= 16; k += 2) {
-        list_material(k & 2 ? tyre : tread); /* alternate, so that one sees it roll */
-        list_round_normal(k);
+        list_colour(k & 2 ? tyre : tread); /* alternate, so that one sees it roll */
         list_vertex(on_circle(k, half_width, radius));
         list_vertex(on_circle(k, -half_width, radius));
     }
     list_begin(GX_QUADS);
-    list_material(tyre);
+    list_colour(wall);
     wheel_side(side * half_width, radius, side);
     if (inner) {
-        wheel_side(-side * half_width, radius, -side);
+        square(-side * half_width, radius, -side);
     }
-    list_material(rim); /* a square: its corners are seen to turn */
-    int size = radius * 10 / 16, x = side * (half_width + 1);
-    point corner[4] = {on_circle(0, x, size), on_circle(4, x, size), on_circle(8, x, size), on_circle(12, x, size)};
-    list_quad(corner[0], corner[side > 0 ? 1 : 3], corner[2], corner[side > 0 ? 3 : 1]);
+    list_colour(rim); /* its corners are seen to turn */
+    square(side * (half_width + 1), radius * 10 / 16, side);
 }
 
 /* A sphere cut in rings from bottom to top around (0, y, z), for the helmet. */
@@ -112,9 +117,10 @@ static point on_sphere(int ring, int step, int radius, int y, int z) {
     return p;
 }
 
-/* Gores from bottom to top, `width` sixteenths of a turn each; step 0 looks backwards (+z). */
-static void gores(int width, int first_ring, int radius, int y, int z) {
-    for (int k = width / 2; k < 16 + width / 2; k += width) {
+/* Gores from bottom to top, `width` sixteenths of a turn each, from step to step; step 0 looks
+ * backwards (+z). */
+static void gores(int from, int to, int width, int first_ring, int radius, int y, int z) {
+    for (int k = from; k < to; k += width) {
         point pairs[4][2];
         for (int ring = first_ring; ring < 4; ring++) {
             pairs[ring][0] = on_sphere(ring, k, radius, y, z);
@@ -124,18 +130,26 @@ static void gores(int width, int first_ring, int radius, int y, int z) {
     }
 }
 
-/* An arm from the shoulder to the steering wheel: its upper and its outer side. */
+/* An arm from the shoulder to the steering wheel: its upper side. */
 static void arm(int side) {
     const point inner[2] = {{(int16_t)(side * 26), 98, 24}, {(int16_t)(side * 14), 76, -24}};
-    const point outer[2] = {{(int16_t)(side * 40), 92, 24}, {(int16_t)(side * 26), 72, -24}};
-    const point under[2] = {{(int16_t)(side * 36), 78, 30}, {(int16_t)(side * 20), 62, -22}};
+    const point outer[2] = {{(int16_t)(side * 42), 86, 24}, {(int16_t)(side * 28), 66, -24}};
     if (side > 0) {
         list_quad(inner[0], outer[0], outer[1], inner[1]);
-        list_quad(outer[0], under[0], under[1], outer[1]);
     } else {
         list_quad(outer[0], inner[0], inner[1], outer[1]);
-        list_quad(under[0], outer[0], outer[1], under[1]);
     }
+}
+
+/* An upright plate: outside, back and inside in one strip. */
+static void plate(int x0, int x1, int y0, int y1, int z0, int z1) {
+    const int16_t x[4] = {(int16_t)x0, (int16_t)x0, (int16_t)x1, (int16_t)x1}, z[4] = {(int16_t)z0, (int16_t)z1, (int16_t)z1, (int16_t)z0};
+    point pairs[4][2];
+    for (int i = 0; i < 4; i++) {
+        pairs[i][0] = (point){x[i], (int16_t)y1, z[i]};
+        pairs[i][1] = (point){x[i], (int16_t)y0, z[i]};
+    }
+    list_strip((const point(*)[2])pairs, 4);
 }
 
 static const uint16_t white = RGB15(30, 30, 30), grey = RGB15(10, 10, 12), black = RGB15(5, 5, 7), blue = RGB15(5, 9, 26);
@@ -150,33 +164,30 @@ static const struct section hull[HULL_SECTIONS] = {
 
 static void build_near(void) {
     list_start(&kart_parts[KART_PAINT]);
-    hull_cap(&hull[0], 0);
     hull_strip(hull, HULL_SECTIONS, 0);
     hull_strip(hull, HULL_SECTIONS, 1);
     hull_strip(hull, HULL_SECTIONS, 3);
     hull_strip(hull, HULL_SECTIONS, 4);
     list_begin(GX_QUADS);
-    list_box(BOX_TOP | BOX_BACK | BOX_FRONT, -72, 72, 92, 98, 102, 132, 0, 6); /* rear wing */
+    list_box(BOX_TOP | BOX_BACK, -72, 72, 92, 98, 102, 132, 0, 6); /* rear wing */
     list_end(&kart_parts[KART_PAINT]);
 
     list_start(&kart_parts[KART_TRIM]);
     list_material(white);
     hull_strip(hull, 3, 2); /* bonnet */
+    list_begin(GX_QUADS);
+    list_box(BOX_TOP, -76, 76, 10, 18, -146, -122, 0, 0); /* front wing */
+    plate(-78, -72, 82, 106, 100, 138); /* ends of the rear wing */
+    plate(72, 78, 82, 106, 100, 138);
     list_material(grey);
     hull_strip(hull + 2, 3, 2);
     hull_cap(&hull[HULL_SECTIONS - 1], 1);
-    list_begin(GX_QUADS);
-    list_material(white);
-    list_box(BOX_TOP | BOX_FRONT, -76, 76, 10, 18, -146, -122, 0, 0); /* front wing */
-    list_box(BOX_TOP | BOX_BACK | BOX_SIDES, -78, -72, 82, 106, 100, 136, 0, 4); /* ends of the rear wing */
-    list_box(BOX_TOP | BOX_BACK | BOX_SIDES, 72, 78, 82, 106, 100, 136, 0, 4);
-    list_material(RGB15(12, 12, 14)); /* axles */
-    list_box(BOX_TOP, -70, 70, 29, 37, -82, -74, 0, 0);
+    list_box(BOX_BACK, -70, 70, 29, 37, -82, -74, 0, 0); /* axles */
     list_box(BOX_BACK, -70, 70, 38, 46, 70, 78, 0, 0);
     list_material(black); /* seat */
-    list_box(BOX_BACK | BOX_SIDES, -34, 34, 46, 96, 44, 58, 6, 8);
+    list_box(BOX_BACK, -34, 34, 46, 96, 44, 58, 6, 8);
     list_material(RGB15(15, 16, 18)); /* engine */
-    list_box(BOX_TOP | BOX_BACK | BOX_SIDES, -32, 32, 50, 78, 64, 98, 6, 0);
+    list_box(BOX_TOP | BOX_BACK, -34, 34, 50, 78, 64, 98, 6, 0);
     list_material(RGB15(24, 20, 14)); /* exhausts */
     list_box(BOX_TOP | BOX_BACK, -30, -16, 40, 54, 100, 130, 1, 2);
     list_box(BOX_TOP | BOX_BACK, 16, 30, 40, 54, 100, 130, 1, 2);
@@ -185,25 +196,40 @@ static void build_near(void) {
     list_box(BOX_BACK, 24, 30, 52, 92, 104, 114, 0, 8);
     list_end(&kart_parts[KART_TRIM]);
 
-    list_start(&kart_parts[KART_HELMET]);
-    gores(2, 0, 36, 126, 22);
-    list_end(&kart_parts[KART_HELMET]);
-
     list_start(&kart_parts[KART_DRIVER]);
     list_begin(GX_QUADS);
     list_material(RGB15(6, 11, 27)); /* overalls */
-    list_box(BOX_TOP | BOX_FRONT | BOX_BACK | BOX_SIDES, -36, 36, 50, 100, 8, 44, 10, 2);
-    list_material(RGB15(8, 14, 30));
+    list_box(BOX_TOP | BOX_BACK | BOX_SIDES, -36, 36, 50, 100, 8, 44, 10, 2);
     arm(-1);
     arm(1);
-    list_material(black); /* steering wheel */
-    list_box(BOX_BACK, -24, 24, 58, 80, -34, -28, 4, 6);
+    list_end(&kart_parts[KART_DRIVER]);
+
+    list_start(&kart_parts[KART_HELMET]);
+    gores(-5, 5, 2, 0, 36, 126, 22);
+    list_end(&kart_parts[KART_HELMET]);
+
+    /* What only shows its face to those in front. */
+    list_start(&kart_parts[KART_FRONT_PAINT]);
+    hull_cap(&hull[0], 0);
+    list_box(BOX_FRONT, -72, 72, 92, 98, 102, 132, 0, 6);
+    list_end(&kart_parts[KART_FRONT_PAINT]);
+
+    list_start(&kart_parts[KART_FRONT_TRIM]);
+    list_begin(GX_QUADS);
+    list_material(white);
+    list_box(BOX_FRONT, -76, 76, 10, 18, -146, -122, 0, 0);
+    list_material(RGB15(6, 11, 27));
+    list_box(BOX_FRONT, -36, 36, 50, 100, 8, 44, 10, 2);
     list_material(RGB15(4, 7, 12)); /* visor */
     for (int k = 5; k < 11; k += 2) {
         list_quad(on_sphere(1, k, 37, 126, 22), on_sphere(1, k + 2, 37, 126, 22), on_sphere(2, k + 2, 37, 126, 22),
                   on_sphere(2, k, 37, 126, 22));
     }
-    list_end(&kart_parts[KART_DRIVER]);
+    list_end(&kart_parts[KART_FRONT_TRIM]);
+
+    list_start(&kart_parts[KART_FRONT_HELMET]);
+    gores(5, 11, 2, 0, 36, 126, 22);
+    list_end(&kart_parts[KART_FRONT_HELMET]);
 
     for (int i = 0; i < 4; i++) {
         list_start(&kart_parts[KART_WHEEL + i]);
@@ -246,7 +272,7 @@ static void build_middle(void) {
     hull_strip(plain, 3, 3);
     list_begin(GX_QUADS);
     list_box(BOX_TOP | BOX_BACK, -76, 76, 88, 100, 102, 132, 0, 6);
-    gores(4, 1, 42, 110, 22);
+    gores(2, 18, 4, 1, 42, 110, 22);
     list_end(&kart_parts[KART_MIDDLE_PAINT]);
 
     list_start(&kart_parts[KART_MIDDLE_TRIM]);

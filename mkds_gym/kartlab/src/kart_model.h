@@ -7,10 +7,13 @@
 /* Model space: x right, y up, z BACKWARDS (so that it is right-handed), the origin on the floor
  * between the wheels. */
 
-/* Parts called PAINT, and the helmet, have no colour of their own: the material is the caller's. */
+/* Parts called PAINT or HELMET have no colour of their own: the material is the caller's.  Wheels
+ * are without lights, all else is lit. */
 enum {
-    KART_PAINT, KART_TRIM, KART_HELMET, KART_DRIVER, KART_WHEEL, /* the near kart; four wheels */
-    KART_MIDDLE_PAINT = KART_WHEEL + 4, KART_MIDDLE_TRIM,        /* the same, in one piece */
+    /* the near kart, and what is added for those who see it from the front */
+    KART_PAINT, KART_TRIM, KART_DRIVER, KART_HELMET, KART_WHEEL,
+    KART_FRONT_PAINT = KART_WHEEL + 4, KART_FRONT_TRIM, KART_FRONT_HELMET,
+    KART_MIDDLE_PAINT, KART_MIDDLE_TRIM, /* the same, in one piece */
     KART_FAR_PAINT, KART_FAR_TRIM,
     KART_SHADOW,
     KART_PARTS,
