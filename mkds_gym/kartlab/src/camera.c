@@ -29,6 +29,11 @@
 #define HEADING_EASE 7        /* a seventh of what is missing, each frame */
 #define PITCH_EASE 12
 #define CLEARANCE FX(5)       /* between eye and floor */
+#define WALL_CLEARANCE FX(8)  /* between eye and wall: more than the near corners of the view */
+#define FEELER_STEPS 4        /* from the kart to the eye, along a wall */
+#define DRIFT_LOOK 2          /* in a drift the camera turns by that part of the nose's angle less */
+#define LIFT_EASE 5           /* it follows a kart in the air that slowly ... */
+#define LIFT_LIMIT FX(9)      /* ... but stays that near */
 #define JUMP FX(60)           /* a move no kart makes in a frame: it was put somewhere else */
 #define ORBIT_STEP 90         /* angle16 a frame round a kart that has finished */
 #define ORBIT_END 0x7000
@@ -40,6 +45,8 @@ static fx32 distance;
 static int32_t orbit;
 static int placed;
 static vec3 last_kart;
+static fx32 lift;      /* how far the camera's idea of the kart's height is above the kart */
+static int near_wall;  /* the eye was pushed by a wall in the frame before */
 
 const struct view *camera_view(void) { return &view; }
 
@@ -115,6 +122,25 @@ static void look(vec3 eye, vec3 target) {
     }
 }
 
+/* Where the eye may be: from above the kart back to where it would like to be, pushed out of the
+ * walls on the way, so that it slides along them and never looks through one from behind. */
+static vec3 felt_along(vec3 from, vec3 to) {
+    vec3 step = v_sub(to, from), at = from;
+    step = v_make(step.x / FEELER_STEPS, step.y / FEELER_STEPS, step.z / FEELER_STEPS);
+    int touched = 0;
+    for (int i = 0; i < FEELER_STEPS; i++) {
+        contact touch;
+        vec3 next = v_add(at, step);
+        collide(&next, WALL_CLEARANCE, &touch);
+        at.x = next.x;
+        at.z = next.z;
+        at.y += step.y;
+        touched |= touch.on_wall;
+    }
+    near_wall = touched;
+    return at;
+}
+
 static void place(void) {
     const driver *kart = &game.drivers[0];
     angle16 around = (angle16)(heading + orbit);
@@ -123,17 +149,25 @@ static void place(void) {
     if (orbit) {
         ahead.y = 0;
     }
-    vec3 eye = v_mad(kart->position, ahead, -distance);
+    vec3 middle = kart->position;
+    middle.y += lift;
+    vec3 eye = v_mad(middle, ahead, -distance);
     eye.y += HEIGHT;
-    /* The course pushes a sphere round the eye out of the floor.  Walls may cut through the
-     * line of sight: dodging them sideways would make the picture jump. */
+    /* The course pushes a sphere round the eye out of the floor, and out of walls.  Walls are felt
+     * for only when one is near: this is the dearest part of the camera. */
     vec3 pushed = eye;
     contact touch;
-    collide(&pushed, CLEARANCE, &touch);
+    collide(&pushed, near_wall ? CLEARANCE : WALL_CLEARANCE + FX(2), &touch);
+    int wall = touch.on_wall || near_wall;
     if (touch.on_floor && pushed.y > eye.y) {
-        eye.y = pushed.y;
+        eye.y = fx_max(eye.y, pushed.y - (near_wall ? 0 : WALL_CLEARANCE + FX(2) - CLEARANCE));
     }
-    vec3 target = v_mad(kart->position, ahead, orbit ? 0 : LOOK_AHEAD);
+    if (wall) {
+        vec3 above = middle;
+        above.y += WALL_CLEARANCE + FX(1);
+        eye = felt_along(above, eye);
+    }
+    vec3 target = v_mad(middle, ahead, orbit ? 0 : LOOK_AHEAD);
     target.y += LOOK_UP;
     look(eye, target);
     last_kart = kart->position;
@@ -148,6 +182,8 @@ void camera_snap(void) {
     slope = kart->forward.y;
     distance = DISTANCE;
     orbit = 0;
+    lift = 0;
+    near_wall = 0;
     placed = 1;
     place();
 }
@@ -158,9 +194,14 @@ void camera_update(void) {
         camera_snap();
         return;
     }
-    angle16 goal = fx_atan2(kart->forward.x, kart->forward.z);
+    /* Rather where a drifting kart goes than where it points. */
+    angle16 goal = (angle16)(fx_atan2(kart->forward.x, kart->forward.z) - kart->drift_angle / DRIFT_LOOK);
     heading = (angle16)(heading + (int16_t)(goal - heading) / HEADING_EASE);
     slope += (fx_clamp(kart->forward.y, FX(-0.5), FX(0.5)) - slope) / PITCH_EASE;
+    /* Hops and jumps are seen, as the camera does not make all of them. */
+    lift -= kart->position.y - last_kart.y;
+    lift = kart->state_bits & DRIVER_ON_FLOOR ? lift / 2 : lift - lift / LIFT_EASE;
+    lift = fx_clamp(lift, -LIFT_LIMIT, LIFT_LIMIT);
     fx32 wanted = DISTANCE + fx_mul(DISTANCE_BY_SPEED, fx_max(kart->speed, 0));
     distance += (wanted - distance) / 16;
     if (game.status && game.status->drivers[0].flags & STATUS_FINISHED) {

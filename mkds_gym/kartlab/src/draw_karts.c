@@ -31,7 +31,7 @@ static struct kart_pose {
     fx32 steering;            /* shown, -1 right to 1 left */
     angle16 roll[2];          /* of the front and the rear wheels */
     uint16_t shaking;
-    fx32 ground;              /* height of the floor below, or where it was last seen */
+    fx32 ground;              /* height of the floor it stood on last */
 } poses[DRIVERS_MAX];
 
 void draw_karts_init(void) {
@@ -67,7 +67,7 @@ static void pose_update(struct kart_pose *pose, const driver *kart) {
     pose->roll[0] = (angle16)(pose->roll[0] + (kart->speed * 5057 >> 12));
     pose->roll[1] = (angle16)(pose->roll[1] + (kart->speed * 3973 >> 12));
     pose->shaking++;
-    if (kart->state_bits & DRIVER_ON_FLOOR || kart->position.y < pose->ground) {
+    if (kart->state_bits & DRIVER_ON_FLOOR) {
         pose->ground = kart->position.y;
     }
 }
@@ -246,7 +246,8 @@ void draw_karts(const struct view *view) {
         if (seen[n].depth < EFFECTS_DEPTH && game.drivers[i].kind != KIND_GHOST) {
             draw_effects(view, &game.drivers[i], &poses[i].place);
         }
-        if (seen[n].depth < SHADOW_DEPTH && game.drivers[i].kind != KIND_GHOST) {
+        int fallen = game.drivers[i].position.y < poses[i].ground - FX(4); /* off the course */
+        if (seen[n].depth < SHADOW_DEPTH && game.drivers[i].kind != KIND_GHOST && !fallen) {
             draw_shadow(&poses[i], POLYGON_SHADOWS + (i ? 1u + (uint32_t)i : 0u), i ? 1 : 2);
         }
     }
