@@ -1,0 +1,248 @@
+"""The scripted driver gets round, helps itself, and repeats itself."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from mkds_gym.cartridge import Cartridge
+from mkds_gym.console import Keys
+from mkds_gym.drivers import (
+    Drive,
+    Driver,
+    PurePursuit,
+    drive,
+    dump,
+    load,
+    main,
+    report,
+    time_course,
+)
+from mkds_gym.env import MKDSEnv
+from mkds_gym.memory import DRIVER, RAM_START, Layout, read_pointer
+from mkds_gym.state import RaceState
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., MKDSEnv]]:
+    made: list[MKDSEnv] = []
+
+    def build(**arguments: Any) -> MKDSEnv:
+        env = gym.make("MKDS-v0", **arguments).unwrapped
+        assert isinstance(env, MKDSEnv)
+        made.append(env)
+        env.reset(seed=0)
+        return env
+
+    yield build
+    for env in made:
+        env.close()
+
+
+def kart(env: MKDSEnv) -> Any:
+    """The player's structure: live, and writable."""
+    ram = env.console.ram
+    address = read_pointer(ram, Layout.detect(ram).drivers_pointer, DRIVER.itemsize, "drivers")
+    return ram[address - RAM_START :][: DRIVER.itemsize].view(DRIVER)[0]
+
+
+def face(env: MKDSEnv, heading: float) -> None:
+    """Turn the kart, and let it stand."""
+    body = kart(env)
+    body["heading"] = np.int16((round(heading / math.tau * 65536) + 32768) % 65536 - 32768)
+    body["velocity"] = 0
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("engine_class", [50, 150])
+def test_it_gets_round_in_every_class_and_mirrored(engine_class: int, mirror: bool) -> None:
+    run = time_course("mario_course", engine_class, mirror=mirror, laps=1)
+    assert run.drive.finished
+    assert run.drive.laps == 1
+    assert run.drive.offroad == 0
+    assert (run.drive.wall_hits, run.drive.respawns) == (0, 0)
+    assert 15 < run.drive.time < 30
+
+
+@pytest.mark.slow
+def test_it_finishes_every_course_of_the_cartridge_and_the_page_tells_its_times() -> None:
+    runs = [
+        time_course(course, engine_class)
+        for course in Cartridge.open().course_names()
+        for engine_class in (50, 100, 150)
+    ]
+    assert all(run.drive.finished for run in runs)
+    page = Path(__file__).parents[1] / "docs" / "kartlab.md"
+    assert report(runs) in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("course", ["random:3:0", "random:801", "random:5:1"])
+def test_it_finishes_random_courses(course: str) -> None:
+    run = time_course(course, laps=1)
+    assert run.drive.finished
+    assert run.drive.respawns == 0
+
+
+def test_it_drives_against_others_and_passes_some(make: Callable[..., MKDSEnv]) -> None:
+    env = make(mode="vs", opponents=3, opponent_strength="easy", laps=2)
+    result = drive(env.console, PurePursuit())
+    assert result.finished
+    assert 1 <= result.place <= 4
+
+
+def test_it_can_hold_its_keys_for_a_step(make: Callable[..., MKDSEnv]) -> None:
+    """As an agent of the environment, asked once in four frames."""
+    env = make(action_type="keymask", laps=1, frame_skip=4)
+    driver = PurePursuit()
+    info: dict[str, Any] = {"events": ()}
+    while not info["events"]:
+        info = env.step(driver.keys(env.race, env.course))[4]
+    assert info["events"] == ("finish",)
+    assert info["metrics"]["wall_hits"] == 0
+
+
+def test_the_same_race_is_driven_the_same_again(make: Callable[..., MKDSEnv]) -> None:
+    env = make(laps=1)
+    driver = PurePursuit()
+    first = drive(env.console, driver, frames=500)
+    env.reset()
+    assert drive(env.console, driver, frames=500) == first
+    env.reset()
+    assert drive(env.console, PurePursuit(), frames=500, course=env.course) == first
+    assert first.frames == 500
+    assert not first.finished
+    assert first.time == 0.0
+    assert first.progress > 0.2
+
+
+def test_a_look_is_quick(make: Callable[..., MKDSEnv]) -> None:
+    env = make()
+    drive(env.console, PurePursuit(), frames=200)
+    driver = PurePursuit()
+    reader = env._reader
+    assert reader is not None
+    driver.keys(reader.read(), env.course)
+    best = math.inf
+    for _ in range(20):
+        start = time.perf_counter()
+        for _ in range(20):
+            driver.keys(reader.read(), env.course)
+        best = min(best, (time.perf_counter() - start) / 20)
+    assert best < 100e-6
+
+
+# Where it must help itself ------------------------------------------------------------------
+
+
+def progress_of(env: MKDSEnv, driver: Driver, frames: int) -> float:
+    start = env.course.track.laps(env._reader.read())  # type: ignore[union-attr]
+    return drive(env.console, driver, frames=frames).progress - start
+
+
+@pytest.mark.parametrize("turned", [math.pi, 2.0, -2.0])
+def test_it_turns_round(make: Callable[..., MKDSEnv], turned: float) -> None:
+    env = make()
+    drive(env.console, PurePursuit(), frames=300)
+    face(env, env._reader.read().heading + turned)  # type: ignore[union-attr]
+    assert progress_of(env, PurePursuit(), 600) > 0.2
+
+
+def test_it_frees_itself_from_a_wall(make: Callable[..., MKDSEnv]) -> None:
+    env = make()
+
+    class Straight:
+        """Drives straight on, whatever comes."""
+
+        def reset(self) -> None:
+            """Nothing to forget."""
+
+        def keys(self, state: RaceState, course: object) -> int:
+            return int(Keys.A)
+
+    drive(env.console, PurePursuit(), frames=400)
+    drive(env.console, Straight(), frames=400, watch=lambda state: state.touching_wall)
+    state = env._reader.read()  # type: ignore[union-attr]
+    assert state.touching_wall
+    # Nose to the wall, standing.
+    x, _, z = state.position
+    place = env.course.track.project(x, z, state.checkpoint)
+    face(env, place.heading + math.copysign(math.pi / 2, place.lateral))
+    assert progress_of(env, PurePursuit(), 900) > 0.2
+
+
+def test_it_goes_on_after_being_put_back(make: Callable[..., MKDSEnv]) -> None:
+    env = make()
+    drive(env.console, PurePursuit(), frames=200)
+    kart(env)["position"][1] += 4096 * 3000  # so high that it counts as lost
+    respawned: list[bool] = []
+
+    def watch(state: RaceState) -> bool:
+        respawned.append(state.respawning)
+        return False
+
+    before = env.course.track.laps(env._reader.read())  # type: ignore[union-attr]
+    result = drive(env.console, PurePursuit(), frames=1500, watch=watch)
+    assert any(respawned)
+    assert result.respawns >= 1
+    assert result.progress > before + 0.2
+
+
+def test_pace_is_checked() -> None:
+    for pace in (0.0, -1.0, 5.0, math.nan):
+        with pytest.raises(ValueError, match=r"0\.1 to 3"):
+            PurePursuit(pace)
+
+
+# The table ----------------------------------------------------------------------------------
+
+
+def test_the_command_prints_a_table_and_writes_the_numbers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "drivers.json"
+    words = ["--courses", "mario_course", "--classes", "150", "--laps", "1", "--workers", "1"]
+    assert main([*words, "--json", str(path)]) == 0
+    shown = capsys.readouterr().out
+    runs = load(json.loads(path.read_text()))
+    assert [run.course for run in runs] == ["mario_course"]
+    assert shown.strip() == report(runs)
+    assert dump(runs) == dump(load(dump(runs)))
+    again = time_course("mario_course", 150, laps=1)
+    assert again == runs[0]
+
+
+def test_the_table_says_what_was_not_finished() -> None:
+    done = Drive(True, 100, 61.5, 1, (61.5,), 1.0, 10.0, 2, 1, 1)
+    lost = Drive(False, 100, 0.0, 0, (), 0.25, 5.0, 1, 0, 1)
+    from mkds_gym.drivers import Run
+
+    text = report([Run("a", 50, False, done), Run("a", 100, False, lost), Run("b", 50, True, done)])
+    assert "| `a` | 1 | 1:01.500 | not finished (0.25 laps) | 1:01.500 | 15 | 3 | 1 |" in text
+    assert "| `b, mirrored` | 1 | 1:01.500 | - | 1:01.500 | 10 | 2 | 1 |" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--courses", "moo_moo"], "mario_course"),
+        (["--courses", "random:x"], "random:SEED"),
+        (["--courses", "random:3:7"], "0 to 1"),
+        (["--laps", "12", "--courses", "mario_course"], "1 to 9"),
+    ],
+)
+def test_the_command_refuses_what_cannot_be_driven(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--workers", "1"]) == 1
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith("error: ")
+    assert captured.out == ""

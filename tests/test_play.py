@@ -1,0 +1,359 @@
+"""A person's window: real keys in a real window, rewinding, states, and what goes wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mkds_gym.console import Console
+from mkds_gym.kartlab.boot import BootParameters
+from mkds_gym.play import main
+from mkds_gym.rewind import Rewind
+
+HEAD = """
+import sys
+from pathlib import Path
+import numpy as np
+import pygame
+from mkds_gym.console import Console
+from mkds_gym.kartlab.boot import BootParameters
+from mkds_gym.play import Player
+
+folder = Path(sys.argv[1])
+console = Console(on_power_on=BootParameters().write)
+console.step(0, 60)
+player = Player(console, save_path=folder / "a.state", scale=1, pictures=folder)
+
+def frames(count):
+    for _ in range(count):
+        player.frame()
+
+def post(kind, **what):
+    pygame.event.post(pygame.event.Event(kind, **what))
+
+def down(key):
+    post(pygame.KEYDOWN, key=key)
+
+def up(key):
+    post(pygame.KEYUP, key=key)
+
+def tap(key):
+    down(key)
+    up(key)
+
+frames(2)
+"""
+
+
+def play(program: str, display: str, folder: Path) -> str:
+    """Run a program in a window of its own; what it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", HEAD + textwrap.dedent(program), str(folder)],
+        env={**os.environ, "DISPLAY": display, "SDL_VIDEODRIVER": "x11"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_keys_of_the_keyboard_reach_the_console(display: str, tmp_path: Path) -> None:
+    play(
+        """
+        from mkds_gym.console import Keys
+        from mkds_gym.play import KEYBOARD
+        for name, key, _ in KEYBOARD:
+            down(getattr(pygame, "K_" + name))
+            frames(2)
+            assert player.keys == key, name
+            up(getattr(pygame, "K_" + name))
+            frames(1)
+            assert player.keys == 0, name
+        from mkds_gym.state import RaceReader
+        reader = RaceReader(console.ram)
+        down(pygame.K_x)
+        down(pygame.K_LEFT)
+        frames(40)
+        state = reader.read()
+        assert player.keys == Keys.A | Keys.LEFT
+        assert state.speed > 0.5
+        # The keys are let go with the window.
+        post(pygame.WINDOWFOCUSLOST)
+        frames(2)
+        assert player.keys == 0
+        """,
+        display,
+        tmp_path,
+    )
+
+
+def test_a_gamepad_drives(display: str, tmp_path: Path) -> None:
+    play(
+        """
+        from mkds_gym.console import Keys
+        def button(kind, number):
+            post(kind, button=number, instance_id=0)
+        def axis(number, value):
+            post(pygame.CONTROLLERAXISMOTION, axis=number, value=value, instance_id=0)
+        button(pygame.CONTROLLERBUTTONDOWN, pygame.CONTROLLER_BUTTON_A)
+        axis(pygame.CONTROLLER_AXIS_LEFTX, -30000)
+        axis(pygame.CONTROLLER_AXIS_TRIGGERRIGHT, 32767)
+        frames(2)
+        assert player.keys == Keys.A | Keys.LEFT | Keys.R
+        axis(pygame.CONTROLLER_AXIS_LEFTX, 30000)
+        axis(pygame.CONTROLLER_AXIS_TRIGGERRIGHT, 0)
+        button(pygame.CONTROLLERBUTTONUP, pygame.CONTROLLER_BUTTON_A)
+        frames(2)
+        assert player.keys == Keys.RIGHT
+        axis(pygame.CONTROLLER_AXIS_LEFTX, 3000)
+        frames(2)
+        assert player.keys == 0
+        """,
+        display,
+        tmp_path,
+    )
+
+
+def test_rewinding_brings_back_the_very_memory(display: str, tmp_path: Path) -> None:
+    play(
+        """
+        memory = {}
+        def drive(count):
+            for _ in range(count):
+                player.frame()
+                memory[console.frame_count] = console.ram.copy()
+        down(pygame.K_x)
+        drive(100)
+        last = console.frame_count
+        up(pygame.K_x)
+        down(pygame.K_r)
+        frames(31)
+        there = console.frame_count
+        assert there < last - 48
+        assert np.array_equal(console.ram, memory[there])
+        up(pygame.K_r)
+        down(pygame.K_x)
+        drive(30)
+        assert console.frame_count > there + 10
+        # All the way: it stays at the first.
+        down(pygame.K_r)
+        frames(150)
+        first = console.frame_count
+        frames(12)
+        assert console.frame_count == first
+        assert player.message == ""
+        """,
+        display,
+        tmp_path,
+    )
+
+
+def test_states_are_saved_and_loaded(display: str, tmp_path: Path) -> None:
+    play(
+        """
+        frames(5)
+        tap(pygame.K_F9)
+        frames(2)
+        assert "no state" in player.message
+        tap(pygame.K_F5)
+        frames(1)
+        saved, then = console.ram.copy(), console.frame_count
+        frames(1)
+        assert "saved to" in player.message
+        down(pygame.K_x)
+        frames(30)
+        tap(pygame.K_p)
+        frames(2)
+        assert player.paused
+        stands = console.frame_count
+        frames(5)
+        assert console.frame_count == stands
+        tap(pygame.K_F9)
+        frames(2)
+        # The state was saved after the frame that was shown when F5 was pressed.
+        assert then - 1 <= console.frame_count <= then
+        assert player.message.startswith("loaded")
+        (folder / "a.state").write_bytes(b"nonsense")
+        tap(pygame.K_F9)
+        frames(2)
+        assert "a.state" in player.message
+        assert not player.window.closed
+        """,
+        display,
+        tmp_path,
+    )
+    # What it wrote is a state like any other: the nonsense in its place is not.
+    with Console() as console, pytest.raises(Exception, match=r"a\.state"):
+        console.load_state(tmp_path / "a.state")
+
+
+def test_a_window_shows_help_pictures_and_closes(display: str, tmp_path: Path) -> None:
+    play(
+        f"""
+        from PIL import Image, ImageGrab
+        def grab(name):
+            ImageGrab.grab(xdisplay={display!r}).save(folder / name)
+        frames(3)
+        grab("plain.png")
+        tap(pygame.K_h)
+        frames(3)
+        grab("help.png")
+        tap(pygame.K_h)
+        tap(pygame.K_F12)
+        frames(2)
+        (picture,) = folder.glob("kartlab-*.png")
+        assert Image.open(picture).size == (256, 384)
+        tap(pygame.K_TAB)
+        frames(3)
+        assert player.window._surface.get_size() == (256, 192)
+        tap(pygame.K_ESCAPE)
+        player.run()
+        assert player.window.closed
+        console.step(0, 1)
+        """,
+        display,
+        tmp_path,
+    )
+    plain, helping = (np.asarray(Image.open(tmp_path / f"{n}.png")) for n in ("plain", "help"))
+    # The help darkens the window, and writes on it in white.
+    assert helping.mean() < 0.7 * plain.mean()
+    assert ((helping == 255).all(axis=2)).sum() > 300
+
+
+def test_it_runs_at_the_consoles_pace(display: str, tmp_path: Path) -> None:
+    shown = play(
+        """
+        import time
+        start = time.perf_counter()
+        frames(120)
+        print(120 / (time.perf_counter() - start))
+        """,
+        display,
+        tmp_path,
+    )
+    # Never faster; slower only where the machine has more to do.
+    assert 10 < float(shown) < 60.5
+
+
+# Rewinding, without a window ------------------------------------------------------------------
+
+
+def test_a_row_of_snapshots_is_exact_and_bounded() -> None:
+    with Console(on_power_on=BootParameters().write) as console:
+        console.step(0, 40)
+        row = Rewind(length=6)
+        taken = []
+        for _ in range(9):
+            console.step(1, 6)
+            taken.append(console.snapshot())
+            row.push(taken[-1])
+        assert len(row) == 6
+        assert row.nbytes < len(taken[-1].data) + (6 << 20)
+        for wanted in (*taken[-2:-7:-1], taken[3]):
+            found = row.back()
+            assert found is not None
+            assert (found.data, found.frame_count) == (wanted.data, wanted.frame_count)
+        console.restore(found)
+        row.clear()
+        assert (len(row), row.nbytes, row.back()) == (0, 0, None)
+        tight = Rewind(length=100, bytes_limit=1)
+        for snapshot in taken:
+            tight.push(snapshot)
+        assert len(tight) == 1
+        assert tight.back() is taken[-1]
+
+
+# What goes wrong --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--course", "moo_moo"], "mario_course"),
+        (["--opponents", "3"], "mode='vs'"),
+        (["--course-seed", "3"], "course='random'"),
+        (["--laps", "12"], "1 to 9"),
+        (["--rom", "nothing.nds"], "nothing.nds"),
+        (["--state", "nothing.state"], "nothing.state"),
+        (["--state", "nothing.state", "--class", "150"], "exclude each other"),
+    ],
+)
+def test_bad_arguments_are_one_line(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 1
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.startswith("error: ")
+    assert len(shown.splitlines()) == 1
+
+
+def test_values_that_are_none_of_a_choice_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--class", "200"], ["--mode", "battle"], ["--rewind", "-1"], ["--scale", "9"]):
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        assert left.value.code == 2
+        assert words[0] in capsys.readouterr().err
+
+
+def run_main(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "SDL_VIDEODRIVER")}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env={**clean, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_without_a_display_it_says_so() -> None:
+    done = run_main("import sys; from mkds_gym.play import main; sys.exit(main([]))")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: no display was found")
+
+
+def test_without_pygame_it_says_what_to_install() -> None:
+    done = run_main(
+        """
+        import sys
+        sys.modules["pygame"] = None
+        from mkds_gym.play import main
+        sys.exit(main([]))
+        """
+    )
+    assert done.returncode == 1
+    assert "pip install 'mkds-gym[human]'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_command_starts_the_race_that_is_asked_for(display: str) -> None:
+    done = run_main(
+        """
+        import sys
+        import mkds_gym.play as play
+        from mkds_gym.state import RaceReader
+
+        class Watched(play.Player):
+            def run(self):
+                for _ in range(90):
+                    self.frame()
+                config = RaceReader(self.console.ram).read_config()
+                print(int(config["engine_class"]), int(config["mode"]), int(config["driver_count"]))
+                assert not RaceReader(self.console.ram).read().controllable
+
+        play.Player = Watched
+        sys.exit(play.main(["--class", "150", "--mode", "vs", "--opponents", "2"]))
+        """,
+        DISPLAY=display,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-3:] == ["2", "3", "3"]
