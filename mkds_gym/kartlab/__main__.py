@@ -1,7 +1,8 @@
 """Command line of Kartlab: ``python -m mkds_gym.kartlab``.
 
 ``build [--check] [-o FILE]`` rebuilds the cartridge from its sources, ``compile COURSE.toml ... -o
-FILE`` makes a cartridge with courses of one's own, and needs no C compiler.
+FILE`` makes a cartridge with courses of one's own, ``preview COURSE.toml -o FILE.png`` (or
+``.svg``) draws one from above; these need no C compiler.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from mkds_gym.kartlab.build import (
     compiler_version,
     with_courses,
 )
+from mkds_gym.kartlab.compiler import compile_course
+from mkds_gym.kartlab.preview import check_suffix, draw
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,8 +70,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="ROM",
         help="Kartlab ROM to put the courses on; default: the cartridge in the package",
     )
+    preview = commands.add_parser("preview", help="draw a course from above")
+    preview.add_argument("course", type=Path, metavar="COURSE.toml", help="a course description")
+    preview.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="picture to write; its name ends in .png or .svg",
+    )
     options = parser.parse_args(arguments)
     try:
+        if options.command == "preview":
+            return _preview(options.course, options.output)
         if options.command == "compile":
             return _compile(options.courses, options.output, options.base)
         return _check(options.output) if options.check else _build(options.output)
@@ -118,6 +133,14 @@ def _compile(paths: list[Path], output: Path, base: Path) -> int:
         )
     print(f"{output}: {len(data):,} bytes; drive it with")
     print(f'  gymnasium.make("MKDS-v0", rom="{output}", course="{courses[-1].name}")')
+    return 0
+
+
+def _preview(path: Path, output: Path) -> int:
+    check_suffix(output)
+    course = compile_course(path)
+    draw(course).save(output)
+    print(f"{output}: {course.title}, {course.length:,.0f} units a lap")
     return 0
 
 
