@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from os import PathLike
 
+from mkds_gym.kartlab.boot import COURSE_DATA_SIZE
 from mkds_gym.kartlab.compiler.collision import Octree, Prisms, build_kcl
 from mkds_gym.kartlab.compiler.description import (
     CourseDescription,
@@ -37,6 +38,14 @@ __all__ = [
     "parse_description",
     "read_description",
 ]
+
+
+TRIANGLE_LIMIT = 5000
+"""Most collision triangles of a course."""
+
+SIZE_LIMIT = COURSE_DATA_SIZE - 1024
+"""Most bytes of a course's files: unpacked, they share the memory with the race, and what the host
+hands over has its own room; the difference is for the archive around them."""
 
 
 @dataclass(frozen=True)
@@ -124,17 +133,32 @@ def compile_description(description: CourseDescription) -> CompiledCourse:
     """
     layout = build_layout(description)
     triangles = build_triangles(description, layout)
+    if len(triangles) > TRIANGLE_LIMIT:
+        raise description.error(
+            "[[point]]",
+            f"{layout.main.length:,.0f} units of road take {len(triangles):,} collision triangles; "
+            f"a DS has room for {TRIANGLE_LIMIT:,}",
+        )
     plan = plan_map(description, layout)
     kcl, prisms, octree = build_kcl(triangles)
     nkm = build_nkm(description, layout, plan)
     klm, statistics = build_klm(description, layout)
+    files = {
+        "course_collision.kcl": kcl,
+        "course_map.nkm": nkm,
+        "course_model.klm": klm,
+    }
+    size = sum(len(data) for data in files.values())
+    if size > SIZE_LIMIT:
+        raise description.error(
+            "[[point]]",
+            f"{layout.main.length:,.0f} units of road take {len(triangles):,} collision triangles "
+            f"and {statistics.polygons:,} polygons, together {size:,} bytes; a DS has room for "
+            f"{SIZE_LIMIT:,}",
+        )
     return CompiledCourse(
         description=description,
-        files={
-            "course_collision.kcl": kcl,
-            "course_map.nkm": nkm,
-            "course_model.klm": klm,
-        },
+        files=files,
         layout=layout,
         triangles=triangles,
         prisms=prisms,
