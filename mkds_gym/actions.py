@@ -1,16 +1,17 @@
 """Actions: what a policy may output, and which keys of the console it presses.
 
-Four kinds, chosen by ``action_type``:
+Five kinds, chosen by ``action_type``:
 
-=============  ======================  ====================================================
-name           space                   meaning
-=============  ======================  ====================================================
-``discrete``   ``Discrete(11)``        one of `DISCRETE_ACTIONS`, the combinations that drive
-``keys``       ``MultiBinary(11)``     each key of `KEY_ORDER` pressed (1) or not, literally
-``threshold``  ``Box(-1, 1, (n,))``    activations; `keys_from_activations` decides.
-                                       ``"threshold:2"`` has the first two outputs only
-``keymask``    ``Discrete(4096)``      the console's own key mask, the bits of `Keys`
-=============  ======================  ====================================================
+==================  ====================  ======================================================
+action_type         space                 meaning
+==================  ====================  ======================================================
+``discrete``        ``Discrete(11)``      one of `DISCRETE_ACTIONS`, the combinations that drive
+``discrete_items``  ``Discrete(14)``      those, and `ITEM_ACTIONS`, which use the item too
+``keys``            ``MultiBinary(11)``   each key of `KEY_ORDER` pressed (1) or not, literally
+``threshold``       ``Box(-1, 1, (n,))``  activations; `keys_from_activations` decides.
+                                          ``"threshold:2"`` has the first two outputs only
+``keymask``         ``Discrete(4096)``    the console's own key mask, the bits of `Keys`
+==================  ====================  ======================================================
 """
 
 from __future__ import annotations
@@ -58,6 +59,13 @@ DISCRETE_ACTIONS: Final[tuple[tuple[str, Keys], ...]] = (
     ("brake right", Keys.B | Keys.RIGHT),
 )
 """Name and keys of each action of ``action_type="discrete"``, by action number."""
+
+ITEM_ACTIONS: Final[tuple[tuple[str, Keys], ...]] = (
+    ("use item", Keys.A | Keys.L),
+    ("use item left", Keys.A | Keys.L | Keys.LEFT),
+    ("use item right", Keys.A | Keys.L | Keys.RIGHT),
+)
+"""What ``action_type="discrete_items"`` has besides, numbered on from those."""
 
 
 def keys_from_activations(activations: Sequence[float]) -> int:
@@ -109,9 +117,9 @@ class DiscreteActions:
 
     name = "discrete"
 
-    def __init__(self) -> None:
-        self.space = gym.spaces.Discrete(len(DISCRETE_ACTIONS))
-        self._masks = tuple(int(keys) for _, keys in DISCRETE_ACTIONS)
+    def __init__(self, actions: Sequence[tuple[str, Keys]] = DISCRETE_ACTIONS) -> None:
+        self.space = gym.spaces.Discrete(len(actions))
+        self._masks = tuple(int(keys) for _, keys in actions)
 
     def keys(self, action: Any) -> int:
         """See `ActionMap.keys`."""
@@ -119,6 +127,15 @@ class DiscreteActions:
         if not 0 <= index < len(self._masks):
             raise ValueError(f"action {action!r} is not one of 0..{len(self._masks) - 1}")
         return self._masks[index]
+
+
+class DiscreteItemActions(DiscreteActions):
+    """One of `DISCRETE_ACTIONS` or `ITEM_ACTIONS` a step."""
+
+    name = "discrete_items"
+
+    def __init__(self) -> None:
+        super().__init__((*DISCRETE_ACTIONS, *ITEM_ACTIONS))
 
 
 class KeyActions:
@@ -210,6 +227,7 @@ ACTION_TYPES: Final[Registry[ActionMap]] = Registry("action_type")
 """What ``action_type`` may name."""
 
 ACTION_TYPES.register("discrete", DiscreteActions)
+ACTION_TYPES.register("discrete_items", DiscreteItemActions)
 ACTION_TYPES.register("keys", KeyActions)
 ACTION_TYPES.register("threshold", ThresholdActions)
 ACTION_TYPES.register("keymask", KeymaskActions)

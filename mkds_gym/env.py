@@ -80,7 +80,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     your own. The driver is kart 0 of a race that is restored, exactly, at each `reset`.
 
     **Actions** (``action_type``), held for the ``frame_skip`` frames of a step:
-    ``discrete`` (11 combinations of keys, see `mkds_gym.actions.DISCRETE_ACTIONS`), ``keys``
+    ``discrete`` (11 combinations of keys, see `mkds_gym.actions.DISCRETE_ACTIONS`),
+    ``discrete_items`` (3 more, with which the item is used), ``keys``
     (``MultiBinary(11)``: right, left, down, up, B, A, X, Y, L, R, start), ``threshold``
     (``Box(-1, 1, (11,))``: activations of the same keys, pressed from 0.5 on, with the
     accelerator pressed whenever any is; ``"threshold:2"`` has only right and left) and

@@ -18,6 +18,8 @@ sensor                size   components
 ``surface``           8      kind of surface as one-hot, and its speed multiplier
 ``progress``          5      sin, cos of the place in the lap as an angle, the lap's fraction,
                              lateral offset, heading error
+``opponents[:k]``     5k(3)  nearness, cos, sin of the bearing, and relative velocity of each of
+                             the k nearest karts
 ====================  =====  ================================================================
 
 An obstacle is a wall, or the edge of off-road ground (surfaces 2, 3 and 5) for a kart that is on
@@ -469,6 +471,62 @@ class ProgressSensor:
         )
 
 
+class Opponents:
+    """The nearest other karts, the nearest first, seen from above.
+
+    * ``near``: 1 / (1 + d / 100) for a kart at distance d; 0 for none.
+    * ``cos``, ``sin`` of its bearing, positive to the left.
+    * ``forward``, ``left``: how much faster than this kart it moves along this kart's forward
+      direction and to its left, over 4 world units per frame, cut to -1 to 1.
+
+    All five are 0 where there are fewer karts.
+
+    Args:
+        count: how many karts.
+    """
+
+    name = "opponents"
+
+    DISTANCE_SCALE: Final = 100.0
+    """World units at which the nearness is one half."""
+    SPEED_SCALE: Final = 4.0
+    """World units per frame that count as 1."""
+
+    def __init__(self, count: float = 3) -> None:
+        self._count: Final = _count(self.name, count)
+        self.labels = tuple(
+            f"opponent_{i + 1}_{part}"
+            for i in range(self._count)
+            for part in ("near", "cos", "sin", "forward", "left")
+        )
+        self.space = _box((0.0, -1.0, -1.0, -1.0, -1.0) * self._count, 1.0, 5 * self._count)
+
+    def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:  # noqa: ARG002
+        """See `Sensor.read`."""
+        values = np.zeros(5 * self._count, np.float32)
+        x, _, z = state.position
+        vx, _, vz = state.velocity
+        fx, _, fz = state.forward
+        length = math.hypot(fx, fz) or 1.0
+        fx, fz = fx / length, fz / length
+        seen = []
+        for kart in state.opponents:
+            dx, dz = kart.position[0] - x, kart.position[2] - z
+            seen.append((math.hypot(dx, dz), dx, dz, kart.velocity))
+        seen.sort()
+        for at, (distance, dx, dz, (wx, _, wz)) in enumerate(seen[: self._count]):
+            scale = 1.0 / (distance or 1.0)
+            wx, wz = (wx - vx) / self.SPEED_SCALE, (wz - vz) / self.SPEED_SCALE
+            values[5 * at : 5 * at + 5] = (
+                1.0 / (1.0 + distance / self.DISTANCE_SCALE),
+                _clip((dx * fx + dz * fz) * scale),
+                _clip((dx * fz - dz * fx) * scale),
+                _clip(wx * fx + wz * fz),
+                _clip(wx * fz - wz * fx),
+            )
+        return values
+
+
 SENSORS.register("seed6", Seed6)
 SENSORS.register("rays", Rays)
 SENSORS.register("kinematics", Kinematics)
@@ -476,6 +534,7 @@ SENSORS.register("checkpoints", Checkpoints)
 SENSORS.register("curvature", Curvature)
 SENSORS.register("surface", Surface)
 SENSORS.register("progress", ProgressSensor)
+SENSORS.register("opponents", Opponents)
 
 
 def register_sensor(name: str, factory: Callable[..., Sensor]) -> None:

@@ -90,6 +90,7 @@ _DRIVER = _Packed(
             "flags",
             "flags2",
             "velocity",
+            "kind",
             "position",
             "previous_position",
             "delta",
@@ -179,6 +180,13 @@ _PREVIOUS_POSITION: Final = _D["previous_position"]
 _DELTA: Final = _D["delta"]
 _UP: Final = _D["up"]
 _FORWARD: Final = _D["forward"]
+_KIND: Final = _D["kind"]
+_GHOST: Final = 2
+
+
+def _scaled(raw: tuple[int, ...], at: int) -> Vector:
+    x, y, z = raw[at : at + 3]
+    return (x * FX32_SCALE, y * FX32_SCALE, z * FX32_SCALE)
 
 
 @dataclass(frozen=True)
@@ -231,6 +239,31 @@ class ObjectState:
     address: int
 
 
+@dataclass(frozen=True)
+class OpponentState:
+    """Another kart in the race.
+
+    Attributes:
+        driver: its index among the drivers.
+        position: world units.
+        velocity: world units per frame.
+        forward: unit vector along the kart.
+        place: 0 leads.
+        lap: 0 before the start line, then 1 and up.
+        race_progress: fraction of the race, as the game reckons it.
+        finished: whether it has finished the race.
+    """
+
+    driver: int
+    position: Vector
+    velocity: Vector
+    forward: Vector
+    place: int
+    lap: int
+    race_progress: float
+    finished: bool
+
+
 class RaceState:
     """A race in one frame, seen from one driver: an immutable snapshot.
 
@@ -250,6 +283,8 @@ class RaceState:
 
     __slots__ = (
         "_driver",
+        "_index",
+        "_others",
         "_status",
         "checkpoint",
         "course_id",
@@ -270,10 +305,14 @@ class RaceState:
         scene: int,
         driver_count: int,
         course_id: int,
+        others: tuple[bytes, bytes] | None = None,
+        index: int = 0,
     ) -> None:
         """Wrap raw integers; use `RaceReader.read` instead."""
         self._driver = driver
         self._status = status
+        self._others = others
+        self._index = index
         self.scene: Final = scene
         self.driver_count: Final = driver_count
         self.course_id: Final = course_id
@@ -404,6 +443,32 @@ class RaceState:
     def finished(self) -> bool:
         """Whether the driver has finished the race."""
         return self.status_flags & memory.STATUS_FLAG_FINISHED != 0
+
+    @property
+    def opponents(self) -> tuple[OpponentState, ...]:
+        """The other karts, in the order of the drivers; ghosts are none. 5 µs each."""
+        if self._others is None:
+            return ()
+        drivers, status = self._others
+        found: list[OpponentState] = []
+        for index in range(self.driver_count):
+            raw = _unpack_driver(drivers, index * DRIVER.itemsize)
+            if index == self._index or raw[_KIND] == _GHOST:
+                continue
+            place = _status_reader(index).unpack_from(status, 0)
+            found.append(
+                OpponentState(
+                    driver=index,
+                    position=_scaled(raw, _POSITION),
+                    velocity=_scaled(raw, _VELOCITY),
+                    forward=_scaled(raw, _FORWARD),
+                    place=place[_S["place_and_driver"]] & 15,
+                    lap=place[_LAP],
+                    race_progress=place[_S["race_progress"]] * FX32_SCALE,
+                    finished=place[_STATUS_FLAGS] & memory.STATUS_FLAG_FINISHED != 0,
+                )
+            )
+        return tuple(found)
 
     # The kart: where it is and how it moves
 
@@ -675,12 +740,22 @@ class RaceReader:
         ram = self._bytes
         if self._words is None or self._unpack_words(ram, self._words_start) != self._words:
             self.resolve()
+        others = None
+        if self._driver_count > 1:
+            # Copied whole, as this state stays; taken apart only when somebody asks.
+            first = self._driver_start - DRIVER.itemsize * self._driver_index
+            others = (
+                ram[first : first + DRIVER.itemsize * self._driver_count].tobytes(),
+                ram[self._status_start : self._status_start + RACE_STATUS.itemsize].tobytes(),
+            )
         return RaceState(
             _unpack_driver(ram, self._driver_start),
             self._unpack_status(ram, self._status_start),
             _unpack_scene(ram, self._scene_start)[0],
             self._driver_count,
             _unpack_course(ram, self._config_start)[0],
+            others,
+            self._driver_index,
         )
 
     # For tools: slower, and complete.

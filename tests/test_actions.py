@@ -6,6 +6,7 @@ import pytest
 from mkds_gym.actions import (
     ACTION_TYPES,
     DISCRETE_ACTIONS,
+    ITEM_ACTIONS,
     KEY_ORDER,
     keys_from_activations,
 )
@@ -84,3 +85,19 @@ def test_what_is_no_action_is_refused(name: str, action: object) -> None:
 def test_what_is_no_action_type_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="threshold"):
         ACTION_TYPES.make(name)
+
+
+def test_item_actions_come_after_the_others() -> None:
+    plain, items = ACTION_TYPES.make("discrete"), ACTION_TYPES.make("discrete_items")
+    assert items.space.n == len(DISCRETE_ACTIONS) + len(ITEM_ACTIONS) == 14  # type: ignore[attr-defined]
+    for index in range(len(DISCRETE_ACTIONS)):
+        assert items.keys(index) == plain.keys(index)
+    assert [items.keys(index) for index in (11, 12, 13)] == [
+        Keys.A | Keys.L,
+        Keys.A | Keys.L | Keys.LEFT,
+        Keys.A | Keys.L | Keys.RIGHT,
+    ]
+    with pytest.raises(ValueError, match=r"0\.\.10"):
+        plain.keys(11)
+    with pytest.raises(ValueError, match=r"0\.\.13"):
+        items.keys(14)

@@ -113,7 +113,7 @@ def test_every_sensor_component_and_range() -> None:
             made = SENSORS.make(sensor.partition(":")[0])
             if ":" in sensor:
                 assert size is not None
-                per_part = 3 if sensor.startswith("checkpoints") else 1
+                per_part = {"checkpoints": 3, "opponents": 5}.get(sensor.partition(":")[0], 1)
                 assert int(size.group(1)) * per_part == made.space.shape[0]
             else:
                 assert size is None
@@ -123,7 +123,7 @@ def test_every_sensor_component_and_range() -> None:
     for name, rows in described.items():
         made = SENSORS.make(name)
         shown = [label for row in rows for label in names(row[1])]
-        if name in ("rays", "checkpoints", "curvature"):
+        if name in ("rays", "checkpoints", "curvature", "opponents"):
             assert set(shown) <= set(made.labels)
             assert made.labels[0] == shown[0]
         else:

@@ -22,7 +22,7 @@ from mkds_gym.errors import CartridgeError, ConsoleError, StateError
 from mkds_gym.memory import RAM_START, Layout, read_pointer
 
 OBS_TYPES: list[Any] = ["sensors", "dict", "pixels", "ram", "rays:9", ["seed6", "kinematics"]]
-ACTION_TYPES = ["discrete", "keys", "threshold", "threshold:2", "keymask"]
+ACTION_TYPES = ["discrete", "discrete_items", "keys", "threshold", "threshold:2", "keymask"]
 
 
 class Flat:

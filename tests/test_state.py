@@ -314,3 +314,27 @@ def test_the_real_object_table_holds_the_kart():
     assert kart.active
     assert kart.position == lap.states[-1].position
     assert kart.radius == 6.0
+
+
+def test_opponents_are_the_other_karts_and_stay_as_they_were() -> None:
+    race = RaceMemory(drivers=4)
+    for index in range(1, 4):
+        race.drivers[index]["position"] = fx((10.0 * index, 0.0, -1.5))
+        race.drivers[index]["velocity"] = fx((0.0, 0.0, 0.25 * index))
+        race.race["drivers"][index]["place_and_driver"] = index - 1 | index << 4
+        race.race["drivers"][index]["lap"] = index
+        race.race["drivers"][index]["race_progress"] = 1024 * index
+    race.drivers[2]["kind"] = 2  # a ghost
+    race.race["drivers"][3]["flags"] = memory.STATUS_FLAG_FINISHED
+    state = race.frame()
+    race.drivers["position"] = 0
+    race.race["drivers"]["lap"] = 0
+    one, three = state.opponents
+    assert (one.driver, three.driver) == (1, 3)
+    assert one.position == (10.0, 0.0, -1.5)
+    assert three.velocity == (0.0, 0.0, 0.75)
+    assert (three.place, three.lap, three.race_progress, three.finished) == (2, 3, 0.75, True)
+    assert not one.finished
+    seen = RaceReader(race.ram, driver=3).read().opponents
+    assert [kart.driver for kart in seen] == [0, 1]
+    assert RaceMemory().frame().opponents == ()
