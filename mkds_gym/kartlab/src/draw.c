@@ -57,6 +57,9 @@ void draw_init(const void *klm, uint32_t klm_size) {
      * sprites (letters) in front of both, named in steps of 128 bytes. */
     GX_DISPCNT(GX_MAIN) = 1u << 16 | 2u << 20 | 1u << 12 | 9u << 8 | 1u << 4 | 1u << 3 | 3u;
     GX_BGCNT(GX_MAIN, 0) = 1;
+    /* The 3D picture is scrolled as any background, by whatever was left in the register. */
+    GX_BGHOFS(GX_MAIN, 0) = 0;
+    GX_BGVOFS(GX_MAIN, 0) = 0;
     sky_init(&draw_sky);
 
     GX_DISP3DCNT = 1 << 0 | 1 << 3 | 1 << 4; /* textures, blending, anti-aliasing */
