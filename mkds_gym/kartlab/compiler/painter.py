@@ -69,8 +69,9 @@ GRID_NOSE = 8.0
 """The start grid as race.c has it: row to row, to the sides, second behind first; and how far the
 paint is in front of a kart's centre."""
 
-ARROW_PITCH = 14.0
-"""From one arrow on a pad to the next."""
+ARROW_PITCH = 22.0
+BAR_PITCH = 14.0
+"""From one arrow on a boost pad to the next, and from one bar on a jump pad to the next."""
 
 START_COLUMNS = 12
 """Squares of the chequered line."""
@@ -440,20 +441,22 @@ class Painter:
         start = float(ribbon.distance[pad.first])
         length = float(np.append(ribbon.distance, ribbon.length)[pad.last]) - start
         middle, mark = (pad.left + pad.right) / 2, self.colours[f"{pad.kind} mark"]
-        for far, pitch in ((False, ARROW_PITCH), (True, 2 * ARROW_PITCH)):
-            count = max(round(length / pitch), 1)
+        arrows = pad.kind == "boost"
+        pitch = ARROW_PITCH if arrows else BAR_PITCH
+        for far in (False, True):
+            count = max(round(length / (2 * pitch if far else pitch)), 1)
             step = length / count
-            arm = 0.45 * step
+            thick, fold = (0.32 * step, 0.55 * step) if arrows else (0.45 * step, 0.0)
             for index in range(count):
                 near = start + step * (index + 0.05)
-                if pad.kind == "boost":
+                if arrows:
                     ends = [pad.left - 2, middle, pad.right + 2]
-                    rear = [near, near + arm, near]
+                    rear = [near, near + fold, near]
                 else:
                     ends, rear = [pad.left, pad.right], [near, near]
                 for i in range(len(ends) - 1):
                     corners = way.at(
-                        [rear[i], rear[i + 1], rear[i + 1] + arm, rear[i] + arm],
+                        [rear[i], rear[i + 1], rear[i + 1] + thick, rear[i] + thick],
                         [ends[i], ends[i + 1], ends[i + 1], ends[i]],
                         2 * PAINT,
                     )

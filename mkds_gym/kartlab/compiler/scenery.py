@@ -167,7 +167,13 @@ OBJECTS: dict[str, tuple[list[_Part], list[_Part]]] = {
         ],
         _body("rock", (0.42, -0.1), (0.0, 0.44), corners=3),
     ),
-    "palm": (_palm(), _body("tree", (0.1, 0.0), (0.4, 0.75), (0.0, 0.95), corners=3)),
+    "palm": (
+        _palm(),
+        [
+            *_body("trunk", (0.05, 0.0), (0.04, 0.84), corners=3),
+            *_body("tree", (0.45, 0.68), (0.0, 0.95), corners=3),
+        ],
+    ),
     "crystal": (
         _body("tree", (0.05, 0.0), (0.2, 0.4), (0.0, 1.0)),
         _body("tree", (0.05, 0.0), (0.2, 0.4), (0.0, 1.0), corners=3),
