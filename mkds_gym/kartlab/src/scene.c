@@ -25,6 +25,7 @@ struct pad pad;
 static enum scene scene;
 static int hosted;     /* the race is the boot block's: it stays on, come what may */
 static int paused;
+static int moved;      /* a race moved in this turn, and its picture is due */
 static uint32_t heap_free; /* the heap below this outlives races */
 static int screens_ready;
 static uint32_t held_for;
@@ -54,6 +55,7 @@ static void race_keys(uint16_t held) {
 
 /* As after a start of the machine, whatever was on before: a race depends on nothing but its choice. */
 static int load(const race_choice *choice) {
+    moved = 0;
     heap_release(heap_free);
     memset((void *)FIXED_START, 0, FIXED_END - FIXED_START);
     race_choice kept = *choice; /* it may be game.choice itself */
@@ -190,6 +192,7 @@ void scene_show(void) {
 
 void scene_move(void) {
     read_pad();
+    moved = 0;
     if (scene == SCENE_RACE) {
         int over = game.status->drivers[0].flags & STATUS_FINISHED;
         if (paused) {
@@ -204,6 +207,7 @@ void scene_move(void) {
         }
         race_keys(pad.held);
         race_frame();
+        moved = 1;
         if (over && !hosted) {
             results_move();
         }
@@ -211,6 +215,7 @@ void scene_move(void) {
     }
     race_keys(backdrop_keys());
     race_frame();
+    moved = 1;
     if (scene == SCENE_TITLE) {
         title_move();
     } else {
@@ -219,14 +224,13 @@ void scene_move(void) {
 }
 
 void scene_draw(void) {
-    if (scene != SCENE_RACE || paused) {
-        sound_still();
-    } else {
+    if (scene == SCENE_RACE && moved) {
         sound_frame();
+    } else {
+        sound_still();
     }
-    if (scene == SCENE_RACE && paused) {
-        return; /* the picture hardware shows the last one again */
+    if (moved) { /* else the picture hardware shows the last one again */
+        camera_update();
+        draw_frame();
     }
-    camera_update();
-    draw_frame();
 }

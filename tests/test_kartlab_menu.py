@@ -1,0 +1,490 @@
+"""Kartlab as a person meets it: title, menu, pause, results, ghost, sound.
+
+The bare cartridge is driven by keys alone; what it shows is read from its screens with its own
+alphabet, and what it plays from the sound channels of the emulator.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from mkds_gym import memory
+from mkds_gym.cartridge import Cartridge
+from mkds_gym.console import Console, Keys
+from mkds_gym.course import Course
+from mkds_gym.drivers import PurePursuit
+from mkds_gym.kartlab import ROM_PATH, SOURCE_DIRECTORY
+from mkds_gym.kartlab.boot import BootParameters
+from mkds_gym.memory import Layout, course_id
+from mkds_gym.state import RaceReader, RaceState
+
+LAYOUT = Layout()
+LOADING = 40  # frames, more than any course takes
+RACE_MEMORY = slice(0x175000, 0x3CF000)
+"""Main memory that a race is in: fixed addresses, heap, race config."""
+
+
+def alphabet() -> dict[bytes, str]:
+    """The program's small letters, by their 64 pixels."""
+    text = (SOURCE_DIRECTORY / "font.c").read_text()
+    rows = [int(row, 2) for row in re.findall(r"0b([01]{8})", text)]
+    bits = np.unpackbits(np.array(rows, np.uint8)).reshape(-1, 64)
+    letters = {}
+    for i in reversed(range(64)):  # where two look alike, the first counts
+        letters[bits[i].tobytes()] = chr(32 + i)
+    return letters
+
+
+LETTERS = alphabet()
+STROKES = {  # colours that text is written in, five bits each
+    "white": (31, 31, 31),
+    "dim": (13, 15, 19),
+    "gold": (31, 26, 6),
+    "green": (12, 31, 12),
+    "cyan": (14, 28, 31),
+}
+
+
+class Person:
+    """Somebody with a console, who presses keys and looks."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.ram = console.ram
+        console.step(0, 2 * LOADING, draw=False)
+        self.reader = RaceReader(self.ram, LAYOUT)
+
+    def press(self, *keys: Keys) -> None:
+        for key in keys:
+            self.console.step(key, 2, draw=False)
+            self.console.step(0, 2, draw=False)
+
+    def wait(self, frames: int = LOADING) -> None:
+        self.console.step(0, frames, draw=False)
+
+    def menu(self) -> None:
+        self.press(Keys.START)
+        self.wait()
+
+    def start(self) -> None:
+        """Start what the menu shows, and wait for the race."""
+        self.press(Keys.START)
+        for _ in range(3 * LOADING):
+            if self.reader.race_on:
+                break
+            self.wait(1)
+        self.reader.resolve()
+        assert self.state.race_on
+
+    @property
+    def state(self) -> RaceState:
+        return self.reader.read()
+
+    def word(self, address: int) -> int:
+        return int(struct.unpack_from("<I", self.ram, address & 0x3FFFFF)[0])
+
+    @property
+    def config(self) -> Any:
+        at = self.word(LAYOUT.race_config_pointer) & 0x3FFFFF
+        return self.ram[at : at + memory.RACE_CONFIG.itemsize].view(memory.RACE_CONFIG)[0]
+
+    @property
+    def status(self) -> Any:
+        at = self.word(LAYOUT.race_status_pointer) & 0x3FFFFF
+        return self.ram[at : at + memory.RACE_STATUS.itemsize].view(memory.RACE_STATUS)[0]
+
+    @property
+    def scene_frame(self) -> int:
+        """Frames since the race was loaded."""
+        return self.word(self.word(LAYOUT.race_state_pointer) + 4)
+
+    def drivers(self) -> Any:
+        count = self.word(LAYOUT.driver_count)
+        at = self.word(LAYOUT.drivers_pointer) & 0x3FFFFF
+        return self.ram[at : at + count * memory.DRIVER.itemsize].view(memory.DRIVER)
+
+    def text(self, row: int) -> str:
+        """The small letters in a row of the bottom screen, 0 to 23; what is none is a space."""
+        for _ in range(3):  # the way of a picture to the screen
+            self.console.step(0, 1)
+        picture = self.console.screen("bottom")[..., :3].astype(int) // 8
+        inked = np.zeros(picture.shape[:2], bool)
+        for colour in STROKES.values():
+            inked |= (picture == colour).all(-1)
+        cells = inked[8 * row + 3 : 8 * row + 11, 2:250].reshape(8, 31, 8).transpose(1, 0, 2)
+        found = (LETTERS.get(cell.astype(np.uint8).tobytes(), " ") for cell in cells)
+        return "".join(found).rstrip()
+
+
+@pytest.fixture
+def person() -> Iterator[Person]:
+    with Console(ROM_PATH) as console:
+        yield Person(console)
+
+
+def titles() -> dict[int, str]:
+    """The courses that the menu lists: id -> title."""
+    table = Cartridge.open(ROM_PATH).file("kartlab/courses.bin")
+    count, size = struct.unpack_from("<HH", table, 4)
+    entries = (table[8 + i * size : 8 + (i + 1) * size] for i in range(count))
+    return {entry[0]: entry[4:].split(b"\0")[0].decode("ascii") for entry in entries}
+
+
+# ------------------------------------------------------------------------------- title and menu
+
+
+def test_the_title_is_no_race_and_shows_a_course_after_another(person: Person) -> None:
+    assert not person.reader.race_on
+    shown = {person.text(0)}
+    for _ in range(2):
+        person.wait(1210)
+        shown.add(person.text(0))
+    assert not person.reader.race_on
+    names = titles().values()
+    assert len(shown) == 3
+    assert all(any(line.endswith(name) for name in names) for line in shown), shown
+
+
+def test_two_presses_lead_to_a_race(person: Person) -> None:
+    person.menu()
+    assert not person.reader.race_on
+    assert "CHOOSE A RACE" in person.text(0)
+    person.start()
+    assert person.config["course_id"] == 25
+    assert person.config["mode"] == 1
+    assert person.config["engine_class"] == 1
+    assert person.config["lap_override"] == 0
+    assert len(person.drivers()) == 1
+    assert person.status["not_controllable"] > 200
+    assert titles()[25] in person.text(0)
+
+
+def test_every_row_of_the_menu_reaches_the_race(person: Person) -> None:
+    person.menu()
+    for keys, row, line in (
+        ((Keys.DOWN, Keys.RIGHT), 6, "MODE     VS"),
+        ((Keys.DOWN, Keys.RIGHT), 8, "CLASS    150CC"),
+        ((Keys.DOWN, Keys.RIGHT, Keys.RIGHT), 10, "LAPS     2"),
+        ((Keys.DOWN, Keys.LEFT), 12, "MIRROR   ON"),
+        ((Keys.DOWN, Keys.LEFT, Keys.LEFT), 14, "RIVALS   5"),
+        ((Keys.DOWN, Keys.RIGHT), 16, "STRENGTH HARD"),
+        ((Keys.DOWN, Keys.RIGHT), 18, "ITEMS    OFF"),
+    ):
+        person.press(*keys)
+        assert person.text(row)[2:].startswith(line)
+    person.wait(60)
+    person.start()
+    setup = person.config
+    assert setup["mode"] == 3
+    assert setup["engine_class"] == 2
+    assert setup["lap_override"] == 2
+    assert setup["mirror"] == 1
+    assert person.config["driver_count"] == 6
+    assert [int(one["kind"]) for one in person.drivers()] == [0] + [1] * 5
+    # On the last place of the grid.
+    assert person.drivers()[0]["place"] == 5
+    assert "VS 150CC" in person.text(0)
+
+
+def test_rows_that_are_for_vs_only_are_passed_over_in_a_time_trial(person: Person) -> None:
+    person.menu()
+    person.press(Keys.UP, Keys.RIGHT)  # the last usable row
+    assert person.text(12)[2:].startswith("MIRROR   ON")
+    person.press(Keys.DOWN, Keys.DOWN, Keys.RIGHT)
+    assert person.text(6)[2:].startswith("MODE     VS")
+    person.press(Keys.B)
+    person.wait()
+    assert "A" in person.text(13)  # the title's list of keys
+
+
+def test_each_course_can_be_chosen_raced_and_left(person: Person) -> None:
+    person.menu()
+    found = set()
+    for _ in titles():
+        person.press(Keys.R)
+        person.wait(40)
+        person.start()
+        found.add(int(person.config["course_id"]))
+        assert int(person.config["course_id"]) == person.state.course_id
+        assert person.text(0).startswith(" " + titles()[person.state.course_id])
+        person.press(Keys.START, Keys.UP, Keys.A)  # pause, quit
+        person.wait()
+        assert not person.reader.race_on
+    assert found == set(titles())
+
+
+def test_a_race_from_the_menu_is_the_host_s_race_whatever_was_before(person: Person) -> None:
+    """Bit for bit: nothing of an earlier race, course or menu is left anywhere."""
+    person.menu()
+    person.press(Keys.R, Keys.DOWN, Keys.RIGHT)  # another course, VS
+    person.wait(40)
+    person.start()
+    person.console.step(Keys.A, 400, draw=False)
+    person.press(Keys.START, Keys.DOWN, Keys.DOWN, Keys.A)
+    person.wait()
+    person.press(Keys.L, Keys.DOWN, Keys.RIGHT, Keys.DOWN, Keys.DOWN, Keys.RIGHT)  # 150cc, mirror
+    person.wait(60)
+    person.start()
+    boot = BootParameters(
+        course=course_id("mario_course"),
+        mode="vs",
+        drivers=8,
+        engine_class=150,
+        mirror=True,
+        items=True,
+        skip_countdown=False,
+        sound=True,
+        seed=int(person.config["rng_seed"]),
+    )
+    with Console(ROM_PATH, on_power_on=boot.write) as console:
+        console.step(0, 1, draw=False)
+        while not RaceReader(console.ram, LAYOUT).race_on:
+            console.step(0, 1, draw=False)
+        other = Person.__new__(Person)
+        other.console, other.ram = console, console.ram
+        for one in (other, person):
+            while one.scene_frame < 20:
+                one.console.step(0, 1, draw=False)
+        for frame in range(701):
+            keys = Keys.A | (Keys.LEFT if frame // 40 % 3 == 1 else 0)
+            for one in (console, person.console):
+                one.step(keys, 1, draw=False)
+            if frame % 100 == 0:
+                assert other.scene_frame == person.scene_frame
+                differ = np.flatnonzero(person.ram[RACE_MEMORY] != console.ram[RACE_MEMORY])
+                assert len(differ) == 0, [hex(0x02175000 + int(i)) for i in differ[:8]]
+
+
+# ---------------------------------------------------------------------------------------- pause
+
+
+def driven(pauses: tuple[int, ...], **parameters: Any) -> NDArray[np.uint8]:
+    """Memory of a race after 500 frames, with a pause of half a second in some of them."""
+    boot = BootParameters(skip_countdown=False, **parameters)
+    with Console(ROM_PATH, on_power_on=boot.write) as console:
+        for frame in range(500):
+            if frame in pauses:
+                before = console.ram[RACE_MEMORY].copy()
+                console.step(Keys.A | Keys.START, 3, draw=False)
+                console.step(Keys.LEFT | Keys.B, 27, draw=False)
+                assert (console.ram[RACE_MEMORY] == before).all(), "the race stands still"
+                assert RaceReader(console.ram, LAYOUT).race_on
+                console.step(Keys.START, 1, draw=False)
+            console.step(Keys.A | (Keys.LEFT if frame // 30 % 2 else 0), 1, draw=False)
+        return console.ram[RACE_MEMORY].copy()
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"mode": "vs", "drivers": 4, "items": True}], ids=["alone", "vs"]
+)
+def test_a_race_that_was_paused_is_like_one_that_was_not(parameters: dict[str, Any]) -> None:
+    """In the countdown, just behind GO, and in full swing."""
+    assert (driven((), **parameters) == driven((90, 300, 301, 450), **parameters)).all()
+
+
+def test_the_host_s_race_can_only_go_on() -> None:
+    with Console(ROM_PATH, on_power_on=BootParameters().write) as console:
+        person = Person(console)
+        frame = int(person.status["frame"])
+        person.press(Keys.START)
+        assert "RACE PAUSED" in person.text(7)
+        person.press(Keys.DOWN, Keys.A, Keys.DOWN, Keys.DOWN, Keys.A, Keys.B, Keys.UP, Keys.A)
+        assert person.reader.race_on
+        stood = int(person.status["frame"])
+        assert stood - frame <= 3
+        person.press(Keys.START)
+        person.wait(20)
+        assert 18 <= person.status["frame"] - stood <= 26
+        assert "RACE PAUSED" not in person.text(7)
+
+
+def test_restart_begins_the_same_race_anew(person: Person) -> None:
+    person.menu()
+    person.start()
+    first = person.drivers()[0]["position"].copy()
+    person.console.step(Keys.A, 400, draw=False)
+    assert (person.drivers()[0]["position"] != first).any()
+    person.press(Keys.START, Keys.DOWN, Keys.A)
+    person.wait()
+    assert person.reader.race_on
+    assert person.status["not_controllable"] > 200
+    assert np.abs(person.drivers()[0]["position"] - first).max() < 4096
+
+
+# ---------------------------------------------------------------------------- results and ghost
+
+
+def race_to_the_end(person: Person, seen: Callable[[], object] | None = None) -> None:
+    """Drive the race that is on to its finish, and on until the results are shown."""
+    course, driver = Course.from_ram(person.ram, LAYOUT), PurePursuit()
+    driver.reset()
+    for _ in range(6000):
+        state = person.state
+        person.console.step(driver.keys(state, course), 1, draw=False)
+        if seen:
+            seen()
+        if state.finished:
+            break
+    else:
+        pytest.fail(f"no finish: {person.state}")
+    person.wait(200)
+
+
+def one_lap(person: Person) -> None:
+    """From the title into a time trial of one lap."""
+    person.menu()
+    person.press(Keys.DOWN, Keys.DOWN, Keys.DOWN, Keys.RIGHT)
+    person.start()
+
+
+def shown_time(milliseconds: int) -> str:
+    return f"{milliseconds // 60000}:{milliseconds // 1000 % 60:02d}.{milliseconds // 10 % 100:02d}"
+
+
+def test_results_ghost_and_record(person: Person) -> None:
+    one_lap(person)
+    assert len(person.drivers()) == 1
+    way: dict[int, tuple[int, ...]] = {}
+
+    def record() -> None:
+        way[person.scene_frame] = tuple(person.drivers()[0]["position"].tolist())
+
+    race_to_the_end(person, record)
+    mine = person.status["drivers"][0]
+    total = int(mine["total_milliseconds"])
+    before = person.ram[RACE_MEMORY].copy()
+    assert "RESULT" in person.text(3)
+    assert f"LAP 1  {shown_time(total)}" in person.text(10)
+    assert "THE FIRST RECORD" in person.text(16)
+    finish = (person.word(LAYOUT.race_status_pointer) & 0x3FFFFF) - 0x175000
+    assert (person.ram[RACE_MEMORY][finish : finish + 0x14] == before[finish:][:0x14]).all()
+
+    # Again: the ghost drives the same way, frame by frame, while its driver only waits.
+    person.press(Keys.A)
+    person.wait()
+    person.reader.resolve()
+    drivers = person.drivers()
+    assert [int(one["kind"]) for one in drivers] == [0, 2]
+    assert person.word(LAYOUT.input_units + 0x5C + 0x28) != 0
+    compared = 0
+    while person.scene_frame < max(way):
+        person.console.step(0, 1, draw=False)
+        frame = person.scene_frame
+        if frame in way:
+            assert tuple(drivers[1]["position"].tolist()) == way[frame], frame
+            compared += 1
+    assert compared > 1000
+    assert person.status["drivers"][1]["total_milliseconds"] == total
+
+    # Left without a finish, the record stands; the menu shows it, for this race only.
+    person.press(Keys.START, Keys.UP, Keys.A)
+    person.wait()
+    assert shown_time(total) in person.text(19)
+    person.press(Keys.UP, Keys.RIGHT)  # class
+    assert shown_time(total) not in person.text(19)
+    person.wait(40)
+    person.start()
+    assert len(person.drivers()) == 1
+
+
+def test_results_of_a_race_against_others(person: Person) -> None:
+    person.menu()
+    person.press(Keys.DOWN, Keys.RIGHT, Keys.DOWN, Keys.DOWN, Keys.RIGHT, Keys.DOWN, Keys.DOWN)
+    person.press(*[Keys.RIGHT] * 3)  # seven rivals, then one, two, three
+    person.start()
+    assert len(person.drivers()) == 4
+    race_to_the_end(person)
+    order = [int(i) for i in person.status["driver_by_place"][:4]]
+    for place, who in enumerate(order):
+        line = person.text(9 + place)
+        assert ("YOU" if who == 0 else f"KART {who}") in line
+        one = person.status["drivers"][who]
+        if int(one["flags"]) & 0x40:
+            assert shown_time(int(one["total_milliseconds"])) in line
+    person.press(Keys.RIGHT, Keys.A)
+    person.wait()
+    assert "CHOOSE A RACE" in person.text(0)
+    assert not person.reader.race_on
+
+
+def test_the_host_s_race_stays_when_it_is_over() -> None:
+    with Console(ROM_PATH, on_power_on=BootParameters(laps=1).write) as console:
+        person = Person(console)
+        race_to_the_end(person)
+        kept = person.ram[slice(person.word(LAYOUT.race_status_pointer) & 0x3FFFFF, None)][:0x14]
+        before = kept.copy()
+        person.press(Keys.A, Keys.START, Keys.A, Keys.RIGHT, Keys.START)
+        person.wait(600)
+        assert person.state.race_on
+        assert person.state.finished
+        assert (kept == before).all()
+
+
+# ---------------------------------------------------------------------------------------- sound
+
+
+class Channels:
+    """The sixteen sound channels, as the emulator has them."""
+
+    def __init__(self, console: Console) -> None:
+        library = console._core.library  # type: ignore[union-attr]
+        self._read = library["_ZN10SPU_struct8ReadLongEj"]
+        self._read.restype = ctypes.c_uint32
+        self._read.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
+        self._spu = ctypes.c_void_p.in_dll(library, "SPU_core")
+
+    def control(self, channel: int) -> int:
+        return int(self._read(self._spu, 0x400 + 16 * channel))
+
+    def on(self, channel: int) -> bool:
+        return self.control(channel) >> 31 == 1 and self.control(channel) & 0x7F > 0
+
+
+def engine_timer(person: Person) -> int:
+    """What the engine's channel counts down from; larger is a higher note."""
+    return person.word(0x023FF000 + 8 + 6) & 0xFFFF
+
+
+ENGINE, TYRES, LEAD = 0, 14, 8
+
+
+def test_a_race_is_heard(person: Person) -> None:
+    channels = Channels(person.console)
+    person.menu()
+    assert not channels.on(ENGINE)
+    person.start()
+    heard_beeps = 0
+    was = False
+    while not person.state.controllable:
+        person.wait(1)
+        heard_beeps += channels.on(LEAD) and not was
+        was = channels.on(LEAD)
+    assert heard_beeps == 3  # three, two, one
+    person.wait(2)
+    assert channels.on(LEAD)  # go
+    assert channels.on(ENGINE)
+    assert channels.control(ENGINE) >> 27 & 3 == 1, "a wave that repeats"
+    idle = engine_timer(person)
+    person.console.step(Keys.A, 200, draw=False)
+    assert engine_timer(person) > idle
+    person.press(Keys.START)
+    person.wait(3)
+    assert not channels.on(ENGINE)
+    person.press(Keys.START)
+    person.wait(3)
+    assert channels.on(ENGINE)
+
+
+def test_a_host_hears_nothing_unless_it_asks() -> None:
+    for sound in (False, True):
+        with Console(ROM_PATH, on_power_on=BootParameters(sound=sound).write) as console:
+            console.step(Keys.A, 200, draw=False)
+            assert Channels(console).on(ENGINE) == sound
