@@ -106,6 +106,8 @@ _DRIVER = _Packed(
             "drift_direction",
             "turning",
             "air_frames",
+            "drift_left_count",
+            "drift_right_count",
             "drift_angle",
             "floor_type",
             "floor_variant",
@@ -555,6 +557,23 @@ class RaceState:
         """Angle between the kart and its way in a drift, radians."""
         return self._driver[_D["drift_angle"]] * _ANGLE16
 
+    @property
+    def drift_counts(self) -> tuple[int, int]:
+        """Presses to the left and to the right that count towards a mini-turbo in this drift."""
+        return (
+            self._driver[_D["drift_left_count"]],
+            self._driver[_D["drift_right_count"]],
+        )
+
+    @property
+    def mini_turbo_charge(self) -> float:
+        """How far the drift has charged a mini-turbo: 0, 0.5 (one spark) or 1 (let go of R).
+
+        By the counts as Kartlab keeps them, two of each side for a charge; the original's
+        counters are known by name only.
+        """
+        return min(*self.drift_counts, 2) / 2
+
     # The kart: what happens to it
 
     @property
@@ -616,6 +635,11 @@ class RaceState:
     def boost_frames(self) -> int:
         """Frames that the boost still lasts."""
         return self._driver[_D["boost_timer"]]
+
+    @property
+    def on_jump_pad(self) -> bool:
+        """Whether a jump pad has thrown the kart up and it is not down again."""
+        return self.flags & memory.DRIVER_FLAG_JUMP_PAD != 0
 
     @property
     def spinning_out(self) -> bool:

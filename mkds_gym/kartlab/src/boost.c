@@ -74,7 +74,6 @@ void kart_countdown(driver *kart, uint32_t keys) {
     } else if (own->throttle_frames < 0xFFFF) {
         own->throttle_frames++;
     }
-    kart_frame(kart, 0);
 }
 
 /* At GO: the longer A was held the better, but too long is worse than not at all. */
@@ -116,7 +115,7 @@ static void pads(driver *kart) {
 
 void kart_boost_frame(driver *kart) {
     struct kart *own = kart_of(kart);
-    if (own->throttle_frames && game.status->clock_running) {
+    if (own->throttle_frames && game.status->frame) { /* GO was a frame ago */
         start(kart);
     }
     if (kart->boost_timer && --kart->boost_timer == 0) {

@@ -1,0 +1,574 @@
+"""How the cartridge's karts drive: each mechanic driven on a test course, seen in public memory.
+
+The course is a rectangle with straights 3,000 units long, level and bare; what a test needs
+besides (a pad, a slope, another surface) is added to its description.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mkds_gym import memory
+from mkds_gym.console import Console, Keys, Snapshot
+from mkds_gym.course.archive import write_narc
+from mkds_gym.kartlab.boot import BootParameters
+from mkds_gym.kartlab.compiler import compile_description, parse_description
+from mkds_gym.memory import Layout
+from mkds_gym.state import RaceReader, RaceState
+
+TOP_SPEED = 4.0  # of 100 cc
+EAST = math.pi / 2
+SIDES = {1: Keys.LEFT, -1: Keys.RIGHT}
+
+COURSE = """
+title = "Proving Ground"
+name = "test_circle"
+id = 21
+laps = 5
+
+[road]
+width = 240
+surface = "{surface}"
+left = "rail"
+right = "rail"
+
+[edges.rail]
+surface = "road"
+width = 10
+end = "wall"
+
+[edges.wide]
+surface = "{surface}"
+width = 200
+end = "wall"
+
+[edges.mud]
+surface = "heavy off-road"
+width = 120
+end = "wall"
+
+[scenery]
+trees = 0
+
+[[point]]
+at = [-1100, 800]
+height = {low}
+left = "wide"
+right = "{right}"
+
+[[point]]
+at = [-300, 800]
+height = {low}
+
+[[point]]
+at = [300, 800]
+height = {high}
+
+[[point]]
+at = [600, 800]
+height = {high}
+left = "rail"
+right = "rail"
+
+[[point]]
+at = [1600, 800]
+radius = 250
+height = {high}
+
+[[point]]
+at = [1600, -800]
+radius = 250
+height = {high}
+
+[[point]]
+at = [300, -800]
+height = {high}
+
+[[point]]
+at = [-300, -800]
+height = {low}
+
+[[point]]
+at = [-1600, -800]
+radius = 250
+height = {low}
+
+[[point]]
+at = [-1600, 800]
+radius = 250
+height = {low}
+"""
+
+BOOST_PAD = """
+[[pad]]
+kind = "boost"
+point = 1
+offset = 0
+width = 100
+length = 40
+"""
+JUMP_PAD = BOOST_PAD.replace('"boost"', '"jump"')
+
+
+def course_data(
+    surface: str = "road", right: str = "wide", low: int = 0, high: int = 0, extra: str = ""
+) -> bytes:
+    text = COURSE.format(surface=surface, right=right, low=low, high=high) + extra
+    return write_narc(compile_description(parse_description(text)).files)
+
+
+@dataclass
+class Test:
+    """A race on a test course; `back` takes it to its start."""
+
+    console: Console
+    start: Snapshot | None = None
+
+    __test__ = False
+
+    def __post_init__(self) -> None:
+        self.console.step(0, 20, draw=False)
+        self.reader = RaceReader(self.console.ram, Layout())
+        self.reader.resolve()
+        self.start = self.console.snapshot()
+
+    def back(self) -> Test:
+        assert self.start is not None
+        self.console.restore(self.start)
+        return self
+
+    def step(self, keys: int = 0, frames: int = 1) -> RaceState:
+        self.console.step(int(keys), frames, draw=False)
+        return self.reader.read()
+
+    @property
+    def state(self) -> RaceState:
+        return self.reader.read()
+
+    def driver(self, index: int = 0) -> Any:
+        return self.reader.read_driver(index)
+
+    def live(self, index: int = 0) -> Any:
+        """A driver's structure, to be written to."""
+        pointer = int.from_bytes(
+            self.console.ram[Layout().drivers_pointer - memory.RAM_START :][:4].tobytes(), "little"
+        )
+        at = pointer - memory.RAM_START + index * memory.DRIVER.itemsize
+        return self.console.ram[at : at + memory.DRIVER.itemsize].view(memory.DRIVER)[0]
+
+    def put(
+        self,
+        x: float = -1000,
+        z: float = 800,
+        speed: float = TOP_SPEED,
+        heading: float = EAST,
+        index: int = 0,
+    ) -> Test:
+        """Put a kart onto the first straight, where it is low, heading along it."""
+        driver = self.live(index)
+        driver["position"] = (round(x * 4096), driver["position"][1], round(z * 4096))
+        driver["heading"] = np.int16(round(heading / math.tau * 65536))
+        driver["velocity"] = (
+            round(math.sin(heading) * speed * 4096),
+            0,
+            round(math.cos(heading) * speed * 4096),
+        )
+        driver["turning"] = 0
+        return self
+
+
+Maker = Callable[..., Test]
+
+
+@pytest.fixture(scope="module")
+def make() -> Iterator[Maker]:
+    """Races by their parameters, each booted once and taken back to its start."""
+    made: dict[str, Test] = {}
+
+    def get(boot: dict[str, Any] | None = None, **course: Any) -> Test:
+        key = repr((boot, course))
+        if key not in made:
+            parameters = BootParameters(course=21, course_data=course_data(**course), **boot or {})
+            made[key] = Test(Console(on_power_on=parameters.write))
+            assert parameters.check(made[key].console.ram)
+        return made[key].back()
+
+    yield get
+    for race in made.values():
+        race.console.close()
+
+
+def pace(state: RaceState) -> float:
+    return math.hypot(*state.velocity)
+
+
+def way(state: RaceState) -> float:
+    return math.atan2(state.velocity[0], state.velocity[2])
+
+
+def turned(a: float, b: float) -> float:
+    return math.remainder(b - a, math.tau)
+
+
+def drift(race: Test, side: int) -> RaceState:
+    """Hop and begin a drift to a side (1 left, -1 right)."""
+    for _ in range(25):
+        state = race.step(Keys.A | Keys.R | SIDES[side])
+        if state.drifting:
+            return state
+    pytest.fail("no drift within 25 frames of the hop")
+
+
+def charge(race: Test, side: int, sides: int = 4) -> RaceState:
+    """Begin a drift and press so many sides, the outer one first."""
+    state = drift(race, side)
+    for i in range(sides):
+        state = race.step(Keys.A | Keys.R | SIDES[-side if i % 2 == 0 else side], 8)
+        assert state.drifting
+    return state
+
+
+# ------------------------------------------------------------------------------- hop and drift
+
+
+def test_a_hop_leaves_the_floor_for_a_moment_and_no_side_means_no_drift(make: Maker) -> None:
+    race = make().put()
+    before = race.step(Keys.A, 5)
+    states = [race.step(Keys.A | Keys.R) for _ in range(40)]
+    flight = [state for state in states if not state.on_floor]
+    assert 8 <= len(flight) <= 14
+    assert max(s.position[1] for s in flight) > before.position[1] + 1
+    assert [s.air_frames for s in flight] == list(range(1, len(flight) + 1))
+    assert not any(s.drifting for s in states)
+    assert states[-1].speed > before.speed - 0.05
+    assert states[-1].on_floor, "one press of R is one hop"
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_r_and_a_side_on_landing_drift_to_that_side(make: Maker, side: int) -> None:
+    race = make().put()
+    drift(race, side)
+    state = race.step(Keys.A | Keys.R, 30)
+    raw = race.driver()
+    assert state.drifting
+    assert raw["state_bits"] & memory.DRIVER_STATE_DRIFTING
+    assert raw["drift_direction"] == side * 4096
+    assert math.radians(10) < side * state.drift_angle < math.radians(25)
+    # The nose points further into the bend than the kart moves, by about that angle.
+    assert turned(way(state), state.heading) == pytest.approx(state.drift_angle, abs=0.15)
+    before = way(state)
+    assert side * turned(before, way(race.step(Keys.A | Keys.R, 20))) > 0.25
+    assert pace(race.state) > 0.85 * TOP_SPEED
+    ended = race.step(Keys.A)
+    assert not ended.drifting
+    assert race.driver()["drift_direction"] == 0
+    assert not ended.boosting
+    assert abs(race.step(Keys.A, 40).drift_angle) < 0.01, "the kart straightens up again"
+
+
+def test_a_drift_is_steered_by_the_sides(make: Maker) -> None:
+    turns = {}
+    for name, keys in (("in", Keys.LEFT), ("free", 0), ("out", Keys.RIGHT)):
+        race = make().put()
+        drift(race, 1)
+        before = race.step(Keys.A | Keys.R, 12)
+        after = race.step(Keys.A | Keys.R | keys, 40)
+        turns[name] = turned(way(before), way(after)) / 40
+    assert turns["out"] > 0.004, "still to its side"
+    assert turns["free"] > turns["out"] + 0.006
+    assert turns["in"] > turns["free"] + 0.006
+
+
+def test_no_drift_for_slow_karts(make: Maker) -> None:
+    race = make().put(speed=1.2)
+    for _ in range(30):
+        assert not race.step(Keys.R | Keys.LEFT).drifting
+
+
+# ---------------------------------------------------------------------------------- mini-turbo
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_both_sides_twice_charge_a_mini_turbo(make: Maker, side: int) -> None:
+    race = make().put()
+    drift(race, side)
+    counts = []
+    for i in range(4):
+        race.step(Keys.A | Keys.R | SIDES[-side if i % 2 == 0 else side], 8)
+        raw = race.driver()
+        counts.append(
+            tuple(int(raw[n]) for n in ("drift_count", "drift_left_count", "drift_right_count"))
+        )
+        assert 30 < raw["drift_time_left"] <= 45
+    left, right = [0, 1, 1, 2], [1, 1, 2, 2]
+    if side < 0:
+        left, right = right, left
+    assert counts == list(zip([1, 2, 3, 4], left, right, strict=True))
+    assert race.state.mini_turbo_charge == 1.0
+    assert not race.state.boosting
+
+    state = race.step(Keys.A)  # R released
+    raw = race.driver()
+    assert not state.drifting
+    assert state.boosting
+    assert raw["flags"] & memory.DRIVER_FLAG_DRIFT_BOOST
+    assert raw["drift_boost_counter"] == raw["boost_timer"] > 30
+    assert raw["drift_count"] == raw["drift_left_count"] == raw["drift_right_count"] == 0
+    frames = int(raw["boost_timer"])
+    assert race.step(Keys.A, 25).speed > 1.12 * TOP_SPEED
+    assert race.driver()["boost_timer"] == frames - 25
+    state = race.step(Keys.A, frames - 25)
+    assert not state.boosting
+    assert not race.driver()["flags"] & memory.DRIVER_FLAG_DRIFT_BOOST
+    assert race.driver()["drift_boost_counter"] == 0
+
+
+def test_a_mini_turbo_pays(make: Maker) -> None:
+    gone = []
+    for sides in (3, 4):
+        race = make().put(z=1000)
+        before = charge(race, 1, sides)
+        after = race.step(Keys.A, 60)
+        assert not after.boosting
+        gone.append(math.dist(before.position, after.position))
+    assert gone[1] > gone[0] + 20
+
+
+def test_presses_too_short_or_too_late_charge_nothing(make: Maker) -> None:
+    race = make().put()
+    drift(race, 1)
+    for i in range(20):
+        race.step(Keys.A | Keys.R | SIDES[1 if i % 2 else -1], 2)
+    assert race.driver()["drift_count"] == 0
+    race.step(Keys.A | Keys.R | Keys.RIGHT, 6)
+    assert race.driver()["drift_right_count"] == 1
+    race.step(Keys.A | Keys.R, 60)
+    assert race.driver()["drift_right_count"] == race.driver()["drift_time_left"] == 0
+    assert race.state.mini_turbo_charge == 0.0
+
+
+def test_a_wall_ends_a_drift_without_its_boost(make: Maker) -> None:
+    race = make().put(z=640)
+    charge(race, 1)
+    for _ in range(120):
+        state = race.step(Keys.A | Keys.R | Keys.LEFT)
+        if not state.drifting:
+            break
+    assert state.touching_wall
+    assert not race.step(Keys.A, 3).boosting
+
+
+def test_mud_ends_a_drift_without_its_boost(make: Maker) -> None:
+    race = make(right="mud").put(z=880)
+    charge(race, -1)
+    for _ in range(150):
+        state = race.step(Keys.A | Keys.R | Keys.RIGHT)
+        if not state.drifting:
+            break
+    assert state.surface == 5
+    assert not race.step(Keys.A, 3).boosting
+
+
+# -------------------------------------------------------------------------------------- boosts
+
+
+@pytest.mark.parametrize(
+    ("held", "expected"), [(0, "none"), (5, "none"), (30, "boost"), (90, "stall")]
+)
+def test_start_boost_by_the_throttle_in_the_countdown(
+    make: Maker, held: int, expected: str
+) -> None:
+    race = make({"skip_countdown": False})
+    status = race.reader.read_status
+    frames = int(status()["not_controllable"])
+    race.step(0, frames - held)
+    place = race.state.position
+    if held:
+        race.step(Keys.A, held)
+    assert race.state.position == place, "nobody leaves before GO"
+    state = race.step(Keys.A)
+    raw = race.driver()
+    assert bool(raw["flags"] & memory.DRIVER_FLAG_START_BOOST) == (expected == "boost")
+    assert state.boosting == (expected == "boost")
+    speed = race.step(Keys.A, 25).speed
+    if expected == "boost":
+        assert speed > 2.5
+        assert race.step(Keys.A, 80).boosting is False
+    elif expected == "stall":
+        assert speed < 0.1
+        assert race.step(Keys.A, 40).speed > 1
+    else:
+        assert 1.2 < speed < 1.8
+
+
+def test_boost_pad(make: Maker) -> None:
+    race = make(extra=BOOST_PAD).put(x=-360)
+    seen = set()
+    fastest, before = 0.0, 0
+    for _ in range(120):
+        state = race.step(Keys.A)
+        seen.add(state.surface)
+        fastest = max(fastest, state.speed)
+        if before == 7:
+            assert state.boosting
+            kinds = (
+                memory.DRIVER_FLAG_START_BOOST
+                | memory.DRIVER_FLAG_DRIFT_BOOST
+                | memory.DRIVER_FLAG_MUSHROOM_BOOST
+            )
+            assert not state.flags & kinds
+        before = state.surface
+    assert seen == {0, 7}
+    assert fastest > 1.25 * TOP_SPEED
+    assert not state.boosting
+    assert race.step(Keys.A, 60).speed == pytest.approx(TOP_SPEED, abs=0.1)
+
+
+def test_a_boost_is_not_slowed_off_road(make: Maker) -> None:
+    speeds = []
+    for keys in (0, Keys.L):  # a time trial gives three mushrooms
+        race = make(right="mud").put(z=990)
+        race.step(Keys.A, 10)
+        state = race.step(Keys.A | keys)
+        assert state.surface == 5
+        assert bool(race.driver()["flags"] & memory.DRIVER_FLAG_MUSHROOM_BOOST) == bool(keys)
+        speeds.append(race.step(Keys.A, 30).speed)
+        assert race.state.surface == 5
+    assert speeds[0] < 0.65 * TOP_SPEED
+    assert speeds[1] > 1.2 * TOP_SPEED
+
+
+# ------------------------------------------------------------------------------------- the air
+
+
+def fly(race: Test, keys: int) -> list[RaceState]:
+    """Over the jump pad and down again with these keys held in the air; all of its frames."""
+    states = []
+    for _ in range(200):
+        in_air = bool(states) and not states[-1].on_floor
+        states.append(race.step(Keys.A | (keys if in_air else 0)))
+        if in_air and states[-1].on_floor:
+            return states
+    pytest.fail("no jump, or no landing")
+
+
+def test_jump_pad(make: Maker) -> None:
+    race = make(extra=JUMP_PAD).put(x=-360)
+    states = fly(race, 0)
+    flight = [s for s in states if not s.on_floor]
+    assert {s.surface for s in states} == {0, 12}
+    assert all(s.on_jump_pad == (not s.on_floor) for s in states)
+    assert 30 < len(flight) < 50
+    assert 12 < max(s.position[1] for s in flight) - states[0].position[1] < 30
+    assert 120 < math.dist(flight[0].position, flight[-1].position) < 200
+    assert race.driver()["vertical_velocity"][1] == 0
+    # A slow kart is thrown as far as it takes, a parked one not at all.
+    slow = fly(make(extra=JUMP_PAD).put(x=-310, speed=1.0), 0)
+    assert sum(not s.on_floor for s in slow) > 30
+    assert slow[-1].speed > 0.8 * TOP_SPEED
+    race = make(extra=JUMP_PAD).put(x=-280, speed=0.0)
+    assert race.step(0, 30).on_floor
+
+
+def test_air_control(make: Maker) -> None:
+    ends = {}
+    for keys in (0, Keys.LEFT, Keys.RIGHT, Keys.UP, Keys.DOWN):
+        states = fly(make(extra=JUMP_PAD).put(x=-360), keys)
+        ends[keys] = (len(states), states[-1].position)
+        if keys in (Keys.UP, Keys.DOWN):
+            pitch = max((s.forward[1] for s in states), key=abs)
+            assert (pitch > 0.05) if keys == Keys.DOWN else (pitch < -0.05)
+    assert ends[Keys.LEFT][1][2] < ends[0][1][2] - 2 < ends[Keys.RIGHT][1][2] - 4
+    assert ends[Keys.UP][0] < ends[0][0] - 2
+    assert ends[Keys.DOWN][1][0] < ends[0][1][0] - 4
+
+
+# -------------------------------------------------------------------------- surfaces and slopes
+
+
+def test_slippery_surfaces_slide(make: Maker) -> None:
+    slides, grips = {}, {}
+    for surface, number in (("road", 0), ("packed snow", 6), ("slippery road", 1)):
+        race = make(surface=surface).put(z=860)
+        race.step(Keys.A, 3)
+        state = race.step(Keys.A | Keys.LEFT, 30)
+        assert state.surface == number
+        slides[surface] = turned(way(state), state.heading)
+        grips[surface] = race.driver()["grip"] / 4096
+        assert state.surface_multiplier == 1
+    assert 0.03 < slides["road"] < slides["packed snow"] - 0.1
+    assert slides["packed snow"] < slides["slippery road"] - 0.05
+    assert grips["road"] > 1.8 * grips["packed snow"] > 2.4 * grips["slippery road"]
+
+
+def test_slopes_cost_and_give_speed(make: Maker) -> None:
+    """Up 60 on 600 units along the one straight, down again on the other."""
+    speeds = {}
+    for name, low, high in (("level", 0, 0), ("up", 0, 60), ("down", 60, 0)):
+        race = make(low=low, high=high).put(x=-500)
+        states = [race.step(Keys.A) for _ in range(150)]
+        middle = [s.speed for s in states if -100 < s.position[0] < 100]
+        speeds[name] = float(np.mean(middle))
+    assert speeds["up"] < 0.97 * speeds["level"]
+    assert speeds["up"] > 0.85 * speeds["level"]
+    assert speeds["down"] > 1.025 * speeds["level"]
+
+
+# ------------------------------------------------------------------------------- other karts
+
+
+VS = {"mode": "vs", "drivers": 2, "grid": 0}
+
+
+def test_karts_bump_and_stay_apart(make: Maker) -> None:
+    race = make(VS)
+    race.put(x=-1000, speed=4.0).put(x=-960, speed=1.0, index=1)
+    contacts, before = 0, None
+    for _ in range(90):
+        race.step(Keys.A)
+        a, b = race.driver(0), race.driver(1)
+        apart = np.linalg.norm((a["position"] - b["position"]) / 4096)
+        assert apart > 8, "they do not sink into each other"
+        touching = [bool(d["state_bits"] & memory.DRIVER_STATE_TOUCHING_DRIVER) for d in (a, b)]
+        assert touching[0] == touching[1] == race.state.touching_driver
+        if touching[0] and before is not None and not contacts:
+            # Both are as heavy: what the one loses the other one gains.
+            gained = (b["velocity"] - before[1]) / 4096
+            lost = (before[0] - a["velocity"]) / 4096
+            assert gained[0] > 1
+            assert gained[0] == pytest.approx(lost[0], abs=0.15)
+        contacts += touching[0]
+        before = (a["velocity"].copy(), b["velocity"].copy())
+        assert a["position"][0] < b["position"][0], "nobody drives through anybody"
+    assert contacts
+
+
+def test_karts_do_not_pass_through_each_other_head_on(make: Maker) -> None:
+    race = make(VS)
+    race.put(x=-800, speed=4.5).put(x=-700, speed=4.5, heading=-EAST, index=1)
+    touched = False
+    for _ in range(40):
+        touched |= race.step(Keys.A).touching_driver
+        a, b = (race.driver(i)["position"] / 4096 for i in (0, 1))
+        assert a[0] < b[0] + 1 or abs(a[2] - b[2]) > 8
+    assert touched
+
+
+@pytest.mark.parametrize(("aside", "tow"), [(0, True), (45, False)])
+def test_slipstream(make: Maker, aside: float, tow: bool) -> None:
+    """Who stays close behind another kart is towed, and then passes by."""
+    race = make(VS).put(x=-1140, z=800 + aside).put(x=-1100, z=800, index=1)
+    boosted = False
+    for _ in range(130):
+        lead = race.live(1)  # hold the other kart on its line
+        lead["position"][2] = 800 * 4096
+        lead["velocity"] = (round(3.9 * 4096), 0, 0)
+        lead["heading"] = 0x4000
+        boosted |= race.step(Keys.A).boosting
+    assert boosted == tow
