@@ -545,7 +545,8 @@ def test_karts_bump_and_stay_apart(make: Maker) -> None:
             assert gained[0] == pytest.approx(lost[0], abs=0.15)
         contacts += touching[0]
         before = (a["velocity"].copy(), b["velocity"].copy())
-        assert a["position"][0] < b["position"][0], "nobody drives through anybody"
+        across = abs(a["position"][2] - b["position"][2]) / 4096
+        assert a["position"][0] < b["position"][0] or across > 8, "nobody drives through anybody"
     assert contacts
 
 
