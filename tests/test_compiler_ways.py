@@ -505,11 +505,18 @@ def winding(rows: int) -> str:
     return start + "".join(f"[[point]]\nat = [{x}, {z}]\nradius = 135\n" for x, z in corners)
 
 
-def test_course_too_large_for_the_machine_is_refused() -> None:
+def test_course_too_large_for_the_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CourseDescriptionError, match=r"point 0: .* units long; at most 16000"):
         compiled(winding(8))
+    assert compiled(winding(4)).length > 14_000
+    monkeypatch.setattr("mkds_gym.kartlab.compiler.SIZE_LIMIT", 100_000)
     with pytest.raises(
-        CourseDescriptionError, match=r"14,\d+ units of road take 2,\d+ collision .*room"
+        CourseDescriptionError, match=r"14,\d+ units of road take .* room for 100,000"
+    ):
+        compiled(winding(4))
+    monkeypatch.setattr("mkds_gym.kartlab.compiler.TRIANGLE_LIMIT", 1000)
+    with pytest.raises(
+        CourseDescriptionError, match=r"1,\d+ collision triangles; a DS has .* 1,000"
     ):
         compiled(winding(4))
 

@@ -441,8 +441,8 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
     if not edges:
         raise root.fail("edges", "at least one [edges.NAME] is needed")
     for key, given in (("left", left_name), ("right", right_name)):
-        if given is not None and given not in edges:
-            raise road.fail(key, f"{given!r} is not one of the edges {', '.join(edges)}")
+        if given is not None and given not in list(edges):
+            raise road.fail(key, f"{_shown(given)} is not one of the edges {', '.join(edges)}")
     road.done()
 
     points = _read_points(source, "point", root.take("point", []), edges, 4)

@@ -47,6 +47,9 @@ STATION_MERGE = 120.0
 """Longest piece of straight and even floor that is one face, in world units: the numbers of the
 format are too coarse for much longer ones."""
 
+MERGE_ERROR = 0.1
+"""How far such a face may be off the road, in world units."""
+
 TWIST = 0.15
 """Where the middle of a face would be this far off the road, it is made of two."""
 
@@ -1224,7 +1227,7 @@ def _thinned(ribbon: Ribbon, cuts: tuple[Cut | None, ...]) -> tuple[Ribbon, tupl
         if not keep:
             part = (ends[k] - ends[first]) / span
             on_line = values[first] * (1 - part) + values[after] * part
-            keep = bool((np.abs(on_line - values[k]) > 0.02).any())
+            keep = bool((np.abs(on_line - values[k]) > MERGE_ERROR).any())
         if keep:
             kept.append(k)
     if not ribbon.closed:
