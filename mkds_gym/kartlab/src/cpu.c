@@ -54,6 +54,7 @@ static struct route route;
 static fx32 *bend_speed;       /* of each enemy point: what steering can hold there ... */
 static fx32 *drift_speed;      /* ... and drifting */
 static fx32 *across_x, *across_z; /* unit vector to the left of the way at each point */
+static fx32 *rightmost, *leftmost; /* how far to the left of the point a line may lie */
 
 static struct cpu {
     uint16_t from, to;         /* enemy points: passed last, and the one ahead */
@@ -83,11 +84,29 @@ static fx32 speed_in_bend(fx32 curvature) {
     return fx_div(FX(0.0398), curvature + FX(0.00274));
 }
 
+/* How far to either side the road goes.  The item points lie on the middle of the road where
+ * there is one for each enemy point; else the radius is all that is known. */
+static void measure_road(uint32_t i) {
+    const map_list *middles = &game.map->lists[MAP_IPOI];
+    fx32 middle = 0, half = route_radius(&route, i);
+    if (middles->count == route.count) {
+        const vec3 *centre = (const vec3 *)((const uint8_t *)middles->entries + i * 0x14);
+        vec3 apart = v_sub(*centre, *route_point(&route, i));
+        middle = fx_mul(apart.x, across_x[i]) + fx_mul(apart.z, across_z[i]);
+        half = *(const fx32 *)(centre + 1);
+    }
+    fx32 edge = fx_max(half - EDGE, 0);
+    rightmost[i] = fx_min(middle - edge, 0);
+    leftmost[i] = fx_max(middle + edge, 0);
+}
+
 static void measure_points(void) {
     bend_speed = heap_allocate(route.count * 4);
     drift_speed = heap_allocate(route.count * 4);
     across_x = heap_allocate(route.count * 4);
     across_z = heap_allocate(route.count * 4);
+    rightmost = heap_allocate(route.count * 4);
+    leftmost = heap_allocate(route.count * 4);
     for (uint32_t i = 0; i < route.count; i++) {
         vec3 here = *route_point(&route, i);
         vec3 before = *route_point(&route, route_previous(&route, i));
@@ -95,6 +114,7 @@ static void measure_points(void) {
         vec3 way = v_unit(flat(v_sub(after, before)), v_make(0, 0, FX_ONE));
         across_x[i] = way.z;
         across_z[i] = -way.x;
+        measure_road(i);
         fx32 length = v_length(flat(v_sub(after, here))) / 2 + v_length(flat(v_sub(here, before))) / 2;
         int32_t turn = (int16_t)(heading_to(here, after) - heading_to(before, here));
         /* angle16 to radians: 2 pi / 65536 */
@@ -157,9 +177,8 @@ void cpu_init(void) {
 
 /* A point of the kart's own line. */
 static vec3 line_point(const struct cpu *me, uint32_t point) {
-    fx32 radius = route_radius(&route, point), edge = fx_max(radius - EDGE, 0);
-    fx32 lane = fx_mul(me->lane, fx_min(fx_mul(radius, LANE_SHARE), LANE_WIDEST));
-    fx32 side = fx_clamp(lane + me->shift, -edge, edge);
+    fx32 spread = fx_min(fx_mul(route_radius(&route, point), LANE_SHARE), LANE_WIDEST);
+    fx32 side = fx_clamp(fx_mul(me->lane, spread) + me->shift, rightmost[point], leftmost[point]);
     vec3 p = *route_point(&route, point);
     p.x += fx_mul(across_x[point], side);
     p.z += fx_mul(across_z[point], side);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #define BOX_HEIGHT FX(20)           /* how far above or below a box a kart still takes it */
-#define BOX_HIDDEN_FRAMES 150
+#define BOX_HIDDEN_FRAMES 75
 #define TRIAL_MUSHROOMS 3
 #define MUSHROOM_FRAMES 90
 #define DROP_DISTANCE FX(17)        /* behind the kart, or in front of it */

@@ -1,0 +1,277 @@
+"""Item boxes and items on the real cartridge: taken, drawn, used, and seen in the object table."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from kartlab_field import LAYOUT, Field, course_with_boxes
+
+from mkds_gym import memory
+from mkds_gym.console import Keys, Snapshot
+from mkds_gym.state import ObjectState
+
+ROWS = [(s, (-36.0, -12.0, 12.0, 36.0)) for s in (60.0, 900.0, 1700.0, 2600.0)]
+BOXES = 16
+ROULETTE = 90
+"""Frames from the box to the item."""
+HIDDEN = 75
+"""Frames that a box is gone."""
+
+
+def race(**parameters: object) -> Field:
+    return Field(course=25, course_data=course_with_boxes(ROWS), items=True, **parameters)
+
+
+@pytest.fixture(scope="module")
+def about_to_draw() -> Iterator[tuple[Field, Snapshot]]:
+    """The player leads, and its roulette stops in two frames."""
+    field = race(strength="easy", grid=0)
+    for _ in range(200):
+        field.step(Keys.A)
+        if field.state().touching_object:
+            break
+    field.step(Keys.A, ROULETTE - 2)
+    assert field.state().place == 0
+    yield field, field.console.snapshot()
+    field.close()
+
+
+def used(field: Field) -> tuple[str, ObjectState | None]:
+    """Press L: what comes of it, by what the memory shows."""
+    before = {thing.address for thing in field.objects("item")}
+    field.step(Keys.A)
+    field.step(Keys.A | Keys.L, 2)
+    state = field.state()
+    mine = [thing for thing in field.objects("item") if thing.address not in before]
+    assert len(mine) <= 1
+    if not mine:
+        return ("mushroom" if state.boosting else "nothing"), None
+    x, _, z = state.position
+    fx, _, fz = state.forward
+    ahead = (mine[0].position[0] - x) * fx + (mine[0].position[2] - z) * fz
+    return ("shell" if ahead > 0 else "banana"), mine[0]
+
+
+def holding(prepared: tuple[Field, Snapshot], item: str) -> Field:
+    """The race of the first seed in which the roulette stops at an item, still in hand."""
+    field, start = prepared
+    for seed in range(60):
+        field.console.restore(start)
+        field.config["rng_seed"] = seed
+        field.step(Keys.A, 4)
+        held = field.console.snapshot()
+        if used(field)[0] == item:
+            field.console.restore(held)
+            return field
+    raise AssertionError(f"no {item} in sixty draws")
+
+
+def entry_flags(field: Field, thing: ObjectState) -> int:
+    table = memory.read_struct(field.ram, LAYOUT.object_table, memory.OBJECT_TABLE)
+    address = int(table["entries"]) + thing.index * memory.OBJECT_ENTRY.itemsize
+    return int(memory.read_struct(field.ram, address, memory.OBJECT_ENTRY)["flags"])
+
+
+def test_boxes_stand_where_the_map_says() -> None:
+    field = race()
+    boxes = field.objects("map_object")
+    assert len(boxes) == BOXES == len(field.course.nkm.objects)
+    for box, entry in zip(boxes, field.course.nkm.objects, strict=True):
+        assert box.type_id == entry["id"] == 101
+        assert box.position == tuple(float(value) / 4096 for value in entry["position"])
+        assert box.active
+        assert entry_flags(field, box) == 0x2000
+    field.close()
+
+
+@pytest.mark.parametrize("parameters", [{"items": False}, {"mode": "time_trial", "drivers": 1}])
+def test_no_boxes_without_items_and_in_time_trials(parameters: dict[str, object]) -> None:
+    data = course_with_boxes(ROWS)
+    field = Field(**{"course": 25, "course_data": data, "items": True, **parameters})
+    assert not field.objects("map_object")
+    field.close()
+
+
+def test_a_box_is_gone_for_a_while_when_taken() -> None:
+    field = race(drivers=2, grid=0, strength="easy")
+    for _ in range(200):
+        field.step(Keys.A)
+        if field.state().touching_object:
+            break
+    taken = [box for box in field.objects("map_object") if not box.active]
+    assert taken
+    nearest = min(math.dist(box.position, field.state().position) for box in taken)
+    assert nearest < 25
+    assert all(entry_flags(field, box) == 0x2200 for box in taken)
+    first = taken[0].index
+    # Drive away and look: it is back when its time is over, and not before.
+    for age in range(1, HIDDEN + 3):
+        field.step(Keys.A)
+        box = next(box for box in field.objects("map_object") if box.index == first)
+        assert box.active == (age >= HIDDEN), age
+    field.close()
+
+
+def test_the_roulette_has_to_stop_before_an_item_can_be_used(
+    about_to_draw: tuple[Field, Snapshot],
+) -> None:
+    field, start = about_to_draw
+    field.console.restore(start)
+    field.step(Keys.A | Keys.L)
+    assert not field.objects("item")
+    assert not field.state().boosting
+    field.step(Keys.A, 4)
+    assert used(field)[0] != "nothing"
+    field.step(Keys.A, 100)
+    assert used(field)[0] == "nothing", "one box, one item"
+
+
+def test_who_leads_draws_traps_and_who_is_last_draws_speed(
+    about_to_draw: tuple[Field, Snapshot],
+) -> None:
+    field, start = about_to_draw
+    drawn: dict[int, Counter[str]] = {}
+    for place in (0, 7):
+        drawn[place] = Counter()
+        for seed in range(40):
+            field.console.restore(start)
+            field.config["rng_seed"] = seed
+            if place == 7:  # the draw is in the next frame but one, by the place of the last frame
+                field.drivers["place"][0] = 7
+                field.step(Keys.A)
+                field.drivers["place"][0] = 7
+            field.step(Keys.A, 4 if place == 0 else 3)
+            drawn[place][used(field)[0]] += 1
+    assert drawn[0].keys() == drawn[7].keys() == {"mushroom", "shell", "banana"}
+    assert drawn[0]["banana"] > 20
+    assert drawn[7]["mushroom"] > 20
+
+
+def test_a_mushroom_is_speed(about_to_draw: tuple[Field, Snapshot]) -> None:
+    field = holding(about_to_draw, "mushroom")
+    before = field.state()
+    field.step(Keys.A | Keys.L)
+    field.step(Keys.A, 25)
+    state = field.state()
+    assert state.boosting
+    assert int(field.drivers["flags"][0]) & memory.DRIVER_FLAG_MUSHROOM_BOOST
+    assert 0 < state.boost_frames < 90
+    assert state.speed > before.speed * 1.15
+    field.step(Keys.A, 90)
+    assert not field.state().boosting
+
+
+def test_a_banana_lies_behind_and_throws_who_drives_over_it(
+    about_to_draw: tuple[Field, Snapshot],
+) -> None:
+    field = holding(about_to_draw, "banana")
+    kind, banana = used(field)
+    assert kind == "banana"
+    assert banana is not None
+    assert entry_flags(field, banana) == 0x4000
+    field.step(Keys.A, 30)
+    assert not field.state().spinning_out, "it does not throw who dropped it"
+    (banana,) = [thing for thing in field.objects("item") if thing.index == banana.index]
+    x, y, z = banana.position
+    assert abs(y - field.state().position[1]) < 3, "on the road"
+    dx, _, dz = field.state().forward
+    field.put(0, x - 40 * dx, y + 1, z - 40 * dz, math.atan2(dx, dz), 3.5)
+    count = len(field.reader.read_objects())
+    for _ in range(20):
+        speed = field.state().speed
+        field.step(Keys.A)
+        if field.state().spinning_out:
+            break
+    assert field.state().spinning_out
+    assert field.state().touching_object
+    assert len(field.reader.read_objects()) == count - 1
+    assert not [thing for thing in field.objects("item") if thing.index == banana.index]
+    field.step(Keys.A)
+    assert field.state().speed < 0.7 * speed
+    field.step(Keys.A, 120)
+    assert not field.state().spinning_out
+
+
+def test_a_shell_finds_the_kart_ahead(about_to_draw: tuple[Field, Snapshot]) -> None:
+    """Round a bend, over some hundred units: it follows the road, then the kart."""
+    field = holding(about_to_draw, "shell")
+    # Somebody else takes the lead by a bend; the checkpoints it had crossed are its own.
+    for index in range(1, 8):
+        if index != 3:
+            field.put_on_road(index, -60.0 - 20 * index)
+    for s in np.arange(200, 760, 40.0):
+        field.put_on_road(3, float(s), speed=4.0)
+        field.step(Keys.B, 10)
+    assert field.order()[0] == 3
+    gap = math.dist(field.states()[0].position, field.states()[3].position)
+    assert gap > 200
+    kind, shell = used(field)
+    assert kind == "shell"
+    assert shell is not None
+    assert entry_flags(field, shell) == 0x5000
+    way = [shell.position]
+    for _ in range(240):
+        field.step(Keys.A)
+        alive = [thing for thing in field.objects("item") if thing.index == shell.index]
+        if not alive:
+            break
+        way.append(alive[0].position)
+    assert field.states()[3].spinning_out
+    assert not field.state().spinning_out
+    assert len(way) * 7 > gap
+    steps = [math.dist(a, b) for a, b in itertools.pairwise(way)]
+    assert np.median(steps) == pytest.approx(7.2, abs=0.3), "faster than any kart"
+
+
+def test_three_mushrooms_in_a_time_trial() -> None:
+    field = Field(mode="time_trial", drivers=1, skip_countdown=False)
+    field.step(Keys.L, 5)
+    field.step(0, 5)
+    field.step(Keys.A, 232)
+    assert not field.state().boosting, "they cannot be wasted before GO"
+    boosts = 0
+    field.step(Keys.A, 100)
+    for _ in range(5):
+        field.step(Keys.A | Keys.L, 3)
+        boosts += field.state().boosting
+        field.step(Keys.A, 100)
+        assert not field.state().boosting
+    assert boosts == 3
+    field.close()
+
+
+def test_opponents_use_items_and_the_table_stays_true() -> None:
+    field = race(strength="hard")
+    seen: set[int] = set()
+    thrown = boosts = inactive = 0
+    spinning = np.zeros(8, bool)
+    boosting = np.zeros(8, bool)
+    for _ in range(250):
+        field.step(0, 4)
+        table = memory.read_struct(field.ram, LAYOUT.object_table, memory.OBJECT_TABLE)
+        entries = memory.struct_view(
+            field.ram, int(table["entries"]), memory.OBJECT_ENTRY, memory.OBJECT_LIMIT
+        )
+        live = (entries["position"] != 0) & (entries["object"] != 0)
+        assert int(live.sum()) == int(table["count"]) == len(field.reader.read_objects())
+        assert not entries["flags"][~live].any()
+        seen |= {int(flags) for flags in entries["flags"][live]}
+        inactive += any(not box.active for box in field.objects("map_object"))
+        mushroom = field.drivers["flags"] & memory.DRIVER_FLAG_MUSHROOM_BOOST != 0
+        spins = field.drivers["flags2"] & memory.DRIVER_FLAG2_SPIN_OUT != 0
+        boosts += int((mushroom & ~boosting).sum())
+        thrown += int((spins & ~spinning).sum())
+        boosting, spinning = mushroom, spins
+        for thing in field.objects("item"):
+            # On the course, not through its floor.
+            assert min(math.dist(thing.position, p) for p in field.course.track.center_line) < 160
+    assert {0x8000, 0x2000, 0x2200, 0x4000} <= seen <= {0x8000, 0x2000, 0x2200, 0x4000, 0x5000}
+    assert inactive > 0
+    assert boosts >= 1
+    assert thrown >= 1
+    field.close()
