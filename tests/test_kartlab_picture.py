@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.work import CYCLES, POLYGONS, VERTICES, measure
 from mkds_gym.console import Console, Keys, Snapshot
 from mkds_gym.course import Course
+from mkds_gym.drivers import PurePursuit
 from mkds_gym.kartlab import ROM_PATH
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.memory import CAMERA, DRIVER, Layout
+from mkds_gym.memory import CAMERA, DRIVER, Layout, course_id
+from mkds_gym.state import RaceReader
 
 LATENCY = 2
 """Frames from a state in RAM to the captured picture that shows it."""
@@ -237,7 +240,7 @@ def test_road_off_road_and_walls_tell_apart(drive: Drive) -> None:
     walls = kcl.triangles[kcl.is_wall].mean(axis=1)
     colours = []
     for shot in drive.shots:
-        near = walls[np.linalg.norm(walls - shot.view.vector("position"), axis=1) < 150]
+        near = walls[np.linalg.norm(walls - shot.view.vector("position"), axis=1) < 250]
         picked, free = pixels(shot, near)
         colours.append(picked[free])
     wall = np.concatenate(colours)
@@ -308,3 +311,127 @@ def test_held_keys_light_up(console: Console, at_start: Snapshot) -> None:
     assert held[cap].mean() > idle[cap].mean() + 20
     console.step(0, 4)
     assert np.array_equal(console.screen("bottom")[cap], idle[cap])
+
+
+def walls_between(course: Course, start: NDArray[np.float64], end: NDArray[np.float64]) -> int:
+    """How many walls of the collision the straight line between two points goes through."""
+    a, b, c = (course.kcl.triangles[course.kcl.is_wall][:, i] for i in range(3))
+    way, one, two, from_a = end - start, b - a, c - a, start - a
+    across, along = np.cross(way, two), np.cross(from_a, one)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = 1 / np.einsum("ij,ij->i", one, across)
+        u = np.einsum("ij,ij->i", from_a, across) * scale
+        v = np.einsum("j,ij->i", way, along) * scale
+        t = np.einsum("ij,ij->i", two, along) * scale
+        inside = (u >= 0) & (v >= 0) & (u + v <= 1) & (t > 0) & (t < 1)
+    return int(inside.sum())
+
+
+def test_no_wall_stands_between_the_camera_and_the_kart(
+    console: Console, at_start: Snapshot
+) -> None:
+    """Driven blindly along and into walls, backwards too."""
+    console.restore(at_start)
+    course = Course.from_ram(console.ram, Layout(), "mario_course")
+    random = np.random.default_rng(1)
+    touched, eyes = 0, []
+    for _ in range(45):
+        keys = random.choice([Keys.A, Keys.A | Keys.LEFT, Keys.A | Keys.RIGHT, Keys.B | Keys.LEFT])
+        for _ in range(int(random.integers(10, 50))):
+            console.step(int(keys), draw=False)
+            view = View.of(console.ram)
+            eye = np.array(view.camera["position"], dtype=np.float64) / 4096
+            position = view.vector("position")
+            assert not walls_between(course, position + np.array([0, 9, 0]), eye)
+            touched += bool(int(view.driver["state_bits"]) & 1 << 7)
+            eyes.append(eye - position)
+    assert touched > 20
+    # And it moves smoothly, but for the jump to another place.
+    assert np.median(np.linalg.norm(np.diff(eyes, axis=0), axis=1)) < 1.0
+    console.restore(at_start)
+
+
+COLOURS = ("red", "blue", "green", "yellow", "pink", "cyan", "orange", "violet")
+"""Of the drivers' helmets, by number."""
+HUES = (
+    *((12, "red"), (42, "orange"), (72, "yellow"), (160, "green"), (205, "cyan")),
+    *((245, "blue"), (288, "violet"), (340, "pink"), (361, "red")),
+)
+"""Where each colour's hue ends, in degrees."""
+
+
+def colour_of(patch: NDArray[np.float64]) -> str | None:
+    """Name the strong colour that most pixels of a patch have."""
+    names = []
+    for red, green, blue in patch.reshape(-1, 3) / 255:
+        high, low = max(red, green, blue), min(red, green, blue)
+        if high < 0.3 or (high - low) < 0.5 * high:
+            continue
+        if high == red:
+            hue = 60 * ((green - blue) / (high - low)) % 360
+        elif high == green:
+            hue = 120 + 60 * (blue - red) / (high - low)
+        else:
+            hue = 240 + 60 * (red - green) / (high - low)
+        names.append(next(name for limit, name in HUES if hue < limit))
+    return max(set(names), key=names.count) if len(names) >= 3 else None
+
+
+def test_each_kart_is_where_it_stands_in_its_own_colour() -> None:
+    """On the grid, from the last place: who is seen has the colour of their number."""
+    parameters = BootParameters(mode="vs", drivers=8, skip_countdown=False)
+    with Console(ROM_PATH, on_power_on=parameters.write) as console:
+        # Before the big digits, which would hide some.
+        console.step(0, 125)
+        picture = console.screen("top").astype(np.float64)
+        view, reader = View.of(console.ram), RaceReader(console.ram)
+        seen = {}
+        for index in range(8):
+            driver = reader.read_driver(index)
+            helmet = (np.array(driver["position"]) + 7 * np.array(driver["up"])) / 4096
+            column, row, depth = view.project(helmet[None])[0]
+            if 10 < depth < 150 and 4 < column < 252 and 4 < row < 188:
+                c, r = round(column), round(row)
+                seen[COLOURS[index]] = colour_of(picture[r - 2 : r + 3, c - 2 : c + 3])
+    assert seen.pop("red") == "red"
+    # Some stand behind another one.
+    right = [name for name, colour in seen.items() if name == colour]
+    assert len(seen) >= 5
+    assert len(right) >= 3, seen
+
+
+def test_an_item_box_is_seen_where_the_object_table_has_it() -> None:
+    parameters = BootParameters(
+        course=course_id("snow_course"), mode="vs", items=True, skip_countdown=True
+    )
+    with Console(ROM_PATH, on_power_on=parameters.write) as console:
+        console.step(0, 140, draw=False)
+        reader, driver = RaceReader(console.ram), PurePursuit()
+        course = Course.from_ram(console.ram, Layout(), "snow_course")
+        colourful = total = 0
+        before: list[NDArray[np.float64]] = []
+        while total < 20 and console.frame_count < 2000:
+            console.step(driver.keys(reader.read(), course))
+            view = View.of(console.ram)
+            objects = reader.read_objects()
+            boxes = np.array([o.position for o in objects if o.type_id == 101 and o.active])
+            before.append(view.project(boxes))
+            for column, row, depth in before[-1 - LATENCY] if len(before) > LATENCY else ():
+                if 60 < depth < 110 and 10 < row < 170 and 10 < column < 246:
+                    r, c = round(row), round(column)
+                    patch = console.screen("top")[r - 3 : r + 4, c - 3 : c + 4].astype(int)
+                    total += 1
+                    # All colours: nothing else on the ice is that bright.
+                    colourful += bool((np.ptp(patch, axis=2) > 80).mean() > 0.3)
+    assert total >= 20
+    # One may be behind the kart.
+    assert colourful / total > 0.7
+
+
+def test_the_heaviest_scene_fits_the_machine() -> None:
+    """Eight karts before the camera, on the course with the most to draw, and in a mirror."""
+    for mirror in (False, True):
+        work = measure("desert_course", 80, mirror)
+        assert 900 < work.polygons < POLYGONS
+        assert 2000 < work.vertices < VERTICES
+        assert work.total < CYCLES / 2
