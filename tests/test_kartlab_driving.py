@@ -113,6 +113,12 @@ offset = 0
 width = 100
 length = 40
 """
+ITEM_BOXES = """
+[[items]]
+point = 0
+offset = 200
+count = 8
+"""
 JUMP_PAD = BOOST_PAD.replace('"boost"', '"jump"')
 
 
@@ -449,7 +455,7 @@ def test_a_boost_is_not_slowed_off_road(make: Maker) -> None:
 
 def fly(race: Test, keys: int) -> list[RaceState]:
     """Over the jump pad and down again with these keys held in the air; all of its frames."""
-    states = []
+    states: list[RaceState] = []
     for _ in range(200):
         in_air = bool(states) and not states[-1].on_floor
         states.append(race.step(Keys.A | (keys if in_air else 0)))
@@ -573,3 +579,33 @@ def test_slipstream(make: Maker, aside: float, tow: bool) -> None:
         lead["heading"] = 0x4000
         boosted |= race.step(Keys.A).boosting
     assert boosted == tow
+
+
+def test_a_banana_spins_a_kart_out(make: Maker) -> None:
+    race = make({**VS, "items": True}, extra=ITEM_BOXES)
+    config = memory.read_pointer(race.console.ram, Layout().race_config_pointer, 0x68, "config")
+    for seed in range(20):  # until the box of the one in front has a banana
+        race.back()
+        race.console.ram[config - memory.RAM_START + 0x5C] = seed
+        race.put(x=-930)
+        race.step(Keys.A, 110)
+        race.put(x=-400)
+        race.step(0, 1)
+        place = race.step(Keys.L).position
+        race.put(x=-400, z=700, speed=0.0).step(0, 60)
+        things = [thing for thing in race.reader.read_objects() if thing.kind == "item"]
+        if things and math.dist(things[0].position, place) < 40:
+            break
+    else:
+        pytest.fail("no banana from 20 boxes")
+    x, _, z = things[0].position
+    race.put(x=x - 60, z=z, speed=3.5)
+    states = [race.step(Keys.A) for _ in range(160)]
+    first = next(i for i, state in enumerate(states) if state.spinning_out)
+    spin = [state for state in states if state.spinning_out]
+    assert all(state.spinning_out for state in states[first : first + len(spin)])
+    assert 50 < len(spin) < 90
+    assert spin[0].speed < 0.6 * states[first - 1].speed
+    assert spin[-1].speed < 0.5 * spin[0].speed, "the throttle does nothing"
+    assert states[-1].speed > 0.5
+    assert not race.reader.read_objects()[-1].kind == "item"

@@ -65,6 +65,7 @@ void kart_spin_out(driver *kart) {
     own->slipstream = 0;
     kart->flags2 |= DRIVER_SPIN_OUT;
     kart->velocity = v_scale(kart->velocity, SPIN_SPEED);
+    kart_motion_update(kart);
 }
 
 void kart_countdown(driver *kart, uint32_t keys) {
