@@ -18,8 +18,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
+from mkds_gym.console import Console, Keys
 from mkds_gym.course import Course
+from mkds_gym.drivers import PurePursuit
 from mkds_gym.hardware import FRAMES_PER_SECOND
+from mkds_gym.memory import Layout
+from mkds_gym.state import RaceReader
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -31,6 +35,10 @@ MOMENTS: Final = (0.02, 0.17, 0.43, 0.68)
 """Fractions of the lap that the strip shows."""
 GAP: Final = 6
 """Pixels between pictures of the strip."""
+LOADING: Final = 40
+"""Frames that a course takes to load, and more."""
+PAUSE_FRAME: Final = 240
+"""Frame of the race clock in which the race is paused."""
 MAP_SIZE: Final = 640
 """Longer side of the course's map, in pixels."""
 COLOURS: Final = {
@@ -70,15 +78,54 @@ def drive() -> tuple[list[NDArray[np.uint8]], list[NDArray[np.float32]], list[An
     return pictures, observations, races, course
 
 
+def meet() -> list[NDArray[np.uint8]]:
+    """What a person meets, by the keys a person presses: title, menu, a pause, a result."""
+    pictures: list[NDArray[np.uint8]] = []
+    layout = Layout()
+    with Console() as console:
+
+        def press(*keys: Keys, wait: int = LOADING) -> None:
+            for key in keys:
+                console.step(key, 2)
+                console.step(0, 4)
+            console.step(0, wait)
+
+        def show() -> None:
+            console.step(0, 1)
+            pictures.append(console.screen("both"))
+
+        press(wait=4 * LOADING)
+        show()
+        press(Keys.START)
+        press(Keys.R)  # another course
+        press(Keys.DOWN, Keys.RIGHT, Keys.DOWN, Keys.DOWN, Keys.RIGHT)  # VS, one lap
+        show()
+        press(Keys.START, wait=2 * LOADING)
+        reader = RaceReader(console.ram, layout)
+        course, driver = Course.from_ram(console.ram, layout), PurePursuit()
+        while not (state := reader.read()).finished:
+            console.step(driver.keys(state, course))
+            if state.frame == PAUSE_FRAME and len(pictures) == 2:
+                press(Keys.START)
+                show()
+                press(Keys.START, wait=1)
+        console.step(0, 300)
+        show()
+    return pictures
+
+
+def row(pictures: Sequence[NDArray[np.uint8]]) -> Image.Image:
+    """Pictures side by side."""
+    height, width, _ = pictures[0].shape
+    image = Image.new("RGB", (len(pictures) * (width + GAP) - GAP, height), (255, 255, 255))
+    for column, picture in enumerate(pictures):
+        image.paste(Image.fromarray(picture), (column * (width + GAP), 0))
+    return image
+
+
 def strip(pictures: Sequence[NDArray[np.uint8]]) -> Image.Image:
     """Both screens at `MOMENTS` of the lap, side by side."""
-    height, width, _ = pictures[0].shape
-    image = Image.new("RGB", (len(MOMENTS) * (width + GAP) - GAP, height), (255, 255, 255))
-    for column, moment in enumerate(MOMENTS):
-        image.paste(
-            Image.fromarray(pictures[int(moment * len(pictures))]), (column * (width + GAP), 0)
-        )
-    return image
+    return row([pictures[int(moment * len(pictures))] for moment in MOMENTS])
 
 
 def course_map(course: Course, races: Sequence[Any]) -> Image.Image:
@@ -147,6 +194,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     pictures, observations, races, course = drive()
     save(strip(pictures), folder / "race.png", 128)
+    save(row(meet()), folder / "menu.png", 128)
     save(course_map(course, races), folder / "course.png", 64)
     plot = folder / "seed6.png"
     sensor_plot(observations, plot)

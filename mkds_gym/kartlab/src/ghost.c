@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-#define CHANGES_MAX 8192 /* twenty minutes of a person's driving; a longer run is not kept */
+#define RUNS 12          /* races whose best run is kept */
+#define CHANGES_MAX 6000 /* a quarter of an hour of a person's driving; a longer run is not kept */
 
 struct change {
     uint16_t keys, frames; /* held for so many frames */
@@ -11,25 +12,15 @@ struct change {
 struct run {
     race_choice choice;
     uint32_t milliseconds; /* 0: no run */
+    uint32_t number;       /* counts the runs kept: the oldest makes room */
     uint32_t count;
     struct change changes[CHANGES_MAX];
 };
 
-static struct run best, recorded;
+static struct run runs[RUNS], recorded;
+static const struct run *ghost; /* that drives in this race, null: none */
 static int enabled, recording;
-static uint32_t replay_at, replay_left;
-
-void ghost_enable(int on) {
-    if (recorded.milliseconds) { /* not at the finish, when the old ghost still drives */
-        best.choice = recorded.choice;
-        best.milliseconds = recorded.milliseconds;
-        best.count = recorded.count;
-        memcpy(best.changes, recorded.changes, recorded.count * sizeof *recorded.changes);
-        recorded.milliseconds = 0;
-    }
-    recording = 0;
-    enabled = on;
-}
+static uint32_t replay_at, replay_left, kept;
 
 /* The same race as far as a run can be compared: same road, same kart. */
 static int same_race(const race_choice *a, const race_choice *b) {
@@ -37,12 +28,39 @@ static int same_race(const race_choice *a, const race_choice *b) {
            a->mirror == b->mirror && a->skip_countdown == b->skip_countdown;
 }
 
+static struct run *run_of(const race_choice *choice) {
+    for (int i = 0; i < RUNS; i++) {
+        if (runs[i].milliseconds && same_race(&runs[i].choice, choice)) {
+            return &runs[i];
+        }
+    }
+    return 0;
+}
+
+void ghost_enable(int on) {
+    if (recorded.milliseconds) { /* kept only now: at the finish the old ghost may still drive */
+        struct run *to = run_of(&recorded.choice);
+        if (!to) {
+            to = &runs[0];
+            for (int i = 1; i < RUNS; i++) {
+                to = runs[i].number < to->number ? &runs[i] : to;
+            }
+        }
+        memcpy(to, &recorded, offsetof(struct run, changes) + recorded.count * sizeof *recorded.changes);
+        to->number = ++kept;
+        recorded.milliseconds = 0;
+    }
+    recording = 0;
+    enabled = on;
+}
+
 uint32_t ghost_milliseconds(const race_choice *choice) {
-    return best.milliseconds && same_race(&best.choice, choice) ? best.milliseconds : 0;
+    const struct run *run = run_of(choice);
+    return run ? run->milliseconds : 0;
 }
 
 int ghost_wanted(const race_choice *choice) {
-    return enabled && choice->mode == MODE_TIME_TRIAL && ghost_milliseconds(choice) != 0;
+    return enabled && choice->mode == MODE_TIME_TRIAL && run_of(choice);
 }
 
 void ghost_race_started(void) {
@@ -50,10 +68,11 @@ void ghost_race_started(void) {
     recorded.choice = game.choice;
     recorded.milliseconds = 0;
     recorded.count = 0;
+    ghost = ghost_wanted(&game.choice) ? run_of(&game.choice) : 0;
     replay_at = 0;
-    replay_left = best.count ? best.changes[0].frames : 0;
-    if (ghost_wanted(&game.choice)) {
-        INPUT_UNITS[1].recording = best.changes;
+    replay_left = ghost ? ghost->changes[0].frames : 0;
+    if (ghost) {
+        INPUT_UNITS[1].recording = ghost->changes;
     }
 }
 
@@ -82,11 +101,11 @@ void ghost_race_finished(void) {
 uint32_t ghost_keys(int index) {
     (void)index; /* there is one */
     while (!replay_left) {
-        if (replay_at + 1 >= best.count) {
+        if (!ghost || replay_at + 1 >= ghost->count) {
             return 0;
         }
-        replay_left = best.changes[++replay_at].frames;
+        replay_left = ghost->changes[++replay_at].frames;
     }
     replay_left--;
-    return best.changes[replay_at].keys;
+    return ghost->changes[replay_at].keys;
 }

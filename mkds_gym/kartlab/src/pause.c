@@ -30,7 +30,7 @@ void pause_show(void) {
     if (drawn < 0) {
         window_open(LEFT, TOP, WIDTH, 5 + 3 * count);
         window_small(LEFT + 6, TOP + 1, "RACE PAUSED", CYAN);
-        window_small(LEFT + 1, TOP + 3 + 3 * count, count > 1 ? "  A CHOOSE  START GO" : " START GOES ON", DIM);
+        window_small(LEFT + 2, TOP + 3 + 3 * count, count > 1 ? "A CHOOSE START GO" : "START GOES ON", DIM);
     }
     drawn = chosen;
     for (int i = 0; i < count; i++) {

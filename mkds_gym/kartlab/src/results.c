@@ -74,7 +74,8 @@ static void places_page(void) {
         if (one->flags & STATUS_FINISHED) {
             time_text(one->total_time, text + 11);
         }
-        window_small(LEFT + 4, TOP + 7 + place, text, who == 0 ? GOLD : WHITE);
+        int rows = game.choice.drivers > 4 ? 1 : 2;
+        window_small(LEFT + 4, TOP + 7 + rows * place, text, who == 0 ? GOLD : WHITE);
     }
 }
 
