@@ -22,7 +22,6 @@ from mkds_gym.kartlab.compiler import (
     parse_description,
 )
 from mkds_gym.kartlab.compiler.collision import PRISM_THICKNESS, SPHERE_RADIUS
-from mkds_gym.kartlab.compiler.model import rgb15
 
 MEADOW = importlib.resources.files("mkds_gym") / "kartlab" / "courses" / "mario_course.toml"
 TEXT = MEADOW.read_text(encoding="utf-8")
@@ -337,117 +336,6 @@ def test_checkpoints_cover_the_floor_and_never_cross(meadow: CompiledCourse) -> 
         width = float(np.hypot(*(left - right)))
         floor = float(meadow.ribbon.reach(0)[k] + meadow.ribbon.reach(1)[k])
         assert width > 0.85 * floor
-
-
-# -- picture ----------------------------------------------------------------------------
-
-GX_PARAMETERS = {0x00: 0, 0x14: 1, 0x1C: 3, 0x20: 1, 0x23: 2, 0x24: 1, 0x26: 1, 0x40: 1}
-
-
-def signed(value: int, bits: int) -> int:
-    value &= (1 << bits) - 1
-    return value - (value >> bits - 1 << bits)
-
-
-def read_list(words: tuple[int, ...], fine: bool) -> list[list[tuple[np.ndarray, int]]]:
-    """Decode geometry commands to polygons of (point, colour)."""
-    place, kind, colour, corners = 0, -1, -1, []
-    unit = 16.0 if fine else 256.0
-    vertex, origin = np.zeros(3), np.zeros(3)
-    restored = not fine
-    polygons: list[list[tuple[np.ndarray, int]]] = []
-    while place < len(words):
-        codes = words[place].to_bytes(4, "little")
-        place += 1
-        assert any(GX_PARAMETERS[code] for code in codes), "a word without any parameter"
-        for code in codes:
-            given = words[place : place + GX_PARAMETERS[code]]
-            place += GX_PARAMETERS[code]
-            if code in (0x14, 0x1C, 0x40):
-                assert not corners or (kind == 3 and len(corners) == 2)
-                corners = []
-            if code == 0x14:
-                assert (fine, given) == (True, (30,))
-                restored, origin, kind = True, np.zeros(3), -1
-            elif code == 0x1C:
-                assert (fine, restored, origin.any()) == (True, True, False)
-                origin = np.array([signed(word, 32) for word in given]) / 4096 * unit
-            elif code == 0x40:
-                kind = given[0]
-            elif code == 0x20:
-                colour = given[0]
-            elif code in (0x23, 0x24, 0x26):
-                assert ((code == 0x24), restored) == (fine, True)
-                assert kind in (0, 1, 3)
-                assert colour >= 0
-                if code == 0x24:
-                    vertex = np.array([signed(given[0] >> 10 * i, 10) for i in range(3)]) / 64
-                else:
-                    halves = [signed(word >> 16 * i, 16) / 4096 for word in given for i in (0, 1)]
-                    axes = [0, 1, 2] if code == 0x23 else [0, 2]
-                    vertex = vertex.copy()
-                    vertex[axes] = halves[: len(axes)]
-                corners.append((vertex * unit + origin, colour))
-                if len(corners) == (3 if kind == 0 else 4):
-                    one, two, *rest = corners
-                    polygons.append([one, two, *(rest[::-1] if kind == 3 else rest)])
-                    corners = rest if kind == 3 else []
-    assert not corners or (kind == 3 and len(corners) == 2)
-    return polygons
-
-
-def read_model(data: bytes) -> list[tuple[tuple[int, ...], list[list[tuple[np.ndarray, int]]]]]:
-    """Decode a KLM: per chunk its table entry and its polygons of (point, colour)."""
-    assert data[:4] == b"KLM3"
-    count, fine = struct.unpack_from("<2I", data, 4)
-    chunks = []
-    for index in range(count):
-        entry = struct.unpack_from("<4i3I", data, 24 + 0x1C * index)
-        assert entry[4] % 4 == 0
-        words = struct.unpack_from(f"<{entry[5]}I", data, entry[4])
-        chunks.append((entry, read_list(words, index < fine)))
-        centre, radius = np.array(entry[:3]) / 4096, entry[3] / 4096
-        far = read_list(
-            struct.unpack_from(f"<{entry[6]}I", data, entry[4] + 4 * entry[5]), index < fine
-        )
-        for corners in far:
-            assert all(np.linalg.norm(point - centre) <= radius for point, _ in corners)
-    return chunks
-
-
-def test_model_decodes_and_stays_within_the_hardware(meadow: CompiledCourse) -> None:
-    chunks = read_model(meadow.files["course_model.klm"])
-    assert sum(len(polygons) for _, polygons in chunks) == meadow.model.polygons < 4000
-    for entry, polygons in chunks:
-        assert polygons
-        assert len(polygons) <= 250
-        centre, radius = np.array(entry[:3]) / 4096, entry[3] / 4096
-        points = np.array([point for corners in polygons for point, _ in corners])
-        assert np.linalg.norm(points - centre, axis=1).max() <= radius
-        assert radius < 500
-
-
-def test_model_lies_on_the_collision_surface(meadow: CompiledCourse) -> None:
-    """Where the picture shows asphalt, there is road: the same heights within a unit."""
-    greys = {int(rgb15((112 * tone,) * 3)) for tone in np.arange(0.85, 1.1, 0.005)}
-    road = meadow.prisms.triangles[meadow.triangles.types == 0]
-    checked = 0
-    for _, polygons in read_model(meadow.files["course_model.klm"]):
-        for corners in polygons:
-            middle = np.mean([point for point, _ in corners], axis=0)
-            flat = max(c[0][1] for c in corners) - min(c[0][1] for c in corners) < 12
-            if len(corners) == 4 and flat and {c[1] for c in corners} <= greys:
-                assert distance_to_triangles(middle, road).min() < 1.5
-                checked += 1
-    assert checked > 100
-
-
-def test_colours_tell_road_shoulders_and_walls_apart(meadow: CompiledCourse) -> None:
-    names = ["road", "weak off-road", "off-road", "heavy off-road", "wall", "terrain", "bounds"]
-    colours = [np.array(meadow.description.colours[name]) for name in names]
-    for index, one in enumerate(colours):
-        for other in colours[index + 1 :]:
-            assert np.abs(one - other).sum() > 60
 
 
 # -- files ------------------------------------------------------------------------------

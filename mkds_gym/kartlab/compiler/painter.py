@@ -322,7 +322,7 @@ class Painter:
         for ends in (span.here, span.there):
             np.add.at(sums, ends, light)
             np.add.at(counts, ends, 1)
-        mean = sums / np.maximum(counts, 1)
+        mean = np.rint(sums / np.maximum(counts, 1) * 20) / 20
         return np.stack([mean[span.here], mean[span.there]], axis=1)
 
     def _outward(
@@ -572,7 +572,7 @@ class Painter:
 
     def land(self, span: Span, side: int, outer: Floats, far: bool) -> None:
         """Draw the land beyond an edge that lies at `outer`, (K,)."""
-        grass = self.toned("terrain", span, far)
+        grass = self.toned("terrain", span, True)
         shore = mix(grass, self.colours["shore"], 0.55)
         lines = [self.land_line(side, outer, part) for part in LAND_PARTS]
         chunk = self.land_chunk[side]
