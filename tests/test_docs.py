@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import pytest
@@ -211,6 +212,10 @@ def test_course_description_defaults() -> None:
         "[[point]]\nat = [0, 500]\n{point}\n[[point]]\nat = [500, 500]\nradius = 150\n"
         "[[point]]\nat = [500, -500]\nradius = 150\n[[point]]\nat = [-500, -500]\nradius = 150\n"
         "[[point]]\nat = [-500, 500]\nradius = 150\n"
+        "[[branch]]\nfrom = 1\nto = 3\n{branch}\n"
+        "[[branch.point]]\nat = [300, 0]\n[[branch.point]]\nat = [200, -100]\n"
+        '[[pad]]\nkind = "boost"\npoint = 0\n{pad}\n[[gap]]\npoint = 0\nlength = 20\n{gap}\n'
+        "[[items]]\npoint = 0\n{items}\n"
     )
     places = {
         "": "top",
@@ -221,6 +226,10 @@ def test_course_description_defaults() -> None:
         "[grid]": "grid",
         "[scenery]": "scenery",
         "[colours]": "colours",
+        "[[branch]]": "branch",
+        "[[pad]]": "pad",
+        "[[gap]]": "gap",
+        "[[items]]": "items",
     }
 
     def text(**extra: str) -> str:
@@ -244,6 +253,17 @@ def test_course_description_defaults() -> None:
                 value: object = getattr(plain.points[0], key)
             elif place == "[edges.NAME]":
                 value = getattr(plain.edges["e"], key)
+            elif place == "[[branch]]":
+                end = {"from_offset": plain.branches[0].start, "to_offset": plain.branches[0].end}
+                value = end[key].offset
+            elif place in ("[[pad]]", "[[gap]]", "[[items]]"):
+                entries: dict[str, Any] = {
+                    "[[pad]]": plain.pads[0],
+                    "[[gap]]": plain.gaps[0],
+                    "[[items]]": plain.items[0],
+                }
+                entry = entries[place]
+                value = getattr(entry.place if key == "offset" else entry, key)
             else:
                 value = getattr(plain, attributes.get(key, key))
             assert value == (default.strip('"') if default.startswith('"') else float(default)), key
@@ -255,6 +275,7 @@ def test_course_description_defaults() -> None:
             continue
         known = set(str(caught.value).partition("known here are: ")[2].split(", "))
         tables_of_root = {"checkpoints", "colours", "edges", "grid", "point", "road", "scenery"}
+        tables_of_root |= {"branch", "gap", "items", "pad"}
         assert known - (tables_of_root if place == "" else set()) == listed[place], place
 
 
@@ -367,7 +388,7 @@ def test_commands_exist() -> None:
         assert words[0] == "python", (page, line)
         program = words[1:3] if words[1] == "-m" else words[1:2]
         rest = words[1 + len(program) :]
-        if rest[:1] == ["build"]:
+        if rest[:1] in (["build"], ["compile"], ["preview"]):
             program.append(rest.pop(0))
         key = " ".join(program)
         if key not in helps:

@@ -596,15 +596,27 @@ def _with_first_edges(
     return (first, *points[1:])
 
 
-def _read_place(
-    table: _Table, ways: list[int], point: str = "point", offset: str = "offset"
-) -> Place:
+def _read_place(table: _Table, ways: list[int]) -> Place:
     """Read where something is; `ways` has the number of points of each way."""
-    branch = table.integer("branch", 0, len(ways) - 2, -1) if table.has("branch") else -1
+    way = 0
+    if table.has("branch"):
+        if len(ways) == 1:
+            raise table.fail("branch", "the course has no [[branch]]")
+        way = table.integer("branch", 0, len(ways) - 2) + 1
     return Place(
-        way=branch + 1,
-        point=table.integer(point, 0, ways[branch + 1] - 1),
-        offset=table.number(offset, -MAXIMUM_OFFSET, MAXIMUM_OFFSET, 0),
+        way=way,
+        point=table.integer("point", 0, ways[way] - 1),
+        offset=table.number("offset", -MAXIMUM_OFFSET, MAXIMUM_OFFSET, 0),
+        label=table.where,
+    )
+
+
+def _read_end(table: _Table, key: str, points: int) -> Place:
+    """Read where a branch begins or ends on the main way, which has so many points."""
+    return Place(
+        way=0,
+        point=table.integer(key, 0, points - 1),
+        offset=table.number(f"{key}_offset", -MAXIMUM_OFFSET, MAXIMUM_OFFSET, 0),
         label=table.where,
     )
 
@@ -621,8 +633,8 @@ def _read_branch(
     table = _Table(source, label, value)
     points = _read_points(source, f"{label} point", table.take("point", []), edges, 2)
     branch = Branch(
-        start=_read_place(table, [len(main)], "from", "from_offset"),
-        end=_read_place(table, [len(main)], "to", "to_offset"),
+        start=_read_end(table, "from", len(main)),
+        end=_read_end(table, "to", len(main)),
         width=table.number("width", MINIMUM_WIDTH, MAXIMUM_WIDTH, width),
         surface=table.choice("surface", ROAD_SURFACES, surface),
         points=_with_first_edges(
