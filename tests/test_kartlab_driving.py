@@ -608,4 +608,4 @@ def test_a_banana_spins_a_kart_out(make: Maker) -> None:
     assert spin[0].speed < 0.6 * states[first - 1].speed
     assert spin[-1].speed < 0.5 * spin[0].speed, "the throttle does nothing"
     assert states[-1].speed > 0.5
-    assert not race.reader.read_objects()[-1].kind == "item"
+    assert race.reader.read_objects()[-1].kind != "item"

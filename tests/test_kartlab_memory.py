@@ -149,7 +149,10 @@ def races() -> list[Race]:
         drive(BootParameters(laps=1, skip_countdown=False), 3600, 3, wild=True),
         drive(replace(eight, mirror=True, engine_class=150), 900, 5, wild=False),
         drive(
-            replace(eight, course=19, laps=2, strength="hard", skip_countdown=False), 1400, 5, wild=False
+            replace(eight, course=19, laps=2, strength="hard", skip_countdown=False),
+            1400,
+            5,
+            wild=False,
         ),
     ]
 
@@ -175,6 +178,8 @@ def said() -> dict[tuple[str, str], str]:
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         if line.startswith("## "):
             heading = line[3:].strip()
+        if heading == "Bits":
+            break
         row = re.match(r"\| `([^`]+)` \| ([^|]+) \| ([^|]+) \|", line)
         if row:
             out[heading, row[1]] = row[3].strip()
