@@ -22,7 +22,12 @@ from mkds_gym.console import Console, Keys
 from mkds_gym.course import Course
 from mkds_gym.drivers import PurePursuit
 from mkds_gym.hardware import FRAMES_PER_SECOND
-from mkds_gym.memory import Layout
+from mkds_gym.kartlab import COURSE_DIRECTORY
+from mkds_gym.kartlab.boot import BootParameters
+from mkds_gym.kartlab.compiler import compile_course
+from mkds_gym.kartlab.preview import draw as preview
+from mkds_gym.memory import COURSES, Layout
+from mkds_gym.races import boot_to_race
 from mkds_gym.state import RaceReader
 
 mpl.use("Agg")
@@ -41,8 +46,20 @@ PAUSE_FRAME: Final = 240
 """Frame of the race clock in which the race is paused."""
 MAP_SIZE: Final = 640
 """Longer side of the course's map, in pixels."""
+COURSE_MOMENTS: Final = {
+    "airship_course": (0.12, 0.72),
+    "cross_course": (0.05, 0.55),
+    "desert_course": (0.1, 0.9),
+}
+"""Fractions of the lap that a course's picture shows; elsewhere a tenth and half of it."""
+DRAWN_BEFORE: Final = 4
+"""Frames drawn before a picture is taken: the emulator decides two ahead what it draws."""
 COLOURS: Final = {
     0: (112, 112, 112),
+    1: (150, 186, 214),
+    6: (228, 234, 242),
+    7: (255, 150, 20),
+    12: (60, 140, 250),
     2: (176, 200, 96),
     3: (222, 194, 128),
     5: (138, 98, 62),
@@ -159,6 +176,44 @@ def course_map(course: Course, races: Sequence[Any]) -> Image.Image:
     return image.resize((size[0] // 2, size[1] // 2), Image.Resampling.LANCZOS)
 
 
+def course_picture(name: str) -> Image.Image:
+    """Two moments of a lap of a course, and the course from above with the way driven."""
+    parameters = BootParameters(
+        course=next(number for number, known in COURSES.items() if known == name), laps=1
+    )
+    with Console(on_power_on=parameters.write) as console:
+        boot_to_race(console, parameters)
+        course = Course.from_cartridge(console.cartridge, name)
+        reader, driver = RaceReader(console.ram), PurePursuit()
+        state = reader.read()
+        states, shots, wanted = [state], [], list(COURSE_MOMENTS.get(name, (0.1, 0.5)))
+        pending = 0
+        while not state.finished and len(states) < 8000:
+            console.step(driver.keys(state, course), 1, draw=pending > 0)
+            state = reader.read()
+            states.append(state)
+            if pending:
+                pending -= 1
+                if not pending:
+                    shots.append(console.screen("top").copy())
+            elif wanted and state.race_progress >= wanted[0]:
+                pending = DRAWN_BEFORE
+                del wanted[0]
+    if not state.finished:
+        raise SystemExit(f"the driver did not get round {name}")
+    plan = course_map(course, states)
+    height = shots[0].shape[0]
+    plan.thumbnail((MAP_SIZE, height), Image.Resampling.LANCZOS)
+    pieces = [*(Image.fromarray(shot) for shot in shots), plan]
+    width = sum(piece.width for piece in pieces) + GAP * (len(pieces) - 1)
+    image = Image.new("RGB", (width, height), (255, 255, 255))
+    left = 0
+    for piece in pieces:
+        image.paste(piece, (left, (height - piece.height) // 2))
+        left += piece.width + GAP
+    return image
+
+
 def sensor_plot(observations: Sequence[NDArray[np.float32]], file: Path) -> None:
     """The six numbers of ``seed6`` over the lap."""
     values = np.array(observations)
@@ -196,6 +251,11 @@ def main() -> None:
     save(strip(pictures), folder / "race.png", 128)
     save(row(meet()), folder / "menu.png", 128)
     save(course_map(course, races), folder / "course.png", 64)
+    plan = preview(compile_course(COURSE_DIRECTORY / "desert_course.toml"))
+    save(plan.image(), folder / "preview.png", 256)
+    (folder / "courses").mkdir(exist_ok=True)
+    for name in sorted(path.stem for path in COURSE_DIRECTORY.glob("*.toml")):
+        save(course_picture(name), folder / "courses" / f"{name}.png", 128)
     plot = folder / "seed6.png"
     sensor_plot(observations, plot)
     logger.info("%s: %d bytes", plot, plot.stat().st_size)

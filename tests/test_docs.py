@@ -441,9 +441,9 @@ def test_python_blocks_run(block: str, tmp_path: Path) -> None:
 
 
 def test_pictures_are_small() -> None:
-    pictures = sorted((ROOT / "docs" / "images").glob("*.png"))
+    pictures = sorted((ROOT / "docs" / "images").rglob("*.png"))
     assert pictures
     for picture in pictures:
         assert picture.stat().st_size < 150_000, picture.name
-        used = any(f"images/{picture.name}" in text for text in TEXTS.values())
+        used = any(f"{picture.parent.name}/{picture.name}" in text for text in TEXTS.values())
         assert used, f"{picture.name} is on no page"
