@@ -87,7 +87,8 @@ class Lap:
         Raises:
             RuntimeError: it does not get round.
         """
-        driver, keys = PurePursuit(), []
+        driver = PurePursuit()
+        keys: list[int] = []
         driver.reset()
         state = self.reader.read()
         while state.lap <= 1 and not state.finished:

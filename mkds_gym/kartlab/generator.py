@@ -24,8 +24,8 @@ from mkds_gym.kartlab.compiler import (
     compile_description,
     parse_description,
 )
-from mkds_gym.kartlab.compiler.description import THEMES
 from mkds_gym.kartlab.compiler.geometry import build_layout
+from mkds_gym.kartlab.compiler.themes import THEMES
 from mkds_gym.memory import COURSES
 
 __all__ = [
