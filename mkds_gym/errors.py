@@ -7,6 +7,9 @@ is also the standard exception a caller would expect (`ValueError`, `RuntimeErro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class MKDSError(Exception):
     """Base class of all errors of this package."""
@@ -49,3 +52,33 @@ class ConsoleError(MKDSError, RuntimeError):
 
 class NoRaceError(MKDSError, RuntimeError):
     """The console's memory holds no running race."""
+
+
+class VectorEnvError(MKDSError, RuntimeError):
+    """Some environments of a vector environment failed; the others are as good as before.
+
+    Attributes:
+        failures: what each failed environment raised, by index.
+        index: the first of them.
+        results: what `step` would have returned, with the failed environments' episodes cut off
+            (their observation as it was, reward 0, truncated); None where it was no step.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        failures: Mapping[int, BaseException] | None = None,
+        results: tuple[Any, ...] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.failures = dict(failures or {})
+        self.results = results
+
+    @property
+    def index(self) -> int | None:
+        """See the class."""
+        return min(self.failures, default=None)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle with what it carries."""
+        return (type(self), (self.args[0], self.failures, self.results))

@@ -14,4 +14,8 @@ def register_envs() -> None:
     `TimeLimit` wrapper is needed and none is added.
     """
     if ENVIRONMENT_ID not in registry:
-        register(id=ENVIRONMENT_ID, entry_point="mkds_gym.env:MKDSEnv")
+        register(
+            id=ENVIRONMENT_ID,
+            entry_point="mkds_gym.env:MKDSEnv",
+            vector_entry_point="mkds_gym.vector:MKDSVectorEnv",
+        )
