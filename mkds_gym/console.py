@@ -323,11 +323,12 @@ class Console:
         self._press(mask)
         self._keys = mask
 
-    def screen(self, which: str = "top") -> NDArray[np.uint8]:
+    def screen(self, which: str = "top", out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """The picture of the last drawn frame.
 
         Args:
             which: ``"top"``, ``"bottom"``, or ``"both"`` (top above bottom).
+            out: what to write it into, uint8 of the shape below; None is a new array.
 
         Returns:
             uint8 RGB of shape (192, 256, 3), or (384, 256, 3) for both; a copy. The console's
@@ -335,7 +336,7 @@ class Console:
             0 and white is 255.
 
         Raises:
-            ValueError: no such screen.
+            ValueError: no such screen, or ``out`` has another shape.
             ConsoleError: the console is closed.
         """
         library = self._live().library
@@ -344,8 +345,15 @@ class Console:
         pixels = 2 * SCREEN_HEIGHT * SCREEN_WIDTH
         raw = turbo.memory(library.desmume_draw_raw(), 2 * pixels).view(np.uint16)
         rows = raw.reshape(2 * SCREEN_HEIGHT, SCREEN_WIDTH)[SCREENS[which]]
-        picture: NDArray[np.uint8] = _RGB.take(rows, axis=0)
-        return picture
+        if out is None:
+            out = np.empty((*rows.shape, 3), np.uint8)
+        elif out.shape != (*rows.shape, 3) or out.dtype != np.uint8:
+            raise ValueError(
+                f"out is {out.dtype} of shape {out.shape}; wanted is uint8 of {(*rows.shape, 3)}"
+            )
+        # "clip" (nothing is outside the table) spares NumPy a buffer of its own.
+        _RGB.take(rows, axis=0, out=out, mode="clip")
+        return out
 
     def snapshot(self) -> Snapshot:
         """The whole state, in memory, for `restore`: a few milliseconds.

@@ -326,6 +326,73 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             ValueError, TypeError: an unknown option, or a bad value.
             StateError, NoRaceError, ConsoleError: the start cannot be reached.
         """
+        return self._begin(seed, options, None)
+
+    def reset_into(
+        self, out: Any, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Restore the race start, as `reset`, and write the observation where the caller wants it.
+
+        Args:
+            out: what the observation is written into, see `step_into`.
+            seed: see `reset`.
+            options: see `reset`.
+
+        Returns:
+            The info.
+
+        Raises:
+            ValueError, TypeError: as `reset`, or ``out`` is not as the observation space.
+            StateError, NoRaceError, ConsoleError: the start cannot be reached.
+        """
+        self._observer.check(out)
+        return self._begin(seed, options, out)[1]
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Hold the action's keys for ``frame_skip`` frames.
+
+        Args:
+            action: one of ``action_space``.
+
+        Returns:
+            Observation, reward, terminated, truncated, info.
+
+        Raises:
+            ValueError: the action is not one of the space.
+            gymnasium.error.ResetNeeded: before the first reset, and after an episode's end.
+        """
+        return self._advance(action, None)
+
+    def step_into(self, action: Any, out: Any) -> tuple[float, bool, bool, dict[str, Any]]:
+        """Take a step, as `step`, and write the observation where the caller wants it.
+
+        What a vector environment calls, whose observations are rows of one large array.
+
+        Args:
+            action: one of ``action_space``.
+            out: what the observation is written into: an array of the shape and dtype of
+                ``observation_space`` (a view of a larger one will do), or for ``obs_type``
+                ``dict`` such an array by sensor name. An error leaves it as it was.
+
+        Returns:
+            Reward, terminated, truncated, info.
+
+        Raises:
+            ValueError: the action is not one of the space, or ``out`` is not as the observation
+                space; no frame was run.
+            TypeError: ``out`` is no array, or no dict of arrays; no frame was run.
+            gymnasium.error.ResetNeeded: before the first reset, and after an episode's end.
+        """
+        self._observer.check(out)
+        _, reward, terminated, truncated, info = self._advance(action, out)
+        return reward, terminated, truncated, info
+
+    # The frames -------------------------------------------------------------------------------
+
+    def _begin(
+        self, seed: int | None, options: dict[str, Any] | None, out: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """See `reset`; the observation is a new object if ``out`` is None."""
         super().reset(seed=seed)
         # Until the start is reached: a reset that fails leaves nothing to step.
         self._needs_reset = True
@@ -360,23 +427,12 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if self.render_mode == "human":
             self._show()
         return (
-            self._observer.observe(console, state, self.course),
+            self._observer.observe(console, state, self.course, out),
             self._info(state, collected, ()),
         )
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Hold the action's keys for ``frame_skip`` frames.
-
-        Args:
-            action: one of ``action_space``.
-
-        Returns:
-            Observation, reward, terminated, truncated, info.
-
-        Raises:
-            ValueError: the action is not one of the space.
-            gymnasium.error.ResetNeeded: before the first reset, and after an episode's end.
-        """
+    def _advance(self, action: Any, out: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """See `step`; the observation is a new object if ``out`` is None."""
         if self._needs_reset:
             raise gym.error.ResetNeeded("call env.reset() before env.step(), also after an end")
         keys = self._actions.keys(action)
@@ -408,7 +464,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         collected = collect_all(self._metrics)
         reward = self._reward.step(collected)
         info = self._info(state, collected, names) if happened or self._info_every_step else {}
-        observation = self._observer.observe(console, state, course)
+        observation = self._observer.observe(console, state, course, out)
         return observation, reward, terminated, truncated, info
 
     def render(self) -> NDArray[np.uint8] | None:

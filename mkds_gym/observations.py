@@ -58,8 +58,36 @@ class Observer(Protocol):
     def labels(self) -> tuple[str, ...]:
         """A name for each component of a flat observation; empty for pictures and memory."""
 
-    def observe(self, console: Console, state: RaceState, course: Course) -> Any:
-        """The observation now: a new object, that later steps leave alone."""
+    def check(self, out: Any) -> None:
+        """Make sure that an observation can be written into ``out``.
+
+        Raises:
+            ValueError: not of the space's shape and dtype, or not writable, or other keys.
+            TypeError: no array, or no dict.
+        """
+
+    def observe(self, console: Console, state: RaceState, course: Course, out: Any = None) -> Any:
+        """The observation now.
+
+        Args:
+            console: that the race runs on.
+            state: of the race, as it was read last.
+            course: that is driven.
+            out: what to write it into, and to return; `check` has seen it. None is a new object,
+                that later steps leave alone.
+        """
+
+
+def _check_array(out: Any, space: gym.spaces.Box, what: str = "out") -> None:
+    """Make sure that a value of ``space`` can be written into ``out``; see `Observer.check`."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{what} is a {type(out).__name__}; an array is wanted, like {space}")
+    if out.shape != space.shape or out.dtype != space.dtype or not out.flags.writeable:
+        kind = "" if out.flags.writeable else ", read-only"
+        raise ValueError(
+            f"{what} is {out.dtype} of shape {out.shape}{kind}; wanted is writable {space.dtype} "
+            f"of shape {space.shape}, as observation_space says"
+        )
 
 
 class SensorObserver:
@@ -77,16 +105,25 @@ class SensorObserver:
         self.labels = tuple(label for s in self.sensors for label in s.labels)
         self._single = self.sensors[0] if len(self.sensors) == 1 else None
 
+    def check(self, out: Any) -> None:
+        """See `Observer.check`."""
+        _check_array(out, self.space)
+
     def observe(
         self,
         console: Console,  # noqa: ARG002
         state: RaceState,
         course: Course,
+        out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """See `Observer.observe`."""
-        if self._single is not None:
-            return self._single.read(state, course)
-        return np.concatenate([sensor.read(state, course) for sensor in self.sensors])
+        if self._single is None:
+            return np.concatenate([sensor.read(state, course) for sensor in self.sensors], out=out)
+        values = self._single.read(state, course)
+        if out is None:
+            return values
+        out[:] = values
+        return out
 
 
 class DictObserver:
@@ -99,14 +136,31 @@ class DictObserver:
         self.space = gym.spaces.Dict({s.name: s.space for s in self.sensors})
         self.labels: tuple[str, ...] = ()
 
+    def check(self, out: Any) -> None:
+        """See `Observer.check`."""
+        if not isinstance(out, dict):
+            raise TypeError(f"out is a {type(out).__name__}; a dict of arrays by sensor is wanted")
+        if out.keys() != self.space.keys():
+            raise ValueError(
+                f"out has the keys {', '.join(map(repr, out))}; wanted are "
+                f"{', '.join(map(repr, self.space))}, as observation_space says"
+            )
+        for sensor in self.sensors:
+            _check_array(out[sensor.name], sensor.space, f"out[{sensor.name!r}]")
+
     def observe(
         self,
         console: Console,  # noqa: ARG002
         state: RaceState,
         course: Course,
+        out: dict[str, NDArray[np.float32]] | None = None,
     ) -> dict[str, NDArray[np.float32]]:
         """See `Observer.observe`."""
-        return {sensor.name: sensor.read(state, course) for sensor in self.sensors}
+        if out is None:
+            return {sensor.name: sensor.read(state, course) for sensor in self.sensors}
+        for sensor in self.sensors:
+            out[sensor.name][:] = sensor.read(state, course)
+        return out
 
 
 class PixelObserver:
@@ -120,14 +174,19 @@ class PixelObserver:
         height = 2 * SCREEN_HEIGHT if screens == "both" else SCREEN_HEIGHT
         self.space = gym.spaces.Box(0, 255, (height, SCREEN_WIDTH, 3), np.uint8)
 
+    def check(self, out: Any) -> None:
+        """See `Observer.check`."""
+        _check_array(out, self.space)
+
     def observe(
         self,
         console: Console,
         state: RaceState,  # noqa: ARG002
         course: Course,  # noqa: ARG002
+        out: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
         """See `Observer.observe`."""
-        return console.screen(self._screens)
+        return console.screen(self._screens, out)
 
 
 class RamObserver:
@@ -139,15 +198,22 @@ class RamObserver:
     def __init__(self) -> None:
         self.space = gym.spaces.Box(0, 255, (RAM_SIZE,), np.uint8)
 
+    def check(self, out: Any) -> None:
+        """See `Observer.check`."""
+        _check_array(out, self.space)
+
     def observe(
         self,
         console: Console,
         state: RaceState,  # noqa: ARG002
         course: Course,  # noqa: ARG002
+        out: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
         """See `Observer.observe`."""
-        memory: NDArray[np.uint8] = console.ram.copy()
-        return memory
+        if out is None:
+            out = np.empty(RAM_SIZE, np.uint8)
+        out[:] = console.ram
+        return out
 
 
 def make_observer(

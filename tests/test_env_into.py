@@ -1,0 +1,103 @@
+"""`step_into` and `reset_into`: the same step, with the observation where the caller wants it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from mkds_gym.env import MKDSEnv
+
+KINDS: list[dict[str, Any]] = [
+    {},
+    {"sensors": ("seed6", "rays:5", "kinematics")},
+    {"obs_type": "dict"},
+    {"obs_type": "pixels"},
+    {"obs_type": "pixels", "screens": "both"},
+    {"obs_type": "ram"},
+]
+
+
+@pytest.fixture(params=KINDS, ids=str)
+def env(request: pytest.FixtureRequest) -> Iterator[MKDSEnv]:
+    env = MKDSEnv(**request.param)
+    yield env
+    env.close()
+
+
+def place(space: Any, rows: int) -> Any:
+    """What a vector environment holds: ``rows`` observations in one array, or one a key."""
+    if isinstance(space, gym.spaces.Dict):
+        return {name: place(part, rows) for name, part in space.items()}
+    return np.zeros((rows, *space.shape), space.dtype)
+
+
+def row(batch: Any, index: int) -> Any:
+    if isinstance(batch, dict):
+        return {name: part[index] for name, part in batch.items()}
+    return batch[index]
+
+
+def equal(a: Any, b: Any) -> bool:
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[name], b[name]) for name in a)
+    return a.dtype == b.dtype and np.array_equal(a, b)
+
+
+def test_writes_in_place_what_step_returns(env: MKDSEnv) -> None:
+    steps = 5 if env.observation_space.shape == (4 << 20,) else 40
+    wanted = [env.reset(seed=3)]
+    wanted += [env.step(index % 3) for index in range(steps)]
+    batch = place(env.observation_space, 3)
+    out = row(batch, 1)
+    info = env.reset_into(out, seed=3)
+    assert info == wanted[0][1]
+    assert equal(out, wanted[0][0])
+    for index in range(steps):
+        observation, *rest = wanted[index + 1]
+        assert env.step_into(index % 3, out) == tuple(rest)
+        assert equal(out, observation)
+    # Only this row was written.
+    for other in (0, 2):
+        untouched = row(batch, other)
+        parts = untouched.values() if isinstance(untouched, dict) else [untouched]
+        assert not any(part.any() for part in parts)
+
+
+def test_steps_return_observations_that_later_steps_leave_alone(env: MKDSEnv) -> None:
+    env.reset(seed=3)
+    first = env.step(0)[0]
+    kept = copy.deepcopy(first)
+    for _ in range(5):
+        env.step(1)
+    assert equal(first, kept)
+
+
+def bad(space: gym.Space[Any]) -> Iterator[tuple[Any, type[Exception], str]]:
+    yield None, TypeError, "out is a NoneType"
+    if isinstance(space, gym.spaces.Dict):
+        good = row(place(space, 1), 0)
+        yield {**good, "lidar": np.zeros(3, np.float32)}, ValueError, "has the keys .*'lidar'"
+        yield {**good, "rays": good["rays"][:2]}, ValueError, r"out\['rays'\] is float32 .*\(2,\)"
+        return
+    yield np.zeros((2, *space.shape), space.dtype), ValueError, "wanted is writable"
+    yield np.zeros(space.shape, np.float64), ValueError, "out is float64"
+    frozen = np.zeros(space.shape, space.dtype)
+    frozen.flags.writeable = False
+    yield frozen, ValueError, "read-only"
+
+
+def test_refuses_what_cannot_hold_the_observation(env: MKDSEnv) -> None:
+    env.reset(seed=0)
+    frame = env.race.frame
+    for out, error, message in bad(env.observation_space):
+        with pytest.raises(error, match=message):
+            env.step_into(0, out)
+        with pytest.raises(error, match=message):
+            env.reset_into(out)
+    assert env.race.frame == frame
+    env.step(0)  # refusing has not ended the episode
