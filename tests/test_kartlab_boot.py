@@ -10,7 +10,8 @@ from mkds_gym.cartridge import BUNDLED_ROM
 from mkds_gym.console import Console
 from mkds_gym.errors import ConsoleError
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.memory import COURSES, course_id
+from mkds_gym.memory import COURSES, Layout, course_id
+from mkds_gym.state import RaceReader
 
 
 def test_they_reach_the_program_at_every_power_on() -> None:
@@ -31,6 +32,25 @@ def test_they_reach_the_program_at_every_power_on() -> None:
             console.step(0, 120, draw=False)
             assert console.ram.tobytes() in memories
     assert len(memories) == 4
+
+
+@pytest.mark.parametrize("drivers", [1, 8])
+@pytest.mark.parametrize("name", ["mario_course", "desert_course", "airship_course"])
+def test_every_race_is_first_seen_with_its_clock_at_0(name: str, drivers: int) -> None:
+    """Loading takes its time, a different one each; no race has moved on when it is seen."""
+    mode = "vs" if drivers > 1 else "time_trial"
+    boot = BootParameters(mode=mode, drivers=drivers, course=course_id(name))
+    with Console(BUNDLED_ROM, on_power_on=boot.write) as console:
+        reader = RaceReader(console.ram, Layout())
+        for _ in range(60):
+            console.step(0, 1, draw=False)
+            if reader.race_on:
+                break
+        for frame in range(3):
+            assert reader.race_on
+            state = reader.read()
+            assert (state.frame, state.lap_frames) == (frame, frame)
+            console.step(0, 1, draw=False)
 
 
 def test_the_program_refuses_a_course_that_it_has_not() -> None:

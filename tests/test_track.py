@@ -1,7 +1,6 @@
 import math
 import time
 from itertools import pairwise
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +17,6 @@ from course_builder import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import mkds_gym.course as course_package
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.course import KCL, NKM, Course, Track
 from mkds_gym.course.kcl import CollisionType
@@ -475,13 +473,26 @@ def test_any_graph_has_sound_progress(nkm, x, z):
 
 @pytest.fixture(scope="module")
 def kartlab():
-    cartridge = Cartridge.open(Path(course_package.__file__).parents[1] / "kartlab" / "kartlab.nds")
-    return Course.from_cartridge(cartridge, cartridge.course_names()[0])
+    return Course.from_cartridge(Cartridge.open(), "mario_course")
 
 
-def test_kartlab_line_lies_on_the_road(kartlab):
-    track, kcl = kartlab.track, kartlab.kcl
-    road = kcl.triangles[(kcl.types == CollisionType.ROAD) & kcl.is_floor][:, :, (0, 2)]
+# What a kart drives on: the road, and what lies on it.
+DRIVEN_ON = (
+    CollisionType.ROAD,
+    CollisionType.SLIPPERY_ROAD,
+    CollisionType.SLIPPERY_ROAD_2,
+    CollisionType.BOOST_PAD,
+    CollisionType.JUMP_PAD,
+)
+# Stretches without road that a kart flies over, from the ramp to where it lands.
+GAPS = {"airship_course": 2}
+
+
+@pytest.mark.parametrize("name", Cartridge.open().course_names())
+def test_kartlab_line_lies_on_the_road(name):
+    course = Course.from_cartridge(Cartridge.open(), name)
+    track, kcl = course.track, course.kcl
+    road = kcl.triangles[np.isin(kcl.types, DRIVEN_ON) & kcl.is_floor][:, :, (0, 2)]
     a, b, c = road.transpose(1, 0, 2)
 
     def left_of(p, q, point):
@@ -493,9 +504,25 @@ def test_kartlab_line_lies_on_the_road(kartlab):
 
     # Corners come from rounded normals: two triangles may part by some hundredths of a unit.
     seam = 0.05
-    for x, _, z in track.center_line:
-        sides = np.stack([left_of(a, b, (x, z)), left_of(b, c, (x, z)), left_of(c, a, (x, z))])
-        assert ((sides >= -seam).all(axis=0) | (sides <= seam).all(axis=0)).any(), (x, z)
+
+    def on_road(point):
+        sides = np.stack([left_of(a, b, point), left_of(b, c, point), left_of(c, a, point)])
+        return ((sides >= -seam).all(axis=0) | (sides <= seam).all(axis=0)).any()
+
+    line = np.array([on_road((x, z)) for x, _, z in track.center_line])
+    assert line[0]
+    starts = np.flatnonzero(line[:-1] & ~line[1:]) + 1
+    ends = np.flatnonzero(~line[:-1] & line[1:]) + 1
+    assert len(starts) == len(ends) == GAPS.get(name, 0)
+    # The longest jump of a kart at full speed.
+    spacing = track.length / len(line)
+    assert all(20 < count * spacing < 160 for count in ends - starts)
+    # The other ways round, where the course forks.
+    for index in set(range(len(track))) - set(track.main):
+        s, to = track.start_of(index), track.start_of(track.next(index)[0])
+        for along in np.linspace(s, to, 12, endpoint=False):
+            x, _, z = track.point_at(along, index)
+            assert on_road((x, z)), (index, along)
 
 
 def test_kartlab_turns_once_round(kartlab):

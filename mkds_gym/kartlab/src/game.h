@@ -80,6 +80,7 @@ void collide(vec3 *centre, fx32 radius, contact *result);
 /* race.c */
 int race_start(const race_choice *choice);   /* 0: no such course */
 void race_publish(void);                     /* once the pictures are set up too */
+int race_published(void);
 void race_frame(void);
 race_time race_time_of(uint32_t frames);
 

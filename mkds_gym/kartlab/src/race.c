@@ -170,6 +170,8 @@ void race_publish(void) {
     }
 }
 
+int race_published(void) { return !game.map || SCENE_STATE_POINTER->state == 2; }
+
 /* ------------------------------------------------------------------------------- every frame */
 
 /* What a driver presses.  The player's kart coasts when it has finished; the others drive on. */

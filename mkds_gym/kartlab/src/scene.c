@@ -91,7 +91,6 @@ static void enter_race(void) {
     hud_init();
     results_init();
     sound_race();
-    race_publish();
     scene = SCENE_RACE;
     paused = 0;
 }
@@ -194,6 +193,13 @@ void scene_move(void) {
     read_pad();
     moved = 0;
     if (scene == SCENE_RACE) {
+        if (!race_published()) {
+            /* Loading ends anywhere in a picture.  A host that looks once per picture is to find every
+             * race with its clock at 0, so the race is shown first and driven from the next one on. */
+            race_publish();
+            moved = 1;
+            return;
+        }
         int over = game.status->drivers[0].flags & STATUS_FINISHED;
         if (paused) {
             paused = pause_move();
