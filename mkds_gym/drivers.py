@@ -668,6 +668,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.workers < 1:
         parser.error(f"--workers {options.workers}: at least 1")
+    if options.json is not None and (options.json.is_dir() or not options.json.parent.is_dir()):
+        parser.error(f"--json {options.json}: is not a file in an existing directory")
     try:
         courses = options.courses or Cartridge.open().course_names()
         jobs = [(course, engine_class) for course in courses for engine_class in options.classes]

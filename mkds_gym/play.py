@@ -470,6 +470,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not 0 <= options.rewind <= 600:
         parser.error(f"--rewind {options.rewind}: allowed: 0 to 600 seconds")
+    if options.save.is_dir() or not options.save.parent.is_dir():
+        parser.error(f"--save {options.save}: is not a file in an existing directory")
     try:
         with _console(options) as console:
             player = Player(

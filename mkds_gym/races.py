@@ -99,8 +99,9 @@ class Races:
         self.random = course == RANDOM_COURSE or chosen is not None
         if course is not None and course not in (*names, RANDOM_COURSE):
             raise ValueError(
-                f"course={course!r} is not on this cartridge; it has {', '.join(names)}; and "
-                f"{RANDOM_COURSE!r} makes one from course_seed"
+                f"course={course!r} is not on this cartridge; it has {', '.join(names)}; "
+                f"{RANDOM_COURSE!r} makes one from course_seed, and python -m mkds_gym.kartlab "
+                "compile a cartridge with a course of your own"
             )
         if chosen is not None:
             if chosen not in COURSE_SETS:

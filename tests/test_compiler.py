@@ -7,6 +7,7 @@ import importlib.resources
 import math
 import re
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -456,6 +457,13 @@ def test_overlapping_roads_are_refused() -> None:
 def test_missing_file_is_named(tmp_path: object) -> None:
     with pytest.raises(CourseDescriptionError, match=r"nothing\.toml: cannot be read"):
         compile_course(f"{tmp_path}/nothing.toml")
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "picture.toml"
+    path.write_bytes(b"\x89PNG\r\n\xff\xfe")
+    with pytest.raises(CourseDescriptionError, match=r"picture\.toml: is not text in UTF-8"):
+        compile_course(path)
 
 
 def test_description_is_plain_data(meadow: CompiledCourse) -> None:

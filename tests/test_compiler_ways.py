@@ -463,6 +463,14 @@ def test_bad_entries_are_named(case: str) -> None:
     assert str(caught.value).startswith("mine.toml: ")
 
 
+def test_a_gap_uphill_says_how_much_higher_it_lands() -> None:
+    hill = LOOP.replace(
+        "[800, -700]\nradius = 200\nheight = 0", "[800, -700]\nheight = 60\nradius = 200"
+    )
+    with pytest.raises(CourseDescriptionError, match=r"and landing \d+ higher, the slowest"):
+        compiled(hill, extra="[[gap]]\npoint = 3\noffset = 100\nlength = 100\n")
+
+
 def test_ways_that_meet_on_a_slope_are_refused() -> None:
     sloping = LOOP.replace(
         "at = [800, -700]\nradius = 200\nheight = 0", "at = [800, -700]\nradius = 200\nheight = 60"

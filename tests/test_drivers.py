@@ -246,3 +246,13 @@ def test_the_command_refuses_what_cannot_be_driven(
     assert message in captured.err
     assert captured.err.startswith("error: ")
     assert captured.out == ""
+
+
+def test_the_command_refuses_a_file_it_cannot_write_before_it_drives(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for words in (["--json", "nowhere/d.json"], ["--json", "."], ["--classes", "200"]):
+        with pytest.raises(SystemExit) as left:
+            main(words)
+        assert left.value.code == 2
+        assert words[0] in capsys.readouterr().err

@@ -281,6 +281,7 @@ def test_arguments_survive_spec_and_pickle() -> None:
     ("arguments", "error", "message"),
     [
         ({"course": "rainbow_course"}, ValueError, "not on this cartridge; it has .*mario_course"),
+        ({"course": "my_course.toml"}, ValueError, "kartlab compile a cartridge with a course"),
         ({"course": "random", "course_seed": -1}, ValueError, "course_seed=-1; allowed: 0 to"),
         ({"course": "random", "course_seed": 2.0}, TypeError, "whole number"),
         ({"course_seed": 3}, ValueError, "course='random'"),
@@ -292,6 +293,9 @@ def test_arguments_survive_spec_and_pickle() -> None:
         ({"course_set": "train", "course": "mario_course"}, ValueError, "exclude"),
         ({"course_set": "train", "course_seed": 4}, ValueError, "exclude"),
         ({"engine_class": 60}, ValueError, "50, 100, 150"),
+        ({"engine_class": float("nan")}, TypeError, "50, 100, 150"),
+        ({"laps": 0}, ValueError, "1 to 9"),
+        ({"laps": float("nan")}, TypeError, "1 to 9"),
         ({"engine_class": None}, TypeError, "50, 100, 150"),
         ({"engine_class": "150"}, TypeError, "50, 100, 150"),
         ({"mirror": 1}, TypeError, "True or False"),

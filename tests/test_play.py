@@ -297,7 +297,15 @@ def test_bad_arguments_are_one_line(
 
 
 def test_values_that_are_none_of_a_choice_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in (["--class", "200"], ["--mode", "battle"], ["--rewind", "-1"], ["--scale", "9"]):
+    for words in (
+        ["--class", "200"],
+        ["--mode", "battle"],
+        ["--rewind", "-1"],
+        ["--scale", "9"],
+        ["--rewind", "nan"],
+        ["--save", "nowhere/my.state"],
+        ["--save", "."],
+    ):
         with pytest.raises(SystemExit) as left:
             main(words)
         assert left.value.code == 2

@@ -370,8 +370,11 @@ def read_description(path: str | PathLike[str]) -> CourseDescription:
         with file.open("rb") as stream:
             data = stream.read(SIZE_LIMIT + 1)
         text = data.decode("utf-8") if len(data) <= SIZE_LIMIT else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise CourseDescriptionError(f"{file}: cannot be read: {error}") from error
+    except OSError as error:
+        why = error.strerror or error
+        raise CourseDescriptionError(f"{file}: cannot be read: {why}") from error
+    except UnicodeDecodeError as error:
+        raise CourseDescriptionError(f"{file}: is not text in UTF-8: {error}") from error
     if len(data) > SIZE_LIMIT:
         raise CourseDescriptionError(
             f"{file}: has more than {SIZE_LIMIT:,} bytes, more than any course needs; at most "

@@ -1100,10 +1100,11 @@ def _check_gaps(description: CourseDescription, layout: Layout) -> None:
                     float(ribbon.distance[first] - ribbon.distance[pad.last]) for pad in pads
                 )
             if length > reach:
+                lies = f"{abs(drop):.0f} {'lower' if drop >= 0 else 'higher'}"
                 means = "with the jump pad before it" if pads else "without a jump pad before it"
                 raise description.error(
                     f"{gap.place.label}: length",
-                    f"{length:.0f} units cannot be jumped: {means}, and landing {drop:.0f} lower, "
+                    f"{length:.0f} units cannot be jumped: {means}, and landing {lies}, "
                     f"the slowest karts clear {max(reach, 0.0):.0f}",
                 )
 
