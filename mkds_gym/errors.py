@@ -82,3 +82,7 @@ class VectorEnvError(MKDSError, RuntimeError):
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle with what it carries."""
         return (type(self), (self.args[0], self.failures, self.results))
+
+
+class OverlayError(MKDSError, RuntimeError):
+    """An overlay cannot be drawn: it raised, or there is no camera to draw it with."""

@@ -209,9 +209,13 @@ class Seed6:
 
     FAN: Final = (-18.0, -9.0, 0.0, 9.0, 18.0)
     """Angles of a fan's rays from its middle, degrees."""
+    ray_angles: Final = tuple(
+        m + a for m in (0.0, 90.0, -90.0) for a in (-18.0, -9.0, 0.0, 9.0, 18.0)
+    )
+    """Angles of all rays, degrees, positive to the left."""
 
     def __init__(self) -> None:
-        self._rays = _Rays([middle + angle for middle in (0.0, 90.0, -90.0) for angle in self.FAN])
+        self._rays = _Rays(self.ray_angles)
 
     def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:
         """See `Sensor.read`."""
@@ -244,7 +248,7 @@ class Rays:
     def __init__(self, count: float = 9) -> None:
         count = _count(self.name, count)
         angles = [0.0] if count == 1 else [90.0 - 180.0 * i / (count - 1) for i in range(count)]
-        self.angles: tuple[float, ...] = tuple(angles)
+        self.ray_angles: tuple[float, ...] = tuple(angles)
         """Degrees, positive to the left."""
         self.labels = tuple(f"ray_{angle:+.0f}" for angle in angles)
         self.space = _box(-1.0, 1.0, count)

@@ -183,8 +183,8 @@ def test_a_checkpoint_that_does_not_exist_is_straight_ahead():
 
 
 def test_rays_sweep_from_left_to_right():
-    assert Rays(5).angles == (90, 45, 0, -45, -90)
-    assert Rays(1).angles == (0,)
+    assert Rays(5).ray_angles == (90, 45, 0, -45, -90)
+    assert Rays(1).ray_angles == (0,)
     values = Rays(5).read(road_state(60, lateral=25), meadow())
     assert values[0] > values[4], "25 to the left of the middle the left edge is nearer"
     fan = Rays(21).read(road_state(300), meadow())

@@ -1,0 +1,144 @@
+"""From the world to the pixels of the top screen, through the game's own camera."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mkds_gym.hardware import SCREEN_HEIGHT, SCREEN_WIDTH
+from mkds_gym.state import CameraState
+
+_NEAREST: Final = 1.0
+"""World units before the eye within which nothing is drawn, whatever the camera's near plane."""
+
+
+class Projection:
+    """A pinhole camera: world right-handed with y up, screen origin at the top left.
+
+    With the eye at e, looking at t, the view's axes are b = unit(e - t), r = unit(up x b) and
+    u = b x r. A point p lies at depth d = -(p - e).b, and on the screen at
+
+        column = 128 + 128 / (aspect tan(fov)) (p - e).r / d
+        row    =  96 -  96 / tan(fov)          (p - e).u / d
+
+    where fov is half the vertical angle of view: the perspective projection of any 3D library.
+    The axes come from eye, target and up, not from the camera's matrix, whose order and signs are
+    the game's own affair.
+
+    Args:
+        camera: as read from memory.
+
+    Raises:
+        ValueError: the camera looks nowhere (its target is its position, or straight up).
+    """
+
+    def __init__(self, camera: CameraState) -> None:
+        eye = np.array(camera.position, np.float64)
+        back = eye - np.array(camera.target, np.float64)
+        right = np.cross(np.array(camera.up, np.float64), back)
+        lengths = np.linalg.norm(back), np.linalg.norm(right)
+        if not (min(lengths) > 1e-9 and 0 < camera.half_fov < math.pi / 2 and camera.aspect > 0):
+            raise ValueError(f"a camera that looks nowhere: {camera}")
+        back, right = back / lengths[0], right / lengths[1]
+        self._eye = eye
+        self._axes = np.stack([right, np.cross(back, right), -back], axis=1)
+        scale = SCREEN_HEIGHT / 2 / math.tan(camera.half_fov)
+        self._scale = np.array([SCREEN_WIDTH / SCREEN_HEIGHT / camera.aspect * scale, -scale])
+        self._middle = np.array([SCREEN_WIDTH / 2, SCREEN_HEIGHT / 2])
+        self.near: Final = max(camera.near, _NEAREST)
+        self.far: Final = camera.far if camera.far > self.near else math.inf
+
+    def view(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """World to view space.
+
+        Args:
+            points: (N, 3), world units.
+
+        Returns:
+            (N, 3): right, up, and depth before the eye, world units.
+        """
+        axes: NDArray[np.float64] = (np.asarray(points, np.float64) - self._eye) @ self._axes
+        return axes
+
+    def screen(self, view: NDArray[np.float64]) -> NDArray[np.float64]:
+        """View space to the screen; depths must be positive.
+
+        Returns:
+            (N, 2): column and row, in pixels from the top left corner; a pixel's middle is at .5.
+        """
+        pixels: NDArray[np.float64] = self._middle + self._scale * view[:, :2] / view[:, 2:]
+        return pixels
+
+    def points(self, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Where points appear.
+
+        Args:
+            points: (N, 3), world units.
+
+        Returns:
+            (N, 2) column and row, and (N,) whether the point is before the camera and nearer than
+            its far plane (it may be beside the picture); others are NaN.
+        """
+        view = self.view(points)
+        seen = (view[:, 2] >= self.near) & (view[:, 2] <= self.far)
+        pixels = np.full((len(view), 2), np.nan)
+        pixels[seen] = self.screen(view[seen])
+        return pixels, seen
+
+    def lines(
+        self, begin: NDArray[np.float64], end: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Lines, cut off at the near and the far plane.
+
+        Args:
+            begin: (N, 3), world units.
+            end: (N, 3), world units.
+
+        Returns:
+            (M, 2, 2) column and row of both ends of what is left of them, and (N,) whether
+            anything is left of each.
+        """
+        a, b = self.view(begin), self.view(end)
+        step = b - a
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shares = np.stack([(plane - a[:, 2]) / step[:, 2] for plane in (self.near, self.far)])
+        level = np.abs(step[:, 2]) < 1e-12
+        within = (a[:, 2] >= self.near) & (a[:, 2] <= self.far)
+        first = np.where(level, np.where(within, 0.0, 2.0), np.maximum(shares.min(axis=0), 0.0))
+        last = np.where(level, 1.0, np.minimum(shares.max(axis=0), 1.0))
+        left = first < last
+        a, step, first, last = a[left], step[left], first[left, None], last[left, None]
+        ends = np.stack([self.screen(a + first * step), self.screen(a + last * step)], axis=1)
+        return ends, left
+
+    def polygon(self, corners: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A polygon, cut off at the near and the far plane (Sutherland and Hodgman, 1974).
+
+        Args:
+            corners: (N, 3), world units, in order.
+
+        Returns:
+            (M, 2) column and row of the corners of what is left of it; M is 0 or at least 3.
+        """
+        view = self.view(corners)
+        for sign, plane in ((1.0, self.near), (-1.0, self.far)):
+            if math.isinf(plane):
+                continue
+            inside = sign * (view[:, 2] - plane)
+            if (inside >= 0).all():
+                continue
+            kept = []
+            for index in range(len(view)):
+                before, now = inside[index - 1], inside[index]
+                if (before >= 0) != (now >= 0):
+                    share = before / (before - now)
+                    kept.append(view[index - 1] + share * (view[index] - view[index - 1]))
+                if now >= 0:
+                    kept.append(view[index])
+            if len(kept) < 3:
+                return np.empty((0, 2))
+            view = np.array(kept)
+        return self.screen(view)

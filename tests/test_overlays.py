@@ -1,0 +1,335 @@
+"""Overlays: on the pixels where the game draws what they show, composable, and safe to add to."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from kartlab_field import Field
+from numpy.typing import NDArray
+
+from mkds_gym.cartridge import Cartridge
+from mkds_gym.console import Keys
+from mkds_gym.course import Course, read_course_archive
+from mkds_gym.course.archive import write_narc
+from mkds_gym.course.nkm import NKM, OBJECT
+from mkds_gym.errors import OverlayError
+from mkds_gym.memory import course_id
+from mkds_gym.overlays import (
+    OVERLAYS,
+    PICTURE_DELAY,
+    Canvas,
+    OverlayScene,
+    Projection,
+    SceneRecorder,
+    draw_overlays,
+    make_overlays,
+)
+from mkds_gym.overlays.course import checkpoint_line, next_checkpoints
+
+BOX_HEIGHT = 9.0
+"""World units above the floor at which the boxes of these tests float."""
+
+
+def shots(field: Field, recorder: SceneRecorder, keys: int = 0, frames: int = 8) -> None:
+    """Frames that are drawn and noted: enough for the picture to be of these."""
+    for _ in range(frames):
+        field.console.step(keys)
+        recorder.frame(field.state())
+
+
+@pytest.fixture(scope="module")
+def drive() -> Iterator[tuple[NDArray[np.uint8], OverlayScene, Course]]:
+    """A picture in mid-race with opponents, the scene of it, and the course."""
+    field = Field(course=25, skip_countdown=True)
+    recorder = SceneRecorder(field.reader)
+    for _ in range(300):
+        field.console.step(field.pursuit(), draw=False)
+        recorder.frame(field.state())
+    shots(field, recorder, Keys.A)
+    scene = recorder.scene(
+        field.course, keys=int(Keys.A | Keys.LEFT), reward=0.25, terms={"distance": 3.0}
+    )
+    yield field.console.screen("top"), scene, field.course
+    field.close()
+
+
+# ------------------------------------------------------- the pixels where the game draws it
+
+
+def test_the_rear_tyres_stand_where_they_project() -> None:
+    """They touch the road 5.6 behind the kart's place and 5.1 beside it (kart_model.c)."""
+    field = Field(course=25, drivers=1, skip_countdown=True)
+    try:
+        recorder = SceneRecorder(field.reader)
+        shots(field, recorder)
+        scene = recorder.scene(field.course)
+        picture = field.console.screen("top").astype(int)
+    finally:
+        field.close()
+    place, ahead, right = (
+        np.array(v) for v in (scene.race.position, scene.race.forward, scene.race.right)
+    )
+    behind = place - 5.6 * ahead
+    tyres = np.array([behind - 5.1 * right, behind + 5.1 * right])
+    pixels, seen = Projection(scene.camera).points(tyres)
+    assert seen.all()
+    for column, row in pixels:
+        strip = picture[:, round(column)].max(axis=1)
+        # Upwards from the road, which is paler than tyre and shadow: where the tyre begins.
+        bottom = next(y for y in range(188, 100, -1) if strip[y] < 80) + 1
+        assert abs(bottom - row) <= 2, (bottom, row)
+    assert abs(pixels[:, 0].mean() - 128) < 1
+
+
+COURSE = "ridge_course"
+"""No wall hides the ends of its checkpoints."""
+
+
+def boxes_at(points: NDArray[np.float64]) -> bytes:
+    """A course to hand over with item boxes at these points and nowhere else."""
+    files = dict(read_course_archive(Cartridge.open(), COURSE))
+    boxes = np.zeros(len(points), OBJECT)
+    boxes["position"] = np.round(points * 4096)
+    boxes["scale"], boxes["id"], boxes["path"] = 4096, 101, -1
+    nkm = dataclasses.replace(NKM.from_bytes(files["course_map.nkm"]), objects=boxes)
+    return write_narc({**files, "course_map.nkm": nkm.save()})
+
+
+def picture_with_boxes(points: NDArray[np.float64]) -> tuple[NDArray[np.uint8], OverlayScene]:
+    """The same moment of a race, whatever stands on the course."""
+    field = Field(
+        course=course_id(COURSE),
+        course_data=boxes_at(points),
+        drivers=1,
+        items=True,
+        skip_countdown=True,
+    )
+    try:
+        recorder = SceneRecorder(field.reader)
+        for _ in range(150):
+            field.console.step(field.pursuit(), draw=False)
+            recorder.frame(field.state())
+        shots(field, recorder, Keys.A)
+        return field.console.screen("top"), recorder.scene(field.course)
+    finally:
+        field.close()
+
+
+def test_the_next_checkpoints_ends_are_where_the_game_draws_what_stands_there() -> None:
+    course = Course.from_cartridge(Cartridge.open(), COURSE)
+    nowhere = np.array([[0.0, -500.0, 0.0]])
+    without, scene = picture_with_boxes(nowhere)
+    (checkpoint,) = next_checkpoints(scene, course.track)
+    ends = []
+    for _ in range(4):
+        ends.extend(checkpoint_line(course, checkpoint, scene.race.position[1]))
+        (checkpoint,) = course.track.next(checkpoint)
+    points = np.array(ends) + (0.0, BOX_HEIGHT, 0.0)
+    pixels, seen = Projection(scene.camera).points(points)
+    inside = seen & (np.abs(pixels - (128, 96)) < (120, 88)).all(axis=1)
+    found = 0
+    for point, (column, row) in zip(points[inside], pixels[inside], strict=True):
+        picture, other = picture_with_boxes(point[None])
+        assert other.race == scene.race
+        rows, columns = np.nonzero((picture.astype(int) != without).any(axis=2))
+        if len(rows) < 9:
+            continue  # a wall hides it
+        middle = (columns.min() + columns.max() + 1) / 2, (rows.min() + rows.max() + 1) / 2
+        assert abs(middle[0] - column) <= 2, (middle, column, row)
+        assert abs(middle[1] - row) <= 2, (middle, column, row)
+        found += 1
+    assert found >= 2
+
+
+def test_an_opponent_is_circled_where_it_is_drawn() -> None:
+    field = Field(course=25, drivers=2, skip_countdown=True)
+    try:
+        recorder = SceneRecorder(field.reader)
+        for _ in range(100):  # until the letters of GO are gone
+            field.step(field.pursuit())
+        shots(field, recorder)
+        start = field.console.snapshot()
+        x, y, z = field.state().position
+        fx, _, fz = field.state().forward
+        pictures = []
+        left = 25.0  # else one's own kart hides it
+        for ahead in (130.0, -300.0):
+            field.console.restore(start)
+            place = x + ahead * fx + left * fz, y, z + ahead * fz - left * fx
+            for _ in range(6):
+                # A kart that the host holds in its place.
+                field.put(1, *place, field.state().heading, 0.0)
+                shots(field, recorder, frames=1)
+            pictures.append(field.console.screen("top").astype(int))
+            if ahead > 0:
+                scene = recorder.scene(field.course)
+    finally:
+        field.close()
+    _, thing = [o for o in scene.objects if o.kind == "driver"]
+    ((column, row),), _ = Projection(scene.camera).points(np.array([thing.position]))
+    changed = (np.abs(pictures[0] - pictures[1]) > 16).any(axis=2)
+    changed[130:, :80] = False  # the number of the place, which changes too
+    rows, columns = np.nonzero(changed)
+    assert len(rows) > 20
+    assert abs((columns.min() + columns.max() + 1) / 2 - column) <= 2
+    # Its tyres touch the road up to 6 units nearer, a pixel lower.
+    assert abs(rows.max() + 1 - row) <= 2
+
+
+def test_the_scene_is_of_the_frame_that_the_picture_shows() -> None:
+    field = Field(course=25, drivers=1, skip_countdown=True)
+    try:
+        recorder = SceneRecorder(field.reader)
+        shots(field, recorder, Keys.A, 40)
+        scene = recorder.scene(field.course)
+        assert scene.race.frame == field.state().frame - PICTURE_DELAY
+    finally:
+        field.close()
+
+
+# --------------------------------------------------------------------------- projection
+
+
+def test_lines_and_areas_are_cut_at_the_eye(
+    drive: tuple[NDArray[np.uint8], OverlayScene, Course],
+) -> None:
+    _, scene, _ = drive
+    projection = Projection(scene.camera)
+    eye, target = np.array(scene.camera.position), np.array(scene.camera.target)
+    behind, ahead = eye - (target - eye), target
+    far = eye + (target - eye) * 1e4
+    ends, left = projection.lines(
+        np.array([behind, behind, ahead, far]), np.array([ahead, behind - 1, far, far + 1])
+    )
+    assert left.tolist() == [True, False, True, False]
+    assert np.isfinite(ends).all()
+    assert np.allclose(ends[0, 1], (128, 96), atol=0.5)
+    side = np.array(scene.camera.right) * 20
+    triangle = projection.polygon(np.array([behind, ahead - side, ahead + side]))
+    assert len(triangle) == 4  # a corner behind the eye gives way to two
+    assert np.isfinite(triangle).all()
+    assert len(projection.polygon(np.array([behind, behind - side, behind + side]))) == 0
+    _, seen = projection.points(np.array([behind, ahead, far]))
+    assert seen.tolist() == [False, True, False]
+
+
+def test_axes_are_those_of_the_games_matrix(
+    drive: tuple[NDArray[np.uint8], OverlayScene, Course],
+) -> None:
+    _, scene, _ = drive
+    points = np.array(scene.race.position) + np.random.default_rng(0).normal(0, 50, (20, 3))
+    view = Projection(scene.camera).view(points)
+    game = points @ scene.camera.matrix[:3] + scene.camera.matrix[3]
+    assert np.allclose(view * (1, 1, -1), game, atol=0.5)
+
+
+# --------------------------------------------------------------------------- drawing
+
+
+@pytest.mark.parametrize("name", list(OVERLAYS))
+def test_every_overlay_draws_something_of_its_own(
+    name: str, drive: tuple[NDArray[np.uint8], OverlayScene, Course]
+) -> None:
+    picture, scene, course = drive
+    before = picture.copy()
+    drawn = draw_overlays(make_overlays(name), picture, scene, course)
+    assert drawn.shape == picture.shape
+    assert drawn.dtype == np.uint8
+    assert (picture == before).all()
+    changed = (drawn != picture).any(axis=2).mean()
+    assert 0.0005 < changed < 0.6
+    again = draw_overlays(make_overlays(name), picture, scene, course)
+    assert (drawn == again).all()
+
+
+def test_walls_are_magenta_and_off_road_red(
+    drive: tuple[NDArray[np.uint8], OverlayScene, Course],
+) -> None:
+    picture, scene, course = drive
+    drawn = draw_overlays(make_overlays("collision:400"), picture, scene, course).astype(int)
+    more = drawn - picture
+    magenta = (more[..., 0] > 8) & (more[..., 2] > 8) & (more[..., 1] <= 0)
+    red = (more[..., 0] > 8) & (more[..., 2] <= 0)
+    assert magenta.sum() > 50
+    assert red.sum() > 50
+
+
+def test_numbers_names_and_objects(
+    drive: tuple[NDArray[np.uint8], OverlayScene, Course],
+) -> None:
+    names = list(OVERLAYS)
+    assert names[:6] == [
+        "collision",
+        "rays",
+        "camera",
+        "checkpoint",
+        "checkpoint-aim",
+        "objects",
+    ]
+    made = make_overlays([0, "1", "hud", "rays:50"])
+    assert [overlay.name for overlay in made] == ["collision", "rays", "hud", "rays"]
+
+    class Dot:
+        name = "dot"
+
+        def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:
+            canvas.cross(scene.camera.target, (1, 2, 3))
+
+    picture, scene, course = drive
+    drawn = draw_overlays(make_overlays([Dot()]), picture, scene, course)
+    assert tuple(drawn[96, 128]) == (1, 2, 3)
+    both = np.concatenate([picture, picture])
+    assert (draw_overlays(make_overlays(Dot()), both, scene, course)[192:] == picture).all()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "words"),
+    [
+        ("ray", ValueError, "Did you mean 'rays'"),
+        (10, ValueError, "7 hud"),
+        (-1, ValueError, "no overlay number"),
+        ("rays:-1", ValueError, "above 0"),
+        ("hud:3", ValueError, "takes no such argument"),
+        ([None], TypeError, "collision"),
+        (True, TypeError, "True"),
+        (3.5, TypeError, "3.5"),
+    ],
+)
+def test_wrong_overlays_are_refused(wrong: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        make_overlays(wrong)
+
+
+def test_an_error_names_its_overlay(
+    drive: tuple[NDArray[np.uint8], OverlayScene, Course],
+) -> None:
+    class Broken:
+        name = "broken"
+
+        def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:
+            raise KeyError("nothing")
+
+    picture, scene, course = drive
+    with pytest.raises(OverlayError, match=r"'broken' failed: KeyError: 'nothing'"):
+        draw_overlays([Broken()], picture, scene, course)
+    nowhere = dataclasses.replace(scene.camera, target=scene.camera.position)
+    with pytest.raises(OverlayError, match="looks nowhere"):
+        draw_overlays([], picture, dataclasses.replace(scene, camera=nowhere), course)
+    with pytest.raises(OverlayError, match="192"):
+        draw_overlays([], picture[:10], scene, course)
+
+
+def test_scenes_travel_and_stay(drive: tuple[NDArray[np.uint8], OverlayScene, Course]) -> None:
+    picture, scene, course = drive
+    data = pickle.dumps(scene)
+    assert len(data) < 50_000
+    names = list(OVERLAYS)
+    drawn = draw_overlays(make_overlays(names), picture, scene, course)
+    other = draw_overlays(make_overlays(names), picture, pickle.loads(data), copy.deepcopy(course))
+    assert (drawn == other).all()
