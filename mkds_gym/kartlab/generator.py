@@ -65,6 +65,9 @@ _LANDING: Final = 320.0
 _JUMP_ROOM: Final = 560.0
 """Straight road that a jump needs in all: to get going, the pad, the gap and the landing."""
 
+_ICY_RADIUS: Final = 140.0
+"""Smallest radius of a bend on ice, in world units."""
+
 _T = TypeVar("_T")
 _Place = tuple[float, float]
 _Cell = tuple[int, int]
@@ -513,8 +516,17 @@ def _ices(dice: _Dice, style: _Style, corners: list[_Corner], theme: str) -> Non
         if dice.chance(0.6):
             surface = "slippery road" if dice.chance(share) else dice.pick(["road", "packed snow"])
         corner.surface = surface
+        # Where a kart slides out of a tight bend, it is to slide along a wall, not off the course
+        # again and again; and ice is for the wide ones.
+        if corner.turn and corner.surface == "slippery road" and corner.radius < _ICY_RADIUS:
+            corner.surface = surface = "packed snow"
     # What the last point has holds up to the line: the grid stands on a road.
     corners[-1].surface = "road"
+    for i, corner in enumerate(corners):
+        if corner.surface != "road" or corners[i - 1].surface != "road":
+            for side in ("left", "right"):
+                if _KINDS[getattr(corner, side)][3] != "wall":
+                    setattr(corner, side, "fence")
 
 
 def _pads(dice: _Dice, style: _Style, corners: list[_Corner]) -> list[str]:
