@@ -321,9 +321,9 @@ width = 30
 [[pad]]
 kind = "jump"
 point = 5
-offset = 60
+offset = 74
 width = 110
-length = 30
+length = 20
 [[gap]]
 point = 5
 offset = 100
@@ -367,7 +367,7 @@ def test_gap_has_no_floor_and_nobody_is_put_back_before_it() -> None:
 
 def plan_gap(course: CompiledCourse) -> list[Floats]:
     """The respawn points on the run-up to where the gap is."""
-    return [p for p in course.plan.respawns if abs(p[2] + 700) < 1 and -385 < p[0] < -115]
+    return [p for p in course.plan.respawns if abs(p[2] + 700) < 1 and -385 < p[0] < -125]
 
 
 def test_item_boxes_stand_in_a_row_across_the_road() -> None:
@@ -433,13 +433,17 @@ BAD = {
         PADS.replace("length = 70", "length = 200"),
         "gap 0: length: 200 units cannot",
     ),
+    "gap that only the pad's end is near enough to": (
+        PADS.replace("offset = 74\nwidth = 110\nlength = 20", "offset = 50\nwidth = 110"),
+        "landing 0 lower, the slowest karts clear 51",
+    ),
     "gap without a pad": ("[[gap]]\npoint = 5\nlength = 60\n", "without a jump pad before it"),
     "items in a gap": (
         PADS.replace("point = 0\noffset = 100\ncount", "point = 5\noffset = 140\ncount"),
         "items 0: offset: the row lies in a gap",
     ),
     "gap on the grid": (
-        PADS.replace("point = 5\noffset = 60", "point = 7\noffset = 450").replace(
+        PADS.replace("point = 5\noffset = 74", "point = 7\noffset = 464").replace(
             "point = 5\noffset = 100\nlength", "point = 7\noffset = 490\nlength"
         ),
         "[grid]: back: the eight places of the grid need a plain road",
@@ -573,9 +577,9 @@ def test_region_cuts_a_line() -> None:
 
 def test_jump_reach() -> None:
     assert jump_reach(0.0, 0.0) == 0.0
-    assert jump_reach(2.2, 0.0) == pytest.approx(3.0 * 2 * 2.2 / 0.11)
-    assert jump_reach(2.2, 30.0) > jump_reach(2.2, 0.0) > jump_reach(2.2, -20.0) > 0
-    assert jump_reach(2.2, -50.0) == 0.0
+    assert jump_reach(2.1, 0.0) == pytest.approx(0.9 * 3.3 * 2 * 2.1 / 0.11)
+    assert jump_reach(2.1, 30.0) > jump_reach(2.1, 0.0) > jump_reach(2.1, -20.0) > 0
+    assert jump_reach(2.1, -50.0) == 0.0
 
 
 @settings(deadline=None, max_examples=60)

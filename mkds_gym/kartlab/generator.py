@@ -545,10 +545,10 @@ def _pads(dice: _Dice, style: _Style, corners: list[_Corner]) -> list[str]:
         kind, side = dice.number(), dice.number(-1.0, 1.0)
         if jumps < 2 and before + after > _JUMP_ROOM and kind < _mix(0.25, 0.6, style.difficulty):
             jumps += 1
-            gap = round(dice.number(36, 64))
-            start = math.floor(after - _LANDING - gap - 60)
-            lines += _entry("pad", kind="jump", point=i, offset=start, width=narrow, length=40)
-            lines += _entry("gap", point=i, offset=start + 55, length=gap)
+            gap = round(dice.number(36, 60))
+            start = math.floor(after - _LANDING - gap - 36)
+            lines += _entry("pad", kind="jump", point=i, offset=start, width=narrow, length=28)
+            lines += _entry("gap", point=i, offset=start + 34, length=gap)
         elif kind > 0.55 and after > 60.0:
             wide = round(dice.number(32, 52))
             lines += _entry(

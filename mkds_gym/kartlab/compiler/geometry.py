@@ -86,12 +86,12 @@ JOINT_LEVEL = 0.75
 JOINT_ANGLE = math.radians(70)
 """Sharpest angle at which a branch may leave the main way."""
 
-JUMP_SPEED = 2.2
-"""What a jump pad gives upwards, at least, in world units a frame."""
+JUMP_SPEED = 2.1
+"""What a jump pad gives upwards, at least, in world units a frame: `JUMP_SPEED` of ``boost.c``."""
 
-SLOWEST_JUMP = 3.0
-"""Speed at which every gap can be jumped, in world units a frame: the slowest class, not quite
-at its top speed."""
+SLOWEST_JUMP = 2.97
+"""Speed at which every gap can be jumped, in world units a frame: what a jump pad lifts the slowest
+class to, `SLOWEST_JUMP` of ``boost.c`` times its `class_speed` of ``kart.c``."""
 
 GRAVITY = 0.11
 """World units a frame, each frame."""
@@ -1081,10 +1081,6 @@ def _check_gaps(description: CourseDescription, layout: Layout) -> None:
             while ribbon.gap[last]:
                 last = ribbon.following(last)
             length = float(ribbon.distance[last] - ribbon.distance[first]) % ribbon.length
-            drop = float(ribbon.centre[first, 1] - ribbon.centre[last, 1])
-            before = (first - 1) % len(ribbon)
-            step = float(ribbon.distance[first] - ribbon.distance[before]) % ribbon.length
-            climb = float(ribbon.centre[first, 1] - ribbon.centre[before, 1]) / max(step, 1.0)
             pads = [
                 pad
                 for pad in ribbon.pads
@@ -1093,12 +1089,16 @@ def _check_gaps(description: CourseDescription, layout: Layout) -> None:
                 <= ribbon.distance[first] - ribbon.distance[pad.last % len(ribbon)]
                 <= PAD_TO_GAP
             ]
-            rise = SLOWEST_JUMP * climb + (JUMP_SPEED if pads else 0.0)
-            reach = jump_reach(rise, drop) - GAP_MARGIN
-            if pads:
-                reach -= min(
-                    float(ribbon.distance[first] - ribbon.distance[pad.last]) for pad in pads
-                )
+            # A kart takes off where it rolls onto a pad, not where the pad ends.
+            take_off = min((pad.first for pad in pads), default=first)
+            run = float(ribbon.distance[first] - ribbon.distance[take_off])
+            drop = float(ribbon.centre[take_off, 1] - ribbon.centre[last, 1])
+            before = (take_off - 1) % len(ribbon)
+            step = float(ribbon.distance[take_off] - ribbon.distance[before]) % ribbon.length
+            climb = float(ribbon.centre[take_off, 1] - ribbon.centre[before, 1]) / max(step, 1.0)
+            # A pad takes away what a kart has downwards.
+            rise = SLOWEST_JUMP * climb if not pads else SLOWEST_JUMP * max(climb, 0) + JUMP_SPEED
+            reach = jump_reach(rise, drop) - run - GAP_MARGIN
             if length > reach:
                 lies = f"{abs(drop):.0f} {'lower' if drop >= 0 else 'higher'}"
                 means = "with the jump pad before it" if pads else "without a jump pad before it"
