@@ -132,6 +132,7 @@ class Player:
         self._since_push = 0
         self._picture: NDArray[np.uint8] | None = None
         self._held: dict[object, Keys] = {}
+        self._tapped = 0  # pressed since the last frame, and perhaps let go already
         self._fonts: dict[int, Any] = {}
         self._keys: dict[int, Keys] = {self._code(name): key for name, key, _ in KEYBOARD}
         actions: dict[str, Callable[[], None]] = {
@@ -171,8 +172,8 @@ class Player:
 
     @property
     def keys(self) -> int:
-        """The console's keys that are held now, a mask of `Keys`."""
-        mask = 0
+        """The console's keys for the next frame, a mask of `Keys`: those held, and those tapped."""
+        mask = self._tapped
         for key in self._held.values():
             mask |= int(key)
         return mask
@@ -192,6 +193,7 @@ class Player:
             self._step_back()
         elif not self.paused or self._picture is None:
             self._step()
+        self._tapped = 0
         picture = self._picture = self.console.screen(self._screens)
         notes: list[Callable[[Any], None]] = []
         if self._help:
@@ -232,7 +234,7 @@ class Player:
         kind = event.type
         if kind == pygame.KEYDOWN:
             if event.key in self._keys:
-                self._held[event.key] = self._keys[event.key]
+                self._hold(event.key, self._keys[event.key])
             elif event.key == self._rewind_key:
                 self._set_rewinding(True)
             elif event.key in self._actions:
@@ -243,6 +245,7 @@ class Player:
                 self._set_rewinding(False)
         elif kind == pygame.WINDOWFOCUSLOST:
             self._held.clear()
+            self._tapped = 0
             self._set_rewinding(False)
         elif kind == pygame.CONTROLLERDEVICEADDED:
             pad = self._controllers.Controller(event.device_index)
@@ -253,11 +256,15 @@ class Player:
             self._held.clear()
         elif kind == pygame.CONTROLLERBUTTONDOWN:
             if event.button in self._buttons:
-                self._held["button", event.button] = self._buttons[event.button]
+                self._hold(("button", event.button), self._buttons[event.button])
         elif kind == pygame.CONTROLLERBUTTONUP:
             self._held.pop(("button", event.button), None)
         elif kind == pygame.CONTROLLERAXISMOTION:
             self._on_axis(event.axis, event.value / 32768)
+
+    def _hold(self, what: object, key: Keys) -> None:
+        self._held[what] = key
+        self._tapped |= int(key)
 
     def _on_axis(self, axis: int, value: float) -> None:
         pygame = self._pygame

@@ -95,6 +95,37 @@ def test_keys_of_the_keyboard_reach_the_console(display: str, tmp_path: Path) ->
     )
 
 
+def test_a_tap_shorter_than_a_picture_is_a_press(display: str, tmp_path: Path) -> None:
+    play(
+        """
+        from mkds_gym.memory import RAM_START, Layout
+        unit = Layout().input_units - RAM_START
+        def keypad():  # the keys that the game sees: whether held, whether newly pressed
+            return (player.console.ram[unit : unit + 4].view("<u2") != 0).tolist()
+        seen = []
+        for _ in range(3):
+            tap(pygame.K_x)
+            frames(1)
+            assert player.keys
+            frames(1)
+            seen.append(keypad())
+            frames(1)
+            seen.append(keypad())
+        assert seen == [[True, True], [False, False]] * 3, seen
+        # Not what was tapped in a pause of the window, though.
+        tap(pygame.K_p)
+        frames(2)
+        tap(pygame.K_x)
+        frames(2)
+        tap(pygame.K_p)
+        frames(2)
+        assert keypad() == [False, False]
+        """,
+        display,
+        tmp_path,
+    )
+
+
 def test_a_gamepad_drives(display: str, tmp_path: Path) -> None:
     play(
         """
