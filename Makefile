@@ -7,6 +7,9 @@ PY := $(VENV)/bin/python
 CONFIG ?= examples/kartlab.ini
 # Extra arguments of `make evolve`, for example ARGS="--seed 3 --workers 1".
 ARGS ?=
+# `make test` runs a file's tests in one process, as they share its consoles and races. More
+# processes than four would wait for the longest file.
+BESIDE := --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 # The version that the project is tested with. Nothing here uses CUDA: where pip is pointed at a CPU
 # build (an index or a folder of wheels of yours), that one does, and it is far smaller.
@@ -28,11 +31,11 @@ evolve: $(VENV)/.installed
 	$(PY) -m mkds_neat.run $(CONFIG) $(ARGS)
 
 test: $(VENV)/.installed system-test
-	$(PY) -m pytest -m "not slow"
+	$(PY) -m pytest $(BESIDE) -m "not slow" --durations=10
 
 test-slow: $(VENV)/.installed system-test
 	$(PY) -m pip install --quiet --editable '.[peers]'
-	$(PY) -m pytest -m slow
+	$(PY) -m pytest -m slow --durations=0
 
 check: $(VENV)/.installed
 	$(PY) -m ruff check .

@@ -10,9 +10,12 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def display() -> Iterator[str]:
-    """The name of an X display with a real server behind it (Xvfb)."""
+    """The name of an X display with a real server behind it (Xvfb).
+
+    It ends with its file: others, in the same process, look for what they left running.
+    """
     server = shutil.which("Xvfb")
     assert server is not None, "the window tests need Xvfb: apt-get install xvfb"
     read, write = os.pipe()

@@ -426,6 +426,7 @@ def test_a_run_goes_on_with_its_own_cartridge_only(tmp_path, monkeypatch, capsys
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1700)
 def test_the_example_evolves_a_driver_that_finishes(tmp_path):
     """One lap instead of three; else what `make evolve` does, pictures and all."""
     (tmp_path / "c.ini").write_text(config_text(environment__laps=1, run__output="out"))
