@@ -351,12 +351,24 @@ def shown_time(milliseconds: int) -> str:
     return f"{milliseconds // 60000}:{milliseconds // 1000 % 60:02d}.{milliseconds // 10 % 100:02d}"
 
 
+def recordings(person: Person) -> list[int]:
+    """What each input unit says of recorded inputs: a pointer, or 0."""
+    size = memory.INPUT_UNIT.itemsize * memory.INPUT_UNIT_COUNT
+    units = person.ram[LAYOUT.input_units - memory.RAM_START :][:size].view(memory.INPUT_UNIT)
+    return [int(pointer) for pointer in units["recording"]]
+
+
 def test_results_ghost_and_record(person: Person) -> None:
     one_lap(person)
     assert len(person.drivers()) == 1
+    assert recordings(person) == [0] * memory.INPUT_UNIT_COUNT
     way: dict[int, tuple[int, ...]] = {}
 
+    pressed: list[int] = []
+    keys = person.ram[LAYOUT.input_units - memory.RAM_START :][:2].view("<u2")
+
     def record() -> None:
+        pressed.append(int(keys[0]))
         way[person.scene_frame] = tuple(person.drivers()[0]["position"].tolist())
 
     race_to_the_end(person, record)
@@ -375,7 +387,14 @@ def test_results_ghost_and_record(person: Person) -> None:
     person.reader.resolve()
     drivers = person.drivers()
     assert [int(one["kind"]) for one in drivers] == [0, 2]
-    assert person.word(LAYOUT.input_units + 0x5C + 0x28) != 0
+    # The second input unit, and no other, points to the keys that were pressed, and for how long.
+    pointer = recordings(person)[1]
+    assert recordings(person) == [0, pointer, *[0] * (memory.INPUT_UNIT_COUNT - 2)]
+    recorded: list[int] = []
+    for held, frames in person.ram[pointer - memory.RAM_START :][:4000].view("<u2").reshape(-1, 2):
+        recorded += [int(held)] * int(frames)
+    assert recorded[:1000] in [pressed[i : i + 1000] for i in range(10)]
+    assert len(set(recorded[:1000])) > 3
     compared = 0
     while person.scene_frame < max(way):
         person.console.step(0, 1, draw=False)
@@ -395,6 +414,7 @@ def test_results_ghost_and_record(person: Person) -> None:
     person.wait(40)
     person.start()
     assert len(person.drivers()) == 1
+    assert recordings(person) == [0] * memory.INPUT_UNIT_COUNT
 
 
 def test_results_of_a_race_against_others(person: Person) -> None:
