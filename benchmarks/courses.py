@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.__main__ import machine, table
+from benchmarks.report import machine, table
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import Console
 from mkds_gym.course import Course

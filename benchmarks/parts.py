@@ -1,19 +1,19 @@
-"""What a step of the environment costs beside the emulation, part by part, and a reset.
+"""What a step of the environment costs beside the emulation, part by part.
 
 The states are those of a real lap; each part is called on all of them in order, as a step calls
-it, and the whole lap is timed.
+it, and the whole lap is timed. The parts take turns, lap after lap.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import gymnasium as gym
 
 from benchmarks.race import LAPS
+from benchmarks.report import say, spread
 from mkds_gym.course import Course
 from mkds_gym.env import MKDSEnv
 from mkds_gym.metrics import DEFAULT_METRICS, collect_all, make_metrics, reset_all
@@ -21,33 +21,75 @@ from mkds_gym.rewards import make_reward
 from mkds_gym.sensors import SENSORS
 from mkds_gym.state import RaceState
 
-PASSES: Final = 5
-"""Laps timed of each part; the median counts."""
+PARTS: Final = {
+    "parts": (
+        "part of a step, microseconds",
+        "What does a step cost beside the emulation, part by part?",
+    ),
+    "sensors": ("sensor, microseconds a step", "What does each sensor cost?"),
+    "metrics": ("metric, microseconds a step", "What does each metric cost?"),
+}
+"""Tables of parts: head of the first column, and question."""
+
+Pass = Callable[[], None]
+"""Goes over the whole lap."""
 
 
-def microseconds_per_step(states: list[list[RaceState]], course: Course) -> dict[str, float]:
-    """Time the environment's own parts on recorded states.
+def parts_of_a_step(
+    kind: str, states: Sequence[Sequence[RaceState]], course: Course, passes: int
+) -> dict[str, dict[str, float]]:
+    """Time parts on recorded states.
 
     Args:
+        kind: ``"parts"``: those of a step of the default environment, reading memory (``state``),
+            ``metrics`` (every frame, and collecting), ``events`` (every frame), ``reward``,
+            ``observation`` (the sensor with what goes round it) and ``info``; ``"sensors"``: each
+            by itself, once a step; ``"metrics"``: each by itself, every frame, and collecting.
         states: of each step's frames; the first step is the race start alone.
         course: that is driven.
+        passes: over the lap, of each part.
 
     Returns:
-        Microseconds per step of the default environment's parts: ``state`` (reading memory),
-        ``metrics`` (every frame, and collecting), ``events`` (every frame), ``reward``,
-        ``observation`` (the sensor with what goes round it), ``info``; and of each sensor, as
-        ``sensor NAME``.
+        Microseconds per step; see `spread`.
     """
+    say(f"timing {kind} ...")
+    if kind == "sensors":
+        return _turns({name: _sensor(name, states, course) for name in SENSORS}, states, passes)
+    if kind == "metrics":
+        parts = {name: _metric(name, states, course) for name in DEFAULT_METRICS}
+        return _turns(parts, states, passes)
     env: Any = gym.make("MKDS-v0", laps=LAPS)
-    env.reset()
-    base: MKDSEnv = env.unwrapped
+    try:
+        env.reset()
+        return _turns(_of_a_step(env.unwrapped, states, course), states, passes)
+    finally:
+        env.close()
+
+
+def _turns(
+    parts: dict[str, Pass], states: Sequence[object], passes: int
+) -> dict[str, dict[str, float]]:
     steps = len(states) - 1
+    samples: dict[str, list[float]] = {name: [] for name in parts}
+    for part in parts.values():
+        part()  # warms up
+    for _ in range(passes):
+        for name, part in parts.items():
+            begin = time.perf_counter()
+            part()
+            samples[name].append((time.perf_counter() - begin) / steps * 1e6)
+    return {name: spread(values) for name, values in samples.items()}
+
+
+def _of_a_step(
+    base: MKDSEnv, states: Sequence[Sequence[RaceState]], course: Course
+) -> dict[str, Pass]:
+    """With the environment's own objects, so that they are what it uses."""
     start, driven = states[0][0], states[1:]
-    # Everything is measured with the environment's own objects, so that they are what it uses.
     metrics, events, observer = base._metrics, base._events, base._observer
     console, reader = base.console, base._reader
     assert reader is not None
-
+    reward = make_reward("driving")
     collected: list[dict[str, float]] = []
 
     def state() -> None:
@@ -74,8 +116,6 @@ def microseconds_per_step(states: list[list[RaceState]], course: Course) -> dict
                 for event in events:
                     event.update(frame, course)
 
-    reward = make_reward("driving")
-
     def pay() -> None:
         reward.reset(collected[0])
         for measures in collected:
@@ -89,16 +129,7 @@ def microseconds_per_step(states: list[list[RaceState]], course: Course) -> dict
         for frames, measures in zip(driven, collected, strict=True):
             base._info(frames[-1], measures, ())
 
-    def reader_of(name: str) -> Callable[[], None]:
-        sensor = SENSORS.make(name)
-
-        def read() -> None:
-            for frames in driven:
-                sensor.read(frames[-1], course)
-
-        return read
-
-    parts: dict[str, Callable[[], None]] = {
+    return {
         "state": state,
         "metrics": measure,
         "events": happen,
@@ -106,69 +137,26 @@ def microseconds_per_step(states: list[list[RaceState]], course: Course) -> dict
         "observation": observe,
         "info": inform,
     }
-    parts |= {f"sensor {name}": reader_of(name) for name in SENSORS}
-    try:
-        return {name: _median(part) / steps * 1e6 for name, part in parts.items()}
-    finally:
-        env.close()
 
 
-def microseconds_per_metric(states: list[list[RaceState]], course: Course) -> dict[str, float]:
-    """Microseconds per step (all its frames, and collecting) of each metric by itself."""
-    steps = len(states) - 1
-    result: dict[str, float] = {}
-    for name in DEFAULT_METRICS:
-        metric = make_metrics(["distance", name] if name == "speed" else name)[-1]
+def _sensor(name: str, states: Sequence[Sequence[RaceState]], course: Course) -> Pass:
+    sensor = SENSORS.make(name)
 
-        def lap(metric: Any = metric) -> None:
-            metric.reset()
-            for frames in states:
-                for frame in frames:
-                    metric.update(frame, course)
-                metric.collect()
+    def read() -> None:
+        for frames in states:
+            sensor.read(frames[-1], course)
 
-        result[name] = _median(lap) / steps * 1e6
-    return result
+    return read
 
 
-def reset_milliseconds(resets: int) -> dict[str, float]:
-    """Time `reset`.
+def _metric(name: str, states: Sequence[Sequence[RaceState]], course: Course) -> Pass:
+    metric = make_metrics(["distance", name] if name == "speed" else name)[-1]
 
-    Args:
-        resets: how many to time.
+    def lap() -> None:
+        metric.reset()
+        for frames in states:
+            for frame in frames:
+                metric.update(frame, course)
+            metric.collect()
 
-    Returns:
-        ``first``: the one that starts the emulator and boots the cartridge; ``median``,
-        ``fastest`` and ``slowest`` of the others, each after some driving.
-    """
-    env = gym.make("MKDS-v0", laps=LAPS)
-    try:
-        begin = time.perf_counter()
-        env.reset()
-        first = time.perf_counter() - begin
-        times: list[float] = []
-        for _ in range(resets):
-            for _ in range(15):
-                env.step(0)
-            begin = time.perf_counter()
-            env.reset()
-            times.append(time.perf_counter() - begin)
-    finally:
-        env.close()
-    return {
-        "first": first * 1e3,
-        "median": statistics.median(times) * 1e3,
-        "fastest": min(times) * 1e3,
-        "slowest": max(times) * 1e3,
-    }
-
-
-def _median(part: Callable[[], None]) -> float:
-    """Median seconds of a few calls, after one that warms up."""
-    part()
-    times: list[float] = []
-    for _ in range(PASSES):
-        begin = time.perf_counter()
-        part()
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
+    return lap

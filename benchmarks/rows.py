@@ -1,56 +1,72 @@
 """The rows of the benchmark: different ways to run the same race.
 
-Each row runs in a process of its own, so that none is slowed by what another left behind, and
-keeps its console while the other rows take their turns.
+Each row runs in a process of its own (`answering`), so that none is slowed by what another left
+behind, and keeps its consoles while the other rows take their turns.
 """
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
-import sys
 import tempfile
 import time
-from collections.abc import Callable
-from multiprocessing.connection import Connection
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import AsyncVectorEnv
 
+from benchmarks.processes import Answer
 from benchmarks.race import BOOT, FRAME_SKIP, LAPS, Tape
+from benchmarks.report import memory_mib
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import Console
 from mkds_gym.kartlab import boot
 from mkds_gym.memory import RACE_STATUS, Layout
 from mkds_gym.state import RaceReader
 
-_BATCH: Final = 16
-"""Steps between two looks at the clock."""
+COUNTS: Final = (1, 2, 4, 8, 64)
+"""Environments in a vector."""
+PLAIN_WORKERS: Final = 2
 
 
-class Row(Protocol):
+class Row:
     """One way to run the race."""
-
-    consoles: int
-    """How many consoles each step runs."""
 
     def restart(self) -> None:
         """Go to the race start."""
+        raise NotImplementedError
 
     def step(self, place: int) -> None:
         """Run the tape's step number ``place``, `FRAME_SKIP` frames."""
+        raise NotImplementedError
+
+    def run(self, begin: int, end: int) -> float:
+        """Run the steps from ``begin`` to before ``end``.
+
+        Returns:
+            Seconds.
+        """
+        step = self.step
+        start = time.perf_counter()
+        for place in range(begin, end):
+            step(place)
+        return time.perf_counter() - start
 
     def where(self) -> tuple[int, int]:
-        """Race clock and checkpoint now."""
+        """Race clock and checkpoint now; of all consoles, which must agree."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Let go of everything."""
 
 
-class PlainLoop:
+class PlainLoop(Row):
     """py-desmume as it comes: ``emu.cycle()``, one call a frame, everything drawn."""
-
-    consoles = 1
 
     def __init__(self, tape: Tape) -> None:
         from desmume.emulator import DeSmuME
@@ -106,14 +122,12 @@ class PlainLoop:
         self._folder.cleanup()
 
 
-class ConsoleLoop:
+class ConsoleLoop(Row):
     """`Console.step` and nothing else.
 
     Args:
         draw: draw the last frame of each step.
     """
-
-    consoles = 1
 
     def __init__(self, tape: Tape, draw: bool) -> None:
         self._keys = tape.keys
@@ -143,14 +157,12 @@ class ConsoleLoop:
         self._console.close()
 
 
-class Environment:
+class Environment(Row):
     """``env.step`` on ``MKDS-v0``.
 
     Args:
         arguments: of ``gym.make``, beside the number of laps.
     """
-
-    consoles = 1
 
     def __init__(self, tape: Tape, **arguments: Any) -> None:
         self._actions = tape.actions
@@ -175,21 +187,86 @@ class Environment:
         self._env.close()
 
 
-class Workers:
-    """``AsyncVectorEnv`` over ``MKDS-v0`` with the default arguments.
+class PlainEnv(gym.Env[Any, Any]):
+    """A plain py-desmume loop as the least that is an environment: no sensors, no reward.
+
+    It starts the emulator at the first reset, in the process that steps it.
+    """
+
+    def __init__(self, tape: Tape) -> None:
+        self.observation_space = gym.spaces.Box(-1.0, 1.0, (6,), np.float32)
+        self.action_space = gym.spaces.Discrete(len(tape.actions))
+        self._tape = tape
+        self._loop: PlainLoop | None = None
+        self._nothing = np.zeros(6, np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Load the savestate of the race start."""
+        super().reset(seed=seed, options=options)
+        if self._loop is None:
+            self._loop = PlainLoop(self._tape)
+        self._loop.restart()
+        return self._nothing, {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Run the tape's step of that number."""
+        assert self._loop is not None
+        self._loop.step(action)
+        return self._nothing, 0.0, False, False, {}
+
+    def where(self) -> tuple[int, int]:
+        """See `Row.where`."""
+        assert self._loop is not None
+        return self._loop.where()
+
+    def close(self) -> None:
+        """See `Row.close`."""
+        if self._loop is not None:
+            self._loop.close()
+
+
+class PlainWorkers(Row):
+    """``AsyncVectorEnv`` of plain py-desmume loops: what the native vector is to be held against.
 
     Args:
         count: workers.
     """
 
     def __init__(self, tape: Tape, count: int) -> None:
-        self.consoles = count
+        self._places = [np.full(count, place) for place in range(len(tape.actions))]
+        self._env = AsyncVectorEnv([lambda: PlainEnv(tape)] * count)
+
+    def restart(self) -> None:
+        """See `Row.restart`."""
+        self._env.reset()
+
+    def step(self, place: int) -> None:
+        """See `Row.step`."""
+        self._env.step(self._places[place])
+
+    def where(self) -> tuple[int, int]:
+        """See `Row.where`."""
+        return _agreed(self._env.call("where"))
+
+    def close(self) -> None:
+        """See `Row.close`."""
+        self._env.close()
+
+
+class Vector(Row):
+    """A vector environment over ``MKDS-v0`` with its default arguments, infos included.
+
+    Args:
+        count: environments.
+        mode: of ``gym.make_vec``.
+    """
+
+    def __init__(self, tape: Tape, count: int, mode: str) -> None:
         self._actions = [np.full(count, action) for action in tape.actions]
-        self._env: Any = gym.make_vec(
-            "MKDS-v0", num_envs=count, vectorization_mode="async", laps=LAPS
-        )
+        self._env: Any = gym.make_vec("MKDS-v0", num_envs=count, vectorization_mode=mode, laps=LAPS)
         self._info: dict[str, Any] = {}
-        self.restart()
 
     def restart(self) -> None:
         """See `Row.restart`."""
@@ -201,70 +278,89 @@ class Workers:
 
     def where(self) -> tuple[int, int]:
         """See `Row.where`."""
-        places = {
-            (int(frame), int(checkpoint))
-            for frame, checkpoint in zip(self._info["frame"], self._info["checkpoint"], strict=True)
-        }
-        if len(places) != 1:
-            raise RuntimeError(f"the workers drive different races: {places}")
-        return places.pop()
+        return _agreed(zip(self._info["frame"], self._info["checkpoint"], strict=True))
 
     def close(self) -> None:
         """See `Row.close`."""
         self._env.close()
 
 
-ROWS: Final[dict[str, tuple[str, Callable[[Tape], Row]]]] = {
-    "plain": ("plain py-desmume loop, emu.cycle()", PlainLoop),
-    "console": ("Console.step, nothing drawn", lambda tape: ConsoleLoop(tape, draw=False)),
-    "console_draw": (
-        f"Console.step, one frame in {FRAME_SKIP} drawn",
-        lambda tape: ConsoleLoop(tape, draw=True),
-    ),
-    "env": ("env.step, default arguments", Environment),
-    "env_pixels": (
-        "env.step, obs_type='pixels'",
-        lambda tape: Environment(tape, obs_type="pixels"),
-    ),
-    "async_1": ("AsyncVectorEnv, 1 worker", lambda tape: Workers(tape, 1)),
-    "async_2": ("AsyncVectorEnv, 2 workers", lambda tape: Workers(tape, 2)),
-}
-"""What is measured: key -> (title, factory), in the order of the table."""
+def _agreed(places: Any) -> tuple[int, int]:
+    different = {(int(frame), int(checkpoint)) for frame, checkpoint in places}
+    if len(different) != 1:
+        raise RuntimeError(f"the environments drive different races: {different}")
+    return different.pop()
 
 
-def serve(key: str, tape: Tape, pipe: Connection) -> None:
-    """A row's process: build the row, then measure as often as asked.
+@dataclass(frozen=True)
+class Way:
+    """What a table has a row for.
 
-    Every number of seconds received is answered with (frames, seconds) really run; None ends
-    the process. An exception is sent as its text.
+    Attributes:
+        title: in the tables.
+        make: builds the row, in its process.
+        consoles: how many run at once.
     """
+
+    title: str
+    make: Callable[[Tape], Row]
+    consoles: int = 1
+
+
+VECTORS: Final = {
+    "sync": ("SyncVectorEnv", "sync"),
+    "async": ("AsyncVectorEnv", "async"),
+    "native": ("MKDSVectorEnv", "vector_entry_point"),
+}
+"""Kinds of vector environment: key -> (title, ``vectorization_mode``)."""
+ROWS: Final[dict[str, Way]] = {
+    "plain": Way("plain py-desmume loop, emu.cycle()", PlainLoop),
+    "console": Way("Console.step, nothing drawn", partial(ConsoleLoop, draw=False)),
+    "console_draw": Way("Console.step, one frame in 4 drawn", partial(ConsoleLoop, draw=True)),
+    "env": Way("env.step, default arguments", Environment),
+    "env_dict": Way("env.step, obs_type='dict'", partial(Environment, obs_type="dict")),
+    "env_pixels": Way("env.step, obs_type='pixels'", partial(Environment, obs_type="pixels")),
+    "env_ram": Way("env.step, obs_type='ram'", partial(Environment, obs_type="ram")),
+    "plain_workers": Way(
+        f"AsyncVectorEnv of plain py-desmume loops, {PLAIN_WORKERS}",
+        partial(PlainWorkers, count=PLAIN_WORKERS),
+        PLAIN_WORKERS,
+    ),
+    **{
+        f"{kind}_{count}": Way(f"{title}, {count}", partial(Vector, count=count, mode=mode), count)
+        for kind, (title, mode) in VECTORS.items()
+        for count in COUNTS
+    },
+}
+"""What is measured."""
+
+
+@contextlib.contextmanager
+def answering(key: str, tape: Tape) -> Iterator[Answer]:
+    """A row's process, for `benchmarks.processes`.
+
+    (begin, end), steps of the tape, is answered with the seconds that they took; a piece that
+    begins at 0 begins at the race start. ``"memory"`` is answered with MiB, None if unknown.
+    """
+    row = ROWS[key].make(tape)
+
+    def answer(question: Any) -> float | None:
+        if question == "memory":
+            workers = [child.pid for child in multiprocessing.active_children()]
+            return memory_mib([os.getpid(), *(pid for pid in workers if pid)])
+        begin, end = question
+        if begin == 0:
+            row.restart()
+        spent = row.run(begin, end)
+        where = row.where()
+        if where != tape.places[end - 1]:
+            raise RuntimeError(
+                f"the race is at (frame, checkpoint) {where}, not {tape.places[end - 1]}"
+            )
+        return spent
+
     try:
-        row = ROWS[key][1](tape)
         row.restart()
-        place = 0
-        pipe.send("ready")
-        while (seconds := pipe.recv()) is not None:
-            frames, spent = 0, 0.0
-            while spent < seconds:
-                if place == len(tape.actions):
-                    row.restart()
-                    place = 0
-                end = min(place + _BATCH, len(tape.actions))
-                begin = time.perf_counter()
-                for step in range(place, end):
-                    row.step(step)
-                spent += time.perf_counter() - begin
-                frames += (end - place) * FRAME_SKIP * row.consoles
-                place = end
-            where = row.where()
-            if where != tape.places[place - 1]:
-                raise RuntimeError(
-                    f"the race is at (frame, checkpoint) {where}, not {tape.places[place - 1]}"
-                )
-            pipe.send((frames, spent))
-        row.close()
-    except Exception as error:
-        pipe.send(f"{type(error).__name__}: {error}")
-        raise
+        yield answer
     finally:
-        sys.stdout.flush()
+        row.close()

@@ -1,0 +1,267 @@
+"""The tables of the benchmark: each answers one question, and measures only what that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+from benchmarks.evolution import evolution, evolution_lines
+from benchmarks.parts import PARTS, parts_of_a_step
+from benchmarks.race import Tape, drive
+from benchmarks.report import available_mib, between, say, spread, table
+from benchmarks.rows import COUNTS, ROWS, VECTORS
+from benchmarks.states import states, states_lines
+from benchmarks.turns import Samples, ratio, take_turns
+from mkds_gym.course import Course
+from mkds_gym.state import RaceState
+
+_MIB_A_CONSOLE: Final = 260
+"""Memory to have at hand for each console of a vector; workers of `AsyncVectorEnv` take most."""
+
+
+class Session:
+    """One run of the benchmark: its settings, and the lap, driven when it is first wanted.
+
+    Args:
+        seconds: of measurement of each row, on average.
+        rounds: pieces of the lap that each row drives at least, and passes over other parts.
+    """
+
+    def __init__(self, seconds: float, rounds: int) -> None:
+        self.seconds = seconds
+        self.rounds = rounds
+
+    @cached_property
+    def _lap(self) -> tuple[Tape, list[list[RaceState]], Course]:
+        say("driving a lap to record it ...")
+        return drive()
+
+    @property
+    def tape(self) -> Tape:
+        """The recorded lap."""
+        return self._lap[0]
+
+    @property
+    def race_states(self) -> list[list[RaceState]]:
+        """Of the lap, step by step, frame by frame."""
+        return self._lap[1]
+
+    @property
+    def course(self) -> Course:
+        """That is driven."""
+        return self._lap[2]
+
+
+@dataclass(frozen=True)
+class Table:
+    """One question.
+
+    Attributes:
+        question: that it answers.
+        measure: gives what JSON keeps.
+        lines: prints that, as Markdown.
+    """
+
+    question: str
+    measure: Callable[[Session], dict[str, Any]]
+    lines: Callable[[dict[str, Any]], list[str]]
+
+
+# Ways to run the race --------------------------------------------------------------------------
+
+
+def _rows(
+    session: Session, keys: Sequence[str], ratios: Sequence[tuple[str, str, str]]
+) -> dict[str, Any]:
+    """Let rows take turns; ``ratios`` are (name, upper row, lower row)."""
+    samples, memory = take_turns(keys, session.tape, session.seconds, session.rounds)
+    return {
+        "rows": {key: _row(key, samples, memory[key]) for key in keys},
+        "ratios": {name: ratio(samples, upper, lower) for name, upper, lower in ratios},
+    }
+
+
+def _row(key: str, samples: Samples, memory: float | None) -> dict[str, Any]:
+    return {
+        "title": ROWS[key].title,
+        **spread(samples[key]),
+        "pieces": len(samples[key]),
+        "memory_mib": memory,
+    }
+
+
+def _rows_lines(data: dict[str, Any]) -> list[str]:
+    return [
+        *table(
+            ("frames per second", "median", "middle half"),
+            [
+                (row["title"], f"{row['median']:,.0f}", between(row, ",.0f"))
+                for row in data["rows"].values()
+            ],
+        ),
+        "",
+        *_ratio_lines(data),
+    ]
+
+
+def _ratio_lines(data: dict[str, Any]) -> list[str]:
+    return table(
+        ("ratio", "median", "middle half"),
+        [
+            (name, f"{value['median']:.3f}", between(value, ".3f"))
+            for name, value in data["ratios"].items()
+        ],
+    )
+
+
+def _plain(session: Session) -> dict[str, Any]:
+    return _rows(
+        session,
+        ("plain", "console_draw", "console", "env"),
+        (
+            ("console, one frame in 4 drawn / plain", "console_draw", "plain"),
+            ("console, nothing drawn / plain", "console", "plain"),
+            ("env.step, default arguments / plain", "env", "plain"),
+        ),
+    )
+
+
+def _step(session: Session) -> dict[str, Any]:
+    return _rows(
+        session,
+        ("console", "env", "env_dict", "env_ram", "console_draw", "env_pixels"),
+        (
+            ("default arguments / console, nothing drawn", "env", "console"),
+            ("obs_type='dict' / console, nothing drawn", "env_dict", "console"),
+            ("obs_type='ram' / console, nothing drawn", "env_ram", "console"),
+            ("obs_type='pixels' / console, one frame in 4 drawn", "env_pixels", "console_draw"),
+        ),
+    )
+
+
+# Vector environments ---------------------------------------------------------------------------
+
+REFERENCE: Final = "native_2"
+"""Takes its turns with every number of environments, so that all can be compared."""
+
+
+def _vector_groups(counts: Sequence[int]) -> list[list[str]]:
+    """The rows that are measured together; few at a time, for the memory's sake."""
+    groups: list[list[str]] = []
+    for count in counts:
+        rows = [f"{kind}_{count}" for kind in VECTORS]
+        if count == 1:
+            groups.append(["env", *rows])
+        elif count == 2:
+            groups.append(["env", *rows, "plain_workers"])
+        elif count < 16:
+            groups.append([REFERENCE, *rows])
+        else:
+            groups += [[REFERENCE, row] for row in rows]
+    return groups
+
+
+def _vector_ratios(count: int) -> list[tuple[str, str, str]]:
+    native = f"native_{count}"
+    pairs = [(native, "env")] if count <= 2 else [(native, REFERENCE)]
+    pairs += [(native, f"{kind}_{count}") for kind in VECTORS if kind != "native"]
+    if count == 2:
+        pairs.append((native, "plain_workers"))
+    return [(f"{ROWS[a].title} / {ROWS[b].title}", a, b) for a, b in pairs]
+
+
+def _vector(session: Session, counts: Sequence[int]) -> dict[str, Any]:
+    result: dict[str, Any] = {"rows": {}, "ratios": {}, "left_out": {}}
+    for keys in _vector_groups(counts):
+        count = max(ROWS[key].consoles for key in keys)
+        wanted = _MIB_A_CONSOLE * sum(ROWS[key].consoles for key in keys)
+        if (there := available_mib()) < wanted:
+            reason = f"{wanted / 1024:.0f} GiB of memory wanted, {there / 1024:.0f} available"
+            result["left_out"] |= {ROWS[key].title: reason for key in keys if key != REFERENCE}
+            say(f"  left out: {', '.join(ROWS[key].title for key in keys)}: {reason}")
+            continue
+        say(f"  {count} environments" if count > 1 else "  1 environment")
+        samples, memory = take_turns(keys, session.tape, session.seconds, session.rounds)
+        for key in keys:
+            if key not in result["rows"]:
+                result["rows"][key] = {
+                    **_row(key, samples, memory[key]),
+                    "consoles": ROWS[key].consoles,
+                }
+        for name, upper, lower in _vector_ratios(count):
+            if upper in samples and lower in samples:
+                result["ratios"][name] = ratio(samples, upper, lower)
+    return result
+
+
+def _vector_lines(data: dict[str, Any]) -> list[str]:
+    def memory(row: dict[str, Any]) -> str:
+        total = row["memory_mib"]
+        return "" if total is None else f"{total / row['consoles']:.0f}"
+
+    return [
+        *table(
+            ("frames per second, all together", "median", "middle half", "MiB each"),
+            [
+                (row["title"], f"{row['median']:,.0f}", between(row, ",.0f"), memory(row))
+                for row in data["rows"].values()
+            ],
+        ),
+        "",
+        *_ratio_lines(data),
+        *(f"\nLeft out: {title}: {reason}." for title, reason in data["left_out"].items()),
+    ]
+
+
+# What a step is made of -------------------------------------------------------------------------
+
+
+def _parts(kind: str) -> Table:
+    head, question = PARTS[kind]
+
+    def measure(session: Session) -> dict[str, Any]:
+        passes = max(3, min(50, session.rounds))
+        return {"microseconds": parts_of_a_step(kind, session.race_states, session.course, passes)}
+
+    def lines(data: dict[str, Any]) -> list[str]:
+        return table(
+            (head, "median", "middle half"),
+            [
+                (name, f"{value['median']:.1f}", between(value, ".1f"))
+                for name, value in data["microseconds"].items()
+            ],
+        )
+
+    return Table(question, measure, lines)
+
+
+TABLES: Final[dict[str, Table]] = {
+    "plain": Table("How much faster is it than py-desmume as it comes?", _plain, _rows_lines),
+    "step": Table("How much of the console's speed does env.step keep?", _step, _rows_lines),
+    "vector": Table(
+        "What do several environments make together?",
+        lambda session: _vector(session, [count for count in COUNTS if count < 16]),
+        _vector_lines,
+    ),
+    "vector64": Table(
+        "And 64 of them, far more than cores?",
+        lambda session: _vector(session, [count for count in COUNTS if count >= 16]),
+        _vector_lines,
+    ),
+    "states": Table(
+        "How long do reset, clone and restore take, and how large is a clone?",
+        lambda session: states(session.tape, session.rounds),
+        states_lines,
+    ),
+    "parts": _parts("parts"),
+    "sensors": _parts("sensors"),
+    "metrics": _parts("metrics"),
+    "evolution": Table(
+        "How fast are drivers evaluated, and how long do workers wait?",
+        lambda session: evolution(session.rounds),
+        evolution_lines,
+    ),
+}
+"""The tables by the name that ``--only`` takes, in the order in which they are measured."""
