@@ -90,12 +90,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _chosen(only: Sequence[str] | None, skip: Sequence[str] | None) -> list[str]:
-    """Names of the tables to measure, in order."""
+    """Names of the tables to measure, in the order asked for."""
     for option, names in (("--only", only), ("--skip", skip)):
         for name in names or ():
             if name not in TABLES:
                 raise ValueError(f"{option}: no table {name!r}; tables are {', '.join(TABLES)}")
-    chosen = [name for name in TABLES if name in (only or TABLES) and name not in (skip or ())]
+    chosen = [name for name in dict.fromkeys(only or TABLES) if name not in (skip or ())]
     if not chosen:
         raise ValueError("--only and --skip leave no table to measure")
     return chosen

@@ -12,7 +12,6 @@ from benchmarks.parts import PARTS, parts_of_a_step
 from benchmarks.race import Tape, drive
 from benchmarks.report import available_mib, between, say, spread, table
 from benchmarks.rows import COUNTS, ROWS, VECTORS
-from benchmarks.states import states, states_lines
 from benchmarks.turns import Samples, ratio, take_turns
 from mkds_gym.course import Course
 from mkds_gym.state import RaceState
@@ -249,11 +248,6 @@ TABLES: Final[dict[str, Table]] = {
         "And 64 of them, far more than cores?",
         lambda session: _vector(session, [count for count in COUNTS if count >= 16]),
         _vector_lines,
-    ),
-    "states": Table(
-        "How long do reset, clone and restore take, and how large is a clone?",
-        lambda session: states(session.tape, session.rounds),
-        states_lines,
     ),
     "parts": _parts("parts"),
     "sensors": _parts("sensors"),

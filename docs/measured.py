@@ -1,7 +1,7 @@
 """Write what was measured into the pages that show it: ``python docs/measured.py FILE``.
 
-FILE is what ``python -m benchmarks --json FILE`` wrote (for the README and docs/benchmarks.md), or
-``python -m mkds_gym.drivers --json FILE`` (for docs/kartlab.md).
+FILE is what ``python -m benchmarks --json FILE`` wrote (for the README, docs/benchmarks.md
+and its plot), or ``python -m mkds_gym.drivers --json FILE`` (for docs/kartlab.md).
 """
 
 from __future__ import annotations
@@ -16,10 +16,20 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.__main__ import report, table  # noqa: E402
+from benchmarks.__main__ import report  # noqa: E402
+from benchmarks.plot import draw  # noqa: E402
+from benchmarks.report import table  # noqa: E402
+from benchmarks.tables import TABLES  # noqa: E402
 from mkds_gym import drivers  # noqa: E402
 
-README_ROWS = ("plain", "console", "env", "async_1", "async_2")
+README_ROWS = (
+    ("plain", "plain"),
+    ("plain", "console"),
+    ("plain", "env"),
+    ("vector", "async_2"),
+    ("vector", "native_2"),
+)
+"""Table and row."""
 
 
 def put(page: Path, name: str, text: str) -> None:
@@ -39,11 +49,11 @@ def put(page: Path, name: str, text: str) -> None:
 
 def short(result: dict[str, Any]) -> str:
     """The README's table: some rows, and a sentence about where and when."""
-    rows = [result["frames_per_second"][key] for key in README_ROWS]
+    tables = result["tables"]
+    rows = [tables[name]["rows"][row] for name, row in README_ROWS]
     plain = rows[0]["median"]
     about = result["machine"]
-    parts = result["microseconds_per_step"]
-    own = sum(parts[name] for name in ("observation", "metrics", "reward"))
+    calls = tables["states"]["milliseconds"]
     lines = table(
         ("frames per second", "median", "x plain"),
         [(row["title"], f"{row['median']:,.0f}", f"{row['median'] / plain:.1f}") for row in rows],
@@ -53,10 +63,9 @@ def short(result: dict[str, Any]) -> str:
             *lines,
             "",
             f"Measured {result['date']} on {about['cores']} cores ({about['processor']}, load "
-            f"average {about['load_average_before']} before: idle is 0); a real "
-            f"console makes 59.8. Of a step of four frames, sensors, metrics and reward take "
-            f"{own:.0f} microseconds; a reset takes "
-            f"{result['milliseconds_per_reset']['median']:.0f} milliseconds.",
+            f"average {about['load_average_before']} before: idle is 0); a real console makes "
+            f"59.8. A reset takes {calls['reset']['median']:.0f} milliseconds, going back to a "
+            f"clone {calls['restore_state']['median']:.0f}.",
         ]
     )
 
@@ -74,7 +83,11 @@ def main() -> None:
     if "drivers" in result:
         put(ROOT / "docs" / "kartlab.md", "drivers", drivers.report(drivers.load(result)))
         return
+    missing = [name for name in TABLES if name not in result.get("tables", {})]
+    if missing:
+        raise SystemExit(f"the run is not complete: {', '.join(missing)} missing; run it again")
     put(ROOT / "docs" / "benchmarks.md", "measured", report(result))
+    draw(result, ROOT / "docs" / "images" / "throughput.png")
     put(ROOT / "README.md", "speed", short(result))
 
 

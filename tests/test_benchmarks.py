@@ -3,84 +3,187 @@
 from __future__ import annotations
 
 import json
-import statistics
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
-from benchmarks.__main__ import RATIOS, report
+from benchmarks.__main__ import report
+from benchmarks.aims import AIMS, aims, aims_lines
+from benchmarks.plot import draw
+from benchmarks.plot import main as plot
 from benchmarks.race import FRAME_SKIP, drive
+from benchmarks.report import spread
 from benchmarks.rows import ROWS
+from benchmarks.tables import TABLES
+from benchmarks.turns import PIECE, ratio
 from mkds_gym.metrics import DEFAULT_METRICS
 from mkds_gym.sensors import SENSORS
 
 ROOT = Path(__file__).parent.parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def command(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "benchmarks", *arguments],
         cwd=ROOT,
+        env=ENVIRONMENT,
         timeout=timeout,
         capture_output=True,
         text=True,
     )
 
 
-def test_a_short_run_measures_everything(tmp_path: Path) -> None:
-    done = command("--seconds", "0.2", "--repeats", "2", "--json", str(tmp_path / "result.json"))
+def short_run(tmp_path: Path, *tables: str) -> tuple[dict[str, Any], str]:
+    file = tmp_path / "result.json"
+    done = command("--only", *tables, "--seconds", "0.1", "--rounds", "2", "--json", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
-    # Rows that do not drive the recorded race would have failed, see benchmarks.rows.serve.
-    result = json.loads((tmp_path / "result.json").read_text())
-    rows = result["frames_per_second"]
-    assert list(rows) == list(ROWS)
-    for row in rows.values():
-        assert len(row["samples"]) == 2
-        assert 0 < row["lowest"] <= row["median"] <= row["highest"]
-    for name, upper, lower in RATIOS:
-        rounds = zip(rows[upper]["samples"], rows[lower]["samples"], strict=True)
-        assert result["ratios"][name] == pytest.approx(statistics.median(a / b for a, b in rounds))
-    parts = result["microseconds_per_step"]
-    assert set(parts) == {
-        *("state", "metrics", "events", "reward", "observation", "info"),
-        *(f"sensor {name}" for name in SENSORS),
-    }
-    assert set(result["microseconds_per_step_of_metrics"]) == set(DEFAULT_METRICS)
-    # A microsecond or so, and no sleep: units are not mixed up.
-    assert all(0.01 < value < 5000 for value in parts.values())
-    resets = result["milliseconds_per_reset"]
-    assert 0 < resets["fastest"] <= resets["median"] <= resets["slowest"]
-    assert result["machine"]["cores"] >= 1
-    assert result["machine"]["packages"]["py-desmume"][0].isdigit()
+    # Rows that do not drive the recorded race would have failed, see benchmarks.rows.answering.
+    result = json.loads(file.read_text())
+    assert list(result["tables"]) == list(tables)
+    assert not result["failed"]
     printed = done.stdout.strip()
     assert printed == report(result)
-    for title, _ in ROWS.values():
-        assert f"| {title} " in printed
-    widths = {len(line) for line in printed.splitlines() if line.startswith("| plain py-desmume")}
-    widths |= {len(line) for line in printed.splitlines() if line.startswith("| env.step")}
+    for name in tables:
+        assert f"**{TABLES[name].question}** (`{name}`)" in printed
+    return result, printed
+
+
+def test_a_short_run_of_what_one_process_can_do(tmp_path: Path) -> None:
+    result, printed = short_run(tmp_path, "step", "parts", "sensors", "metrics")
+    tables = result["tables"]
+    rows = tables["step"]["rows"]
+    assert len(rows) == 6
+    for key, row in rows.items():
+        assert row["title"] == ROWS[key].title
+        assert f"| {row['title']} " in printed
+        assert row["pieces"] == rows["env"]["pieces"] >= 2
+        assert 0 < row["low"] <= row["median"] <= row["high"]
+        assert 20 < row["memory_mib"] < 1000
+    assert set(tables["parts"]["microseconds"]) == {
+        *("state", "metrics", "events", "reward", "observation", "info")
+    }
+    assert set(tables["sensors"]["microseconds"]) == set(SENSORS)
+    assert set(tables["metrics"]["microseconds"]) == set(DEFAULT_METRICS)
+    # A microsecond or so, and no sleep: units are not mixed up.
+    for name in ("parts", "sensors", "metrics"):
+        assert all(0.01 < v["median"] < 5000 for v in tables[name]["microseconds"].values())
+    assert result["machine"]["cores"] >= 1
+    assert result["machine"]["packages"]["py-desmume"][0].isdigit()
+    assert {row["aim"] for row in result["aims"]} == {a.title for a in AIMS if a.path[0] == "step"}
+    widths = {len(line) for line in printed.splitlines() if line.startswith("| Console.step")}
     assert len(widths) == 1, "the table's columns do not line up"
+
+
+def test_a_ratio_is_of_the_same_pieces() -> None:
+    # Twice as fast in each piece, whatever the piece: the medians alone would say 3.
+    samples = {"a": [2.0, 6.0, 20.0], "b": [1.0, 3.0, 10.0]}
+    assert ratio(samples, "a", "b") == {"median": 2.0, "low": 2.0, "high": 2.0}
+    assert spread([1.0, 2.0, 3.0, 4.0, 5.0]) == {"median": 3.0, "low": 2.0, "high": 4.0}
+
+
+def test_aims_are_read_from_the_tables() -> None:
+    def nested(path: tuple[str, ...], value: float) -> dict[str, Any]:
+        inner: Any = value
+        for key in reversed(path):
+            inner = {key: inner}
+        return inner  # type: ignore[no-any-return]
+
+    assert aims({}) == []
+    for aim in AIMS:
+        enough, short = aim.wanted * (1.01, 0.99)[not aim.at_least], aim.wanted * 0.5
+        if not aim.at_least:
+            short = aim.wanted * 2.0
+        (met,) = aims(nested(aim.path, enough))
+        (missed,) = aims(nested(aim.path, short))
+        assert (met["aim"], met["met"], missed["met"]) == (aim.title, True, False)
+        assert aims_lines([missed])[-1].endswith(" NO |")
 
 
 def test_the_recorded_lap_is_a_lap() -> None:
     tape, states, course = drive()
-    assert len(tape.actions) == len(tape.places) == len(tape.keys) == len(states) - 1
+    assert len(tape.actions) == len(tape.places) == len(tape.keys) == len(states) - 1 > PIECE
     assert all(len(frames) == FRAME_SKIP for frames in states[1:])
     assert {0, 1, 2} == set(tape.actions), "straight, left and right are all driven"
     seen = {checkpoint for _, checkpoint in tape.places}
     assert seen == set(course.track.main)
 
 
+def test_ctrl_c_leaves_no_process_and_keeps_what_is_complete(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    arguments = f"--only metrics vector --rounds 1 --seconds 0.1 --json {file}".split()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "starting: AsyncVectorEnv, 2" in line:
+            break
+    time.sleep(0.5)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 3
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    printed, said = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert not alive
+    result = json.loads(file.read_text())
+    assert list(result["tables"]) == ["metrics"]
+    assert printed.strip() == report(result)
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (("--seconds", "0"), "--seconds 0.0 must be greater than 0"),
-        (("--repeats", "0"), "--repeats 0 must be at least 1"),
+        (("--seconds", "nan"), "must be greater than 0, and finite"),
+        (("--rounds", "0"), "--rounds 0 must be at least 1"),
         (("--json", "no/such/folder/x.json"), "there is no folder"),
+        (("--json", "tests"), "is a folder; name a file"),
+        (("--only", "speed"), "no table 'speed'; tables are plain, step"),
+        (("--only", "step", "--skip", "step"), "leave no table to measure"),
     ],
 )
 def test_bad_arguments(arguments: tuple[str, ...], complaint: str) -> None:
     done = command(*arguments, timeout=60)
     assert done.returncode == 2
     assert complaint in done.stderr
+
+
+def test_the_plot_shows_what_was_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def row(median: float) -> dict[str, float]:
+        return {"median": median, "low": median - 1, "high": median + 1, "consoles": 2}
+
+    result = {
+        "date": "2026-01-01",
+        "machine": {"cores": 2, "processor": "X"},
+        "tables": {"vector": {"rows": {"native_1": row(10), "native_2": row(20)}}},
+    }
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    pictures = [tmp_path / "a.png", tmp_path / "b.png"]
+    assert plot([str(tmp_path / "result.json"), str(pictures[0])]) == 0
+    result["tables"]["vector"]["rows"]["native_2"] = row(30)  # type: ignore[index]
+    draw(result, pictures[1])
+    first, second = (picture.read_bytes() for picture in pictures)
+    assert first.startswith(b"\x89PNG")
+    assert first != second
+    (tmp_path / "result.json").write_text(json.dumps({"tables": {}}))
+    with pytest.raises(SystemExit):
+        plot([str(tmp_path / "result.json"), str(pictures[0])])
+    assert "no vector environments were measured" in capsys.readouterr().err

@@ -15,7 +15,8 @@ import gymnasium as gym
 import pytest
 
 import mkds_gym  # noqa: F401
-from benchmarks.rows import ROWS
+from benchmarks.rows import ROWS, VECTORS
+from benchmarks.tables import TABLES
 from mkds_gym.actions import ACTION_TYPES, DISCRETE_ACTIONS, KEY_ORDER
 from mkds_gym.cartridge import REGIONS
 from mkds_gym.console import Capabilities
@@ -312,16 +313,33 @@ def test_sections_strategies_scorers_and_files_of_a_run() -> None:
     assert {f for f in files if f.count(".") <= 1 and not f.startswith("mkds")} <= {*listed}
 
 
-def test_measured_tables_are_those_of_the_rows() -> None:
-    measured = tables("benchmarks.md", "## Measured")
-    titles = [title for title, _ in ROWS.values()]
-    assert [row[0] for row in measured[0][2:]] == titles
-    assert {row[0] for row in tables("README.md", "## Speed")[0][2:]} <= set(titles)
+def test_measured_tables_are_those_of_the_benchmark() -> None:
+    text = TEXTS["benchmarks.md"].split("## Measured")[1]
+    questions = [(table.question, name) for name, table in TABLES.items()]
+    measured = re.findall(r"^\*\*(.+)\*\* \(`(\w+)`\)$", text, re.M)
+    assert measured == [question for question in questions if question in measured]
+    titles = {row.title for row in ROWS.values()}
+    speeds = [
+        {row[0] for row in table[2:]}
+        for table in tables("benchmarks.md", "## Measured")
+        if table[0][0].startswith("frames per second")
+    ]
+    assert set.union(*speeds) <= titles
+    assert {row[0] for row in tables("README.md", "## Speed")[0][2:]} <= titles
 
 
-def test_rows_of_the_benchmark() -> None:
-    rows = tables("benchmarks.md", "# Benchmarks")[1][2:]
-    assert [row[0] for row in rows] == [title for title, _ in ROWS.values()]
+def test_tables_and_rows_of_the_benchmark() -> None:
+    questions = tables("benchmarks.md", "# Benchmarks")[1][2:]
+    assert [(names(row[0])[0], row[1]) for row in questions] == [
+        (name, table.question) for name, table in TABLES.items()
+    ]
+    *rows, vectors = [row[0] for row in tables("benchmarks.md", "## How it is measured")[0][2:]]
+    assert vectors.split(", ") == [title for title, _ in VECTORS.values()]
+    assert set(rows) == {
+        row.title
+        for row in ROWS.values()
+        if not row.title.startswith(tuple(f"{v}, " for v in vectors.split(", ")))
+    }
 
 
 # Everywhere ---------------------------------------------------------------------------------------
