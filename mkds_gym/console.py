@@ -363,7 +363,9 @@ class Console:
             StateError: the emulator cannot save.
         """
         core = self._live()
-        return Snapshot(core.save(), self.cartridge.sha1, core.build_id, self.frame_count)
+        skipper = core.frame_skipper
+        drawing = b"" if skipper is None else skipper.tobytes()
+        return Snapshot(core.save(), self.cartridge.sha1, core.build_id, self.frame_count, drawing)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot: exact, and some milliseconds.
@@ -436,6 +438,8 @@ class Console:
     def _load(self, core: cores.Core, snapshot: Snapshot) -> None:
         if not core.load(snapshot.data):
             raise StateError("the emulator does not take the state")
+        if snapshot.drawing and core.frame_skipper is not None:
+            core.frame_skipper[:] = np.frombuffer(snapshot.drawing, np.uint8)
         self.frame_count = snapshot.frame_count
         self._keys = 0
         self._press(0)

@@ -201,6 +201,7 @@ class Core:
         fixed_clock: the console's clock counts frames instead of the host's seconds.
         recompiler: the fast way to forget compiled code, or None.
         states: the fast way to save and load states, or None.
+        frame_skipper: what is to be drawn in the next frames, live, or None.
         skips: frames can be left undrawn; None until the first ROM is open.
         cpu_mode: what the library said about its processor at the last reset, or "".
     """
@@ -243,7 +244,9 @@ class Core:
         self.skips: bool | None = None
         self.recompiler: turbo.Recompiler | None = None
         self.states: turbo.MemoryStates | None = None
+        self.frame_skipper: NDArray[np.uint8] | None = None
         if self.build is not None:
+            self.frame_skipper = turbo.find_frame_skipper(self.library, self.build)
             try:
                 self.recompiler = turbo.Recompiler(self.library, self.build)
                 self.states = turbo.MemoryStates(self.library)

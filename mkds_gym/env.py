@@ -8,6 +8,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import gymnasium as gym
@@ -29,8 +30,9 @@ from mkds_gym.observations import Observer, SensorLike, make_observer
 from mkds_gym.races import RANDOM_COURSE, RaceArguments, Races, boot_to_race
 from mkds_gym.registry import as_list
 from mkds_gym.rewards import Reward, make_reward
-from mkds_gym.savestate import Snapshot, pack_state, read_state
+from mkds_gym.savestate import Snapshot, check_origin, pack_state, read_state
 from mkds_gym.state import RaceReader, RaceState
+from mkds_gym.states import Base, ClonedState, Parts, base_of, check_arguments, describe
 from mkds_gym.window import Window
 
 MAX_FRAME_SKIP: Final = 60
@@ -44,7 +46,7 @@ COURSES_KEPT: Final = 16
 """Random courses whose start is kept ready, those driven last: about 3 MB each."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Start:
     """Where an episode starts.
 
@@ -59,6 +61,11 @@ class _Start:
     course: Course
     course_seed: int | None
     booted: bool
+
+    @cached_property
+    def base(self) -> Base:
+        """What cloned states are kept as differences from."""
+        return base_of(self.snapshot)
 
 
 class _PowerOn:
@@ -237,23 +244,30 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._info_every_step = info_every_step
 
         self.cartridge: Final = Cartridge.open(rom)
-        self._races = Races(
-            self.cartridge,
-            RaceArguments(
-                course=course,
-                course_seed=course_seed,
-                difficulty=difficulty,
-                course_set=course_set,
-                laps=laps,
-                engine_class=engine_class,
-                mirror=mirror,
-                mode=mode,
-                opponents=opponents,
-                opponent_strength=opponent_strength,
-                items=items,
-            ),
-            has_state=state is not None,
+        race = RaceArguments(
+            course=course,
+            course_seed=course_seed,
+            difficulty=difficulty,
+            course_set=course_set,
+            laps=laps,
+            engine_class=engine_class,
+            mirror=mirror,
+            mode=mode,
+            opponents=opponents,
+            opponent_strength=opponent_strength,
+            items=items,
         )
+        self._races = Races(self.cartridge, race, has_state=state is not None)
+        # What a cloned state must agree in with the environment that it is restored in.
+        self._arguments = {
+            **vars(race),
+            "frame_skip": self.frame_skip,
+            "reward": describe(reward),
+            "metrics": describe(metrics),
+            "terminate_on": describe(terminate_on),
+            "truncate_on": describe(truncate_on),
+        }
+        self._parts = Parts()
         self._power_on = _PowerOn()
         self._state_source = state
         if state is not None:
@@ -466,6 +480,118 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         info = self._info(state, collected, names) if happened or self._info_every_step else {}
         observation = self._observer.observe(console, state, course, out)
         return observation, reward, terminated, truncated, info
+
+    # States ---------------------------------------------------------------------------------
+
+    def clone_state(self) -> ClonedState:
+        """The whole state of the environment now, to go back to with `restore_state`.
+
+        It holds the console (memory, registers, picture), the metrics, events and reward of the
+        episode so far, ``np_random``, and whether the episode has ended. It is kept as what
+        differs from the race start, which takes about 200 KiB. It may be restored any number of
+        times, and pickled: then an environment of another process that was made with the same
+        arguments (those that only concern what is seen or done, as ``obs_type``, aside) takes it.
+
+        Raises:
+            ConsoleError: before the first reset, and after `close`.
+            StateError: a metric, event or reward of your own cannot be pickled.
+        """
+        console, start = self.console, self._start
+        if start is None:
+            raise ConsoleError("there is no race to clone yet; call env.reset() first")
+        return ClonedState(
+            start.base,
+            console.snapshot(),
+            arguments=self._arguments,
+            course=start.course.fingerprint,
+            course_seed=start.course_seed,
+            booted=start.booted,
+            parts=self._parts.dump(self._own_parts()),
+        )
+
+    def restore_state(self, state: ClonedState) -> None:
+        """Go back to a state of `clone_state`, exactly.
+
+        The same actions bring the same observations, rewards, infos, memory and pictures as they
+        did, or would have done, when it was cloned. A reset is not needed before, unless a
+        wrapper (``gym.make`` puts one there) insists on it.
+
+        Args:
+            state: of this environment, or of one with the same arguments.
+
+        Raises:
+            TypeError: no cloned state.
+            StateError: it is of another cartridge, emulator build or course, or of an environment
+                with other arguments; nothing has changed.
+            ConsoleError: the emulator cannot be started.
+        """
+        if not isinstance(state, ClonedState):
+            raise TypeError(
+                f"restore_state() takes what clone_state() gave, not {type(state).__name__}; for "
+                "savestates there is reset(options={'state': ...})"
+            )
+        check_origin(state, "the state", self.cartridge, installed_build_id())
+        check_arguments(state, self._arguments)
+        course = self._course_of(state)
+        parts = None
+        if course is not None:
+            parts = self._parts.load(state.parts, self._own_parts(), course)
+        snapshot = state.snapshot()
+        console = self._powered_on()
+        before = None if course is not None else console.snapshot()
+        console.restore(snapshot)
+        try:
+            layout = Layout.detect(console.ram, self.cartridge.region)
+            reader = RaceReader(console.ram, layout)
+            race = reader.read()
+            if course is None:
+                course = Course.from_ram(console.ram, layout)
+                parts = self._parts.load(state.parts, self._own_parts(), course)
+        except (NoRaceError, CourseFormatError, StateError) as error:
+            if before is not None:
+                console.restore(before)
+            raise StateError(f"the state cannot be restored here: {error}") from error
+        assert parts is not None
+        if self._start is None or self._start.base is not state.base:
+            base = state.base
+            self._start = _Start(base.snapshot, course, state.course_seed, state.booted)
+        self._course, self._reader, self._race = course, reader, race
+        (
+            self._metrics,
+            self._reward,
+            self._terminate_on,
+            self._truncate_on,
+            self._np_random,
+            self._np_random_seed,
+            self._needs_reset,
+        ) = parts
+        self._events = self._terminate_on + self._truncate_on
+
+    def _own_parts(self) -> tuple[Any, ...]:
+        """What a cloned state holds besides the console."""
+        return (
+            self._metrics,
+            self._reward,
+            self._terminate_on,
+            self._truncate_on,
+            self.np_random,
+            self._np_random_seed,
+            self._needs_reset,
+        )
+
+    def _course_of(self, state: ClonedState) -> Course | None:
+        """The course of a cloned state, if it is known, and is one that this environment has."""
+        start = self._start
+        if start is not None and start.course.fingerprint == state.course:
+            return start.course
+        if state.course_seed is not None and state.course_seed in self._kept:
+            return self._kept[state.course_seed][1]
+        if start is not None and not self._races.random:
+            raise StateError(
+                "the state is of another course than the one that is driven; to start an episode "
+                "there, reset(options={'state': state})"
+            )
+        return None
 
     def render(self) -> NDArray[np.uint8] | None:
         """The picture of the last frame.

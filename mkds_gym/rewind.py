@@ -2,40 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
 from collections import deque
-from dataclasses import dataclass
-from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mkds_gym.savestate import Snapshot
-
-_PAGE: Final = 4096
-"""Bytes that are compared, and kept, together."""
-
-
-@dataclass(frozen=True)
-class _Difference:
-    """What makes the snapshot before out of the next one.
-
-    Attributes:
-        frame_count: of the snapshot before.
-        size: of it, in bytes.
-        pages: (P,) int32, the pages that differ.
-        content: those pages of the snapshot before, one after another, deflated.
-    """
-
-    frame_count: int
-    size: int
-    pages: NDArray[np.int32]
-    content: bytes
-
-    @property
-    def weight(self) -> int:
-        """Bytes that it takes up."""
-        return len(self.content) + self.pages.nbytes
+from mkds_gym.savestate import Difference, Snapshot
 
 
 class Rewind:
@@ -53,7 +22,7 @@ class Rewind:
         self._length = length
         self._limit = bytes_limit
         self._newest: Snapshot | None = None
-        self._before: deque[_Difference] = deque()
+        self._before: deque[Difference] = deque()
         self._weight = 0
 
     def __len__(self) -> int:
@@ -74,11 +43,11 @@ class Rewind:
     def push(self, snapshot: Snapshot) -> None:
         """Add the snapshot of now."""
         if self._newest is not None:
-            difference = _difference(self._newest, snapshot)
+            difference = Difference(snapshot, self._newest)
             self._before.append(difference)
-            self._weight += difference.weight
+            self._weight += difference.nbytes
             while len(self._before) >= self._length or self._weight > self._limit:
-                self._weight -= self._before.popleft().weight
+                self._weight -= self._before.popleft().nbytes
         self._newest = snapshot
 
     def back(self) -> Snapshot | None:
@@ -90,26 +59,6 @@ class Rewind:
         if newest is None or not self._before:
             return newest
         difference = self._before.pop()
-        self._weight -= difference.weight
-        data = bytearray(newest.data[: difference.size].ljust(difference.size, b"\0"))
-        content = zlib.decompress(difference.content)
-        for number, page in enumerate(difference.pages.tolist()):
-            start = page * _PAGE
-            end = min(start + _PAGE, difference.size)
-            data[start:end] = content[number * _PAGE : number * _PAGE + end - start]
-        self._newest = Snapshot(bytes(data), newest.rom, newest.build_id, difference.frame_count)
+        self._weight -= difference.nbytes
+        self._newest = difference.apply(newest)
         return self._newest
-
-
-def _difference(before: Snapshot, after: Snapshot) -> _Difference:
-    size = len(before.data)
-    count = -(-size // _PAGE)
-    old, new = (_pages(snapshot.data, count) for snapshot in (before, after))
-    pages = np.flatnonzero((old != new).any(axis=1)).astype(np.int32)
-    return _Difference(before.frame_count, size, pages, zlib.compress(old[pages].tobytes(), 1))
-
-
-def _pages(data: bytes, count: int) -> NDArray[np.uint64]:
-    """The first ``count`` pages, filled up with zeros, as words: they compare fastest."""
-    whole = data[: count * _PAGE].ljust(count * _PAGE, b"\0")
-    return np.frombuffer(whole, np.uint64).reshape(count, -1)

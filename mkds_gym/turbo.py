@@ -42,12 +42,15 @@ class Build:
         ram: offset of main memory in ``MMU``.
         jit_tables: offset from ``JIT`` and size of each table of the recompiler: compiled code by
             address, and how often each address was compiled. All zero after `arm_jit_reset`.
+        frame_skipper: offset from ``MMU`` and size of what the emulator has in mind to draw in the
+            next frames, which its savestates leave out. Plain numbers.
     """
 
     name: str
     use_jit: int
     ram: int
     jit_tables: tuple[tuple[int, int], ...]
+    frame_skipper: tuple[int, int]
 
 
 KNOWN_BUILDS: Final = {
@@ -56,6 +59,7 @@ KNOWN_BUILDS: Final = {
         use_jit=0x40E5,
         ram=0xC000,
         jit_tables=((0, 0x4480000), (0x6481000, 0x400000)),
+        frame_skipper=(0x216B740, 16),
     ),
 }
 """Known builds by the SHA-256 of the library file."""
@@ -205,6 +209,12 @@ def set_jit(library: ctypes.CDLL, build: Build, on: bool) -> bool:
         return False
     switch.value = int(on)
     return True
+
+
+def find_frame_skipper(library: ctypes.CDLL, build: Build) -> NDArray[np.uint8] | None:
+    """What the emulator has in mind to draw in the next frames, live; None if it is not there."""
+    mmu = _address(library, "MMU")
+    return None if mmu is None else memory(mmu + build.frame_skipper[0], build.frame_skipper[1])
 
 
 def mute(library: ctypes.CDLL) -> bool:

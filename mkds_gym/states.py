@@ -1,0 +1,243 @@
+"""States of an environment: kept in memory, gone back to exactly, carried to another process.
+
+`MKDSEnv.clone_state` makes a `ClonedState`, and `MKDSEnv.restore_state` takes one. It holds the
+console as what differs from the race start (`mkds_gym.savestate.Difference`), which the states of
+one race share, and the environment's own bookkeeping.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import pickle
+import threading
+import types
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from mkds_gym.course import Course
+from mkds_gym.errors import StateError
+from mkds_gym.savestate import Difference, Snapshot, pack_state, unpack_state
+
+_bases: weakref.WeakValueDictionary[str, Base] = weakref.WeakValueDictionary()
+_bases_lock: Final = threading.Lock()
+
+
+class Base:
+    """A race start that states are kept as differences from; one object a start and process.
+
+    Get one with `base_of`. States are pickled with it, and those that are pickled together share
+    it there too; where the process has it already, unpickling gives that one.
+
+    Attributes:
+        snapshot: the console there.
+        digest: SHA-256 of it.
+    """
+
+    def __init__(self, snapshot: Snapshot, digest: str) -> None:
+        self.snapshot = snapshot
+        self.digest = digest
+
+    @functools.cached_property
+    def _packed(self) -> bytes:
+        return pack_state(self.snapshot)
+
+    def __reduce__(self) -> tuple[Callable[..., Base], tuple[Any, ...]]:
+        """Deflated; a start of this process is not made twice."""
+        return _unpack_base, (self.digest, self._packed)
+
+
+def base_of(snapshot: Snapshot) -> Base:
+    """The base for states of a race that starts at ``snapshot``."""
+    digest = hashlib.sha256(snapshot.data).hexdigest()
+    with _bases_lock:
+        base = _bases.get(digest)
+        if base is None:
+            base = _bases[digest] = Base(snapshot, digest)
+        return base
+
+
+def _unpack_base(digest: str, packed: bytes) -> Base:
+    with _bases_lock:
+        base = _bases.get(digest)
+    if base is not None:
+        return base
+    base = base_of(unpack_state(packed, "the start of the state"))
+    if base.digest != digest:
+        raise StateError("the start of the state is damaged; clone the state again")
+    return base
+
+
+class ClonedState:
+    """An environment's whole state: opaque, picklable, some 200 KiB.
+
+    Of `MKDSEnv.clone_state`, for `MKDSEnv.restore_state`, or for the option ``state`` of
+    `MKDSEnv.reset`.
+    """
+
+    __slots__ = ("_difference", "arguments", "base", "booted", "course", "course_seed", "parts")
+
+    def __init__(
+        self,
+        base: Base,
+        snapshot: Snapshot,
+        *,
+        arguments: Mapping[str, Any],
+        course: int,
+        course_seed: int | None,
+        booted: bool,
+        parts: bytes,
+    ) -> None:
+        self.base = base
+        self._difference = Difference(base.snapshot, snapshot)
+        self.arguments = dict(arguments)
+        self.course = course
+        self.course_seed = course_seed
+        self.booted = booted
+        self.parts = parts
+
+    @property
+    def rom(self) -> str:
+        """SHA-1 of the ROM."""
+        return self._difference.rom
+
+    @property
+    def build_id(self) -> str:
+        """The emulator build."""
+        return self._difference.build_id
+
+    @property
+    def frame_count(self) -> int:
+        """Frames since power-on."""
+        return self._difference.frame_count
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes up, without the race start, which the states of a race share."""
+        return self._difference.nbytes + len(self.parts)
+
+    def snapshot(self) -> Snapshot:
+        """The console."""
+        return self._difference.apply(self.base.snapshot)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what a pickle holds."""
+        for name in self.__slots__:
+            setattr(self, name, state[name])
+
+    def __repr__(self) -> str:
+        return f"<ClonedState of frame {self.frame_count}, {self.nbytes} bytes>"
+
+
+class _Pickler(pickle.Pickler):
+    """Keeps what belongs to the environment and not to a state out of the pickle."""
+
+    def __init__(self, file: io.BytesIO, functions: list[Any]) -> None:
+        super().__init__(file, pickle.HIGHEST_PROTOCOL)
+        self._functions = functions
+
+    def persistent_id(self, obj: Any) -> tuple[str, int] | None:
+        """The course, and functions that pickle does not find by name: lambdas and the like."""
+        if isinstance(obj, Course):
+            return ("course", 0)
+        if isinstance(obj, types.FunctionType) and "<" in obj.__qualname__:
+            for number, function in enumerate(self._functions):
+                if function is obj:
+                    return ("function", number)
+            self._functions.append(obj)
+            return ("function", len(self._functions) - 1)
+        return None
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, course: Course, functions: list[Any]) -> None:
+        super().__init__(file)
+        self._course = course
+        self._functions = functions
+
+    def persistent_load(self, pid: tuple[str, int]) -> Any:
+        """The other way round."""
+        kind, number = pid
+        return self._course if kind == "course" else self._functions[number]
+
+
+class Parts:
+    """Writes and reads the bookkeeping of one environment.
+
+    Functions that pickle does not find by name (a lambda as the reward) are numbered in the order
+    in which they are met, which is the same for every environment of the same arguments.
+    """
+
+    def __init__(self) -> None:
+        self._functions: list[Any] = []
+
+    def dump(self, parts: object) -> bytes:
+        """The parts as bytes; shared functions and the course are left to the environment.
+
+        Raises:
+            StateError: a part cannot be pickled.
+        """
+        stream = io.BytesIO()
+        try:
+            _Pickler(stream, self._functions).dump(parts)
+        except (pickle.PicklingError, TypeError, AttributeError) as error:
+            raise StateError(
+                f"a metric, event or reward of this environment cannot be pickled ({error}); "
+                "make it of a class at the top level of a module, holding plain data"
+            ) from error
+        return stream.getvalue()
+
+    def load(self, data: bytes, own: object, course: Course) -> Any:
+        """The parts, new objects each time.
+
+        Args:
+            data: of `dump`.
+            own: the parts of the environment that they are for, which know its functions.
+            course: that of the environment.
+
+        Raises:
+            StateError: they cannot be made here.
+        """
+        if not self._functions:
+            self.dump(own)
+        try:
+            return _Unpickler(io.BytesIO(data), course, self._functions).load()
+        except (pickle.UnpicklingError, AttributeError, ImportError, IndexError) as error:
+            raise StateError(
+                f"the state needs a metric, event or reward that is not here: {error}"
+            ) from error
+
+
+def check_arguments(state: ClonedState, arguments: Mapping[str, Any]) -> None:
+    """Refuse a state of an environment with other arguments.
+
+    Raises:
+        StateError: the message names the first argument that differs, and both values.
+    """
+    for name, value in arguments.items():
+        other = state.arguments.get(name)
+        if other != value:
+            raise StateError(
+                f"the state is of an environment with {name}={other!r}, and this one has "
+                f"{name}={value!r}; make it with the same arguments, or start an episode at the "
+                "state with reset(options={'state': state})"
+            )
+
+
+def describe(argument: Any) -> Any:
+    """An argument that may be names, objects or a list of both, so that it can be compared.
+
+    Names as they are; an object by its class, a function by its name.
+    """
+    if argument is None or isinstance(argument, str):
+        return argument
+    if isinstance(argument, list | tuple):
+        return tuple(describe(one) for one in argument)
+    named = argument if isinstance(argument, types.FunctionType) else type(argument)
+    return f"{named.__module__}.{named.__qualname__}"
