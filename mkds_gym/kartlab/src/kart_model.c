@@ -282,7 +282,8 @@ static void build_middle(void) {
     list_material(grey);
     list_box(BOX_BACK, -46, 46, 14, 54, 90, 104, 2, 0);
     list_material(RGB15(6, 11, 27));
-    list_box(BOX_FRONT | BOX_BACK | BOX_SIDES, -36, 36, 46, 100, 8, 44, 8, 0);
+    list_box(BOX_BACK | BOX_SIDES, -36, 36, 46, 100, 8, 44, 8, 0);
+    list_box(BOX_SIDES, -22, 22, 50, 92, 92, 114, 0, 0); /* under the wing */
     list_material(RGB15(8, 8, 10));
     for (int i = 0; i < 4; i++) {
         plain_wheel(&kart_wheel_pivot[i], i & 1 ? 1 : -1, i < 2 ? 33 : 42, i < 2 ? 16 : 22);
