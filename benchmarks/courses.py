@@ -1,47 +1,56 @@
 """What each course costs: ``python -m benchmarks.courses``.
 
-The scripted driver goes round each course of the cartridge once, in a time trial, and its keys are
-written down. Then the courses take turns, each in a process of its own: the same keys, nothing
-drawn, frames per second. With ``--against FILE`` another cartridge's default course takes
-its turn as well, and the others are compared with it.
+Frames per second: the scripted driver goes round each course of the cartridge once, in a time
+trial, and its keys are written down. Then the courses take turns, each in a process of its own: the
+same keys, nothing drawn. With ``--against FILE`` another cartridge's default course takes its turn
+as well, and the others are compared with it.
 
-The second part counts the work of a frame as a real Nintendo DS would see it, in the program's own
-profile: bus cycles (a frame has `FRAME_CYCLES`), polygons and vertices of the picture (the machine
-draws `POLYGONS` and `VERTICES`), in the time trial and in a race of eight karts with items.
+Work as a real Nintendo DS would see it, in the program's own profile: bus cycles (a frame has
+`CYCLES`), polygons and vertices of the picture (the machine keeps `POLYGONS` and `VERTICES`). Once
+for that lap, and once for the heaviest scenes there are: eight karts with items, all in front of
+the player's camera, at place after place along the course.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import multiprocessing
 import os
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from benchmarks.report import machine, table
 from mkds_gym.cartridge import Cartridge
-from mkds_gym.console import Console
+from mkds_gym.console import Console, Keys
 from mkds_gym.course import Course
 from mkds_gym.drivers import PurePursuit
 from mkds_gym.errors import NoRaceError
 from mkds_gym.hardware import RAM_START
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.memory import Layout, course_id
+from mkds_gym.memory import DRIVER, Layout, course_id
 from mkds_gym.state import RaceReader
 
-FRAME_CYCLES: Final = 560_190
+CYCLES: Final = 560_190
 """Cycles of the 33.5 MHz bus clock in a frame."""
 POLYGONS: Final = 2_048
 VERTICES: Final = 6_144
+"""What the geometry engine keeps of a picture."""
 _PROFILE: Final = 0x023FE040 - RAM_START
-"""The program's profile block, see ``memory_map.h``: magic, race, draw, hud, total, worst."""
-_PICTURE_LOAD: Final = 0x023FE064 - RAM_START
+"""The program's profile block, see ``memory_map.h``: magic, race, draw, hud, total, worst; the
+picture's load at +0x24, as the machine counted it, and at +0x28, as the program did."""
+_CROWD_FRAMES: Final = 4
+"""Frames at each place of the heaviest scenes."""
 _MAX_FRAMES: Final = 9_000
 _BATCH: Final = 64
 """Frames between two looks at the clock."""
@@ -168,36 +177,114 @@ def frames_per_second(
     return samples
 
 
-def work(parameters: BootParameters) -> dict[str, int]:
-    """The most work of any frame of a lap, as the program's own profile has it.
+@dataclass(frozen=True)
+class Work:
+    """A frame's work, or the most of each kind that any of some frames had.
+
+    Attributes:
+        cycles: bus cycles of the whole frame.
+        race: of these, those that moved the race.
+        draw: those for camera and picture.
+        hud: those for the second screen.
+        polygons: in the picture, as the machine counted them.
+        vertices: in the picture.
+        booked: polygons and vertices as the program counted them while it sent them.
+    """
+
+    cycles: int
+    race: int
+    draw: int
+    hud: int
+    polygons: int
+    vertices: int
+    booked: tuple[int, int]
+
+    @classmethod
+    def read(cls, ram: NDArray[np.uint8]) -> Work:
+        """Read the frame that was just run; `profile` must have been called before it."""
+        words = ram[_PROFILE : _PROFILE + 0x2C].view("<u4").tolist()
+        (polygons, vertices), booked = ((value & 0xFFFF, value >> 16) for value in words[9:11])
+        _, race, draw, hud, cycles = words[:5]
+        return cls(cycles, race, draw, hud, polygons, vertices, booked)
+
+    @classmethod
+    def most(cls, works: Sequence[Work]) -> Work:
+        """Return the largest of each."""
+        columns: list[Any] = [max(column) for column in zip(*map(astuple, works), strict=True)]
+        return cls(*columns)
+
+
+def profile(ram: NDArray[np.uint8]) -> None:
+    """Let the program count, from the next frame on."""
+    ram[_PROFILE : _PROFILE + 4] = list(b"KLPR")
+
+
+def lap_work(course: str) -> Work:
+    """The most work of any frame of a lap of a time trial.
+
+    Args:
+        course: its folder name.
 
     Returns:
-        ``cycles`` of the whole frame, of ``race`` (all karts), ``draw`` and ``hud``;
-        ``polygons`` and ``vertices`` of the picture. Each the largest of all frames.
+        The most of each kind.
     """
-    lap = Lap(None, parameters)
+    lap = Lap(None, BootParameters(course=course_id(course), laps=1))
     with lap.console as console:
         keys = lap.drive()
         console.restore(lap.start)
-        ram = console.ram
-        ram[_PROFILE : _PROFILE + 4] = list(b"KLPR")
-        words = ram[_PROFILE : _PROFILE + 0x18].view("<u4")
-        load = ram[_PICTURE_LOAD : _PICTURE_LOAD + 4].view("<u4")
-        most = dict.fromkeys(("cycles", "race", "draw", "hud", "polygons", "vertices"), 0)
+        profile(console.ram)
+        works = []
         for key in keys:
             console.step(key, 1, draw=False)
-            _, race, draw, hud, total, _ = words.tolist()
-            polygons, vertices = int(load[0]) & 0xFFFF, int(load[0]) >> 16
-            now = (total, race, draw, hud, polygons, vertices)
-            for name, value in zip(most, now, strict=True):
-                most[name] = max(most[name], value)
-    return most
+            works.append(Work.read(console.ram))
+    return Work.most(works)
 
 
-def _vs(course: str) -> BootParameters:
-    return BootParameters(
-        course=course_id(course), laps=1, mode="vs", drivers=8, strength="hard", items=True
-    )
+def crowded(
+    parameters: BootParameters, spacing: float = 40.0, draw: bool = False
+) -> Iterator[tuple[Console, Work]]:
+    """Put eight karts at place after place along a course, seven before the camera of the first.
+
+    Args:
+        parameters: the race; VS with eight drivers.
+        spacing: world units from place to place.
+        draw: the console has a picture, too.
+
+    Yields:
+        the console, with the race in it, and the work of a frame there.
+    """
+    with Console(on_power_on=parameters.write) as console:
+        console.step(0, 150, draw=False)
+        parameters.check(console.ram)
+        course = Course.from_ram(console.ram, Layout())
+        profile(console.ram)
+        for distance in np.arange(0.0, course.track.length, spacing):
+            place = course.track.point_at(float(distance))
+            _crowd(console.ram, place, course.track.point_at(float(distance) + 20.0))
+            for _ in range(_CROWD_FRAMES):
+                console.step(int(Keys.A), 1, draw=draw)
+                yield console, Work.read(console.ram)
+
+
+def _crowd(ram: NDArray[np.uint8], place: ArrayLike, ahead: ArrayLike) -> None:
+    """Put the player's kart somewhere, and the others before it, four rows of two abreast."""
+    start = int(ram[Layout().drivers_pointer - RAM_START :][:4].view("<u4")[0]) - RAM_START
+    drivers: NDArray[Any] = ram[start : start + 8 * DRIVER.itemsize].view(DRIVER)
+    at, to = np.asarray(place, np.float64), np.asarray(ahead, np.float64)
+    forward = (to - at) / np.linalg.norm(to - at)
+    left = np.array([forward[2], 0.0, -forward[0]])
+    for i in range(8):
+        move = forward * (22.0 * (i // 2 + 1)) + left * (16.0 if i % 2 else -16.0)
+        for name, rise in (("position", 2.0), ("sphere_centre", 8.0)):
+            where = at + (move if i else 0.0) + np.array([0.0, rise, 0.0])
+            drivers[name][i] = np.rint(where * 4096)
+        drivers["forward"][i] = np.rint(forward * 4096)
+        drivers["heading"][i] = round(np.arctan2(forward[0], forward[2]) / np.pi * 0x8000)
+
+
+def crowd_parameters(course: str, mirror: bool = False) -> BootParameters:
+    """The race of the heaviest scenes."""
+    return BootParameters(course=course_id(course), mode="vs", drivers=8, items=True, mirror=mirror)
 
 
 def measure(
@@ -206,53 +293,65 @@ def measure(
     """Measure everything; what ``--json`` writes."""
     description = machine()
     samples = frames_per_second(courses, against, seconds, repeats)
+    other = samples.get(AGAINST)
     result: dict[str, Any] = {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         "machine": description,
         "seconds": seconds,
         "repeats": repeats,
-        "frames_per_second": samples,
+        "courses": {
+            name: {
+                "median": statistics.median(values),
+                "lowest": min(values),
+                "highest": max(values),
+                "samples": values,
+            }
+            for name, values in samples.items()
+        },
+        "ratios": other
+        and {
+            name: statistics.median(a / b for a, b in zip(values, other, strict=True))
+            for name, values in samples.items()
+        },
         "time_trial": {},
         "eight_karts": {},
     }
     for name in courses:
         _say(f"counting the work: {name}")
-        result["time_trial"][name] = work(BootParameters(course=course_id(name), laps=1))
-        result["eight_karts"][name] = work(_vs(name))
+        result["time_trial"][name] = asdict(lap_work(name))
+        scenes = [work for _, work in crowded(crowd_parameters(name))]
+        result["eight_karts"][name] = asdict(Work.most(scenes))
     return result
 
 
 def report(result: dict[str, Any]) -> str:
-    """The tables."""
-    samples = result["frames_per_second"]
-    other = samples.get(AGAINST)
-    head: tuple[str, ...] = ("time trial on", "frames per second", "lowest to highest")
-    rows = []
-    for name, values in samples.items():
-        row = [
+    """The tables, as Markdown, of what `measure` gives."""
+    ratios = result["ratios"]
+    head: tuple[str, ...] = ("frames per second, time trial", "median", "lowest to highest")
+    rows: list[tuple[str, ...]] = [
+        (
             name,
-            f"{statistics.median(values):,.0f}",
-            f"{min(values):,.0f} to {max(values):,.0f}",
-        ]
-        if other:
-            ratios = [a / b for a, b in zip(values, other, strict=True)]
-            row.append(f"{statistics.median(ratios):.2f}")
-        rows.append(tuple(row))
-    if other:
-        head = (*head, f"x {AGAINST}")
-    lines = table(head, rows)
-    for title, key in (("time trial", "time_trial"), ("eight karts, items", "eight_karts")):
+            f"{row['median']:,.0f}",
+            f"{row['lowest']:,.0f} to {row['highest']:,.0f}",
+            *([f"{ratios[name]:.2f}"] if ratios else []),
+        )
+        for name, row in result["courses"].items()
+    ]
+    lines = table((*head, f"x {AGAINST}") if ratios else head, rows)
+    for title, key in (
+        ("work of a frame, time trial", "time_trial"),
+        ("eight karts and items", "eight_karts"),
+    ):
         lines.append("")
         lines += table(
-            (title, "cycles", "of a frame", "karts", "drawing", "polygons", "vertices"),
+            (title, "bus cycles", "of a frame", "race", "draw", "hud", "polygons", "vertices"),
             [
                 (
                     name,
                     f"{most['cycles']:,}",
-                    f"{most['cycles'] / FRAME_CYCLES:.0%}",
-                    f"{most['race']:,}",
-                    f"{most['draw']:,}",
-                    f"{most['polygons']:,}",
-                    f"{most['vertices']:,}",
+                    f"{most['cycles'] / CYCLES:.0%}",
+                    *(f"{most[kind]:,}" for kind in ("race", "draw", "hud")),
+                    *(f"{most[kind]:,}" for kind in ("polygons", "vertices")),
                 )
                 for name, most in result[key].items()
             ],
@@ -260,10 +359,10 @@ def report(result: dict[str, Any]) -> str:
     about = result["machine"]
     lines += [
         "",
-        f"{result['repeats']} rounds of {result['seconds']:g} s a course, {about['processor']}, "
-        f"{about['cores']} cores, load average before: {about['load_average_before']}. Work: the "
-        f"most of any frame of a lap; a frame has {FRAME_CYCLES:,} cycles, a picture at most "
-        f"{POLYGONS:,} polygons and {VERTICES:,} vertices.",
+        f"{result['date']}: {result['repeats']} rounds of {result['seconds']:g} s a course, "
+        f"{about['processor']}, {about['cores']} cores, load average before: "
+        f"{about['load_average_before']}. Work: the most of any frame; a frame has {CYCLES:,} "
+        f"bus cycles, a picture at most {POLYGONS:,} polygons and {VERTICES:,} vertices.",
     ]
     return "\n".join(lines)
 

@@ -85,7 +85,8 @@ void draw_frame(void) {
         }
     }
     /* What moves comes first, translucent or not (the machine draws opaque polygons before the
-     * others whatever the order): if anything does not fit, it is the far end of the course. */
+     * others whatever the order), but leaves the course its part: if anything does not fit, it is
+     * what lies furthest away. */
     draw_karts(view);
     draw_items(view);
     draw_course(view);
@@ -97,6 +98,7 @@ void draw_frame(void) {
         }
         uint32_t count = GX_RAM_COUNT;
         PICTURE_LOAD = (count & 0xFFF) | (count >> 16 & 0x1FFF) << 16;
+        PICTURE_BOOKED = picture_sent.polygons | picture_sent.vertices << 16;
     }
     send_1(GX_SWAP_BUFFERS, 1u << 1); /* W-buffering; translucent polygons sorted by the machine */
 }

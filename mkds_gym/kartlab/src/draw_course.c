@@ -22,7 +22,7 @@ struct klm {
 #define KLM_FINE_SHIFT 4   /* model space of fine chunks is world units / 16, */
 #define KLM_COARSE_SHIFT 8 /* of the others / 256 */
 #define KLM_MATRIX_SLOT 30 /* lists restore the matrix from here before they move it */
-#define CHUNKS_MAX 512
+#define CHUNKS_MAX 1024 /* the compiler's 5,000 triangles of collision come with fewer */
 #define FAR_DETAIL FX(120) /* chunks that begin this far away are drawn plainly */
 
 static const struct klm *model;

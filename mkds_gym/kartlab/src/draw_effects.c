@@ -74,8 +74,7 @@ static uint32_t flicker(uint32_t what) {
 }
 
 static int begin(const struct display_list *list) {
-    const struct picture_size none = {0, 0};
-    return picture_takes(list->size, none);
+    return picture_takes(list->size, picture_reserve);
 }
 
 static void attributes(uint32_t alpha, uint32_t id) {

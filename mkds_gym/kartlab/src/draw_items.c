@@ -131,7 +131,6 @@ static void note(const struct view *view, const struct display_list *list, const
 }
 
 void draw_items(const struct view *view) {
-    const struct picture_size none = {0, 0};
     uint32_t frame = game.state ? game.state->frame : 0;
     sight_count = 0;
     for (uint32_t i = 0; i < item_box_count; i++) {
@@ -152,7 +151,7 @@ void draw_items(const struct view *view) {
     send_1(GX_POLYGON_ATTR, GX_FRONT_FACES | GX_ALPHA(31) | GX_POLYGON_ID(POLYGON_ITEMS));
     for (uint32_t n = 0; n < sight_count; n++) {
         const struct sight *sight = &sights[n];
-        if (!picture_takes(sight->list->size, none)) {
+        if (!picture_takes(sight->list->size, picture_reserve)) {
             break;
         }
         vec3 at = *sight->position;

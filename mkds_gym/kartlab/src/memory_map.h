@@ -518,6 +518,8 @@ typedef struct {
 /* While profiling, how much the last picture was: polygons in the low half, vertices in the high
  * half, as the geometry engine counted them.  The machine's limits are 2,048 and 6,144. */
 #define PICTURE_LOAD (*(volatile uint32_t *)0x027FE064)
+/* Likewise, as the program counted while it sent: what its budget is kept by. */
+#define PICTURE_BOOKED (*(volatile uint32_t *)0x027FE068)
 
 /* Written by the ARM7 each VBlank: EXTKEYIN, of which bits 0, 1 and 6 are X, Y, pen (0 held). */
 #define SHARED_EXTKEYIN (*(volatile uint16_t *)0x027FFFA8)

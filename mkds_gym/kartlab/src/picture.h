@@ -24,17 +24,27 @@ enum { POLYGON_COURSE = 1, POLYGON_KARTS = 8, POLYGON_ITEMS = 16, POLYGON_EFFECT
 /* What was sent of this picture so far. */
 extern struct picture_size picture_sent;
 
+/* The course's own part, which items and effects leave alone: the worst view of a course of our own
+ * in full takes as much. */
+static const struct picture_size picture_reserve = {1000, 3000};
+
 /* Counts a list of packed commands that begins outside of BEGIN and END. */
 struct picture_size picture_count(const uint32_t *words, uint32_t count);
 
+static inline int picture_fits(struct picture_size size) {
+    return size.polygons <= PICTURE_POLYGONS && size.vertices <= PICTURE_VERTICES;
+}
+
 /* Whether that much more still fits, with `reserve` left to those who come later; books it. */
 static inline int picture_takes(struct picture_size size, struct picture_size reserve) {
-    uint32_t polygons = picture_sent.polygons + size.polygons, vertices = picture_sent.vertices + size.vertices;
-    if (polygons + reserve.polygons > PICTURE_POLYGONS || vertices + reserve.vertices > PICTURE_VERTICES) {
+    size.polygons += picture_sent.polygons;
+    size.vertices += picture_sent.vertices;
+    reserve.polygons += size.polygons;
+    reserve.vertices += size.vertices;
+    if (!picture_fits(reserve)) {
         return 0;
     }
-    picture_sent.polygons = polygons;
-    picture_sent.vertices = vertices;
+    picture_sent = size;
     return 1;
 }
 

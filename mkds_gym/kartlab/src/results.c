@@ -74,8 +74,10 @@ static void places_page(void) {
         if (one->flags & STATUS_FINISHED) {
             time_text(one->total_time, text + 11);
         }
+        /* eight lines touch each other: two colours in turn keep them apart */
         int rows = game.choice.drivers > 4 ? 1 : 2;
-        window_small(LEFT + 4, TOP + 7 + rows * place, text, who == 0 ? GOLD : WHITE);
+        int colour = who == 0 ? GOLD : rows == 1 && place % 2 ? CYAN : WHITE;
+        window_small(LEFT + 4, TOP + 7 + rows * place, text, colour);
     }
 }
 
