@@ -12,7 +12,7 @@ import logging
 import os
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -128,7 +128,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         self._observations: Any = create_empty_array(
             self.single_observation_space, n=self.num_envs, fn=np.zeros
         )
-        self._rows = _rows(self.single_observation_space, self._observations, self.num_envs)
+        self._lanes = [self._lane(index) for index in range(self.num_envs)]
         self._rewards = np.zeros(self.num_envs, np.float64)
         self._terminations = np.zeros(self.num_envs, np.bool_)
         self._truncations = np.zeros(self.num_envs, np.bool_)
@@ -260,10 +260,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             # Until it is done: a reset that fails leaves nothing to step.
             self._over[index] = True
             try:
-                observation, infos[index] = self.envs[index].reset(
-                    seed=seeds[index], options=each[index]
-                )
-                self._rows[index](observation)
+                infos[index] = self._lanes[index].reset(seeds[index], each[index])
             except Exception as error:
                 failures[index] = error
             else:
@@ -350,27 +347,25 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
     def _step_one(self, index: int) -> None:
         """One environment's step; runs in any thread."""
-        env = self.envs[index]
+        lane = self._lanes[index]
         try:
             if self._over[index] and self.autoreset_mode == AutoresetMode.NEXT_STEP:
-                observation, self._infos[index] = env.reset()
-                self._rows[index](observation)
+                self._infos[index] = lane.reset()
                 self._over[index] = False
                 self._rewards[index] = 0.0
                 self._terminations[index] = self._truncations[index] = False
                 return
-            observation, reward, terminated, truncated, info = env.step(self._actions[index])
+            reward, terminated, truncated, info = lane.step(self._actions[index])
             self._rewards[index] = reward
             self._terminations[index] = terminated
             self._truncations[index] = truncated
             if terminated or truncated:
                 self._over[index] = True
                 if self.autoreset_mode == AutoresetMode.SAME_STEP:
-                    self._finals[index] = (observation, info)
-                    observation, info = env.reset()
+                    self._finals[index] = (lane.observation(), info)
+                    info = lane.reset()
                     self._over[index] = False
             self._infos[index] = info
-            self._rows[index](observation)
         except Exception as error:
             self._failures[index] = error
 
@@ -400,10 +395,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             raise IndexError(f"no environment {index}; there are {self.num_envs}, from 0 on")
         self._swap(int(index))
         infos: list[dict[str, Any] | None] = [None] * self.num_envs
-        observation, infos[index] = self.envs[index].reset(
-            seed=seed, options=None if options is None else dict(options)
-        )
-        self._rows[index](observation)
+        infos[index] = self._lanes[index].reset(seed, None if options is None else dict(options))
         self._rewards[index] = 0.0
         self._terminations[index] = self._truncations[index] = False
         self._over[index] = False
@@ -612,11 +604,9 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             )
             self._swap(index)
             if self.autoreset_mode == AutoresetMode.SAME_STEP:
-                last = self._row(index)
-                observation, info = self.envs[index].reset()
-                self._finals[index] = (last, self._infos[index] or {})
-                self._infos[index] = info
-                self._rows[index](observation)
+                lane = self._lanes[index]
+                self._finals[index] = (lane.observation(), self._infos[index] or {})
+                self._infos[index] = lane.reset()
                 self._over[index] = False
 
     def _swap(self, index: int) -> None:
@@ -625,16 +615,18 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         new = self._make(index)
         new.unwrapped.np_random = old.unwrapped.np_random
         self.envs[index] = new
+        self._lanes[index] = self._lane(index)
         self._over[index] = True
         try:
             old.close()
         except Exception as error:
             logger.warning("environment %d could not be closed: %r", index, error)
 
-    def _row(self, index: int) -> Any:
-        """A copy of one environment's observation."""
-        rows = iterate(self.observation_space, self._observations)
-        return copying.deepcopy(next(row for i, row in enumerate(rows) if i == index))
+    def _lane(self, index: int) -> _Lane:
+        env, space, batch = self.envs[index], self.single_observation_space, self._observations
+        if type(env) is MKDSEnv:
+            return _PlainLane(env, space, batch, index)
+        return _WrappedLane(env, space, batch, index)
 
     def _merge(
         self,
@@ -701,9 +693,68 @@ def _autoreset_mode(mode: Any) -> AutoresetMode:
         raise ValueError(f"autoreset_mode={mode!r} is not one of {allowed}") from None
 
 
-def _rows(space: gym.Space[Any], batch: Any, count: int) -> list[Callable[[Any], None]]:
-    """For each environment, what writes its observation into the batch."""
-    return [_Row(space, batch, index) for index in range(count)]
+class _Lane(Protocol):
+    """An environment that writes its observations into the batch."""
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Begin an episode; the info."""
+
+    def step(self, action: Any) -> tuple[Any, bool, bool, dict[str, Any]]:
+        """Step; reward, terminated, truncated, info."""
+
+    def observation(self) -> Any:
+        """The last observation, as a copy."""
+
+
+class _PlainLane:
+    """An `MKDSEnv`, which writes where it is told to."""
+
+    def __init__(self, env: MKDSEnv, space: gym.Space[Any], batch: Any, index: int) -> None:
+        self._env = env
+        self._row = (
+            {name: batch[name][index] for name in space.spaces}
+            if isinstance(space, gym.spaces.Dict)
+            else batch[index]
+        )
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        return self._env.reset_into(self._row, seed=seed, options=options)
+
+    def step(self, action: Any) -> tuple[Any, bool, bool, dict[str, Any]]:
+        return self._env.step_into(action, self._row)
+
+    def observation(self) -> Any:
+        return copying.deepcopy(self._row)
+
+
+class _WrappedLane:
+    """Any environment, whose observations are copied."""
+
+    def __init__(
+        self, env: gym.Env[Any, Any], space: gym.Space[Any], batch: Any, index: int
+    ) -> None:
+        self._env = env
+        self._write = _Row(space, batch, index)
+        self._last: Any = None
+
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        self._last, info = self._env.reset(seed=seed, options=options)
+        self._write(self._last)
+        return info
+
+    def step(self, action: Any) -> tuple[Any, bool, bool, dict[str, Any]]:
+        self._last, reward, terminated, truncated, info = self._env.step(action)
+        self._write(self._last)
+        return reward, terminated, truncated, info
+
+    def observation(self) -> Any:
+        return self._last
 
 
 class _Row:
