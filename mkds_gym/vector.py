@@ -193,9 +193,10 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             ) from None
         try:
             for wrapper in self._wrappers:
-                env = wrapper(env)
-                if not isinstance(env, gym.Env):
-                    raise TypeError(f"env_wrappers: {wrapper!r} gave {env!r}, not an environment")
+                wrapped: object = wrapper(env)
+                if not isinstance(wrapped, gym.Env):
+                    raise TypeError(f"env_wrappers: {wrapper!r} gave {wrapped!r}, no environment")
+                env = wrapped
         except BaseException:
             env.close()
             raise

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode
 
 import mkds_gym  # noqa: F401
+from mkds_gym.env import MKDSEnv
+from mkds_gym.errors import ConsoleError, MKDSError, VectorEnvError
 from mkds_gym.vector import MKDSVectorEnv
 
-SHORT = {"truncate_on": ("clock:60",)}
-"""Episodes of a second of the race, of which there are several in a test."""
+SHORT: dict[str, Any] = {"frame_skip": 20, "truncate_on": ("clock:60", "stuck:100")}
+"""Episodes of a second on the race clock, of which there are several in a test."""
 
 
 def make(num_envs: int, **kwargs: Any) -> MKDSVectorEnv:
@@ -24,27 +35,499 @@ def make(num_envs: int, **kwargs: Any) -> MKDSVectorEnv:
     return envs
 
 
-def play(envs: Any, steps: int, seed: Any = 3, action_seed: int = 5) -> list[Any]:
-    """What reset and steps gave."""
-    told = [envs.reset(seed=seed)]
-    envs.action_space.seed(action_seed)
-    for _ in range(steps):
-        told.append(envs.step(envs.action_space.sample()))
-    return told
-
-
-@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_the_same_as_gymnasiums_own_vector_environment(mode: AutoresetMode, threads: int) -> None:
-    kwargs: dict[str, Any] = {"frame_skip": 8, **SHORT}
-    sync = gym.make_vec(
+def make_sync(num_envs: int, mode: AutoresetMode, **kwargs: Any) -> Any:
+    return gym.make_vec(
         "MKDS-v0",
-        num_envs=3,
+        num_envs=num_envs,
         vectorization_mode="sync",
         vector_kwargs={"autoreset_mode": mode},
         **kwargs,
     )
+
+
+def play(envs: Any, steps: int, seed: Any = 3, action_seed: int = 5) -> Iterator[Any]:
+    """What reset and steps give; ended episodes are begun again where the user has to."""
+    yield envs.reset(seed=seed)
+    envs.action_space.seed(action_seed)
+    for _ in range(steps):
+        told = envs.step(envs.action_space.sample())
+        yield told
+        over = told[2] | told[3]
+        if over.any() and envs.metadata["autoreset_mode"] == AutoresetMode.DISABLED:
+            yield envs.reset(options={"reset_mask": over})
+
+
+def same(expected: Any, got: Any) -> bool:
+    return bool(data_equivalence(expected, got, exact=True))
+
+
+# The same results ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "threads", "kwargs"),
+    [
+        (AutoresetMode.NEXT_STEP, 1, {}),
+        (AutoresetMode.NEXT_STEP, 2, {"obs_type": "dict", "info_every_step": False}),
+        (AutoresetMode.SAME_STEP, 2, {"obs_type": ["seed6", "kinematics"]}),
+        (AutoresetMode.SAME_STEP, 3, {"obs_type": "pixels", "screens": "both"}),
+        (AutoresetMode.DISABLED, 4, {"obs_type": "ram"}),
+        (AutoresetMode.DISABLED, 2, {"action_type": "threshold:2", "max_episode_steps": 7}),
+    ],
+)
+def test_the_same_as_gymnasiums_own(
+    mode: AutoresetMode, threads: int, kwargs: dict[str, Any]
+) -> None:
+    kwargs = {**SHORT, **kwargs}
+    sync = make_sync(3, mode, **kwargs)
     with make(3, num_threads=threads, autoreset_mode=mode, **kwargs) as envs:
-        for expected, got in zip(play(sync, 40), play(envs, 40), strict=True):
-            assert data_equivalence(expected, got, exact=True)
+        assert envs.num_threads == min(threads, 3)
+        assert envs.observation_space == sync.observation_space
+        assert envs.action_space == sync.action_space
+        ends = 0
+        for expected, got in zip(play(sync, 25), play(envs, 25), strict=True):
+            assert same(expected, got)
+            ends += len(got) == 5 and int((got[2] | got[3]).sum())
+        assert ends >= 3
+        assert envs.np_random_seed == sync.np_random_seed
     sync.close()
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"mode": "vs", "opponents": 3, "items": True, "action_type": "discrete_items"},
+        {"course_set": "train", "difficulty": 0.3},
+    ],
+    ids=["vs", "random courses"],
+)
+def test_races_of_chance_are_those_of_single_environments(kwargs: dict[str, Any]) -> None:
+    kwargs = {**SHORT, **kwargs}
+    seeds = [11, 4]
+    with make(2, num_threads=2, autoreset_mode="SameStep", **kwargs) as envs:
+        told = list(play(envs, 8, seeds))
+    for index, seed in enumerate(seeds):
+        space = envs.action_space
+        space.seed(5)
+        env = MKDSEnv(**kwargs)
+        observation, info = env.reset(seed=seed)
+        for step, (observations, *_, infos) in enumerate(told):
+            assert np.array_equal(observation, observations[index])
+            assert info["course_seed"] == infos["course_seed"][index]
+            assert info["metrics"]["distance"] == infos["metrics"]["distance"][index]
+            if step == len(told) - 1:
+                break
+            action = space.sample()[index]
+            observation, reward, terminated, truncated, info = env.step(action)
+            following = told[step + 1]
+            assert [reward, terminated, truncated] == [each[index] for each in following[1:4]]
+            if terminated or truncated:
+                assert np.array_equal(observation, following[4]["final_obs"][index])
+                observation, info = env.reset()
+        env.close()
+
+
+def test_seeds_and_options_for_each() -> None:
+    kwargs = {"course": "random", "frame_skip": 4, "autoreset_mode": "Disabled"}
+    with make(3, num_threads=2, **kwargs) as envs:
+        options = [{"course_seed": 5}, {"course_seed": 6}, None]
+        _, infos = envs.reset(seed=[1, None, 3], options=options)
+        drawn = infos["course_seed"].tolist()
+        assert drawn[:2] == [5, 6]
+        assert envs.np_random_seed[0] == 1
+        assert envs.np_random_seed[2] == 3
+        mask = np.array([True, False, True])
+        _, infos = envs.reset(
+            options={"course_seed": 7, "reset_mask": mask, "per_env": [None, None, options[1]]}
+        )
+        assert infos["course_seed"].tolist() == [7, 0, 6]
+        assert infos["_course_seed"].tolist() == mask.tolist()
+        _, infos = envs.reset(seed=7)
+        assert envs.np_random_seed == (7, 8, 9)
+
+
+def test_arguments_for_each() -> None:
+    names = MKDSEnv().cartridge.course_names()
+    with make(2, course=names[0], env_kwargs=[{"course": names[1]}, None]) as envs:
+        _, infos = envs.reset(seed=0)
+        assert infos["course"].tolist() == [names[1], names[0]]
+
+
+def test_with_gymnasiums_wrappers() -> None:
+    kwargs = {**SHORT, "autoreset_mode": "NextStep"}
+    inner = make(
+        2,
+        num_threads=2,
+        env_wrappers=[gym.wrappers.TimeAwareObservation],
+        max_episode_steps=99,
+        **kwargs,
+    )
+    envs: Any = gym.wrappers.vector.RecordEpisodeStatistics(inner)
+    envs = gym.wrappers.vector.NormalizeObservation(envs)
+    envs = gym.wrappers.vector.ClipReward(envs, -1.0, 1.0)
+    envs.reset(seed=0)
+    episodes = 0
+    for step in range(12):
+        observations, _, _, _, infos = envs.step(envs.action_space.sample())
+        assert observations.shape == (2, 7)
+        if "episode" in infos:
+            assert infos["episode"]["l"][infos["_episode"]].tolist() == [step + 1] * 2
+            episodes += 1
+            break
+    assert episodes == 1
+    envs.close()
+    assert inner.closed
+
+
+def test_copies_unless_told_otherwise() -> None:
+    with make(2, num_threads=1) as envs:
+        before, _ = envs.reset(seed=0)
+        kept = before.copy()
+        for _ in range(5):
+            after, *_ = envs.step([0, 1])
+        assert np.array_equal(before, kept)
+        assert not np.array_equal(before, after)
+    with make(2, num_threads=2, copy=False) as envs:
+        before, _ = envs.reset(seed=0)
+        assert np.array_equal(before, kept)
+        for _ in range(5):
+            after, rewards, *_ = envs.step([0, 1])
+        assert after is before
+        assert rewards is not envs.step([0, 1])[1]
+
+
+def test_pictures_attributes_and_calls() -> None:
+    with make(
+        2, render_mode="rgb_array", env_kwargs=[{"frame_skip": 4}, {"frame_skip": 8}]
+    ) as envs:
+        envs.reset(seed=0)
+        envs.step([0, 0])
+        pictures = envs.render()
+        assert len(pictures) == 2
+        assert all(picture.shape == (192, 256, 3) and picture.any() for picture in pictures)
+        assert envs.get_attr("frame_skip") == (4, 8)
+        envs.set_attr("mark", [1, 2])
+        assert envs.get_attr("mark") == (1, 2)
+        envs.set_attr("mark", 3)
+        assert envs.get_attr("mark") == (3, 3)
+        states = envs.call("get_wrapper_attr", "course")
+        assert states[0].track.length == states[1].track.length
+        with pytest.raises(ValueError, match="3 values for 2"):
+            envs.set_attr("mark", [1, 2, 3])
+
+
+def test_left_out_environments_stay_where_they_are() -> None:
+    with make(3, num_threads=2, autoreset_mode="Disabled") as envs:
+        first, _ = envs.reset(seed=0)
+        mask = np.array([True, False, True])
+        for _ in range(10):
+            observations, rewards, _, _, infos = envs.step([0, 0, 0], step_mask=mask)
+        assert np.array_equal(observations[1], first[1])
+        assert rewards[1] == 0.0
+        assert infos["_frame"].tolist() == mask.tolist()
+        assert envs.get_attr("console")[1].frame_count < envs.get_attr("console")[0].frame_count
+
+
+# Failures -----------------------------------------------------------------------------------
+
+
+class Breaks:
+    """A metric that fails when told to."""
+
+    name = "breaks"
+
+    def __init__(self) -> None:
+        self.broken = False
+
+    def reset(self) -> None:
+        """See `Metric`."""
+
+    def update(self, state: Any, course: Any) -> None:
+        """See `Metric`."""
+        if self.broken:
+            raise ZeroDivisionError("the metric broke")
+
+    def collect(self) -> dict[str, float]:
+        """See `Metric`."""
+        return {"breaks": 0.0}
+
+
+def break_one(envs: MKDSVectorEnv, index: int) -> None:
+    env: Any = envs.envs[index].unwrapped
+    next(metric for metric in env._metrics if metric.name == "breaks").broken = True
+
+
+def with_breaks(num_envs: int = 3, **kwargs: Any) -> MKDSVectorEnv:
+    metrics: list[Any] = ["progress", "distance", "driving", Breaks()]
+    return make(num_envs, metrics=metrics[:2] + metrics[3:], reward="none", num_threads=2, **kwargs)
+
+
+def test_a_failing_environment_is_named_and_replaced() -> None:
+    with with_breaks() as envs, with_breaks() as whole:
+        for each in (envs, whole):
+            each.reset(seed=0)
+        for _ in range(3):
+            envs.step([0, 1, 2])
+            whole.step([0, 1, 2])
+        break_one(envs, 1)
+        with pytest.raises(VectorEnvError, match=r"environment 1 of 3 .*the metric broke") as told:
+            envs.step([0, 1, 2])
+        error = told.value
+        assert error.index == 1
+        assert isinstance(error.failures[1], ZeroDivisionError)
+        assert isinstance(error.__cause__, ZeroDivisionError)
+        assert error.results is not None
+        expected = whole.step([0, 1, 2])
+        others = np.array([True, False, True])
+        assert np.array_equal(error.results[0][others], expected[0][others])
+        assert error.results[3].tolist() == [False, True, False]
+        assert "the metric broke" in error.results[4]["error"][1]
+        copy = pickle.loads(pickle.dumps(error))
+        assert str(copy) == str(error)
+        # Not before it is replaced; nothing is stepped until then.
+        with pytest.raises(VectorEnvError, match=r"environment 1 .* earlier call"):
+            envs.step([0, 1, 2])
+        old = envs.envs[1]
+        observations, infos = envs.replace(1, seed=1)
+        assert envs.envs[1] is not old
+        assert infos["_frame"].tolist() == [False, True, False]
+        assert np.array_equal(observations[others], expected[0][others])
+        for _ in range(3):
+            got, expected = envs.step([0, 1, 2]), whole.step([0, 1, 2])
+            assert np.array_equal(got[0][others], expected[0][others])
+        assert got[4]["frame"][1] < got[4]["frame"][0]
+
+
+def test_a_console_that_is_closed_behind_its_back() -> None:
+    with make(2, num_threads=2) as envs:
+        envs.reset(seed=0)
+        envs.envs[0].unwrapped.console.close()  # type: ignore[attr-defined]
+        with pytest.raises(VectorEnvError, match=r"environment 0 of 2 .*ConsoleError") as told:
+            envs.step([0, 0])
+        assert isinstance(told.value.__cause__, ConsoleError)
+        assert isinstance(told.value, MKDSError)
+        envs.replace(0)
+        envs.step([0, 0])
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_replaced_without_asking(mode: AutoresetMode) -> None:
+    with with_breaks(on_error="replace", autoreset_mode=mode) as envs:
+        before, _ = envs.reset(seed=0)
+        for _ in range(3):
+            before = envs.step([0, 0, 0])[0]
+        break_one(envs, 2)
+        observations, rewards, terminations, truncations, infos = envs.step([0, 0, 0])
+        assert truncations.tolist() == [False, False, True]
+        assert not terminations.any()
+        assert rewards[2] == 0.0
+        if mode == AutoresetMode.SAME_STEP:
+            assert "the metric broke" in infos["final_info"]["error"][2]
+            assert np.array_equal(infos["final_obs"][2], before[2])
+            begun = infos
+        else:
+            assert "the metric broke" in infos["error"][2]
+            assert infos["_error"].tolist() == [False, False, True]
+            assert np.array_equal(observations[2], before[2])
+            if mode == AutoresetMode.DISABLED:
+                begun = envs.reset(options={"reset_mask": truncations})[1]
+            else:
+                begun = envs.step([0, 0, 0])[4]
+        assert begun["frame"][2] < 10
+        after = envs.step([0, 0, 0])
+        assert not after[3].any()
+        assert after[4]["frame"][2] < after[4]["frame"][0]
+
+
+def test_a_reset_that_one_refuses() -> None:
+    with make(2, num_threads=2) as envs:
+        with pytest.raises(VectorEnvError, match=r"environment 1 of 2 failed in reset") as told:
+            envs.reset(options=[None, {"start": 3}])
+        assert isinstance(told.value.failures[1], ValueError)
+        with pytest.raises(ValueError, match="no option 'start'"):
+            envs.reset(options={"start": 3})
+        envs.reset()
+        envs.step([0, 0])
+
+
+INTERRUPTED = """
+import os, signal, threading, time
+import gymnasium as gym
+import mkds_gym
+envs = gym.make_vec("MKDS-v0", num_envs=2, num_threads=2)
+envs.reset(seed=0)
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+try:
+    while True:
+        envs.step([0, 0])
+except KeyboardInterrupt:
+    pass
+try:
+    envs.step([0, 0])
+except (gym.error.ResetNeeded, KeyboardInterrupt) as error:
+    print(type(error).__name__)
+envs.reset(seed=0)
+envs.step([0, 0])
+envs.close()
+print("through")
+"""
+
+
+def test_ctrl_c_leaves_it_usable() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split()[-1] == "through"
+
+
+def test_a_forked_child_is_told() -> None:
+    with make(2, num_threads=2) as envs:
+        envs.reset(seed=0)
+        child = os.fork()
+        if not child:
+            try:
+                envs.step([0, 0])
+            except gym.error.Error as error:
+                os._exit(7 if "forked" in str(error) else 8)
+            os._exit(9)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        envs.step([0, 0])
+
+
+def test_closing() -> None:
+    before = threading.active_count()
+    envs = make(3, num_threads=3)
+    envs.reset(seed=0)
+    consoles = envs.get_attr("console")
+    assert threading.active_count() == before + 2
+    envs.close()
+    envs.close()
+    assert envs.closed
+    assert all(console.closed for console in consoles)
+    assert threading.active_count() == before
+    for call in (envs.reset, lambda: envs.step([0, 0, 0]), envs.render, lambda: envs.replace(0)):
+        with pytest.raises(gym.error.ClosedEnvironmentError):
+            call()
+
+
+def test_one_that_nobody_closed() -> None:
+    before = threading.active_count()
+    envs = make(2, num_threads=2)
+    envs.reset(seed=0)
+    envs.step([0, 0])
+    gone = weakref.ref(envs)
+    del envs
+    gc.collect()
+    assert gone() is None
+    assert threading.active_count() == before
+
+
+# Wrong use --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"num_envs": 0}, "num_envs=0"),
+        ({"num_envs": -2}, "num_envs=-2"),
+        ({"num_envs": True}, "num_envs=True"),
+        ({"num_envs": 1.0}, "num_envs=1.0"),
+        ({"num_envs": 10_000}, "1 to 1024"),
+        ({"num_threads": 0}, "num_threads=0"),
+        ({"num_threads": 100_000}, "1 to 256"),
+        ({"num_threads": "two"}, "num_threads='two'"),
+        ({"copy": 1}, "copy=1"),
+        ({"autoreset_mode": "Never"}, "'NextStep', 'SameStep', 'Disabled'"),
+        ({"on_error": "ignore"}, "'raise', 'replace'"),
+        ({"env_kwargs": {"course": "random"}}, "env_kwargs"),
+        ({"env_kwargs": [{}]}, "1 items for 2"),
+        ({"env_kwargs": [{}, 3]}, r"env_kwargs\[1\]=3"),
+        ({"env_kwargs": [{"obs_type": "pixels"}, {}]}, "environment 1 has observations"),
+        ({"env_kwargs": [{"action_type": "keys"}, {}]}, "environment 1 has actions"),
+        ({"env_kwargs": [{"render_mode": "rgb_array"}, {}]}, "one render_mode"),
+        ({"env_wrappers": [lambda env: 3]}, "gave 3"),
+        ({"max_episode_steps": 0}, "max_episode_steps=0"),
+        ({"render_mode": "human"}, "one window"),
+        ({"frame_skip": 0}, "frame_skip=0"),
+        ({"frameskip": 4}, "unexpected keyword argument 'frameskip'.*num_threads"),
+    ],
+)
+def test_wrong_arguments_start_nothing(kwargs: dict[str, Any], message: str) -> None:
+    threads = threading.active_count()
+    with pytest.raises((ValueError, TypeError), match=message):
+        MKDSVectorEnv(**{"num_envs": 2, **kwargs})
+    assert threading.active_count() == threads
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[MKDSVectorEnv]:
+    with make(2, num_threads=2, autoreset_mode="Disabled", truncate_on="clock:8") as envs:
+        envs.reset(seed=0)
+        yield envs
+
+
+@pytest.mark.parametrize(
+    ("actions", "message"),
+    [
+        ([0], r"shape \(1,\)"),
+        ([0, 0, 0], r"shape \(3,\)"),
+        (0, r"shape \(\)"),
+        ([[0], [0]], r"shape \(2, 1\)"),
+        ([0.0, 1.0], "float64"),
+        ([True, False], "bool"),
+        ([0, 11], r"actions\[1\] = 11 "),
+        ([-1, 0], r"actions\[0\] = -1 "),
+        ([[0], [0, 1]], "shape"),
+        (None, "shape"),
+    ],
+)
+def test_wrong_actions_step_nothing(pair: MKDSVectorEnv, actions: Any, message: str) -> None:
+    frames = [console.frame_count for console in pair.get_attr("console")]
+    with pytest.raises(ValueError, match=message):
+        pair.step(actions)
+    assert [console.frame_count for console in pair.get_attr("console")] == frames
+
+
+@pytest.mark.parametrize("action", [[np.nan, 0.0], [np.inf, 0.0]])
+def test_wrong_activations_step_nothing(action: list[float]) -> None:
+    with make(2, action_type="threshold:2") as envs:
+        envs.reset()
+        with pytest.raises(ValueError, match=r"actions\[1\] = "):
+            envs.step(np.array([[0.0, 0.0], action], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seed": [1]}, "1 seeds for 2"),
+        ({"seed": "a"}, "seed='a'"),
+        ({"seed": True}, "seed=True"),
+        ({"options": [None]}, "options for 1 of 2"),
+        ({"options": [3, None]}, "options of environment 0"),
+        ({"options": "state"}, "options='state'"),
+        ({"options": {"reset_mask": [True, False]}}, "no NumPy array of bool"),
+        ({"options": {"reset_mask": np.array([True])}}, r"shape \(1,\)"),
+        ({"options": {"reset_mask": np.zeros(2, np.bool_)}}, "no True"),
+    ],
+)
+def test_wrong_resets(pair: MKDSVectorEnv, arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=message):
+        pair.reset(**arguments)
+
+
+def test_steps_out_of_order(pair: MKDSVectorEnv) -> None:
+    pair.reset(seed=0)
+    while not pair.step([0, 0])[3].any():
+        pass
+    with pytest.raises(gym.error.ResetNeeded, match=r"environments \[0, 1\]"):
+        pair.step([0, 0])
+    pair.reset(options={"reset_mask": np.array([False, True])})
+    with pytest.raises(gym.error.ResetNeeded, match=r"environments \[0\] "):
+        pair.step([0, 0])
+    pair.step([0, 0], step_mask=np.array([False, True]))
+    for wrong, kind in ((5, IndexError), (-1, IndexError), (True, TypeError), ("a", TypeError)):
+        with pytest.raises(kind):
+            pair.replace(wrong)  # type: ignore[arg-type]
+    with make(1) as envs, pytest.raises(gym.error.ResetNeeded):
+        envs.step([0])
