@@ -81,7 +81,8 @@ def main() -> None:
     )
     result = json.loads(parser.parse_args().file.read_text(encoding="utf-8"))
     if "drivers" in result:
-        put(ROOT / "docs" / "kartlab.md", "drivers", drivers.report(drivers.load(result)))
+        text = f"{drivers.report(drivers.load(result))}\n\nDriven {result['date']}."
+        put(ROOT / "docs" / "kartlab.md", "drivers", text)
         return
     missing = [name for name in TABLES if name not in result.get("tables", {})]
     if missing:

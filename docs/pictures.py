@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,7 @@ from typing import Any, Final
 import gymnasium as gym
 import matplotlib as mpl
 import numpy as np
+import pygame
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
@@ -27,6 +29,7 @@ from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_course
 from mkds_gym.kartlab.preview import draw as preview
 from mkds_gym.memory import COURSES, Layout
+from mkds_gym.play import Player
 from mkds_gym.races import boot_to_race
 from mkds_gym.state import RaceReader
 
@@ -38,6 +41,8 @@ logger = logging.getLogger("pictures")
 STRAIGHT, LEFT, RIGHT = 0, 1, 2
 MOMENTS: Final = (0.02, 0.17, 0.43, 0.68)
 """Fractions of the lap that the strip shows."""
+PLAYED: Final = 700
+"""Frames driven before the window of `mkds_gym.play` is shown."""
 GAP: Final = 6
 """Pixels between pictures of the strip."""
 LOADING: Final = 40
@@ -129,6 +134,34 @@ def meet() -> list[NDArray[np.uint8]]:
         console.step(0, 300)
         show()
     return pictures
+
+
+def play() -> list[NDArray[np.uint8]]:
+    """The window that a person drives in: rewinding, and with its help."""
+    os.environ["SDL_VIDEODRIVER"] = "dummy"  # a window that is drawn, and seen by nobody
+    boot = BootParameters(mode="vs", drivers=8, strength="easy", items=True, seed=7)
+    with Console(on_power_on=boot.write) as console:
+        boot_to_race(console, boot)
+        reader, driver = RaceReader(console.ram), PurePursuit()
+        course = Course.from_ram(console.ram, Layout.detect(console.ram))
+        for _ in range(PLAYED):
+            console.step(driver.keys(reader.read(), course), draw=False)
+        player = Player(console, save_path=Path("play.state"))
+
+        def show(key: int) -> NDArray[np.uint8]:
+            pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key))
+            for _ in range(DRAWN_BEFORE):
+                player.frame()
+            surface = pygame.display.get_surface()
+            assert surface is not None
+            pygame.event.post(pygame.event.Event(pygame.KEYUP, key=key))
+            return pygame.surfarray.array3d(surface).swapaxes(0, 1).copy()
+
+        for _ in range(LOADING):  # something to rewind, all of it drawn
+            player.frame()
+        pictures = [show(pygame.K_r), show(pygame.K_h)]
+        player.window.close()
+        return pictures
 
 
 def row(pictures: Sequence[NDArray[np.uint8]]) -> Image.Image:
@@ -250,6 +283,7 @@ def main() -> None:
     pictures, observations, races, course = drive()
     save(strip(pictures), folder / "race.png", 128)
     save(row(meet()), folder / "menu.png", 128)
+    save(row(play()), folder / "play.png", 192)
     save(course_map(course, races), folder / "course.png", 64)
     plan = preview(compile_course(COURSE_DIRECTORY / "desert_course.toml"))
     save(plan.image(), folder / "preview.png", 256)

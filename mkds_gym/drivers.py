@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -680,7 +681,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         print(report(runs))
         if options.json is not None:
-            options.json.write_text(json.dumps(dump(runs), indent=1) + "\n", encoding="utf-8")
+            result = {"date": date.today().isoformat(), **dump(runs)}
+            options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     except (MKDSError, ValueError, TypeError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
