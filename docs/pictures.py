@@ -29,6 +29,7 @@ from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_course
 from mkds_gym.kartlab.preview import draw as preview
 from mkds_gym.memory import COURSES, Layout
+from mkds_gym.overlays import OVERLAYS, draw_overlays, make_overlays
 from mkds_gym.play import Player
 from mkds_gym.races import boot_to_race
 from mkds_gym.state import RaceReader
@@ -57,6 +58,9 @@ COURSE_MOMENTS: Final = {
     "desert_course": (0.1, 0.9),
 }
 """Fractions of the lap that a course's picture shows; elsewhere a tenth and half of it."""
+OVERLAY_SEED: Final = 1
+OVERLAY_FRAME: Final = 500
+"""Frame of the race whose picture shows the overlays."""
 DRAWN_BEFORE: Final = 4
 """Frames drawn before a picture is taken: the emulator decides two ahead what it draws."""
 COLOURS: Final = {
@@ -164,12 +168,16 @@ def play() -> list[NDArray[np.uint8]]:
         return pictures
 
 
-def row(pictures: Sequence[NDArray[np.uint8]]) -> Image.Image:
-    """Pictures side by side."""
+def row(pictures: Sequence[NDArray[np.uint8]], *, down: bool = False) -> Image.Image:
+    """Pictures of one size side by side, or below each other."""
     height, width, _ = pictures[0].shape
-    image = Image.new("RGB", (len(pictures) * (width + GAP) - GAP, height), (255, 255, 255))
-    for column, picture in enumerate(pictures):
-        image.paste(Image.fromarray(picture), (column * (width + GAP), 0))
+    count = len(pictures)
+    across, along = (1, count) if down else (count, 1)
+    size = (across * (width + GAP) - GAP, along * (height + GAP) - GAP)
+    image = Image.new("RGB", size, (255, 255, 255))
+    for number, picture in enumerate(pictures):
+        place = number * ((height if down else width) + GAP)
+        image.paste(Image.fromarray(picture), (0, place) if down else (place, 0))
     return image
 
 
@@ -271,6 +279,30 @@ def save(image: Image.Image, file: Path, colours: int) -> None:
     logger.info("%s: %d bytes", file, file.stat().st_size)
 
 
+def overlays() -> list[NDArray[np.uint8]]:
+    """One moment of a race against opponents, each overlay on it, in the order of the numbers."""
+    env: Any = gym.make(
+        "MKDS-v0",
+        course="desert_course",
+        mode="vs",
+        items=True,
+        obs_type=["rays:9"],
+        action_type="keymask",
+        render_mode="rgb_array",
+        frame_skip=1,
+    ).unwrapped
+    try:
+        env.record_scenes()
+        env.reset(seed=OVERLAY_SEED)
+        driver = PurePursuit()
+        for _ in range(OVERLAY_FRAME):
+            env.step(driver.keys(env.race, env.course))
+        picture, scene = env.render(), env.overlay_scene()
+        return [draw_overlays(make_overlays(name), picture, scene, env.course) for name in OVERLAYS]
+    finally:
+        env.close()
+
+
 def main() -> None:
     """The command line; see the module."""
     parser = argparse.ArgumentParser(description="Make the pictures of the README and the docs.")
@@ -287,6 +319,10 @@ def main() -> None:
     save(course_map(course, races), folder / "course.png", 64)
     plan = preview(compile_course(COURSE_DIRECTORY / "desert_course.toml"))
     save(plan.image(), folder / "preview.png", 256)
+    drawn = overlays()
+    half = len(drawn) // 2
+    rows = [row(drawn[:half]), row(drawn[half:])]
+    save(row([np.array(image) for image in rows], down=True), folder / "overlays.png", 128)
     (folder / "courses").mkdir(exist_ok=True)
     for name in sorted(path.stem for path in COURSE_DIRECTORY.glob("*.toml")):
         save(course_picture(name), folder / "courses" / f"{name}.png", 128)

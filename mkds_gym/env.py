@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import gymnasium as gym
 import numpy as np
@@ -27,6 +27,7 @@ from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.memory import FRAMES_PER_SECOND, RACE_CONFIG, Layout, read_pointer, struct_view
 from mkds_gym.metrics import DEFAULT_METRICS, Metric, collect_all, make_metrics, reset_all
 from mkds_gym.observations import Observer, SensorLike, make_observer
+from mkds_gym.overlays import OverlayLike, OverlayScene, SceneRecorder, draw_overlays, make_overlays
 from mkds_gym.races import RANDOM_COURSE, RaceArguments, Races, boot_to_race
 from mkds_gym.registry import as_list
 from mkds_gym.rewards import Reward, make_reward
@@ -66,6 +67,41 @@ class _Start:
     def base(self) -> Base:
         """What cloned states are kept as differences from."""
         return base_of(self.snapshot)
+
+
+class _Read(dict[str, float]):
+    """Metrics that remember which of them were looked at."""
+
+    def __init__(self, metrics: Mapping[str, float]) -> None:
+        super().__init__(metrics)
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> float:
+        self.names.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        self.names.add(name)
+        return super().get(name, default)
+
+
+class Watcher(Protocol):
+    """Sees every frame that an environment runs; see `MKDSEnv.watch`."""
+
+    def start(self, reader: RaceReader) -> None:
+        """A race begins, or goes on from another state.
+
+        Args:
+            reader: of the console's memory.
+        """
+
+    def frame(self, race: RaceState, keys: int) -> None:
+        """A frame was run, with these keys held.
+
+        Args:
+            race: as it is after the frame.
+            keys: combination of `Keys`.
+        """
 
 
 class _PowerOn:
@@ -144,6 +180,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         opponents: CPU karts, 0 to 7; None is 7 in VS. The driver starts behind them.
         opponent_strength: ``"easy"``, ``"normal"`` or ``"hard"``; None is normal.
         items: item boxes stand on the course (VS).
+        overlays: what is drawn over the picture that is rendered (never over observations): names,
+            numbers or objects, see `mkds_gym.overlays`. Needs a ``render_mode``.
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message has the allowed values.
@@ -185,6 +223,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         opponents: int | None = None,
         opponent_strength: str | None = None,
         items: bool = False,
+        overlays: OverlayLike | Sequence[OverlayLike] = (),
     ) -> None:
         EzPickle.__init__(
             self,
@@ -212,6 +251,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             opponents,
             opponent_strength,
             items,
+            overlays,
         )
         # What close() touches exists before anything that may raise.
         self._console: Console | None = None
@@ -223,6 +263,11 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if render_mode not in _RENDER_MODES:
             allowed = ", ".join(map(repr, _RENDER_MODES))
             raise ValueError(f"render_mode={render_mode!r} is not one of {allowed}")
+        self._overlays = make_overlays(overlays)
+        if self._overlays and render_mode is None:
+            raise ValueError(
+                f"overlays={overlays!r} are drawn by render(); choose a render_mode as well"
+            )
         self._observer: Observer = make_observer(obs_type, sensors, screens)
         self._actions = ACTION_TYPES.make(action_type)
         self.observation_space = self._observer.space
@@ -283,6 +328,12 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._reader: RaceReader | None = None
         self._course: Course | None = None
         self._race: RaceState | None = None
+        self._watchers: tuple[Watcher, ...] = ()
+        self._scenes: SceneRecorder | None = None
+        self._last_reward = 0.0
+        self._last_metrics: tuple[dict[str, float], dict[str, float]] = ({}, {})
+        if self._overlays:
+            self.record_scenes()
         self._needs_reset = True
 
     # What a user may look at ------------------------------------------------------------
@@ -311,6 +362,53 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if self._course is None:
             raise NoRaceError("no course has been read yet; call env.reset() first")
         return self._course
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have a watcher see every frame from the next reset on; one more costs only its own time.
+
+        Args:
+            watcher: its ``start`` is called at each reset, and its ``frame`` after each frame.
+        """
+        self._watchers = (*self._watchers, watcher)
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """Have a watcher see no more frames.
+
+        Raises:
+            ValueError: it does not watch.
+        """
+        if watcher not in self._watchers:
+            raise ValueError(f"{watcher!r} does not watch this environment")
+        self._watchers = tuple(other for other in self._watchers if other is not watcher)
+
+    def record_scenes(self) -> None:
+        """Note from the next reset on what `overlay_scene` gives; ``overlays`` do so by themselves.
+
+        Reads camera and objects in every frame: some tens of microseconds.
+        """
+        if self._scenes is None:
+            self._scenes = SceneRecorder()
+            self.watch(self._scenes)
+
+    def overlay_scene(self) -> OverlayScene:
+        """What overlays draw of the picture that is on the screen now.
+
+        Raises:
+            NoRaceError: no frame was noted: before the first reset after `record_scenes`.
+        """
+        if self._scenes is None:
+            raise NoRaceError("no scenes are noted; call record_scenes() and reset() first")
+        before, now = self._last_metrics
+        return self._scenes.scene(
+            self.course,
+            reward=self._last_reward,
+            terms={name: now[name] - before.get(name, 0.0) for name in self._reward_terms},
+            ray_angles=tuple(
+                angle
+                for sensor in getattr(self._observer, "sensors", ())
+                for angle in getattr(sensor, "ray_angles", ())
+            ),
+        )
 
     @property
     def observation_labels(self) -> tuple[str, ...]:
@@ -425,10 +523,14 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         console.restore(start.snapshot)
         if self._races.has_chance and start.booted:
             self._seed_race(console)
-        for _ in range(PRIMING_FRAMES):
-            console.step(0, 1, self._draws)
         reader = self._reader
         assert reader is not None
+        for watcher in self._watchers:
+            watcher.start(reader)
+        for _ in range(PRIMING_FRAMES):
+            console.step(0, 1, self._draws)
+            for watcher in self._watchers:
+                watcher.frame(reader.read(), 0)
         self._race = state = reader.read()
         reset_all(self._metrics)
         for metric in self._metrics:
@@ -437,6 +539,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             event.reset()
         collected = collect_all(self._metrics)
         self._reward.reset(collected)
+        self._last_reward, self._last_metrics = 0.0, (collected, collected)
         self._needs_reset = False
         if self.render_mode == "human":
             self._show()
@@ -465,6 +568,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             for event in self._events:
                 if event.update(state, course) and event not in happened:
                     happened.append(event)
+            for watcher in self._watchers:
+                watcher.frame(state, keys)
             if human:
                 self._show()
         self._race = state
@@ -477,6 +582,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self._needs_reset = True
         collected = collect_all(self._metrics)
         reward = self._reward.step(collected)
+        if self._scenes is not None:
+            self._last_reward, self._last_metrics = reward, (self._last_metrics[1], collected)
         info = self._info(state, collected, names) if happened or self._info_every_step else {}
         observation = self._observer.observe(console, state, course, out)
         return observation, reward, terminated, truncated, info
@@ -556,6 +663,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             base = state.base
             self._start = _Start(base.snapshot, course, state.course_seed, state.booted)
         self._course, self._reader, self._race = course, reader, race
+        for watcher in self._watchers:
+            watcher.start(reader)
         (
             self._metrics,
             self._reward,
@@ -608,7 +717,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             return None
         if self.render_mode == "human":
             return None
-        return self.console.screen(self.screens)
+        return self._picture()
 
     def close(self) -> None:
         """Close console and window; the second time does nothing."""
@@ -627,7 +736,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     def _check_reward(self, reward: object) -> None:
         """Try the reward on the metrics of an empty episode, before any emulator starts."""
         reset_all(self._metrics)
-        collected = collect_all(self._metrics)
+        collected = _Read(collect_all(self._metrics))
         try:
             self._reward.reset(collected)
             paid: object = self._reward.step(collected)
@@ -644,6 +753,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             raise ValueError(
                 f"reward={reward!r} pays {paid!r} for nothing driven; a finite number is wanted"
             )
+        self._reward_terms = tuple(name for name in collected if name in collected.names)
 
     def _choose_start(self, state: Any = None, course_seed: Any = None) -> _Start:
         """The start of the next episode, prepared if it is not ready; arguments as `reset`'s."""
@@ -747,7 +857,14 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     def _show(self) -> None:
         if self._window is None:
             self._window = Window(f"MKDS-v0 - {self.cartridge.title}", FRAMES_PER_SECOND)
-        self._window.show(self.console.screen(self.screens))
+        self._window.show(self._picture())
+
+    def _picture(self) -> NDArray[np.uint8]:
+        """The picture on the screens, with the overlays; they are on the top screen only."""
+        picture = self.console.screen(self.screens)
+        if not self._overlays or self.screens == "bottom":
+            return picture
+        return draw_overlays(self._overlays, picture, self.overlay_scene(), self.course)
 
 
 def _make_events(argument: str, events: str | Event | Sequence[str | Event]) -> tuple[Event, ...]:

@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Iterator
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from kartlab_field import Field
@@ -18,7 +19,7 @@ from mkds_gym.console import Keys
 from mkds_gym.course import Course, read_course_archive
 from mkds_gym.course.archive import write_narc
 from mkds_gym.course.nkm import NKM, OBJECT
-from mkds_gym.errors import OverlayError
+from mkds_gym.errors import NoRaceError, OverlayError
 from mkds_gym.memory import course_id
 from mkds_gym.overlays import (
     OVERLAYS,
@@ -36,25 +37,29 @@ BOX_HEIGHT = 9.0
 """World units above the floor at which the boxes of these tests float."""
 
 
+def watching(field: Field) -> SceneRecorder:
+    recorder = SceneRecorder()
+    recorder.start(field.reader)
+    return recorder
+
+
 def shots(field: Field, recorder: SceneRecorder, keys: int = 0, frames: int = 8) -> None:
     """Frames that are drawn and noted: enough for the picture to be of these."""
     for _ in range(frames):
         field.console.step(keys)
-        recorder.frame(field.state())
+        recorder.frame(field.state(), keys)
 
 
 @pytest.fixture(scope="module")
 def drive() -> Iterator[tuple[NDArray[np.uint8], OverlayScene, Course]]:
     """A picture in mid-race with opponents, the scene of it, and the course."""
     field = Field(course=25, skip_countdown=True)
-    recorder = SceneRecorder(field.reader)
+    recorder = watching(field)
     for _ in range(300):
         field.console.step(field.pursuit(), draw=False)
-        recorder.frame(field.state())
+        recorder.frame(field.state(), 0)
     shots(field, recorder, Keys.A)
-    scene = recorder.scene(
-        field.course, keys=int(Keys.A | Keys.LEFT), reward=0.25, terms={"distance": 3.0}
-    )
+    scene = recorder.scene(field.course, reward=0.25, terms={"distance": 3.0})
     yield field.console.screen("top"), scene, field.course
     field.close()
 
@@ -66,7 +71,7 @@ def test_the_rear_tyres_stand_where_they_project() -> None:
     """They touch the road 5.6 behind the kart's place and 5.1 beside it (kart_model.c)."""
     field = Field(course=25, drivers=1, skip_countdown=True)
     try:
-        recorder = SceneRecorder(field.reader)
+        recorder = watching(field)
         shots(field, recorder)
         scene = recorder.scene(field.course)
         picture = field.console.screen("top").astype(int)
@@ -111,10 +116,10 @@ def picture_with_boxes(points: NDArray[np.float64]) -> tuple[NDArray[np.uint8], 
         skip_countdown=True,
     )
     try:
-        recorder = SceneRecorder(field.reader)
+        recorder = watching(field)
         for _ in range(150):
             field.console.step(field.pursuit(), draw=False)
-            recorder.frame(field.state())
+            recorder.frame(field.state(), 0)
         shots(field, recorder, Keys.A)
         return field.console.screen("top"), recorder.scene(field.course)
     finally:
@@ -130,7 +135,7 @@ def test_the_next_checkpoints_ends_are_where_the_game_draws_what_stands_there() 
     for _ in range(4):
         ends.extend(checkpoint_line(course, checkpoint, scene.race.position[1]))
         (checkpoint,) = course.track.next(checkpoint)
-    points = np.array(ends) + (0.0, BOX_HEIGHT, 0.0)
+    points = np.array(ends) + np.array([0.0, BOX_HEIGHT, 0.0])
     pixels, seen = Projection(scene.camera).points(points)
     inside = seen & (np.abs(pixels - (128, 96)) < (120, 88)).all(axis=1)
     found = 0
@@ -150,7 +155,7 @@ def test_the_next_checkpoints_ends_are_where_the_game_draws_what_stands_there() 
 def test_an_opponent_is_circled_where_it_is_drawn() -> None:
     field = Field(course=25, drivers=2, skip_countdown=True)
     try:
-        recorder = SceneRecorder(field.reader)
+        recorder = watching(field)
         for _ in range(100):  # until the letters of GO are gone
             field.step(field.pursuit())
         shots(field, recorder)
@@ -185,12 +190,138 @@ def test_an_opponent_is_circled_where_it_is_drawn() -> None:
 def test_the_scene_is_of_the_frame_that_the_picture_shows() -> None:
     field = Field(course=25, drivers=1, skip_countdown=True)
     try:
-        recorder = SceneRecorder(field.reader)
+        recorder = watching(field)
         shots(field, recorder, Keys.A, 40)
         scene = recorder.scene(field.course)
         assert scene.race.frame == field.state().frame - PICTURE_DELAY
     finally:
         field.close()
+
+
+# ------------------------------------------------------------------- in the environment
+
+
+def make(**arguments: Any) -> Any:
+    arguments = {"course": "desert_course", "render_mode": "rgb_array", **arguments}
+    return gym.make("MKDS-v0", **arguments).unwrapped
+
+
+def test_rendered_pictures_have_overlays_and_observations_have_none() -> None:
+    plain, drawn = make(obs_type="pixels"), make(obs_type="pixels", overlays=["rays", "hud", 6])
+    try:
+        for env in (plain, drawn):
+            env.reset(seed=0)
+        for step in range(20):
+            action = step % 3
+            (first, paid, *_), (second, also, *_) = plain.step(action), drawn.step(action)
+            assert (first == second).all()
+            assert paid == also
+        picture = drawn.render()
+        assert (plain.render() == first).all()
+        scene = drawn.overlay_scene()
+        assert scene.reward == paid
+        assert scene.keys == Keys.A | Keys.LEFT
+        assert scene.ray_angles == ()
+        assert set(scene.terms) == {"progress", "offroad_path", "wall_hits"}
+        assert scene.terms["progress"] == pytest.approx(paid * 100, abs=1e-6)
+        wanted = draw_overlays(make_overlays(["rays", "hud", 6]), first, scene, drawn.course)
+        assert (picture == wanted).all()
+        assert (picture != first).any()
+    finally:
+        plain.close()
+        drawn.close()
+
+
+def test_rays_are_those_of_the_sensors() -> None:
+    env = make(obs_type=["rays:5"], overlays="rays", screens="both")
+    try:
+        env.reset()
+        env.step(0)
+        assert env.overlay_scene().ray_angles == (90, 45, 0, -45, -90)
+        picture = env.render()
+        assert picture.shape == (384, 256, 3)
+        assert (picture[192:] == env.console.screen("bottom")).all()
+        assert (picture[:192] != env.console.screen("top")).any()
+    finally:
+        env.close()
+
+
+def test_overlays_begin_anew_with_each_race() -> None:
+    env = make(overlays="trail")
+    try:
+        env.reset(seed=0)
+        for _ in range(60):
+            env.step(0)
+        assert len(env.overlay_scene().trail) > 20
+        env.reset(seed=0)
+        scene = env.overlay_scene()
+        assert len(scene.trail) == 1
+        assert scene.race.frame <= env.race.frame
+    finally:
+        env.close()
+
+
+def test_overlays_go_on_from_a_restored_state() -> None:
+    env = make(overlays=["trail", "checkpoint"])
+    try:
+        env.reset(seed=0)
+        for _ in range(30):
+            env.step(0)
+        state, frame = env.clone_state(), env.race.frame
+        for _ in range(10):
+            env.step(1)
+        env.restore_state(state)
+        assert env.overlay_scene().race.frame == frame
+        assert env.render().shape == (192, 256, 3)
+        env.step(0)
+        assert env.overlay_scene().race.frame == frame + 2
+    finally:
+        env.close()
+
+
+def test_overlays_need_a_render_mode_and_a_race() -> None:
+    with pytest.raises(ValueError, match="render_mode"):
+        make(render_mode=None, overlays="hud")
+    with pytest.raises(ValueError, match="unknown overlay"):
+        make(overlays="hat")
+    env = make()
+    with pytest.raises(NoRaceError, match="record_scenes"):
+        env.overlay_scene()
+    env.record_scenes()
+    with pytest.raises(NoRaceError, match="reset"):
+        env.overlay_scene()
+    env.close()
+
+
+def test_a_watcher_sees_every_frame_until_it_is_taken_off() -> None:
+    class Count:
+        def __init__(self) -> None:
+            self.starts, self.frames = 0, []
+
+        def start(self, reader: Any) -> None:
+            self.starts += 1
+
+        def frame(self, race: Any, keys: int) -> None:
+            self.frames.append((race.frame, keys))
+
+    env, count = make(frame_skip=3), Count()
+    try:
+        env.watch(count)
+        env.reset()
+        env.step(2)
+        env.step(8)
+        assert count.starts == 1
+        assert [keys for _, keys in count.frames] == [0, 0, 0] + [17] * 3 + [2] * 3
+        assert [frame for frame, _ in count.frames][3:] == list(
+            range(env.race.frame - 5, env.race.frame + 1)
+        )
+        env.unwatch(count)
+        env.step(0)
+        assert len(count.frames) == 9
+        with pytest.raises(ValueError, match="does not watch"):
+            env.unwatch(count)
+    finally:
+        env.close()
 
 
 # --------------------------------------------------------------------------- projection

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mkds_gym.errors import NoRaceError
+
 if TYPE_CHECKING:
     from mkds_gym.course import Course
     from mkds_gym.state import CameraState, ObjectState, RaceReader, RaceState
@@ -34,7 +36,7 @@ class OverlayScene:
         objects: the object table of that frame.
         keys: combination of `Keys` held now.
         reward: of the last step.
-        terms: what the reward is made of now, by name (the metrics that it looks at).
+        terms: what the last step changed of the metrics that the reward looks at, by name.
         progress: laps driven since the start line.
         trail: (N, 4) float32, positions of this lap and the speed there, in world units and world
             units a frame.
@@ -55,29 +57,48 @@ class OverlayScene:
 class SceneRecorder:
     """Keeps the last frames of a race, so that each picture gets the race it shows.
 
-    Args:
-        reader: of the console's memory.
+    A `mkds_gym.env.Watcher`.
     """
 
-    def __init__(self, reader: RaceReader) -> None:
-        self._reader = reader
+    def __init__(self) -> None:
+        self._reader: RaceReader | None = None
         self._frames: deque[tuple[RaceState, CameraState, tuple[ObjectState, ...]]] = deque(
             maxlen=PICTURE_DELAY + 1
         )
         self._trail: deque[tuple[float, float, float, float]] = deque(maxlen=TRAIL_POINTS)
         self._lap = 0
+        self._keys = 0
 
-    def frame(self, race: RaceState) -> None:
+    def start(self, reader: RaceReader) -> None:
+        """Begin anew: the race is now another, or at another place.
+
+        The two frames before are not known: until two more are noted, a scene is of this one.
+
+        Args:
+            reader: of the console's memory.
+        """
+        self._reader = reader
+        self._frames.clear()
+        self._trail.clear()
+        self._lap = 0
+        self.frame(reader.read(), 0)
+
+    def frame(self, race: RaceState, keys: int) -> None:
         """Note a frame; to be called after each.
 
         Args:
             race: as read after this frame.
+            keys: combination of `Keys` held in it.
 
         Raises:
             NoRaceError: there is no camera, or no object table.
+            RuntimeError: not started.
         """
         reader = self._reader
+        if reader is None:
+            raise RuntimeError("no race was started; call start() first")
         self._frames.append((race, reader.read_camera(), tuple(reader.read_objects())))
+        self._keys = keys
         if race.lap != self._lap:
             self._lap = race.lap
             self._trail.clear()
@@ -93,7 +114,6 @@ class SceneRecorder:
         self,
         course: Course,
         *,
-        keys: int = 0,
         reward: float = 0.0,
         terms: Mapping[str, float] | None = None,
         ray_angles: tuple[float, ...] = (),
@@ -102,22 +122,21 @@ class SceneRecorder:
 
         Args:
             course: that is driven.
-            keys: see `OverlayScene`, as the following ones.
-            reward: of the last step.
+            reward: see `OverlayScene`, as the following ones.
             terms: of the reward.
             ray_angles: of the distance sensors.
 
         Raises:
-            RuntimeError: no frame was noted yet.
+            NoRaceError: no frame was noted yet.
         """
         if not self._frames:
-            raise RuntimeError("no frame was noted yet; call frame() after each frame")
+            raise NoRaceError("no frame was seen yet; call env.reset() first")
         race, camera, objects = self._frames[0]
         return OverlayScene(
             race=race,
             camera=camera,
             objects=objects,
-            keys=keys,
+            keys=self._keys,
             reward=reward,
             terms=dict(terms or {}),
             progress=course.track.laps(race),
