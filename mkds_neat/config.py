@@ -59,6 +59,9 @@ OUR_SECTIONS: Final = ("run", "environment", "evaluation", "truncation")
 
 Scorer = Callable[[Mapping[str, float]], float]
 
+_NATIVE = gym.spec("MKDS-v0").entry_point
+"""Of the environments that are stepped by threads of one process."""
+
 
 def available_cores() -> int:
     """Cores this process may use."""
@@ -81,13 +84,15 @@ class RunSettings:
         strategy: ``neat`` or ``truncation``.
         seed: of everything that is left to chance.
         generations: most generations to evaluate.
-        workers: worker processes; ``auto`` is the cores less one, at least 1, and ``cores`` is all
-            of them (the parent needs little beside a few workers).
+        workers: races that are driven at a time; ``auto`` is the cores less one, at least 1, and
+            ``cores`` is all of them (the parent needs little beside a few workers).
         stop_when: ``finish`` stops after the generation in which a driver finishes the race;
             ``never`` goes on to the last generation.
         log_interval: generations between lines of progress.
         checkpoint_every: generations between checkpoints.
         output: folder to write to; when it exists, a number is added.
+        vectorization: ``async`` for worker processes; ``native`` for as many emulators in one
+            process, stepped by threads. The results are the same.
         start_method: how worker processes are started: ``forkserver``, ``fork`` or ``spawn``.
         pictures: write the champion's GIF and picture strip at the end.
     """
@@ -100,6 +105,7 @@ class RunSettings:
     log_interval: int = 1
     checkpoint_every: int = 1
     output: str = "runs/run"
+    vectorization: str = "async"
     start_method: str = "forkserver"
     pictures: bool = True
 
@@ -219,6 +225,7 @@ def parse_config(
     truncation = _settings(TruncationSettings, parser, "truncation")
     _one_of("run", "strategy", run.strategy, STRATEGIES)
     _one_of("run", "stop_when", run.stop_when, STOP_WHEN)
+    _one_of("run", "vectorization", run.vectorization, ("async", "native"))
     _one_of("run", "start_method", run.start_method, ("forkserver", "fork", "spawn"))
     for key in ("generations", "workers", "log_interval", "checkpoint_every"):
         _at_least("run", key, getattr(run, key), 1)
@@ -234,6 +241,10 @@ def parse_config(
     if run.strategy == "truncation":
         _check_truncation(truncation)
     env_id, env_kwargs = _environment(parser, evaluation)
+    if run.vectorization == "native" and gym.spec(env_id).entry_point != _NATIVE:
+        raise ConfigError(
+            f"[run] vectorization = native cannot step {env_id}, only MKDS-v0; use async"
+        )
     scorer = make_scorer(evaluation.scorer)
     tried = _try_environment(env_id, env_kwargs)
     inputs, outputs, labels = tried.inputs, tried.outputs, tried.labels

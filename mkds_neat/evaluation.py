@@ -1,6 +1,9 @@
-"""Evaluation: individuals in, results out, over the workers of an `AsyncVectorEnv`.
+"""Evaluation: individuals in, results out, over the lanes of a vector environment.
 
-A worker ("lane") that finishes an episode takes the next waiting individual at once. Which
+The lanes are worker processes (Gymnasium's `AsyncVectorEnv`) or emulators in this process, stepped
+by threads (`mkds_gym.vector.MKDSVectorEnv`); the results are the same.
+
+A lane that finishes an episode takes the next waiting individual at once. Which
 individual lands on which lane therefore depends on the number of workers, and nothing else
 may: episodes are seeded from the run's seed and the individual's id, networks give the same
 outputs in any company (see `mkds_neat.networks`), and results come back in order of id.
@@ -29,14 +32,17 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from gymnasium.vector.async_vector_env import AsyncState
+from numpy.typing import NDArray
 
+from mkds_gym.errors import VectorEnvError
 from mkds_neat.errors import EvaluationError
 from mkds_neat.networks import GenomeNetwork, NetworkBatch, NetworkSpec
-from mkds_neat.workers import ALIVE, RECORD_KEY, EpisodeRecord, LaneFactory
+from mkds_neat.workers import ALIVE, RECORD_KEY, EpisodeRecord, Lane, LaneFactory
 
 _LOG = logging.getLogger(__name__)
 
 START_METHODS: Final = ("forkserver", "fork", "spawn")
+VECTORIZATIONS: Final = ("async", "native")
 STEP_TIMEOUT: Final = 60.0
 """Seconds after which a worker that has not answered a step or a reset counts as dead."""
 _CLOSE_TIMEOUT: Final = 5.0
@@ -110,8 +116,90 @@ class _Work:
     failures: dict[int, int] = field(default_factory=dict)
 
 
+class _Lanes(Protocol):
+    """What the evaluator asks of a vector environment."""
+
+    @property
+    def single_action_space(self) -> gym.Space[Any]:
+        """The action space of a lane."""
+
+    @property
+    def processes(self) -> list[Any]:
+        """The worker processes, if there are any."""
+
+    def begin(self, seeds: Sequence[int | None], mask: NDArray[np.bool_]) -> Any:
+        """Begin an episode on the lanes in the mask; the observations of all."""
+
+    def advance(self, actions: Any, lanes: Sequence[int]) -> tuple[Any, Any, Any, dict[str, Any]]:
+        """A step of these lanes; observations, terminations, truncations and infos of all."""
+
+    def failed(self) -> set[int]:
+        """The lanes whose fault an error was, as far as that is known."""
+
+    def end(self) -> None:
+        """End them, in whatever state they are."""
+
+
+class _Threads:
+    """Lanes in this process.
+
+    Args:
+        factory: of the environments.
+        count: of lanes.
+
+    Raises:
+        Exception: whatever the environment raises that cannot be made.
+    """
+
+    processes: Final[list[Any]] = []
+
+    def __init__(self, factory: LaneFactory, count: int) -> None:
+        self._envs: Any = gym.make_vec(
+            factory.env_id,
+            num_envs=count,
+            vectorization_mode="vector_entry_point",
+            env_wrappers=(Lane,),
+            copy=False,
+            autoreset_mode=AutoresetMode.DISABLED,
+            **factory.kwargs,
+        )
+        self.single_action_space: Any = self._envs.single_action_space
+        self._failed: set[int] = set()
+
+    @contextlib.contextmanager
+    def _watch(self) -> Iterator[None]:
+        try:
+            yield
+        except VectorEnvError as error:
+            self._failed = set(error.failures)
+            for lane, cause in error.failures.items():
+                _LOG.warning("lane %d failed", lane, exc_info=cause)
+            raise error.failures[min(error.failures)] from error
+
+    def begin(self, seeds: Sequence[int | None], mask: NDArray[np.bool_]) -> Any:
+        """See `_Lanes`."""
+        with self._watch():
+            return self._envs.reset(seed=seeds, options={"reset_mask": mask})[0]
+
+    def advance(self, actions: Any, lanes: Sequence[int]) -> tuple[Any, Any, Any, dict[str, Any]]:
+        """See `_Lanes`; the other lanes rest."""
+        mask = np.zeros(len(actions), np.bool_)
+        mask[lanes] = True
+        with self._watch():
+            observations, _, over, cut, infos = self._envs.step(actions, step_mask=mask)
+        return observations, over, cut, infos
+
+    def failed(self) -> set[int]:
+        """See `_Lanes`."""
+        return self._failed
+
+    def end(self) -> None:
+        """See `_Lanes`."""
+        self._envs.close()
+
+
 class _Workers(AsyncVectorEnv[Any, Any]):
-    """The vector environment, starting and failing in an orderly way.
+    """Lanes in worker processes, which start and fail in an orderly way.
 
     Args:
         factories: of the environments.
@@ -182,6 +270,31 @@ class _Workers(AsyncVectorEnv[Any, Any]):
                         f"a worker has not started within {self._timeout:.0f} seconds"
                     )
 
+    def begin(self, seeds: Sequence[int | None], mask: NDArray[np.bool_]) -> Any:
+        """See `_Lanes`."""
+        self.reset_async(seed=list(seeds), options={"reset_mask": mask})
+        return self.reset_wait(self._timeout)[0]
+
+    def advance(self, actions: Any, lanes: Sequence[int]) -> tuple[Any, Any, Any, dict[str, Any]]:  # noqa: ARG002
+        """See `_Lanes`; a lane without an episode idles by itself."""
+        self.step_async(actions)
+        observations, _, over, cut, infos = self.step_wait(self._timeout)
+        return observations, over, cut, infos
+
+    def failed(self) -> set[int]:
+        """See `_Lanes`: where a worker raised, the base class has replaced its pipe by None."""
+        return {
+            lane
+            for lane, (process, pipe) in enumerate(
+                zip(self.processes, self.parent_pipes, strict=True)
+            )
+            if pipe is None or not process.is_alive()
+        }
+
+    def end(self) -> None:
+        """See `_Lanes`."""
+        _end(self)
+
     def _raise_if_errors(self, successes: Iterable[bool]) -> None:
         """As the base class does it, but the workers' tracebacks go to the log."""
         failed = len([success for success in successes if not success])
@@ -239,19 +352,22 @@ def _cause(error: BaseException) -> str:
 
 
 class Evaluator:
-    """Evaluates individuals, one episode each, over worker processes.
+    """Evaluates individuals, one episode each, over several lanes.
 
     Use as a context manager, or call `close`: the workers end with it, on every way out.
 
     Args:
         env_id: a registered environment with vectors as observations and a Box of actions.
         env_kwargs: its arguments.
-        workers: processes.
+        workers: lanes: processes, or emulators in this one.
         seed: the run's seed, of which every episode's seed is derived.
         scorer: from an episode's metrics to a fitness; None takes the sum of rewards.
         start_method: ``"forkserver"``, ``"fork"`` or ``"spawn"``.
         retries: how often an individual is evaluated again after its worker failed.
-        timeout: seconds after which a worker that has not answered counts as dead.
+        timeout: seconds after which a worker process that has not answered counts as dead.
+        vectorization: ``"async"`` for worker processes; ``"native"`` for emulators in this
+            process, stepped by threads, which ``MKDS-v0`` alone has; ``start_method`` and
+            ``timeout`` then mean nothing.
 
     Raises:
         ValueError: an argument is out of range.
@@ -268,12 +384,17 @@ class Evaluator:
         start_method: str = "forkserver",
         retries: int = 2,
         timeout: float = STEP_TIMEOUT,
+        vectorization: str = "async",
     ) -> None:
         if workers < 1:
             raise ValueError(f"workers={workers}: an evaluation needs at least one worker")
         if start_method not in START_METHODS:
             raise ValueError(
                 f"start_method={start_method!r} is not one of {', '.join(START_METHODS)}"
+            )
+        if vectorization not in VECTORIZATIONS:
+            raise ValueError(
+                f"vectorization={vectorization!r} is not one of {', '.join(VECTORIZATIONS)}"
             )
         if retries < 0:
             raise ValueError(f"retries={retries} is negative")
@@ -284,7 +405,8 @@ class Evaluator:
         self._start_method = start_method
         self._retries = retries
         self._timeout = timeout
-        self._envs: _Workers | None = None
+        self._vectorization = vectorization
+        self._envs: _Lanes | None = None
         self.restarts = 0
         self.frames = 0
 
@@ -319,14 +441,17 @@ class Evaluator:
         if self._envs is not None:
             return
         stopping = should_stop or _never
-        if self._start_method == "forkserver":
+        if self._vectorization == "async" and self._start_method == "forkserver":
             # The server imports the environment once; each worker is then a quick fork of it.
             context: Any = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(["mkds_neat.workers", "mkds_gym.env"])
         try:
-            self._envs = _Workers(
-                [self._factory] * self.workers, self._start_method, self._timeout, stopping
-            )
+            if self._vectorization == "native":
+                self._envs = _Threads(self._factory, self.workers)
+            else:
+                self._envs = _Workers(
+                    [self._factory] * self.workers, self._start_method, self._timeout, stopping
+                )
         except Stopped:
             raise
         except Exception as error:
@@ -381,7 +506,7 @@ class Evaluator:
         """End the workers; the second time does nothing."""
         envs, self._envs = self._envs, None
         if envs is not None:
-            _end(envs)
+            envs.end()
 
     # Within -----------------------------------------------------------------------------------
 
@@ -404,8 +529,7 @@ class Evaluator:
                 raise Stopped
             actions[lanes] = np.clip(batch(observations[lanes]), space.low, space.high)
             with _workers_may_fail():
-                envs.step_async(actions)
-                observations, _, terminations, truncations, infos = envs.step_wait(self._timeout)
+                observations, terminations, truncations, infos = envs.advance(actions, lanes)
             over = [lane for lane in lanes if terminations[lane] or truncations[lane]]
             if not over:
                 continue
@@ -434,9 +558,7 @@ class Evaluator:
                 mask[lane] = True
                 seeds[lane] = episode_seed(self._seed, individual.id)
         with _workers_may_fail():
-            envs.reset_async(seed=seeds, options={"reset_mask": mask})
-            observations, _ = envs.reset_wait(self._timeout)
-        return observations
+            return envs.begin(seeds, mask)
 
     def _judge(self, individual: Individual, record: EpisodeRecord) -> Result:
         if self._scorer is None:
@@ -458,7 +580,7 @@ class Evaluator:
 
     def _recover(self, work: _Work, running: Sequence[_Episode | None], error: Exception) -> None:
         """Put the episodes under way back, and the workers away; or give up."""
-        failed = self._failed_lanes()
+        failed = set() if self._envs is None else self._envs.failed()
         lost = {lane: e for lane, e in enumerate(running) if e is not None}
         culprits = [e for lane, e in lost.items() if lane in failed] or list(lost.values())
         self.close()
@@ -477,19 +599,6 @@ class Evaluator:
             ", ".join(str(e.individual.id) for e in lost.values()),
         )
         work.waiting.extendleft(e.individual for e in reversed(list(lost.values())))
-
-    def _failed_lanes(self) -> set[int]:
-        envs = self._envs
-        if envs is None:
-            return set()
-        # Where a worker raised, AsyncVectorEnv has replaced its pipe by None.
-        return {
-            lane
-            for lane, (process, pipe) in enumerate(
-                zip(envs.processes, envs.parent_pipes, strict=True)
-            )
-            if pipe is None or not process.is_alive()
-        }
 
 
 def _assemble(running: Sequence[_Episode | None]) -> tuple[NetworkBatch | None, list[int]]:

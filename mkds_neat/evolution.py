@@ -112,6 +112,7 @@ class Evolution:
                 seed=run.seed,
                 scorer=self.config.scorer,
                 start_method=run.start_method,
+                vectorization=run.vectorization,
                 retries=self.config.evaluation.retries,
             ) as evaluator:
                 reason = self._generations(evaluator)

@@ -72,6 +72,11 @@ def test_environment_values_are_literals_or_text():
         ({"run__pictures": "perhaps"}, r"pictures = 'perhaps' is neither yes nor no"),
         ({"run__generations": "1e3"}, r"generations = '1e3' is not a whole number"),
         ({"run__output": ""}, r"output is empty"),
+        ({"run__vectorization": "nativ"}, r"vectorization.*Did you mean 'native'"),
+        (
+            {"run__vectorization": "native", "environment__id": "Pendulum-v1"},
+            r"native cannot step Pendulum-v1",
+        ),
         ({"environment__id": "MKDS-v9"}, r"MKDS-v9"),
         ({"environment__sensor": "seed6"}, r"'sensor'.*Did you mean 'sensors'"),
         ({"environment__sensors": "seed7"}, r"'seed7'.*Did you mean 'seed6'"),

@@ -105,6 +105,32 @@ def test_results_do_not_depend_on_workers(workers, method, expected):
     assert no_workers_left()
 
 
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_results_do_not_depend_on_where_the_emulators_are(workers, expected):
+    got = []
+    with evaluator(workers, vectorization="native") as lanes:
+        results = lanes.evaluate(drivers(), lambda r: got.append(r.id))
+        assert content(results) == expected
+        assert content(lanes.evaluate(drivers()[:2:-1])) == expected[:1] + expected[2:3]
+        assert lanes.processes == []
+    assert sorted(got) == [r.id for r in results]
+    assert no_workers_left()
+
+
+def test_a_failing_lane_costs_nothing_but_time(expected):
+    reported = []
+    with evaluator(3, vectorization="native") as lanes:
+
+        def break_once(result):
+            reported.append(result.id)
+            if len(reported) == 1:
+                lanes._envs._envs.get_attr("console")[1].close()
+
+        assert content(lanes.evaluate(drivers(), break_once)) == expected
+        assert lanes.restarts == 1
+    assert sorted(reported) == sorted(d.id for d in drivers())
+
+
 def test_a_free_worker_takes_the_next_at_once():
     long, short = driver(1, 1.0, 1.0), [driver(k, -1.0, -1.0) for k in range(2, 6)]
     order = []
@@ -155,7 +181,8 @@ def test_a_worker_that_always_dies_is_an_error():
     assert no_workers_left()
 
 
-def test_an_environment_that_fails_in_its_workers_is_an_error(tmp_path):
+@pytest.mark.parametrize("vectorization", ["async", "native"])
+def test_an_environment_that_fails_in_its_workers_is_an_error(tmp_path, vectorization):
     state = tmp_path / "gone.state"
     import gymnasium as gym
 
@@ -163,7 +190,8 @@ def test_an_environment_that_fails_in_its_workers_is_an_error(tmp_path):
     env.reset()
     env.unwrapped.console.save_state(state)
     env.close()
-    with Evaluator("MKDS-v0", {**ENV, "state": str(state)}, workers=2, seed=1) as two:
+    arguments = {"workers": 2, "seed": 1, "vectorization": vectorization}
+    with Evaluator("MKDS-v0", {**ENV, "state": str(state)}, **arguments) as two:
         two.start()
         assert len(two.evaluate(drivers()[:1])) == 1
         two.close()
@@ -231,7 +259,8 @@ def test_a_worker_that_hangs_counts_as_dead(expected):
     assert no_workers_left()
 
 
-def test_stop_and_exceptions_leave_no_process():
+@pytest.mark.parametrize("vectorization", ["async", "native"])
+def test_stop_and_exceptions_leave_no_process(vectorization):
     steps = 0
 
     def soon():
@@ -239,7 +268,7 @@ def test_stop_and_exceptions_leave_no_process():
         steps += 1
         return steps > 5
 
-    two = evaluator(2)
+    two = evaluator(2, vectorization=vectorization)
     with pytest.raises(Stopped):
         two.evaluate(drivers(), should_stop=soon)
     assert no_workers_left()
@@ -272,5 +301,7 @@ def test_arguments_are_checked():
         evaluator(0)
     with pytest.raises(ValueError, match="forkserver"):
         evaluator(1, start_method="thread")
+    with pytest.raises(ValueError, match="async, native"):
+        evaluator(1, vectorization="threads")
     with evaluator(1) as one, pytest.raises(ValueError, match="same id"):
         one.evaluate([driver(1, 1.0, 1.0)] * 2)

@@ -343,12 +343,13 @@ def wait_for(process: subprocess.Popen[str], what) -> None:
 # The interpreter itself takes the first tenths, before any of our lines runs.
 @pytest.mark.parametrize(
     ("method", "delay"),
-    [("forkserver", d) for d in (0.4, 1.0, 1.5, 2.5)] + [("spawn", d) for d in (1.8, 2.5)],
+    [("forkserver", d) for d in (0.4, 1.0, 1.5, 2.5)]
+    + [("spawn", d) for d in (1.8, 2.5)]
+    + [("native", d) for d in (1.8, 2.5)],
 )
 def test_interrupted_while_it_starts(method, delay, tmp_path):
-    (tmp_path / "c.ini").write_text(
-        config_text(**{**SMALL, "run__output": "out", "run__start_method": method})
-    )
+    key = "run__vectorization" if method == "native" else "run__start_method"
+    (tmp_path / "c.ini").write_text(config_text(**{**SMALL, "run__output": "out", key: method}))
     process = command(tmp_path, "c.ini", "--generations", "50", "--no-pictures")
     time.sleep(delay)
     interrupt(process)
