@@ -74,7 +74,13 @@ def test_environment_values_are_literals_or_text():
         ({"run__output": ""}, r"output is empty"),
         ({"run__vectorization": "nativ"}, r"vectorization.*Did you mean 'native'"),
         (
-            {"run__vectorization": "native", "environment__id": "Pendulum-v1"},
+            {
+                "run__vectorization": "native",
+                "environment__id": "Pendulum-v1",
+                "environment__sensors": None,
+                "environment__action_type": None,
+                "environment__frame_skip": None,
+            },
             r"native cannot step Pendulum-v1",
         ),
         ({"environment__id": "MKDS-v9"}, r"MKDS-v9"),
