@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,8 @@ from mkds_gym.hardware import RAM_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.savestate import Snapshot
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class Keys(enum.IntFlag):
@@ -314,6 +316,39 @@ class Console:
                     skip()
                 cycle(0)
         self.frame_count += frames
+
+    def run(self, keys: int, frames: int, look: Callable[[], T], drawn: int = -1) -> list[T]:
+        """Hold keys and run frames, with a look at the memory after each of them.
+
+        What `look` does costs more here than elsewhere, as the emulator has just filled the
+        processor's caches: let it copy, and work on the copies when all frames have been run.
+
+        Args:
+            keys: as `step`'s, already checked to be one of its combinations.
+            frames: how many frames to run, at least 1.
+            look: called after each frame.
+            drawn: number, from 0, of the one frame before which the emulator is told to draw, which
+                it does two frames later; -1 is none.
+
+        Returns:
+            What `look` returned, in order.
+
+        Raises:
+            ValueError: keys outside 0 to 0xFFF.
+            ConsoleError: the console is closed.
+            Exception: whatever `look` raises; the frames after that were not run.
+        """
+        if keys != self._keys:
+            self._hold(keys)
+        cycle, skip = self._cycle, self._skip
+        seen: list[T] = []
+        for frame in range(frames):
+            if frame != drawn:
+                skip()
+            cycle(0)
+            self.frame_count += 1
+            seen.append(look())
+        return seen
 
     def _hold(self, keys: int) -> None:
         mask = operator.index(keys)

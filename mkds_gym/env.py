@@ -559,19 +559,20 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         assert course is not None
         happened: list[Event] = []
         human = self.render_mode == "human"
-        drawn = self._drawn_frame
-        for frame in range(self.frame_skip):
-            console.step(keys, 1, human or frame == drawn)
-            state = reader.read()
-            for metric in self._metrics:
-                metric.update(state, course)
-            for event in self._events:
-                if event.update(state, course) and event not in happened:
-                    happened.append(event)
-            for watcher in self._watchers:
-                watcher.frame(state, keys)
-            if human:
-                self._show()
+        if human or self._watchers:
+            # Somebody looks at the console itself after each frame.
+            for frame in range(self.frame_skip):
+                console.step(keys, 1, human or frame == self._drawn_frame)
+                state = reader.read()
+                self._measure(state, course, happened)
+                for watcher in self._watchers:
+                    watcher.frame(state, keys)
+                if human:
+                    self._show()
+        else:
+            for copied in console.run(keys, self.frame_skip, reader.copy, self._drawn_frame):
+                state = reader.race(copied)
+                self._measure(state, course, happened)
         self._race = state
         terminated = truncated = False
         names: tuple[str, ...] = ()
@@ -587,6 +588,14 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         info = self._info(state, collected, names) if happened or self._info_every_step else {}
         observation = self._observer.observe(console, state, course, out)
         return observation, reward, terminated, truncated, info
+
+    def _measure(self, state: RaceState, course: Course, happened: list[Event]) -> None:
+        """Show a frame to the metrics, and to the events; those that happen go into a list."""
+        for metric in self._metrics:
+            metric.update(state, course)
+        for event in self._events:
+            if event.update(state, course) and event not in happened:
+                happened.append(event)
 
     # States ---------------------------------------------------------------------------------
 
