@@ -30,6 +30,7 @@ the road. Its nearness at distance d is tanh(1 - d / 60): 0.76 in touch, 0 at 60
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
@@ -98,6 +99,9 @@ def _clip(value: float, bound: float = 1.0) -> float:
     return -bound if value < -bound else bound if value > bound else value
 
 
+_pack_axes = struct.Struct("=9f").pack_into
+
+
 class _Rays:
     """Rays in the kart's plane, at fixed angles from its forward direction.
 
@@ -118,10 +122,11 @@ class _Rays:
         self._mix[count:, 1] = np.cos(radians)
         self._mix[count:, 2] = -np.sin(radians)
         self._axes = np.zeros((3, 3), np.float32)  # origin, forward, right
-        self._flat = self._axes.reshape(-1)
+        self._memory = self._axes.data
         self._rays = np.zeros((2 * count, 3), np.float32)
         self._origins = self._rays[:count]
         self._directions = self._rays[count:]
+        self._distances = np.empty(count, np.float32)
 
     def __reduce__(self) -> tuple[type[_Rays], tuple[tuple[float, ...]]]:
         """Pickle and copy by the angles: copied views would no longer share their memory."""
@@ -132,7 +137,9 @@ class _Rays:
         x, y, z = state.position
         fx, fy, fz = state.forward
         ux, uy, uz = state.up
-        self._flat[:] = (
+        _pack_axes(
+            self._memory,
+            0,
             x + RAY_HEIGHT * ux,
             y + RAY_HEIGHT * uy,
             z + RAY_HEIGHT * uz,
@@ -146,7 +153,7 @@ class _Rays:
         )
         np.dot(self._mix, self._axes, out=self._rays)
         distances: list[float] = course.mesh.distances(
-            self._origins, self._directions, state.surface in OFFROAD_SURFACES
+            self._origins, self._directions, state.surface in OFFROAD_SURFACES, self._distances
         ).tolist()
         return distances
 

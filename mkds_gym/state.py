@@ -165,6 +165,25 @@ def _status_reader(driver: int) -> _Packed:
     )
 
 
+# What is asked of every frame, in the order in which it lies in memory; the rest is mostly asked of
+# a step's last frame alone.
+_SOON_OF_DRIVER: Final = ("state_bits", "flags", "floor_type")
+_SOON_OF_STATUS: Final = ("lap", "flags", "checkpoint")
+_unpack_driver_soon = _Packed(_fields(DRIVER, _SOON_OF_DRIVER)).unpack_from
+_UNPACK_STATUS_SOON: Final = tuple(
+    _Packed(
+        [
+            *_fields(RACE_STATUS, ("frame",)),
+            *_fields(
+                DRIVER_STATUS, _SOON_OF_STATUS, _STATUS_OFFSET + driver * DRIVER_STATUS.itemsize
+            ),
+        ]
+    ).unpack_from
+    for driver in range(8)
+)
+assert sorted(_SOON_OF_DRIVER, key=_DRIVER.index.__getitem__) == list(_SOON_OF_DRIVER)
+assert sorted(_SOON_OF_STATUS, key=_status_reader(0).index.__getitem__) == list(_SOON_OF_STATUS)
+
 # Where a value is in the tuples: constants, so that a property costs one lookup.
 _D = _DRIVER.index
 _S = _status_reader(0).index
@@ -286,7 +305,8 @@ class RaceState:
     __slots__ = (
         "_driver",
         "_index",
-        "_others",
+        "_raw_drivers",
+        "_raw_status",
         "_status",
         "checkpoint",
         "course_id",
@@ -300,31 +320,49 @@ class RaceState:
         "surface",
     )
 
+    frame: int
+    lap: int
+    status_flags: int
+    checkpoint: int
+    state_bits: int
+    flags: int
+    surface: int
+    # Taken from the bytes when they are first asked for.
+    _driver: tuple[int, ...]
+    _status: tuple[int, ...]
+
     def __init__(
         self,
-        driver: tuple[int, ...],
-        status: tuple[int, ...],
+        drivers: bytes,
+        status: bytes,
         scene: int,
         driver_count: int,
         course_id: int,
-        others: tuple[bytes, bytes] | None = None,
-        index: int = 0,
+        index: int,
     ) -> None:
-        """Wrap raw integers; use `RaceReader.read` instead."""
-        self._driver = driver
-        self._status = status
-        self._others = others
+        """Wrap raw bytes; use `RaceReader.read` instead."""
+        self._raw_drivers = drivers
+        self._raw_status = status
         self._index = index
         self.scene: Final = scene
         self.driver_count: Final = driver_count
         self.course_id: Final = course_id
-        self.frame: Final = status[_FRAME]
-        self.lap: Final = status[_LAP]
-        self.checkpoint: Final = status[_CHECKPOINT]
-        self.status_flags: Final = status[_STATUS_FLAGS]
-        self.state_bits: Final = driver[_STATE_BITS]
-        self.flags: Final = driver[_FLAGS]
-        self.surface: Final = driver[_FLOOR_TYPE]
+        self.frame, self.lap, self.status_flags, self.checkpoint = _UNPACK_STATUS_SOON[index](
+            status
+        )
+        self.state_bits, self.flags, self.surface = _unpack_driver_soon(
+            drivers, index * DRIVER.itemsize
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        """Take the raw integers from the bytes when they are first asked for."""
+        if name == "_driver":
+            self._driver = _unpack_driver(self._raw_drivers, self._index * DRIVER.itemsize)
+            return self._driver
+        if name == "_status":
+            self._status = _status_reader(self._index).unpack_from(self._raw_status)
+            return self._status
+        raise AttributeError(f"a RaceState has no {name!r}")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RaceState):
@@ -449,9 +487,7 @@ class RaceState:
     @property
     def opponents(self) -> tuple[OpponentState, ...]:
         """The other karts, in the order of the drivers; ghosts are none. 5 µs each."""
-        if self._others is None:
-            return ()
-        drivers, status = self._others
+        drivers, status = self._raw_drivers, self._raw_status
         found: list[OpponentState] = []
         for index in range(self.driver_count):
             raw = _unpack_driver(drivers, index * DRIVER.itemsize)
@@ -688,9 +724,7 @@ class RaceReader:
         self._words: tuple[int, ...] | None = None
         self._warned = False
         self._unpack_words = struct.Struct("<").unpack_from
-        self._unpack_status = _status_reader(driver).unpack_from
         self._words_start = 0
-        self._driver_offset = driver * DRIVER.itemsize
         self._driver_count = 0
         # Of what is read, live: all drivers, the race status, the scene's state, the course id.
         self._drivers = self._status = self._scene = self._course = self._bytes[:0]
@@ -800,12 +834,11 @@ class RaceReader:
         """The race that was copied."""
         drivers, status, scene, course, count = copied
         return RaceState(
-            _unpack_driver(drivers, self._driver_offset),
-            self._unpack_status(status, 0),
+            drivers,
+            status,
             int.from_bytes(scene, "little"),
             count,
             int.from_bytes(course, "little"),
-            (drivers, status) if count > 1 else None,
             self._driver_index,
         )
 

@@ -68,6 +68,7 @@ class ObstacleMesh:
         origins: NDArray[np.float32],
         directions: NDArray[np.float32],
         on_offroad: bool = False,
+        out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """How far each ray goes before it hits an obstacle, from either side.
 
@@ -75,13 +76,17 @@ class ObstacleMesh:
             origins: (R, 3) float32, world units.
             directions: (R, 3) float32; unit vectors, or the result is in their lengths.
             on_offroad: whether the kart is off the road, so that curtains do not count.
+            out: (R,) float32, what the result is written into; None is a new array.
 
         Returns:
             (R,) float32, infinite where nothing is hit.
         """
         scene = self._on_off_road if on_offroad else self._on_road
-        limits = np.full(len(origins), np.inf, dtype=np.float32)
-        hits: NDArray[np.float32] = scene.run(origins, directions, limits, query="DISTANCE")
+        if out is None:
+            out = np.empty(len(origins), np.float32)
+        # Embree takes how far to look, and puts the distance there.
+        out.fill(np.inf)
+        hits: NDArray[np.float32] = scene.run(origins, directions, out, query="DISTANCE")
         return hits
 
 
