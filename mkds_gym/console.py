@@ -233,6 +233,7 @@ class Console:
             library.desmume_skip_next_frame if core.skips else _draw_anyway
         )
         self._press: Callable[..., Any] = library.desmume_input_keypad_update
+        self._convert = turbo.rgb_converter(library, _RGB)
         self._press(0)
         self.capabilities = Capabilities(
             known_build=core.build is not None,
@@ -374,20 +375,23 @@ class Console:
             ValueError: no such screen, or ``out`` has another shape.
             ConsoleError: the console is closed.
         """
-        library = self._live().library
+        address = self._live().library.desmume_draw_raw()
         if not isinstance(which, str) or which not in SCREENS:
             raise ValueError(f"which={which!r}; allowed: {', '.join(SCREENS)}")
-        pixels = 2 * SCREEN_HEIGHT * SCREEN_WIDTH
-        raw = turbo.memory(library.desmume_draw_raw(), 2 * pixels).view(np.uint16)
-        rows = raw.reshape(2 * SCREEN_HEIGHT, SCREEN_WIDTH)[SCREENS[which]]
+        rows = SCREENS[which]
+        height = len(range(2 * SCREEN_HEIGHT)[rows])
+        shape = (height, SCREEN_WIDTH, 3)
         if out is None:
-            out = np.empty((*rows.shape, 3), np.uint8)
-        elif out.shape != (*rows.shape, 3) or out.dtype != np.uint8:
-            raise ValueError(
-                f"out is {out.dtype} of shape {out.shape}; wanted is uint8 of {(*rows.shape, 3)}"
-            )
-        # "clip" (nothing is outside the table) spares NumPy a buffer of its own.
-        _RGB.take(rows, axis=0, out=out, mode="clip")
+            out = np.empty(shape, np.uint8)
+        elif out.shape != shape or out.dtype != np.uint8:
+            raise ValueError(f"out is {out.dtype} of shape {out.shape}; wanted is uint8 of {shape}")
+        start = address + 2 * SCREEN_WIDTH * (rows.start or 0)
+        if self._convert is not None and out.flags.c_contiguous and out.flags.writeable:
+            self._convert(start, out.ctypes.data, height * SCREEN_WIDTH)
+        else:
+            raw = turbo.memory(start, 2 * height * SCREEN_WIDTH).view(np.uint16)
+            # "clip" (nothing is outside the table) spares NumPy a buffer of its own.
+            _RGB.take(raw.reshape(shape[:2]), axis=0, out=out, mode="clip")
         return out
 
     def snapshot(self) -> Snapshot:

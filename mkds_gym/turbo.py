@@ -19,6 +19,7 @@ import hashlib
 import logging
 import mmap
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -348,6 +349,33 @@ def _anonymous(start: int, size: int) -> bool:
             if size <= 0:
                 return True
     return False
+
+
+def rgb_converter(
+    library: ctypes.CDLL, table: NDArray[np.uint8]
+) -> Callable[[int, int, int], None] | None:
+    """The library's own way from 15-bit colours to RGB.
+
+    Two to three times as fast as a lookup in NumPy, and without Python's lock.
+
+    Args:
+        library: a loaded image.
+        table: (65536, 3) uint8, what each colour must become.
+
+    Returns:
+        A function of the address of uint16 colours, that of three times as many bytes for the RGB,
+        and the number of colours; None if the library has none, or it gives other colours.
+    """
+    name = "_Z32ColorspaceConvertBuffer555XTo888ILb0ELb1EEvPKtPhm"
+    if _address(library, name) is None:
+        return None
+    convert: Callable[[int, int, int], None] = library[name]
+    convert.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)  # type: ignore[attr-defined]
+    convert.restype = None  # type: ignore[attr-defined]
+    colours = np.arange(len(table), dtype=np.uint16)
+    found = np.empty_like(table)
+    convert(colours.ctypes.data, found.ctypes.data, len(colours))
+    return convert if np.array_equal(found, table) else None
 
 
 class _Vector(ctypes.Structure):

@@ -19,8 +19,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mkds_gym import turbo
 from mkds_gym.cartridge import BUNDLED_ROM, Cartridge
-from mkds_gym.console import Console, Keys
+from mkds_gym.console import _RGB, Console, Keys
 from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.memory import Layout
@@ -120,6 +121,61 @@ def test_frames_of_the_wrong_type(console: Console, frames: int) -> None:
     console.step(0, np.int64(4))  # type: ignore[arg-type]
     assert console.frame_count == 5
     assert type(console.frame_count) is int
+
+
+@pytest.mark.parametrize("which", ["top", "bottom", "both"])
+def test_screen_in_the_callers_array(
+    console: Console, which: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console.step(Keys.A, 200)
+    wanted = console.screen(which)
+    assert wanted.std() > 10  # a picture
+    height = len(wanted)
+    pictures = np.zeros((3, *wanted.shape), np.uint8)
+    assert console.screen(which, pictures[1]).base is pictures
+    apart = np.zeros((height, 256, 4), np.uint8)  # RGBA: its RGB has gaps
+    console.screen(which, apart[:, :, :3])
+    # Without the library's own conversion, as with a build that has none.
+    monkeypatch.setattr(console, "_convert", None)
+    looked_up = console.screen(which)
+    for picture in (pictures[1], apart[:, :, :3], looked_up):
+        assert np.array_equal(picture, wanted)
+    assert not pictures[0].any()
+    assert not pictures[2].any()
+    assert not apart[:, :, 3].any()
+    for bad in (pictures, np.zeros((height, 256, 3), np.uint16)):
+        with pytest.raises(ValueError, match="wanted is uint8 of"):
+            console.screen(which, bad)
+
+
+def test_a_conversion_to_other_colours_is_not_used(console: Console) -> None:
+    table = _RGB.copy()
+    library = console._live().library
+    assert turbo.rgb_converter(library, table) is not None
+    table[12345, 1] ^= 1
+    assert turbo.rgb_converter(library, table) is None
+
+
+def test_run_looks_after_each_frame(console: Console) -> None:
+    keys = Keys.A | Keys.LEFT
+    console.step(Keys.A, 300)
+    with kartlab() as other:
+        other.step(Keys.A, 300)
+        wanted = []
+        for _ in range(6):
+            other.step(keys, 1, draw=False)
+            wanted.append((other.frame_count, zlib.crc32(other.ram)))
+    seen = console.run(keys, 6, lambda: (console.frame_count, zlib.crc32(console.ram)))
+    assert seen == wanted
+    assert len(set(wanted)) == 6
+    with pytest.raises(ValueError, match="keys="):
+        console.run(0x1000, 1, list)
+    with pytest.raises(ZeroDivisionError):
+        console.run(0, 5, lambda: 1 // 0)
+    assert console.frame_count == wanted[-1][0] + 1
+    console.close()
+    with pytest.raises(ConsoleError, match="closed"):
+        console.run(0, 1, list)
 
 
 def test_screen(console: Console) -> None:
