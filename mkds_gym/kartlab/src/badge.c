@@ -33,7 +33,7 @@ static const struct {
     uint16_t colour;
 } inks[] = {
     {'o', RGB15(30, 15, 3)}, {'y', RGB15(31, 28, 6)}, {'d', RGB15(12, 6, 2)}, {'w', RGB15(31, 30, 26)}, {'s', RGB15(22, 20, 16)},
-    {'b', RGB15(2, 8, 16)}, {'c', RGB15(6, 22, 27)}, {'n', RGB15(2, 13, 20)}, {'f', RGB15(31, 31, 31)}, {'g', RGB15(3, 5, 10)},
+    {'b', RGB15(1, 9, 4)}, {'c', RGB15(7, 28, 9)}, {'n', RGB15(3, 18, 6)}, {'f', RGB15(31, 31, 31)}, {'g', RGB15(3, 5, 10)},
 };
 #define INKS ((int)(sizeof inks / sizeof *inks))
 
