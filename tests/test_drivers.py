@@ -73,6 +73,7 @@ def test_it_gets_round_in_every_class_and_mirrored(engine_class: int, mirror: bo
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # 27 races: 100 s on an idle core
 def test_it_finishes_every_course_of_the_cartridge_and_the_page_tells_its_times() -> None:
     runs = [
         time_course(course, engine_class)
