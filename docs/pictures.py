@@ -26,7 +26,8 @@ from mkds_gym.drivers import PurePursuit
 from mkds_gym.hardware import FRAMES_PER_SECOND
 from mkds_gym.kartlab import COURSE_DIRECTORY
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.kartlab.compiler import compile_course
+from mkds_gym.kartlab.compiler import compile_course, compile_description
+from mkds_gym.kartlab.generator import generate
 from mkds_gym.kartlab.preview import draw as preview
 from mkds_gym.memory import COURSES, Layout
 from mkds_gym.overlays import OVERLAYS, draw_overlays, make_overlays
@@ -63,6 +64,10 @@ OVERLAY_FRAME: Final = 500
 """Frame of the race whose picture shows the overlays."""
 DRAWN_BEFORE: Final = 4
 """Frames drawn before a picture is taken: the emulator decides two ahead what it draws."""
+RANDOM_COURSES: Final = ((0, 0.0), (3, 0.0), (7, 0.5), (12, 0.5), (26, 1.0), (41, 1.0))
+"""Seed and difficulty of the random courses on the sheet, two a column."""
+SHEET_TILE: Final = (420, 380)
+"""Pixels that each may take there."""
 COLOURS: Final = {
     0: (112, 112, 112),
     1: (150, 186, 214),
@@ -255,6 +260,19 @@ def course_picture(name: str) -> Image.Image:
     return image
 
 
+def random_courses() -> Image.Image:
+    """A sheet of previews of random courses, harder from left to right."""
+    width, height = SHEET_TILE
+    sheet = Image.new("RGB", (3 * width + 2 * GAP, 2 * height + GAP), (255, 255, 255))
+    for number, (seed, difficulty) in enumerate(RANDOM_COURSES):
+        tile = preview(compile_description(generate(seed, difficulty))).image()
+        tile.thumbnail(SHEET_TILE, Image.Resampling.LANCZOS)
+        left = number // 2 * (width + GAP) + (width - tile.width) // 2
+        top = number % 2 * (height + GAP) + (height - tile.height) // 2
+        sheet.paste(tile, (left, top))
+    return sheet
+
+
 def sensor_plot(observations: Sequence[NDArray[np.float32]], file: Path) -> None:
     """The six numbers of ``seed6`` over the lap."""
     values = np.array(observations)
@@ -323,6 +341,7 @@ def main() -> None:
     half = len(drawn) // 2
     rows = [row(drawn[:half]), row(drawn[half:])]
     save(row([np.array(image) for image in rows], down=True), folder / "overlays.png", 128)
+    save(random_courses(), folder / "random.png", 256)
     (folder / "courses").mkdir(exist_ok=True)
     for name in sorted(path.stem for path in COURSE_DIRECTORY.glob("*.toml")):
         save(course_picture(name), folder / "courses" / f"{name}.png", 128)

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 
 from mkds_gym.console import Console
@@ -90,28 +93,34 @@ def survey(seed: int, difficulty: float, engine_class: int = 100) -> Survey:
         return Survey(
             seed, difficulty, engine_class, f"has {len(data)} bytes, too many to hand over"
         )
-    parameters = BootParameters(
-        course=COURSE_ID, laps=1, engine_class=engine_class, course_data=data
-    )
-    with Console(on_power_on=parameters.write) as console:
-        if not _started(console):
-            return Survey(seed, difficulty, engine_class, "no race began")
-        course = Course.from_ram(console.ram, Layout.detect(console.ram, console.cartridge.region))
-        frames = round(course.track.length / SLOWEST)
-        run = drive(console, PurePursuit(), frames=frames, course=course)
-    problem = "" if run.finished else f"not finished: {run.progress:.0%} after {run.frames} frames"
-    return Survey(
+    about = partial(
+        Survey,
         seed,
         difficulty,
         engine_class,
-        problem,
         length=round(compiled.length, 1),
         size=len(data),
+        compile_seconds=round(took, 3),
+    )
+    parameters = BootParameters(
+        course=COURSE_ID, laps=1, engine_class=engine_class, course_data=data
+    )
+    try:
+        with Console(on_power_on=parameters.write) as console:
+            if not _started(console):
+                return about("no race began")
+            layout = Layout.detect(console.ram, console.cartridge.region)
+            course = Course.from_ram(console.ram, layout)
+            frames = round(course.track.length / SLOWEST)
+            run = drive(console, PurePursuit(), frames=frames, course=course)
+    except MKDSError as error:
+        return about(f"cannot be driven: {error}")
+    return about(
+        "" if run.finished else f"not finished: {run.progress:.0%} after {run.frames} frames",
         time=round(run.time, 3),
         offroad=round(run.offroad, 1),
         wall_hits=run.wall_hits,
         respawns=run.respawns,
-        compile_seconds=round(took, 3),
     )
 
 
@@ -129,26 +138,44 @@ def _started(console: Console) -> bool:
 
 
 def report(found: Sequence[Survey]) -> str:
-    """A table of what was found, by difficulty, and every course that is no good."""
-    lines = [
-        "difficulty  courses  finished  lap length   lap time  respawns  off road  compile",
+    """A Markdown table of what was found, a row a difficulty, and every course that failed.
+
+    Length, times and the compiler's work are medians, times with the least and the most;
+    respawns and wall hits are sums.
+    """
+    head = [
+        "difficulty",
+        *("courses", "compiled", "finished"),
+        *("lap, units", "lap time, s", "shortest", "longest"),
+        *("off the road", "wall hits", "respawns", "compile, ms"),
     ]
+    lines = [head, ["---:"] * len(head)]
     for difficulty in sorted({one.difficulty for one in found}):
         here = [one for one in found if one.difficulty == difficulty]
+        compiled = [one for one in here if one.size]
         good = [one for one in here if not one.problem]
-        count = max(len(good), 1)
+        times = [one.time for one in good] or [math.nan]
+        driven = sum(one.length for one in good)
         lines.append(
-            f"{difficulty:10g} {len(here):8d} {len(good):9d} "
-            f"{sum(one.length for one in good) / count:11.0f} "
-            f"{sum(one.time for one in good) / count:8.2f} s "
-            f"{sum(one.respawns for one in good) / count:9.2f} "
-            f"{sum(one.offroad for one in good) / max(sum(one.length for one in good), 1):9.1%} "
-            f"{sum(one.compile_seconds for one in good) / count:6.2f} s"
+            [
+                f"{difficulty:g}",
+                *(f"{len(some):,}" for some in (here, compiled, good)),
+                f"{_median([one.length for one in compiled]):,.0f}",
+                *(f"{value:.2f}" for value in (_median(times), min(times), max(times))),
+                f"{sum(one.offroad for one in good) / driven if driven else math.nan:.1%}",
+                f"{sum(one.wall_hits for one in good):,}",
+                f"{sum(one.respawns for one in good):,}",
+                f"{1000 * _median([one.compile_seconds for one in compiled]):.0f}",
+            ]
         )
     bad = [one for one in found if one.problem]
-    lines += ["", f"{len(bad)} of {len(found)} courses are no good" + (":" if bad else "")]
-    lines += [f"  seed {one.seed}, difficulty {one.difficulty:g}: {one.problem}" for one in bad]
-    return "\n".join(lines)
+    verdict = f"{len(bad)} of {len(found):,} courses failed" + (":" if bad else ".")
+    failed = [f"- seed {one.seed}, difficulty {one.difficulty:g}: {one.problem}" for one in bad]
+    return "\n".join([*(f"| {' | '.join(cells)} |" for cells in lines), "", verdict, *failed])
+
+
+def _median(values: Sequence[float]) -> float:
+    return median(values) if values else math.nan
 
 
 def _read(path: Path, engine_class: int) -> dict[tuple[int, float], Survey]:
@@ -174,13 +201,18 @@ def _run(jobs: Sequence[tuple[int, float]], engine_class: int, workers: int) -> 
         yield from (work(*job) for job in jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=_stay) as pool:
         pending = [pool.submit(work, *job) for job in jobs]
         try:
             for future in as_completed(pending):
                 yield future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _stay() -> None:
+    """A worker ends what it is at when Ctrl-C is pressed: the survey itself stops."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _seeds(text: str) -> range:
@@ -249,7 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found: dict[tuple[int, float], Survey] = {}
     interrupted = False
     try:
-        if options.output is not None and options.output.exists():
+        if options.output is not None:
+            options.output.open("a", encoding="utf-8").close()  # or say now that it cannot be
             found = _read(options.output, options.engine_class)
         left = [job for job in jobs if job not in found]
         begin = perf_counter()

@@ -1,0 +1,72 @@
+"""Random courses: the same from the same number, all of them sound, and harder when asked to be."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from mkds_gym.kartlab.boot import COURSE_DATA_SIZE
+from mkds_gym.kartlab.compiler import compile_description
+from mkds_gym.kartlab.generator import (
+    LONGEST,
+    SEEDS,
+    SHORTEST,
+    TEST_SEEDS,
+    TRAIN_SEEDS,
+    generate,
+    random_course,
+    random_course_data,
+)
+
+
+@pytest.mark.parametrize(("seed", "difficulty"), [(0, 0.0), (7, 0.5), (999, 1.0), (SEEDS[-1], 0.5)])
+def test_course_compiles_fits_and_is_the_same_again(seed: int, difficulty: float) -> None:
+    compiled = compile_description(generate(seed, difficulty))
+    assert SHORTEST <= compiled.length <= LONGEST
+    data = compiled.narc()
+    assert len(data) <= COURSE_DATA_SIZE
+    assert random_course_data(seed, difficulty) == data
+
+
+def test_seed_and_difficulty_both_matter() -> None:
+    texts = {random_course(seed, d) for seed in range(20) for d in (0.0, 0.5, 1.0)}
+    assert len(texts) == 60
+    assert random_course(3) == random_course(3, 0.5) == random_course(3, 0.5 + 1e-9)
+
+
+def test_harder_is_narrower_and_open_to_the_drop() -> None:
+    easy, hard = ([random_course(seed, d) for seed in range(40)] for d in (0.0, 1.0))
+
+    def width(text: str) -> float:
+        return float(text.split("[road]\nwidth = ")[1].split()[0])
+
+    assert max(map(width, hard)) < min(map(width, easy))
+    drops = [sum('end = "drop"' in text for text in texts) for texts in (easy, hard)]
+    assert drops[1] > drops[0] + 10
+
+
+def test_sets_share_no_course() -> None:
+    assert not set(TRAIN_SEEDS) & set(TEST_SEEDS)
+    assert set(TRAIN_SEEDS) | set(TEST_SEEDS) == set(range(1000))
+
+
+@pytest.mark.parametrize(
+    ("seed", "difficulty", "error", "says"),
+    [
+        (-1, 0.5, ValueError, "seed=-1 is not within 0 to 2147483647"),
+        (2**31, 0.5, ValueError, "seed=2147483648 is not within"),
+        (1.0, 0.5, TypeError, "seed=1.0 is not a whole number"),
+        (True, 0.5, TypeError, "seed=True is not"),
+        (0, -0.01, ValueError, "difficulty=-0.01 is not within 0 to 1"),
+        (0, 1.01, ValueError, "difficulty=1.01 is not within"),
+        (0, math.nan, ValueError, "difficulty=nan is not within"),
+        (0, math.inf, ValueError, "difficulty=inf is not within"),
+        (0, "hard", TypeError, "difficulty='hard' is not a number"),
+        (0, False, TypeError, "difficulty=False is not a number"),
+    ],
+)
+def test_what_is_no_course(seed: Any, difficulty: Any, error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        generate(seed, difficulty)

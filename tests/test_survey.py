@@ -1,0 +1,72 @@
+"""The survey of random courses: real courses compiled and driven, and nothing lost on the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mkds_gym.survey import Survey, main, report, survey
+
+
+@pytest.mark.parametrize(("seed", "difficulty"), [(11, 1.0), (903, 0.5)])
+def test_course_is_compiled_and_driven(seed: int, difficulty: float) -> None:
+    found = survey(seed, difficulty)
+    assert found.problem == ""
+    assert 2500 <= found.length <= 6000
+    assert found.length / 6.5 < found.time * 60 < found.length / 0.8
+    assert found.size > 10_000
+    assert found.compile_seconds > 0
+
+
+def test_command_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "found.jsonl"
+    done = Survey(3, 0.0, 100, "not finished: 40% after 5000 frames", length=3000.0, size=9)
+    # A result of another class is no result, and what was cut off in the middle is driven again.
+    other = json.dumps(vars(Survey(4, 0.0, 150, "")))
+    file.write_text(json.dumps(vars(done)) + "\n" + other + '\n{"seed": 4, "diff')
+    words = ["--seeds", "3:5", "--difficulty", "0", "--workers", "1", "-o", str(file)]
+    assert main(words) == 1
+    shown = capsys.readouterr().out
+    assert "| 0 | 2 | 2 | 1 |" in shown
+    assert "1 of 2 courses failed:\n- seed 3, difficulty 0: not finished: 40%" in shown
+    rows = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [(row["seed"], row["engine_class"]) for row in rows] == [(3, 100), (4, 150), (4, 100)]
+    size = file.stat().st_size
+    assert main(words) == 1
+    assert capsys.readouterr().out == shown
+    assert file.stat().st_size == size
+
+
+def test_report_of_nothing_finished() -> None:
+    shown = report([Survey(5, 1.0, 100, "does not compile: no")])
+    assert "| 1 | 1 | 0 | 0 | nan | nan |" in shown
+    assert "- seed 5, difficulty 1: does not compile: no" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--seeds", "5:5"], "has no seeds of 0 to 2147483647"),
+        (["--seeds=-1:5"], "has no seeds"),
+        (["--seeds", "a"], "is not FIRST:LAST or one seed"),
+        (["--difficulty", "nan"], "is not 0 to 1, or 'spread'"),
+        (["--difficulty", "1.5"], "is not 0 to 1"),
+        (["--workers", "0"], "--workers 0: at least 1"),
+    ],
+)
+def test_command_refuses(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(words)
+    assert caught.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_file_that_is_none_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--seeds", "0", "-o", str(tmp_path / "nowhere" / "x")]) == 1
+    assert "nowhere" in capsys.readouterr().err
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text('{"course": 1}\n')
+    assert main(["--seeds", "0", "-o", str(wrong)]) == 1
+    assert "line 1, is no result of a survey" in capsys.readouterr().err
