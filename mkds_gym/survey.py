@@ -201,13 +201,13 @@ def _run(jobs: Sequence[tuple[int, float]], engine_class: int, workers: int) -> 
         yield from (work(*job) for job in jobs)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_stay) as pool:
-        pending = [pool.submit(work, *job) for job in jobs]
-        try:
-            for future in as_completed(pending):
-                yield future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ProcessPoolExecutor(workers, context, initializer=_stay)
+    try:
+        for future in as_completed([pool.submit(work, *job) for job in jobs]):
+            yield future.result()
+    finally:
+        # Once: another shutdown, such as that of a `with`, would take the cancelling back.
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _stay() -> None:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from mkds_gym.survey import Survey, main, report, survey
+
+COMMAND = [sys.executable, "-m", "mkds_gym.survey"]
 
 
 @pytest.mark.parametrize(("seed", "difficulty"), [(11, 1.0), (903, 0.5)])
@@ -37,6 +44,30 @@ def test_command_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(words) == 1
     assert capsys.readouterr().out == shown
     assert file.stat().st_size == size
+
+
+def test_interrupted_survey_keeps_what_it_has(tmp_path: Path) -> None:
+    file = tmp_path / "found.jsonl"
+    words = [*COMMAND, "--seeds", "0:1000", "--workers", "2", "-o", str(file)]
+    with subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        deadline = time.monotonic() + 120
+        while not (file.exists() and file.stat().st_size):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to all of them
+        out, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    count = len([json.loads(line) for line in file.read_text().splitlines()])
+    assert f"0 of {count} courses failed." in out
+    assert f"interrupted: {count} of 1000 courses" in errors
+    assert "Traceback" not in errors
 
 
 def test_report_of_nothing_finished() -> None:
