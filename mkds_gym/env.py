@@ -32,6 +32,7 @@ from mkds_gym.races import RANDOM_COURSE, RaceArguments, Races, boot_to_race
 from mkds_gym.registry import as_list
 from mkds_gym.rewards import Reward, make_reward
 from mkds_gym.savestate import Snapshot, check_origin, pack_state, read_state
+from mkds_gym.sharing import Shared
 from mkds_gym.state import RaceReader, RaceState
 from mkds_gym.states import Base, ClonedState, Parts, base_of, check_arguments, describe
 from mkds_gym.window import Window
@@ -67,6 +68,15 @@ class _Start:
     def base(self) -> Base:
         """What cloned states are kept as differences from."""
         return base_of(self.snapshot)
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The snapshot, deflated."""
+        return pack_state(self.snapshot)
+
+
+_booted_starts: Final[Shared[_Start]] = Shared()
+"""Of this process's environments, by all that they depend on."""
 
 
 class _Read(dict[str, float]):
@@ -521,6 +531,10 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         assert self._console is not None
         console = self._console
         console.restore(start.snapshot)
+        if self._reader is None:  # another environment has prepared this start
+            self._reader = RaceReader(
+                console.ram, Layout.detect(console.ram, self.cartridge.region)
+            )
         if self._races.has_chance and start.booted:
             self._seed_race(console)
         reader = self._reader
@@ -781,9 +795,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if state is not None:
             start = self._prepare_start(self._powered_on(), state, None)
         elif start is None or not start.booted or start.course_seed != course_seed:
-            start = self._kept_start(course_seed) or self._prepare_start(
-                self._powered_on(self._races.parameters(course_seed)), None, course_seed
-            )
+            start = self._kept_start(course_seed) or self._booted_start(course_seed)
         self._start = start
         self._course = start.course
         return start
@@ -797,6 +809,28 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if self._console is None:
             self._console = Console(self.cartridge, on_power_on=self._power_on)
         return self._console
+
+    def _booted_start(self, course_seed: int | None) -> _Start:
+        """A start by boot parameters; the environments of a process boot into each once."""
+        parameters = self._races.parameters(course_seed)
+        console = self._powered_on(parameters)
+        able = console.capabilities
+
+        def prepare() -> _Start:
+            return self._prepare_start(console, None, course_seed)
+
+        if able.fixed_clock and able.private_battery:
+            # Then every console gets to the very same state.
+            self._reader = None  # it may be of another race, if this console does not boot
+            origin = (self.cartridge.sha1, installed_build_id(), able, parameters)
+            start = _booted_starts.get(origin, prepare)
+        else:
+            start = prepare()
+        if course_seed is not None:
+            self._kept[course_seed] = (start.packed, start.course)
+            while len(self._kept) > COURSES_KEPT:
+                self._kept.popitem(last=False)
+        return start
 
     def _prepare_start(self, console: Console, source: Any, course_seed: int | None) -> _Start:
         """Bring the console to a race start."""
@@ -820,10 +854,6 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             ) from error
         # Last: a start that is refused leaves the one before in force.
         self._reader = reader
-        if course_seed is not None:
-            self._kept[course_seed] = (pack_state(snapshot), course)
-            while len(self._kept) > COURSES_KEPT:
-                self._kept.popitem(last=False)
         return _Start(snapshot, course, course_seed, booted=source is None)
 
     def _kept_start(self, course_seed: int | None) -> _Start | None:
