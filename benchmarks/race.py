@@ -7,6 +7,7 @@ the same frames, and none of them pays for the steering.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -53,6 +54,37 @@ class Tape:
     def keys(self) -> list[int]:
         """The key mask of each step."""
         return [int(DISCRETE_ACTIONS[action][1]) for action in self.actions]
+
+
+class Row:
+    """One way to run the race."""
+
+    def restart(self) -> None:
+        """Go to the race start."""
+        raise NotImplementedError
+
+    def step(self, place: int) -> None:
+        """Run the tape's step number ``place``, `FRAME_SKIP` frames."""
+        raise NotImplementedError
+
+    def run(self, begin: int, end: int) -> float:
+        """Run the steps from ``begin`` to before ``end``.
+
+        Returns:
+            Seconds.
+        """
+        step = self.step
+        start = time.perf_counter()
+        for place in range(begin, end):
+            step(place)
+        return time.perf_counter() - start
+
+    def where(self) -> tuple[int, int]:
+        """Race clock and checkpoint now; of all consoles, which must agree."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of everything."""
 
 
 def steer(observation: Sequence[float]) -> int:

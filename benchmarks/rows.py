@@ -10,7 +10,6 @@ import contextlib
 import multiprocessing
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +19,9 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv
 
+from benchmarks.peers import PeerProgram
 from benchmarks.processes import Answer
-from benchmarks.race import BOOT, FRAME_SKIP, LAPS, Tape
+from benchmarks.race import BOOT, FRAME_SKIP, LAPS, Row, Tape
 from benchmarks.report import memory_mib
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import Console
@@ -32,37 +32,6 @@ from mkds_gym.state import RaceReader
 COUNTS: Final = (1, 2, 4, 8, 64)
 """Environments in a vector."""
 PLAIN_WORKERS: Final = 2
-
-
-class Row:
-    """One way to run the race."""
-
-    def restart(self) -> None:
-        """Go to the race start."""
-        raise NotImplementedError
-
-    def step(self, place: int) -> None:
-        """Run the tape's step number ``place``, `FRAME_SKIP` frames."""
-        raise NotImplementedError
-
-    def run(self, begin: int, end: int) -> float:
-        """Run the steps from ``begin`` to before ``end``.
-
-        Returns:
-            Seconds.
-        """
-        step = self.step
-        start = time.perf_counter()
-        for place in range(begin, end):
-            step(place)
-        return time.perf_counter() - start
-
-    def where(self) -> tuple[int, int]:
-        """Race clock and checkpoint now; of all consoles, which must agree."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Let go of everything."""
 
 
 class PlainLoop(Row):
@@ -326,6 +295,8 @@ ROWS: Final[dict[str, Way]] = {
         partial(PlainWorkers, count=PLAIN_WORKERS),
         PLAIN_WORKERS,
     ),
+    "gym_mkds": Way("gym-mkds 0.2.3, its core environment", partial(PeerProgram, "gym_mkds")),
+    "stable_retro": Way("stable-retro 1.0.1, melonDS core", partial(PeerProgram, "stable_retro")),
     **{
         f"{kind}_{count}": Way(f"{title}, {count}", partial(Vector, count=count, mode=mode), count)
         for kind, (title, mode) in VECTORS.items()

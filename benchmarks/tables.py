@@ -9,9 +9,11 @@ from typing import Any, Final
 
 from benchmarks.evolution import evolution, evolution_lines
 from benchmarks.parts import PARTS, parts_of_a_step
+from benchmarks.peers import PEERS
 from benchmarks.race import Tape, drive
 from benchmarks.report import available_mib, between, say, spread, table
 from benchmarks.rows import COUNTS, ROWS, VECTORS
+from benchmarks.states import states, states_lines
 from benchmarks.turns import Samples, ratio, take_turns
 from mkds_gym.course import Course
 from mkds_gym.state import RaceState
@@ -140,6 +142,38 @@ def _step(session: Session) -> dict[str, Any]:
     )
 
 
+def _peers(session: Session) -> dict[str, Any]:
+    found = [key for key, peer in PEERS.items() if peer.interpreter() is not None]
+    left_out = {
+        ROWS[key].title: f"{peer.package} {peer.version} is not installed"
+        for key, peer in PEERS.items()
+        if key not in found
+    }
+    for title, reason in left_out.items():
+        say(f"  left out: {title}: {reason}")
+    if not found:
+        return {"rows": {}, "ratios": {}, "left_out": left_out}
+    ours = ("plain", "env_pixels", "env")
+    pairs = [(upper, lower) for lower in found for upper in ours[1:]]
+    return {
+        **_rows(
+            session,
+            (*found, *ours),
+            [(f"{ROWS[a].title} / {ROWS[b].title}", a, b) for a, b in pairs],
+        ),
+        "left_out": left_out,
+    }
+
+
+def _peers_lines(data: dict[str, Any]) -> list[str]:
+    lines = _rows_lines(data) if data["rows"] else ["None is installed."]
+    return [*lines, *_left_out_lines(data)]
+
+
+def _left_out_lines(data: dict[str, Any]) -> list[str]:
+    return [f"\nLeft out: {title}: {reason}." for title, reason in data["left_out"].items()]
+
+
 # Vector environments ---------------------------------------------------------------------------
 
 REFERENCE: Final = "native_2"
@@ -210,7 +244,7 @@ def _vector_lines(data: dict[str, Any]) -> list[str]:
         ),
         "",
         *_ratio_lines(data),
-        *(f"\nLeft out: {title}: {reason}." for title, reason in data["left_out"].items()),
+        *_left_out_lines(data),
     ]
 
 
@@ -249,6 +283,11 @@ TABLES: Final[dict[str, Table]] = {
         lambda session: _vector(session, [count for count in COUNTS if count >= 16]),
         _vector_lines,
     ),
+    "states": Table(
+        "How long do reset, clone and restore take, and how large is a clone?",
+        lambda session: states(session.tape, session.rounds),
+        states_lines,
+    ),
     "parts": _parts("parts"),
     "sensors": _parts("sensors"),
     "metrics": _parts("metrics"),
@@ -257,5 +296,6 @@ TABLES: Final[dict[str, Table]] = {
         lambda session: evolution(session.rounds),
         evolution_lines,
     ),
+    "peers": Table("How fast are other projects on the same lap?", _peers, _peers_lines),
 }
 """The tables by the name that ``--only`` takes, in the order in which they are measured."""

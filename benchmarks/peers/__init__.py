@@ -10,11 +10,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.race import BOOT, FRAME_SKIP, Tape
+import numpy as np
+
+from benchmarks.race import BOOT, FRAME_SKIP, Row, Tape
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.kartlab import boot
 from mkds_gym.memory import DRIVER_STATUS, RACE_STATUS, SCENE, Layout
@@ -61,7 +64,7 @@ PEERS: Final = {
 """The projects by the key of their row."""
 
 
-class PeerProgram:
+class PeerProgram(Row):
     """A peer's program, run by the interpreter that has the peer.
 
     Args:
@@ -75,14 +78,15 @@ class PeerProgram:
         if python is None:
             raise RuntimeError(f"{peer.package} {peer.version} is not installed")
         layout = Layout()  # Kartlab's is that of the USA cartridge
-        first = RACE_STATUS.fields["drivers"][1]
-        checkpoint = first + DRIVER_STATUS.fields["checkpoint"][1]
+        checkpoint = _offset(RACE_STATUS, "drivers") + _offset(DRIVER_STATUS, "checkpoint")
         assert checkpoint % 4 == 2  # the upper half of a word
+        # A pipe that nobody reads would fill up.
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process: Any = subprocess.Popen(
             [python, str(Path(__file__).parent / peer.program)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._said,
             text=True,
             bufsize=1,
             env={name: text for name, text in os.environ.items() if name != "PYTHONPATH"},
@@ -99,16 +103,16 @@ class PeerProgram:
                     "boot_address": boot.ADDRESS,
                     "boot_words": memoryview(BOOT.pack()).cast("I").tolist(),
                     "status_pointer": layout.race_status_pointer,
-                    "clock": RACE_STATUS.fields["frame"][1],
+                    "clock": _offset(RACE_STATUS, "frame"),
                     "checkpoint": checkpoint - 2,
                     "scene_pointer": layout.scene_pointer,
-                    "scene_state": SCENE.fields["state"][1],
+                    "scene_state": _offset(SCENE, "state"),
                 }
             )
         )
 
     def restart(self) -> None:
-        """A piece that begins at 0 does so by itself."""
+        """Nothing: a piece that begins at 0 goes to the race start by itself."""
 
     def run(self, begin: int, end: int) -> float:
         """Run steps; see `benchmarks.rows.Row.run`."""
@@ -128,7 +132,9 @@ class PeerProgram:
         except BrokenPipeError:
             pass
         if not answer:
-            said = self._process.communicate()[1].strip().splitlines()
+            self._process.wait()
+            self._said.seek(0)
+            said = self._said.read().strip().splitlines()
             raise RuntimeError(f"its program ended: {said[-1] if said else 'without a word'}")
         return str(answer)
 
@@ -141,4 +147,9 @@ class PeerProgram:
             self._process.kill()
             self._process.wait()
         self._process.stdout.close()
-        self._process.stderr.close()
+        self._said.close()
+
+
+def _offset(structure: np.dtype[np.void], name: str) -> int:
+    assert structure.fields is not None
+    return structure.fields[name][1]

@@ -1,0 +1,245 @@
+"""``python -m benchmarks.soak``: does memory stay constant over a million frames?
+
+One process drives with random actions, in turns: a native vector environment, a single environment
+with pictures, and one with a new random course at every reset; with resets in the middle of
+episodes, clones and restores. Some thirty times, the memory that is resident, the open files and
+the threads are looked at. What is filled in the first third (caches, code of the recompiler) is no
+growth; from then on a line is laid through the samples.
+
+Exit status: 0 constant, 1 it grew by more than ``--limit``, 2 bad arguments, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Any, Final
+
+import gymnasium as gym
+import numpy as np
+
+import mkds_gym  # noqa: F401  registers MKDS-v0
+from benchmarks.report import say, table
+
+_TURN: Final = 2_000
+"""Frames that each environment drives in its turn."""
+_WARM_UP: Final = 1 / 3
+"""Share of the samples that tell nothing of growth."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a process holds.
+
+    Attributes:
+        frames: driven so far, of all consoles.
+        episodes: begun so far.
+        seconds: since the start.
+        resident_mib: memory.
+        files: open.
+        threads: of the process, the emulator's included.
+    """
+
+    frames: int
+    episodes: int
+    seconds: float
+    resident_mib: float
+    files: int
+    threads: int
+
+
+class Soak:
+    """The environments, and what they have driven.
+
+    Args:
+        envs: environments in the vector.
+        seed: of the actions and the courses.
+    """
+
+    def __init__(self, envs: int, seed: int) -> None:
+        self.frames = 0
+        self.episodes = 0
+        self._rng = np.random.default_rng(seed)
+        with ExitStack() as stack:
+            self._vector: Any = stack.enter_context(
+                closing(
+                    gym.make_vec("MKDS-v0", num_envs=envs, vectorization_mode="vector_entry_point")
+                )
+            )
+            self._singles: list[Any] = [
+                stack.enter_context(closing(env))
+                for env in (
+                    gym.make("MKDS-v0", obs_type="pixels"),
+                    gym.make("MKDS-v0", course_set="train"),
+                )
+            ]
+            self._vector.reset(seed=seed)
+            for env in self._singles:
+                env.reset(seed=seed)
+            self.episodes += envs + len(self._singles)
+            self._stack = stack.pop_all()
+
+    def turn(self) -> None:
+        """Each environment drives `_TURN` frames, or the rest of a step more."""
+        vector = self._vector
+        skip = self._singles[0].unwrapped.frame_skip
+        for _ in range(math.ceil(_TURN / skip / vector.num_envs)):
+            actions = self._rng.integers(vector.single_action_space.n, size=vector.num_envs)
+            _, _, terminated, truncated, _ = vector.step(actions)
+            self.frames += skip * vector.num_envs
+            self.episodes += int(np.count_nonzero(terminated | truncated))
+        for env in self._singles:
+            clone = None
+            for _ in range(math.ceil(_TURN / skip)):
+                action = int(self._rng.integers(env.action_space.n))
+                _, _, terminated, truncated, _ = env.step(action)
+                self.frames += skip
+                chance = self._rng.random()
+                if terminated or truncated or chance < 0.005:
+                    env.reset()
+                    self.episodes += 1
+                    clone = None
+                elif chance < 0.01:
+                    clone = env.unwrapped.clone_state()
+                elif chance < 0.02 and clone is not None:
+                    env.unwrapped.restore_state(clone)
+
+    def close(self) -> None:
+        """End everything."""
+        self._stack.close()
+
+
+def samples(frames: int, envs: int, seed: int) -> Iterator[Sample]:
+    """Drive, and look at the process some thirty times.
+
+    Args:
+        frames: to drive, of all consoles together.
+        envs: environments in the vector.
+        seed: of everything.
+    """
+    begin = time.monotonic()
+    every = max(1, frames // 30)
+    with closing(Soak(envs, seed)) as soak:
+        wanted = every
+        while soak.frames < frames:
+            soak.turn()
+            if soak.frames >= wanted:
+                wanted = (soak.frames // every + 1) * every
+                gc.collect()
+                yield Sample(
+                    soak.frames,
+                    soak.episodes,
+                    time.monotonic() - begin,
+                    _resident_mib(),
+                    len(os.listdir("/proc/self/fd")),  # noqa: PTH208
+                    len(os.listdir("/proc/self/task")),  # noqa: PTH208
+                )
+
+
+def growth(seen: Sequence[Sample]) -> float:
+    """MiB per 100,000 frames: the slope of a line through the samples after the warm-up.
+
+    Raises:
+        ValueError: fewer than three samples are left then.
+    """
+    counted = seen[math.ceil(len(seen) * _WARM_UP) :]
+    if len(counted) < 3:
+        raise ValueError(f"{len(seen)} samples are too few to tell growth; drive more frames")
+    slope = np.polyfit([s.frames for s in counted], [s.resident_mib for s in counted], 1)[0]
+    return float(slope) * 1e5
+
+
+def _resident_mib() -> float:
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
+        pages = int(file.read().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def report(seen: Sequence[Sample]) -> str:
+    """The samples as a Markdown table."""
+    return "\n".join(
+        table(
+            ("frames", "episodes", "seconds", "resident MiB", "files", "threads"),
+            [
+                (
+                    f"{s.frames:,}",
+                    f"{s.episodes:,}",
+                    f"{s.seconds:.0f}",
+                    f"{s.resident_mib:.1f}",
+                    str(s.files),
+                    str(s.threads),
+                )
+                for s in seen
+            ],
+        )
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; see the module.
+
+    Args:
+        argv: arguments, by default the process's own.
+
+    Returns:
+        The exit status.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.soak",
+        description="Drive for long, and see whether memory stays constant.",
+    )
+    parser.add_argument(
+        "--frames", type=int, default=1_000_000, metavar="N", help="to drive (1000000)"
+    )
+    parser.add_argument(
+        "--envs", type=int, default=2, metavar="N", help="environments in the vector (2)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the actions (0)")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=1.0,
+        metavar="MIB",
+        help="growth per 100,000 frames that still counts as none (1)",
+    )
+    options = parser.parse_args(argv)
+    # Fewer would be over before enough samples are taken.
+    least = 12 * _TURN
+    if options.frames < least:
+        parser.error(f"--frames {options.frames} must be at least {least}")
+    if not 1 <= options.envs <= 64:
+        parser.error(f"--envs {options.envs} is outside 1..64")
+    if options.seed < 0:
+        parser.error(f"--seed {options.seed} must not be negative")
+    if not options.limit > 0:
+        parser.error(f"--limit {options.limit} must be greater than 0")
+    seen: list[Sample] = []
+    stopped = False
+    try:
+        for sample in samples(options.frames, options.envs, options.seed):
+            seen.append(sample)
+            say(
+                f"{sample.frames:,} frames, {sample.episodes:,} episodes, "
+                f"{sample.resident_mib:.1f} MiB, {sample.seconds:.0f} s"
+            )
+    except KeyboardInterrupt:
+        stopped = True
+    if seen:
+        print(report(seen))
+    if stopped:
+        say("stopped")
+        return 130
+    grown = growth(seen)
+    print(f"\nGrowth per 100,000 frames: {grown:+.2f} MiB.")
+    return 0 if grown < options.limit else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
