@@ -3,9 +3,10 @@
 # Python 3.11 is what the project is tested with first; any of 3.10 to 3.13 will do.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
+PEERS ?= .venv-peers
 PY := $(VENV)/bin/python
 CONFIG ?= examples/kartlab.ini
-# Extra arguments of `make evolve`, for example ARGS="--seed 3 --workers 1".
+# Extra arguments of `make evolve` and `make bench`, for example ARGS="--seed 3 --workers 1".
 ARGS ?=
 # `make test` runs a file's tests in one process, as they share its consoles and races. More
 # processes than four would wait for the longest file.
@@ -17,7 +18,7 @@ TORCH := torch==2.13.0
 # What the emulator is linked against, and Xvfb for the tests that open a window.
 LIBRARIES := libgl1 libglib2.0-0 libx11-6 zlib1g
 
-.PHONY: help evolve test test-slow check format rom bench clean system-libraries system-test
+.PHONY: help evolve test test-slow check format rom bench clean system-libraries system-test peers
 
 help:
 	@echo "make evolve     set everything up and evolve drivers until one finishes a race"
@@ -25,7 +26,8 @@ help:
 	@echo "make test-slow  run the long tests"
 	@echo "make check      style and types"
 	@echo "make rom        rebuild the Kartlab cartridge and compare it (needs gcc-arm-none-eabi)"
-	@echo "make bench      measure speed on this machine"
+	@echo "make bench      measure speed on this machine (a quarter of an hour)"
+	@echo "make peers      install other projects for make bench to measure as well"
 
 evolve: $(VENV)/.installed
 	$(PY) -m mkds_neat.run $(CONFIG) $(ARGS)
@@ -50,7 +52,13 @@ rom: $(VENV)/.installed
 	$(PY) -m mkds_gym.kartlab build --check
 
 bench: $(VENV)/.installed
-	$(PY) -m benchmarks
+	MKDS_PEERS="$(wildcard $(PEERS)/bin/python)" $(PY) -m benchmarks $(ARGS)
+
+# gym-mkds brings a py-desmume of its own, under the same name.
+peers: $(VENV)/.installed
+	$(PY) -m pip install --quiet --editable '.[peers]'
+	"$(PYTHON)" -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet $(TORCH) gym-mkds==0.2.3
 
 # One environment serves all targets, so that `make test` after `make evolve` installs nothing.
 $(VENV)/.installed: pyproject.toml | system-libraries

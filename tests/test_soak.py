@@ -1,4 +1,4 @@
-"""Memory stays where it is while races are driven; ``python -m benchmarks.soak`` drives for longer."""
+"""Memory stays where it is while races are driven (``python -m benchmarks.soak`` for longer)."""
 
 from __future__ import annotations
 
