@@ -402,8 +402,7 @@ class Console:
             StateError: the emulator cannot save.
         """
         core = self._live()
-        skipper = core.frame_skipper
-        drawing = b"" if skipper is None else skipper.tobytes()
+        drawing = b"" if core.drawing is None else core.drawing.save()
         return Snapshot(core.save(), self.cartridge.sha1, core.build_id, self.frame_count, drawing)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -424,7 +423,7 @@ class Console:
                 "load_state() bytes and files"
             )
         savestate.check_origin(snapshot, "the snapshot", self.cartridge, core.build_id)
-        self._load(core, snapshot)
+        self._load(core, snapshot, ours=True)
 
     def save_state(self, path: str | PathLike[str] | None = None) -> bytes | None:
         """Save the whole state, with what is needed to check it when it is loaded.
@@ -474,11 +473,11 @@ class Console:
             self._load(core, before)
             raise StateError(f"the emulator does not take {name}; save it again") from error
 
-    def _load(self, core: cores.Core, snapshot: Snapshot) -> None:
-        if not core.load(snapshot.data):
+    def _load(self, core: cores.Core, snapshot: Snapshot, *, ours: bool = False) -> None:
+        if not core.load(snapshot.data, ours=ours):
             raise StateError("the emulator does not take the state")
-        if snapshot.drawing and core.frame_skipper is not None:
-            core.frame_skipper[:] = np.frombuffer(snapshot.drawing, np.uint8)
+        if core.drawing is not None:
+            core.drawing.load(snapshot.drawing)
         self.frame_count = snapshot.frame_count
         self._keys = 0
         self._press(0)

@@ -29,7 +29,7 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym import turbo
+from mkds_gym import instant, turbo
 from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.hardware import FRAMES_PER_SECOND, SCREEN_HEIGHT, SCREEN_WIDTH
 
@@ -201,7 +201,9 @@ class Core:
         fixed_clock: the console's clock counts frames instead of the host's seconds.
         recompiler: the fast way to forget compiled code, or None.
         states: the fast way to save and load states, or None.
-        frame_skipper: what is to be drawn in the next frames, live, or None.
+        instant: the fastest way to load them, which keeps compiled code, or None.
+        code: what is compiled, or None where ``instant`` is.
+        drawing: what states leave out of the pictures to come, or None.
         skips: frames can be left undrawn; None until the first ROM is open.
         cpu_mode: what the library said about its processor at the last reset, or "".
     """
@@ -224,6 +226,7 @@ class Core:
         self._jit = self._jit_started = False
         self.cpu_mode = ""
         self.quieted = self.private_battery = self.fixed_clock = False
+        self._imports: turbo.Imports | None = None
         self._declare()
         self._replace_imports(data)
         with (
@@ -244,14 +247,31 @@ class Core:
         self.skips: bool | None = None
         self.recompiler: turbo.Recompiler | None = None
         self.states: turbo.MemoryStates | None = None
-        self.frame_skipper: NDArray[np.uint8] | None = None
+        self.drawing: turbo.Drawing | None = None
+        self.instant: instant.InstantStates | None = None
+        self.code: instant.CompiledCode | None = None
         if self.build is not None:
-            self.frame_skipper = turbo.find_frame_skipper(self.library, self.build)
             try:
+                self.drawing = turbo.Drawing(self.library, self.build)
                 self.recompiler = turbo.Recompiler(self.library, self.build)
                 self.states = turbo.MemoryStates(self.library)
             except (ValueError, OSError) as error:
                 logger.warning("no fast savestates: %s", error)
+            else:
+                self._level(self.build, self.states)
+
+    def _level(self, build: turbo.Build, states: turbo.MemoryStates) -> None:
+        """Set up the fastest way to load states."""
+        if self._imports is None:
+            return
+        try:
+            made = instant.InstantStates(self.library, self._imports, states)
+            code = instant.CompiledCode(self.library, build)
+            self._compiler = instant.LevelCompiler(self.library, self._imports, build)
+        except (ValueError, OSError) as error:
+            logger.warning("states are loaded in the emulator's own way, which is slow: %s", error)
+            return
+        self.instant, self.code = made, code
 
     @property
     def inherited(self) -> bool:
@@ -473,9 +493,14 @@ class Core:
             turbo.set_jit(self.library, self.build, False)
             self._jit = False
         self._jit_started = self._jit_started or self._jit
+        self._forget_code()
+        return self._jit
+
+    def _forget_code(self) -> None:
         if self.recompiler is not None:
             self.recompiler.forget()
-        return self._jit
+        if self.code is not None:
+            self.code.forget_all()
 
     def close(self) -> None:
         """Close the ROM."""
@@ -494,13 +519,27 @@ class Core:
         data = self.states.save() if self.states is not None else self._save_to_file()
         if data is None:
             raise StateError("the emulator cannot save its state")
+        # What comes now, and what comes after the state is loaded, begin alike.
+        if self._jit and self.code is not None:
+            self.code.level()
+        elif self._jit:
+            self._forget_code()
         return data
 
-    def load(self, state: bytes) -> bool:
-        """Load a whole state of the console; whether the emulator took it."""
+    def load(self, state: bytes, *, ours: bool = False) -> bool:
+        """Load a whole state of the console; whether the emulator took it.
+
+        Args:
+            state: not compressed.
+            ours: it is of `save`, with this ROM, and can be loaded the fastest way.
+        """
         if self.states is None or self.recompiler is None:
             return self._load_from_file(state)
         with self.quiet():
+            if ours and self.instant is not None:
+                if self.code is not None and self.code.forgotten > instant.FORGET_AFTER:
+                    self._forget_code()
+                return self.instant.load(state, self.code if self._jit else None)
             if not self._jit or self.build is None:
                 return self.states.load(state)
             # Loading resets, and resetting the recompiler would look at all of its tables.
@@ -509,7 +548,7 @@ class Core:
                 return self.states.load(state)
             finally:
                 turbo.set_jit(self.library, self.build, True)
-                self.recompiler.forget()
+                self._forget_code()
 
     def _save_to_file(self) -> bytes | None:
         with _memory_file() as (stream, name), self.quiet():

@@ -19,7 +19,7 @@ import hashlib
 import logging
 import mmap
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -43,15 +43,27 @@ class Build:
         ram: offset of main memory in ``MMU``.
         jit_tables: offset from ``JIT`` and size of each table of the recompiler: compiled code by
             address, and how often each address was compiled. All zero after `arm_jit_reset`.
+        compiled: offset from ``JIT`` of the compiled code of each memory that states name: a
+            pointer for each halfword.
+        interpreters: offset in the library of the table of the functions that interpret an
+            instruction of each processor, in each of two instruction sets.
+        compiler: offsets of the start and the end of the functions that compile a block.
         frame_skipper: offset from ``MMU`` and size of what the emulator has in mind to draw in the
             next frames, which its savestates leave out. Plain numbers.
+        displays: offsets in the object ``GPU`` of the pointers to its two displays.
+        brightness: offset there of how bright each display was lately, two floats.
     """
 
     name: str
     use_jit: int
     ram: int
     jit_tables: tuple[tuple[int, int], ...]
+    compiled: Mapping[bytes, int]
+    interpreters: int
+    compiler: tuple[int, int]
     frame_skipper: tuple[int, int]
+    displays: tuple[int, int]
+    brightness: int
 
 
 KNOWN_BUILDS: Final = {
@@ -60,7 +72,18 @@ KNOWN_BUILDS: Final = {
         use_jit=0x40E5,
         ram=0xC000,
         jit_tables=((0, 0x4480000), (0x6481000, 0x400000)),
+        compiled={
+            b"WRAM": 0,
+            b"MSWI": 0x4000000,
+            b"ITCM": 0x4020000,
+            b"M7ER": 0x4300000,
+            b"M7WI": 0x4340000,
+        },
+        interpreters=0x676760,
+        compiler=(0x58E300, 0x58FB90),
         frame_skipper=(0x216B740, 16),
+        displays=(0x20, 0x28),
+        brightness=0x3C3C,
     ),
 }
 """Known builds by the SHA-256 of the library file."""
@@ -136,7 +159,7 @@ def memory(address: int, size: int) -> NDArray[np.uint8]:
     return np.frombuffer(buffer, np.uint8)
 
 
-def _address(library: ctypes.CDLL, name: str) -> int | None:
+def symbol_address(library: ctypes.CDLL, name: str) -> int | None:
     """Address of a variable or function of the loaded library, or None."""
     try:
         return ctypes.addressof(ctypes.c_uint8.in_dll(library, name))
@@ -155,18 +178,21 @@ class Imports:
         library: the loaded image.
         data: contents of the library file.
 
+    Attributes:
+        base: where the image is loaded.
+
     Raises:
         ValueError: the slots cannot be found, or are not where they should be.
     """
 
     def __init__(self, library: ctypes.CDLL, data: bytes) -> None:
-        anchor = _address(library, "desmume_cycle")
+        anchor = symbol_address(library, "desmume_cycle")
         info = _DynamicInfo()
         if anchor is None or not ctypes.CDLL(None).dladdr(
             ctypes.c_void_p(anchor), ctypes.byref(info)
         ):
             raise ValueError("cannot tell where the library is loaded")
-        self._base = int(info.base or 0)
+        self.base = int(info.base or 0)
         self._slots = import_slots(data)
         self._kept: list[Any] = []  # callbacks must live as long as the image
 
@@ -177,12 +203,20 @@ class Imports:
             False if the library does not import it, or its slot cannot be written.
         """
         slot = self._slots.get(name)
-        if slot is None or not _writable(self._base + slot):
+        if slot is None or not _writable(self.base + slot):
             return False
         self._kept.append(function)
-        address = ctypes.cast(function, ctypes.c_void_p).value
-        ctypes.c_uint64.from_address(self._base + slot).value = address or 0
+        self.redirect(name, ctypes.cast(function, ctypes.c_void_p).value or 0)
         return True
+
+    def redirect(self, name: str, address: int) -> None:
+        """Have calls of ``name`` go to an address; `replaceable` says whether that is possible."""
+        ctypes.c_uint64.from_address(self.base + self._slots[name]).value = address
+
+    def replaceable(self, name: str) -> bool:
+        """Whether the library calls ``name`` through a slot that can be written."""
+        slot = self._slots.get(name)
+        return slot is not None and _writable(self.base + slot)
 
 
 def _writable(address: int) -> bool:
@@ -202,7 +236,7 @@ def set_jit(library: ctypes.CDLL, build: Build, on: bool) -> bool:
         Whether the switch was found where it should be: it is a C++ bool, so any value but 0 or 1
         means that this is another build after all.
     """
-    settings = _address(library, "CommonSettings")
+    settings = symbol_address(library, "CommonSettings")
     if settings is None:
         return False
     switch = ctypes.c_uint8.from_address(settings + build.use_jit)
@@ -212,10 +246,52 @@ def set_jit(library: ctypes.CDLL, build: Build, on: bool) -> bool:
     return True
 
 
-def find_frame_skipper(library: ctypes.CDLL, build: Build) -> NDArray[np.uint8] | None:
-    """What the emulator has in mind to draw in the next frames, live; None if it is not there."""
-    mmu = _address(library, "MMU")
-    return None if mmu is None else memory(mmu + build.frame_skipper[0], build.frame_skipper[1])
+class Drawing:
+    """What the emulator has in mind of pictures, and its savestates leave out.
+
+    Which of the next frames are to be drawn, and how bright the lights behind the screens have
+    been so far in this frame, which a loaded state has dark for a frame otherwise.
+
+    Args:
+        library: a loaded image of a known build.
+        build: what is known about it.
+
+    Raises:
+        ValueError: something is not where it should be.
+    """
+
+    def __init__(self, library: ctypes.CDLL, build: Build) -> None:
+        mmu, gpu = symbol_address(library, "MMU"), symbol_address(library, "GPU")
+        try:
+            self._get = library["_ZNK10NDSDisplay26GetBacklightIntensityTotalEv"]
+            self._set = library["_ZN10NDSDisplay26SetBacklightIntensityTotalEf"]
+        except AttributeError as error:
+            raise ValueError(str(error)) from None
+        if mmu is None or gpu is None:
+            raise ValueError("no structure MMU or GPU")
+        self._get.argtypes, self._get.restype = (ctypes.c_void_p,), ctypes.c_float
+        self._set.argtypes, self._set.restype = (ctypes.c_void_p, ctypes.c_float), None
+        graphics = ctypes.c_uint64.from_address(gpu).value
+        self._displays = [
+            ctypes.c_uint64.from_address(graphics + offset).value for offset in build.displays
+        ]
+        self._skipper = memory(mmu + build.frame_skipper[0], build.frame_skipper[1])
+        self._brightness = memory(graphics + build.brightness, 8)
+        self._size = len(self._skipper) + 16
+
+    def save(self) -> bytes:
+        """All of it."""
+        lights = struct.pack("<2f", *(self._get(display) for display in self._displays))
+        return lights + self._brightness.tobytes() + self._skipper.tobytes()
+
+    def load(self, saved: bytes) -> None:
+        """Go back to it; what is not of `save` is ignored."""
+        if len(saved) != self._size:
+            return
+        for display, light in zip(self._displays, struct.unpack_from("<2f", saved), strict=True):
+            self._set(display, light)
+        self._brightness[:] = np.frombuffer(saved, np.uint8, 8, 8)
+        self._skipper[:] = np.frombuffer(saved, np.uint8, -1, 16)
 
 
 def mute(library: ctypes.CDLL) -> bool:
@@ -227,12 +303,12 @@ def mute(library: ctypes.CDLL) -> bool:
     Returns:
         Whether the dummy core (number 0) is selected now.
     """
-    if _address(library, "_Z19SPU_ChangeSoundCoreii") is None:
+    if symbol_address(library, "_Z19SPU_ChangeSoundCoreii") is None:
         return False
     change = library["_Z19SPU_ChangeSoundCoreii"]
     change.argtypes, change.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
     change(0, 735 * 4)  # the buffer size that desmume_init() uses
-    current = _address(library, "SPU_currentCoreNum")
+    current = symbol_address(library, "SPU_currentCoreNum")
     return current is not None and ctypes.c_int.from_address(current).value == 0
 
 
@@ -246,7 +322,7 @@ def find_ram(library: ctypes.CDLL, build: Build | None) -> int | None:
     Returns:
         None if it is not found or does not behave as main memory.
     """
-    mmu = _address(library, "MMU")
+    mmu = symbol_address(library, "MMU")
     if mmu is None:
         return None
     if build is not None:
@@ -306,7 +382,7 @@ class Recompiler:
     _DONT_NEED: Final = 4  # MADV_DONTNEED
 
     def __init__(self, library: ctypes.CDLL, build: Build) -> None:
-        jit = _address(library, "JIT")
+        jit = symbol_address(library, "JIT")
         try:
             manager = library["_ZN6AsmJit13MemoryManager9getGlobalEv"]
             free_all = library["_ZN6AsmJit20VirtualMemoryManager7freeAllEv"]
@@ -367,7 +443,7 @@ def rgb_converter(
         and the number of colours; None if the library has none, or it gives other colours.
     """
     name = "_Z32ColorspaceConvertBuffer555XTo888ILb0ELb1EEvPKtPhm"
-    if _address(library, name) is None:
+    if symbol_address(library, name) is None:
         return None
     convert: Callable[[int, int, int], None] = library[name]
     convert.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)  # type: ignore[attr-defined]
@@ -412,7 +488,7 @@ class MemoryStates:
     """
 
     def __init__(self, library: ctypes.CDLL) -> None:
-        table = _address(library, "_ZTV14EMUFILE_MEMORY")
+        table = symbol_address(library, "_ZTV14EMUFILE_MEMORY")
         try:
             self._save = library["_Z14savestate_saveR7EMUFILEi"]
             self._load = library["_Z14savestate_loadR7EMUFILE"]
