@@ -93,7 +93,7 @@ def test_a_file_beyond_the_end():
 
 
 def _sound_or_refused(read, data):
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         result = read(data)
     except CourseFormatError as error:
@@ -101,7 +101,7 @@ def _sound_or_refused(read, data):
             pytest.fail(f"names no place: {error}")
     else:
         assert isinstance(result, dict)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 @settings(max_examples=150, deadline=None)

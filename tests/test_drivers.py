@@ -133,10 +133,10 @@ def test_a_look_is_quick(make: Callable[..., MKDSEnv]) -> None:
     driver.keys(reader.read(), env.course)
     best = math.inf
     for _ in range(20):
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(20):
             driver.keys(reader.read(), env.course)
-        best = min(best, (time.perf_counter() - start) / 20)
+        best = min(best, (time.process_time() - start) / 20)
     assert best < 100e-6
 
 

@@ -221,7 +221,7 @@ def test_names_what_is_wrong(data, message, offset):
 
 
 def sound_or_refused(read):
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         kcl = read()
     except CourseFormatError as error:
@@ -232,7 +232,7 @@ def sound_or_refused(read):
         for point in ((0, 0, 0), (-1000, -200, 900), (5000, 0, 0)):
             found = kcl.prisms_at(*point)
             assert ((found >= 0) & (found < len(kcl.prisms))).all()
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 @settings(max_examples=150, deadline=None)
@@ -279,10 +279,10 @@ def test_prisms_at_is_quick():
 
 
 def _time(call, count=500):
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(count):
         call()
-    return (time.perf_counter() - start) / count
+    return (time.process_time() - start) / count
 
 
 def test_course_from_files():

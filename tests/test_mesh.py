@@ -197,10 +197,10 @@ def test_is_quick():
     origins, directions = rays([[0, 5, 0, np.cos(a), 0, np.sin(a)] for a in np.linspace(0, 6, 9)])
 
     def once():
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(500):
             PLAIN.distances(origins, directions, False)
-        return (time.perf_counter() - start) / 500
+        return (time.process_time() - start) / 500
 
     assert min(once() for _ in range(5)) < 40e-6
 
@@ -212,7 +212,7 @@ def test_large_course_is_built_quickly():
         for column in range(count):
             x, z = column * 20, row * 20
             area += quad((x, 0, z), (x, 0, z + 20), (x + 20, 0, z + 20), (x + 20, 0, z))
-    start = time.perf_counter()
+    start = time.process_time()
     edges = border_edges(np.array(area, dtype=float))
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert length(edges) == pytest.approx(4 * count * 20)

@@ -247,7 +247,7 @@ def test_workers_killed_while_starting_are_an_error(monkeypatch):
 
 def test_a_worker_that_hangs_counts_as_dead(expected):
     reported = []
-    with evaluator(2, timeout=4.0) as two:
+    with evaluator(2, timeout=15.0) as two:
 
         def stop_once(result):
             reported.append(result.id)

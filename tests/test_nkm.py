@@ -178,7 +178,7 @@ def test_names_what_is_wrong(data, message, offset):
 
 
 def sound_or_refused(data):
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         nkm = NKM.from_bytes(data)
         nkm.save()
@@ -190,7 +190,7 @@ def sound_or_refused(data):
             track.project(3.0, 4.0, checkpoint)
     except CourseFormatError:
         pass
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 @settings(max_examples=150, deadline=None)
