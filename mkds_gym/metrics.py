@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from mkds_gym.memory import (
@@ -678,7 +678,7 @@ def reset_all(metrics: Iterable[Metric]) -> None:
         metric.reset()
 
 
-def collect_all(metrics: Iterable[Metric]) -> dict[str, float]:
+def collect_all(metrics: Sequence[Metric]) -> dict[str, float]:
     """The measures of all of them in one flat dict.
 
     Raises:
@@ -688,23 +688,26 @@ def collect_all(metrics: Iterable[Metric]) -> dict[str, float]:
     total = 0
     for metric in metrics:
         measures = metric.collect()
-        total += len(measures)
         collected.update(measures)
-        if len(collected) != total:
-            raise _name_twice(metrics, metric)
+        total += len(measures)
+    if len(collected) != total:
+        raise _name_twice(metrics)
     return collected
 
 
-def _name_twice(metrics: Iterable[Metric], second: Metric) -> ValueError:
-    names = set(second.collect())
+def _name_twice(metrics: Sequence[Metric]) -> ValueError:
+    """What to say of the first two metrics that collect under one name."""
+    owners: dict[str, Metric] = {}
     for metric in metrics:
-        common = names.intersection(metric.collect())
-        if metric is not second and common:
-            return ValueError(
-                f"metrics {metric.name!r} and {second.name!r} both collect "
-                f"{', '.join(map(repr, sorted(common)))}; leave one out, or rename its measure"
-            )
-    return ValueError(f"metric {second.name!r} is given twice; give each metric once")
+        for name in sorted(metric.collect()):
+            first = owners.setdefault(name, metric)
+            if first is not metric:
+                common = sorted(first.collect().keys() & metric.collect().keys())
+                return ValueError(
+                    f"metrics {first.name!r} and {metric.name!r} both collect "
+                    f"{', '.join(map(repr, common))}; leave one out, or rename its measure"
+                )
+    return ValueError("a metric is given twice; give each metric once")
 
 
 def default_fitness_scorer(metrics: Mapping[str, float], /) -> float:

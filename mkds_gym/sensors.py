@@ -151,7 +151,7 @@ class _Rays:
             fz * ux - fx * uz,
             fx * uy - fy * ux,
         )
-        np.dot(self._mix, self._axes, out=self._rays)
+        self._mix.dot(self._axes, self._rays)
         distances: list[float] = course.mesh.distances(
             self._origins, self._directions, state.surface in OFFROAD_SURFACES, self._distances
         ).tolist()

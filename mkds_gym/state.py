@@ -173,7 +173,7 @@ _unpack_driver_soon = _Packed(_fields(DRIVER, _SOON_OF_DRIVER)).unpack_from
 _UNPACK_STATUS_SOON: Final = tuple(
     _Packed(
         [
-            *_fields(RACE_STATUS, ("frame",)),
+            *_fields(RACE_STATUS, ("frame", "not_controllable")),
             *_fields(
                 DRIVER_STATUS, _SOON_OF_STATUS, _STATUS_OFFSET + driver * DRIVER_STATUS.itemsize
             ),
@@ -187,13 +187,10 @@ assert sorted(_SOON_OF_STATUS, key=_status_reader(0).index.__getitem__) == list(
 # Where a value is in the tuples: constants, so that a property costs one lookup.
 _D = _DRIVER.index
 _S = _status_reader(0).index
-_FRAME: Final = _S["frame"]
 _LAP: Final = _S["lap"]
-_CHECKPOINT: Final = _S["checkpoint"]
 _STATUS_FLAGS: Final = _S["flags"]
-_STATE_BITS: Final = _D["state_bits"]
-_FLAGS: Final = _D["flags"]
-_FLOOR_TYPE: Final = _D["floor_type"]
+_PLACE: Final = _S["place_and_driver"]
+_LAP_TIMES: Final = tuple(_S[f"lap{lap}.milliseconds"] for lap in range(_LAPS_TIMED))
 _FLAGS2: Final = _D["flags2"]
 _VELOCITY: Final = _D["velocity"]
 _POSITION: Final = _D["position"]
@@ -285,6 +282,10 @@ class OpponentState:
     finished: bool
 
 
+RaceCopy: TypeAlias = tuple[bytes, bytes, bytes, bytes, int]
+"""All drivers, the race status, the scene's state, the course id, and how many drivers."""
+
+
 class RaceState:
     """A race in one frame, seen from one driver: an immutable snapshot.
 
@@ -297,29 +298,27 @@ class RaceState:
         state_bits: the driver's raw ``memory.DRIVER_STATE_*`` bits.
         flags: the driver's raw ``memory.DRIVER_FLAG_*`` bits.
         status_flags: raw ``memory.STATUS_FLAG_*`` bits.
-        course_id: see `memory.COURSES`.
         driver_count: how many karts race.
-        scene: the raw scene state; a race scene runs in 2 and 3.
     """
 
     __slots__ = (
-        "_driver",
+        "_driver_values",
         "_index",
+        "_not_controllable",
+        "_raw_course",
         "_raw_drivers",
+        "_raw_scene",
         "_raw_status",
-        "_status",
+        "_status_values",
         "checkpoint",
-        "course_id",
         "driver_count",
         "flags",
         "frame",
         "lap",
-        "scene",
         "state_bits",
         "status_flags",
         "surface",
     )
-
     frame: int
     lap: int
     status_flags: int
@@ -327,42 +326,51 @@ class RaceState:
     state_bits: int
     flags: int
     surface: int
-    # Taken from the bytes when they are first asked for.
-    _driver: tuple[int, ...]
-    _status: tuple[int, ...]
+    _not_controllable: int
 
-    def __init__(
-        self,
-        drivers: bytes,
-        status: bytes,
-        scene: int,
-        driver_count: int,
-        course_id: int,
-        index: int,
-    ) -> None:
-        """Wrap raw bytes; use `RaceReader.read` instead."""
+    def __init__(self, copied: RaceCopy, index: int) -> None:
+        """Wrap what was copied out of memory; use `RaceReader.read` instead."""
+        drivers, status, self._raw_scene, self._raw_course, self.driver_count = copied
         self._raw_drivers = drivers
         self._raw_status = status
         self._index = index
-        self.scene: Final = scene
-        self.driver_count: Final = driver_count
-        self.course_id: Final = course_id
-        self.frame, self.lap, self.status_flags, self.checkpoint = _UNPACK_STATUS_SOON[index](
-            status
+        self._driver_values: tuple[int, ...] | None = None
+        self._status_values: tuple[int, ...] | None = None
+        # What is asked of every frame; see the names at the top.
+        self.frame, self.lap, self.status_flags, self.checkpoint, self._not_controllable = (
+            _UNPACK_STATUS_SOON[index](status)
         )
         self.state_bits, self.flags, self.surface = _unpack_driver_soon(
             drivers, index * DRIVER.itemsize
         )
 
-    def __getattr__(self, name: str) -> Any:
-        """Take the raw integers from the bytes when they are first asked for."""
-        if name == "_driver":
-            self._driver = _unpack_driver(self._raw_drivers, self._index * DRIVER.itemsize)
-            return self._driver
-        if name == "_status":
-            self._status = _status_reader(self._index).unpack_from(self._raw_status)
-            return self._status
-        raise AttributeError(f"a RaceState has no {name!r}")
+    @property
+    def _driver(self) -> tuple[int, ...]:
+        """The raw integers of the driver, taken from the bytes when first asked for."""
+        values = self._driver_values
+        if values is None:
+            values = _unpack_driver(self._raw_drivers, self._index * DRIVER.itemsize)
+            self._driver_values = values
+        return values
+
+    @property
+    def _status(self) -> tuple[int, ...]:
+        """The raw integers of the race status, as of the driver."""
+        values = self._status_values
+        if values is None:
+            values = _status_reader(self._index).unpack_from(self._raw_status)
+            self._status_values = values
+        return values
+
+    @property
+    def scene(self) -> int:
+        """The raw scene state; a race scene runs in 2 and 3."""
+        return int.from_bytes(self._raw_scene, "little")
+
+    @property
+    def course_id(self) -> int:
+        """Number of the course, see `memory.COURSES`."""
+        return int.from_bytes(self._raw_course, "little")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RaceState):
@@ -400,7 +408,7 @@ class RaceState:
     @property
     def controllable(self) -> bool:
         """Whether the keys drive the kart: not in the countdown."""
-        return self._status[_S["not_controllable"]] == 0
+        return self._not_controllable == 0
 
     @property
     def course_name(self) -> str | None:
@@ -415,13 +423,13 @@ class RaceState:
     @property
     def lap_times(self) -> tuple[float, ...]:
         """Seconds of the laps that are done, as the game rounds them; it keeps the first five."""
-        status = self._status
         done = self.lap if self.finished else self.lap - 1
+        if done <= 0:
+            return ()
+        status = self._status
         return tuple(
             status[at + 1] * 60 + status[at + 2] + status[at] / 1000
-            for at in (
-                _S[f"lap{lap}.milliseconds"] for lap in range(min(max(done, 0), _LAPS_TIMED))
-            )
+            for at in _LAP_TIMES[: min(done, _LAPS_TIMED)]
         )
 
     @property
@@ -457,7 +465,7 @@ class RaceState:
     @property
     def place(self) -> int:
         """Place in the race, 0 to 7 as the game stores it."""
-        return self._status[_S["place_and_driver"]] & 15
+        return self._status[_PLACE] & 15
 
     @property
     def checkpoint_progress(self) -> float:
@@ -500,7 +508,7 @@ class RaceState:
                     position=_scaled(raw, _POSITION),
                     velocity=_scaled(raw, _VELOCITY),
                     forward=_scaled(raw, _FORWARD),
-                    place=place[_S["place_and_driver"]] & 15,
+                    place=place[_PLACE] & 15,
                     lap=place[_LAP],
                     race_progress=place[_S["race_progress"]] * FX32_SCALE,
                     finished=place[_STATUS_FLAGS] & memory.STATUS_FLAG_FINISHED != 0,
@@ -690,10 +698,6 @@ def _place(dtype: np.dtype[np.void], name: str) -> slice:
     return slice(at, at + field.itemsize)
 
 
-RaceCopy: TypeAlias = tuple[bytes, bytes, bytes, bytes, int]
-"""All drivers, the race status, the scene's state, the course id, and how many drivers."""
-
-
 class RaceReader:
     """Reads races out of one console's RAM.
 
@@ -832,15 +836,7 @@ class RaceReader:
 
     def race(self, copied: RaceCopy) -> RaceState:
         """The race that was copied."""
-        drivers, status, scene, course, count = copied
-        return RaceState(
-            drivers,
-            status,
-            int.from_bytes(scene, "little"),
-            count,
-            int.from_bytes(course, "little"),
-            self._driver_index,
-        )
+        return RaceState(copied, self._driver_index)
 
     # For tools: slower, and complete.
 
