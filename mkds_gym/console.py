@@ -275,6 +275,15 @@ class Console:
             raise ConsoleError(self._why_closed)
         return self._ram
 
+    @property
+    def build_id(self) -> str:
+        """SHA-256 of the emulator's library.
+
+        Raises:
+            ConsoleError: the console is closed.
+        """
+        return self._live().build_id
+
     def step(self, keys: int = 0, frames: int = 1, draw: bool = True) -> None:
         """Hold keys and run frames.
 

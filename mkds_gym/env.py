@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import gymnasium as gym
@@ -24,11 +26,12 @@ from mkds_gym.course import Course
 from mkds_gym.errors import ConsoleError, CourseFormatError, NoRaceError, StateError
 from mkds_gym.events import EVENTS, Event
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.memory import FRAMES_PER_SECOND, RACE_CONFIG, Layout, read_pointer, struct_view
+from mkds_gym.memory import FRAMES_PER_SECOND, Layout
 from mkds_gym.metrics import DEFAULT_METRICS, Metric, collect_all, make_metrics, reset_all
 from mkds_gym.observations import Observer, SensorLike, make_observer
 from mkds_gym.overlays import OverlayLike, OverlayScene, SceneRecorder, draw_overlays, make_overlays
-from mkds_gym.races import RANDOM_COURSE, RaceArguments, Races, boot_to_race
+from mkds_gym.races import RANDOM_COURSE, RaceArguments, Races, boot_to_race, race_config
+from mkds_gym.recording import Recorder, Start, boot_digest
 from mkds_gym.registry import as_list
 from mkds_gym.rewards import Reward, make_reward
 from mkds_gym.savestate import Snapshot, check_origin, pack_state, read_state
@@ -57,12 +60,14 @@ class _Start:
         course: the course there.
         course_seed: of a random course.
         booted: by boot parameters, and not from a savestate.
+        path: the file of that savestate, if it is one.
     """
 
     snapshot: Snapshot
     course: Course
     course_seed: int | None
     booted: bool
+    path: str | None = None
 
     @cached_property
     def base(self) -> Base:
@@ -73,6 +78,11 @@ class _Start:
     def packed(self) -> bytes:
         """The snapshot, deflated."""
         return pack_state(self.snapshot)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the snapshot's contents."""
+        return hashlib.sha256(self.snapshot.data).hexdigest()
 
 
 _booted_starts: Final[Shared[_Start]] = Shared()
@@ -339,6 +349,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._course: Course | None = None
         self._race: RaceState | None = None
         self._watchers: tuple[Watcher, ...] = ()
+        self._recorder: Recorder | None = None
+        self._boot_digests: dict[int | None, str] = {}
         self._scenes: SceneRecorder | None = None
         self._last_reward = 0.0
         self._last_metrics: tuple[dict[str, float], dict[str, float]] = ({}, {})
@@ -390,6 +402,27 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if watcher not in self._watchers:
             raise ValueError(f"{watcher!r} does not watch this environment")
         self._watchers = tuple(other for other in self._watchers if other is not watcher)
+
+    def record(self, recorder: Recorder | None) -> None:
+        """Have a recorder told of every step from the next reset on; None ends that.
+
+        Made for `mkds_gym.recording.Recorder`, which calls it.
+
+        Raises:
+            ValueError: another one records already.
+        """
+        if recorder is not None and self._recorder is not None:
+            raise ValueError("this environment is being recorded already; close that recorder")
+        self._recorder = recorder
+
+    @property
+    def recorded_arguments(self) -> dict[str, Any]:
+        """What recordings note of how the race was seen."""
+        return {
+            "frame_skip": self.frame_skip,
+            "action_type": self._actions.name,
+            "reward": self._arguments["reward"],
+        }
 
     def record_scenes(self) -> None:
         """Note from the next reset on what `overlay_scene` gives; ``overlays`` do so by themselves.
@@ -516,6 +549,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     ) -> tuple[Any, dict[str, Any]]:
         """See `reset`; the observation is a new object if ``out`` is None."""
         super().reset(seed=seed)
+        if self._recorder is not None and not self._needs_reset:
+            self._recorder.end()
         # Until the start is reached: a reset that fails leaves nothing to step.
         self._needs_reset = True
         if options is not None and not isinstance(options, Mapping):
@@ -539,6 +574,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self._seed_race(console)
         reader = self._reader
         assert reader is not None
+        if self._recorder is not None:
+            self._record_start(self._recorder, start)
         for watcher in self._watchers:
             watcher.start(reader)
         for _ in range(PRIMING_FRAMES):
@@ -587,6 +624,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             for copied in console.run(keys, self.frame_skip, reader.copy, self._drawn_frame):
                 state = reader.race(copied)
                 self._measure(state, course, happened)
+        if self._recorder is not None:
+            self._recorder.step(keys, self.frame_skip)
         self._race = state
         terminated = truncated = False
         names: tuple[str, ...] = ()
@@ -600,6 +639,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if self._scenes is not None:
             self._last_reward, self._last_metrics = reward, (self._last_metrics[1], collected)
         info = self._info(state, collected, names) if happened or self._info_every_step else {}
+        if happened and self._recorder is not None:
+            self._recorder.end(names)
         observation = self._observer.observe(console, state, course, out)
         return observation, reward, terminated, truncated, info
 
@@ -667,6 +708,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if course is not None:
             parts = self._parts.load(state.parts, self._own_parts(), course)
         snapshot = state.snapshot()
+        if self._recorder is not None and not self._needs_reset:
+            self._recorder.end()
         console = self._powered_on()
         before = None if course is not None else console.snapshot()
         console.restore(snapshot)
@@ -698,6 +741,9 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self._needs_reset,
         ) = parts
         self._events = self._terminate_on + self._truncate_on
+        if self._recorder is not None:
+            here = Start("state", frame=console.frame_count)
+            self._recorder.begin(here, 0, pack_state(console.snapshot()))
 
     def _own_parts(self) -> tuple[Any, ...]:
         """What a cloned state holds besides the console."""
@@ -744,6 +790,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 
     def close(self) -> None:
         """Close console and window; the second time does nothing."""
+        if self._console is not None and self._recorder is not None and not self._needs_reset:
+            self._recorder.end()
         console, self._console = self._console, None
         if console is not None:
             console.close()
@@ -813,6 +861,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     def _booted_start(self, course_seed: int | None) -> _Start:
         """A start by boot parameters; the environments of a process boot into each once."""
         parameters = self._races.parameters(course_seed)
+        self._boot_digests[course_seed] = boot_digest(parameters)
         console = self._powered_on(parameters)
         able = console.capabilities
 
@@ -854,7 +903,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             ) from error
         # Last: a start that is refused leaves the one before in force.
         self._reader = reader
-        return _Start(snapshot, course, course_seed, booted=source is None)
+        path = str(Path(source).resolve()) if isinstance(source, str | os.PathLike) else None
+        return _Start(snapshot, course, course_seed, booted=source is None, path=path)
 
     def _kept_start(self, course_seed: int | None) -> _Start | None:
         """The start on a random course that was driven not long ago."""
@@ -868,10 +918,30 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     def _seed_race(self, console: Console) -> None:
         """Give the race a chance of its own, drawn from this episode's ``np_random``."""
         assert self._reader is not None
-        pointer = self._reader.layout.race_config_pointer
-        address = read_pointer(console.ram, pointer, RACE_CONFIG.itemsize, "the race config")
-        config = struct_view(console.ram, address, RACE_CONFIG)
+        config = race_config(console.ram, self._reader.layout)
         config["rng_seed"] = int(self.np_random.integers(1 << 32))
+
+    def _record_start(self, recorder: Recorder, start: _Start) -> None:
+        """Tell the recorder of the start that the console is at."""
+        assert self._reader is not None
+        frame = start.snapshot.frame_count
+        if not start.booted:
+            here = Start("state", digest=start.digest, path=start.path, frame=frame)
+            recorder.begin(here, PRIMING_FRAMES, None if start.path else start.packed)
+            return
+        seed = None
+        if self._races.has_chance:
+            config = race_config(self.console.ram, self._reader.layout)
+            seed = int(config["rng_seed"][0])
+        here = Start(
+            "race",
+            race=vars(self._races.arguments),
+            course_seed=start.course_seed,
+            race_seed=seed,
+            digest=self._boot_digests[start.course_seed],
+            frame=frame,
+        )
+        recorder.begin(here, PRIMING_FRAMES, None)
 
     def _info(
         self, state: RaceState, metrics: dict[str, float], events: tuple[str, ...]

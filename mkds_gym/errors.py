@@ -46,6 +46,10 @@ class StateError(MKDSError, ValueError):
     """A savestate cannot be used: missing, corrupt, of another ROM, or of another build."""
 
 
+class RecordingError(MKDSError, ValueError):
+    """A recording cannot be used or written: missing, corrupt, of another ROM, build or version."""
+
+
 class ConsoleError(MKDSError, RuntimeError):
     """The emulator cannot be started, or a console was used after it was closed."""
 

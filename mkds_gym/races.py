@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import Console
 from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import CLASSES, MAX_DRIVERS, MAX_LAPS, MODES, STRENGTHS, BootParameters
-from mkds_gym.memory import Layout, course_id
+from mkds_gym.memory import RACE_CONFIG, Layout, course_id, read_pointer, struct_view
 from mkds_gym.state import RaceReader
 
 RANDOM_COURSE: Final = "random"
@@ -54,6 +55,7 @@ class Races:
         has_state: the episodes start at a savestate.
 
     Attributes:
+        arguments: as given.
         random: courses are made from seeds.
         boots: races are reached by boot parameters, not by a savestate.
         has_chance: a race has a seed of its own: its opponents and items go by it.
@@ -64,6 +66,7 @@ class Races:
     """
 
     def __init__(self, cartridge: Cartridge, arguments: RaceArguments, *, has_state: bool) -> None:
+        self.arguments = arguments
         self.random = False
         self.has_chance = False
         self.boots = cartridge.boot_parameters and not has_state
@@ -89,7 +92,6 @@ class Races:
                     "emulator"
                 )
             return
-        self._arguments = arguments
         self._parameters = self._boot_parameters(cartridge, arguments)
         self.has_chance = arguments.mode == "vs"
 
@@ -171,8 +173,8 @@ class Races:
         """
         if not self.random:
             return None
-        if self._arguments.course_seed is not None:
-            return int(self._arguments.course_seed)
+        if self.arguments.course_seed is not None:
+            return int(self.arguments.course_seed)
         return self._set[int(chance.integers(len(self._set)))]
 
     def parameters(self, course_seed: int | None) -> BootParameters:
@@ -181,7 +183,7 @@ class Races:
             return self._parameters
         from mkds_gym.kartlab.generator import COURSE_ID, random_course_data
 
-        difficulty = self._arguments.difficulty
+        difficulty = self.arguments.difficulty
         data = random_course_data(
             course_seed, DEFAULT_DIFFICULTY if difficulty is None else float(difficulty)
         )
@@ -212,6 +214,16 @@ def boot_to_race(console: Console, parameters: BootParameters) -> None:
             return
     parameters.check(console.ram)
     raise NoRaceError(f"no race began within {BOOT_FRAMES} frames of switching on")
+
+
+def race_config(ram: NDArray[np.uint8], layout: Layout) -> NDArray[np.void]:
+    """The race's config record in main memory, live.
+
+    Raises:
+        NoRaceError: there is none.
+    """
+    address = read_pointer(ram, layout.race_config_pointer, RACE_CONFIG.itemsize, "the race config")
+    return struct_view(ram, address, RACE_CONFIG)
 
 
 def _index(value: Any) -> int | None:
