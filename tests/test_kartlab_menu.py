@@ -206,6 +206,19 @@ def test_rows_that_are_for_vs_only_are_passed_over_in_a_time_trial(person: Perso
     assert "A" in person.text(13)  # the title's list of keys
 
 
+def test_a_tap_while_a_course_is_loaded_counts(person: Person) -> None:
+    person.menu()
+    courses = sorted(titles())
+    place = courses.index(person.config["course_id"])
+    for frames in range(14, 38, 4):  # a choice rests for 20 frames, then its course is loaded
+        person.press(Keys.R)
+        person.wait(frames)
+        person.press(Keys.R)
+        person.wait(2 * LOADING)
+        place += 2
+        assert person.config["course_id"] == courses[place % len(courses)], frames
+
+
 def test_each_course_can_be_chosen_raced_and_left(person: Person) -> None:
     person.menu()
     found = set()

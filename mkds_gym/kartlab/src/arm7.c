@@ -1,5 +1,5 @@
-/* The ARM7's whole work, once a VBlank: hand X, Y and the pen, which only it can read, to the
- * ARM9, and play what the ARM9 wants heard. */
+/* The ARM7's whole work, once a VBlank: hand X, Y and the pen, which only it can read, and the keys
+ * that went down to the ARM9, and play what the ARM9 wants heard. */
 #include "hw.h"
 #include "memory_map.h"
 #include "sound.h"
@@ -61,8 +61,12 @@ void arm7_main(void) {
     POWER |= 1;
     SOUND_BIAS = 0x200;
     SOUND_MASTER = 0x8000 | 127;
+    uint16_t before = 0;
     for (;;) {
         SHARED_EXTKEYIN = HW_EXTKEYIN;
+        uint16_t held = ~HW_KEYINPUT & 0x3FF;
+        SHARED_TAPS |= held & (uint16_t)~before;
+        before = held;
         if (SOUND_BLOCK->magic == SOUND_MAGIC) {
             for (int i = 0; i < VOICES; i++) {
                 voice_frame(i);

@@ -523,5 +523,8 @@ typedef struct {
 
 /* Written by the ARM7 each VBlank: EXTKEYIN, of which bits 0, 1 and 6 are X, Y, pen (0 held). */
 #define SHARED_EXTKEYIN (*(volatile uint16_t *)0x027FFFA8)
+/* To it the ARM7 adds, each VBlank, the keys of KEYINPUT that went down (1 each): what was pressed
+ * while the ARM9 was too busy to look. */
+#define SHARED_TAPS (*(volatile uint16_t *)0x027FFFAA)
 
 #endif

@@ -304,6 +304,8 @@ void menu_move(void) {
     }
     int stale = loaded_course != want.course || loaded_mirror != want.mirror || loaded_class != want.engine_class;
     if (stale && ++rest >= REST) {
+        pad_look_away();
         load_course();
+        pad_look_back();
     }
 }

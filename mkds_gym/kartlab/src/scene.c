@@ -29,11 +29,13 @@ static int moved;      /* a race moved in this turn, and its picture is due */
 static uint32_t heap_free; /* the heap below this outlives races */
 static int screens_ready;
 static uint32_t held_for;
+static uint16_t missed; /* keys that went down while a course was loaded */
 
 static void read_pad(void) {
     uint32_t low = ~HW_KEYINPUT & 0x3FF, extra = ~SHARED_EXTKEYIN & 3;
     uint16_t held = (uint16_t)(low | extra << 10);
-    pad.pressed = held & (uint16_t)~pad.held;
+    pad.pressed = (held & (uint16_t)~pad.held) | missed;
+    missed = 0;
     pad.tapped = pad.pressed;
     held_for = held && held == pad.held ? held_for + 1 : 0;
     if (held_for >= REPEAT_FIRST && (held_for - REPEAT_FIRST) % REPEAT_NEXT == 0) {
@@ -41,6 +43,10 @@ static void read_pad(void) {
     }
     pad.held = held;
 }
+
+void pad_look_away(void) { SHARED_TAPS = 0; }
+
+void pad_look_back(void) { missed = SHARED_TAPS; }
 
 /* START is the pause's, so the race does not see it: one that was paused is like one that was not. */
 static void race_keys(uint16_t held) {

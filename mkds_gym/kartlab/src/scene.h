@@ -10,6 +10,9 @@ struct pad {
     uint16_t tapped; /* pressed, and again and again while held: for lists */
 };
 extern struct pad pad;
+/* Around work that takes several frames: what is tapped meanwhile counts in the next one. */
+void pad_look_away(void);
+void pad_look_back(void);
 
 /* Once: into the race that the boot block asks for, or to the title. */
 void scene_start(void);
