@@ -29,8 +29,8 @@ from mkds_gym.savestate import read_state
 from mkds_gym.window import Window
 
 KEYBOARD: Final[tuple[tuple[str, Keys, str], ...]] = (
-    ("UP", Keys.UP, "menus"),
-    ("DOWN", Keys.DOWN, "menus"),
+    ("UP", Keys.UP, "menus; in the air, fly shorter"),
+    ("DOWN", Keys.DOWN, "menus; in the air, fall faster"),
     ("LEFT", Keys.LEFT, "steer"),
     ("RIGHT", Keys.RIGHT, "steer"),
     ("x", Keys.A, "accelerate"),
