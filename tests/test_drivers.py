@@ -96,7 +96,7 @@ def test_it_drives_against_others_and_passes_some(make: Callable[..., MKDSEnv]) 
     env = make(mode="vs", opponents=3, opponent_strength="easy", laps=2)
     result = drive(env.console, PurePursuit())
     assert result.finished
-    assert 1 <= result.place <= 4
+    assert result.place < 4  # where it stood on the grid
 
 
 def test_it_can_hold_its_keys_for_a_step(make: Callable[..., MKDSEnv]) -> None:
