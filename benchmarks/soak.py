@@ -12,7 +12,6 @@ Exit status: 0 constant, 1 it grew by more than ``--limit``, 2 bad arguments, 13
 from __future__ import annotations
 
 import argparse
-import gc
 import math
 import os
 import sys
@@ -28,8 +27,9 @@ import numpy as np
 import mkds_gym  # noqa: F401  registers MKDS-v0
 from benchmarks.report import say, table
 
-_TURN: Final = 2_000
-"""Frames that each environment drives in its turn."""
+_TURN: Final = 500
+"""Frames that the vector, and each single environment, drives in its turn."""
+_SAMPLES: Final = 30
 _WARM_UP: Final = 1 / 3
 """Share of the samples that tell nothing of growth."""
 
@@ -42,7 +42,8 @@ class Sample:
         frames: driven so far, of all consoles.
         episodes: begun so far.
         seconds: since the start.
-        resident_mib: memory.
+        resident_mib: memory, at the end of the turn (since the sample before) in which it was
+            least: what is only there for a moment, a state that is being loaded, does not count.
         files: open.
         threads: of the process, the emulator's included.
     """
@@ -87,7 +88,7 @@ class Soak:
             self._stack = stack.pop_all()
 
     def turn(self) -> None:
-        """Each environment drives `_TURN` frames, or the rest of a step more."""
+        """The vector, and each single environment, drives `_TURN` frames."""
         vector = self._vector
         skip = self._singles[0].unwrapped.frame_skip
         for _ in range(math.ceil(_TURN / skip / vector.num_envs)):
@@ -125,22 +126,22 @@ def samples(frames: int, envs: int, seed: int) -> Iterator[Sample]:
         seed: of everything.
     """
     begin = time.monotonic()
-    every = max(1, frames // 30)
+    every = max(1, frames // _SAMPLES)
     with closing(Soak(envs, seed)) as soak:
-        wanted = every
+        wanted, least = every, math.inf
         while soak.frames < frames:
             soak.turn()
+            least = min(least, _resident_mib())
             if soak.frames >= wanted:
-                wanted = (soak.frames // every + 1) * every
-                gc.collect()
                 yield Sample(
                     soak.frames,
                     soak.episodes,
                     time.monotonic() - begin,
-                    _resident_mib(),
+                    least,
                     len(os.listdir("/proc/self/fd")),  # noqa: PTH208
                     len(os.listdir("/proc/self/task")),  # noqa: PTH208
                 )
+                wanted, least = soak.frames + every, math.inf
 
 
 def growth(seen: Sequence[Sample]) -> float:
@@ -211,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(argv)
     # Fewer would be over before enough samples are taken.
-    least = 12 * _TURN
+    least = _SAMPLES * 3 * _TURN
     if options.frames < least:
         parser.error(f"--frames {options.frames} must be at least {least}")
     if not 1 <= options.envs <= 64:
