@@ -41,8 +41,10 @@ class Way:
 
 
 WAYS: Final = {
-    "async_1": Way("AsyncVectorEnv, 1 worker", 1),
-    "async_2": Way("AsyncVectorEnv, 2 workers", 2),
+    "async_1": Way("vectorization = async, 1 worker", 1),
+    "async_2": Way("vectorization = async, 2 workers", 2),
+    "native_1": Way("vectorization = native, 1 worker", 1, {"vectorization": "native"}),
+    "native_2": Way("vectorization = native, 2 workers", 2, {"vectorization": "native"}),
 }
 """The ways by key."""
 
@@ -52,7 +54,8 @@ def answering(overrides: dict[str, str]) -> Iterator[Answer]:
     """A way's process, for `benchmarks.processes`.
 
     A number of drivers is answered with what their evaluation took: frames, seconds, CPU seconds
-    of the workers, CPU seconds of this process.
+    of the workers, CPU seconds of what they wait for. Native workers are threads of this process,
+    whose CPU seconds are then all theirs.
     """
     import torch
 
@@ -69,6 +72,7 @@ def answering(overrides: dict[str, str]) -> Iterator[Answer]:
         seed=config.run.seed,
         scorer=config.scorer,
         start_method=config.run.start_method,
+        vectorization=config.run.vectorization,
     ) as evaluator:
 
         def answer(wanted: int) -> tuple[int, float, float, float]:
@@ -77,12 +81,10 @@ def answering(overrides: dict[str, str]) -> Iterator[Answer]:
             own, begin = time.process_time(), time.perf_counter()
             evaluator.evaluate(drivers[:wanted])
             spent = time.perf_counter() - begin
-            return (
-                evaluator.frames - frames,
-                spent,
-                _cpu_seconds(workers) - busy,
-                time.process_time() - own,
-            )
+            own = time.process_time() - own
+            if not workers:
+                return evaluator.frames - frames, spent, own, 0.0
+            return evaluator.frames - frames, spent, _cpu_seconds(workers) - busy, own
 
         evaluator.evaluate(drivers[: config.run.workers])  # consoles boot at the first reset
         yield answer
@@ -102,7 +104,7 @@ def evolution(rounds: int) -> dict[str, Any]:
     """Let the ways take turns.
 
     Args:
-        rounds: of the benchmark; a few turns are taken, of 24 drivers, or fewer for a short run.
+        rounds: of the benchmark; a few turns are taken, of 16 drivers, or fewer for a short run.
 
     Returns:
         By way: title, workers, frames per second (`spread`), and as `spread` too the shares of
@@ -113,7 +115,7 @@ def evolution(rounds: int) -> dict[str, Any]:
         RuntimeError: a way failed.
     """
     say("evaluating drivers ...")
-    turns, drivers = max(1, min(3, rounds)), max(2, min(24, 3 * rounds))
+    turns, drivers = max(1, min(3, rounds)), max(2, min(16, 3 * rounds))
     samples: dict[str, list[tuple[float, float, float]]] = {key: [] for key in WAYS}
     works = {key: Work(way.title, answering, (way.overrides,)) for key, way in WAYS.items()}
     with processes(works) as running:
@@ -151,7 +153,7 @@ def evolution_lines(data: dict[str, Any]) -> list[str]:
                 f"{row['frames_per_second']['median']:,.0f}",
                 between(row["frames_per_second"], ",.0f"),
                 f"{row['idle']['median']:.0%}",
-                f"{row['parent']['median']:.0%}",
+                f"{row['parent']['median']:.0%}" if row["parent"]["median"] else "",
             )
             for row in data["rows"].values()
         ],

@@ -16,11 +16,12 @@ import pytest
 
 from benchmarks.__main__ import report
 from benchmarks.aims import AIMS, aims, aims_lines
+from benchmarks.peers import PEERS
 from benchmarks.plot import draw
 from benchmarks.plot import main as plot
 from benchmarks.race import FRAME_SKIP, drive
 from benchmarks.report import spread
-from benchmarks.rows import ROWS
+from benchmarks.rows import COUNTS, ROWS, VECTORS
 from benchmarks.tables import TABLES
 from benchmarks.turns import PIECE, ratio
 from mkds_gym.metrics import DEFAULT_METRICS
@@ -43,7 +44,8 @@ def command(*arguments: str, timeout: float = 240) -> subprocess.CompletedProces
 
 def short_run(tmp_path: Path, *tables: str) -> tuple[dict[str, Any], str]:
     file = tmp_path / "result.json"
-    done = command("--only", *tables, "--seconds", "0.1", "--rounds", "2", "--json", str(file))
+    sizes = ("--seconds", "0.1", "--rounds", "2", "--json", str(file))
+    done = command("--only", *tables, *sizes, timeout=850)
     assert done.returncode == 0, done.stdout + done.stderr
     # Rows that do not drive the recorded race would have failed, see benchmarks.rows.answering.
     result = json.loads(file.read_text())
@@ -80,6 +82,33 @@ def test_a_short_run_of_what_one_process_can_do(tmp_path: Path) -> None:
     assert {row["aim"] for row in result["aims"]} == {a.title for a in AIMS if a.path[0] == "step"}
     widths = {len(line) for line in printed.splitlines() if line.startswith("| Console.step")}
     assert len(widths) == 1, "the table's columns do not line up"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_short_run_of_what_takes_many_processes(tmp_path: Path) -> None:
+    result, printed = short_run(tmp_path, "plain", "vector", "states", "evolution", "peers")
+    tables = result["tables"]
+    assert set(tables["vector"]["rows"]) == {
+        *("env", "plain_workers"),
+        *(f"{kind}_{count}" for kind in VECTORS for count in COUNTS if count <= 8),
+    }
+    for rows in (tables[name]["rows"] for name in ("plain", "vector", "peers")):
+        assert all(0 < row["low"] <= row["median"] <= row["high"] for row in rows.values())
+    for name in ("reset", "clone_state", "restore_state"):
+        assert 0.1 < tables["states"]["milliseconds"][name]["median"] < 1000
+    size = tables["states"]["clone_kib"]
+    assert 1 < size["least"] <= size["mean"] <= size["most"] < 12 * 1024
+    for way in tables["evolution"]["rows"].values():
+        assert way["frames_per_second"]["median"] > 0
+        assert 0 <= way["idle"]["median"] <= 1
+    # Whoever has no other project is told so.
+    peers = tables["peers"]
+    assert {*peers["left_out"]} == {ROWS[key].title for key in PEERS if key not in peers["rows"]}
+    assert {row["aim"] for row in result["aims"]} == {
+        aim.title for aim in AIMS if aim.path[0] in tables
+    }
+    assert "**Aims**" in printed
 
 
 def test_a_ratio_is_of_the_same_pieces() -> None:
