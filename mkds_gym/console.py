@@ -32,7 +32,7 @@ from mkds_gym import savestate, turbo
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.hardware import RAM_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
-from mkds_gym.savestate import Snapshot
+from mkds_gym.savestate import Difference, Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -410,6 +410,23 @@ class Console:
             ConsoleError: the console is closed.
             StateError: the emulator cannot save.
         """
+        snapshot = self._passing_snapshot()
+        snapshot.data = bytes(snapshot.data)
+        return snapshot
+
+    def difference(self, start: Snapshot) -> Difference:
+        """The whole state as what differs from another one: ``apply`` makes it a snapshot again.
+
+        Faster than `snapshot`, and a hundredth of its size, where little differs.
+
+        Raises:
+            ConsoleError: the console is closed.
+            StateError: the emulator cannot save.
+        """
+        return Difference(start, self._passing_snapshot())
+
+    def _passing_snapshot(self) -> Snapshot:
+        """A snapshot whose data is good until the next one of this thread."""
         core = self._live()
         drawing = b"" if core.drawing is None else core.drawing.save()
         return Snapshot(core.save(), self.cartridge.sha1, core.build_id, self.frame_count, drawing)

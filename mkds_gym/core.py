@@ -510,12 +510,13 @@ class Core:
             os.close(self._battery)
             self._battery = -1
 
-    def save(self) -> bytes:
-        """The whole state of the console, as DeSmuME saves it.
+    def save(self) -> bytes | memoryview:
+        """The whole state of the console, as DeSmuME saves it; good until the next one is saved.
 
         Raises:
             StateError: the emulator cannot.
         """
+        data: bytes | memoryview | None
         data = self.states.save() if self.states is not None else self._save_to_file()
         if data is None:
             raise StateError("the emulator cannot save its state")
@@ -526,7 +527,7 @@ class Core:
             self._forget_code()
         return data
 
-    def load(self, state: bytes, *, ours: bool = False) -> bool:
+    def load(self, state: bytes | memoryview, *, ours: bool = False) -> bool:
         """Load a whole state of the console; whether the emulator took it.
 
         Args:
@@ -557,7 +558,7 @@ class Core:
             stream.seek(0)
             return stream.read()
 
-    def _load_from_file(self, state: bytes) -> bool:
+    def _load_from_file(self, state: bytes | memoryview) -> bool:
         with _memory_file() as (stream, name), self.quiet():
             stream.write(state)
             stream.flush()

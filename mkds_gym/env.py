@@ -672,7 +672,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             raise ConsoleError("there is no race to clone yet; call env.reset() first")
         return ClonedState(
             start.base,
-            console.snapshot(),
+            console.difference(start.snapshot),
             arguments=self._arguments,
             course=start.course.fingerprint,
             course_seed=start.course_seed,
@@ -707,12 +707,11 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         parts = None
         if course is not None:
             parts = self._parts.load(state.parts, self._own_parts(), course)
-        snapshot = state.snapshot()
         if self._recorder is not None and not self._needs_reset:
             self._recorder.end()
         console = self._powered_on()
         before = None if course is not None else console.snapshot()
-        console.restore(snapshot)
+        console.restore(state.snapshot(lasting=False))
         try:
             layout = Layout.detect(console.ram, self.cartridge.region)
             reader = RaceReader(console.ram, layout)

@@ -17,13 +17,14 @@ from __future__ import annotations
 import ctypes
 import mmap
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym import turbo
+from mkds_gym import savestate, turbo
 from mkds_gym.hardware import RAM_SIZE, RAM_START
 
 _PAGE: Final = 4096
@@ -255,7 +256,7 @@ class InstantStates:
         if not self._reset or not nothing or not imports.replaceable("_Z9NDS_Resetv"):
             raise ValueError("no function NDS_Reset")
         self._nothing = nothing
-        self._arrays: dict[int, dict[tuple[bytes, int, int], _Array]] = {}
+        self._arrays: dict[int, dict[bytes, _Array]] = {}
         for chunk, symbol in _TABLES.items():
             table = turbo.symbol_address(library, symbol)
             if table is None:
@@ -265,7 +266,7 @@ class InstantStates:
         if not {b"WRAM", b"GFPM"} <= arrays.keys():
             raise ValueError("the tables of arrays are not as they should be")
 
-    def load(self, state: bytes, code: CompiledCode | None) -> bool:
+    def load(self, state: bytes | memoryview, code: CompiledCode | None) -> bool:
         """Load a state that `turbo.MemoryStates.save` has made of the ROM that is running.
 
         Args:
@@ -275,7 +276,7 @@ class InstantStates:
         Returns:
             Whether the emulator took it.
         """
-        small: list[bytes] = [b""]
+        small: list[bytes | memoryview] = [b""]
         whole = np.frombuffer(state, np.uint8)
         if code is not None:
             code.level()
@@ -283,7 +284,7 @@ class InstantStates:
             if not arrays:
                 small.append(state[start:end])
                 continue
-            kept = [b""]
+            kept: list[bytes | memoryview] = [b""]
             place = start + 8
             for at, array in arrays:
                 kept.append(state[place : at - 12])
@@ -292,7 +293,7 @@ class InstantStates:
                     code.before_change(array.name, array.live, whole[at:place])
                 array.live[:] = whole[at:place]
             kept.append(state[place:end])
-            kept[0] = state[start : start + 4] + struct.pack("<I", sum(map(len, kept)))
+            kept[0] = bytes(state[start : start + 4]) + struct.pack("<I", sum(map(len, kept)))
             small.extend(kept)
         magic, version, emulator, _, packed = _HEADER.unpack_from(state)
         size = _HEADER.size + sum(map(len, small))
@@ -303,33 +304,24 @@ class InstantStates:
         finally:
             self._imports.redirect("_Z9NDS_Resetv", self._reset)
 
-    def _chunks(self, state: bytes) -> list[tuple[int, int, list[tuple[int, _Array]]]]:
+    def _chunks(
+        self, state: bytes | memoryview
+    ) -> Iterator[tuple[int, int, list[tuple[int, _Array]]]]:
         """Start and end of each chunk, and the large arrays in it with where their bytes are."""
-        found: list[tuple[int, int, list[tuple[int, _Array]]]] = []
-        place = _HEADER.size
-        while True:
-            (number,) = struct.unpack_from("<I", state, place)
-            if number == 0xFFFFFFFF:
-                found.append((place, place + 4, []))
-                return found
-            (size,) = struct.unpack_from("<I", state, place + 4)
-            end = place + 8 + size
+        for number, start, end in savestate.chunks(state):
+            table = self._arrays.get(number)
             arrays: list[tuple[int, _Array]] = []
-            table = self._arrays.get(number, {})
-            at = place + 8
-            while table and at < end:
-                name, element, count = struct.unpack_from("<4s2I", state, at)
-                array = table.get((name, element, count))
-                if array is not None:
-                    arrays.append((at + 12, array))
-                at += 12 + element * count
-            found.append((place, end, arrays))
-            place = end
+            if table is not None:
+                for name, at, last in savestate.entries(state, start, end):
+                    array = table.get(name)
+                    if array is not None and len(array.live) == last - at:
+                        arrays.append((at, array))
+            yield start, end, arrays
 
 
-def _read_table(address: int) -> dict[tuple[bytes, int, int], _Array]:
+def _read_table(address: int) -> dict[bytes, _Array]:
     """The large arrays of one of the emulator's tables, ended by an entry without a name."""
-    arrays: dict[tuple[bytes, int, int], _Array] = {}
+    arrays: dict[bytes, _Array] = {}
     while True:
         entry = turbo.memory(address, _ENTRY.size).tobytes()
         name_address, element, count, place = _ENTRY.unpack(entry)
@@ -338,5 +330,5 @@ def _read_table(address: int) -> dict[tuple[bytes, int, int], _Array]:
         if element * count >= _LARGE:
             name = ctypes.string_at(name_address, 4)
             array = _Array(name, turbo.memory(place, element * count))
-            arrays[name, element, count] = array
+            arrays[name] = array
         address += _ENTRY.size

@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import stat
 import struct
+import threading
 import zlib
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeAlias
@@ -36,7 +38,12 @@ class Snapshot:
     __slots__ = ("build_id", "data", "drawing", "frame_count", "rom")
 
     def __init__(
-        self, data: bytes, rom: str, build_id: str, frame_count: int, drawing: bytes = b""
+        self,
+        data: bytes | memoryview,
+        rom: str,
+        build_id: str,
+        frame_count: int,
+        drawing: bytes = b"",
     ) -> None:
         self.data = data
         self.rom = rom
@@ -50,7 +57,11 @@ class Snapshot:
 
 
 _BLOCK: Final = 512
-"""Bytes that are compared, and kept, together."""
+"""Bytes that are kept together."""
+_PIECE: Final = 128
+"""Blocks that are compared at once."""
+_CHUNK_3D: Final = 90
+"""Chunk of a DeSmuME state that holds the registers and queues of the 3D engine."""
 
 
 class Difference:
@@ -66,7 +77,7 @@ class Difference:
         build_id: of its emulator.
     """
 
-    __slots__ = ("blocks", "build_id", "content", "drawing", "frame_count", "rom", "size")
+    __slots__ = ("blocks", "build_id", "content", "drawing", "frame_count", "rest", "rom", "size")
 
     def __init__(self, start: Snapshot, end: Snapshot) -> None:
         self.size = len(end.data)
@@ -74,28 +85,43 @@ class Difference:
         self.rom = end.rom
         self.build_id = end.build_id
         self.drawing = end.drawing
-        count = -(-self.size // _BLOCK)
-        old, new = _in_blocks(start.data, count), _in_blocks(end.data, count)
-        differs = (old != new).any(axis=1)
-        self.blocks: NDArray[np.int32] = np.flatnonzero(differs).astype(np.int32)
-        self.content = zlib.compress((old[self.blocks] ^ new[self.blocks]).tobytes(), 1)
+        old, new = _in_blocks(start.data, self.size), _in_blocks(end.data, self.size)
+        differing: list[NDArray[np.intp]] = []
+        for low, high in _living(end.data):
+            for first in range(low, high, _PIECE):
+                piece = slice(first, min(first + _PIECE, high))
+                if not np.array_equal(old[piece], new[piece]):
+                    differing.append(first + np.flatnonzero((old[piece] != new[piece]).any(axis=1)))
+        blocks = np.concatenate(differing) if differing else np.zeros(0, np.intp)
+        self.blocks: NDArray[np.int32] = blocks.astype(np.int32)
+        self.content = zlib.compress((old[blocks] ^ new[blocks]).data, 1)
+        self.rest = bytes(end.data[len(new) * _BLOCK :])
 
     @property
     def nbytes(self) -> int:
         """Bytes that it takes up."""
         return len(self.content) + self.blocks.nbytes
 
-    def apply(self, start: Snapshot) -> Snapshot:
+    def apply(self, start: Snapshot, *, lasting: bool = True) -> Snapshot:
         """The snapshot that is made out of ``start``.
+
+        Args:
+            start: what the difference was taken from.
+            lasting: False is faster, for a snapshot that is restored at once: the next such call
+                of this thread writes over its data.
 
         Raises:
             StateError: the difference is damaged.
         """
-        count = -(-self.size // _BLOCK)
-        whole = _in_blocks(start.data, count).copy()
+        full = self.size // _BLOCK * _BLOCK
+        whole = _scratch(self.size)
+        whole[: len(start.data)] = np.frombuffer(start.data, np.uint8)[: self.size]
+        whole[len(start.data) :] = 0
         content = _inflate(self.content, len(self.blocks) * _BLOCK, "the difference")
-        whole[self.blocks] ^= np.frombuffer(content, np.uint64).reshape(-1, _BLOCK // 8)
-        data = whole.tobytes()[: self.size]
+        words = whole[:full].view(np.uint64).reshape(-1, _BLOCK // 8)
+        words[self.blocks] ^= np.frombuffer(content, np.uint64).reshape(-1, _BLOCK // 8)
+        whole[full:] = np.frombuffer(self.rest, np.uint8)
+        data = whole.tobytes() if lasting else whole.data
         return Snapshot(data, self.rom, self.build_id, self.frame_count, self.drawing)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -108,10 +134,75 @@ class Difference:
             setattr(self, name, state[name])
 
 
-def _in_blocks(data: bytes, count: int) -> NDArray[np.uint64]:
-    """The first ``count`` blocks, filled up with zeros, as words: they compare fastest."""
-    whole = data[: count * _BLOCK].ljust(count * _BLOCK, b"\0")
-    return np.frombuffer(whole, np.uint64).reshape(count, -1)
+def _in_blocks(data: bytes | memoryview, size: int) -> NDArray[np.uint64]:
+    """The whole blocks of the first ``size`` bytes, as words: they compare fastest."""
+    full = size // _BLOCK * _BLOCK
+    if len(data) < full:
+        data = bytes(data).ljust(full, b"\0")
+    return np.frombuffer(data, np.uint64, full // 8).reshape(-1, _BLOCK // 8)
+
+
+_threads = threading.local()
+
+
+def _scratch(size: int) -> NDArray[np.uint8]:
+    """Memory of this thread to work in: new memory of this size costs more than the work."""
+    memory: NDArray[np.uint8] | None = getattr(_threads, "memory", None)
+    if memory is None or len(memory) < size:
+        memory = _threads.memory = np.empty(size + (1 << 20), np.uint8)
+    return memory[:size]
+
+
+def chunks(state: bytes | memoryview) -> Iterator[tuple[int, int, int]]:
+    """Number, start and end of each chunk of a plain, checked state; with its head of 8 bytes.
+
+    The last one is the end mark, 0xFFFFFFFF, of 4 bytes.
+    """
+    place = _DESMUME_HEADER.size
+    while True:
+        (number,) = struct.unpack_from("<I", state, place)
+        if number == 0xFFFFFFFF:
+            yield number, place, place + 4
+            return
+        (size,) = struct.unpack_from("<I", state, place + 4)
+        yield number, place, place + 8 + size
+        place += 8 + size
+
+
+def entries(state: bytes | memoryview, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of the data of each entry of a chunk that is a table."""
+    place = start + 8
+    while place < end:
+        name, size, count = struct.unpack_from("<4s2I", state, place)
+        place += 12
+        yield name, place, place + size * count
+        place += size * count
+
+
+def _living(state: bytes | memoryview) -> list[tuple[int, int]]:
+    """The blocks of a state that mean something, as spans.
+
+    All but the queue of commands for the 3D engine where it is empty, as it is between two frames
+    of most games. What was in it stays there, nobody reads it again, and it is most of what
+    differs between two states.
+    """
+    whole = (0, len(state) // _BLOCK)
+    for number, start, end in chunks(state):
+        if number != _CHUNK_3D:
+            continue
+        found = {name: (first, last) for name, first, last in entries(state, start, end)}
+        if not {b"GFSZ", b"GFCM", b"GFPM"} <= found.keys():
+            break
+        at, last = found[b"GFSZ"]
+        if any(state[at:last]):
+            break
+        (commands, middle), (arguments, last) = found[b"GFCM"], found[b"GFPM"]
+        return [
+            (0, -(-commands // _BLOCK)),
+            (middle // _BLOCK, -(-arguments // _BLOCK)),
+            (last // _BLOCK, whole[1]),
+        ]
+    return [whole]
 
 
 # A saved state is this header, and DeSmuME's state deflated. Everything is little endian.
@@ -270,7 +361,7 @@ def read_state(state: StateLike, cartridge: Cartridge, build_id: str) -> tuple[S
         raise StateError(
             f"{name} is no savestate: neither of Console.save_state nor of DeSmuME (.dst)"
         )
-    _game_header(snapshot.data, name)
+    _game_header(bytes(snapshot.data), name)
     return snapshot, name
 
 

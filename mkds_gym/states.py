@@ -82,7 +82,7 @@ class ClonedState:
     def __init__(
         self,
         base: Base,
-        snapshot: Snapshot,
+        difference: Difference,
         *,
         arguments: Mapping[str, Any],
         course: int,
@@ -91,7 +91,7 @@ class ClonedState:
         parts: bytes,
     ) -> None:
         self.base = base
-        self._difference = Difference(base.snapshot, snapshot)
+        self._difference = difference
         self.arguments = dict(arguments)
         self.course = course
         self.course_seed = course_seed
@@ -118,9 +118,9 @@ class ClonedState:
         """Bytes that it takes up, without the race start, which the states of a race share."""
         return self._difference.nbytes + len(self.parts)
 
-    def snapshot(self) -> Snapshot:
-        """The console."""
-        return self._difference.apply(self.base.snapshot)
+    def snapshot(self, *, lasting: bool = True) -> Snapshot:
+        """The console; ``lasting`` as for `Difference.apply`."""
+        return self._difference.apply(self.base.snapshot, lasting=lasting)
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds."""

@@ -19,6 +19,7 @@ import hashlib
 import logging
 import mmap
 import struct
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -477,6 +478,9 @@ class _MemoryFile(ctypes.Structure):
     )
 
 
+_threads = threading.local()
+
+
 class MemoryStates:
     """Savestates to and from memory.
 
@@ -492,7 +496,6 @@ class MemoryStates:
         try:
             self._save = library["_Z14savestate_saveR7EMUFILEi"]
             self._load = library["_Z14savestate_loadR7EMUFILE"]
-            self._free = library["_ZdlPv"]
         except AttributeError as error:
             raise ValueError(str(error)) from None
         if table is None:
@@ -500,22 +503,24 @@ class MemoryStates:
         self._table = table + 16  # past the offset to top and the type
         self._save.argtypes, self._save.restype = (ctypes.c_void_p, ctypes.c_int), ctypes.c_bool
         self._load.argtypes, self._load.restype = (ctypes.c_void_p,), ctypes.c_bool
-        self._free.argtypes, self._free.restype = (ctypes.c_void_p,), None
 
-    def save(self) -> bytes | None:
-        """The state, not compressed, or None on failure."""
-        vector = _Vector()  # empty: the emulator allocates and grows it
+    def save(self) -> memoryview | None:
+        """The state, not compressed, or None on failure.
+
+        It lies in memory of this thread that the next call writes over: to have the emulator
+        allocate and grow it each time would take longer than all the rest.
+        """
+        vector: _Vector | None = getattr(_threads, "vector", None)
+        if vector is None:
+            # Empty: the emulator allocates and grows it, by means that all images share.
+            vector = _threads.vector = _Vector()
         file = _MemoryFile(self._table, False, ctypes.addressof(vector), False, 0, 0)
-        try:
-            saved = self._save(ctypes.addressof(file), -1)  # -1: the emulator's "no compression"
-            if not saved or file.failed or file.length <= 0:
-                return None
-            return ctypes.string_at(vector.begin, file.length)
-        finally:
-            if vector.begin:
-                self._free(vector.begin)
+        saved = self._save(ctypes.addressof(file), -1)  # -1: the emulator's "no compression"
+        if not saved or file.failed or file.length <= 0:
+            return None
+        return memory(vector.begin, file.length).data
 
-    def load(self, state: bytes) -> bool:
+    def load(self, state: bytes | memoryview) -> bool:
         """Load a state; whether the emulator took it. The bytes are only read."""
         buffer = np.frombuffer(state, np.uint8)
         start = buffer.ctypes.data
