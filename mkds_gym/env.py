@@ -8,7 +8,7 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -34,7 +34,7 @@ from mkds_gym.races import RANDOM_COURSE, RaceArguments, Races, boot_to_race, ra
 from mkds_gym.recording import Recorder, Start, boot_digest
 from mkds_gym.registry import as_list
 from mkds_gym.rewards import Reward, make_reward
-from mkds_gym.savestate import Snapshot, check_origin, pack_state, read_state
+from mkds_gym.savestate import Difference, Snapshot, check_origin, pack_state, read_state
 from mkds_gym.sharing import Shared
 from mkds_gym.state import RaceReader, RaceState
 from mkds_gym.states import Base, ClonedState, Parts, base_of, check_arguments, describe
@@ -46,9 +46,13 @@ PRIMING_FRAMES: Final = 3
 per frame is then true, and the picture is this race's. (The emulator draws a frame's picture when
 told so two frames before.)"""
 _RENDER_MODES: Final = (None, "human", "rgb_array")
-_RESET_OPTIONS: Final = ("state", "course_seed")
+_RESET_OPTIONS: Final = ("state", "course_seed", "progress")
 COURSES_KEPT: Final = 16
 """Random courses whose start is kept ready, those driven last: about 3 MB each."""
+POINTS_KEPT: Final = 256
+"""Points along a course at which episodes have started that are kept: about 100 KB each."""
+FRAMES_PER_LAP: Final = 18_000
+"""Five minutes: how long the scripted driver may take for a lap on its way to a point."""
 
 
 @dataclass
@@ -61,6 +65,9 @@ class _Start:
         course_seed: of a random course.
         booted: by boot parameters, and not from a savestate.
         path: the file of that savestate, if it is one.
+        along: the console at points of the course, by laps, driven there from here.
+        origin: the start from which this point of the course was driven to.
+        cloned_from: the base of the cloned state that this is.
     """
 
     snapshot: Snapshot
@@ -68,11 +75,16 @@ class _Start:
     course_seed: int | None
     booted: bool
     path: str | None = None
+    along: dict[float, Difference] = field(default_factory=dict)
+    origin: _Start | None = None
+    cloned_from: Base | None = None
 
     @cached_property
     def base(self) -> Base:
         """What cloned states are kept as differences from."""
-        return base_of(self.snapshot)
+        if self.origin is not None:
+            return self.origin.base
+        return self.cloned_from or base_of(self.snapshot)
 
     @cached_property
     def packed(self) -> bytes:
@@ -344,7 +356,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if not self._draws:
             self._drawn_frame = -1
         self._start: _Start | None = None
-        self._kept: OrderedDict[int, tuple[bytes, Course]] = OrderedDict()
+        self._kept: OrderedDict[int, tuple[bytes, Course, dict[float, Difference]]] = OrderedDict()
         self._reader: RaceReader | None = None
         self._course: Course | None = None
         self._race: RaceState | None = None
@@ -470,9 +482,11 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 the chance of a VS race are drawn: the same seed and actions, the same
                 observations, rewards and memory. A time trial on one course holds no chance, and
                 is the same whatever the seed.
-            options: ``{"state": path or bytes}`` starts this episode, and those after it,
-                from another savestate; ``{"course_seed": 7}`` has this episode on that random
-                course. None goes on as before.
+            options: ``{"state": path, bytes or cloned state}`` starts this episode, and those
+                after it, from another savestate or a state of `clone_state`; ``{"course_seed":
+                7}`` has this episode on that random course; ``{"progress": 0.4}`` starts this one
+                at 0.4 laps along its course, where the scripted driver gets to from the race
+                start (a second's work, once for each course and place). None goes on as before.
 
         Returns:
             The observation and the info.
@@ -672,7 +686,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             raise ConsoleError("there is no race to clone yet; call env.reset() first")
         return ClonedState(
             start.base,
-            console.difference(start.snapshot),
+            console.difference(start.base.snapshot),
             arguments=self._arguments,
             course=start.course.fingerprint,
             course_seed=start.course_seed,
@@ -738,6 +752,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self._np_random,
             self._np_random_seed,
             self._needs_reset,
+            self._last_reward,
+            self._last_metrics,
         ) = parts
         self._events = self._terminate_on + self._truncate_on
         if self._recorder is not None:
@@ -754,6 +770,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self.np_random,
             self._np_random_seed,
             self._needs_reset,
+            self._last_reward,
+            self._last_metrics,
         )
 
     def _course_of(self, state: ClonedState) -> Course | None:
@@ -825,27 +843,113 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             )
         self._reward_terms = tuple(name for name in collected if name in collected.names)
 
-    def _choose_start(self, state: Any = None, course_seed: Any = None) -> _Start:
+    def _choose_start(
+        self, state: Any = None, course_seed: Any = None, progress: Any = None
+    ) -> _Start:
         """The start of the next episode, prepared if it is not ready; arguments as `reset`'s."""
+        if state is not None and not (course_seed is None and progress is None):
+            other = "course_seed" if course_seed is not None else "progress"
+            raise ValueError(f"reset() takes a state or a {other}, not both")
         if course_seed is not None:
-            if state is not None:
-                raise ValueError("reset() takes a state or a course_seed, not both")
             course_seed = self._races.check_seed(course_seed)
-        if state is not None:
+        if progress is not None:
+            progress = _check_progress(progress)
+        if isinstance(state, ClonedState):
+            check_origin(state, "the state", self.cartridge, installed_build_id())
+        elif state is not None:
             read_state(state, self.cartridge, installed_build_id())
+        start = self._race_start(state, course_seed)
+        if progress is not None:
+            self._start, self._course = start, start.course
+            self.drive_to([progress])
+            start = _Start(
+                start.along[progress].apply(start.snapshot),
+                start.course,
+                start.course_seed,
+                start.booted,
+                origin=start,
+            )
+        self._start = start
+        self._course = start.course
+        return start
+
+    def _race_start(self, state: Any, course_seed: int | None) -> _Start:
+        """The race start of the next episode."""
         start = self._start
+        if start is not None and start.origin is not None:
+            start = start.origin
         if state is None and course_seed is None:
             if start is not None and not start.booted:
                 return start
             state = self._state_source
             course_seed = self._races.draw(self.np_random)
+        if isinstance(state, ClonedState):
+            return self._cloned_start(state)
         if state is not None:
-            start = self._prepare_start(self._powered_on(), state, None)
-        elif start is None or not start.booted or start.course_seed != course_seed:
-            start = self._kept_start(course_seed) or self._booted_start(course_seed)
-        self._start = start
-        self._course = start.course
+            return self._prepare_start(self._powered_on(), state, None)
+        if start is None or not start.booted or start.course_seed != course_seed:
+            return self._kept_start(course_seed) or self._booted_start(course_seed)
         return start
+
+    def _cloned_start(self, state: ClonedState) -> _Start:
+        """A start at a cloned state."""
+        start, snapshot = self._start, state.snapshot()
+        console = self._powered_on()
+        if start is None or start.course.fingerprint != state.course:
+            start = self._prepare_start(console, snapshot, state.course_seed)
+        return _Start(
+            snapshot, start.course, state.course_seed, booted=False, cloned_from=state.base
+        )
+
+    def drive_to(self, progress: Sequence[float]) -> None:
+        """Let the scripted driver get to points along the course, for ``reset`` to start at.
+
+        Resets at ``{"progress": ...}`` do this for a single point; for many, one lap is enough.
+        The console is at the last of them afterwards: call `reset` before the next step.
+
+        Args:
+            progress: laps since the start line, each at least 0.
+
+        Raises:
+            ValueError, TypeError: a point is not on the way of this race.
+            StateError: the driver does not get there.
+            ConsoleError: before the first reset.
+        """
+        from mkds_gym.drivers import PurePursuit
+
+        start = self._start
+        if start is None:
+            raise ConsoleError("there is no course yet; call env.reset() first")
+        start = start.origin or start
+        wanted = sorted({_check_progress(one) for one in progress} - start.along.keys())
+        if not wanted:
+            return
+        console = self.console
+        self._needs_reset = True
+        console.restore(start.snapshot)
+        for _ in range(PRIMING_FRAMES):
+            console.step(0, 1, draw=False)
+        layout = Layout.detect(console.ram, self.cartridge.region)
+        reader, driver = RaceReader(console.ram, layout), PurePursuit()
+        frames = int((wanted[-1] + 1) * FRAMES_PER_LAP)
+        for _ in range(frames):
+            state = reader.read()
+            laps = start.course.track.laps(state)
+            while wanted and laps >= wanted[0]:
+                while len(start.along) >= POINTS_KEPT:
+                    start.along.pop(next(iter(start.along)))
+                start.along[wanted.pop(0)] = console.difference(start.snapshot)
+            if not wanted:
+                return
+            if state.finished:
+                raise ValueError(
+                    f"progress={wanted[0]:g}: the race is over after {laps:.2f} laps; give less, "
+                    "or make the environment with more laps"
+                )
+            console.step(driver.keys(state, start.course), 1, draw=False)
+        raise StateError(
+            f"progress={wanted[0]:g}: the scripted driver did not get there in {frames} frames"
+        )
 
     def _powered_on(self, parameters: BootParameters | None = None) -> Console:
         """The console, made when first asked for; what to boot with is written at power-on."""
@@ -875,7 +979,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         else:
             start = prepare()
         if course_seed is not None:
-            self._kept[course_seed] = (start.packed, start.course)
+            self._kept[course_seed] = (start.packed, start.course, start.along)
             while len(self._kept) > COURSES_KEPT:
                 self._kept.popitem(last=False)
         return start
@@ -885,6 +989,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if source is None:
             assert self._power_on.parameters is not None
             boot_to_race(console, self._power_on.parameters)
+        elif isinstance(source, Snapshot):
+            console.restore(source)
         else:
             console.load_state(source)
         snapshot = console.snapshot()
@@ -910,9 +1016,9 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if course_seed is None or course_seed not in self._kept:
             return None
         self._kept.move_to_end(course_seed)
-        packed, course = self._kept[course_seed]
+        packed, course, along = self._kept[course_seed]
         snapshot, _ = read_state(packed, self.cartridge, installed_build_id())
-        return _Start(snapshot, course, course_seed, booted=True)
+        return _Start(snapshot, course, course_seed, booted=True, along=along)
 
     def _seed_race(self, console: Console) -> None:
         """Give the race a chance of its own, drawn from this episode's ``np_random``."""
@@ -924,6 +1030,11 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         """Tell the recorder of the start that the console is at."""
         assert self._reader is not None
         frame = start.snapshot.frame_count
+        if start.origin is not None:
+            recorder.begin(
+                Start("state", frame=frame), PRIMING_FRAMES, pack_state(self.console.snapshot())
+            )
+            return
         if not start.booted:
             here = Start("state", digest=start.digest, path=start.path, frame=frame)
             recorder.begin(here, PRIMING_FRAMES, None if start.path else start.packed)
@@ -973,6 +1084,19 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if not self._overlays or self.screens == "bottom":
             return picture
         return draw_overlays(self._overlays, picture, self.overlay_scene(), self.course)
+
+
+def _check_progress(progress: Any) -> float:
+    """A point along the course, in laps.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    if isinstance(progress, bool) or not isinstance(progress, int | float | np.number):
+        raise TypeError(f"progress={progress!r} is not a number of laps; 0.4 is 0.4 of the first")
+    if not (math.isfinite(progress) and progress >= 0):
+        raise ValueError(f"progress={progress!r}; allowed: laps since the start line, 0 and up")
+    return float(progress)
 
 
 def _make_events(argument: str, events: str | Event | Sequence[str | Event]) -> tuple[Event, ...]:

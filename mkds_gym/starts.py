@@ -1,0 +1,141 @@
+"""States along a lap, to start episodes at: learning need not always begin at the start line."""
+
+from __future__ import annotations
+
+import pickle
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final
+
+import gymnasium as gym
+import numpy as np
+
+from mkds_gym.env import MKDSEnv
+from mkds_gym.errors import StateError
+from mkds_gym.states import ClonedState
+
+_MAGIC: Final = b"MKDS start states 1\n"
+
+
+class StartStates(Sequence[ClonedState]):
+    """States of one race, in the order in which they were driven through.
+
+    Make some with `collect`, or read a file of `save` with `load`; then start episodes with
+    ``env.reset(options={"state": states.sample(generator)})``.
+
+    Args:
+        states: of `MKDSEnv.clone_state`.
+
+    Raises:
+        ValueError: there are none.
+        TypeError: there is something else among them.
+    """
+
+    def __init__(self, states: Sequence[ClonedState]) -> None:
+        self._states = tuple(states)
+        if not self._states:
+            raise ValueError("StartStates wants at least one state; StartStates.collect makes some")
+        for state in self._states:
+            if not isinstance(state, ClonedState):
+                raise TypeError(f"StartStates takes states of clone_state(), not {state!r}")
+
+    @classmethod
+    def collect(
+        cls,
+        env: gym.Env[Any, Any],
+        count: int = 20,
+        *,
+        laps: float = 1.0,
+        policy: Callable[[Any], Any] | None = None,
+        seed: int | None = None,
+    ) -> StartStates:
+        """Drive and clone.
+
+        Args:
+            env: a `MKDSEnv`, wrapped or not. It is reset, and is to be reset again afterwards.
+            count: how many states.
+            laps: how far: the states lie evenly between the race start and there.
+            policy: action of an observation, with which ``env`` is stepped; where the episode ends
+                before ``laps``, so do the states. None is the scripted driver.
+            seed: of the first reset.
+
+        Raises:
+            ValueError: ``count`` is less than 1, or ``laps`` not more than 0 or beyond the race.
+            StateError: nobody gets there.
+        """
+        base = env.unwrapped
+        if not isinstance(base, MKDSEnv):
+            raise TypeError(f"StartStates collects in a MKDSEnv, not in {base!r}")
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+            raise ValueError(f"count={count!r}; allowed: a whole number, at least 1")
+        if not 0 < laps < 100:
+            raise ValueError(f"laps={laps!r}; allowed: more than 0, and no more than the race has")
+        points = [laps * number / count for number in range(count)]
+        observation, info = env.reset(seed=seed)
+        states = []
+        if policy is None:
+            base.drive_to(points)
+            course = {} if info["course_seed"] is None else {"course_seed": info["course_seed"]}
+            for point in points:
+                env.reset(options={"progress": point, **course})
+                states.append(base.clone_state())
+            return cls(states)
+        ended = False
+        for point in points:
+            while base.course.track.laps(base.race) < point and not ended:
+                observation, _, terminated, truncated, _ = env.step(policy(observation))
+                ended = terminated or truncated
+            if ended:
+                break
+            states.append(base.clone_state())
+        return cls(states)
+
+    def sample(self, generator: np.random.Generator) -> ClonedState:
+        """One of the states, each as likely as the others."""
+        return self._states[int(generator.integers(len(self._states)))]
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write a file for `load`; their race start is in it once.
+
+        Raises:
+            StateError: it cannot be written.
+        """
+        data = _MAGIC + zlib.compress(pickle.dumps(self._states), 1)
+        try:
+            Path(path).write_bytes(data)
+        except OSError as error:
+            raise StateError(f"cannot write start states '{path}': {error}") from error
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> StartStates:
+        """Read a file of `save`. Only load files that you trust: they are pickles.
+
+        Raises:
+            StateError: missing, damaged, or no such file.
+        """
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise StateError(
+                f"cannot read start states '{path}': {error}; make them with "
+                "StartStates.collect(env).save(path)"
+            ) from error
+        if not data.startswith(_MAGIC):
+            raise StateError(f"'{path}' holds no start states; StartStates.save makes such files")
+        try:
+            return cls(pickle.loads(zlib.decompress(data[len(_MAGIC) :])))
+        except (zlib.error, pickle.UnpicklingError, EOFError, AttributeError, ImportError) as error:
+            raise StateError(f"start states '{path}' are damaged: {error}; save them again") from (
+                error
+            )
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._states[index]
+
+    def __iter__(self) -> Iterator[ClonedState]:
+        return iter(self._states)
