@@ -414,7 +414,7 @@ def test_a_checkpoint_that_is_none_of_the_course_ends_nothing(
 
 def test_an_unknown_reset_option_is_refused(make: Callable[..., MKDSEnv]) -> None:
     with pytest.raises(ValueError, match="options are state"):
-        make().reset(options={"progress": 0.5})
+        make().reset(options={"lap": 2})
 
 
 def test_stepping_before_reset_is_refused(make: Callable[..., MKDSEnv]) -> None:
