@@ -136,6 +136,31 @@ class Watcher(Protocol):
         """
 
 
+class Spectator(Protocol):
+    """Looks at an environment after each reset and step; see `MKDSEnv.spectator`.
+
+    It must not raise: what it raises ends the step that it was called in.
+    """
+
+    def attached(self, env: MKDSEnv) -> None:
+        """It has become the spectator of an environment."""
+
+    def started(self, env: MKDSEnv) -> None:
+        """An episode begins."""
+
+    def stepped(self, env: MKDSEnv, reward: float, over: bool) -> None:
+        """A step was made.
+
+        Args:
+            env: the environment.
+            reward: of the step.
+            over: the episode is.
+        """
+
+    def closed(self, env: MKDSEnv) -> None:
+        """The environment is closed, or has another spectator now."""
+
+
 class _PowerOn:
     """Writes the boot parameters, if there are any, when the console is switched on."""
 
@@ -288,6 +313,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         # What close() touches exists before anything that may raise.
         self._console: Console | None = None
         self._window: Window | None = None
+        self._spectator: Spectator | None = None
         if isinstance(frame_skip, bool) or not isinstance(frame_skip, int | np.integer):
             raise TypeError(f"frame_skip={frame_skip!r} is not a whole number of frames")
         if not 1 <= frame_skip <= MAX_FRAME_SKIP:
@@ -349,12 +375,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._state_source = state
         if state is not None:
             read_state(state, self.cartridge, installed_build_id())
-        self._draws = self._observer.draws or render_mode is not None
-        # The frame of a step that must be drawn for its last frame to be seen, two later; of
-        # short steps, a frame of the step before.
-        self._drawn_frame = (self.frame_skip - PRIMING_FRAMES) % self.frame_skip
-        if not self._draws:
-            self._drawn_frame = -1
+        self.draw(False)
         self._start: _Start | None = None
         self._kept: OrderedDict[int, tuple[bytes, Course, dict[float, Difference]]] = OrderedDict()
         self._reader: RaceReader | None = None
@@ -436,14 +457,56 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             "reward": self._arguments["reward"],
         }
 
+    @property
+    def spectator(self) -> Spectator | None:
+        """Who looks after each reset and step, if anybody; to be set.
+
+        ``envs.set_attr("spectator", [...])`` sets those of a vector environment's environments,
+        in other processes too. (`mkds_gym.viewer` publishes pictures from it.)
+        """
+        return self._spectator
+
+    @spectator.setter
+    def spectator(self, spectator: Spectator | None) -> None:
+        old, self._spectator = self._spectator, spectator
+        if old is not None:
+            old.closed(self)
+        if spectator is not None:
+            spectator.attached(self)
+
+    def draw(self, wanted: bool) -> None:
+        """Have the picture of each step drawn from now on, or only if the arguments need it.
+
+        For who looks at ``env.unwrapped.console.screen()`` at times. The last picture that is
+        drawn is complete after `PRIMING_FRAMES` frames.
+        """
+        self._draws = wanted or self._observer.draws or self.render_mode is not None
+        # The frame of a step that must be drawn for its last frame to be seen, two later; of
+        # short steps, a frame of the step before.
+        self._drawn_frame = -1
+        if self._draws:
+            self._drawn_frame = (self.frame_skip - PRIMING_FRAMES) % self.frame_skip
+
+    def collect_metrics(self) -> dict[str, float]:
+        """The metrics of the episode so far, as the info has them."""
+        return collect_all(self._metrics)
+
     def record_scenes(self) -> None:
-        """Note from the next reset on what `overlay_scene` gives; ``overlays`` do so by themselves.
+        """Note from now on what `overlay_scene` gives; ``overlays`` do so by themselves.
 
         Reads camera and objects in every frame: some tens of microseconds.
         """
         if self._scenes is None:
             self._scenes = SceneRecorder()
             self.watch(self._scenes)
+            if self._reader is not None and self._race is not None:
+                self._scenes.start(self._reader)
+
+    def forget_scenes(self) -> None:
+        """Note no scenes any more, unless ``overlays`` need them."""
+        if self._scenes is not None and not self._overlays:
+            self.unwatch(self._scenes)
+            self._scenes = None
 
     def overlay_scene(self) -> OverlayScene:
         """What overlays draw of the picture that is on the screen now.
@@ -608,6 +671,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._needs_reset = False
         if self.render_mode == "human":
             self._show()
+        if self._spectator is not None:
+            self._spectator.started(self)
         return (
             self._observer.observe(console, state, self.course, out),
             self._info(state, collected, ()),
@@ -652,6 +717,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         reward = self._reward.step(collected)
         if self._scenes is not None:
             self._last_reward, self._last_metrics = reward, (self._last_metrics[1], collected)
+        if self._spectator is not None:
+            self._spectator.stepped(self, reward, self._needs_reset)
         info = self._info(state, collected, names) if happened or self._info_every_step else {}
         if happened and self._recorder is not None:
             self._recorder.end(names)
@@ -809,6 +876,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         """Close console and window; the second time does nothing."""
         if self._console is not None and self._recorder is not None and not self._needs_reset:
             self._recorder.end()
+        self.spectator = None
         console, self._console = self._console, None
         if console is not None:
             console.close()

@@ -90,3 +90,7 @@ class VectorEnvError(MKDSError, RuntimeError):
 
 class OverlayError(MKDSError, RuntimeError):
     """An overlay cannot be drawn: it raised, or there is no camera to draw it with."""
+
+
+class ViewerError(MKDSError, RuntimeError):
+    """Nothing can be shown: no shared memory, no display, no run that is going."""

@@ -617,6 +617,10 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         old = self.envs[index]
         new = self._make(index)
         new.unwrapped.np_random = old.unwrapped.np_random
+        before: Any = old.unwrapped
+        after: Any = new.unwrapped
+        spectator, before.spectator = before.spectator, None
+        after.spectator = spectator
         self.envs[index] = new
         self._lanes[index] = self._lane(index)
         self._over[index] = True
