@@ -99,6 +99,22 @@ def library_path() -> Path:
     return path
 
 
+@functools.cache
+def _common_tables() -> turbo.SharedTables:
+    """Of all images of this process."""
+    return turbo.SharedTables()
+
+
+def trim_memory() -> None:
+    """Give memory that this process has freed back to the system, as far as it will go.
+
+    Booting allocates and frees some ten MB for each console, which the C library keeps otherwise.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+    if trim is not None:
+        trim(0)
+
+
 @functools.lru_cache(maxsize=8)
 def _library(path: Path, size: int, changed: int) -> tuple[bytes, str]:  # noqa: ARG001
     return path.read_bytes(), turbo.build_id(path)
@@ -259,6 +275,7 @@ class Core:
                 logger.warning("no fast savestates: %s", error)
             else:
                 self._level(self.build, self.states)
+            self._save_memory(self.build)
 
     def _level(self, build: turbo.Build, states: turbo.MemoryStates) -> None:
         """Set up the fastest way to load states."""
@@ -272,6 +289,16 @@ class Core:
             logger.warning("states are loaded in the emulator's own way, which is slow: %s", error)
             return
         self.instant, self.code = made, code
+
+    def _save_memory(self, build: turbo.Build) -> None:
+        """Take as little memory as can be had without anybody noticing; see docs/development.md."""
+        try:
+            shared = _common_tables().share(self.library, build)
+            folded = turbo.fold_zeros(self.library, build)
+        except OSError as error:
+            logger.debug("this console takes more memory than it might: %s", error)
+        else:
+            logger.debug("colour tables shared: %s, zeros folded: %s", shared, folded)
 
     @property
     def inherited(self) -> bool:

@@ -21,6 +21,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, create_empty_array, iterate
 from numpy.typing import NDArray
 
+from mkds_gym.core import trim_memory
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import VectorEnvError
 from mkds_gym.threads import ThreadPool
@@ -271,6 +272,8 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 self._failed.pop(index, None)
 
         self._pool.run(reset_one, len(chosen))
+        if self._never_reset:
+            trim_memory()
         for index in chosen:
             self._rewards[index] = 0.0
             self._terminations[index] = self._truncations[index] = False
