@@ -13,6 +13,7 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
+from gymnasium.vector import AutoresetMode
 
 import mkds_gym  # noqa: F401
 from benchmarks.rows import ROWS, VECTORS
@@ -26,6 +27,7 @@ from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.metrics import METRICS, SCORERS, make_metrics
 from mkds_gym.rewards import REWARDS
 from mkds_gym.sensors import SENSORS
+from mkds_gym.vector import MKDSVectorEnv
 from mkds_neat.config import (
     NEAT_SECTIONS,
     OUR_SECTIONS,
@@ -82,6 +84,18 @@ def test_every_argument_with_its_default() -> None:
     for parameter in parameters:
         shown = rows[parameter.name]
         assert eval(shown) == parameter.default, parameter.name
+
+
+def test_every_argument_of_the_vector_environment() -> None:
+    rows = {
+        names(row[0])[0]: names(row[1])[0]
+        for row in tables("environment.md", "## Many at once")[0][2:]
+    }
+    parameters = list(inspect.signature(MKDSVectorEnv).parameters.values())[:-1]  # not **kwargs
+    assert list(rows) == [p.name for p in parameters]
+    for parameter in parameters:
+        shown = eval(rows[parameter.name], {"AutoresetMode": AutoresetMode})
+        assert shown == parameter.default, parameter.name
 
 
 def test_every_action() -> None:
