@@ -489,11 +489,11 @@ class SharedTables:
             False if they are not where they should be, or differ: all is as it was.
         """
         symbol, size = build.colour_tables
-        address = _address(library, symbol)
-        if address is None:
+        first = symbol_address(library, symbol)
+        if first is None:
             return False
-        start = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
-        size = (address + size - start) // mmap.PAGESIZE * mmap.PAGESIZE
+        start = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE
+        size = (first + size - start) // mmap.PAGESIZE * mmap.PAGESIZE
         if not _anonymous(start, size):
             return False
         content = memory(start, size).tobytes()
@@ -522,7 +522,7 @@ def fold_zeros(library: ctypes.CDLL, build: Build) -> bool:
     Raises:
         OSError: there are no files in memory here.
     """
-    mmu = _address(library, "MMU")
+    mmu = symbol_address(library, "MMU")
     if mmu is None:
         return False
     ranges = []
@@ -544,14 +544,14 @@ def fold_zeros(library: ctypes.CDLL, build: Build) -> bool:
     return True
 
 
-def _map(address: int, size: int, how: int, file: int) -> bool:
+def _map(start: int, size: int, how: int, file: int) -> bool:
     """Put the beginning of a file in the place of memory that is mapped already."""
     place = ctypes.CDLL(None).mmap
     place.restype = ctypes.c_void_p
     place.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
     fixed = 0x10  # MAP_FIXED
     rights = mmap.PROT_READ | mmap.PROT_WRITE
-    return bool(place(address, size, rights, how | fixed, file, 0) == address)
+    return bool(place(start, size, rights, how | fixed, file, 0) == start)
 
 
 class _Vector(ctypes.Structure):
