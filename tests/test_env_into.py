@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +12,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
+from mkds_gym.course import Course
 from mkds_gym.env import MKDSEnv
+from mkds_gym.state import RaceState
 
 KINDS: list[dict[str, Any]] = [
     {},
@@ -75,6 +79,84 @@ def test_steps_return_observations_that_later_steps_leave_alone(env: MKDSEnv) ->
     for _ in range(5):
         env.step(1)
     assert equal(first, kept)
+
+
+class Seen:
+    """A metric of one's own that keeps what it sees of every frame."""
+
+    name = "seen"
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.frames: list[tuple[Any, ...]] = []
+
+    def update(self, state: RaceState, course: Course) -> None:
+        # Values of every kind: those at hand in each state, and those taken when asked for.
+        karts = tuple((kart.driver, kart.position) for kart in state.opponents)
+        self.frames.append(
+            (state.frame, state.lap, state.surface, state.position, state.lap_frames, karts)
+        )
+
+    def collect(self) -> dict[str, float]:
+        return {"seen": float(len(self.frames))}
+
+
+class Watching:
+    """Has every frame worked on before the next one is run."""
+
+    def start(self, reader: Any) -> None:
+        self.reader = reader
+
+    def frame(self, race: RaceState, keys: int) -> None:
+        assert race == self.reader.read()
+
+
+@pytest.mark.parametrize("frame_skip", [1, 4, 7])
+def test_metrics_see_every_frame_as_it_was(frame_skip: int) -> None:
+    """The frames of a step are worked on when all have been run: nobody can tell."""
+    frames = []
+    for watched in (False, True):
+        env = MKDSEnv(mode="vs", metrics=["progress", Seen()], reward="none", frame_skip=frame_skip)
+        if watched:
+            env.watch(Watching())
+        env.reset(seed=1)
+        for _ in range(280 // frame_skip):
+            info = env.step(1)[4]
+        seen = next(metric for metric in env._metrics if isinstance(metric, Seen))
+        assert info["metrics"]["seen"] == len(seen.frames) == 280 // frame_skip * frame_skip + 1
+        frames.append(seen.frames)
+        env.close()
+    assert frames[0] == frames[1]
+    clocks = [frame[0] for frame in frames[0]]
+    assert clocks == sorted(clocks)
+    assert len({frame[3] for frame in frames[0]}) > 100  # it drives
+    assert all(len(frame[5]) == 7 for frame in frames[0])
+
+
+def test_steps_keep_no_memory() -> None:
+    env = MKDSEnv()
+    out = np.zeros(env.observation_space.shape, np.float32)
+
+    def drive(steps: int) -> int:
+        for step in range(steps):
+            _, terminated, truncated, _ = env.step_into(step // 5 % 3, out)
+            if terminated or truncated:
+                env.reset_into(out)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0]
+
+    env.reset_into(out, seed=0)
+    tracemalloc.start()
+    try:
+        drive(300)
+        before = drive(100)
+        # A few states and records are kept; nothing by the step.
+        assert drive(600) - before < 20_000
+    finally:
+        tracemalloc.stop()
+        env.close()
 
 
 def bad(space: gym.Space[Any]) -> Iterator[tuple[Any, type[Exception], str]]:
