@@ -103,6 +103,15 @@ class Loops:
             [slice(int(a + start), int(b + start)) for a, b in itertools.pairwise(ends)]
             for start in range(0, len(self._out), int(ends[-1]))
         ]
+        self._arguments = (
+            ctypes.cast(console._cycle, ctypes.c_void_p),
+            ctypes.cast(console._skip, ctypes.c_void_p),
+            FRAMES,
+            self._addresses.ctypes.data,
+            self._sizes.ctypes.data,
+            len(self._sizes),
+            self._out.ctypes.data,
+        )
         self._run = library.run
         self.microseconds: dict[str, list[float]] = {name: [] for name in self.loops()}
 
@@ -121,15 +130,7 @@ class Loops:
     def _c(self, keys: int) -> list[RaceCopy]:
         if keys != self._console._keys:
             self._console._hold(keys)
-        self._run(
-            ctypes.cast(self._console._cycle, ctypes.c_void_p),
-            ctypes.cast(self._console._skip, ctypes.c_void_p),
-            FRAMES,
-            self._addresses.ctypes.data,
-            self._sizes.ctypes.data,
-            len(self._sizes),
-            self._out.ctypes.data,
-        )
+        self._run(*self._arguments)
         out = self._out.data
         copies: list[Any] = [
             (*(out[cut].tobytes() for cut in cuts), self._reader._driver_count)

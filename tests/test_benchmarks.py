@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
+from benchmarks import frame_loop
 from benchmarks.__main__ import report
 from benchmarks.aims import AIMS, aims, aims_lines
 from benchmarks.peers import PEERS
@@ -216,3 +217,22 @@ def test_the_plot_shows_what_was_measured(
     with pytest.raises(SystemExit):
         plot([str(tmp_path / "result.json"), str(pictures[0])])
     assert "no vector environments were measured" in capsys.readouterr().err
+
+
+def test_frame_loops_copy_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loops = frame_loop.Loops(frame_loop.compiled(tmp_path), "nothing", 0)
+    try:
+        assert loops._python(1) == loops._c(1)
+    finally:
+        loops.env.close()
+    monkeypatch.setattr(frame_loop, "_STEPS", {"emulator": 8, "nothing": 20})
+    monkeypatch.setattr(frame_loop, "_ROUNDS", 1)
+    monkeypatch.setattr(sys, "argv", ["frame_loop"])
+    assert frame_loop.main() == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 2 + 2 * 2 * 3
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert frame_loop.main() == 2
+    assert "no C compiler" in capsys.readouterr().err
