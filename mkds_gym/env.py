@@ -33,7 +33,7 @@ from mkds_gym.overlays import OverlayLike, OverlayScene, SceneRecorder, draw_ove
 from mkds_gym.races import RANDOM_COURSE, RaceArguments, Races, boot_to_race, race_config
 from mkds_gym.recording import Recorder, Start, boot_digest
 from mkds_gym.registry import as_list
-from mkds_gym.rewards import Reward, make_reward
+from mkds_gym.rewards import Read, Reward, make_reward
 from mkds_gym.savestate import Difference, Snapshot, check_origin, pack_state, read_state
 from mkds_gym.sharing import Shared
 from mkds_gym.state import RaceReader, RaceState
@@ -99,22 +99,6 @@ class _Start:
 
 _booted_starts: Final[Shared[_Start]] = Shared()
 """Of this process's environments, by all that they depend on."""
-
-
-class _Read(dict[str, float]):
-    """Metrics that remember which of them were looked at."""
-
-    def __init__(self, metrics: Mapping[str, float]) -> None:
-        super().__init__(metrics)
-        self.names: set[str] = set()
-
-    def __getitem__(self, name: str) -> float:
-        self.names.add(name)
-        return super().__getitem__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        self.names.add(name)
-        return super().get(name, default)
 
 
 class Watcher(Protocol):
@@ -892,7 +876,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     def _check_reward(self, reward: object) -> None:
         """Try the reward on the metrics of an empty episode, before any emulator starts."""
         reset_all(self._metrics)
-        collected = _Read(collect_all(self._metrics))
+        collected = Read(collect_all(self._metrics))
         try:
             self._reward.reset(collected)
             paid: object = self._reward.step(collected)

@@ -24,12 +24,10 @@ All numbers are little endian.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -42,6 +40,7 @@ from numpy.typing import NDArray
 from mkds_gym import turbo
 from mkds_gym.console import ALL_KEYS, Console
 from mkds_gym.errors import RecordingError
+from mkds_gym.video import write_bytes
 
 if TYPE_CHECKING:
     from mkds_gym.env import MKDSEnv
@@ -191,20 +190,7 @@ class Recording:
         Raises:
             RecordingError: it cannot be written.
         """
-        target = Path(path)
-        try:
-            handle, partial = tempfile.mkstemp(prefix=".", suffix=SUFFIX, dir=target.parent)
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(self.to_bytes())
-                Path(partial).chmod(0o644)
-                Path(partial).replace(target)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    Path(partial).unlink()
-                raise
-        except OSError as error:
-            raise RecordingError(f"cannot write recording '{target}': {error}") from error
+        write_bytes(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Recording:

@@ -8,18 +8,22 @@ with Replay(Recording.load("run.mkr"), overlays=["rays", "hud"]) as replay:
         frame.picture, frame.race, frame.keys
 ```
 
-On the command line: ``python -m mkds_gym.replay run.mkr --video run.mp4``.
+On the command line: ``python -m mkds_gym.replay run.mkr --video run.mp4``; without anything to
+write, it says whether the race ends as it did.
 """
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import hashlib
-import logging
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,21 +32,40 @@ from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import SCREENS, Console
 from mkds_gym.core import installed_build_id
 from mkds_gym.course import Course
-from mkds_gym.errors import NoRaceError, RecordingError, StateError
+from mkds_gym.errors import MKDSError, NoRaceError, RecordingError, StateError
+from mkds_gym.hardware import FRAMES_PER_SECOND
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.memory import Layout
+from mkds_gym.metrics import DEFAULT_METRICS, collect_all, make_metrics, reset_all
 from mkds_gym.overlays import (
+    Ghost,
+    Ghosts,
+    Overlay,
     OverlayLike,
     OverlayScene,
     SceneRecorder,
     draw_overlays,
     make_overlays,
+    pose,
 )
 from mkds_gym.races import RaceArguments, Races, boot_to_race, race_config
 from mkds_gym.recording import Recording, boot_digest, memory_digest
+from mkds_gym.registry import as_list
+from mkds_gym.rewards import Read, make_reward
 from mkds_gym.state import RaceReader, RaceState
+from mkds_gym.video import (
+    VIDEO_SUFFIXES,
+    VideoWriter,
+    check_video,
+    gif_bytes,
+    sheet_bytes,
+    spread,
+    tiles,
+    write_bytes,
+)
 
-logger = logging.getLogger(__name__)
+GIF_EVERY: Final = 4
+"""Frames of the race per picture of a GIF: most viewers show no more than 20 a second."""
 
 
 def boot_parameters(recording: Recording, cartridge: Cartridge) -> BootParameters | None:
@@ -161,6 +184,43 @@ class ReplayFrame:
     scene: OverlayScene | None
 
 
+class _Pay:
+    """The reward that a driver was paid, step by step."""
+
+    def __init__(self, recording: Recording) -> None:
+        named = recording.environment.get("reward")
+        try:
+            self._scorer = make_reward(named if isinstance(named, str) else "driving")
+        except ValueError:  # of the recording's own
+            self._scorer = make_reward("driving")
+        self._skip = int(recording.environment.get("frame_skip", 1))
+        self._lead = recording.lead
+        self._metrics = make_metrics(DEFAULT_METRICS)
+        self._names: set[str] = set()
+        self._last: dict[str, float] | None = None
+        self.reward = 0.0
+        self.terms: dict[str, float] = {}
+
+    def frame(self, number: int, race: RaceState, course: Course) -> None:
+        """Note a frame of a race."""
+        if number < self._lead:
+            return
+        if self._last is None:
+            reset_all(self._metrics)
+        for metric in self._metrics:
+            metric.update(race, course)
+        if self._last is not None and (number - self._lead) % self._skip:
+            return
+        collected = collect_all(self._metrics)
+        looked = Read(collected)
+        if self._last is None:
+            self._scorer.reset(looked)
+        else:
+            self.reward = self._scorer.step(looked)
+            self.terms = {name: looked[name] - self._last[name] for name in sorted(looked.names)}
+        self._last = collected
+
+
 class Replay:
     """A recording that is driven again.
 
@@ -173,7 +233,7 @@ class Replay:
         overlays: drawn over the pictures, as `MKDSEnv`'s argument.
         screens: ``"top"``, ``"bottom"`` or ``"both"``.
         pictures: take a picture of each frame; without, a replay is faster.
-        every: pictures of each n-th frame only, and of the last.
+        every: pictures of each n-th frame only, from the first step on, and of the last.
         verify: see at the end that memory is what it was.
 
     Attributes:
@@ -209,6 +269,7 @@ class Replay:
         self._every = every
         self._verify = verify
         self._scenes = SceneRecorder()
+        self._pay = _Pay(recording)
         self._reader: RaceReader | None = None
         self.recording = recording
         self.course: Course | None = None
@@ -234,12 +295,14 @@ class Replay:
         return self.recording.frames
 
     def __iter__(self) -> Iterator[ReplayFrame]:
-        last = self.recording.frames
+        # In the frames before the first step, the picture is not yet that of this race.
+        first, last = max(self.recording.lead, 1), self.recording.frames
         self._find_race()
         for number, keys in enumerate(self.recording.keys.tolist(), 1):
-            wanted = self._pictures and ((number - 1) % self._every == 0 or number == last)
+            due = number >= first and (number - first) % self._every == 0
+            wanted = self._pictures and (due or number == last)
             self.console.step(keys, 1, self._pictures)
-            race = self._read(keys)
+            race = self._read(number, keys)
             picture = scene = None
             if wanted:
                 picture, scene = self._look(race)
@@ -284,7 +347,7 @@ class Replay:
             return
         self._reader = reader
 
-    def _read(self, keys: int) -> RaceState | None:
+    def _read(self, number: int, keys: int) -> RaceState | None:
         if self._reader is None:
             self._find_race()
         if self._reader is None:
@@ -293,6 +356,8 @@ class Replay:
             race = self._reader.read()
             if self._pictures:
                 self._scenes.frame(race, keys)
+                if self._overlays and self.course is not None:
+                    self._pay.frame(number, race, self.course)
         except NoRaceError:
             self._reader = self.course = None
             return None
@@ -302,7 +367,7 @@ class Replay:
         picture = self.console.screen(self._screens)
         if race is None or self.course is None:
             return picture, None
-        scene = self._scenes.scene(self.course)
+        scene = self._scenes.scene(self.course, reward=self._pay.reward, terms=self._pay.terms)
         if self._overlays and self._screens != "bottom":
             picture = draw_overlays(self._overlays, picture, scene, self.course)
         return picture, scene
@@ -321,3 +386,246 @@ def verify(
     """
     with Replay(recording, rom=rom, state=state, pictures=False) as replay:
         replay.run()
+
+
+def ghost(
+    recording: Recording,
+    *,
+    rom: str | os.PathLike[str] | Cartridge | None = None,
+    state: Any = None,
+) -> tuple[Ghost, int | None]:
+    """Drive a recording again, and note where the kart is, for the overlay of ghosts.
+
+    Returns:
+        The ghost, and the fingerprint of its course.
+
+    Raises:
+        RecordingError: it cannot be driven here, or goes another way.
+    """
+    poses = {}
+    course = None
+    with Replay(recording, rom=rom, state=state, pictures=False) as replay:
+        for frame in replay:
+            if frame.race is not None:
+                poses[frame.race.frame] = pose(frame.race)
+                course = course or replay.course
+    return Ghost(recording.label, poses), None if course is None else course.fingerprint
+
+
+@dataclass(frozen=True)
+class Show:
+    """How recordings are shown; the arguments are those of `Replay`.
+
+    Attributes:
+        overlays: drawn over each driver's picture.
+        screens: ``"top"``, ``"bottom"`` or ``"both"``.
+        every: pictures of each n-th frame only.
+        ghosts: the first driver's picture, with the others drawn into it; else, of several, all
+            side by side.
+        rom: the cartridge.
+        state: the savestate that they start at, if its file is no longer where it was.
+    """
+
+    overlays: OverlayLike | Sequence[OverlayLike] = ()
+    screens: str = "top"
+    every: int = 1
+    ghosts: bool = False
+    rom: str | os.PathLike[str] | None = None
+    state: str | os.PathLike[str] | None = None
+
+
+def show(
+    recordings: Sequence[Recording], how: Show | None = None
+) -> Iterator[tuple[NDArray[np.uint8], str]]:
+    """Pictures of one or more drivers, and what to write under each.
+
+    Of several drivers side by side, those who have arrived wait for the others.
+
+    Args:
+        recordings: of the same race; each is checked as it ends.
+        how: see `Show`.
+
+    Yields:
+        uint8 RGB (height, width, 3), all of one size, and a caption of lap and race clock.
+
+    Raises:
+        RecordingError: one cannot be driven here, or went another way, or, with ghosts, they
+            drove on different courses.
+    """
+    how = how or Show()
+    if not recordings:
+        raise ValueError("there is no recording to show")
+    overlays: list[Any] = list(as_list("overlays", how.overlays, str | int | Overlay))
+    if how.ghosts and len(recordings) > 1:
+        others = [ghost(each, rom=how.rom, state=how.state) for each in recordings[1:]]
+        if len({course for _, course in others}) > 1:
+            raise RecordingError("the recordings are of different courses; ghosts drive on one")
+        overlays.append(Ghosts([each for each, _ in others]))
+        wanted = others[0][1]
+        recordings = recordings[:1]
+    else:
+        wanted = None
+    with contextlib.ExitStack() as stack:
+        replays = [
+            stack.enter_context(
+                Replay(
+                    each,
+                    rom=how.rom,
+                    state=how.state,
+                    overlays=overlays,
+                    screens=how.screens,
+                    every=how.every,
+                )
+            )
+            for each in recordings
+        ]
+        sources = [_pictures(replay) for replay in replays]
+        shown: list[tuple[NDArray[np.uint8], str] | None] = [None] * len(sources)
+        while True:
+            going = False
+            for number, source in enumerate(sources):
+                following = next(source, None)
+                if following is not None:
+                    shown[number], going = following, True
+            if not going:
+                return
+            seen = [each for each in shown if each is not None]
+            driven = replays[0].course
+            if wanted is not None and driven is not None and driven.fingerprint != wanted:
+                raise RecordingError("the recordings are of different courses; ghosts drive on one")
+            if len(sources) == 1:
+                yield seen[0]
+                continue
+            names = [
+                f"{each.label}  {text}".strip()
+                for each, (_, text) in zip(recordings, seen, strict=False)
+            ]
+            yield tiles([picture for picture, _ in seen], names), ""
+
+
+def _pictures(replay: Replay) -> Iterator[tuple[NDArray[np.uint8], str]]:
+    for frame in replay:
+        if frame.picture is not None:
+            yield frame.picture, _caption(frame)
+
+
+def _caption(frame: ReplayFrame) -> str:
+    if frame.race is None:
+        return f"frame {frame.number}"
+    race = frame.race
+    seconds = race.total_time if race.finished else race.frame / FRAMES_PER_SECOND
+    return f"lap {race.lap}  {int(seconds) // 60}:{seconds % 60:06.3f}"
+
+
+# The command line -----------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mkds_gym.replay",
+        description="Drive recordings again. Without anything to write, it says whether each ends "
+        "as it did. Several are shown side by side, or as ghosts of the first.",
+    )
+    parser.add_argument("recordings", nargs="+", metavar="RECORDING", help="files (.mkr)")
+    parser.add_argument("--rom", metavar="FILE", help="the cartridge that they were driven on")
+    parser.add_argument("--state", metavar="FILE", help="the savestate, if it was moved")
+    out = parser.add_argument_group("what to write")
+    out.add_argument("--video", metavar="FILE", help=f"a video: {', '.join(VIDEO_SUFFIXES)}")
+    out.add_argument("--gif", metavar="FILE", help="an animated GIF")
+    out.add_argument("--sheet", metavar="FILE", help="a PNG of pictures evenly spread")
+    look = parser.add_argument_group("how it looks")
+    look.add_argument("--overlays", metavar="A,B", default="", help="such as rays,hud")
+    look.add_argument("--screens", choices=tuple(SCREENS), default="top")
+    look.add_argument("--ghosts", action="store_true", help="the others drawn into one picture")
+    look.add_argument("--scale", type=int, choices=range(1, 9), metavar="1-8", help="2, of a GIF 1")
+    look.add_argument("--speed", type=float, default=1.0, metavar="X", help="of the video, 0.1-16")
+    look.add_argument("--pictures", type=int, default=12, metavar="N", help="on the sheet, 1-100")
+    look.add_argument("--names", metavar="A,B", help="of the drivers, instead of the recorded ones")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: the words behind the command; None takes the process's own.
+
+    Returns:
+        0, or 1 when a recording cannot be driven or a file cannot be written.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not 0.1 <= options.speed <= 16:
+        parser.error(f"--speed {options.speed}: allowed: 0.1 to 16")
+    if not 1 <= options.pictures <= 100:
+        parser.error(f"--pictures {options.pictures}: allowed: 1 to 100")
+    if options.ghosts and len(options.recordings) < 2:
+        parser.error("--ghosts: give the first driver's recording, and those of others")
+    names = None if options.names is None else options.names.split(",")
+    if names is not None and len(names) != len(options.recordings):
+        parser.error(f"--names {options.names}: wanted are {len(options.recordings)} names")
+    try:
+        _run(options, names)
+    except (MKDSError, ValueError, TypeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _run(options: argparse.Namespace, names: Sequence[str] | None) -> None:
+    recordings = [Recording.load(path) for path in options.recordings]
+    for number, path in enumerate(options.recordings):
+        label = names[number] if names else recordings[number].label or Path(path).stem
+        recordings[number] = replace(recordings[number], label=label)
+    overlays = [name for name in options.overlays.split(",") if name]
+    make_overlays(overlays)
+    for path in (options.video, options.gif, options.sheet):
+        if path is not None and (Path(path).is_dir() or not Path(path).parent.is_dir()):
+            raise RecordingError(f"cannot write '{path}': it is no file in an existing folder")
+    if options.video:
+        check_video(options.video)
+    if not (options.video or options.gif or options.sheet):
+        for recording in recordings:
+            verify(recording, rom=options.rom, state=options.state)
+            ends = "ends as it did" if recording.ram else "driven (it says not how it ended)"
+            print(f"{recording.describe()}: {ends}")
+        return
+    every = 1 if options.video else GIF_EVERY
+    how = Show(
+        overlays=overlays,
+        screens=options.screens,
+        every=every,
+        ghosts=options.ghosts,
+        rom=options.rom,
+        state=options.state,
+    )
+    stills: list[tuple[NDArray[np.uint8], str]] = []
+    with contextlib.ExitStack() as stack:
+        video = None
+        if options.video:
+            rate = FRAMES_PER_SECOND * options.speed
+            video = stack.enter_context(VideoWriter(options.video, rate, options.scale or 2))
+        for number, (picture, caption) in enumerate(show(recordings, how)):
+            if video is not None:
+                video.write(picture)
+            if (options.gif or options.sheet) and number % (GIF_EVERY // every) == 0:
+                stills.append((picture, caption))
+    written = [options.video] if options.video else []
+    if options.gif:
+        seconds = GIF_EVERY / FRAMES_PER_SECOND / options.speed
+        data = gif_bytes([picture for picture, _ in stills], seconds, scale=options.scale or 1)
+        write_bytes(options.gif, data)
+        written.append(options.gif)
+    if options.sheet:
+        count = min(options.pictures, len(stills))
+        chosen = [stills[i] for i in spread(len(stills), count)]
+        pictures, captions = [each for each, _ in chosen], [caption for _, caption in chosen]
+        write_bytes(options.sheet, sheet_bytes(pictures, captions))
+        written.append(options.sheet)
+    print(f"{', '.join(each.describe() for each in recordings)}: {', '.join(written)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

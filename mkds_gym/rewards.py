@@ -115,3 +115,20 @@ def make_reward(reward: str | Reward | Callable[[Mapping[str, float]], float]) -
         f"reward={reward!r} is neither a name ({', '.join(REWARDS)}), nor an object with reset() "
         "and step(), nor a callable from the metrics to a float"
     )
+
+
+class Read(dict[str, float]):
+    """Metrics that remember which of them were looked at."""
+
+    def __init__(self, metrics: Mapping[str, float]) -> None:
+        super().__init__(metrics)
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> float:
+        self.names.add(name)
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As a dict's."""
+        self.names.add(name)
+        return super().get(name, default)

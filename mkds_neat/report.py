@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,9 +11,9 @@ from typing import Any, Final
 import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from mkds_gym.memory import FRAMES_PER_SECOND
+from mkds_gym.video import gif_bytes, sheet_bytes, spread
 from mkds_neat.networks import GenomeNetwork
 from mkds_neat.results import Champion, RunFolder, race_clock
 
@@ -23,7 +22,6 @@ _LOG = logging.getLogger(__name__)
 GIF_LIMIT: Final = 2_000_000
 """Bytes that a champion's GIF must stay below."""
 _GIF_PICTURES: Final = 160
-_GIF_COLOURS: Final = 48
 _GIF_SECONDS: Final = 0.08  # per picture
 _STRIP_COLUMNS: Final = 4
 _STRIP_ROWS: Final = 2
@@ -84,65 +82,20 @@ def _picture(env: gym.Env[Any, Any], info: Mapping[str, Any]) -> Picture:
 
 def gif(pictures: Sequence[Picture], limit: int = GIF_LIMIT) -> bytes:
     """An animated GIF of the top screen, with as many of the pictures as fit in ``limit`` bytes."""
-    count = min(len(pictures), _GIF_PICTURES + 1)
-    while True:
-        chosen = [pictures[i] for i in _spread(len(pictures), count)]
-        images = [Image.fromarray(p.pixels[: _SCREEN[1]]) for p in chosen]
-        # One palette for all, made from a few of them, keeps pictures alike and differences small.
-        samples = [images[i] for i in _spread(len(images), min(6, len(images)))]
-        sheet = Image.new("RGB", (_SCREEN[0], _SCREEN[1] * len(samples)))
-        for i, sample in enumerate(samples):
-            sheet.paste(sample, (0, i * _SCREEN[1]))
-        palette = sheet.quantize(_GIF_COLOURS)
-        frames = [i.quantize(palette=palette, dither=Image.Dither.NONE) for i in images]
-        data = io.BytesIO()
-        frames[0].save(
-            data,
-            "GIF",
-            save_all=True,
-            append_images=frames[1:],
-            duration=round(_GIF_SECONDS * 1000),
-            loop=0,
-        )
-        size = len(data.getvalue())
-        if size <= limit or count <= 2:
-            return data.getvalue()
-        count = max(2, min(count - 1, int(count * 0.95 * limit / size)))
+    chosen = [pictures[i] for i in spread(len(pictures), min(len(pictures), _GIF_PICTURES + 1))]
+    return gif_bytes([picture.pixels[: _SCREEN[1]] for picture in chosen], _GIF_SECONDS, limit)
 
 
 def strip(
     pictures: Sequence[Picture], columns: int = _STRIP_COLUMNS, rows: int = _STRIP_ROWS
 ) -> bytes:
     """A PNG sheet of pictures spread evenly over a race, each with lap and race clock."""
-    chosen = [pictures[i] for i in _spread(len(pictures), min(columns * rows, len(pictures)))]
-    height = chosen[0].pixels.shape[0]
-    margin, caption = 6, 16
-    sheet = Image.new(
-        "RGB",
-        (
-            columns * (_SCREEN[0] + margin) + margin,
-            math.ceil(len(chosen) / columns) * (height + caption + margin) + margin,
-        ),
-        (24, 26, 32),
-    )
-    draw = ImageDraw.Draw(sheet)
-    for i, picture in enumerate(chosen):
-        x = margin + i % columns * (_SCREEN[0] + margin)
-        y = margin + i // columns * (height + caption + margin)
-        sheet.paste(Image.fromarray(picture.pixels), (x, y + caption))
+    chosen = [pictures[i] for i in spread(len(pictures), min(columns * rows, len(pictures)))]
+    captions = []
+    for picture in chosen:
         seconds = picture.info.get("total_time") or picture.info.get("frame", 0) / FRAMES_PER_SECOND
-        text = f"lap {picture.info.get('lap', 0)}   {race_clock(float(seconds))}"
-        draw.text((x + 2, y + 2), text, fill=(235, 235, 235))
-    data = io.BytesIO()
-    sheet.save(data, "PNG", optimize=True)
-    return data.getvalue()
-
-
-def _spread(length: int, count: int) -> list[int]:
-    """``count`` indices from 0 to ``length - 1``, both ends among them, evenly apart."""
-    if count <= 1:
-        return [0]
-    return [round(i * (length - 1) / (count - 1)) for i in range(count)]
+        captions.append(f"lap {picture.info.get('lap', 0)}   {race_clock(float(seconds))}")
+    return sheet_bytes([picture.pixels for picture in chosen], captions, columns)
 
 
 def write_pictures(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +14,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from PIL import Image
 
 import mkds_gym  # noqa: F401
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import RecordingError
+from mkds_gym.overlays import Ghosts
 from mkds_gym.recording import Recorder, Recording, memory_digest
-from mkds_gym.replay import Replay, verify
+from mkds_gym.replay import Replay, Show, ghost, main, show, verify
 
 
 def make(**arguments: Any) -> MKDSEnv:
@@ -232,7 +237,136 @@ def test_pictures_of_a_replay(recording: Recording, frames: list[Any]) -> None:
     assert frames[-1].race == env.race
     env.close()
     assert [frame.number for frame in frames if frame.picture is not None] == [
-        *range(1, 243, 40),
+        *range(3, 243, 40),
         243,
     ]
     assert [frame.keys for frame in frames] == recording.keys.tolist()
+
+
+# Pictures ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Two drivers of the same race, and one of another."""
+    folder = tmp_path_factory.mktemp("runs")
+    for name, steps, arguments in (
+        ("ada", 14, {}),
+        ("ben", 10, {}),
+        ("cyd", 5, {"course": "random", "course_seed": 3}),
+    ):
+        replace(record(steps, seed=len(name) + steps, **arguments), label="").save(
+            folder / f"{name}.mkr"
+        )
+    return [str(folder / f"{name}.mkr") for name in ("ada", "ben", "cyd")]
+
+
+def test_the_rewards_in_the_hud_are_the_drivers_own(recording: Recording) -> None:
+    env = make(render_mode="rgb_array", overlays="hud")
+    env.reset(seed=0)
+    drive(env, 60)
+    expected = env.overlay_scene()
+    with Replay(recording, overlays="hud", every=1000) as replay:
+        scene = list(replay)[-1].scene
+    assert scene is not None
+    assert scene.reward == pytest.approx(expected.reward)
+    assert dict(scene.terms) == pytest.approx(dict(expected.terms))
+    assert scene.progress == expected.progress
+    env.close()
+
+
+def test_the_command_checks(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(files[:1]) == 0
+    assert capsys.readouterr().out.startswith("ada, 59 frames, ")
+
+
+def test_the_command_writes(files: list[str], tmp_path: Path) -> None:
+    import imageio.v2
+
+    video, gif, sheet = (tmp_path / name for name in ("a.mp4", "a.gif", "a.png"))
+    words = ["--overlays", "rays,hud", "--video", video, "--gif", gif, "--sheet", sheet]
+    assert main([*files[:2], *map(str, words), "--pictures", "3", "--names", "Ada,Ben"]) == 0
+    with imageio.v2.get_reader(video) as reader:
+        assert reader.get_meta_data()["size"] == (1024, 384)  # two, doubled
+        assert reader.get_meta_data()["fps"] == pytest.approx(59.83, abs=0.01)
+        assert reader.count_frames() == 57
+    with Image.open(gif) as image:
+        assert image.size == (512, 192)
+        assert image.n_frames == 15  # type: ignore[attr-defined]
+    with Image.open(sheet) as image:
+        assert image.size == (3 * (512 + 6) + 6, 192 + 16 + 6 + 6)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gif", "a.mp4", "a.png"]
+
+
+def test_a_ghost_is_where_the_kart_was(files: list[str]) -> None:
+    """A driver's own ghost: its box stands around the kart, in the middle of the picture."""
+    ada = Recording.load(files[0])
+    own, _ = ghost(ada)
+    with Replay(ada, every=1000) as replay:
+        *_, last = replay
+        course = replay.course
+    assert last.scene is not None
+    assert course is not None
+    assert own.at(last.race.frame)[0].tolist() == pytest.approx(list(last.race.position))
+    assert own.at(10**6)[0].tolist() == own.at(last.race.frame)[0].tolist()
+    assert own.at(-1) is None
+    from mkds_gym.overlays import draw_overlays
+
+    drawn = draw_overlays([Ghosts([own])], last.picture, last.scene, course)
+    rows, columns = np.nonzero((drawn != last.picture).any(axis=2))
+    assert 90 < columns.min() < columns.max() < 170
+    assert 90 < rows.min() < rows.max() < 192
+
+
+def test_ghosts_in_one_picture(files: list[str]) -> None:
+    both = [Recording.load(path) for path in files[:2]]
+    shown = list(show(both, Show(ghosts=True, every=8)))
+    alone = list(show(both[:1], Show(every=8)))
+    assert len(shown) == len(alone)
+    assert shown[0][0].shape == (192, 256, 3)
+    assert any((a != b).any() for (a, _), (b, _) in zip(shown, alone, strict=True))
+
+
+def test_ghosts_of_another_course_are_refused(
+    files: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    sheet = str(tmp_path / "a.png")
+    assert main([files[2], files[0], "--ghosts", "--sheet", sheet]) == 1
+    assert "different courses" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--video", "run.avi"], ".mp4"),
+        (["--video", "nowhere/run.mp4"], "nowhere"),
+        (["--gif", "nowhere/run.gif"], "nowhere"),
+        (["--overlays", "lasers"], "lasers"),
+        (["--rom", "no.nds"], "no.nds"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    files: list[str], words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([files[0], *words]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--ghosts"], ["--speed", "0"], ["--names", "a,b"]])
+def test_arguments_that_do_not_fit(files: list[str], words: list[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([files[0], *words])
+
+
+def test_without_ffmpeg(files: list[str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mkds_gym.replay", files[0], "--video", str(tmp_path / "a.mp4")],
+        env={**os.environ, "IMAGEIO_FFMPEG_EXE": str(tmp_path / "none")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "ffmpeg" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -35,6 +35,7 @@ from mkds_gym.errors import OverlayError
 from mkds_gym.hardware import SCREEN_HEIGHT
 from mkds_gym.overlays.canvas import Canvas, Colour
 from mkds_gym.overlays.course import CenterLine, Checkpoint, CheckpointAim, Collision
+from mkds_gym.overlays.ghosts import Ghost, Ghosts, pose
 from mkds_gym.overlays.projection import Projection
 from mkds_gym.overlays.race import CameraTarget, Controller, Hud, Objects, Rays, Trail
 from mkds_gym.overlays.scene import PICTURE_DELAY, OverlayScene, SceneRecorder
@@ -154,6 +155,8 @@ __all__ = [
     "PICTURE_DELAY",
     "Canvas",
     "Colour",
+    "Ghost",
+    "Ghosts",
     "Overlay",
     "OverlayLike",
     "OverlayScene",
@@ -161,4 +164,5 @@ __all__ = [
     "SceneRecorder",
     "draw_overlays",
     "make_overlays",
+    "pose",
 ]

@@ -1,0 +1,248 @@
+"""Pictures of races as files: videos, animated GIFs and sheets of stills."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from mkds_gym.errors import RecordingError
+
+VIDEO_SUFFIXES: Final = (".mp4", ".mkv", ".mov")
+GIF_COLOURS: Final = 48
+_QUALITY: Final = "18"
+"""libx264's constant rate factor: hardly told from the original."""
+_INSTALL: Final = "pip install 'mkds-gym[video]', which brings imageio and an ffmpeg of its own"
+
+Pixels = NDArray[np.uint8]
+
+
+def check_video(path: str | os.PathLike[str]) -> None:
+    """See that a video can be written, before a race is driven for it.
+
+    Raises:
+        RecordingError: imageio or ffmpeg is missing, or the name has another suffix.
+    """
+    if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
+        raise RecordingError(
+            f"cannot write video '{path}': allowed suffixes are {', '.join(VIDEO_SUFFIXES)}"
+        )
+    try:
+        import imageio.v2  # noqa: F401
+        import imageio_ffmpeg
+    except ImportError as error:
+        raise RecordingError(f"videos need {error.name}: {_INSTALL}") from error
+    try:
+        imageio_ffmpeg.get_ffmpeg_exe()
+    except RuntimeError as error:
+        raise RecordingError(
+            f"videos need the program ffmpeg, which is not found ({error}); {_INSTALL}, or name "
+            "one in the environment variable IMAGEIO_FFMPEG_EXE"
+        ) from error
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A file beside the wanted one, which takes its place if all goes well.
+
+    Raises:
+        RecordingError: it cannot be written.
+    """
+    target = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=".", suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+        partial = Path(name)
+        try:
+            yield partial
+            partial.chmod(0o644)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise RecordingError(f"cannot write '{target}': {error}") from error
+
+
+class VideoWriter:
+    """Writes a video, picture by picture; a context manager, and the file is there at its end.
+
+    Args:
+        path: what to write: H.264 in ``.mp4``, ``.mkv`` or ``.mov``.
+        fps: pictures a second.
+        scale: pixels of the video per pixel of a picture, 1 and up.
+
+    Raises:
+        RecordingError: see `check_video`, or it cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], fps: float, scale: int = 2) -> None:
+        check_video(path)
+        self._fps, self._scale = fps, scale
+        self._file = replacing(path)
+        self._stream: Any = None
+
+    def __enter__(self) -> VideoWriter:
+        import imageio.v2
+
+        partial = self._file.__enter__()
+        try:
+            self._stream = imageio.v2.get_writer(
+                partial,
+                format="FFMPEG",
+                mode="I",
+                fps=self._fps,
+                codec="libx264",
+                pixelformat="yuv420p",
+                macro_block_size=2,
+                ffmpeg_log_level="error",
+                output_params=["-crf", _QUALITY],
+            )
+        except BaseException as error:
+            self._file.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def write(self, picture: Pixels) -> None:
+        """Append a picture, uint8 RGB (height, width, 3); all have the same size."""
+        try:
+            self._stream.append_data(scaled(picture, self._scale))
+        except OSError as error:  # ffmpeg is gone; its last words are in the message
+            raise RecordingError(f"ffmpeg failed: {error}") from error
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        try:
+            self._stream.close()
+        finally:
+            self._file.__exit__(kind, error, trace)
+
+
+def scaled(picture: Pixels, scale: int) -> Pixels:
+    """A picture with each pixel ``scale`` times as wide and high."""
+    return picture if scale == 1 else picture.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def spread(length: int, count: int) -> list[int]:
+    """``count`` indices from 0 to ``length - 1``, both ends among them, evenly apart."""
+    if count <= 1:
+        return [0]
+    return [round(i * (length - 1) / (count - 1)) for i in range(count)]
+
+
+def gif_bytes(
+    pictures: Sequence[Pixels], seconds: float, limit: int | None = None, scale: int = 1
+) -> bytes:
+    """An animated GIF that repeats for ever.
+
+    Args:
+        pictures: uint8 RGB, all of one size.
+        seconds: that each is shown.
+        limit: bytes that it must not exceed; of more pictures than fit, evenly spread ones stay.
+        scale: pixels of the GIF per pixel of a picture.
+
+    Raises:
+        ValueError: there is no picture.
+    """
+    if not pictures:
+        raise ValueError("a GIF needs a picture at least")
+    count = len(pictures)
+    while True:
+        chosen = [pictures[i] for i in spread(len(pictures), count)]
+        images = [Image.fromarray(scaled(pixels, scale)) for pixels in chosen]
+        # One palette for all, made from a few of them, keeps pictures alike and differences small.
+        samples = [images[i] for i in spread(len(images), min(6, len(images)))]
+        width, height = images[0].size
+        sheet = Image.new("RGB", (width, height * len(samples)))
+        for i, sample in enumerate(samples):
+            sheet.paste(sample, (0, i * height))
+        palette = sheet.quantize(GIF_COLOURS)
+        frames = [i.quantize(palette=palette, dither=Image.Dither.NONE) for i in images]
+        data = io.BytesIO()
+        frames[0].save(
+            data,
+            "GIF",
+            save_all=True,
+            append_images=frames[1:],
+            duration=round(seconds * 1000),
+            loop=0,
+        )
+        size = len(data.getvalue())
+        if limit is None or size <= limit or count <= 2:
+            return data.getvalue()
+        count = max(2, min(count - 1, int(count * 0.95 * limit / size)))
+
+
+def sheet_bytes(pictures: Sequence[Pixels], captions: Sequence[str], columns: int = 4) -> bytes:
+    """A PNG of pictures in rows, each with a caption above it.
+
+    Raises:
+        ValueError: there is no picture.
+    """
+    if not pictures:
+        raise ValueError("a sheet needs a picture at least")
+    height, width = pictures[0].shape[:2]
+    margin, caption = 6, 16
+    sheet = Image.new(
+        "RGB",
+        (
+            min(columns, len(pictures)) * (width + margin) + margin,
+            math.ceil(len(pictures) / columns) * (height + caption + margin) + margin,
+        ),
+        (24, 26, 32),
+    )
+    draw = ImageDraw.Draw(sheet)
+    for i, (pixels, text) in enumerate(zip(pictures, captions, strict=True)):
+        x = margin + i % columns * (width + margin)
+        y = margin + i // columns * (height + caption + margin)
+        sheet.paste(Image.fromarray(pixels), (x, y + caption))
+        draw.text((x + 2, y + 2), text, fill=(235, 235, 235))
+    data = io.BytesIO()
+    sheet.save(data, "PNG", optimize=True)
+    return data.getvalue()
+
+
+def tiles(pictures: Sequence[Pixels], captions: Sequence[str]) -> Pixels:
+    """Pictures side by side, in a grid that is nearly square, each with a caption in it.
+
+    Returns:
+        uint8 RGB; what the grid has over is black.
+    """
+    columns = math.ceil(math.sqrt(len(pictures)))
+    rows = math.ceil(len(pictures) / columns)
+    height, width = pictures[0].shape[:2]
+    whole = Image.new("RGB", (columns * width, rows * height))
+    draw = ImageDraw.Draw(whole, "RGBA")
+    for i, (pixels, text) in enumerate(zip(pictures, captions, strict=True)):
+        x, y = i % columns * width, i // columns * height
+        whole.paste(Image.fromarray(pixels), (x, y))
+        box = draw.textbbox((x + 4, y + height - 14), text)
+        draw.rectangle((box[0] - 3, box[1] - 2, box[2] + 2, box[3] + 2), fill=(0, 0, 0, 150))
+        draw.text((x + 4, y + height - 14), text, fill=(255, 255, 255))
+    return np.array(whole)
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file, all of it or nothing.
+
+    Raises:
+        RecordingError: it cannot be written.
+    """
+    with replacing(path) as partial:
+        partial.write_bytes(data)
+
+
+def write_video(
+    path: str | os.PathLike[str], pictures: Iterable[Pixels], fps: float, scale: int = 2
+) -> None:
+    """Write pictures as a video; see `VideoWriter`."""
+    with VideoWriter(path, fps, scale) as video:
+        for picture in pictures:
+            video.write(picture)
