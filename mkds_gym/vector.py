@@ -11,9 +11,8 @@ import copy as copying
 import logging
 import os
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from operator import itemgetter
-from typing import Any, Final, Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import gymnasium as gym
 import numpy as np
@@ -21,6 +20,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, create_empty_array, iterate
 from numpy.typing import NDArray
 
+from mkds_gym.batch import InfoForm, Lane, PlainLane, WrappedLane
 from mkds_gym.core import trim_memory
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import VectorEnvError
@@ -144,7 +144,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         self._infos: list[dict[str, Any] | None] = [None] * self.num_envs
         self._finals: list[tuple[Any, dict[str, Any]] | None] = [None] * self.num_envs
         self._failures: dict[int, BaseException] = {}
-        self._form: _Form | None = None
+        self._form: InfoForm | None = None
 
         self._process = os.getpid()
         self._pool = ThreadPool(self.num_threads, "mkds-vector")
@@ -608,11 +608,11 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             logger.warning(
                 "environment %d failed and is replaced", index, exc_info=(type(error), error, None)
             )
+            last = self._lanes[index].observation()
             self._swap(index)
             if self.autoreset_mode == AutoresetMode.SAME_STEP:
-                lane = self._lanes[index]
-                self._finals[index] = (lane.observation(), self._infos[index] or {})
-                self._infos[index] = lane.reset()
+                self._finals[index] = (last, self._infos[index] or {})
+                self._infos[index] = self._lanes[index].reset()
                 self._over[index] = False
 
     def _swap(self, index: int) -> None:
@@ -632,11 +632,11 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         except Exception as error:
             logger.warning("environment %d could not be closed: %r", index, error)
 
-    def _lane(self, index: int) -> _Lane:
+    def _lane(self, index: int) -> Lane:
         env, space, batch = self.envs[index], self.single_observation_space, self._observations
         if type(env) is MKDSEnv:
-            return _PlainLane(env, space, batch, index)
-        return _WrappedLane(env, space, batch, index)
+            return PlainLane(env, space, batch, index)
+        return WrappedLane(env, space, batch, index)
 
     def _merge(
         self,
@@ -646,7 +646,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         """One dict of arrays, as `VectorEnv._add_info` makes it of one info after the other."""
         if all(infos) and not any(finals):
             if self._form is None or not self._form.fits(infos):
-                self._form = _Form(infos[0])
+                self._form = InfoForm(infos[0])
             if self._form.fits(infos):
                 return self._form.merge(infos)
         merged: dict[str, Any] = {}
@@ -702,150 +702,3 @@ def _autoreset_mode(mode: Any) -> AutoresetMode:
     except ValueError:
         allowed = ", ".join(repr(each.value) for each in AutoresetMode)
         raise ValueError(f"autoreset_mode={mode!r} is not one of {allowed}") from None
-
-
-class _Lane(Protocol):
-    """An environment that writes its observations into the batch."""
-
-    def reset(
-        self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Begin an episode; the info."""
-
-    def step(self, action: Any) -> tuple[Any, bool, bool, dict[str, Any]]:
-        """Step; reward, terminated, truncated, info."""
-
-    def observation(self) -> Any:
-        """The last observation, as a copy."""
-
-
-class _PlainLane:
-    """An `MKDSEnv`, which writes where it is told to."""
-
-    def __init__(self, env: MKDSEnv, space: gym.Space[Any], batch: Any, index: int) -> None:
-        self._env = env
-        self._row = (
-            {name: batch[name][index] for name in space.spaces}
-            if isinstance(space, gym.spaces.Dict)
-            else batch[index]
-        )
-
-    def reset(
-        self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        return self._env.reset_into(self._row, seed=seed, options=options)
-
-    def step(self, action: Any) -> tuple[Any, bool, bool, dict[str, Any]]:
-        return self._env.step_into(action, self._row)
-
-    def observation(self) -> Any:
-        return copying.deepcopy(self._row)
-
-
-class _WrappedLane:
-    """Any environment, whose observations are copied."""
-
-    def __init__(
-        self, env: gym.Env[Any, Any], space: gym.Space[Any], batch: Any, index: int
-    ) -> None:
-        self._env = env
-        self._write = _Row(space, batch, index)
-        self._last: Any = None
-
-    def reset(
-        self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        self._last, info = self._env.reset(seed=seed, options=options)
-        self._write(self._last)
-        return info
-
-    def step(self, action: Any) -> tuple[Any, bool, bool, dict[str, Any]]:
-        self._last, reward, terminated, truncated, info = self._env.step(action)
-        self._write(self._last)
-        return reward, terminated, truncated, info
-
-    def observation(self) -> Any:
-        return self._last
-
-
-class _Row:
-    """Writes one environment's observation into the batch."""
-
-    def __init__(self, space: gym.Space[Any], batch: Any, index: int) -> None:
-        self._batch = batch
-        self._index = index
-        self._parts: list[tuple[Any, _Row]] = []
-        if isinstance(space, gym.spaces.Dict):
-            self._parts = [(k, _Row(part, batch[k], index)) for k, part in space.items()]
-        elif isinstance(space, gym.spaces.Tuple):
-            self._parts = [(k, _Row(p, batch[k], index)) for k, p in enumerate(space.spaces)]
-        elif not isinstance(batch, np.ndarray):
-            raise TypeError(
-                f"observations of {space} cannot be put into arrays; use vectorization_mode='sync'"
-            )
-
-    def __call__(self, observation: Any) -> None:
-        if not self._parts:
-            self._batch[self._index] = observation
-        for key, part in self._parts:
-            part(observation[key])
-
-
-class _Form:
-    """Keys and types of an info, and how infos that have them become one.
-
-    What comes out is what `VectorEnv._add_info` makes of them, in a third of the time, as numbers
-    of one type are put into one table whose rows are the arrays.
-
-    Args:
-        info: an info of this form.
-    """
-
-    def __init__(self, info: Mapping[str, Any] | None) -> None:
-        info = info or {}
-        self._keys = tuple(info)
-        self._types = tuple(map(type, info.values()))
-        self._usable = True
-        self._tables: list[tuple[type, list[str], Callable[[Any], Any]]] = []
-        self._inner: list[tuple[str, _Form]] = []
-        self._others: list[str] = []
-        numbers: dict[type, list[str]] = {}
-        for key, value in info.items():
-            kind = type(value)
-            if kind in (float, int, bool):
-                numbers.setdefault(kind, []).append(key)
-            elif kind is dict:
-                self._inner.append((key, _Form(value)))
-            elif isinstance(value, np.ndarray | np.number | dict) or key == "final_obs":
-                self._usable = False  # these have rules of their own
-            else:
-                self._others.append(key)
-        self._tables = [(kind, keys, itemgetter(*keys)) for kind, keys in numbers.items()]
-        self._masks = tuple(f"_{key}" for key in self._keys)
-
-    def fits(self, infos: Iterable[Any]) -> bool:
-        """Whether all infos have this form."""
-        if not self._usable:
-            return False
-        keys, types = self._keys, self._types
-        for info in infos:
-            if tuple(info) != keys or tuple(map(type, info.values())) != types:
-                return False
-        return all(form.fits([info[key] for info in infos]) for key, form in self._inner)
-
-    def merge(self, infos: Sequence[Any]) -> dict[str, Any]:
-        """One dict of arrays of infos that fit."""
-        merged: dict[str, Any] = {}
-        for kind, keys, pick in self._tables:
-            table: NDArray[Any] = np.array([pick(info) for info in infos], kind)
-            merged.update(zip(keys, table.reshape(len(infos), -1).T.copy(), strict=True))
-        for key, form in self._inner:
-            merged[key] = form.merge([info[key] for info in infos])
-        for key in self._others:
-            array = np.empty(len(infos), object)
-            for index, info in enumerate(infos):
-                array[index] = info[key]
-            merged[key] = array
-        masks = np.ones((len(self._masks), len(infos)), np.bool_)
-        merged.update(zip(self._masks, masks, strict=True))
-        return merged

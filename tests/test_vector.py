@@ -127,6 +127,29 @@ def test_races_of_chance_are_those_of_single_environments(kwargs: dict[str, Any]
         env.close()
 
 
+def test_any_number_of_threads_gives_the_same() -> None:
+    told = []
+    for threads in (1, 2, 3, 5, 8):
+        with make(8, num_threads=threads, mode="vs", opponents=2, items=True, **SHORT) as envs:
+            assert envs.num_threads == threads
+            told.append(list(play(envs, 6)))
+    for other in told[1:]:
+        for expected, got in zip(told[0], other, strict=True):
+            assert same(expected, got)
+    distances = told[0][-1][4]["metrics"]["distance"]
+    assert len(set(distances.tolist())) > 4  # each has a race of its own
+
+
+def test_made_again_from_its_spec() -> None:
+    with make(2, num_threads=1, frame_skip=6) as envs:
+        assert envs.spec is not None
+        again = gym.make_vec(envs.spec)
+        assert isinstance(again, MKDSVectorEnv)
+        assert again.num_envs == 2
+        assert again.get_attr("frame_skip") == (6, 6)
+        again.close()
+
+
 def test_seeds_and_options_for_each() -> None:
     kwargs = {"course": "random", "frame_skip": 4, "autoreset_mode": "Disabled"}
     with make(3, num_threads=2, **kwargs) as envs:
@@ -311,8 +334,9 @@ def test_a_console_that_is_closed_behind_its_back() -> None:
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_replaced_without_asking(mode: AutoresetMode) -> None:
-    with with_breaks(on_error="replace", autoreset_mode=mode) as envs:
+@pytest.mark.parametrize("wrappers", [(), (gym.wrappers.FlattenObservation,)])
+def test_replaced_without_asking(mode: AutoresetMode, wrappers: Any) -> None:
+    with with_breaks(on_error="replace", autoreset_mode=mode, env_wrappers=wrappers) as envs:
         before, _ = envs.reset(seed=0)
         for _ in range(3):
             before = envs.step([0, 0, 0])[0]
