@@ -136,7 +136,7 @@ def test_any_number_of_threads_gives_the_same() -> None:
     for other in told[1:]:
         for expected, got in zip(told[0], other, strict=True):
             assert same(expected, got)
-    distances = told[0][3][4]["metrics"]["distance"]
+    distances = told[0][3][4]["metrics"]["progress"]
     assert len(set(distances.tolist())) > 4  # each has a race of its own
 
 
