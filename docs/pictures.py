@@ -28,6 +28,7 @@ from mkds_gym.kartlab import COURSE_DIRECTORY
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_course, compile_description
 from mkds_gym.kartlab.generator import generate
+from mkds_gym.kartlab.preview import MARGIN, PROFILE, SIDE
 from mkds_gym.kartlab.preview import draw as preview
 from mkds_gym.memory import COURSES, Layout
 from mkds_gym.overlays import OVERLAYS, draw_overlays, make_overlays
@@ -55,8 +56,9 @@ MAP_SIZE: Final = 640
 """Longer side of the course's map, in pixels."""
 COURSE_MOMENTS: Final = {
     "airship_course": (0.12, 0.72),
-    "cross_course": (0.05, 0.55),
-    "desert_course": (0.1, 0.9),
+    "cross_course": (0.058, 0.9),
+    "desert_course": (0.245, 0.8125),
+    "ridge_course": (0.4375, 0.8125),
 }
 """Fractions of the lap that a course's picture shows; elsewhere a tenth and half of it."""
 OVERLAY_SEED: Final = 1
@@ -265,7 +267,17 @@ def random_courses() -> Image.Image:
     width, height = SHEET_TILE
     sheet = Image.new("RGB", (3 * width + 2 * GAP, 2 * height + GAP), (255, 255, 255))
     for number, (seed, difficulty) in enumerate(RANDOM_COURSES):
-        tile = preview(compile_description(generate(seed, difficulty))).image()
+        plan = preview(compile_description(generate(seed, difficulty)))
+        # The map alone: title, legend and profile could not be read at this size.
+        left, top = (round(part) for part in plan.corner)
+        tile = plan.image().crop(
+            (
+                left,
+                top,
+                plan.width - round(SIDE + 2 * MARGIN),
+                plan.height - round(PROFILE + 2 * MARGIN),
+            )
+        )
         tile.thumbnail(SHEET_TILE, Image.Resampling.LANCZOS)
         left = number // 2 * (width + GAP) + (width - tile.width) // 2
         top = number % 2 * (height + GAP) + (height - tile.height) // 2

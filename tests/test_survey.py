@@ -27,6 +27,19 @@ def test_course_is_compiled_and_driven(seed: int, difficulty: float) -> None:
     assert found.compile_seconds > 0
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("difficulty", [0.0, 0.5, 1.0])
+def test_seeds_all_over_the_range_can_be_finished(difficulty: float) -> None:
+    """Every 83rd seed, drawn from both sets; the page's table has all thousand."""
+    failed = [
+        found
+        for found in (survey(seed, difficulty) for seed in range(7, 1000, 83))
+        if found.problem
+    ]
+    assert not failed
+
+
 def test_command_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "found.jsonl"
     done = Survey(3, 0.0, 100, "not finished: 40% after 5000 frames", length=3000.0, size=9)

@@ -9,7 +9,6 @@
 #define FONT_RIGHT "\x61"
 #define FONT_UP "\x62"
 #define FONT_DOWN "\x63"
-#define FONT_CHEQUER "\x64"
 #define FONT_COUNT 69
 
 extern const unsigned char font_glyphs[FONT_COUNT][8];

@@ -22,9 +22,6 @@
 #define GX_BG3P(engine, i) GX_R16((engine) + 0x30 + 2 * (i)) /* PA PB PC PD */
 #define GX_BG3X(engine) GX_R32((engine) + 0x38)
 #define GX_BG3Y(engine) GX_R32((engine) + 0x3C)
-#define GX_BLDCNT(engine) GX_R16((engine) + 0x50)
-#define GX_BLDALPHA(engine) GX_R16((engine) + 0x52)
-#define GX_BLDY(engine) GX_R16((engine) + 0x54)
 #define GX_MASTER_BRIGHT(engine) GX_R16((engine) + 0x6C)
 
 #define GX_POWCNT GX_R16(0x04000304)
@@ -33,10 +30,6 @@
 #define GX_DISP3DCNT GX_R16(0x04000060)
 #define GX_CLEAR_COLOR GX_R32(0x04000350)
 #define GX_CLEAR_DEPTH GX_R16(0x04000354)
-#define GX_FOG_COLOR GX_R32(0x04000358)
-#define GX_FOG_OFFSET GX_R16(0x0400035C)
-#define GX_FOG_TABLE(i) GX_R16(0x04000360 + 2 * (i)) /* 32 densities, two a halfword */
-#define GX_EDGE_COLOR(i) GX_R16(0x04000330 + 2 * (i))
 #define GX_STAT GX_R32(0x04000600)
 #define GX_RAM_COUNT GX_R32(0x04000604) /* bits 0-11 polygons, 16-28 vertices */
 
@@ -54,11 +47,9 @@
 #define GX_MTX_LOAD_4X4 0x16
 #define GX_MTX_LOAD_4X3 0x17
 #define GX_MTX_MULT_4X3 0x19
-#define GX_MTX_MULT_3X3 0x1A
 #define GX_MTX_SCALE 0x1B
 #define GX_COLOR 0x20
 #define GX_NORMAL 0x21
-#define GX_TEXCOORD 0x22
 #define GX_VTX_16 0x23
 #define GX_VTX_10 0x24
 #define GX_POLYGON_ATTR 0x29
@@ -75,7 +66,6 @@
 
 #define GX_TRIANGLES 0
 #define GX_QUADS 1
-#define GX_TRIANGLE_STRIP 2
 #define GX_QUAD_STRIP 3
 
 #define GX_MODE_PROJECTION 0
@@ -85,12 +75,9 @@
 
 /* POLYGON_ATTR */
 #define GX_LIGHTS(mask) (mask)
-#define GX_DECAL (1u << 4)
 #define GX_BACK_FACES (1u << 6)
 #define GX_FRONT_FACES (1u << 7)
-#define GX_TRANSLUCENT_DEPTH (1u << 11)
 #define GX_FAR_CLIPPED (1u << 12) /* cut polygons at the far plane instead of dropping them */
-#define GX_FOGGED (1u << 15)
 #define GX_ALPHA(a) ((uint32_t)(a) << 16)
 #define GX_POLYGON_ID(id) ((uint32_t)(id) << 24)
 

@@ -10,7 +10,6 @@
 #define HW_R64(address) (*(volatile uint64_t *)(address))
 
 #define HW_DISPSTAT HW_R16(0x04000004)
-#define HW_VCOUNT HW_R16(0x04000006)
 #define HW_DMA_SOURCE(n) HW_R32(0x040000B0 + 12 * (n))
 #define HW_DMA_DESTINATION(n) HW_R32(0x040000B4 + 12 * (n))
 #define HW_DMA_CONTROL(n) HW_R32(0x040000B8 + 12 * (n)) /* the low 21 bits count */

@@ -80,10 +80,6 @@ static void normal(int32_t x, int32_t y, int32_t z) {
     data(((uint32_t)x & 0x3FF) | ((uint32_t)y & 0x3FF) << 10 | ((uint32_t)z & 0x3FF) << 20);
 }
 
-void list_round_normal(int step) {
-    normal(0, list_sine16[(step + 4) & 15] * 3 / 2, list_sine16[step & 15] * 3 / 2); /* 256 * 3 / 2 < 511 */
-}
-
 static void flat_normal(point a, point b, point c, point d) {
     int32_t ux = c.x - a.x, uy = c.y - a.y, uz = c.z - a.z;
     int32_t vx = d.x - b.x, vy = d.y - b.y, vz = d.z - b.z;

@@ -27,7 +27,6 @@ void list_begin(uint32_t kind); /* GX_QUADS, ... */
 void list_vertex(point p);
 void list_colour(uint16_t colour);   /* without lights */
 void list_material(uint16_t colour); /* with lights: diffuse the colour itself, ambient a part of it */
-void list_round_normal(int step);    /* away from the x axis, sixteenths of a turn */
 
 /* With its flat normal; the corners run anticlockwise seen from outside. */
 void list_quad(point a, point b, point c, point d);
