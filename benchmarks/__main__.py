@@ -37,20 +37,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--seconds {options.seconds} must be greater than 0, and finite")
     if options.rounds < 1:
         parser.error(f"--rounds {options.rounds} must be at least 1")
+    try:
+        names = _chosen(options.only, options.skip)
+    except ValueError as error:
+        parser.error(str(error))
     if options.json is not None:
         if not options.json.resolve().parent.is_dir():
             parser.error(f"--json {options.json}: there is no folder {options.json.parent}")
         if options.json.is_dir():
             parser.error(f"--json {options.json} is a folder; name a file")
-    try:
-        names = _chosen(options.only, options.skip)
-    except ValueError as error:
-        parser.error(str(error))
+        try:
+            with options.json.open("a"):
+                pass  # better now than after minutes of measuring
+        except OSError as error:
+            parser.error(f"--json {options.json} cannot be written: {error.strerror}")
 
     def keep(result: dict[str, Any]) -> None:
         if options.json is not None:
-            text = json.dumps(result, indent=2) + "\n"
-            options.json.write_text(text, encoding="utf-8")
+            # At once, so that no Ctrl-C leaves half of it.
+            part = options.json.with_name(options.json.name + ".part")
+            part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+            part.replace(options.json)
 
     result, stopped = measure(names, options.seconds, options.rounds, keep)
     print(report(result))

@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import VectorEnv
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
@@ -31,18 +32,18 @@ ARGUMENTS: dict[str, Any] = {
 STEPS = 45
 
 
-def actions() -> Iterator[np.ndarray[Any, Any]]:
+def actions(count: int) -> Iterator[np.ndarray[Any, Any]]:
     rng = np.random.default_rng(5)
     for _ in range(STEPS):
-        yield rng.integers(14, size=len(SEEDS))
+        yield rng.integers(14, size=count)
 
 
-def driven(envs: VectorEnv[Any, Any, Any]) -> list[tuple[Any, ...]]:
+def driven(envs: VectorEnv[Any, Any, Any], seeds: list[int]) -> list[tuple[Any, ...]]:
     """Everything that a vector environment told, step by step."""
     try:
-        observations, infos = envs.reset(seed=SEEDS)
+        observations, infos = envs.reset(seed=seeds)
         told: list[tuple[Any, ...]] = [(observations, infos)]
-        told += [envs.step(action) for action in actions()]
+        told += [envs.step(action) for action in actions(len(seeds))]
     finally:
         envs.close()
     return told
@@ -56,7 +57,7 @@ def alone() -> list[list[tuple[Any, ...]]]:
         try:
             run: list[tuple[Any, ...]] = [env.reset(seed=seed)]
             over = False
-            for action in actions():
+            for action in actions(len(SEEDS)):
                 if over:
                     observation, info = env.reset()
                     run.append((observation, 0.0, False, False, info))
@@ -69,10 +70,11 @@ def alone() -> list[list[tuple[Any, ...]]]:
     return runs
 
 
-WAYS = {
+NATIVE = "vector_entry_point"
+WAYS: dict[str, dict[str, Any]] = {
     "sync": {"vectorization_mode": "sync"},
     "async": {"vectorization_mode": "async"},
-    **{f"{n} threads": {"vector_kwargs": {"num_threads": n}} for n in (1, 2, 3, 8)},
+    **{f"{n} threads": {"vectorization_mode": NATIVE, "num_threads": n} for n in range(1, 9)},
 }
 
 
@@ -84,11 +86,10 @@ def singles() -> list[list[tuple[Any, ...]]]:
     return runs
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["sync", "async", "1 threads", "2 threads", "3 threads"])
 def test_the_same_as_alone(way: str, singles: list[list[tuple[Any, ...]]]) -> None:
-    arguments: dict[str, Any] = {"vectorization_mode": "vector_entry_point", **WAYS[way]}
-    threads = arguments.pop("vector_kwargs", {})
-    told = driven(gym.make_vec("MKDS-v0", num_envs=len(SEEDS), **arguments, **threads, **ARGUMENTS))
+    envs = gym.make_vec("MKDS-v0", num_envs=len(SEEDS), **WAYS[way], **ARGUMENTS)
+    told = driven(envs, SEEDS)
     for step, together in enumerate(told):
         for index, run in enumerate(singles):
             one = run[step]
@@ -100,3 +101,25 @@ def test_the_same_as_alone(way: str, singles: list[list[tuple[Any, ...]]]) -> No
                 assert infos[key][index] == one[-1][key], (step, index, key)
             for name, value in one[-1]["metrics"].items():
                 assert infos["metrics"][name][index] == value, (step, index, name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_same_with_any_number_of_threads() -> None:
+    """More environments than threads, as many, and every number between; Sync and Async too."""
+    kwargs = {**ARGUMENTS, "course_set": None}
+    seeds = list(range(8))
+    first: list[tuple[Any, ...]] | None = None
+    for way, arguments in WAYS.items():
+        envs = gym.make_vec("MKDS-v0", num_envs=len(seeds), **arguments, **kwargs)
+        if "num_threads" in arguments:
+            assert envs.num_threads == arguments["num_threads"]  # type: ignore[attr-defined]
+        told = driven(envs, seeds)
+        if first is None:
+            first = told
+            assert sum(int(step[3].sum()) for step in told[1:]) >= len(seeds), "no episode ended"
+            assert len({row.tobytes() for row in told[-1][0]}) == len(seeds)
+            continue
+        for step, (one, other) in enumerate(zip(first, told, strict=True)):
+            assert data_equivalence(one[:-1], other[:-1]), (way, step)
+            assert data_equivalence(one[-1], other[-1]), (way, step)
