@@ -29,7 +29,7 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym import instant, turbo
+from mkds_gym import instant, savestate, turbo
 from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.hardware import FRAMES_PER_SECOND, SCREEN_HEIGHT, SCREEN_WIDTH
 
@@ -583,7 +583,7 @@ class Core:
             if not self.library.desmume_savestate_save(name):
                 return None
             stream.seek(0)
-            return stream.read()
+            return savestate.plain_desmume_state(stream.read(), "the state")
 
     def _load_from_file(self, state: bytes | memoryview) -> bool:
         with _memory_file() as (stream, name), self.quiet():

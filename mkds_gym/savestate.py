@@ -266,7 +266,7 @@ def unpack_state(data: bytes, name: str) -> Snapshot:
     return Snapshot(plain, rom.hex(), build.hex(), frames)
 
 
-def _plain_desmume_state(data: bytes, name: str) -> bytes:
+def plain_desmume_state(data: bytes, name: str) -> bytes:
     """A DeSmuME state (``.dst``), not compressed, with its structure checked."""
     if len(data) < _DESMUME_HEADER.size:
         raise StateError(f"{name} is truncated; save it again")
@@ -398,7 +398,7 @@ def check_origin(snapshot: Origin, name: str, cartridge: Cartridge, build_id: st
 
 def _foreign_state(data: bytes, name: str, cartridge: Cartridge, build_id: str) -> Snapshot:
     """A snapshot out of a raw DeSmuME state of the cartridge."""
-    plain = _plain_desmume_state(data, name)
+    plain = plain_desmume_state(data, name)
     game = _game_header(plain, name)
     ours = cartridge.header
     # The whole header, which the emulator keeps as it is in the file. Where two ROMs have the same

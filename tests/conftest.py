@@ -6,8 +6,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from mkds_gym.core import library_path
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +35,15 @@ def display() -> Iterator[str]:
     yield f":{number}"
     process.terminate()
     process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def unknown_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library with one byte more, which no program minds, beside its dependencies."""
+    original = library_path()
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "desmume").mkdir()
+    copy = folder / "desmume" / original.name
+    copy.write_bytes(original.read_bytes() + b"\0")
+    (folder / "py_desmume.libs").symlink_to(original.parent.parent / "py_desmume.libs")
+    return copy

@@ -286,18 +286,6 @@ def test_beside_another_user_of_py_desmume() -> None:
     assert run.stdout.endswith("both\n"), run.stderr
 
 
-@pytest.fixture(scope="module")
-def unknown_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library with one byte more, which no program minds, beside its dependencies."""
-    original = core.library_path()
-    folder = tmp_path_factory.mktemp("site")
-    (folder / "desmume").mkdir()
-    copy = folder / "desmume" / original.name
-    copy.write_bytes(original.read_bytes() + b"\0")
-    (folder / "py_desmume.libs").symlink_to(original.parent.parent / "py_desmume.libs")
-    return copy
-
-
 def test_an_unknown_build_is_told_and_works(
     unknown_library: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 
 import mkds_gym  # noqa: F401
 from mkds_gym.cartridge import Cartridge
+from mkds_gym.core import LIBRARY_VARIABLE
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.starts import StartStates
@@ -332,6 +334,28 @@ def test_bad_start_states(env: MKDSEnv, tmp_path: Path) -> None:
 def resident() -> int:
     """Memory of this process, bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+def test_an_unknown_build_has_them_too(unknown_library: Path) -> None:
+    script = (
+        "from test_states import drive, make\n"
+        "env = make()\n"
+        "env.reset()\n"
+        "assert not env.console.capabilities.known_build\n"
+        "drive(env, [0] * 3)\n"
+        "state = env.clone_state()\n"
+        "assert state.nbytes < 1 << 20\n"
+        "first = [step[:6] for step in drive(env, [1, 2, 3])]\n"
+        "env.restore_state(state)\n"
+        "assert [step[:6] for step in drive(env, [1, 2, 3])] == first\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        cwd=Path(__file__).parent,
+        env={**os.environ, LIBRARY_VARIABLE: str(unknown_library)},
+        timeout=120,
+    )
 
 
 @pytest.mark.slow
