@@ -6,6 +6,7 @@ Without arguments the cartridge shows its own menu; an argument that chooses a r
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from mkds_gym.errors import MKDSError
 from mkds_gym.hardware import FRAMES_PER_SECOND
 from mkds_gym.kartlab.boot import CLASSES, MODES, STRENGTHS
 from mkds_gym.races import COURSE_SETS, MAX_OPPONENTS, RaceArguments, Races
+from mkds_gym.recording import ConsoleRecorder, Start, boot_digest
 from mkds_gym.rewind import Rewind
 from mkds_gym.savestate import read_state
 from mkds_gym.window import Window
@@ -80,6 +82,7 @@ class Player:
         screens: ``"both"``, ``"top"`` or ``"bottom"``.
         pictures: folder for screenshots.
         rewind_seconds: how far back one can rewind; 0 is not at all.
+        recorder: records what is driven; what is rewound was not driven.
 
     Attributes:
         console: as given.
@@ -101,8 +104,10 @@ class Player:
         screens: str = "both",
         pictures: Path | None = None,
         rewind_seconds: float = REWIND_SECONDS,
+        recorder: ConsoleRecorder | None = None,
     ) -> None:
         self.console = console
+        self._recorder = recorder
         self.window = Window(
             f"{console.cartridge.title} - H for help",
             FRAMES_PER_SECOND,
@@ -208,7 +213,10 @@ class Player:
     # What happens in a picture's time ---------------------------------------------------
 
     def _step(self) -> None:
-        self.console.step(self.keys)
+        keys = self.keys
+        self.console.step(keys)
+        if self._recorder is not None:
+            self._recorder.step(keys)
         if self.rewind is None:
             return
         self._since_push += 1
@@ -225,6 +233,8 @@ class Player:
             if snapshot is not None:
                 self.console.restore(snapshot)
                 self._since_push = 0
+                if self._recorder is not None:
+                    self._recorder.rewound()
         self._pictures_back += 1
 
     # What the person wants --------------------------------------------------------------
@@ -313,6 +323,10 @@ class Player:
             return
         if self.rewind is not None:
             self.rewind.clear()
+        if self._recorder is not None:
+            self._recorder.loaded()
+            self._tell(f"loaded {self._save_path}; the recording begins here now")
+            return
         self._tell(f"loaded {self._save_path}")
 
     def _screenshot(self) -> None:
@@ -429,6 +443,12 @@ def _parser() -> argparse.ArgumentParser:
         help="what F5 saves to and F9 loads; default: %(default)s",
     )
     parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="record what is driven (.mkr), for python -m mkds_gym.replay",
+    )
+    parser.add_argument(
         "--scale", type=int, default=DEFAULT_SCALE, choices=range(1, 9), metavar="1-8"
     )
     parser.add_argument("--screens", choices=("both", "top", "bottom"), default="both")
@@ -442,8 +462,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _console(options: argparse.Namespace) -> Console:
-    """The console that is asked for, at its start."""
+def _console(options: argparse.Namespace) -> tuple[Console, Start]:
+    """The console that is asked for, at its start, and which start that is."""
     cartridge = Cartridge.open(options.rom)
     wanted = {
         field.name: getattr(options, field.name)
@@ -451,17 +471,32 @@ def _console(options: argparse.Namespace) -> Console:
         if getattr(options, field.name) is not None
     }
     on_power_on = None
+    start = Start("power_on")
     if wanted:
         races = Races(cartridge, RaceArguments(**wanted), has_state=options.state is not None)
         course_seed = races.draw(np.random.default_rng())
         parameters = replace(races.parameters(course_seed), skip_countdown=False)
         on_power_on = parameters.write
+        start = Start(
+            "power_on",
+            race=vars(races.arguments),
+            course_seed=course_seed,
+            countdown=True,
+            digest=boot_digest(parameters),
+        )
     if options.state is not None:
         read_state(options.state, cartridge, installed_build_id())
     console = Console(cartridge, on_power_on=on_power_on)
     if options.state is not None:
         console.load_state(options.state)
-    return console
+        snapshot = console.snapshot()
+        start = Start(
+            "state",
+            digest=hashlib.sha256(snapshot.data).hexdigest(),
+            path=str(Path(options.state).resolve()),
+            frame=console.frame_count,
+        )
+    return console, start
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -479,19 +514,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--rewind {options.rewind}: allowed: 0 to 600 seconds")
     if options.save.is_dir() or not options.save.parent.is_dir():
         parser.error(f"--save {options.save}: is not a file in an existing directory")
+    record = options.record
+    if record is not None and (record.is_dir() or not record.parent.is_dir()):
+        parser.error(f"--record {record}: is not a file in an existing directory")
     try:
-        with _console(options) as console:
+        console, start = _console(options)
+        with console:
+            recorder = None if record is None else ConsoleRecorder(console, start)
             player = Player(
                 console,
                 save_path=options.save,
                 scale=options.scale,
                 screens=options.screens,
                 rewind_seconds=options.rewind,
+                recorder=recorder,
             )
             try:
                 player.run()
             finally:
                 player.window.close()
+                if recorder is not None and recorder.frames:
+                    recording = recorder.recording()
+                    recording.save(record)
+                    print(f"{recording.describe()}: {record}")
     except (MKDSError, ValueError, TypeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

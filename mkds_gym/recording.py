@@ -39,7 +39,11 @@ from numpy.typing import NDArray
 
 from mkds_gym import turbo
 from mkds_gym.console import ALL_KEYS, Console
-from mkds_gym.errors import RecordingError
+from mkds_gym.course import Course
+from mkds_gym.errors import CourseFormatError, NoRaceError, RecordingError
+from mkds_gym.memory import Layout
+from mkds_gym.savestate import pack_state
+from mkds_gym.state import RaceReader, RaceState
 from mkds_gym.video import write_bytes
 
 if TYPE_CHECKING:
@@ -242,6 +246,16 @@ def boot_digest(parameters: BootParameters) -> str:
     return hashlib.sha256(parameters.pack() + (parameters.course_data or b"")).hexdigest()
 
 
+def _result(race: RaceState, course: Course) -> dict[str, Any]:
+    return {
+        "finished": race.finished,
+        "total_time": race.total_time if race.finished else 0.0,
+        "lap_times": list(race.lap_times),
+        "progress": course.track.laps(race),
+        "place": race.place + 1,
+    }
+
+
 def _plain(value: Any) -> Any:
     """What JSON does not know: NumPy's numbers."""
     if isinstance(value, np.generic):
@@ -270,6 +284,67 @@ def _unroll(data: bytes) -> NDArray[np.uint16]:
     if (runs["keys"] > ALL_KEYS).any():
         raise ValueError("keys that the console does not have")
     return np.repeat(runs["keys"].astype(np.uint16), runs["frames"])
+
+
+class ConsoleRecorder:
+    """Records a console that is driven frame by frame, as by a person.
+
+    Args:
+        console: at the start.
+        start: where that is.
+        state: savestate of the start, where the recording must hold it.
+        label: of the recording.
+    """
+
+    def __init__(
+        self, console: Console, start: Start, *, state: bytes | None = None, label: str = ""
+    ) -> None:
+        self._console = console
+        self._label = label
+        self._keys: list[int] = []
+        self._start, self._state = start, state
+
+    @property
+    def frames(self) -> int:
+        """How many frames are recorded."""
+        return len(self._keys)
+
+    def step(self, keys: int) -> None:
+        """A frame was run with these keys."""
+        self._keys.append(keys)
+
+    def rewound(self) -> None:
+        """The console has gone back to an earlier frame: what came after it is dropped."""
+        del self._keys[max(self._console.frame_count - self._start.frame, 0) :]
+
+    def loaded(self) -> None:
+        """The console is at another state now: the recording begins anew there."""
+        self._keys.clear()
+        self._start = Start("state", frame=self._console.frame_count)
+        self._state = pack_state(self._console.snapshot())
+
+    def recording(self) -> Recording:
+        """What was driven so far."""
+        console = self._console
+        try:
+            layout = Layout.detect(console.ram, console.cartridge.region)
+            race = RaceReader(console.ram, layout).read()
+            result = _result(race, Course.from_ram(console.ram, layout))
+        except (NoRaceError, CourseFormatError):  # a menu
+            result = {}
+        return Recording(
+            rom=console.cartridge.sha1,
+            title=console.cartridge.title,
+            build_id=console.build_id,
+            jit=console.capabilities.jit,
+            start=self._start,
+            keys=np.array(self._keys, np.uint16),
+            environment={"frame_skip": 1},
+            result=result,
+            ram=memory_digest(console),
+            label=self._label,
+            state=self._state,
+        )
 
 
 class Recorder:
@@ -383,14 +458,7 @@ class Recorder:
             keys=keys,
             lead=self._lead,
             environment=env.recorded_arguments,
-            result={
-                "finished": race.finished,
-                "total_time": race.total_time if race.finished else 0.0,
-                "lap_times": list(race.lap_times),
-                "progress": env.course.track.laps(race),
-                "place": race.place + 1,
-                "events": list(self._events),
-            },
+            result={**_result(race, env.course), "events": list(self._events)},
             ram=memory_digest(console),
             label=self.label,
             state=self._state,

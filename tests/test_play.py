@@ -396,3 +396,64 @@ def test_the_command_starts_the_race_that_is_asked_for(display: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-3:] == ["2", "3", "3"]
+
+
+def test_what_is_driven_is_recorded(display: str, tmp_path: Path) -> None:
+    """Through rewinding, which takes back what was driven; the replay ends in the same memory."""
+    play(
+        """
+        from mkds_gym import play
+        from mkds_gym.recording import Recording
+        from mkds_gym.replay import verify
+
+        player.window.close()
+        console.close()
+
+        class Driven(Player):
+            def run(self):
+                global player
+                player = self
+                frames(200)
+                down(pygame.K_x)
+                down(pygame.K_LEFT)
+                frames(100)
+                down(pygame.K_r)
+                frames(13)
+                up(pygame.K_r)
+                frames(40)
+
+        play.Player = Driven
+        record = folder / "run.mkr"
+        files = ["--record", str(record), "--save", str(folder / "s")]
+        assert play.main(["--class", "150", *files]) == 0
+        recording = Recording.load(record)
+        assert recording.start.kind == "power_on"
+        assert 300 <= recording.frames < 345, recording.frames
+        assert recording.keys[-1] == 33
+        verify(recording)
+
+        class Loading(Player):
+            def run(self):
+                global player
+                player = self
+                frames(100)
+                tap(pygame.K_F5)
+                frames(20)
+                tap(pygame.K_F9)
+                frames(30)
+
+        play.Player = Loading
+        assert play.main(files) == 0
+        recording = Recording.load(record)
+        # The window hands F9 on at the end of the first frame.
+        assert (recording.start.kind, recording.frames) == ("state", 29), recording
+        verify(recording)
+        """,
+        display,
+        tmp_path,
+    )
+
+
+def test_a_recording_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["--record", str(tmp_path / "none" / "run.mkr")])
