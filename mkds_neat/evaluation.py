@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from mkds_gym.errors import VectorEnvError
 from mkds_neat.errors import EvaluationError
 from mkds_neat.networks import GenomeNetwork, NetworkBatch, NetworkSpec
-from mkds_neat.workers import ALIVE, RECORD_KEY, EpisodeRecord, Lane, LaneFactory
+from mkds_neat.workers import ALIVE, RECORD_KEY, RECORDING_KEY, EpisodeRecord, Lane, LaneFactory
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,11 +69,13 @@ class Result:
         id: the individual.
         fitness: its score; higher is better.
         record: the episode.
+        recording: of it, as a file's bytes; None where the environment makes none.
     """
 
     id: int
     fitness: float
     record: EpisodeRecord
+    recording: bytes | None = field(default=None, repr=False, compare=False)
 
 
 class Stopped(Exception):  # noqa: N818 - it is no error: someone asked for it
@@ -536,7 +538,8 @@ class Evaluator:
             for lane in over:
                 episode = running[lane]
                 assert episode is not None
-                result = self._judge(episode.individual, infos[RECORD_KEY][lane])
+                recording = infos[RECORDING_KEY][lane] if RECORDING_KEY in infos else None
+                result = self._judge(episode.individual, infos[RECORD_KEY][lane], recording)
                 running[lane] = None
                 work.results[result.id] = result
                 self.frames += result.record.frames
@@ -560,7 +563,9 @@ class Evaluator:
         with _workers_may_fail():
             return envs.begin(seeds, mask)
 
-    def _judge(self, individual: Individual, record: EpisodeRecord) -> Result:
+    def _judge(
+        self, individual: Individual, record: EpisodeRecord, recording: bytes | None
+    ) -> Result:
         if self._scorer is None:
             fitness = record.score
         else:
@@ -576,7 +581,7 @@ class Evaluator:
                 f"individual {individual.id} has the fitness {fitness}; a scorer must give a "
                 f"finite number (its metrics were {record.metrics})"
             )
-        return Result(individual.id, fitness, record)
+        return Result(individual.id, fitness, record, recording)
 
     def _recover(self, work: _Work, running: Sequence[_Episode | None], error: Exception) -> None:
         """Put the episodes under way back, and the workers away; or give up."""

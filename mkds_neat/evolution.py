@@ -7,7 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tqdm import tqdm
@@ -180,7 +180,7 @@ class Evolution:
             # The champion first: it is what is saved should the disk be full.
             self._challenge(individuals[result.id], result, generation)
             self.folder.journal(generation, result)
-            results[result.id] = result
+            results[result.id] = replace(result, recording=None)  # kept, if anybody's, on the disk
             show()
             bar.update()
 
@@ -243,6 +243,8 @@ class Evolution:
         )
         if old is None or new.rank > old.rank:
             self.champion = new
+            if result.recording is not None:
+                self.folder.save_recording(new, result.recording)
 
     def _checkpoint(self) -> None:
         generation = self.strategy.generation

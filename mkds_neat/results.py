@@ -12,6 +12,9 @@ file                what it holds
                     folders that you trust
 ``champion.json``   the best driver so far, see `Champion`
 ``champion.pt``     its network for PyTorch, see `mkds_neat.networks.load_pt`
+``champion.mkr``    its race, for ``python -m mkds_gym.replay``
+``recordings/``     likewise of every driver that was the best when it was evaluated, by generation
+                    and id
 ``champion.gif``    the champion's race, and ``champion.png``, a strip of pictures of it
 ``fitness.png``     fitness over the generations
 ``run.log``         what was logged
@@ -33,11 +36,12 @@ import pickle
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from mkds_gym.cartridge import Cartridge
+from mkds_gym.recording import Recording
 from mkds_neat.errors import ChampionFormatError, RunFolderError
 from mkds_neat.evaluation import Result
 from mkds_neat.networks import GenomeNetwork, NetworkSpec, pt_bytes
@@ -409,8 +413,23 @@ class RunFolder:
             for path in self._checkpoint_paths()[:-KEPT_CHECKPOINTS]:
                 path.unlink()
 
+    def _recording(self, champion: Champion) -> str:
+        return f"recordings/{champion.generation:06d}-{champion.id}.mkr"
+
+    def save_recording(self, champion: Champion, recording: bytes) -> None:
+        """Keep the recording of a driver's race, by its generation and id."""
+        labelled = replace(Recording.from_bytes(recording), label=champion.describe())
+        with _reporting(self.path / "recordings"):
+            (self.path / "recordings").mkdir(exist_ok=True)
+        self.write(self._recording(champion), labelled.to_bytes())
+
     def save_champion(self, champion: Champion) -> None:
-        """Write ``champion.json`` and ``champion.pt``."""
+        """Write ``champion.json``, ``champion.pt`` and, if it was recorded, ``champion.mkr``."""
+        recorded = self.path / self._recording(champion)
+        if recorded.is_file():
+            with _reporting(recorded):
+                data = recorded.read_bytes()
+            self.write("champion.mkr", data)
         self.write("champion.json", (json.dumps(champion.to_json(), indent=1) + "\n").encode())
         self.write("champion.pt", pt_bytes(GenomeNetwork(champion.network)))
 

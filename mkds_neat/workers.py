@@ -16,11 +16,15 @@ import gymnasium as gym
 import numpy as np
 
 import mkds_gym  # noqa: F401 - registers MKDS-v0, in a worker too
+from mkds_gym.env import MKDSEnv
+from mkds_gym.recording import Recorder
 
 ALIVE = "started"
 """The attribute that a parent asks a new worker for, to see whether its environment was made."""
 RECORD_KEY = "mkds_neat.episode"
 """Under this key the info of an episode's last step carries its `EpisodeRecord`."""
+RECORDING_KEY = "mkds_neat.recording"
+"""And under this one the bytes of its `mkds_gym.recording.Recording`, where there are any."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Lane(gym.Wrapper[Any, Any, Any, Any]):
         self._score = 0.0
         self._start = 0.0
         self._skip = int(getattr(env.unwrapped, "frame_skip", 1))
+        self._recorder = Recorder(env) if isinstance(env.unwrapped, MKDSEnv) else None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -105,7 +110,10 @@ class Lane(gym.Wrapper[Any, Any, Any, Any]):
             events=tuple(info.get("events", ())),
             seconds=time.perf_counter() - self._start,
         )
-        return self._last, 0.0, terminated, truncated, {RECORD_KEY: record}
+        last: dict[str, Any] = {RECORD_KEY: record}
+        if self._recorder is not None:
+            last[RECORDING_KEY] = self._recorder.recording().to_bytes()
+        return self._last, 0.0, terminated, truncated, last
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from neat_config import config_text
 from PIL import Image
 
 from mkds_gym.cartridge import BUNDLED_ROM
+from mkds_gym.recording import Recording
+from mkds_gym.replay import verify
 from mkds_neat.config import parse_config
 from mkds_neat.errors import ChampionFormatError, RunFolderError
 from mkds_neat.evolution import Evolution
@@ -159,6 +161,12 @@ def test_folder_holds_all_that_it_promises(tmp_path, caplog):
     sheet = Image.open(folder.path / "champion.png")
     assert sheet.size[0] > 4 * 256
     assert len(sheet.getcolors(1 << 24)) > 50
+    recording = Recording.load(folder.path / "champion.mkr")
+    champion = load_champion(folder.path / "champion.json")
+    assert recording.label == champion.describe()
+    assert recording.frames == champion.record.frames + recording.lead
+    verify(recording)
+    assert (folder.path / "recordings" / f"{champion.generation:06d}-{champion.id}.mkr").is_file()
     leftovers = [p.name for p in folder.path.rglob(".*")]
     assert leftovers == []
     # The same output folder again: a new one beside it, the old one untouched.
