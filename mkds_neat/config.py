@@ -39,6 +39,7 @@ import neat
 from mkds_gym.cartridge import BUNDLED_ROM, Cartridge
 from mkds_gym.errors import MKDSError
 from mkds_gym.metrics import DEFAULT_METRICS, SCORERS, collect_all, make_metrics
+from mkds_gym.viewer import parse_show
 from mkds_neat.errors import ConfigError
 from mkds_neat.networks import ACTIVATIONS, AGGREGATIONS
 from mkds_neat.strategies import Strategy
@@ -95,6 +96,8 @@ class RunSettings:
             process, stepped by threads. The results are the same.
         start_method: how worker processes are started: ``forkserver``, ``fork`` or ``spawn``.
         pictures: write the champion's GIF and picture strip at the end.
+        viewer: which of the workers' races are shown in a window: ``none``, ``first``, ``all``, or
+            numbers from 0 on, as in ``0,3,5``.
     """
 
     strategy: str = "neat"
@@ -108,6 +111,7 @@ class RunSettings:
     vectorization: str = "async"
     start_method: str = "forkserver"
     pictures: bool = True
+    viewer: str = "none"
 
 
 @dataclass(frozen=True)
@@ -245,6 +249,12 @@ def parse_config(
         raise ConfigError(
             f"[run] vectorization = native cannot step {env_id}, only MKDS-v0; use async"
         )
+    try:
+        shown = parse_show(run.viewer, run.workers)
+    except ValueError as error:
+        raise ConfigError(f"[run] viewer, of {run.workers} workers: {error}") from error
+    if shown and gym.spec(env_id).entry_point != _NATIVE:
+        raise ConfigError(f"[run] viewer = {run.viewer} cannot show {env_id}, only MKDS-v0")
     scorer = make_scorer(evaluation.scorer)
     tried = _try_environment(env_id, env_kwargs)
     inputs, outputs, labels = tried.inputs, tried.outputs, tried.labels

@@ -23,7 +23,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import resource_tracker
 from types import TracebackType
 from typing import Any, Final, Protocol
@@ -59,6 +59,16 @@ class Individual(Protocol):
     @property
     def network(self) -> NetworkSpec:
         """Its network."""
+
+
+class Audience(Protocol):
+    """Who looks at the lanes."""
+
+    def spectator(self, lane: int) -> Any | None:
+        """A lane's `mkds_gym.env.Spectator`, picklable; None for nobody."""
+
+    def begins(self, lane: int, individual: Any) -> None:
+        """An individual begins its episode on a lane."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +157,7 @@ class _Threads:
 
     Args:
         factory: of the environments.
-        count: of lanes.
+        spectators: of the lanes; None for nobody.
 
     Raises:
         Exception: whatever the environment raises that cannot be made.
@@ -155,10 +165,10 @@ class _Threads:
 
     processes: Final[list[Any]] = []
 
-    def __init__(self, factory: LaneFactory, count: int) -> None:
+    def __init__(self, factory: LaneFactory, spectators: Sequence[Any]) -> None:
         self._envs: Any = gym.make_vec(
             factory.env_id,
-            num_envs=count,
+            num_envs=len(spectators),
             vectorization_mode="vector_entry_point",
             env_wrappers=(Lane,),
             copy=False,
@@ -167,6 +177,9 @@ class _Threads:
         )
         self.single_action_space: Any = self._envs.single_action_space
         self._failed: set[int] = set()
+        if any(spectators):
+            base: Any = self._envs.unwrapped
+            base.set_attr("spectator", list(spectators))
 
     @contextlib.contextmanager
     def _watch(self) -> Iterator[None]:
@@ -370,6 +383,7 @@ class Evaluator:
         vectorization: ``"async"`` for worker processes; ``"native"`` for emulators in this
             process, stepped by threads, which ``MKDS-v0`` alone has; ``start_method`` and
             ``timeout`` then mean nothing.
+        audience: who looks at the lanes, which must then be ``MKDS-v0``.
 
     Raises:
         ValueError: an argument is out of range.
@@ -387,6 +401,7 @@ class Evaluator:
         retries: int = 2,
         timeout: float = STEP_TIMEOUT,
         vectorization: str = "async",
+        audience: Audience | None = None,
     ) -> None:
         if workers < 1:
             raise ValueError(f"workers={workers}: an evaluation needs at least one worker")
@@ -408,6 +423,7 @@ class Evaluator:
         self._retries = retries
         self._timeout = timeout
         self._vectorization = vectorization
+        self._audience = audience
         self._envs: _Lanes | None = None
         self.restarts = 0
         self.frames = 0
@@ -447,12 +463,18 @@ class Evaluator:
             # The server imports the environment once; each worker is then a quick fork of it.
             context: Any = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(["mkds_neat.workers", "mkds_gym.env"])
+        spectators: list[Any] = [None] * self.workers
+        if self._audience is not None:
+            spectators = [self._audience.spectator(lane) for lane in range(self.workers)]
         try:
             if self._vectorization == "native":
-                self._envs = _Threads(self._factory, self.workers)
+                self._envs = _Threads(self._factory, spectators)
             else:
                 self._envs = _Workers(
-                    [self._factory] * self.workers, self._start_method, self._timeout, stopping
+                    [replace(self._factory, spectator=each) for each in spectators],
+                    self._start_method,
+                    self._timeout,
+                    stopping,
                 )
         except Stopped:
             raise
@@ -559,6 +581,8 @@ class Evaluator:
                 individual = work.waiting.popleft()
                 running[lane] = _Episode(individual, GenomeNetwork(individual.network))
                 mask[lane] = True
+                if self._audience is not None:
+                    self._audience.begins(lane, individual)
                 seeds[lane] = episode_seed(self._seed, individual.id)
         with _workers_may_fail():
             return envs.begin(seeds, mask)

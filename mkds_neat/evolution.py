@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from mkds_neat.audience import RunAudience, audience_of
 from mkds_neat.config import Config
 from mkds_neat.evaluation import Evaluator, Result, Stopped, episode_seed
 from mkds_neat.report import write_fitness_plot
@@ -69,6 +70,8 @@ class Evolution:
         self.champion: Champion | None = None
         self._last: dict[int, Result] = {}
         self._reason: str | None = None
+        self._audience: RunAudience | None = None
+        self._clock = _Clock()
         if state is None:
             self.strategy: Strategy = config.make_strategy()
         else:
@@ -105,16 +108,20 @@ class Evolution:
         run = self.config.run
         self.begin()
         try:
-            with Evaluator(
-                self.config.env_id,
-                self.config.env_kwargs,
-                workers=run.workers,
-                seed=run.seed,
-                scorer=self.config.scorer,
-                start_method=run.start_method,
-                vectorization=run.vectorization,
-                retries=self.config.evaluation.retries,
-            ) as evaluator:
+            with (
+                audience_of(self.config, self.folder.path.name, self._say) as self._audience,
+                Evaluator(
+                    self.config.env_id,
+                    self.config.env_kwargs,
+                    workers=run.workers,
+                    seed=run.seed,
+                    scorer=self.config.scorer,
+                    start_method=run.start_method,
+                    vectorization=run.vectorization,
+                    retries=self.config.evaluation.retries,
+                    audience=self._audience,
+                ) as evaluator,
+            ):
                 reason = self._generations(evaluator)
         except Stopped:
             reason = "stopped"
@@ -175,6 +182,11 @@ class Evolution:
                 f" | best {max(scores):.0f} | mean {statistics.fmean(scores):.0f}" if scores else ""
             )
             bar.set_postfix_str(f"{base}{best} | {rate:.0f} frames/s", refresh=False)
+            if self._audience is not None:
+                done = generation * len(individuals) + len(results)
+                left = run.generations * len(individuals) - done
+                champion = None if self.champion is None else self.champion.fitness
+                self._audience.stands(generation, champion, rate, self._clock.left(done, left))
 
         def take(result: Result) -> None:
             # The champion first: it is what is saved should the disk be full.
@@ -267,6 +279,21 @@ class Evolution:
             self.folder.save_champion(self.champion)
         except OSError as error:
             _LOG.error("the champion could not be saved either: %s", error)
+
+
+class _Clock:
+    """Tells how long the rest takes."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+
+    def left(self, done: int, left: int) -> float | None:
+        """Seconds for what is left, at the pace since the first call; None before there is one."""
+        now = time.perf_counter()
+        if self._first is None:
+            self._first = (now, done)
+        then, before = self._first
+        return (now - then) * left / (done - before) if done > before else None
 
 
 def _summary(generation: int, rows: list[Row], species: int, seconds: float) -> dict[str, Any]:

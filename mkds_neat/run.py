@@ -41,6 +41,13 @@ def _parser() -> argparse.ArgumentParser:
         ("log-interval", "generations between lines of progress"),
     ):
         parser.add_argument(f"--{name}", metavar="X", help=f"{what} (instead of the config's)")
+    parser.add_argument(
+        "--show",
+        dest="viewer",
+        metavar="X",
+        help="races to show in a window: none, first, all, or workers' numbers such as 0,3,5 "
+        "(instead of the config's viewer)",
+    )
     parser.add_argument("--no-pictures", action="store_true", help="no GIF and strip at the end")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
@@ -96,7 +103,15 @@ def _evolve(arguments: argparse.Namespace, caught: _Signals) -> int:
     torch.set_num_threads(1)
     overrides = {
         key: str(value)
-        for key in ("seed", "workers", "generations", "output", "stop_when", "log_interval")
+        for key in (
+            "seed",
+            "workers",
+            "generations",
+            "output",
+            "stop_when",
+            "log_interval",
+            "viewer",
+        )
         if (value := getattr(arguments, key)) is not None
     }
     state: dict[str, Any] | None = None

@@ -124,11 +124,13 @@ class LaneFactory:
         env_id: a registered environment.
         kwargs: its arguments.
         owner: id of the process that evaluates; any other that calls is a worker.
+        spectator: of the environment, if anybody looks; see `mkds_gym.env.MKDSEnv.spectator`.
     """
 
     env_id: str
     kwargs: dict[str, Any]
     owner: int = field(default_factory=os.getpid)
+    spectator: Any = None
 
     def __call__(self) -> gym.Env[Any, Any]:
         """Make the environment, and a worker's manners with it."""
@@ -139,7 +141,11 @@ class LaneFactory:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, _leave)
         try:
-            return Lane(gym.make(self.env_id, disable_env_checker=True, **self.kwargs))
+            lane = Lane(gym.make(self.env_id, disable_env_checker=True, **self.kwargs))
+            if self.spectator is not None:
+                env: Any = lane.unwrapped
+                env.spectator = self.spectator
+            return lane
         except Exception as error:
             if not worker:
                 raise

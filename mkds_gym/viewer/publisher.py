@@ -106,6 +106,7 @@ class RacePublisher(Publisher):
                 self._due = now + _PERIOD
                 if now - self._last > _PERIOD / 2 and self.wanted(now):
                     self._left = 1  # the next step's picture will be due already
+                    self._ask_for_scenes(env, now)
                 else:
                     env.draw(False)
         elif now >= self._due:

@@ -1,0 +1,573 @@
+"""The viewer: what it shows of real environments, and that nothing it suffers harms them."""
+
+from __future__ import annotations
+
+import csv
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pygame
+import pytest
+from neat_config import config_text
+from PIL import Image, ImageGrab
+
+from mkds_gym.errors import ViewerError
+from mkds_gym.overlays import OVERLAYS, draw_overlays, make_overlays
+from mkds_gym.viewer import Board, Bus, Publisher, RacePublisher, State, Status, Viewer, runs
+from mkds_gym.viewer.__main__ import main
+from mkds_gym.viewer.bus import Run, Tile
+from mkds_gym.viewer.window import ViewerWindow, colour_of, grid
+from mkds_neat.config import parse_config
+from mkds_neat.errors import ConfigError
+
+
+def until(true: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.02)
+
+
+# Publishing -------------------------------------------------------------------------------------
+
+
+def test_the_published_picture_is_the_rendered_one() -> None:
+    """In the step in which it is drawn, though the environment itself draws none."""
+    for skip in (1, 2, 4):
+        plain: Any = gym.make("MKDS-v0", frame_skip=skip).unwrapped
+        drawn: Any = gym.make("MKDS-v0", frame_skip=skip, render_mode="rgb_array").unwrapped
+        with Viewer(plain, window=False) as viewer:
+            assert viewer.folder is not None
+            run = Run(viewer.folder)
+            for env in (plain, drawn):
+                env.reset(seed=0)
+            known = compared = 0
+            for _ in range(40):
+                run.watch()
+                outcome = plain.step(0)
+                expected = drawn.step(0)
+                assert outcome[1:] == expected[1:]
+                assert np.array_equal(outcome[0], expected[0])
+                shot = run.tiles[0].shot(known)
+                if shot is not None:
+                    known = shot.number
+                    compared += 1
+                    assert np.array_equal(shot.picture, drawn.render())
+                    assert shot.status.frame == plain.race.frame
+                    assert shot.status.lap == plain.race.lap
+            assert compared >= 3
+        plain.close()
+        drawn.close()
+
+
+def test_publishing_is_quick_and_costs_nothing_unwatched() -> None:
+    env: Any = gym.make("MKDS-v0").unwrapped
+    with Viewer(env, window=False) as viewer:
+        assert viewer.folder is not None
+        run = Run(viewer.folder)
+        env.reset(seed=0)
+        for _ in range(20):
+            env.step(0)
+        assert run.tiles[0].shot() is None
+        assert env._drawn_frame == -1
+        publisher = env.spectator
+        run.watch()
+        seconds = []
+        for _ in range(100):
+            start = time.perf_counter()
+            publisher._show(env)
+            seconds.append(time.perf_counter() - start)
+        # The quickest, as other processes take the processor away.
+        assert min(seconds) < 150e-6
+        assert run.tiles[0].shot() is not None
+    env.close()
+
+
+def test_scenes_come_when_asked_for_and_draw_as_in_the_environment() -> None:
+    arguments = {"mode": "vs", "items": True}
+    plain: Any = gym.make("MKDS-v0", **arguments).unwrapped
+    own: Any = gym.make(
+        "MKDS-v0", render_mode="rgb_array", overlays=["hud", "objects"], **arguments
+    )
+    own = own.unwrapped
+    with Viewer(plain, window=False) as viewer:
+        assert viewer.folder is not None
+        run = Run(viewer.folder)
+        for env in (plain, own):
+            env.reset(seed=3)
+        compared = known = 0
+        for number in range(50):
+            run.watch(scenes=number >= 15)  # in the middle of a race
+            plain.step(0)
+            own.step(0)
+            shot = run.tiles[0].shot(known)
+            if shot is None:
+                continue
+            known = shot.number
+            assert bool(shot.scene) <= (number >= 15)
+            if number < 20 or not shot.scene:
+                continue
+            fingerprint, scene = pickle.loads(shot.scene)
+            course = run.tiles[0].course(fingerprint)
+            overlays = make_overlays(["hud", "objects"])
+            drawn = draw_overlays(overlays, shot.picture, scene, course)
+            assert np.array_equal(drawn, own.render())
+            compared += 1
+        assert compared >= 3
+        assert run.tiles[0].course(17) is None
+        publisher = plain.spectator
+        publisher._due = 0.0
+        publisher.wanted = publisher.scenes_wanted = lambda now: False
+        until(lambda: plain.step(0) and not publisher._sends_scenes, 5.0)
+        assert plain._watchers == ()
+    plain.close()
+    own.close()
+
+
+class _Broken:
+    def __call__(self, metrics: Any) -> float:
+        raise RuntimeError("on purpose")
+
+
+def test_what_fails_while_publishing_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    env: Any = gym.make("MKDS-v0").unwrapped
+    env.reset(seed=0)
+    with Bus(2) as bus:
+        env.spectator = RacePublisher(bus.folder, 0, pickle.dumps(_Broken()))
+        run = Run(bus.folder)
+        run.watch()
+        until(lambda: env.step(0) and run.tiles[0].shot(), 30.0)
+        shot = run.tiles[0].shot()
+        assert shot is not None
+        assert np.isnan(shot.status.score)
+        env.spectator = RacePublisher(bus.folder, 1, b"no pickle")
+        assert run.tiles[0].state() == State.CLOSED
+        env.step(0)
+    env.spectator = RacePublisher(bus.folder, 1)
+    env.reset(seed=0)
+    env.step(0)
+    env.close()
+    said = [record.message for record in caplog.records if "shows nothing more" in record.message]
+    assert len(said) == 2
+    assert "is over" in said[1]
+
+
+# Environments of all kinds ------------------------------------------------------------------------
+
+
+def sb3(kind: str) -> Any:
+    from stable_baselines3.common.env_util import make_vec_env
+    from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
+
+    if kind == "sb3-dummy":
+        return VecNormalize(make_vec_env("MKDS-v0", 2, vec_env_cls=DummyVecEnv))
+    return make_vec_env(
+        "MKDS-v0", 2, vec_env_cls=SubprocVecEnv, vec_env_kwargs={"start_method": "fork"}
+    )
+
+
+@pytest.mark.parametrize("kind", ["sync", "async", "native", "wrapped", "sb3-dummy", "sb3-subproc"])
+def test_every_kind_of_vector_environment_is_shown(kind: str) -> None:
+    if kind.startswith("sb3"):
+        envs = sb3(kind)
+        reset = envs.reset
+    else:
+        mode = {"native": None, "wrapped": "sync"}.get(kind, kind)
+        envs = gym.make_vec("MKDS-v0", num_envs=2, vectorization_mode=mode)
+        if kind == "wrapped":
+            envs = gym.wrappers.vector.RecordEpisodeStatistics(envs)
+
+        def reset() -> Any:
+            return envs.reset(seed=0)
+
+    with Viewer(envs, "1", title=f"all of {kind}", window=False) as viewer:
+        assert viewer.folder is not None
+        run = Run(viewer.folder)
+        assert [tile.index for tile in run.tiles] == [1]
+        assert viewer.folder in runs()
+        reset()
+
+        def step() -> Any:
+            run.watch()
+            envs.step(np.zeros(2, np.int64))
+            return run.tiles[0].shot()
+
+        until(step)
+        shot = run.tiles[0].shot()
+        assert shot is not None
+        assert shot.picture.std() > 10.0
+        assert run.tiles[0].state() == State.DRIVING
+        viewer.caption(1, "mine")
+        viewer.header("12 steps")
+        assert run.board() == Board(f"all of {kind}", "12 steps", {1: "mine"}, "reward")
+        if kind == "async":
+            process = envs.processes[1]
+            process.kill()
+            until(lambda: run.tiles[0].state() == State.DEAD)
+            envs.close(terminate=True)
+            return
+    assert not viewer.folder.exists()
+    envs.step(np.zeros(2, np.int64))
+    envs.close()
+
+
+def test_what_cannot_be_shown_is_refused() -> None:
+    before = set(runs())
+    other = gym.make("CartPole-v1")
+    vector = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
+    for envs in (other, vector, 3):
+        with pytest.raises(TypeError, match=r"MKDSEnv|cannot be shown"):
+            Viewer(envs)
+    with pytest.raises(ValueError, match=r"outside 0\.\.1"):
+        Viewer(vector, "0,2")
+    env = gym.make("MKDS-v0")
+    with Viewer(env, "none") as viewer:
+        assert viewer.folder is None
+        assert viewer.window is None
+        viewer.header("nobody reads it")
+    assert set(runs()) <= before
+
+
+# The window ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unseen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    yield
+    pygame.quit()
+
+
+def key(code: int, letter: str = "", mod: int = 0) -> Any:
+    return pygame.event.Event(pygame.KEYDOWN, key=code, unicode=letter, mod=mod)
+
+
+def pixels() -> Any:
+    return pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
+
+
+def contains(window: Any, picture: Any) -> bool:
+    height, width = picture.shape[:2]
+    corners = (window[:, :, 0] == picture[0, 0, 0]) & (window[:, :, 1] == picture[0, 0, 1])
+    return any(
+        np.array_equal(window[y : y + height, x : x + width], picture)
+        for y, x in zip(*np.nonzero(corners), strict=True)
+    )
+
+
+def test_grids_are_near_square() -> None:
+    shapes = {1: (1, 1), 2: (2, 1), 4: (2, 2), 5: (3, 2), 9: (3, 3), 13: (4, 4), 12: (4, 3)}
+    assert {count: grid(count) for count in shapes} == shapes
+    assert len({colour_of(index) for index in range(64)}) == 64
+
+
+@pytest.mark.usefixtures("unseen")
+def test_the_window_and_its_keys(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    # Colours of few kinds, so that the font cannot be mistaken for them.
+    pictures = [random.integers(0, 255, (192, 256, 3), np.uint8) for _ in range(3)]
+    with Bus(3) as bus:
+        publishers = [bus.publisher(index) for index in range(3)]
+        for publisher, picture, score in zip(publishers, pictures, (1.0, 3.0, 2.0), strict=True):
+            publisher.publish(picture, Status(frame=1, lap=1, score=score))
+        bus.post(Board("a title", "generation 7", {0: "driver 5"}, "fitness"))
+        window = ViewerWindow(bus.folder, scale=1, pictures=tmp_path)
+        window.update()
+        shown = pixels()
+        assert all(contains(shown, picture) for picture in pictures)
+        assert window._best() == 1
+        assert pygame.display.get_caption()[0] == "a title"
+        assert bus.watched
+        for index in range(3):  # the frame of a tile, in its colour; the best is marked
+            assert (shown == colour_of(index)).all(axis=2).sum() > 400
+        assert (shown == (255, 205, 60)).all(axis=2).sum() > 1000
+        # +, and every pixel is four.
+        window.handle(key(pygame.K_PLUS, "+"))
+        window.update()
+        assert contains(pixels(), pictures[2].repeat(2, axis=0).repeat(2, axis=1))
+        window.handle(key(pygame.K_MINUS, "-"))
+        # Another size: still nearest neighbour, so that there are no new colours.
+        pygame.display.set_mode((1000, 400), pygame.RESIZABLE)
+        window.update()
+        # A click enlarges, arrow keys go on, a click goes back.
+        window.handle(pygame.event.Event(pygame.MOUSEBUTTONDOWN, button=1, pos=(700, 100)))
+        assert (window._enlarged, window._chosen) == (1, 1)
+        window.handle(key(pygame.K_RIGHT))
+        assert window._enlarged == 2
+        window.handle(key(pygame.K_RIGHT))
+        assert window._enlarged == 2
+        window.handle(key(pygame.K_UP))
+        assert window._enlarged == 0
+        window.update()
+        window.handle(pygame.event.Event(pygame.MOUSEBUTTONDOWN, button=1, pos=(5, 50)))
+        assert window._enlarged is None
+        # Space freezes, and publishing goes on.
+        window._rescale(0)
+        window.handle(key(pygame.K_SPACE))
+        publishers[0].publish(pictures[1], Status(frame=2))
+        window.update()
+        assert contains(pixels(), pictures[0])
+        window.handle(key(pygame.K_SPACE))
+        window.update()
+        assert not contains(pixels(), pictures[0])
+        # S saves what is seen.
+        seen = pixels()
+        window.handle(key(pygame.K_s))
+        window.handle(key(pygame.K_s))
+        files = sorted(tmp_path.glob("*.png"))
+        assert len(files) == 2
+        assert np.array_equal(np.asarray(Image.open(files[0]).convert("RGB")), seen)
+        window._pictures = tmp_path / "no such folder"
+        window.handle(key(pygame.K_s))
+        assert "not saved" in window._note[0]
+        # H, TAB through all overlays and back to none.
+        window.handle(key(pygame.K_h))
+        window.update()
+        assert not window._run._wants[1]
+        for name in (*OVERLAYS.names(), "none"):
+            window.handle(key(pygame.K_TAB))
+            assert window._note[0] == f"overlay: {name}"
+            window.update()
+        assert window._run._wants[1]
+        window.handle(key(pygame.K_TAB, mod=pygame.KMOD_LSHIFT))
+        assert OVERLAYS.names()[-1] in window._note[0]
+        window.handle(key(pygame.K_ESCAPE))
+        assert window.closed
+        window.close()
+
+
+class _Bad:
+    name = "bad"
+
+    def draw(self, canvas: Any, scene: Any, course: Any) -> None:
+        raise RuntimeError("on purpose")
+
+
+@pytest.mark.usefixtures("unseen")
+def test_an_overlay_that_fails_is_named_and_the_rest_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    env: Any = gym.make("MKDS-v0").unwrapped
+    env.reset(seed=0)
+    with Viewer(env, window=False) as viewer:
+        assert viewer.folder is not None
+        window = ViewerWindow(viewer.folder, overlays=["hud"])
+        window._overlays[0] = (_Bad(),)
+
+        def step() -> Any:
+            window.update()
+            env.step(0)
+            return window._views[0].error
+
+        until(step)
+        assert window._views[0].error == "overlay 'bad' failed: RuntimeError: on purpose"
+        assert "tile 0: overlay 'bad'" in caplog.text
+        window.handle(key(pygame.K_TAB))
+        window.update()
+        window.update()
+        assert window._views[0].error == ""
+        assert window._views[0].picture is not None
+    # Its run is over.
+    until(lambda: window.update() or window.closed)
+    window.close()
+    env.close()
+
+
+def screen(display: str) -> Any:
+    return np.asarray(ImageGrab.grab(xdisplay=display).convert("RGB"))
+
+
+def test_a_window_that_is_killed_or_closed_harms_nothing(
+    display: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISPLAY", display)
+    monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
+    env: Any = gym.make("MKDS-v0")
+    env.reset(seed=0)
+    with Viewer(env) as viewer:
+        assert viewer.folder is not None
+        tile = Tile(viewer.folder, 0)
+        until(lambda: env.step(0)[2:4] == (False, False) or env.reset())
+
+        def step(until_number: int = 0) -> bool:
+            if any(env.step(0)[2:4]):
+                env.reset()
+            shot = tile.shot()
+            return shot is not None and shot.number > until_number
+
+        until(step)
+        shot = tile.shot()
+        assert shot is not None
+        # It is on the screen.
+        until(lambda: step() and (screen(display) == colour_of(0)).all(axis=2).sum() > 500)
+        window = viewer.window
+        assert window is not None
+        assert window.pid is not None
+        os.kill(window.pid, signal.SIGKILL)
+        until(lambda: not window.running)
+        # The publisher rests when nobody has looked for a while.
+        publisher = env.unwrapped.spectator
+        until(lambda: step() and not publisher.wanted(time.monotonic()))
+        for _ in range(20):
+            step()
+        shot = tile.shot()
+        assert shot is not None
+        step()
+        assert tile.shot(shot.number) is None
+        # Another window attaches to what goes on.
+        with subprocess.Popen(
+            [sys.executable, "-m", "mkds_gym.viewer", viewer.folder.name, "--overlays=hud"]
+        ) as again:
+            until(lambda: step(shot.number))
+            viewer.close()
+            assert again.wait(30) == 0
+    env.close()
+
+
+@pytest.mark.parametrize("name", [None, ":977"])
+def test_without_a_display_the_viewer_says_so(
+    name: str | None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for variable in ("DISPLAY", "SDL_VIDEODRIVER", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(variable, raising=False)
+    if name is not None:
+        monkeypatch.setenv("DISPLAY", name)
+    env = gym.make("MKDS-v0")
+    with Viewer(env) as viewer:
+        window = viewer.window
+        assert window is not None
+        until(lambda: not window.running)
+        env.reset(seed=0)
+        env.step(0)
+    env.close()
+    said = capfd.readouterr().err
+    assert "mkds-viewer: no" in said
+    assert "the run goes on without its window" in said
+
+
+@pytest.mark.usefixtures("unseen")
+def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["no such run"]) == 1
+    assert "there is no run 'no such run'" in capsys.readouterr().err
+    with Bus(1, label="mine") as bus:
+        assert main(["--list"]) == 0
+        assert bus.folder.name in capsys.readouterr().out.split()
+        assert main([bus.folder.name, "--scale=9"]) == 2
+        assert "outside 1..6" in capsys.readouterr().err
+        assert main([bus.folder.name, "--overlays=hat"]) == 2
+        assert "unknown overlay 'hat'" in capsys.readouterr().err
+        old = Publisher(bus.folder, 0)
+        segment = Tile(bus.folder, 0)
+        assert (segment.width, segment.height) == (256, 192)
+        (bus.folder / "0").write_bytes(bytes(8192))
+        assert main([bus.folder.name]) == 1
+        assert "another version" in capsys.readouterr().err
+        with pytest.raises(ViewerError, match="another version"):
+            old.open()
+
+
+# Evolution ----------------------------------------------------------------------------------------
+
+
+def evolve(folder: Path, show: str, environment: dict[str, str], **changes: object) -> Any:
+    config = folder / "config.ini"
+    small = {
+        "run__stop_when": "never",
+        "run__generations": 1,
+        "run__workers": 2,
+        "run__pictures": "no",
+        "run__output": folder / "run",
+        "evaluation__frames": 240,
+        "NEAT__pop_size": 4,
+        "DefaultReproduction__elitism": 1,
+    }
+    config.write_text(config_text(**{**small, **changes}))
+    clean = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "SDL_VIDEODRIVER")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "mkds_neat.run", str(config), "--show", show, "--quiet"],
+        env={**clean, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def fitnesses(folder: Path) -> list[tuple[str, str]]:
+    with (folder / "run" / "individuals.csv").open(newline="") as file:
+        return [(row["id"], row["fitness"]) for row in csv.DictReader(file)]
+
+
+def run_of(process: Any) -> Path | None:
+    return next((run for run in runs() if f"-{process.pid}-" in run.name), None)
+
+
+def test_an_evolution_is_shown_and_is_the_same(display: str, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    hidden = evolve(tmp_path / "a", "none", {}, run__vectorization="native")
+    until(lambda: (tmp_path / "a" / "run").exists() or hidden.poll() is not None)
+    assert run_of(hidden) is None
+    _, errors = hidden.communicate(timeout=120)
+    assert (hidden.returncode, errors) == (0, "")
+
+    shown = evolve(tmp_path / "b", "all", {"DISPLAY": display})
+    until(lambda: run_of(shown) or shown.poll() is not None)
+    folder = run_of(shown)
+    assert folder is not None
+    run = Run(folder)
+    assert [tile.index for tile in run.tiles] == [0, 1]
+    until(lambda: all(tile.shot() for tile in run.tiles) or shown.poll() is not None)
+    board = run.board()
+    assert board.score == "fitness"
+    assert board.header.startswith("generation ")
+    assert set(board.captions) == {0, 1}
+    assert all(
+        "driver " in caption and "species " in caption for caption in board.captions.values()
+    )
+    shot = run.tiles[0].shot()
+    assert shot is not None
+    assert not np.isnan(shot.status.score)
+    _, errors = shown.communicate(timeout=120)
+    assert (shown.returncode, errors) == (0, "")
+    assert not folder.exists()
+    assert fitnesses(tmp_path / "b") == fitnesses(tmp_path / "a")
+
+
+def test_a_worker_that_dies_is_seen_and_its_successor_shown(tmp_path: Path) -> None:
+    process = evolve(tmp_path, "all", {"SDL_VIDEODRIVER": "dummy"}, evaluation__frames=600)
+    until(lambda: run_of(process) or process.poll() is not None)
+    folder = run_of(process)
+    assert folder is not None
+    run = Run(folder)
+    until(lambda: run.tiles[1].shot() or process.poll() is not None)
+    worker = int(run.tiles[1]._words[4])
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: run.tiles[1].state() == State.DEAD)
+    until(lambda: run.tiles[1].state() == State.DRIVING or process.poll() is not None)
+    assert int(run.tiles[1]._words[4]) != worker
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not folder.exists()
+
+
+def test_a_config_that_shows_what_there_is_not_is_refused() -> None:
+    for show, match in (("0,7", "there are 2"), ("some", "none, first, all")):
+        text = config_text(run__workers=2, run__viewer=show)
+        with pytest.raises(ConfigError, match=rf"\[run\] viewer, of 2 workers: .*{match}"):
+            parse_config(text)
+    other = config_text(run__viewer="all", environment__id="Pendulum-v1")
+    for line in ("sensors", "action_type", "frame_skip"):
+        other = re.sub(rf"(?m)^{line} *=.*\n", "", other)
+    with pytest.raises(ConfigError, match="cannot show Pendulum-v1"):
+        parse_config(other)
