@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -31,10 +32,13 @@ from mkds_gym.kartlab.generator import generate
 from mkds_gym.kartlab.preview import MARGIN, PROFILE, SIDE
 from mkds_gym.kartlab.preview import draw as preview
 from mkds_gym.memory import COURSES, Layout
+from mkds_gym.metrics import SCORERS
 from mkds_gym.overlays import OVERLAYS, draw_overlays, make_overlays
 from mkds_gym.play import Player
 from mkds_gym.races import boot_to_race
 from mkds_gym.state import RaceReader
+from mkds_gym.viewer import Board, Bus, RacePublisher
+from mkds_gym.viewer.window import ViewerWindow
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -61,6 +65,9 @@ COURSE_MOMENTS: Final = {
     "ridge_course": (0.4375, 0.8125),
 }
 """Fractions of the lap that a course's picture shows; elsewhere a tenth and half of it."""
+TILES: Final = (1, 4, 9, 13)
+VIEWER_STEPS: Final = 60
+"""Steps that the first driver has driven when the viewer is shown; each other eight more."""
 OVERLAY_SEED: Final = 1
 OVERLAY_FRAME: Final = 500
 """Frame of the race whose picture shows the overlays."""
@@ -333,15 +340,71 @@ def overlays() -> list[NDArray[np.uint8]]:
         env.close()
 
 
+def viewer() -> dict[int, NDArray[np.uint8]]:
+    """The viewer's window with so many tiles; on the display, or unseen where there is none."""
+    if "DISPLAY" not in os.environ:
+        os.environ["SDL_VIDEODRIVER"] = "dummy"
+    names = sorted(path.stem for path in COURSE_DIRECTORY.glob("*.toml"))
+    courses = [{"course": names[lane % len(names)]} for lane in range(max(TILES))]
+    windows = {}
+    scorer = pickle.dumps(SCORERS.make("distance"))
+    with gym.make_vec(
+        "MKDS-v0",
+        num_envs=len(courses),
+        env_kwargs=courses,
+        mode="vs",
+        obs_type=["seed6", "rays:9"],
+        action_type="keymask",
+        render_mode="rgb_array",
+    ) as envs:
+        lanes: list[Any] = [env.unwrapped for env in envs.envs]
+        for env in lanes:
+            env.record_scenes()
+        envs.reset(seed=0)
+        drivers = [PurePursuit() for _ in lanes]
+        last = VIEWER_STEPS + 8 * (len(lanes) - 1)
+        for step in range(last):
+            pairs = zip(drivers, lanes, strict=True)
+            keys = [int(driver.keys(env.race, env.course)) for driver, env in pairs]
+            # So that not all are at the same place, the first ones wait.
+            moving = np.array([step >= last - VIEWER_STEPS - 8 * n for n in range(len(lanes))])
+            envs.step(np.array(keys), step_mask=moving)
+        for count in TILES:
+            with Bus(count) as shown:
+                for lane in range(count):
+                    RacePublisher(shown.folder, lane, scorer).show(lanes[lane], scene=True)
+                words = {lane: names[lane % len(names)] for lane in range(count)}
+                shown.post(
+                    Board(header="pure pursuit on every course", captions=words, score="distance")
+                )
+                window = ViewerWindow(
+                    shown.folder,
+                    scale=2 if count == 1 else 1,
+                    overlays=["rays", "checkpoint", "hud"] if count == 1 else (),
+                )
+                window.update()
+                surface = pygame.display.get_surface()
+                assert surface is not None
+                windows[count] = pygame.surfarray.array3d(surface).swapaxes(0, 1).copy()
+                window.close()
+    return windows
+
+
 def main() -> None:
     """The command line; see the module."""
     parser = argparse.ArgumentParser(description="Make the pictures of the README and the docs.")
     parser.add_argument(
         "folder", type=Path, nargs="?", default=Path(__file__).parent / "images", help="where to"
     )
-    folder: Path = parser.parse_args().folder
+    parser.add_argument("--viewer", action="store_true", help="only those of the viewer")
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder.mkdir(parents=True, exist_ok=True)
+    for count, window in viewer().items():
+        save(Image.fromarray(window), folder / f"viewer{count}.png", 256)
+    if arguments.viewer:
+        return
     pictures, observations, races, course = drive()
     save(strip(pictures), folder / "race.png", 128)
     save(row(meet()), folder / "menu.png", 128)

@@ -56,8 +56,6 @@ class RacePublisher(Publisher):
         """See `mkds_gym.env.Spectator`."""
         try:
             self.open()
-            if self._scorer_bytes:
-                self._scorer = pickle.loads(self._scorer_bytes)
         except Exception as error:
             self._fail(env, error)
 
@@ -91,6 +89,31 @@ class RacePublisher(Publisher):
         except Exception as error:
             self._fail(env, error)
 
+    def show(self, env: MKDSEnv, *, scene: bool = False) -> None:
+        """Publish what is on the screen now, whether or not anybody looks.
+
+        Args:
+            env: the environment, which must have drawn its picture.
+            scene: with the scene for overlays, which the environment must record.
+
+        Raises:
+            ViewerError: the run is no more.
+        """
+        race = env.race
+        status = Status(
+            frame=race.frame,
+            lap=race.lap,
+            place=race.place + 1,
+            drivers=race.driver_count,
+            episode=self._episode,
+            speed=race.speed,
+            progress=env.course.track.laps(race),
+            score=self._score(env),
+        )
+        console = env.console
+        sent = self._scene(env) if scene else b""
+        self.publish(lambda room: console.screen("top", room), status, sent)
+
     # Within ---------------------------------------------------------------------------------
 
     def _stepped(self, env: MKDSEnv, reward: float, over: bool) -> None:
@@ -102,7 +125,7 @@ class RacePublisher(Publisher):
         if self._left:
             self._left -= 1
             if not self._left:
-                self._show(env)
+                self.show(env, scene=self._sends_scenes)
                 self._due = now + _PERIOD
                 if now - self._last > _PERIOD / 2 and self.wanted(now):
                     self._left = 1  # the next step's picture will be due already
@@ -136,29 +159,16 @@ class RacePublisher(Publisher):
             env.forget_scenes()
         self._sends_scenes = wanted
 
-    def _show(self, env: MKDSEnv) -> None:
-        race = env.race
-        score = self._reward
-        if self._scorer is not None:
-            with contextlib.suppress(Exception):  # the run itself will tell, when it scores
-                score = math.nan
-                score = float(self._scorer(env.collect_metrics()))
-        status = Status(
-            frame=race.frame,
-            lap=race.lap,
-            place=race.place + 1,
-            drivers=race.driver_count,
-            episode=self._episode,
-            speed=race.speed,
-            progress=env.course.track.laps(race),
-            score=score,
-        )
-        console = env.console
-        self.publish(lambda room: console.screen("top", room), status, self._scene(env))
+    def _score(self, env: MKDSEnv) -> float:
+        if not self._scorer_bytes:
+            return self._reward
+        with contextlib.suppress(Exception):  # the run itself will tell, when it scores
+            if self._scorer is None:
+                self._scorer = pickle.loads(self._scorer_bytes)
+            return float(self._scorer(env.collect_metrics()))
+        return math.nan
 
     def _scene(self, env: MKDSEnv) -> bytes:
-        if not self._sends_scenes:
-            return b""
         course = env.course
         if self._course != course.fingerprint:
             self.publish_course(course.fingerprint, pickle.dumps(course))

@@ -389,7 +389,7 @@ class ViewerWindow:
     def _draw_header(self, surface: Any, board: Board) -> None:
         driving = sum(view.state is State.DRIVING for view in self._views)
         parts = [board.header] if board.header else []
-        if "frames/s" not in board.header:
+        if self._rate and "frames/s" not in board.header:
             parts.append(f"{self._rate:.0f} frames/s")
         parts.append(f"{driving} of {len(self._views)} driving")
         if self._frozen:
