@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mkds_gym.errors import OverlayError, ViewerError
 from mkds_gym.overlays import OVERLAYS, Overlay, draw_overlays, make_overlays
-from mkds_gym.viewer.bus import Board, Run, Shot, State, Status, Tile
+from mkds_gym.viewer.bus import Board, Run, Shot, State, Status, Tile, runs
 
 _log = logging.getLogger(__name__)
 
@@ -185,6 +185,7 @@ class ViewerWindow:
             self._checked = now
             if not self._run.alive:
                 self.closed = True
+                runs()  # one that was killed has left its folder
             self._count(now)
             if not self._frozen:
                 for view in self._views:

@@ -1,0 +1,116 @@
+"""An evolution that is watched: the same races, whatever becomes of worker and window."""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from neat_config import config_text
+from waiting import until
+
+from mkds_gym.viewer import State, runs
+from mkds_gym.viewer.bus import Run
+from mkds_neat.config import parse_config
+from mkds_neat.errors import ConfigError
+
+
+def evolve(folder: Path, show: str, environment: dict[str, str], **changes: object) -> Any:
+    config = folder / "config.ini"
+    small = {
+        "run__stop_when": "never",
+        "run__generations": 1,
+        "run__workers": 2,
+        "run__pictures": "no",
+        "run__output": folder / "run",
+        "evaluation__frames": 240,
+        "NEAT__pop_size": 4,
+        "DefaultReproduction__elitism": 1,
+    }
+    config.write_text(config_text(**{**small, **changes}))
+    clean = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "SDL_VIDEODRIVER")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "mkds_neat.run", str(config), "--show", show, "--quiet"],
+        env={**clean, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def fitnesses(folder: Path) -> list[tuple[str, str]]:
+    with (folder / "run" / "individuals.csv").open(newline="") as file:
+        return [(row["id"], row["fitness"]) for row in csv.DictReader(file)]
+
+
+def run_of(process: Any) -> Path | None:
+    return next((run for run in runs() if f"-{process.pid}-" in run.name), None)
+
+
+def test_an_evolution_is_shown_and_is_the_same(display: str, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    hidden = evolve(tmp_path / "a", "none", {}, run__vectorization="native")
+    until(lambda: (tmp_path / "a" / "run").exists() or hidden.poll() is not None)
+    assert run_of(hidden) is None
+    _, errors = hidden.communicate(timeout=120)
+    assert (hidden.returncode, errors) == (0, "")
+
+    shown = evolve(tmp_path / "b", "all", {"DISPLAY": display})
+    until(lambda: run_of(shown) or shown.poll() is not None)
+    folder = run_of(shown)
+    assert folder is not None
+    run = Run(folder)
+    assert [tile.index for tile in run.tiles] == [0, 1]
+    until(lambda: all(tile.shot() for tile in run.tiles) or shown.poll() is not None)
+    board = run.board()
+    assert board.score == "fitness"
+    assert board.header.startswith("generation ")
+    assert set(board.captions) == {0, 1}
+    assert all(
+        "driver " in caption and "species " in caption for caption in board.captions.values()
+    )
+    shot = run.tiles[0].shot()
+    assert shot is not None
+    assert not np.isnan(shot.status.score)
+    _, errors = shown.communicate(timeout=120)
+    assert (shown.returncode, errors) == (0, "")
+    assert not folder.exists()
+    assert fitnesses(tmp_path / "b") == fitnesses(tmp_path / "a")
+
+
+def test_a_worker_that_dies_is_seen_and_its_successor_shown(tmp_path: Path) -> None:
+    process = evolve(tmp_path, "all", {"SDL_VIDEODRIVER": "dummy"}, evaluation__frames=600)
+    until(lambda: run_of(process) or process.poll() is not None)
+    folder = run_of(process)
+    assert folder is not None
+    run = Run(folder)
+    until(lambda: run.tiles[1].shot() or process.poll() is not None)
+    worker = int(run.tiles[1]._words[4])
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: run.tiles[1].state() == State.DEAD)
+    until(lambda: run.tiles[1].state() == State.DRIVING or process.poll() is not None)
+    assert int(run.tiles[1]._words[4]) != worker
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert not folder.exists()
+
+
+def test_a_config_that_shows_what_there_is_not_is_refused() -> None:
+    for show, match in (("0,7", "there are 2"), ("some", "none, first, all")):
+        text = config_text(run__workers=2, run__viewer=show)
+        with pytest.raises(ConfigError, match=rf"\[run\] viewer, of 2 workers: .*{match}"):
+            parse_config(text)
+    other = config_text(run__viewer="all", environment__id="Pendulum-v1")
+    for line in ("sensors", "action_type", "frame_skip"):
+        other = re.sub(rf"(?m)^{line} *=.*\n", "", other)
+    with pytest.raises(ConfigError, match="cannot show Pendulum-v1"):
+        parse_config(other)
