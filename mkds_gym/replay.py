@@ -32,6 +32,7 @@ from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import SCREENS, Console
 from mkds_gym.core import installed_build_id
 from mkds_gym.course import Course
+from mkds_gym.env import PRIMING_FRAMES, MKDSEnv
 from mkds_gym.errors import MKDSError, NoRaceError, RecordingError, StateError
 from mkds_gym.hardware import FRAMES_PER_SECOND
 from mkds_gym.kartlab.boot import BootParameters
@@ -517,6 +518,71 @@ def _caption(frame: ReplayFrame) -> str:
     return f"lap {race.lap}  {int(seconds) // 60}:{seconds % 60:06.3f}"
 
 
+def environment(
+    recording: Recording,
+    *,
+    rom: str | os.PathLike[str] | None = None,
+    state: Any = None,
+    frame_skip: int | None = None,
+    **arguments: Any,
+) -> tuple[MKDSEnv, NDArray[np.uint16]]:
+    """An environment whose episodes start where a recording's race does, and the keys from there.
+
+    ```python
+    env, keys = environment(read_movie("run.dsm"), obs_type="pixels")
+    env.reset()
+    for mask in keys:
+        observation, reward, terminated, truncated, info = env.step(int(mask))
+    ```
+
+    The race is found by driving the recording until one can be seen in memory, and no key is held
+    for the frames that a reset runs.
+
+    Args:
+        recording: of whatever start.
+        rom: see `Replay`.
+        state: see `Replay`.
+        frame_skip: frames per step; None is the recording's own.
+        arguments: others of `MKDSEnv`; ``action_type`` is ``"keymask"`` here.
+
+    Returns:
+        The environment, not yet reset, and a mask of `Keys` for each step: uint16 (steps,). Frames
+        that do not make up a step are left out at the end.
+
+    Raises:
+        RecordingError: it cannot be driven here, holds no race, or changes keys within a step.
+    """
+    skip = int(recording.environment.get("frame_skip", 1)) if frame_skip is None else frame_skip
+    with Replay(recording, rom=rom, state=state, pictures=False) as replay:
+        start, first = _race_start(replay)
+    left = recording.keys[first + PRIMING_FRAMES :]
+    steps = left[: len(left) // skip * skip].reshape(-1, skip)
+    if (steps != steps[:, :1]).any():
+        raise RecordingError(
+            f"the recording's keys change within steps of {skip} frames; pass frame_skip=1"
+        )
+    env = MKDSEnv(rom, start, action_type="keymask", frame_skip=skip, **arguments)
+    return env, steps[:, 0]
+
+
+def _race_start(replay: Replay) -> tuple[bytes, int]:
+    """Savestate of the first frame from which an environment can start, and its number."""
+    keys = replay.recording.keys
+    console = replay.console
+    for number in range(len(keys) - PRIMING_FRAMES):
+        if not keys[number : number + PRIMING_FRAMES].any():
+            with contextlib.suppress(NoRaceError):
+                layout = Layout.detect(console.ram, console.cartridge.region)
+                RaceReader(console.ram, layout).read()
+                saved = console.save_state()
+                assert saved is not None
+                return saved, number
+        console.step(int(keys[number]), 1, draw=False)
+    raise RecordingError(
+        f"the recording has no race in which no key is held for {PRIMING_FRAMES} frames"
+    )
+
+
 # The command line -----------------------------------------------------------------------------
 
 
@@ -526,13 +592,17 @@ def _parser() -> argparse.ArgumentParser:
         description="Drive recordings again. Without anything to write, it says whether each ends "
         "as it did. Several are shown side by side, or as ghosts of the first.",
     )
-    parser.add_argument("recordings", nargs="+", metavar="RECORDING", help="files (.mkr)")
+    parser.add_argument(
+        "recordings", nargs="+", metavar="RECORDING", help=".mkr, or DeSmuME's .dsm"
+    )
     parser.add_argument("--rom", metavar="FILE", help="the cartridge that they were driven on")
     parser.add_argument("--state", metavar="FILE", help="the savestate, if it was moved")
     out = parser.add_argument_group("what to write")
     out.add_argument("--video", metavar="FILE", help=f"a video: {', '.join(VIDEO_SUFFIXES)}")
     out.add_argument("--gif", metavar="FILE", help="an animated GIF")
     out.add_argument("--sheet", metavar="FILE", help="a PNG of pictures evenly spread")
+    out.add_argument("--movie", metavar="FILE", help="the first as DeSmuME's movie (.dsm)")
+    out.add_argument("--save", metavar="FILE", help="the first as a recording (.mkr)")
     look = parser.add_argument_group("how it looks")
     look.add_argument("--overlays", metavar="A,B", default="", help="such as rays,hud")
     look.add_argument("--screens", choices=tuple(SCREENS), default="top")
@@ -575,22 +645,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, names: Sequence[str] | None) -> None:
-    recordings = [Recording.load(path) for path in options.recordings]
+    from mkds_gym import movie  # which imports this module
+
+    recordings = [
+        movie.read_movie(path, Cartridge.open(options.rom))
+        if Path(path).suffix == movie.SUFFIX
+        else Recording.load(path)
+        for path in options.recordings
+    ]
     for number, path in enumerate(options.recordings):
         label = names[number] if names else recordings[number].label or Path(path).stem
         recordings[number] = replace(recordings[number], label=label)
     overlays = [name for name in options.overlays.split(",") if name]
     make_overlays(overlays)
-    for path in (options.video, options.gif, options.sheet):
+    for path in (options.video, options.gif, options.sheet, options.movie, options.save):
         if path is not None and (Path(path).is_dir() or not Path(path).parent.is_dir()):
             raise RecordingError(f"cannot write '{path}': it is no file in an existing folder")
     if options.video:
         check_video(options.video)
-    if not (options.video or options.gif or options.sheet):
+    if options.movie or options.save:
+        if options.save:
+            recordings[0].save(options.save)
+        if options.movie:
+            files = movie.write_movie(recordings[0], options.movie, options.rom)
+            print(", ".join(map(str, files)))
+    elif not (options.video or options.gif or options.sheet):
         for recording in recordings:
             verify(recording, rom=options.rom, state=options.state)
             ends = "ends as it did" if recording.ram else "driven (it says not how it ended)"
             print(f"{recording.describe()}: {ends}")
+    if not (options.video or options.gif or options.sheet):
         return
     every = 1 if options.video else GIF_EVERY
     how = Show(

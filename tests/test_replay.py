@@ -280,6 +280,16 @@ def test_the_command_checks(files: list[str], capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().out.startswith("ada, 59 frames, ")
 
 
+def test_the_command_reads_and_writes_movies(files: list[str], tmp_path: Path) -> None:
+    movie, again = tmp_path / "a.dsm", tmp_path / "b.mkr"
+    assert main([files[0], "--movie", str(movie)]) == 0
+    assert movie.with_suffix(".nds").is_file()
+    assert main([str(movie)]) == 0
+    assert main([str(movie), "--save", str(again)]) == 0
+    kept = replace(Recording.load(again), label="")
+    assert kept.to_bytes() == Path(files[0]).read_bytes()
+
+
 def test_the_command_writes(files: list[str], tmp_path: Path) -> None:
     import imageio.v2
 
