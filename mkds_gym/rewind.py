@@ -43,7 +43,8 @@ class Rewind:
     def push(self, snapshot: Snapshot) -> None:
         """Add the snapshot of now."""
         if self._newest is not None:
-            difference = Difference(snapshot, self._newest)
+            # The next one back is applied to what comes of this.
+            difference = Difference(snapshot, self._newest, whole=True)
             self._before.append(difference)
             self._weight += difference.nbytes
             while len(self._before) >= self._length or self._weight > self._limit:

@@ -79,7 +79,15 @@ class Difference:
 
     __slots__ = ("blocks", "build_id", "content", "drawing", "frame_count", "rest", "rom", "size")
 
-    def __init__(self, start: Snapshot, end: Snapshot) -> None:
+    def __init__(self, start: Snapshot, end: Snapshot, *, whole: bool = False) -> None:
+        """Take the difference.
+
+        Args:
+            start: the snapshot that it will be applied to.
+            end: the snapshot that is made.
+            whole: to the last byte, for a snapshot that another difference is applied to; else
+                what the emulator does not read is left as it is in ``start``.
+        """
         self.size = len(end.data)
         self.frame_count = end.frame_count
         self.rom = end.rom
@@ -87,7 +95,7 @@ class Difference:
         self.drawing = end.drawing
         old, new = _in_blocks(start.data, self.size), _in_blocks(end.data, self.size)
         differing: list[NDArray[np.intp]] = []
-        for low, high in _living(end.data):
+        for low, high in [(0, len(new))] if whole else _living(end.data):
             for first in range(low, high, _PIECE):
                 piece = slice(first, min(first + _PIECE, high))
                 if not np.array_equal(old[piece], new[piece]):
