@@ -8,6 +8,7 @@ the same frames, and none of them pays for the steering.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -56,16 +57,16 @@ class Tape:
         return [int(DISCRETE_ACTIONS[action][1]) for action in self.actions]
 
 
-class Row:
+class Row(ABC):
     """One way to run the race."""
 
+    @abstractmethod
     def restart(self) -> None:
         """Go to the race start."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self, place: int) -> None:
         """Run the tape's step number ``place``, `FRAME_SKIP` frames."""
-        raise NotImplementedError
 
     def run(self, begin: int, end: int) -> float:
         """Run the steps from ``begin`` to before ``end``.
@@ -79,10 +80,11 @@ class Row:
             step(place)
         return time.perf_counter() - start
 
+    @abstractmethod
     def where(self) -> tuple[int, int]:
         """Race clock and checkpoint now; of all consoles, which must agree."""
-        raise NotImplementedError
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of everything."""
 
