@@ -114,6 +114,10 @@ class PeerProgram(Row):
     def restart(self) -> None:
         """Nothing: a piece that begins at 0 goes to the race start by itself."""
 
+    def step(self, place: int) -> None:
+        """See `Row.step`."""
+        self.run(place, place + 1)
+
     def run(self, begin: int, end: int) -> float:
         """Run steps; see `benchmarks.rows.Row.run`."""
         seconds, clock, checkpoint = self._send(f"{begin} {end}").split()
