@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import itertools
 import random
 import shutil
 import subprocess
@@ -93,16 +92,12 @@ class Loops:
         if emulator != "emulator":
             console._cycle, console._skip = library[emulator], library["nothing"]
         self._console, self._reader = console, reader
-        live = [reader._drivers, reader._status, reader._scene, reader._course]
-        views = [np.frombuffer(part, np.uint8) for part in live]
+        views = [np.frombuffer(part, np.uint8) for part in reader._live]
         self._addresses = np.array([view.ctypes.data for view in views], np.uint64)
         self._sizes = np.array([view.size for view in views], np.uint64)
-        ends = np.cumsum([0, *(view.size for view in views)])
-        self._out = np.zeros(int(ends[-1]) * FRAMES, np.uint8)
-        self._cuts = [
-            [slice(int(a + start), int(b + start)) for a, b in itertools.pairwise(ends)]
-            for start in range(0, len(self._out), int(ends[-1]))
-        ]
+        size = sum(view.size for view in views)
+        self._out = np.zeros(size * FRAMES, np.uint8)
+        self._cuts = [slice(start, start + size) for start in range(0, len(self._out), size)]
         self._arguments = (
             ctypes.cast(console._cycle, ctypes.c_void_p),
             ctypes.cast(console._skip, ctypes.c_void_p),
@@ -132,11 +127,7 @@ class Loops:
             self._console._hold(keys)
         self._run(*self._arguments)
         out = self._out.data
-        copies: list[Any] = [
-            (*(out[cut].tobytes() for cut in cuts), self._reader._driver_count)
-            for cuts in self._cuts
-        ]
-        return copies
+        return [out[cut].tobytes() for cut in self._cuts]
 
     def drive(self, steps: int) -> None:
         """Run steps, each by a loop drawn by lot, and do what the environment does after it."""
@@ -147,10 +138,10 @@ class Loops:
             begin = time.perf_counter()
             copies = loops[name](keys)
             self.microseconds[name].append((time.perf_counter() - begin) * 1e6)
-            for copied in copies or [self._reader.copy()] * FRAMES:
-                state = self._reader.race(copied)
-                env._measure(state, env.course, [])
-            env._observer.observe(env.console, state, env.course)
+            copies = copies or [self._reader.copy()] * FRAMES
+            states = [self._reader.race(copied) for copied in copies]
+            env._telemetry.see(states, env.course)
+            env._observer.observe(env.console, states[-1], env.course)
 
 
 def measure(library: ctypes.CDLL, emulator: str, threads: int) -> list[tuple[str, ...]]:

@@ -16,10 +16,11 @@ from benchmarks.race import LAPS
 from benchmarks.report import say, spread
 from mkds_gym.course import Course
 from mkds_gym.env import MKDSEnv
-from mkds_gym.metrics import DEFAULT_METRICS, collect_all, make_metrics, reset_all
+from mkds_gym.metrics import DEFAULT_METRICS, make_metrics
 from mkds_gym.rewards import make_reward
 from mkds_gym.sensors import SENSORS
 from mkds_gym.state import RaceState
+from mkds_gym.telemetry import Telemetry
 
 PARTS: Final = {
     "parts": (
@@ -86,7 +87,9 @@ def _of_a_step(
 ) -> dict[str, Pass]:
     """With the environment's own objects, so that they are what it uses."""
     start, driven = states[0][0], states[1:]
-    metrics, events, observer = base._metrics, base._events, base._observer
+    observer = base._observer
+    metrics = Telemetry(base._telemetry.metrics, ())
+    events = Telemetry((), base._telemetry.events)
     console, reader = base.console, base._reader
     assert reader is not None
     reward = make_reward("driving")
@@ -99,22 +102,15 @@ def _of_a_step(
 
     def measure() -> None:
         collected.clear()
-        reset_all(metrics)
-        for metric in metrics:
-            metric.update(start, course)
+        metrics.reset(start, course)
         for frames in driven:
-            for frame in frames:
-                for metric in metrics:
-                    metric.update(frame, course)
-            collected.append(collect_all(metrics))
+            metrics.see(frames, course)
+            collected.append(metrics.collect())
 
     def happen() -> None:
-        for event in events:
-            event.reset()
+        events.reset(start, course)
         for frames in driven:
-            for frame in frames:
-                for event in events:
-                    event.update(frame, course)
+            events.see(frames, course)
 
     def pay() -> None:
         reward.reset(collected[0])

@@ -27,7 +27,7 @@ from mkds_gym.errors import ConsoleError, CourseFormatError, NoRaceError, StateE
 from mkds_gym.events import EVENTS, Event
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.memory import FRAMES_PER_SECOND, Layout
-from mkds_gym.metrics import DEFAULT_METRICS, Metric, collect_all, make_metrics, reset_all
+from mkds_gym.metrics import DEFAULT_METRICS, Metric, make_metrics
 from mkds_gym.observations import Observer, SensorLike, make_observer
 from mkds_gym.overlays import OverlayLike, OverlayScene, SceneRecorder, draw_overlays, make_overlays
 from mkds_gym.races import RANDOM_COURSE, RaceArguments, Races, boot_to_race, race_config
@@ -38,6 +38,7 @@ from mkds_gym.savestate import Difference, Snapshot, check_origin, pack_state, r
 from mkds_gym.sharing import Shared
 from mkds_gym.state import RaceReader, RaceState
 from mkds_gym.states import Base, ClonedState, Parts, base_of, check_arguments, describe
+from mkds_gym.telemetry import Telemetry
 from mkds_gym.window import Window
 
 MAX_FRAME_SKIP: Final = 60
@@ -318,14 +319,14 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self.render_mode = render_mode
         self.screens: Any = screens
         self.metadata = {**type(self).metadata, "render_fps": FRAMES_PER_SECOND / self.frame_skip}
-        self._metrics = tuple(
-            make_metrics(DEFAULT_METRICS if metrics is None else copy.deepcopy(metrics))
+        self._telemetry = Telemetry(
+            make_metrics(DEFAULT_METRICS if metrics is None else copy.deepcopy(metrics)), ()
         )
         self._reward = make_reward(reward if isinstance(reward, str) else copy.deepcopy(reward))
         self._check_reward(reward)
         self._terminate_on = _make_events("terminate_on", terminate_on)
         self._truncate_on = _make_events("truncate_on", truncate_on)
-        self._events = self._terminate_on + self._truncate_on
+        self._telemetry = Telemetry(self._telemetry.metrics, self._terminate_on + self._truncate_on)
         if not isinstance(info_every_step, bool):
             raise TypeError(f"info_every_step={info_every_step!r} is neither True nor False")
         self._info_every_step = info_every_step
@@ -473,7 +474,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 
     def collect_metrics(self) -> dict[str, float]:
         """The metrics of the episode so far, as the info has them."""
-        return collect_all(self._metrics)
+        return self._telemetry.collect()
 
     def record_scenes(self) -> None:
         """Note from now on what `overlay_scene` gives; ``overlays`` do so by themselves.
@@ -644,12 +645,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             for watcher in self._watchers:
                 watcher.frame(reader.read(), 0)
         self._race = state = reader.read()
-        reset_all(self._metrics)
-        for metric in self._metrics:
-            metric.update(state, self.course)
-        for event in self._events:
-            event.reset()
-        collected = collect_all(self._metrics)
+        collected = self._telemetry.reset(state, self.course)
         self._reward.reset(collected)
         self._last_reward, self._last_metrics = 0.0, (collected, collected)
         self._needs_reset = False
@@ -671,22 +667,24 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         assert console is not None
         assert reader is not None
         assert course is not None
-        happened: list[Event] = []
         human = self.render_mode == "human"
         if human or self._watchers:
             # Somebody looks at the console itself after each frame.
+            states = []
             for frame in range(self.frame_skip):
                 console.step(keys, 1, human or frame == self._drawn_frame)
                 state = reader.read()
-                self._measure(state, course, happened)
+                states.append(state)
                 for watcher in self._watchers:
                     watcher.frame(state, keys)
                 if human:
                     self._show()
         else:
-            for copied in console.run(keys, self.frame_skip, reader.copy, self._drawn_frame):
-                state = reader.race(copied)
-                self._measure(state, course, happened)
+            race = reader.race
+            copies = console.run(keys, self.frame_skip, reader.copy, self._drawn_frame)
+            states = [race(copied) for copied in copies]
+            state = states[-1]
+        happened = self._telemetry.see(states, course)
         if self._recorder is not None:
             self._recorder.step(keys, self.frame_skip)
         self._race = state
@@ -697,7 +695,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             truncated = any(event in self._truncate_on for event in happened)
             names = tuple(event.name for event in happened)
             self._needs_reset = True
-        collected = collect_all(self._metrics)
+        collected = self._telemetry.collect()
         reward = self._reward.step(collected)
         if self._scenes is not None:
             self._last_reward, self._last_metrics = reward, (self._last_metrics[1], collected)
@@ -708,14 +706,6 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self._recorder.end(names)
         observation = self._observer.observe(console, state, course, out)
         return observation, reward, terminated, truncated, info
-
-    def _measure(self, state: RaceState, course: Course, happened: list[Event]) -> None:
-        """Show a frame to the metrics, and to the events; those that happen go into a list."""
-        for metric in self._metrics:
-            metric.update(state, course)
-        for event in self._events:
-            if event.update(state, course) and event not in happened:
-                happened.append(event)
 
     # States ---------------------------------------------------------------------------------
 
@@ -796,7 +786,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         for watcher in self._watchers:
             watcher.start(reader)
         (
-            self._metrics,
+            metrics,
             self._reward,
             self._terminate_on,
             self._truncate_on,
@@ -806,7 +796,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self._last_reward,
             self._last_metrics,
         ) = parts
-        self._events = self._terminate_on + self._truncate_on
+        self._telemetry = Telemetry(metrics, self._terminate_on + self._truncate_on)
         if self._recorder is not None:
             here = Start("state", frame=console.frame_count)
             self._recorder.begin(here, 0, pack_state(console.snapshot()))
@@ -814,7 +804,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     def _own_parts(self) -> tuple[Any, ...]:
         """What a cloned state holds besides the console."""
         return (
-            self._metrics,
+            self._telemetry.metrics,
             self._reward,
             self._terminate_on,
             self._truncate_on,
@@ -875,8 +865,9 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 
     def _check_reward(self, reward: object) -> None:
         """Try the reward on the metrics of an empty episode, before any emulator starts."""
-        reset_all(self._metrics)
-        collected = Read(collect_all(self._metrics))
+        for metric in self._telemetry.metrics:
+            metric.reset()
+        collected = Read(self._telemetry.collect())
         try:
             self._reward.reset(collected)
             paid: object = self._reward.step(collected)

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from mkds_gym.memory import DRIVER_FLAG_RESPAWNING, STATUS_FLAG_FINISHED, STATUS_FLAG_WRONG_WAY
-from mkds_gym.metrics import Progress
+from mkds_gym.metrics import Progress, Sees
 from mkds_gym.registry import Registry
 
 if TYPE_CHECKING:
@@ -78,6 +78,10 @@ class Finish:
         """See `Event.update`."""
         return state.status_flags & STATUS_FLAG_FINISHED != 0
 
+    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
+        """See `Sees`."""
+        return Sees.NOTHING
+
 
 class Clock:
     """The episode's budget on the race clock is spent.
@@ -105,6 +109,10 @@ class Clock:
             # This update is the end of the first frame; the clock may still stand at 0.
             self._end = max(state.frame - 1, 0) + self.frames
         return state.frame >= self._end
+
+    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
+        """See `Sees`."""
+        return Sees.LAST_FRAME
 
 
 STUCK_DISTANCE: Final = 5.0
@@ -135,16 +143,20 @@ class Stuck:
     def reset(self) -> None:
         """See `Event.reset`."""
         self._progress.reset()
+        self._checkpoint: int | None = None
         self._furthest = 0.0
         self._waited = 0
 
     def update(self, state: RaceState, course: Course) -> bool:
         """See `Event.update`."""
-        self._progress.update(state, course)
+        if state.checkpoint != self._checkpoint:
+            self._checkpoint = state.checkpoint
+            self._progress.update(state, course)
         if state.flags & DRIVER_FLAG_RESPAWNING or not state.controllable:
             return False
-        self._waited += 1
-        if self._waited % _STUCK_PERIOD == 0 or self._waited >= self.frames:
+        waited = self._waited = self._waited + 1
+        if waited % _STUCK_PERIOD == 0 or waited >= self.frames:
+            self._progress.update(state, course)
             total = self._progress.total
             if total >= self._furthest + STUCK_DISTANCE:
                 self._furthest = total
@@ -176,6 +188,10 @@ class WrongWay:
             return False
         self._shown += 1
         return self._shown >= self.frames
+
+    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
+        """See `Sees`."""
+        return Sees.EVERY_FRAME if self._shown else Sees.NOTHING
 
 
 EVENTS.register("finish", Finish)

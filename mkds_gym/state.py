@@ -165,24 +165,34 @@ def _status_reader(driver: int) -> _Packed:
     )
 
 
-# What is asked of every frame, in the order in which it lies in memory; the rest is mostly asked of
+# Where the structures are in a `RaceCopy`.
+_SCENE_AT: Final = RACE_STATUS.itemsize
+_COURSE_AT: Final = _SCENE_AT + SCENE["state"].itemsize
+_DRIVERS_AT: Final = _COURSE_AT + RACE_CONFIG["course_id"].itemsize
+
+# What is asked of every frame, in the order in which it lies in a copy; the rest is mostly asked of
 # a step's last frame alone.
-_SOON_OF_DRIVER: Final = ("state_bits", "flags", "floor_type")
 _SOON_OF_STATUS: Final = ("lap", "flags", "checkpoint")
-_unpack_driver_soon = _Packed(_fields(DRIVER, _SOON_OF_DRIVER)).unpack_from
-_UNPACK_STATUS_SOON: Final = tuple(
+_SOON_OF_DRIVER: Final = ("state_bits", "flags", "floor_type")
+_UNPACK_SOON: Final = tuple(
     _Packed(
         [
             *_fields(RACE_STATUS, ("frame", "not_controllable")),
             *_fields(
                 DRIVER_STATUS, _SOON_OF_STATUS, _STATUS_OFFSET + driver * DRIVER_STATUS.itemsize
             ),
+            *_fields(DRIVER, _SOON_OF_DRIVER, _DRIVERS_AT + driver * DRIVER.itemsize),
         ]
     ).unpack_from
     for driver in range(8)
 )
 assert sorted(_SOON_OF_DRIVER, key=_DRIVER.index.__getitem__) == list(_SOON_OF_DRIVER)
 assert sorted(_SOON_OF_STATUS, key=_status_reader(0).index.__getitem__) == list(_SOON_OF_STATUS)
+
+# The bits that `RaceState.marks` tells.
+_STATUS_MARKS: Final = memory.STATUS_FLAG_FINISHED | memory.STATUS_FLAG_WRONG_WAY
+_STATE_MARKS: Final = memory.DRIVER_STATE_ON_FLOOR | memory.DRIVER_STATE_TOUCHING_WALL
+_FLAG_MARKS: Final = memory.DRIVER_FLAG_RESPAWNING
 
 # Where a value is in the tuples: constants, so that a property costs one lookup.
 _D = _DRIVER.index
@@ -282,8 +292,8 @@ class OpponentState:
     finished: bool
 
 
-RaceCopy: TypeAlias = tuple[bytes, bytes, bytes, bytes, int]
-"""All drivers, the race status, the scene's state, the course id, and how many drivers."""
+RaceCopy: TypeAlias = bytes
+"""The race status, the scene's state, the course id, and all drivers, one after another."""
 
 
 class RaceState:
@@ -298,23 +308,22 @@ class RaceState:
         state_bits: the driver's raw ``memory.DRIVER_STATE_*`` bits.
         flags: the driver's raw ``memory.DRIVER_FLAG_*`` bits.
         status_flags: raw ``memory.STATUS_FLAG_*`` bits.
-        driver_count: how many karts race.
+        marks: lap, checkpoint, surface, and whether the driver has finished, goes the wrong way,
+            may drive, is on the floor, touches a wall, and is being put back: two frames with
+            equal marks are alike in all of these.
     """
 
     __slots__ = (
+        "_copied",
         "_driver_values",
         "_index",
         "_not_controllable",
-        "_raw_course",
-        "_raw_drivers",
-        "_raw_scene",
-        "_raw_status",
         "_status_values",
         "checkpoint",
-        "driver_count",
         "flags",
         "frame",
         "lap",
+        "marks",
         "state_bits",
         "status_flags",
         "surface",
@@ -330,26 +339,48 @@ class RaceState:
 
     def __init__(self, copied: RaceCopy, index: int) -> None:
         """Wrap what was copied out of memory; use `RaceReader.read` instead."""
-        drivers, status, self._raw_scene, self._raw_course, self.driver_count = copied
-        self._raw_drivers = drivers
-        self._raw_status = status
+        self._copied = copied
         self._index = index
         self._driver_values: tuple[int, ...] | None = None
         self._status_values: tuple[int, ...] | None = None
         # What is asked of every frame; see the names at the top.
-        self.frame, self.lap, self.status_flags, self.checkpoint, self._not_controllable = (
-            _UNPACK_STATUS_SOON[index](status)
+        (
+            self.frame,
+            self.lap,
+            status_flags,
+            checkpoint,
+            not_controllable,
+            state_bits,
+            flags,
+            surface,
+        ) = _UNPACK_SOON[index](copied)
+        self.status_flags = status_flags
+        self.checkpoint = checkpoint
+        self._not_controllable = not_controllable
+        self.state_bits = state_bits
+        self.flags = flags
+        self.surface = surface
+        self.marks = (
+            self.lap,
+            checkpoint,
+            surface,
+            not_controllable,
+            status_flags & _STATUS_MARKS,
+            state_bits & _STATE_MARKS,
+            flags & _FLAG_MARKS,
         )
-        self.state_bits, self.flags, self.surface = _unpack_driver_soon(
-            drivers, index * DRIVER.itemsize
-        )
+
+    @property
+    def driver_count(self) -> int:
+        """How many karts race."""
+        return (len(self._copied) - _DRIVERS_AT) // DRIVER.itemsize
 
     @property
     def _driver(self) -> tuple[int, ...]:
         """The raw integers of the driver, taken from the bytes when first asked for."""
         values = self._driver_values
         if values is None:
-            values = _unpack_driver(self._raw_drivers, self._index * DRIVER.itemsize)
+            values = _unpack_driver(self._copied, _DRIVERS_AT + self._index * DRIVER.itemsize)
             self._driver_values = values
         return values
 
@@ -358,19 +389,19 @@ class RaceState:
         """The raw integers of the race status, as of the driver."""
         values = self._status_values
         if values is None:
-            values = _status_reader(self._index).unpack_from(self._raw_status)
+            values = _status_reader(self._index).unpack_from(self._copied)
             self._status_values = values
         return values
 
     @property
     def scene(self) -> int:
         """The raw scene state; a race scene runs in 2 and 3."""
-        return int.from_bytes(self._raw_scene, "little")
+        return int.from_bytes(self._copied[_SCENE_AT:_COURSE_AT], "little")
 
     @property
     def course_id(self) -> int:
         """Number of the course, see `memory.COURSES`."""
-        return int.from_bytes(self._raw_course, "little")
+        return int.from_bytes(self._copied[_COURSE_AT:_DRIVERS_AT], "little")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RaceState):
@@ -495,13 +526,13 @@ class RaceState:
     @property
     def opponents(self) -> tuple[OpponentState, ...]:
         """The other karts, in the order of the drivers; ghosts are none. 5 µs each."""
-        drivers, status = self._raw_drivers, self._raw_status
+        copied = self._copied
         found: list[OpponentState] = []
         for index in range(self.driver_count):
-            raw = _unpack_driver(drivers, index * DRIVER.itemsize)
+            raw = _unpack_driver(copied, _DRIVERS_AT + index * DRIVER.itemsize)
             if index == self._index or raw[_KIND] == _GHOST:
                 continue
-            place = _status_reader(index).unpack_from(status, 0)
+            place = _status_reader(index).unpack_from(copied)
             found.append(
                 OpponentState(
                     driver=index,
@@ -730,8 +761,8 @@ class RaceReader:
         self._unpack_words = struct.Struct("<").unpack_from
         self._words_start = 0
         self._driver_count = 0
-        # Of what is read, live: all drivers, the race status, the scene's state, the course id.
-        self._drivers = self._status = self._scene = self._course = self._bytes[:0]
+        # Of what is read, live: the race status, the scene's state, the course id, all drivers.
+        self._live: tuple[memoryview, ...] = ()
 
     @property
     def layout(self) -> Layout:
@@ -788,10 +819,8 @@ class RaceReader:
                 f"no race: {count} drivers, of which driver {self._driver_index} was asked for; "
                 "start a race, or load a savestate that is in one"
             )
-        self._drivers = self._part(value["drivers_pointer"], DRIVER, "the drivers", count)
-        self._status = status
-        self._scene = scene[_SCENE_STATE]
-        self._course = config[_COURSE_ID]
+        drivers = self._part(value["drivers_pointer"], DRIVER, "the drivers", count)
+        self._live = (status, scene[_SCENE_STATE], config[_COURSE_ID], drivers)
         self._driver_count = count
         self._words_start = at
         self._unpack_words = words.unpack_from
@@ -826,13 +855,7 @@ class RaceReader:
         """
         if self._words is None or self._unpack_words(self._bytes, self._words_start) != self._words:
             self.resolve()
-        return (
-            self._drivers.tobytes(),
-            self._status.tobytes(),
-            self._scene.tobytes(),
-            self._course.tobytes(),
-            self._driver_count,
-        )
+        return b"".join(self._live)
 
     def race(self, copied: RaceCopy) -> RaceState:
         """The race that was copied."""
@@ -856,7 +879,7 @@ class RaceReader:
         self.resolve()
         if not 0 <= index < self._driver_count:
             raise IndexError(f"driver {index}: the race has {self._driver_count}")
-        return self._record(self._drivers, DRIVER, index)
+        return self._record(self._live[3], DRIVER, index)
 
     def read_status(self) -> np.void:
         """A copy of the whole race status, dtype `memory.RACE_STATUS`.
@@ -865,7 +888,7 @@ class RaceReader:
             NoRaceError: there is no race.
         """
         self.resolve()
-        return self._record(self._status, RACE_STATUS)
+        return self._record(self._live[0], RACE_STATUS)
 
     def read_config(self) -> np.void:
         """A copy of the race config, dtype `memory.RACE_CONFIG`.

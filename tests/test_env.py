@@ -344,7 +344,7 @@ def test_bad_arguments_are_refused_before_anything_starts(
 
 
 def test_one_name_is_as_good_as_a_list_of_one() -> None:
-    assert set(MKDSEnv(metrics="progress", reward="progress")._metrics[0].collect()) == {
+    assert set(MKDSEnv(metrics="progress", reward="progress").collect_metrics()) == {
         "progress",
         "progress_laps",
     }
