@@ -277,7 +277,7 @@ class Breaks:
 
 def break_one(envs: MKDSVectorEnv, index: int) -> None:
     env: Any = envs.envs[index].unwrapped
-    next(metric for metric in env._metrics if metric.name == "breaks").broken = True
+    next(metric for metric in env._telemetry.metrics if metric.name == "breaks").broken = True
 
 
 def with_breaks(num_envs: int = 3, **kwargs: Any) -> MKDSVectorEnv:
