@@ -230,9 +230,9 @@ class Console:
         # Bound once: looking functions up would cost as much as calling them.
         self._cycle: Callable[..., Any] = library.desmume_cycle
         self._skip: Callable[..., Any] = (
-            library.desmume_skip_next_frame if core.skips else _draw_anyway
+            turbo.held(library.desmume_skip_next_frame) if core.skips else _draw_anyway
         )
-        self._press: Callable[..., Any] = library.desmume_input_keypad_update
+        self._press: Callable[..., Any] = turbo.held(library.desmume_input_keypad_update)
         self._convert = turbo.rgb_converter(library, _RGB)
         self._press(0)
         self.capabilities = Capabilities(

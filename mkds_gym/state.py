@@ -172,7 +172,7 @@ _DRIVERS_AT: Final = _COURSE_AT + RACE_CONFIG["course_id"].itemsize
 
 # What is asked of every frame, in the order in which it lies in a copy; the rest is mostly asked of
 # a step's last frame alone.
-_SOON_OF_STATUS: Final = ("lap", "flags", "checkpoint")
+_SOON_OF_STATUS: Final = ("lap", "flags", "checkpoint", "place_and_driver")
 _SOON_OF_DRIVER: Final = ("state_bits", "flags", "floor_type")
 _UNPACK_SOON: Final = tuple(
     _Packed(
@@ -188,6 +188,9 @@ _UNPACK_SOON: Final = tuple(
 )
 assert sorted(_SOON_OF_DRIVER, key=_DRIVER.index.__getitem__) == list(_SOON_OF_DRIVER)
 assert sorted(_SOON_OF_STATUS, key=_status_reader(0).index.__getitem__) == list(_SOON_OF_STATUS)
+
+# Where the kart is, without all else that there is of it: what most observations are made of.
+_unpack_pose = _Packed(_fields(DRIVER, ("position", "up", "forward"))).unpack_from
 
 # The bits that `RaceState.marks` tells.
 _STATUS_MARKS: Final = memory.STATUS_FLAG_FINISHED | memory.STATUS_FLAG_WRONG_WAY
@@ -318,6 +321,8 @@ class RaceState:
         "_driver_values",
         "_index",
         "_not_controllable",
+        "_place",
+        "_pose_values",
         "_status_values",
         "checkpoint",
         "flags",
@@ -336,12 +341,14 @@ class RaceState:
     flags: int
     surface: int
     _not_controllable: int
+    _place: int
 
     def __init__(self, copied: RaceCopy, index: int) -> None:
         """Wrap what was copied out of memory; use `RaceReader.read` instead."""
         self._copied = copied
         self._index = index
         self._driver_values: tuple[int, ...] | None = None
+        self._pose_values: tuple[int, ...] | None = None
         self._status_values: tuple[int, ...] | None = None
         # What is asked of every frame; see the names at the top.
         (
@@ -349,6 +356,7 @@ class RaceState:
             self.lap,
             status_flags,
             checkpoint,
+            self._place,
             not_controllable,
             state_bits,
             flags,
@@ -382,6 +390,15 @@ class RaceState:
         if values is None:
             values = _unpack_driver(self._copied, _DRIVERS_AT + self._index * DRIVER.itemsize)
             self._driver_values = values
+        return values
+
+    @property
+    def _pose(self) -> tuple[int, ...]:
+        """The raw integers of position, up and forward, as of the driver."""
+        values = self._pose_values
+        if values is None:
+            values = _unpack_pose(self._copied, _DRIVERS_AT + self._index * DRIVER.itemsize)
+            self._pose_values = values
         return values
 
     @property
@@ -496,7 +513,7 @@ class RaceState:
     @property
     def place(self) -> int:
         """Place in the race, 0 to 7 as the game stores it."""
-        return self._status[_PLACE] & 15
+        return self._place & 15
 
     @property
     def checkpoint_progress(self) -> float:
@@ -552,7 +569,7 @@ class RaceState:
     @property
     def position(self) -> Vector:
         """World units."""
-        x, y, z = self._driver[_POSITION : _POSITION + 3]
+        x, y, z = self._pose[0:3]
         return (x * FX32_SCALE, y * FX32_SCALE, z * FX32_SCALE)
 
     @property
@@ -586,13 +603,13 @@ class RaceState:
     @property
     def forward(self) -> Vector:
         """Unit vector along the kart."""
-        x, y, z = self._driver[_FORWARD : _FORWARD + 3]
+        x, y, z = self._pose[6:9]
         return (x * FX32_SCALE, y * FX32_SCALE, z * FX32_SCALE)
 
     @property
     def up(self) -> Vector:
         """Unit vector out of the kart's roof."""
-        x, y, z = self._driver[_UP : _UP + 3]
+        x, y, z = self._pose[3:6]
         return (x * FX32_SCALE, y * FX32_SCALE, z * FX32_SCALE)
 
     @property

@@ -180,6 +180,20 @@ def symbol_address(library: ctypes.CDLL, name: str) -> int | None:
         return None
 
 
+def held(function: Any) -> Callable[..., Any]:
+    """The same function of a library, called without letting go of Python's lock.
+
+    For what returns at once: letting go and taking it back takes longer than the call, and another
+    thread that waits for the lock gets it in between.
+
+    Args:
+        function: of a `ctypes.CDLL`, its ``argtypes`` and ``restype`` set.
+    """
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address is not None
+    return ctypes.PYFUNCTYPE(function.restype, *function.argtypes)(address)
+
+
 class Imports:
     """Functions of ours in the place of functions that one library image imports.
 
