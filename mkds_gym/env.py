@@ -39,7 +39,7 @@ from mkds_gym.sharing import Shared
 from mkds_gym.state import RaceReader, RaceState
 from mkds_gym.states import Base, ClonedState, Parts, base_of, check_arguments, describe
 from mkds_gym.telemetry import Telemetry
-from mkds_gym.window import Window
+from mkds_gym.window import DEFAULT_SCALE, MAX_SCALE, Window
 
 MAX_FRAME_SKIP: Final = 60
 PRIMING_FRAMES: Final = 3
@@ -224,6 +224,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         items: item boxes stand on the course (VS).
         overlays: what is drawn over the picture that is rendered (never over observations): names,
             numbers or objects, see `mkds_gym.overlays`. Needs a ``render_mode``.
+        window_scale: screen pixels per console pixel of the window of render mode ``"human"`` at
+            first, 1 to 8; the user may change it.
 
     Raises:
         ValueError, TypeError: an argument is wrong; the message has the allowed values.
@@ -266,6 +268,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         opponent_strength: str | None = None,
         items: bool = False,
         overlays: OverlayLike | Sequence[OverlayLike] = (),
+        window_scale: int = DEFAULT_SCALE,
     ) -> None:
         EzPickle.__init__(
             self,
@@ -294,6 +297,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             opponent_strength,
             items,
             overlays,
+            window_scale,
         )
         # What close() touches exists before anything that may raise.
         self._console: Console | None = None
@@ -311,6 +315,11 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             raise ValueError(
                 f"overlays={overlays!r} are drawn by render(); choose a render_mode as well"
             )
+        if isinstance(window_scale, bool) or not isinstance(window_scale, int | np.integer):
+            raise TypeError(f"window_scale={window_scale!r} is not a whole number")
+        if not 1 <= window_scale <= MAX_SCALE:
+            raise ValueError(f"window_scale={window_scale} is outside 1..{MAX_SCALE}")
+        self._window_scale = int(window_scale)
         self._observer: Observer = make_observer(obs_type, sensors, screens)
         self._actions = ACTION_TYPES.make(action_type)
         self.observation_space = self._observer.space
@@ -649,7 +658,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._reward.reset(collected)
         self._last_reward, self._last_metrics = 0.0, (collected, collected)
         self._needs_reset = False
-        if self.render_mode == "human":
+        if self._seen:
             self._show()
         if self._spectator is not None:
             self._spectator.started(self)
@@ -667,7 +676,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         assert console is not None
         assert reader is not None
         assert course is not None
-        human = self.render_mode == "human"
+        human = self._seen
         if human or self._watchers:
             # Somebody looks at the console itself after each frame.
             states = []
@@ -677,7 +686,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 states.append(state)
                 for watcher in self._watchers:
                     watcher.frame(state, keys)
-                if human:
+                if human and self._seen:
                     self._show()
         else:
             race = reader.race
@@ -1116,9 +1125,15 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             "is_success": state.finished,
         }
 
+    @property
+    def _seen(self) -> bool:
+        """The race is shown in a window, which the user has not closed."""
+        return self.render_mode == "human" and not (self._window and self._window.closed)
+
     def _show(self) -> None:
         if self._window is None:
-            self._window = Window(f"MKDS-v0 - {self.cartridge.title}", FRAMES_PER_SECOND)
+            title = f"MKDS-v0 - {self.cartridge.title}"
+            self._window = Window(title, FRAMES_PER_SECOND, self._window_scale)
         self._window.show(self._picture())
 
     def _picture(self) -> NDArray[np.uint8]:

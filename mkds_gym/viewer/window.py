@@ -9,7 +9,6 @@ from __future__ import annotations
 import colorsys
 import logging
 import math
-import os
 import pickle
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from mkds_gym.errors import OverlayError, ViewerError
 from mkds_gym.overlays import OVERLAYS, Overlay, draw_overlays, make_overlays
 from mkds_gym.viewer.bus import Board, Run, Shot, State, Status, Tile, runs
+from mkds_gym.window import import_pygame, open_display
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,6 @@ _DIM: Final = (150, 153, 160)
 _GOLD: Final = (255, 205, 60)
 _RED: Final = (255, 90, 80)
 _NO_DISPLAY: Final = "the run goes on without its window"
-_INVISIBLE: Final = ("offscreen", "dummy")
 
 Colour: TypeAlias = tuple[int, int, int]
 
@@ -129,14 +128,7 @@ class ViewerWindow:
         self._overlay = 0
         self._run = Run(folder)
         self._views = [_View(tile) for tile in self._run.tiles]
-        os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-        try:
-            import pygame
-        except ImportError as error:
-            raise ViewerError(
-                f"a window needs pygame-ce (pip install 'mkds-gym[human]'); {_NO_DISPLAY}"
-            ) from error
-        self._pygame: Any = pygame
+        self._pygame = pygame = import_pygame("the viewer's window", ViewerError)
         self._pictures = pictures or Path.cwd()
         self._enlarged: int | None = None
         self._chosen = 0
@@ -148,10 +140,7 @@ class ViewerWindow:
         self._rate = 0.0
         self.closed = False
         try:
-            pygame.display.init()
-            driver = pygame.display.get_driver()
-            if visible and driver in _INVISIBLE and os.environ.get("SDL_VIDEODRIVER") != driver:
-                raise ViewerError(f"no display was found; {_NO_DISPLAY}")
+            open_display(pygame, _NO_DISPLAY, must_be_seen=visible, error=ViewerError)
             pygame.font.init()
             self._font: Any = pygame.font.Font(None, _FONT + 3)
             self._scale = scale or self._fitting_scale()
