@@ -48,7 +48,7 @@ class Event(Protocol):
         """See one emulated frame; True when it has happened."""
 
 
-EVENTS: Final[Registry[Event]] = Registry("event")
+EVENTS: Final[Registry[Event]] = Registry("event", Event)
 """What ``terminate_on`` and ``truncate_on`` may name."""
 
 

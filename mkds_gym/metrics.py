@@ -100,7 +100,7 @@ class FitnessScorer(Protocol):
         """
 
 
-METRICS: Final[Registry[Metric]] = Registry("metric")
+METRICS: Final[Registry[Metric]] = Registry("metric", Metric)
 """What ``metrics`` may name. ``speed`` takes the distance metric: see `make_metrics`."""
 
 SCORERS: Final[Registry[FitnessScorer]] = Registry("scorer")

@@ -93,8 +93,9 @@ def make_reward(reward: str | Reward | Callable[[Mapping[str, float]], float]) -
     """The reward that an environment's ``reward`` argument asks for.
 
     Args:
-        reward: a name of `REWARDS`; an object with `Reward`'s two methods; or any callable
-            from the metrics to a float, whose change is paid, unscaled.
+        reward: a name of `REWARDS`; an object with `Reward`'s two methods; any callable from the
+            metrics to a float, whose change is paid, unscaled; or where one of these is imported
+            from, ``"my.module.score"``.
 
     Raises:
         ValueError: an unknown name.
@@ -103,7 +104,10 @@ def make_reward(reward: str | Reward | Callable[[Mapping[str, float]], float]) -
     if isinstance(reward, str):
         if reward in SCORERS and reward not in REWARDS:
             return ScoreChange(SCORERS.make(reward))
-        return REWARDS.make(reward)
+        made = REWARDS.make(reward)
+        if "." not in reward or isinstance(made, Reward):
+            return made
+        reward = made  # a function of one's own, by the place that it is imported from
     if isinstance(reward, type):
         raise TypeError(f"reward={reward.__name__} is a class; pass an object: {reward.__name__}()")
     candidate: Any = reward

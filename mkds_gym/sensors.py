@@ -65,7 +65,7 @@ class Sensor(Protocol):
         """The values now: a new array within ``space``."""
 
 
-SENSORS: Final[Registry[Sensor]] = Registry("sensor")
+SENSORS: Final[Registry[Sensor]] = Registry("sensor", Sensor)
 """What ``sensors`` may name."""
 
 OBSTACLE_SCALE: Final = 60.0

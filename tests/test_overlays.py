@@ -131,15 +131,19 @@ def test_the_next_checkpoints_ends_are_where_the_game_draws_what_stands_there() 
     nowhere = np.array([[0.0, -500.0, 0.0]])
     without, scene = picture_with_boxes(nowhere)
     (checkpoint,) = next_checkpoints(scene, course.track)
-    ends = []
+    ends: list[NDArray[np.float64]] = []
+    before = [scene.race.checkpoint]
     for _ in range(4):
         ends.extend(checkpoint_line(course, checkpoint, scene.race.position[1]))
+        before.append(checkpoint)
         (checkpoint,) = course.track.next(checkpoint)
     points = np.array(ends) + np.array([0.0, BOX_HEIGHT, 0.0])
-    pixels, seen = Projection(scene.camera).points(points)
+    projection = Projection(scene.camera)
+    pixels, seen = projection.points(points)
     inside = seen & (np.abs(pixels - (128, 96)) < (120, 88)).all(axis=1)
-    found = 0
-    for point, (column, row) in zip(points[inside], pixels[inside], strict=True):
+    found: dict[int, tuple[float, float]] = {}
+    for end in np.flatnonzero(inside).tolist():
+        point, (column, row) = points[end], pixels[end]
         picture, other = picture_with_boxes(point[None])
         assert other.race == scene.race
         rows, columns = np.nonzero((picture.astype(int) != without).any(axis=2))
@@ -148,8 +152,22 @@ def test_the_next_checkpoints_ends_are_where_the_game_draws_what_stands_there() 
         middle = (columns.min() + columns.max() + 1) / 2, (rows.min() + rows.max() + 1) / 2
         assert abs(middle[0] - column) <= 2, (middle, column, row)
         assert abs(middle[1] - row) <= 2, (middle, column, row)
-        found += 1
-    assert found >= 2
+        found[end] = middle
+    assert len(found) >= 2
+    # And the line that the overlay draws ends there, but for the height at which the boxes float.
+    feet, _ = projection.points(np.array(ends))
+    for end, middle in found.items():
+        race = copy.copy(scene.race)
+        race.checkpoint = before[end // 2]
+        line = draw_overlays(
+            make_overlays("checkpoint"), without, dataclasses.replace(scene, race=race), course
+        )
+        rows, columns = np.nonzero((line != without).any(axis=2))
+        column, row = np.array(middle) + feet[end] - pixels[end]
+        assert np.hypot(columns + 0.5 - column, rows + 0.5 - row).min() <= 2, (end, column, row)
+        other = feet[end ^ 1][0]
+        outermost = columns.min() if column < other else columns.max() + 1
+        assert abs(outermost - column) <= 2, (end, outermost, column)
 
 
 def test_an_opponent_is_circled_where_it_is_drawn() -> None:
@@ -296,7 +314,8 @@ def test_overlays_need_a_render_mode_and_a_race() -> None:
 def test_a_watcher_sees_every_frame_until_it_is_taken_off() -> None:
     class Count:
         def __init__(self) -> None:
-            self.starts, self.frames = 0, []
+            self.starts = 0
+            self.frames: list[tuple[int, int]] = []
 
         def start(self, reader: Any) -> None:
             self.starts += 1
@@ -415,6 +434,9 @@ def test_numbers_names_and_objects(
     picture, scene, course = drive
     drawn = draw_overlays(make_overlays([Dot()]), picture, scene, course)
     assert tuple(drawn[96, 128]) == (1, 2, 3)
+    # Likewise by the place that it is imported from, as on a command line.
+    (imported,) = make_overlays("overlays_of_ones_own.Dot")
+    assert (draw_overlays([imported], picture, scene, course)[96, 128] == (9, 8, 7)).all()
     both = np.concatenate([picture, picture])
     assert (draw_overlays(make_overlays(Dot()), both, scene, course)[192:] == picture).all()
 
@@ -430,11 +452,27 @@ def test_numbers_names_and_objects(
         ([None], TypeError, "collision"),
         (True, TypeError, "True"),
         (3.5, TypeError, "3.5"),
+        ("overlays_of_ones_own.Nothing", ValueError, "'overlays_of_ones_own.Nothing' is no over"),
+        ("overlays_of_ones_own.Dit", ValueError, "Dit"),
+        ("no_such_module.Dot", ValueError, "no_such_module"),
     ],
 )
 def test_wrong_overlays_are_refused(wrong: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         make_overlays(wrong)
+
+
+def test_without_a_reward_none_is_written(
+    drive: tuple[NDArray[np.uint8], OverlayScene, Course],
+) -> None:
+    picture, scene, course = drive
+    unpaid = dataclasses.replace(scene, reward=None)
+    shorter = dataclasses.replace(scene, reward=None, terms={})
+    lines = [
+        int((draw_overlays(make_overlays("hud"), picture, each, course) != picture)[:, 0].sum())
+        for each in (scene, unpaid, shorter)
+    ]
+    assert lines[0] > lines[1] > lines[2]
 
 
 def test_an_error_names_its_overlay(

@@ -1,5 +1,7 @@
 """Named parts are found, refused and explained."""
 
+from typing import Protocol, runtime_checkable
+
 import pytest
 
 from mkds_gym.registry import Registry
@@ -43,6 +45,34 @@ def test_a_bad_argument_is_refused(registry: "Registry[object]", spec: str) -> N
 def test_a_bad_or_taken_name_is_refused(registry: "Registry[object]", name: str) -> None:
     with pytest.raises(ValueError, match="part"):
         registry.register(name, Part)
+
+
+@runtime_checkable
+class Sized(Protocol):
+    size: int
+
+
+STANDING = Part(7)
+
+
+def test_parts_of_ones_own_are_named_by_where_they_are() -> None:
+    registry: Registry[Part] = Registry("part", Sized)
+    here = __name__
+    assert registry.make(f"{here}.Part").size == 3
+    assert registry.make(f"{here}.Part:9").size == 9
+    made = registry.make(f"{here}.STANDING")
+    assert made.size == 7
+    assert made is not STANDING
+    for spec, message in (
+        (f"{here}.Fixed", "is no part; see Sized"),
+        (f"{here}.STANDING:3", "takes no such argument"),
+        (f"{here}.Fixed:3", "takes no such argument"),
+        (f"{here}.Prat", "Prat"),
+        ("no_such_module.Part", "No module named 'no_such_module'"),
+        (".Part", "cannot be imported"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            registry.make(spec)
 
 
 def test_errors_survive_pickling() -> None:

@@ -68,7 +68,7 @@ class Overlay(Protocol):
 OverlayLike: TypeAlias = "str | int | Overlay"
 """A name (``"rays"``, ``"rays:120"``), a number of the table above (2, ``"2"``), or an object."""
 
-OVERLAYS: Final[Registry[Overlay]] = Registry("overlay")
+OVERLAYS: Final[Registry[Overlay]] = Registry("overlay", Overlay)
 """What ``overlays`` may name; the first ten have their place as a number."""
 
 for _overlay in (

@@ -71,21 +71,40 @@ class Canvas:
             self.pen.line([(x, y) for x, y in line], fill=colours[index], width=width)
 
     def path(self, points: Points, colour: Colour, width: int = 1) -> None:
-        """A line from point to point in the world, (N, 3)."""
+        """A line from point to point in the world.
+
+        Args:
+            points: (N, 3), world units.
+            colour: of the line.
+            width: pixels.
+        """
         points = np.asarray(points, np.float64)
         self.lines(points[:-1], points[1:], colour, width)
 
     def area(self, corners: Points, fill: Colour, outline: Colour | None = None) -> None:
-        """A polygon in the world, (N, 3)."""
+        """A polygon in the world; nothing if it is behind the camera.
+
+        Args:
+            corners: (N, 3), world units, in order.
+            fill: colour of the inside.
+            outline: colour of the edge; None draws none.
+        """
         pixels = self.projection.polygon(np.asarray(corners, np.float64))
         if len(pixels):
             self.pen.polygon([(x, y) for x, y in pixels.tolist()], fill=fill, outline=outline)
 
-    def cross(self, point: Sequence[float], colour: Colour, size: int = 4) -> None:
-        """An upright cross, ``size`` pixels to each side, at a point of the world."""
+    def cross(self, point: Sequence[float], colour: Colour, size: int = 4, width: int = 1) -> None:
+        """An upright cross at a point of the world.
+
+        Args:
+            point: (3,), world units.
+            colour: of its lines.
+            size: pixels to each side.
+            width: pixels.
+        """
         for x, y in self._seen(point):
-            self.pen.line([(x - size, y), (x + size, y)], fill=colour)
-            self.pen.line([(x, y - size), (x, y + size)], fill=colour)
+            self.pen.line([(x - size, y), (x + size, y)], fill=colour, width=width)
+            self.pen.line([(x, y - size), (x, y + size)], fill=colour, width=width)
 
     def circle(self, point: Sequence[float], radius: float, colour: Colour) -> None:
         """The outline of a sphere in the world.
@@ -102,13 +121,25 @@ class Canvas:
             self.pen.ellipse([x - size, y - size, x + size, y + size], outline=colour)
 
     def text(self, place: tuple[float, float], text: str, colour: Colour = (255, 255, 255)) -> None:
-        """Text at a place of the picture (column and row of its top left corner)."""
+        """Text at a place of the picture.
+
+        Args:
+            place: column and row of its top left corner, pixels.
+            text: a line.
+            colour: of the letters; they have a shadow.
+        """
         column, row = place
         self.pen.text((column + 1, row + 1), text, fill=_SHADOW, font=_font())
         self.pen.text((column, row), text, fill=colour, font=_font())
 
     def small(self, middle: tuple[float, float], text: str, colour: Colour) -> None:
-        """A letter or two, without a shadow, around a place of the picture."""
+        """A letter or two, without a shadow, around a place of the picture.
+
+        Args:
+            middle: column and row, pixels.
+            text: what to write.
+            colour: of the letters.
+        """
         self.pen.text(middle, text, fill=colour, font=_font(), anchor="mm")
 
     def _seen(self, point: Sequence[float]) -> list[tuple[float, float]]:

@@ -142,8 +142,8 @@ class CheckpointAim:
                 met.append((distance, [x + distance * fx, y, z + distance * fz]))
         if met:
             _, point = min(met)
-            canvas.lines([race.position], [point], ORANGE)
-            canvas.cross(point, ORANGE)
+            canvas.lines([race.position], [point], ORANGE, 2)
+            canvas.cross(point, ORANGE, 6, 2)
 
 
 class CenterLine:

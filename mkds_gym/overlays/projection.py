@@ -64,7 +64,10 @@ class Projection:
         return axes
 
     def screen(self, view: NDArray[np.float64]) -> NDArray[np.float64]:
-        """View space to the screen; depths must be positive.
+        """View space to the screen.
+
+        Args:
+            view: (N, 3) of `view`: right, up and depth, world units; depths must be positive.
 
         Returns:
             (N, 2): column and row, in pixels from the top left corner; a pixel's middle is at .5.

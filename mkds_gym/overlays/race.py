@@ -182,8 +182,9 @@ class Hud:
             f"{race.speed:.2f} units/frame, {race.frame / FRAMES_PER_SECOND:.2f} s",
             f"lap {race.lap}, {scene.progress:.3f} driven",
             surface.replace("_", " "),
-            f"reward {scene.reward:+.3f}",
         ]
+        if scene.reward is not None:
+            lines.append(f"reward {scene.reward:+.3f}")
         terms = sorted(scene.terms.items(), key=lambda term: -abs(term[1]))
         lines += [f"  {name} {value:+.2f}" for name, value in terms[: self._MOST_TERMS]]
         if race.driver_count > 1:

@@ -35,7 +35,7 @@ class OverlayScene:
         camera: of that frame.
         objects: the object table of that frame.
         keys: combination of `Keys` held now.
-        reward: of the last step.
+        reward: of the last step; None where nobody is paid.
         terms: what the last step changed of the metrics that the reward looks at, by name.
         progress: laps driven since the start line.
         trail: (N, 4) float32, positions of this lap and the speed there, in world units and world
@@ -47,7 +47,7 @@ class OverlayScene:
     camera: CameraState
     objects: tuple[ObjectState, ...]
     keys: int = 0
-    reward: float = 0.0
+    reward: float | None = None
     terms: Mapping[str, float] = field(default_factory=dict)
     progress: float = 0.0
     trail: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 4), np.float32))
@@ -114,7 +114,7 @@ class SceneRecorder:
         self,
         course: Course,
         *,
-        reward: float = 0.0,
+        reward: float | None = None,
         terms: Mapping[str, float] | None = None,
         ray_angles: tuple[float, ...] = (),
     ) -> OverlayScene:
