@@ -41,10 +41,10 @@ from mkds_gym.metrics import DEFAULT_METRICS, collect_all, make_metrics, reset_a
 from mkds_gym.overlays import (
     Ghost,
     Ghosts,
+    LiveRace,
     Overlay,
     OverlayLike,
     OverlayScene,
-    SceneRecorder,
     draw_overlays,
     make_overlays,
     pose,
@@ -85,6 +85,8 @@ def boot_parameters(recording: Recording, cartridge: Cartridge) -> BootParameter
         raise RecordingError(f"the race of the recording cannot be started: {error}") from error
     if start.kind == "power_on":
         parameters = replace(parameters, skip_countdown=not start.countdown)
+        if start.race_seed is not None:
+            parameters = replace(parameters, seed=start.race_seed)
     if boot_digest(parameters) != start.digest:
         raise RecordingError(
             "the race of the recording is another one in this version of mkds-gym (its course or "
@@ -240,7 +242,6 @@ class Replay:
     Attributes:
         console: that drives.
         recording: as given.
-        course: that is driven; None before a race.
 
     Raises:
         RecordingError: it cannot be driven here, see `open_start`; or, at the end, the race went
@@ -269,12 +270,10 @@ class Replay:
         self._pictures = pictures
         self._every = every
         self._verify = verify
-        self._scenes = SceneRecorder()
         self._pay = _Pay(recording)
-        self._reader: RaceReader | None = None
         self.recording = recording
-        self.course: Course | None = None
         self.console = open_start(recording, rom=rom, state=state)
+        self._live = LiveRace(self.console, scenes=pictures)
 
     def __enter__(self) -> Replay:
         return self
@@ -291,6 +290,11 @@ class Replay:
         """Close the console; the second time does nothing."""
         self.console.close()
 
+    @property
+    def course(self) -> Course | None:
+        """The course that is driven; None before a race."""
+        return self._live.course
+
     def __len__(self) -> int:
         """How many frames it has."""
         return self.recording.frames
@@ -298,7 +302,6 @@ class Replay:
     def __iter__(self) -> Iterator[ReplayFrame]:
         # In the frames before the first step, the picture is not yet that of this race.
         first, last = max(self.recording.lead, 1), self.recording.frames
-        self._find_race()
         for number, keys in enumerate(self.recording.keys.tolist(), 1):
             due = number >= first and (number - first) % self._every == 0
             wanted = self._pictures and (due or number == last)
@@ -306,7 +309,7 @@ class Replay:
             race = self._read(number, keys)
             picture = scene = None
             if wanted:
-                picture, scene = self._look(race)
+                picture, scene = self._look()
             yield ReplayFrame(number, keys, race, picture, scene)
         self.check()
 
@@ -335,41 +338,17 @@ class Replay:
 
     # Within -----------------------------------------------------------------------------------
 
-    def _find_race(self) -> None:
-        """Look for a race in memory; there is none in a menu."""
-        ram = self.console.ram
-        try:
-            layout = Layout.detect(ram, self.console.cartridge.region)
-            reader = RaceReader(ram, layout)
-            reader.read()
-            self.course = Course.from_ram(ram, layout)
-            self._scenes.start(reader)
-        except (NoRaceError, ValueError):
-            return
-        self._reader = reader
-
     def _read(self, number: int, keys: int) -> RaceState | None:
-        if self._reader is None:
-            self._find_race()
-        if self._reader is None:
-            return None
-        try:
-            race = self._reader.read()
-            if self._pictures:
-                self._scenes.frame(race, keys)
-                if self._overlays and self.course is not None:
-                    self._pay.frame(number, race, self.course)
-        except NoRaceError:
-            self._reader = self.course = None
-            return None
+        race = self._live.frame(keys)
+        if race is not None and self._pictures and self._overlays and self.course is not None:
+            self._pay.frame(number, race, self.course)
         return race
 
-    def _look(self, race: RaceState | None) -> tuple[NDArray[np.uint8], OverlayScene | None]:
+    def _look(self) -> tuple[NDArray[np.uint8], OverlayScene | None]:
         picture = self.console.screen(self._screens)
-        if race is None or self.course is None:
-            return picture, None
-        scene = self._scenes.scene(self.course, reward=self._pay.reward, terms=self._pay.terms)
-        if self._overlays and self._screens != "bottom":
+        scene = self._live.scene(reward=self._pay.reward, terms=self._pay.terms)
+        if scene is not None and self._overlays and self._screens != "bottom":
+            assert self.course is not None
             picture = draw_overlays(self._overlays, picture, scene, self.course)
         return picture, scene
 

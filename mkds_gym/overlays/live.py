@@ -1,0 +1,86 @@
+"""What overlays need of a console that is driven frame by frame, without an environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mkds_gym.console import Console
+from mkds_gym.course import Course
+from mkds_gym.errors import NoRaceError
+from mkds_gym.memory import Layout
+from mkds_gym.overlays.scene import OverlayScene, SceneRecorder
+from mkds_gym.state import RaceReader, RaceState
+
+
+class LiveRace:
+    """The race that runs on a console, if one does: it is found by itself, and found anew.
+
+    Args:
+        console: that somebody else steps.
+        scenes: note what overlays draw, some tens of microseconds a frame.
+
+    Attributes:
+        course: that is driven; None where no race runs.
+    """
+
+    def __init__(self, console: Console, *, scenes: bool = True) -> None:
+        self._console = console
+        self._noted = scenes
+        self._scenes = SceneRecorder()
+        self._reader: RaceReader | None = None
+        self._course_id = 0
+        self.course: Course | None = None
+        self.restart()
+
+    def restart(self) -> None:
+        """The console has gone to another state: look for its race, and forget the frames."""
+        ram = self._console.ram
+        course, known = self.course, self._course_id
+        self._reader = self.course = None
+        try:
+            layout = Layout.detect(ram, self._console.cartridge.region)
+            reader = RaceReader(ram, layout)
+            race = reader.read()
+            if course is None or race.course_id != known:
+                course = Course.from_ram(ram, layout)
+            self._scenes.start(reader)
+        except (NoRaceError, ValueError):  # a menu, or a course that is just being loaded
+            return
+        self._reader, self.course, self._course_id = reader, course, race.course_id
+
+    def frame(self, keys: int) -> RaceState | None:
+        """Note a frame; to be called after each.
+
+        Args:
+            keys: combination of `Keys` that was held.
+
+        Returns:
+            The race after it; None where none runs (a menu).
+        """
+        if self._reader is None:
+            self.restart()
+        if self._reader is None:
+            return None
+        try:
+            race = self._reader.read()
+            if race.course_id != self._course_id:
+                self.restart()
+            elif self._noted:
+                self._scenes.frame(race, keys)
+        except NoRaceError:
+            self._reader = self.course = None
+            return None
+        return race
+
+    def scene(
+        self, *, reward: float | None = None, terms: Mapping[str, float] | None = None
+    ) -> OverlayScene | None:
+        """What overlays draw of the picture that is on the screen now; None without a race.
+
+        Args:
+            reward: see `OverlayScene`.
+            terms: likewise.
+        """
+        if self.course is None:
+            return None
+        return self._scenes.scene(self.course, reward=reward, terms=terms)
