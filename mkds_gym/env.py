@@ -810,6 +810,11 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             here = Start("state", frame=console.frame_count)
             self._recorder.begin(here, 0, pack_state(console.snapshot()))
 
+    @property
+    def episode_over(self) -> bool:
+        """Whether the next `step` wants a `reset` first: no episode is under way."""
+        return self._needs_reset
+
     def _own_parts(self) -> tuple[Any, ...]:
         """What a cloned state holds besides the console."""
         return (

@@ -8,11 +8,14 @@ straight into the arrays of the batch. Nothing is pickled and nothing goes throu
 from __future__ import annotations
 
 import copy as copying
+import functools
 import logging
+import operator
 import os
+import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 import gymnasium as gym
 import numpy as np
@@ -23,8 +26,9 @@ from numpy.typing import NDArray
 from mkds_gym.batch import InfoForm, Lane, PlainLane, WrappedLane
 from mkds_gym.core import trim_memory
 from mkds_gym.env import MKDSEnv
-from mkds_gym.errors import VectorEnvError
-from mkds_gym.threads import ThreadPool
+from mkds_gym.errors import MKDSError, StateError, VectorEnvError
+from mkds_gym.states import ClonedState
+from mkds_gym.threads import ThreadPool, usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +39,10 @@ ON_ERROR: Final = ("raise", "replace")
 RESET_MASK: Final = "reset_mask"
 PER_ENV: Final = "per_env"
 
+_HARMLESS: Final = ("clone_states()", "restore_states()")
+"""Calls after which an environment that refused is as good as before."""
+
+_T = TypeVar("_T")
 EnvWrapper: TypeAlias = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
 Options: TypeAlias = Mapping[str, Any]
 
@@ -50,7 +58,8 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         num_envs: how many environments, at least 1. Each takes a few ten MB of memory (see
             docs/environment.md).
         num_threads: how many threads step them, the calling one included; None is one for each
-            core of the processor that this process may use. More than ``num_envs`` are not started.
+            core of the processor that this process may use (by its affinity, and by the quota of
+            its container). More than ``num_envs`` are not started.
         copy: `reset` and `step` return copies of the observations. False: always the same arrays,
             overwritten by the next call.
         autoreset_mode: what becomes of an environment whose episode is over, one of
@@ -58,7 +67,8 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             ``"Disabled"``.
         on_error: what becomes of an environment that fails in a step. ``"raise"``: `VectorEnvError`
             after the others have made the step. ``"replace"``: a new one takes its place, and its
-            episode counts as truncated; ``infos["error"]`` has the cause.
+            episode counts as truncated; ``infos["error"]`` has the cause. One whose replacement
+            fails as well, before its first step is done, is a `VectorEnvError` all the same.
         env_kwargs: arguments of `MKDSEnv` for each environment alone, a dict (or None) each; they
             go before those for all. Observation and action spaces must stay the same.
         env_wrappers: each called with an environment, gives a wrapped one
@@ -91,9 +101,11 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         # What close() touches exists before anything that may raise.
         self.envs: list[gym.Env[Any, Any]] = []
         self._end: Callable[[], object] = _nothing
+        self._lock = threading.Lock()
+        self._process = os.getpid()
         self.num_envs = _whole("num_envs", num_envs, MAX_ENVS)
         if num_threads is None:
-            num_threads = len(os.sched_getaffinity(0))
+            num_threads = min(usable_cores(), MAX_THREADS)
         else:
             num_threads = _whole("num_threads", num_threads, MAX_THREADS)
         self.num_threads = min(num_threads, self.num_envs)
@@ -110,43 +122,27 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         self._wrappers = tuple(env_wrappers)
         if max_episode_steps is not None:
             steps = _whole("max_episode_steps", max_episode_steps)
-            self._wrappers = (_TimeLimit(steps), *self._wrappers)
+            limit = functools.partial(gym.wrappers.TimeLimit, max_episode_steps=steps)
+            self._wrappers = (limit, *self._wrappers)
 
-        try:
-            for index in range(self.num_envs):
-                self.envs.append(self._make(index))
-            first = self.envs[0]
-            self.single_observation_space = first.observation_space
-            self.single_action_space = first.action_space
-            self._check_spaces()
-        except BaseException:
-            self._close_envs()
-            raise
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self.render_mode = first.render_mode
-        self.metadata = {**first.metadata, "autoreset_mode": self.autoreset_mode}
-
-        self._observations: Any = create_empty_array(
-            self.single_observation_space, n=self.num_envs, fn=np.zeros
-        )
-        self._lanes = [self._lane(index) for index in range(self.num_envs)]
-        self._rewards = np.zeros(self.num_envs, np.float64)
-        self._terminations = np.zeros(self.num_envs, np.bool_)
-        self._truncations = np.zeros(self.num_envs, np.bool_)
-        # Of each environment, as a list is quicker to read than an array: its episode is over
-        # (or has never begun).
-        self._over = [True] * self.num_envs
-        self._never_reset = True
+        # Of each environment, in lists as these are quicker to read than arrays: it is in an
+        # episode, and in no call that may have been left half way; that episode is over.
+        self._begun = [False] * self.num_envs
+        self._over = [False] * self.num_envs
         self._failed: dict[int, BaseException] = {}
+        self._fresh: set[int] = set()  # in the place of one that failed, and not stepped yet
         # Of the call under way.
         self._actions: Any = ()
         self._infos: list[dict[str, Any] | None] = [None] * self.num_envs
         self._finals: list[tuple[Any, dict[str, Any]] | None] = [None] * self.num_envs
-        self._failures: dict[int, BaseException] = {}
+        self._failures: dict[int, Exception] = {}
         self._form: InfoForm | None = None
 
-        self._process = os.getpid()
+        try:
+            self._make_all()
+        except BaseException:
+            self._close_envs()
+            raise
         self._pool = ThreadPool(self.num_threads, "mkds-vector")
         # For one that is never closed; the pool knows nothing of this object.
         self._end = weakref.finalize(self, self._pool.close)
@@ -181,6 +177,26 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 "render_mode='human' is one window, for num_envs=1; use 'rgb_array' and render()"
             )
         return each
+
+    def _make_all(self) -> None:
+        """The environments, and the arrays that they write into."""
+        for index in range(self.num_envs):
+            self.envs.append(self._make(index))
+        first = self.envs[0]
+        self.single_observation_space = first.observation_space
+        self.single_action_space = first.action_space
+        self._check_spaces()
+        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
+        self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self.render_mode = first.render_mode
+        self.metadata = {**first.metadata, "autoreset_mode": self.autoreset_mode}
+        self._observations: Any = create_empty_array(
+            self.single_observation_space, n=self.num_envs, fn=np.zeros
+        )
+        self._lanes = [self._lane(env, index) for index, env in enumerate(self.envs)]
+        self._rewards = np.zeros(self.num_envs, np.float64)
+        self._terminations = np.zeros(self.num_envs, np.bool_)
+        self._truncations = np.zeros(self.num_envs, np.bool_)
 
     def _make(self, index: int) -> gym.Env[Any, Any]:
         try:
@@ -249,41 +265,24 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
         Raises:
             ValueError, TypeError: options or seeds are wrong.
-            VectorEnvError: some environments cannot be reset, and others could.
-            MKDSError: none of several can; the first's own error.
+            VectorEnvError: environments cannot be reset; the others have been.
         """
-        self._check_alive()
-        seeds = self._seeds(seed)
-        mask, each = self._each_options(options)
-        chosen = range(self.num_envs) if mask is None else np.flatnonzero(mask).tolist()
-        infos: list[dict[str, Any] | None] = [None] * self.num_envs
-        failures: dict[int, BaseException] = {}
-
-        def reset_one(number: int) -> None:
-            index = chosen[number]
-            # Until it is done: a reset that fails leaves nothing to step.
-            self._over[index] = True
-            try:
-                infos[index] = self._lanes[index].reset(seeds[index], each[index])
-            except Exception as error:
-                failures[index] = error
-            else:
-                self._over[index] = False
-                self._failed.pop(index, None)
-
-        self._pool.run(reset_one, len(chosen))
-        if self._never_reset:
-            trim_memory()
-        for index in chosen:
-            self._rewards[index] = 0.0
-            self._terminations[index] = self._truncations[index] = False
-        if failures:
-            self._failed.update(failures)
-            if len(failures) == len(chosen):
-                raise failures[min(failures)]
-            raise self._error("reset()", failures, None)
-        self._never_reset = False
-        return self._returned(), self._merge(infos)
+        self._check_usable()
+        with self._lock:
+            seeds = self._seeds(seed)
+            mask, each = self._each_options(options)
+            chosen = self._chosen(mask)
+            first = not any(self._begun)
+            infos, failures = self._on_each(
+                chosen, lambda index: self._lanes[index].reset(seeds[index], each[index])
+            )
+            if first:
+                trim_memory()
+            for index in chosen:
+                self._settle(index, failures.get(index))
+            if failures:
+                raise self._joint_error("reset()", failures, chosen)
+            return self._returned(), self._merge(infos)
 
     def step(
         self, actions: Any, *, step_mask: NDArray[np.bool_] | None = None
@@ -305,14 +304,14 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 episode is over.
             VectorEnvError: environments failed (``on_error="raise"``), in this step or before.
         """
-        self._check_alive()
-        if self._never_reset:
-            raise gym.error.ResetNeeded("call envs.reset() before envs.step()")
-        chosen: Sequence[int] = range(self.num_envs)
-        if step_mask is not None:
-            chosen = np.flatnonzero(self._mask("step_mask", step_mask)).tolist()
-        if self._failed and (still := [i for i in chosen if i in self._failed]):
-            raise self._error("an earlier call", {i: self._failed[i] for i in still}, None)
+        self._check_usable()
+        with self._lock:
+            return self._step(actions, self._chosen(self._mask("step_mask", step_mask)))
+
+    def _step(
+        self, actions: Any, chosen: Sequence[int]
+    ) -> tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        self._check_begun(chosen)
         if self.autoreset_mode == AutoresetMode.DISABLED and any(self._over):
             over = [i for i in chosen if self._over[i]]
             if over:
@@ -321,24 +320,22 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                     "envs.reset(options={'reset_mask': ...}), or leave them out with step_mask"
                 )
         self._actions = self._check_actions(actions, chosen)
+        task: Callable[[int], object] = self._step_one
         if len(chosen) < self.num_envs:
             self._rewards.fill(0.0)
             self._terminations.fill(False)
             self._truncations.fill(False)
+            task = lambda number: self._step_one(chosen[number])  # noqa: E731
         self._infos = [None] * self.num_envs
         self._finals = [None] * self.num_envs
         self._failures = {}
-        task: Callable[[int], object] = self._step_one
-        if len(chosen) < self.num_envs:
-            task = _Chosen(task, chosen)
-        try:
-            self._pool.run(task, len(chosen))
-        except BaseException:
-            # Some have made the step and others not, and one may be in the middle of it.
-            self._never_reset = True
-            raise
-        if self._failures:
-            self._mend()
+        for index in chosen:
+            self._begun[index] = False
+        self._pool.run(task, len(chosen))
+        # If that was interrupted, they stay as not begun: what they did is nobody's to tell.
+        for index in chosen:
+            self._begun[index] = True
+        given_up = self._mend() if self._failures else {}
         infos = self._merge(self._infos, self._finals)
         results = (
             self._returned(),
@@ -347,8 +344,8 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             self._truncations.copy(),
             infos,
         )
-        if self._failures and not self._replaces:
-            raise self._error("step()", self._failures, results)
+        if given_up:
+            raise self._error("step()", given_up, results)
         return results
 
     def _step_one(self, index: int) -> None:
@@ -357,11 +354,11 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         try:
             if self._over[index] and self.autoreset_mode == AutoresetMode.NEXT_STEP:
                 self._infos[index] = lane.reset()
-                self._over[index] = False
-                self._rewards[index] = 0.0
-                self._terminations[index] = self._truncations[index] = False
+                self._clear(index)
                 return
             reward, terminated, truncated, info = lane.step(self._actions[index])
+            if self._fresh:
+                self._fresh.discard(index)
             self._rewards[index] = reward
             self._terminations[index] = terminated
             self._truncations[index] = truncated
@@ -375,12 +372,90 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         except Exception as error:
             self._failures[index] = error
 
+    def clone_states(self, mask: NDArray[np.bool_] | None = None) -> tuple[ClonedState | None, ...]:
+        """The whole state of each environment, see `MKDSEnv.clone_state`.
+
+        Args:
+            mask: bool array of shape ``(num_envs,)``: only these; None is all.
+
+        Returns:
+            ``num_envs`` states, for `restore_states` and `MKDSEnv.restore_state`; None for those
+            that the mask leaves out.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first reset.
+            VectorEnvError: environments failed, now or before.
+        """
+        self._check_usable()
+        with self._lock:
+            chosen = self._chosen(self._mask("mask", mask))
+            self._check_begun(chosen)
+            states, failures = self._on_each(chosen, lambda index: self._core(index).clone_state())
+            for index in chosen:
+                self._begun[index] = True
+            if failures:
+                raise self._joint_error("clone_states()", failures, chosen)
+            return tuple(states)
+
+    def restore_states(
+        self,
+        states: ClonedState | Sequence[ClonedState | None],
+        mask: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Go back to cloned states, see `MKDSEnv.restore_state`; the next `step` goes on from them.
+
+        An episode that was under way in the state is under way again, also if the environment's
+        own was over, or none has begun yet. What wrappers count (``max_episode_steps``) is no part
+        of a state and goes on; where no episode is under way, they begin anew by a reset. What is
+        observed of the states comes with the next step.
+
+        Args:
+            states: one for all environments, or one (or None, which leaves it out) for each.
+            mask: bool array of shape ``(num_envs,)``: only these; None is all.
+
+        Raises:
+            TypeError, ValueError: no such states, or another number of them; nothing has changed.
+            StateError: none of the states can be restored where it should be.
+            VectorEnvError: some cannot, and their environments are as before; or environments
+                failed.
+        """
+        self._check_usable()
+        with self._lock:
+            each = self._each_state(states)
+            chosen = [i for i in self._chosen(self._mask("mask", mask)) if each[i] is not None]
+            under_way = [b and not o for b, o in zip(self._begun, self._over, strict=True)]
+            begun = list(self._begun)
+
+            def restore(index: int) -> dict[str, Any]:
+                env = self._core(index)
+                state = each[index]
+                assert state is not None
+                if env is not self.envs[index] and not under_way[index]:
+                    self._over[index] = begun[index] = False
+                    self.envs[index].reset()
+                env.restore_state(state)
+                return {}
+
+            _, failures = self._on_each(chosen, restore)
+            for index in chosen:
+                error = failures.get(index)
+                if isinstance(error, StateError):  # nothing has changed
+                    self._begun[index] = begun[index]
+                else:
+                    self._settle(index, error)
+                    self._over[index] = self._core(index).episode_over
+            if failures:
+                raise self._joint_error("restore_states()", failures, chosen)
+
     def replace(
         self, index: int, *, seed: int | None = None, options: Options | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """Put a new environment, made with the same arguments, in the place of one; reset it.
 
         The others go on where they are. To be called after a `VectorEnvError`, or at any time.
+        What was done to the old one by hand is not done to the new one: attributes that were set,
+        watchers, a recorder, ``draw``; nor has it the state of the old one's wrappers. Its
+        ``spectator`` and its ``np_random`` move.
 
         Args:
             index: of the environment.
@@ -392,36 +467,40 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
         Raises:
             IndexError: there is no such environment.
-            MKDSError: the new one cannot be reset.
+            ValueError, TypeError, MKDSError: the new one cannot be made or reset; the old one is
+                where it was.
         """
-        self._check_alive()
+        self._check_usable()
         if isinstance(index, bool) or not isinstance(index, int | np.integer):
             raise TypeError(f"index={index!r} is no environment's number")
         if not 0 <= index < self.num_envs:
             raise IndexError(f"no environment {index}; there are {self.num_envs}, from 0 on")
-        self._swap(int(index))
-        infos: list[dict[str, Any] | None] = [None] * self.num_envs
-        infos[index] = self._lanes[index].reset(seed, None if options is None else dict(options))
-        self._rewards[index] = 0.0
-        self._terminations[index] = self._truncations[index] = False
-        self._over[index] = False
-        self._failed.pop(index, None)
-        return self._returned(), self._merge(infos)
+        with self._lock:
+            infos: list[dict[str, Any] | None] = [None] * self.num_envs
+            own = None if options is None else dict(options)
+            infos[index] = self._renew(int(index), lambda lane: lane.reset(seed, own))
+            self._settle(int(index), None)
+            return self._returned(), self._merge(infos)
 
     def render(self) -> tuple[Any, ...]:
         """The picture of each environment, see `MKDSEnv.render`."""
-        self._check_alive()
-        return tuple(env.render() for env in self.envs)
+        self._check_usable()
+        with self._lock:
+            return tuple(env.render() for env in self.envs)
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Call a method of each environment, or get an attribute.
 
+        Of episodes that such a method begins or ends, this object knows nothing: there are `reset`
+        and `restore_states` for that.
+
         Returns:
             What each gave, in order.
         """
-        self._check_alive()
-        found = [env.get_wrapper_attr(name) for env in self.envs]
-        return tuple(each(*args, **kwargs) if callable(each) else each for each in found)
+        self._check_usable()
+        with self._lock:
+            found = [env.get_wrapper_attr(name) for env in self.envs]
+            return tuple(each(*args, **kwargs) if callable(each) else each for each in found)
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
         """An attribute of each environment."""
@@ -447,8 +526,14 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
     def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002 - as the base class passes them
         """Close all consoles and end the threads; `close` calls it once."""
-        self._end()
-        self._close_envs()
+        if os.getpid() != self._process:  # the lock may be that of a thread that is not here
+            self._end()
+            self._close_envs()
+            return
+        self._check_idle()
+        with self._lock:
+            self._end()
+            self._close_envs()
 
     def __enter__(self) -> MKDSVectorEnv:
         """Itself, closed at the block's end."""
@@ -469,6 +554,10 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         if first is not None:
             raise first
 
+    def _check_usable(self) -> None:
+        self._check_alive()
+        self._check_idle()
+
     def _check_alive(self) -> None:
         if self.closed:
             raise gym.error.ClosedEnvironmentError(
@@ -480,7 +569,84 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 "make a new one in the process that steps it"
             )
 
-    def _mask(self, name: str, mask: Any) -> NDArray[np.bool_]:
+    def _check_idle(self) -> None:
+        """Refuse a call while another is under way.
+
+        The lock is only taken afterwards, by a ``with`` that Ctrl-C cannot get between.
+        """
+        if self._lock.locked():
+            raise gym.error.AlreadyPendingCallError(
+                "a call of this vector environment is still under way, in another thread or in "
+                "what this one was called from; make one call after the other",
+                "call",
+            )
+
+    def _check_begun(self, chosen: Sequence[int]) -> None:
+        """Refuse environments that have failed, or are not in an episode."""
+        if self._failed and (still := [i for i in chosen if i in self._failed]):
+            raise self._error("an earlier call", {i: self._failed[i] for i in still}, None)
+        idle = [i for i in chosen if not self._begun[i]]
+        if len(idle) == self.num_envs:
+            raise gym.error.ResetNeeded("call envs.reset() first")
+        if idle:
+            raise gym.error.ResetNeeded(
+                f"environments {idle} have not been reset, or not since a call was interrupted; "
+                "call envs.reset(), or envs.reset(options={'reset_mask': ...}) for these"
+            )
+
+    def _core(self, index: int) -> MKDSEnv:
+        """An environment without its wrappers."""
+        env = self.envs[index].unwrapped
+        assert isinstance(env, MKDSEnv)
+        return env
+
+    def _chosen(self, mask: NDArray[np.bool_] | None) -> Sequence[int]:
+        """The numbers of the environments in a mask."""
+        return range(self.num_envs) if mask is None else np.flatnonzero(mask).tolist()
+
+    def _on_each(
+        self, chosen: Sequence[int], task: Callable[[int], _T]
+    ) -> tuple[list[_T | None], dict[int, Exception]]:
+        """Call a task with each of these numbers, in the threads.
+
+        They are not begun then: that is to be set where the task has succeeded.
+
+        Returns:
+            What it gave, for each environment, and what it raised, by number.
+        """
+        given: list[_T | None] = [None] * self.num_envs
+        failures: dict[int, Exception] = {}
+
+        def attempt(number: int) -> None:
+            index = chosen[number]
+            try:
+                given[index] = task(index)
+            except Exception as error:
+                failures[index] = error
+
+        for index in chosen:
+            self._begun[index] = False
+        self._pool.run(attempt, len(chosen))
+        return given, failures
+
+    def _clear(self, index: int) -> None:
+        """An environment is at the beginning of an episode, of which nothing is to be told yet."""
+        self._rewards[index] = 0.0
+        self._terminations[index] = self._truncations[index] = False
+        self._over[index] = False
+
+    def _settle(self, index: int, error: Exception | None) -> None:
+        """An environment is in an episode; or it has failed, with an error."""
+        self._clear(index)
+        if error is None:
+            self._begun[index] = True
+            self._failed.pop(index, None)
+        else:
+            self._failed[index] = error
+
+    def _mask(self, name: str, mask: Any) -> NDArray[np.bool_] | None:
+        if mask is None:
+            return None
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
             raise TypeError(f"{name}={mask!r} is no NumPy array of bool")
         if mask.shape != (self.num_envs,):
@@ -500,7 +666,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             )
         if len(seed) != self.num_envs:
             raise ValueError(f"{len(seed)} seeds for {self.num_envs} environments")
-        return [None if each is None else int(each) for each in seed]
+        return [None if each is None else _seed(index, each) for index, each in enumerate(seed)]
 
     def _each_options(
         self, options: Options | Sequence[Options | None] | None
@@ -533,6 +699,27 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 )
             each.append({**common, **(item or {})} or None)
         return mask, each
+
+    def _each_state(self, states: Any) -> list[ClonedState | None]:
+        """The state of each environment."""
+        if isinstance(states, ClonedState):
+            return [states] * self.num_envs
+        if not isinstance(states, list | tuple):
+            raise TypeError(
+                f"states={states!r} is neither what clone_states() gave, nor a list with a cloned "
+                "state or None for each environment, nor one for all"
+            )
+        if len(states) != self.num_envs:
+            raise ValueError(f"{len(states)} states for {self.num_envs} environments")
+        for index, state in enumerate(states):
+            if state is not None and not isinstance(state, ClonedState):
+                raise TypeError(
+                    f"states[{index}] is no cloned state, but a {type(state).__name__}; for "
+                    "savestates there is reset(options=[{'state': state}, ...])"
+                )
+        if all(state is None for state in states):
+            raise ValueError("all states are None")
+        return list(states)
 
     def _check_actions(self, actions: Any, chosen: Sequence[int]) -> Sequence[Any]:
         """The action of each environment; refused here, before any of them steps."""
@@ -586,54 +773,118 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 if results
                 else ""
             )
-            + f"; go on with envs.replace({index}), or envs.reset()",
+            + (
+                "" if where in _HARMLESS else f"; go on with envs.replace({index}), or envs.reset()"
+            ),
             failures,
             results,
         )
         error.__cause__ = cause
         return error
 
-    def _mend(self) -> None:
-        """Cut off the episodes of the environments that failed; replace them if so asked."""
-        for index, error in sorted(self._failures.items()):
-            self._rewards[index] = 0.0
-            self._terminations[index] = False
-            self._truncations[index] = True
-            self._finals[index] = None
-            self._infos[index] = {"error": f"{type(error).__name__}: {error}"}
-            self._over[index] = True
-            if not self._replaces:
-                self._failed[index] = error
-                continue
-            logger.warning(
-                "environment %d failed and is replaced", index, exc_info=(type(error), error, None)
-            )
-            last = self._lanes[index].observation()
-            self._swap(index)
-            if self.autoreset_mode == AutoresetMode.SAME_STEP:
-                self._finals[index] = (last, self._infos[index] or {})
-                self._infos[index] = self._lanes[index].reset()
-                self._over[index] = False
+    def _joint_error(
+        self, where: str, failures: Mapping[int, Exception], chosen: Sequence[int]
+    ) -> Exception:
+        """What to raise of a call that failed for some of those it was for.
 
-    def _swap(self, index: int) -> None:
-        """A new environment in the place of one, closed; it goes on with its chance."""
-        old = self.envs[index]
+        Where every one of them refused what it was given, that is the caller's own mistake.
+        """
+        first = failures[min(failures)]
+        refused = [
+            isinstance(error, ValueError | TypeError)
+            and (where in _HARMLESS or not isinstance(error, MKDSError))
+            for error in failures.values()
+        ]
+        if all(refused) and len(failures) == len(chosen):
+            return first
+        return self._error(where, failures, None)
+
+    def _mend(self) -> dict[int, Exception]:
+        """Cut off the episodes of the environments that failed; replace them if so asked.
+
+        Returns:
+            Those that have failed for good.
+        """
+        given_up: dict[int, Exception] = {}
+        for index, error in sorted(self._failures.items()):
+            told = {"error": f"{type(error).__name__}: {error}"}
+            self._infos[index] = told
+            # Else the step was made, and the episode ended; it is the next that has not begun.
+            if self._finals[index] is None:
+                self._rewards[index] = 0.0
+                self._terminations[index] = False
+                self._truncations[index] = True
+            self._over[index] = True
+            if self._replaces and index not in self._fresh:
+                logger.warning(
+                    "environment %d failed and is replaced",
+                    index,
+                    exc_info=(type(error), error, error.__traceback__),
+                )
+                try:
+                    self._put_new(index, told)
+                except Exception as again:
+                    again.__cause__ = again.__cause__ or error
+                    error = again
+                    told["error"] += f"; and its replacement: {type(again).__name__}: {again}"
+                else:
+                    continue
+            self._begun[index] = False
+            self._failed[index] = given_up[index] = error
+        return given_up
+
+    def _put_new(self, index: int, told: dict[str, Any]) -> None:
+        """Replace an environment that failed in a step, as the autoreset mode wants it."""
+        if self.autoreset_mode == AutoresetMode.SAME_STEP:
+            last = self._lanes[index].observation()
+            self._infos[index] = {**self._renew(index, lambda lane: lane.reset()), **told}
+            self._finals[index] = self._finals[index] or (last, told)
+            self._over[index] = False
+        else:
+            self._renew(index, lambda _: {})
+        self._fresh.add(index)
+
+    def _renew(self, index: int, begin: Callable[[Lane], dict[str, Any]]) -> dict[str, Any]:
+        """Put a new environment in the place of one, which is closed; it goes on with its chance.
+
+        Args:
+            index: of the environment.
+            begin: called with the new one's lane; what it gives is given back.
+
+        Raises:
+            Exception: the new one cannot be made, or ``begin`` failed; the old one is in place.
+        """
         new = self._make(index)
-        new.unwrapped.np_random = old.unwrapped.np_random
-        before: Any = old.unwrapped
-        after: Any = new.unwrapped
-        spectator, before.spectator = before.spectator, None
-        after.spectator = spectator
-        self.envs[index] = new
-        self._lanes[index] = self._lane(index)
-        self._over[index] = True
+        old: Any = self._core(index)
+        inner: Any = new.unwrapped
+        spectator, old.spectator = old.spectator, None
+        if self.render_mode == "human":  # there is one window
+            self._begun[index] = False
+            self._close_env(index)
         try:
-            old.close()
+            lane = self._lane(new, index)
+            inner.spectator = spectator
+            inner._np_random = copying.deepcopy(old.np_random)
+            inner._np_random_seed = old._np_random_seed
+            info = begin(lane)
+        except BaseException:
+            new.close()
+            old.spectator = spectator
+            raise
+        self._close_env(index)
+        self.envs[index], self._lanes[index] = new, lane
+        self._fresh.discard(index)
+        return info
+
+    def _close_env(self, index: int) -> None:
+        """Close one that is replaced; it may not be able to."""
+        try:
+            self.envs[index].close()
         except Exception as error:
             logger.warning("environment %d could not be closed: %r", index, error)
 
-    def _lane(self, index: int) -> Lane:
-        env, space, batch = self.envs[index], self.single_observation_space, self._observations
+    def _lane(self, env: gym.Env[Any, Any], index: int) -> Lane:
+        space, batch = self.single_observation_space, self._observations
         if type(env) is MKDSEnv:
             return PlainLane(env, space, batch, index)
         return WrappedLane(env, space, batch, index)
@@ -644,11 +895,13 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         finals: Sequence[tuple[Any, dict[str, Any]] | None] = (),
     ) -> dict[str, Any]:
         """One dict of arrays, as `VectorEnv._add_info` makes it of one info after the other."""
-        if all(infos) and not any(finals):
-            if self._form is None or not self._form.fits(infos):
-                self._form = InfoForm(infos[0])
-            if self._form.fits(infos):
-                return self._form.merge(infos)
+        if not any(finals):
+            whole = [info for info in infos if info]
+            if len(whole) == self.num_envs:
+                if self._form is None or not self._form.fits(whole):
+                    self._form = InfoForm(whole)
+                if self._form.usable:
+                    return self._form.merge(whole)
         merged: dict[str, Any] = {}
         for index, info in enumerate(infos):
             final = finals[index] if finals else None
@@ -660,30 +913,30 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 merged = self._add_info(merged, info, index)
         return merged
 
-
-class _Chosen:
-    """A task for some of the environments."""
-
-    def __init__(self, task: Callable[[int], object], chosen: Sequence[int]) -> None:
-        self._task = task
-        self._chosen = chosen
-
-    def __call__(self, number: int) -> None:
-        self._task(self._chosen[number])
-
-
-class _TimeLimit:
-    """Gymnasium's `TimeLimit`, as a wrapper with one argument."""
-
-    def __init__(self, steps: int) -> None:
-        self._steps = steps
-
-    def __call__(self, env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
-        return gym.wrappers.TimeLimit(env, self._steps)
+    def _add_info(
+        self, vector_infos: dict[str, Any], env_info: dict[str, Any], env_num: int
+    ) -> dict[str, Any]:
+        """As the base class, which fails at None where another environment had a number."""
+        for key, value in env_info.items():
+            array = vector_infos.get(key)
+            if value is None and isinstance(array, np.ndarray) and array.dtype != np.object_:
+                vector_infos[key] = array.astype(np.object_)
+        return super()._add_info(vector_infos, env_info, env_num)
 
 
 def _nothing() -> None:
     """What there is to end before the threads are started."""
+
+
+def _seed(index: int, seed: Any) -> int:
+    try:
+        if isinstance(seed, bool | np.bool_):
+            raise TypeError
+        return operator.index(seed)
+    except TypeError:
+        raise TypeError(
+            f"the seed of environment {index}, {seed!r}, is neither a whole number nor None"
+        ) from None
 
 
 def _whole(name: str, value: Any, most: int | None = None) -> int:

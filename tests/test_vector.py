@@ -5,8 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import pickle
-import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Iterator
@@ -20,7 +18,7 @@ from gymnasium.vector import AutoresetMode
 
 import mkds_gym  # noqa: F401
 from mkds_gym.env import MKDSEnv
-from mkds_gym.errors import ConsoleError, MKDSError, VectorEnvError
+from mkds_gym.errors import ConsoleError, MKDSError, StateError, VectorEnvError
 from mkds_gym.vector import MKDSVectorEnv
 
 SHORT: dict[str, Any] = {"frame_skip": 20, "truncate_on": ("clock:60", "stuck:100")}
@@ -176,6 +174,17 @@ def test_arguments_for_each() -> None:
         assert infos["course"].tolist() == [names[1], names[0]]
 
 
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_infos_of_different_kinds(mode: AutoresetMode) -> None:
+    """A random course has a seed, another has none."""
+    each = [{"course": "random", "course_seed": 5}, None]
+    with make(2, env_kwargs=each, autoreset_mode=mode, **SHORT) as envs:
+        for told in play(envs, 10):
+            infos = told[-1]
+            seeds = dict(zip(infos["course_seed"], infos["_course_seed"], strict=True))
+            assert {seed for seed, there in seeds.items() if there} <= {5, None}
+
+
 def test_with_gymnasiums_wrappers() -> None:
     kwargs = {**SHORT, "autoreset_mode": "NextStep"}
     inner = make(
@@ -255,34 +264,54 @@ def test_left_out_environments_stay_where_they_are() -> None:
 
 
 class Breaks:
-    """A metric that fails when told to."""
+    """A metric that fails when told to: in the next frames, or in the next reset."""
 
     name = "breaks"
+    cursed = False
+    """Every one of them fails at every frame."""
 
     def __init__(self) -> None:
-        self.broken = False
+        self.error: BaseException | None = None
+        self.reset_error: BaseException | None = None
+        self.times = 0
 
     def reset(self) -> None:
         """See `Metric`."""
+        if self.reset_error is not None:
+            raise self.reset_error
 
     def update(self, state: Any, course: Any) -> None:
         """See `Metric`."""
-        if self.broken:
-            raise ZeroDivisionError("the metric broke")
+        if Breaks.cursed:
+            raise ArithmeticError("cursed")
+        if self.error is not None and self.times:
+            self.times -= 1
+            raise self.error
 
     def collect(self) -> dict[str, float]:
         """See `Metric`."""
         return {"breaks": 0.0}
 
 
-def break_one(envs: MKDSVectorEnv, index: int) -> None:
+def breaks_of(envs: MKDSVectorEnv, index: int) -> Breaks:
     env: Any = envs.envs[index].unwrapped
-    next(metric for metric in env._telemetry.metrics if metric.name == "breaks").broken = True
+    return next(metric for metric in env._telemetry.metrics if isinstance(metric, Breaks))
+
+
+def break_one(
+    envs: MKDSVectorEnv, index: int, error: BaseException | None = None, times: int = 1_000_000
+) -> None:
+    metric = breaks_of(envs, index)
+    metric.error = error or ZeroDivisionError("the metric broke")
+    metric.times = times
 
 
 def with_breaks(num_envs: int = 3, **kwargs: Any) -> MKDSVectorEnv:
-    metrics: list[Any] = ["progress", "distance", "driving", Breaks()]
-    return make(num_envs, metrics=metrics[:2] + metrics[3:], reward="none", num_threads=2, **kwargs)
+    metrics: list[Any] = ["progress", "distance", Breaks()]
+    return make(
+        num_envs,
+        **{"metrics": metrics, "reward": "none", "num_threads": 2, "frame_skip": 8, **kwargs},
+    )
 
 
 def test_a_failing_environment_is_named_and_replaced() -> None:
@@ -345,64 +374,294 @@ def test_replaced_without_asking(mode: AutoresetMode, wrappers: Any) -> None:
         assert truncations.tolist() == [False, False, True]
         assert not terminations.any()
         assert rewards[2] == 0.0
+        assert "the metric broke" in infos["error"][2]
+        assert infos["_error"].tolist() == [False, False, True]
         if mode == AutoresetMode.SAME_STEP:
             assert "the metric broke" in infos["final_info"]["error"][2]
             assert np.array_equal(infos["final_obs"][2], before[2])
             begun = infos
         else:
-            assert "the metric broke" in infos["error"][2]
-            assert infos["_error"].tolist() == [False, False, True]
             assert np.array_equal(observations[2], before[2])
             if mode == AutoresetMode.DISABLED:
                 begun = envs.reset(options={"reset_mask": truncations})[1]
             else:
                 begun = envs.step([0, 0, 0])[4]
         assert begun["frame"][2] < 10
+        assert envs.np_random_seed == (0, 1, 2)
         after = envs.step([0, 0, 0])
         assert not after[3].any()
         assert after[4]["frame"][2] < after[4]["frame"][0]
 
 
+def earned(num_envs: int, **kwargs: Any) -> MKDSVectorEnv:
+    """Of which environment 1 can be told to break, paid, in short episodes."""
+    metrics: list[Any] = ["progress", "distance", Breaks()]
+    return with_breaks(
+        num_envs, **{**SHORT, "metrics": metrics, "reward": lambda m: m["distance"], **kwargs}
+    )
+
+
+@pytest.mark.parametrize("on_error", ["raise", "replace"])
+def test_what_was_earned_is_kept_if_the_next_reset_fails(on_error: str) -> None:
+    with (
+        earned(2, autoreset_mode="SameStep", on_error=on_error) as envs,
+        earned(2, autoreset_mode="SameStep") as whole,
+    ):
+        envs.reset(seed=0)
+        whole.reset(seed=0)
+        breaks_of(envs, 1).reset_error = ZeroDivisionError("no reset")
+        expected = whole.step([0, 0])
+        while not expected[3][1]:
+            envs.step([0, 0])
+            expected = whole.step([0, 0])
+        if on_error == "raise":
+            with pytest.raises(VectorEnvError, match=r"environment 1 .*no reset") as told:
+                envs.step([0, 0])
+            results = told.value.results
+            assert results is not None
+        else:
+            results = envs.step([0, 0])
+            assert np.array_equal(results[0], expected[0])
+        _, rewards, terminations, truncations, infos = results
+        assert rewards[1] == expected[1][1] > 0
+        assert same(expected[2:4], (terminations, truncations))
+        assert np.array_equal(infos["final_obs"][1], expected[4]["final_obs"][1])
+        assert infos["final_info"]["events"][1] == expected[4]["final_info"]["events"][1]
+        assert "no reset" in infos["error"][1]
+        if on_error == "replace":
+            assert same(whole.step([0, 0]), envs.step([0, 0]))
+
+
+def test_a_replacement_that_fails_is_given_up() -> None:
+    metrics = {"metrics": ["progress", Breaks()]}
+    kwargs: Any = {
+        "metrics": ["progress"],
+        "on_error": "replace",
+        "env_kwargs": [None, metrics, None],
+    }
+    with with_breaks(**kwargs) as envs:
+        envs.reset(seed=0)
+        frames = envs.step([0, 0, 0])[4]["frame"][0]
+        Breaks.cursed = True
+        try:
+            _, _, _, truncations, infos = envs.step([0, 0, 0])
+            assert truncations.tolist() == [False, True, False]
+            assert "cursed" in infos["error"][1]
+            with pytest.raises(VectorEnvError, match=r"environment 1 of 3 .*cursed") as told:
+                envs.step([0, 0, 0])
+        finally:
+            Breaks.cursed = False
+        assert told.value.results is not None
+        infos = told.value.results[4]
+        assert infos["_frame"].tolist() == [True, False, True]
+        assert infos["frame"][0] == infos["frame"][2] == frames + 8 * 2
+        with pytest.raises(VectorEnvError, match="earlier call"):
+            envs.step([0, 0, 0])
+        envs.replace(1)
+        # One that cannot even be made.
+        break_one(envs, 1)
+        envs._kwargs[1]["rom"] = "gone.nds"
+        with pytest.raises(VectorEnvError, match=r"environment 1 of 3 .*gone\.nds") as told:
+            envs.step([0, 0, 0])
+        assert told.value.results is not None
+        assert "the metric broke" in told.value.results[4]["error"][1]
+        assert told.value.results[3].tolist() == [False, True, False]
+        envs.step([0, 0, 0], step_mask=np.array([True, False, True]))
+
+
+def test_replacing_with_what_is_refused_changes_nothing() -> None:
+    with with_breaks(2, course="random") as envs:
+        before, _ = envs.reset(seed=[5, 6])
+        before = before.copy()
+        old = envs.envs[1]
+        with pytest.raises(ValueError, match="no option 'start'"):
+            envs.replace(1, options={"start": 3})
+        assert envs.envs[1] is old
+        assert envs.np_random_seed == (5, 6)
+        after = envs.step([0, 0])
+        envs.reset(seed=[5, 6])
+        assert same(envs.step([0, 0]), after)
+        envs.replace(1)
+        assert envs.np_random_seed == (5, 6)
+
+
 def test_a_reset_that_one_refuses() -> None:
+    only_second = {"reset_mask": np.array([False, True])}
     with make(2, num_threads=2) as envs:
         with pytest.raises(VectorEnvError, match=r"environment 1 of 2 failed in reset") as told:
             envs.reset(options=[None, {"start": 3}])
         assert isinstance(told.value.failures[1], ValueError)
+        # As it says. The other one has been reset.
+        envs.replace(1)
+        envs.step([0, 0])
         with pytest.raises(ValueError, match="no option 'start'"):
             envs.reset(options={"start": 3})
         envs.reset()
         envs.step([0, 0])
+        # What is not the caller's mistake has a number, also if there is no other.
+        envs.envs[1].unwrapped.console.close()  # type: ignore[attr-defined]
+        with pytest.raises(VectorEnvError, match="environment 1 of 2 failed in reset") as told:
+            envs.reset(options=only_second)
+        assert list(told.value.failures) == [1]
 
 
-INTERRUPTED = """
-import os, signal, threading, time
-import gymnasium as gym
-import mkds_gym
-envs = gym.make_vec("MKDS-v0", num_envs=2, num_threads=2)
-envs.reset(seed=0)
-threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
-try:
-    while True:
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_a_first_reset_of_some(mode: AutoresetMode) -> None:
+    with make(3, num_threads=2, autoreset_mode=mode) as envs:
+        mask = np.array([False, True, False])
+        envs.reset(seed=0, options={"reset_mask": mask})
+        with pytest.raises(
+            gym.error.ResetNeeded, match=r"environments \[0, 2\] have not been reset"
+        ):
+            envs.step([0, 0, 0])
+        envs.step([0, 0, 0], step_mask=mask)
+        envs.reset(seed=0, options={"reset_mask": ~mask})
+        envs.step([0, 0, 0])
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_ends_a_thread_reaches_the_caller_and_leaves_it_usable(threads: int) -> None:
+    with with_breaks(num_threads=threads) as envs:
+        for index, error in ((0, SystemExit(3)), (2, SystemExit(4)), (1, KeyboardInterrupt())):
+            envs.reset(seed=0)
+            envs.step([0, 0, 0])
+            break_one(envs, index, error, times=1)
+            with pytest.raises(type(error)):
+                envs.step([0, 0, 0])
+            # Some have made that step, and one half of it: none goes on from there.
+            with pytest.raises(gym.error.ResetNeeded, match=r"call envs\.reset\(\)"):
+                envs.step([0, 0, 0])
+            mask = np.arange(3) == index
+            envs.reset(seed=0, options={"reset_mask": mask})
+            envs.step([0, 0, 0], step_mask=mask)
+            with pytest.raises(gym.error.ResetNeeded, match="not since a call was interrupted"):
+                envs.step([0, 0, 0])
+        # In a reset.
+        envs.reset(seed=0)
+        break_one(envs, 1, KeyboardInterrupt(), times=1)
+        with pytest.raises(KeyboardInterrupt):
+            envs.reset(options={"reset_mask": np.array([True, True, False])})
+        with pytest.raises(gym.error.ResetNeeded, match=r"environments \[0, 1\]"):
+            envs.step([0, 0, 0])
+        envs.reset()
+        envs.step([0, 0, 0])
+
+
+def test_one_call_after_the_other() -> None:
+    class Waits:
+        """A spectator at which a step waits."""
+
+        def __init__(self) -> None:
+            self.reached, self.go = threading.Event(), threading.Event()
+
+        def attached(self, env: Any) -> None: ...
+
+        def started(self, env: Any) -> None: ...
+
+        def stepped(self, env: Any, reward: float, over: bool) -> None:
+            self.reached.set()
+            self.go.wait(20)
+
+        def closed(self, env: Any) -> None: ...
+
+    with make(2, num_threads=1) as envs:
+        envs.reset(seed=0)
+        spectator = Waits()
+        envs.envs[0].unwrapped.spectator = spectator  # type: ignore[attr-defined]
+        thread = threading.Thread(target=envs.step, args=([0, 0],))
+        thread.start()
+        assert spectator.reached.wait(20)
+        for call in (
+            lambda: envs.step([0, 0]),
+            envs.reset,
+            envs.render,
+            envs.clone_states,
+            envs.close,
+            lambda: envs.replace(1),
+        ):
+            with pytest.raises(gym.error.AlreadyPendingCallError, match="still under way"):
+                call()
+        spectator.go.set()
+        thread.join()
         envs.step([0, 0])
-except KeyboardInterrupt:
-    pass
-try:
-    envs.step([0, 0])
-except (gym.error.ResetNeeded, KeyboardInterrupt) as error:
-    print(type(error).__name__)
-envs.reset(seed=0)
-envs.step([0, 0])
-envs.close()
-print("through")
-"""
 
 
-def test_ctrl_c_leaves_it_usable() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[-1] == "through"
+# States -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+def test_back_to_states(mode: AutoresetMode) -> None:
+    kwargs = {**SHORT, "autoreset_mode": mode, "mode": "vs", "opponents": 1, "items": True}
+    with make(2, num_threads=2, **kwargs) as envs, make(2, num_threads=1, **kwargs) as others:
+        with pytest.raises(gym.error.ResetNeeded):
+            envs.clone_states()
+        envs.reset(seed=[3, 4])
+        envs.step([0, 0])
+        early = envs.clone_states()
+        told = [envs.step([1, 2]) for _ in range(2)]
+        while mode != AutoresetMode.SAME_STEP and not told[-1][3].any():
+            told.append(envs.step([1, 2]))
+        # After the end; before the first reset; and one of them only.
+        for each in (envs, others):
+            each.restore_states(early)
+            for expected in told:
+                assert same(expected, each.step([1, 2]))
+        mask = np.array([False, True])
+        envs.restore_states([None, early[1]])
+        others.restore_states(early, mask)
+        for each in (envs, others):
+            got = each.step([0, 2], step_mask=mask)
+            assert np.array_equal(got[0][1], told[0][0][1])
+            assert got[1][1] == told[0][1][1]
+        # One for all, also of an ended episode: the next step does what it would have done then.
+        envs.restore_states(early[1])  # type: ignore[arg-type]
+        observations, *_ = envs.step([2, 2])
+        assert np.array_equal(observations[0], observations[1])
+        assert envs.clone_states(mask)[0] is None
+        # A single environment's, and for it.
+        env = MKDSEnv(**{name: value for name, value in kwargs.items() if name != "autoreset_mode"})
+        assert early[0] is not None
+        env.restore_state(early[0])
+        assert np.array_equal(env.step(1)[0], told[0][0][0])
+        env.close()
+
+
+def test_states_of_wrapped_environments() -> None:
+    with make(2, num_threads=2, max_episode_steps=3, autoreset_mode="Disabled") as envs:
+        envs.reset(seed=0)
+        envs.step([0, 0])
+        states = envs.clone_states()
+        expected = envs.step([0, 0])
+        assert envs.step([0, 0])[3].all()
+        # The limit's own count is no part of the state: it begins anew.
+        envs.restore_states(states)
+        assert same(expected, envs.step([0, 0]))
+        assert not envs.step([0, 0])[3].any()
+        assert envs.step([0, 0])[3].all()
+    with make(2, num_threads=1, max_episode_steps=3) as envs:
+        envs.restore_states(states)
+        assert same(expected, envs.step([0, 0]))
+
+
+def test_wrong_states_change_nothing(pair: MKDSVectorEnv) -> None:
+    pair.reset(seed=0)
+    states = pair.clone_states()
+    with make(2, frame_skip=9) as strangers:
+        strangers.reset(seed=0)
+        strange = strangers.clone_states()
+    for wrong, kind, message in (
+        ("here", TypeError, "states='here'"),
+        ([states[0]], ValueError, "1 states for 2"),
+        ([states[0], b"state"], TypeError, r"states\[1\] is no cloned state, but a bytes"),
+        ([None, None], ValueError, "all states are None"),
+        (strange, StateError, "frame_skip=9"),
+        ([states[0], strange[1]], VectorEnvError, "environment 1 of 2 .*frame_skip=9"),
+    ):
+        with pytest.raises(kind, match=message):
+            pair.restore_states(wrong)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="mask=3"):
+        pair.clone_states(3)  # type: ignore[arg-type]
+    pair.step([0, 0])
 
 
 def test_a_forked_child_is_told() -> None:
@@ -484,6 +743,30 @@ def test_wrong_arguments_start_nothing(kwargs: dict[str, Any], message: str) -> 
     assert threading.active_count() == threads
 
 
+def test_observations_that_do_not_go_into_arrays_start_nothing() -> None:
+    made: list[Any] = []
+
+    class Words(gym.ObservationWrapper[Any, Any, Any]):
+        def __init__(self, env: Any) -> None:
+            super().__init__(env)
+            self.observation_space = gym.spaces.Text(4)
+            self.closed = False
+            made.append(self)
+
+        def observation(self, observation: Any) -> str:
+            return "here"
+
+        def close(self) -> None:
+            self.closed = True
+            super().close()
+
+    threads = threading.active_count()
+    with pytest.raises(TypeError, match="vectorization_mode='sync'"):
+        MKDSVectorEnv(2, env_wrappers=[Words])
+    assert [env.closed for env in made] == [True, True]
+    assert threading.active_count() == threads
+
+
 @pytest.fixture(scope="module")
 def pair() -> Iterator[MKDSVectorEnv]:
     with make(2, num_threads=2, autoreset_mode="Disabled", truncate_on="clock:8") as envs:
@@ -527,6 +810,8 @@ def test_wrong_activations_step_nothing(action: list[float]) -> None:
         ({"seed": [1]}, "1 seeds for 2"),
         ({"seed": "a"}, "seed='a'"),
         ({"seed": True}, "seed=True"),
+        ({"seed": [1.7, 5]}, "seed of environment 0, 1.7"),
+        ({"seed": [1, "5"]}, "seed of environment 1, '5'"),
         ({"options": [None]}, "options for 1 of 2"),
         ({"options": [3, None]}, "options of environment 0"),
         ({"options": "state"}, "options='state'"),
