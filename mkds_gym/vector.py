@@ -858,9 +858,6 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         old: Any = self._core(index)
         inner: Any = new.unwrapped
         spectator, old.spectator = old.spectator, None
-        if self.render_mode == "human":  # there is one window
-            self._begun[index] = False
-            self._close_env(index)
         try:
             lane = self._lane(new, index)
             inner.spectator = spectator
