@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.aims import aims, aims_lines
-from benchmarks.report import describe, machine, say
+from benchmarks.report import check_writable, describe, machine, say
 from benchmarks.tables import TABLES, Session
 from mkds_gym.errors import MKDSError
 
@@ -41,16 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         names = _chosen(options.only, options.skip)
     except ValueError as error:
         parser.error(str(error))
-    if options.json is not None:
-        if not options.json.resolve().parent.is_dir():
-            parser.error(f"--json {options.json}: there is no folder {options.json.parent}")
-        if options.json.is_dir():
-            parser.error(f"--json {options.json} is a folder; name a file")
-        try:
-            with options.json.open("a"):
-                pass  # better now than after minutes of measuring
-        except OSError as error:
-            parser.error(f"--json {options.json} cannot be written: {error.strerror}")
+    check_writable(parser, "--json", options.json)
 
     def keep(result: dict[str, Any]) -> None:
         if options.json is not None:

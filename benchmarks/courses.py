@@ -9,28 +9,31 @@ Work as a real Nintendo DS would see it, in the program's own profile: bus cycle
 `CYCLES`), polygons and vertices of the picture (the machine keeps `POLYGONS` and `VERTICES`). Once
 for that lap, and once for the heaviest scenes there are: eight karts with items, all in front of
 the player's camera, at place after place along the course.
+
+Exit status: 0 done, 1 a course failed, 2 bad arguments, 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
-import multiprocessing
+import math
 import os
-import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmarks.report import machine, table
+from benchmarks import processes
+from benchmarks.report import between, check_writable, machine, say, spread, table
+from benchmarks.turns import Samples, ratio
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import Console, Keys
 from mkds_gym.course import Course
@@ -109,71 +112,60 @@ class Lap:
         return keys
 
 
-def serve(rom: str | None, parameters: BootParameters, pipe: Connection) -> None:
-    """A course's process: answers every number of seconds with (frames, seconds) really run."""
-    try:
-        lap = Lap(rom, parameters)
-        keys = lap.drive()
-        pipe.send(len(keys))
-        console, at = lap.console, len(keys)
-        while (seconds := pipe.recv()) is not None:
-            frames, spent = 0, 0.0
-            while spent < seconds:
-                if at >= len(keys):
-                    console.restore(lap.start)
-                    at = 0
-                some = keys[at : at + _BATCH]
-                begin = time.perf_counter()
-                for key in some:
-                    console.step(key, 1, draw=False)
-                spent += time.perf_counter() - begin
-                frames += len(some)
-                at += _BATCH
-            pipe.send((frames, spent))
-        console.close()
-    except Exception as error:
-        pipe.send(f"{type(error).__name__}: {error}")
-        raise
+@contextlib.contextmanager
+def answering(rom: str | None, parameters: BootParameters) -> Iterator[processes.Answer]:
+    """A course's process, for `benchmarks.processes`; it drives the lap before it is ready.
+
+    A number of seconds is answered with the frames per second of about so long.
+    """
+    lap = Lap(rom, parameters)
+    console, keys = lap.console, lap.drive()
+    at = len(keys)
+
+    def answer(seconds: float) -> float:
+        nonlocal at
+        frames, spent = 0, 0.0
+        while spent < seconds:
+            if at >= len(keys):
+                console.restore(lap.start)
+                at = 0
+            some = keys[at : at + _BATCH]
+            begin = time.perf_counter()
+            for key in some:
+                console.step(key, 1, draw=False)
+            spent += time.perf_counter() - begin
+            frames += len(some)
+            at += _BATCH
+        return frames / spent
+
+    with console:
+        yield answer
 
 
 def frames_per_second(
     courses: Sequence[str], against: str | None, seconds: float, repeats: int
-) -> dict[str, list[float]]:
+) -> Samples:
     """Measure the courses in turns.
 
     Returns:
         Samples by course name; those of the other cartridge under `AGAINST`.
+
+    Raises:
+        RuntimeError: a course's process failed.
     """
-    context = multiprocessing.get_context("spawn")
     races: dict[str, tuple[str | None, BootParameters]] = {
         name: (None, BootParameters(course=course_id(name), laps=1)) for name in courses
     }
     if against is not None:
         races[AGAINST] = (against, BootParameters(laps=1))
-    samples: dict[str, list[float]] = {name: [] for name in races}
-    running, processes = {}, []
-    try:
-        for name, (rom, parameters) in races.items():
-            here, there = context.Pipe()
-            process = context.Process(target=serve, args=(rom, parameters, there), daemon=True)
-            process.start()
-            there.close()
-            processes.append(process)
-            running[name] = here
-            _say(f"driving a lap: {name}")
-            _answer(name, here)
-        for number in range(repeats):
-            _say(f"round {number + 1} of {repeats} ...")
-            for name, pipe in running.items():
-                pipe.send(seconds)
-                frames, spent = _answer(name, pipe)
-                samples[name].append(frames / spent)
-        for pipe in running.values():
-            pipe.send(None)
-    finally:
-        for process in processes:
-            process.join(5.0)
-            process.terminate()
+    samples: Samples = {name: [] for name in races}
+    say("each course drives a lap ...")
+    works = {name: processes.Work(name, answering, race) for name, race in races.items()}
+    with processes.processes(works) as running:
+        for number in range(1, repeats + 1):
+            say(f"round {number} of {repeats}, {seconds * len(races):.0f} s or more ...")
+            for name, process in running.items():
+                samples[name].append(process.ask(seconds))
     return samples
 
 
@@ -291,53 +283,48 @@ def measure(
     courses: Sequence[str], against: str | None, seconds: float, repeats: int
 ) -> dict[str, Any]:
     """Measure everything; what ``--json`` writes."""
+    started = time.monotonic()
     description = machine()
     samples = frames_per_second(courses, against, seconds, repeats)
-    other = samples.get(AGAINST)
     result: dict[str, Any] = {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         "machine": description,
         "seconds": seconds,
         "repeats": repeats,
         "courses": {
-            name: {
-                "median": statistics.median(values),
-                "lowest": min(values),
-                "highest": max(values),
-                "samples": values,
-            }
-            for name, values in samples.items()
+            name: {**spread(values), "samples": values} for name, values in samples.items()
         },
-        "ratios": other
-        and {
-            name: statistics.median(a / b for a, b in zip(values, other, strict=True))
-            for name, values in samples.items()
-        },
+        "ratios": {name: ratio(samples, name, AGAINST) for name in courses if AGAINST in samples},
         "time_trial": {},
         "eight_karts": {},
     }
-    for name in courses:
-        _say(f"counting the work: {name}")
+    for number, name in enumerate(courses, 1):
+        say(f"counting the work, course {number} of {len(courses)}: {name}")
         result["time_trial"][name] = asdict(lap_work(name))
         scenes = [work for _, work in crowded(crowd_parameters(name))]
         result["eight_karts"][name] = asdict(Work.most(scenes))
+    result["minutes"] = (time.monotonic() - started) / 60.0
     return result
 
 
 def report(result: dict[str, Any]) -> str:
     """The tables, as Markdown, of what `measure` gives."""
-    ratios = result["ratios"]
-    head: tuple[str, ...] = ("frames per second, time trial", "median", "lowest to highest")
-    rows: list[tuple[str, ...]] = [
-        (
-            name,
-            f"{row['median']:,.0f}",
-            f"{row['lowest']:,.0f} to {row['highest']:,.0f}",
-            *([f"{ratios[name]:.2f}"] if ratios else []),
+    lines = table(
+        ("frames per second, time trial", "median", "middle half"),
+        [
+            (name, f"{row['median']:,.0f}", between(row, ",.0f"))
+            for name, row in result["courses"].items()
+        ],
+    )
+    if result["ratios"]:
+        lines.append("")
+        lines += table(
+            (f"ratio to the {AGAINST}", "median", "middle half"),
+            [
+                (name, f"{value['median']:.2f}", between(value, ".2f"))
+                for name, value in result["ratios"].items()
+            ],
         )
-        for name, row in result["courses"].items()
-    ]
-    lines = table((*head, f"x {AGAINST}") if ratios else head, rows)
     for title, key in (
         ("work of a frame, time trial", "time_trial"),
         ("eight karts and items", "eight_karts"),
@@ -360,6 +347,7 @@ def report(result: dict[str, Any]) -> str:
     lines += [
         "",
         f"{result['date']}: {result['repeats']} rounds of {result['seconds']:g} s a course, "
+        f"{result['minutes']:.0f} minutes in all, "
         f"{about['processor']}, {about['cores']} cores, load average before: "
         f"{about['load_average_before']}. Work: the most of any frame; a frame has {CYCLES:,} "
         f"bus cycles, a picture at most {POLYGONS:,} polygons and {VERTICES:,} vertices.",
@@ -368,7 +356,14 @@ def report(result: dict[str, Any]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; see the module."""
+    """The command line; see the module.
+
+    Args:
+        argv: arguments, by default the process's own.
+
+    Returns:
+        The exit status.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.courses", description="Measure what each course costs."
     )
@@ -388,30 +383,22 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error(f"course {name!r} is not on the cartridge; it has {', '.join(known)}")
     if options.against is not None and not options.against.is_file():
         parser.error(f"--against {options.against}: no such file")
-    if not options.seconds > 0 or options.repeats < 1:
-        parser.error("--seconds must be greater than 0 and --repeats at least 1")
-    if options.json is not None and not options.json.resolve().parent.is_dir():
-        parser.error(f"--json {options.json}: there is no folder {options.json.parent}")
+    if not (math.isfinite(options.seconds) and options.seconds > 0) or options.repeats < 1:
+        parser.error("--seconds must be finite and greater than 0, and --repeats at least 1")
+    check_writable(parser, "--json", options.json)
     against = None if options.against is None else str(options.against)
-    result = measure(options.courses or known, against, options.seconds, options.repeats)
+    try:
+        result = measure(options.courses or known, against, options.seconds, options.repeats)
+    except RuntimeError as error:
+        say(f"failed: {error}")
+        return 1
+    except KeyboardInterrupt:
+        say("stopped")
+        return 130
     if options.json is not None:
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(report(result))
     return 0
-
-
-def _answer(name: str, pipe: Connection) -> Any:
-    try:
-        answer = pipe.recv()
-    except EOFError:
-        raise RuntimeError(f"the process of {name!r} ended without an answer") from None
-    if isinstance(answer, str):
-        raise RuntimeError(f"{name!r} failed: {answer}")
-    return answer
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,10 @@
 """What a step of the environment costs beside the emulation, part by part.
 
 The states are those of a real lap; each part is called on all of them in order, as a step calls
-it, and the whole lap is timed. The parts take turns, lap after lap.
+it, and the whole lap is timed. The parts take turns, lap after lap. Nothing comes between two calls
+of a part, so that its code and data stay in the processor's caches: these are warm costs, good to
+compare the parts with each other. Beside the emulator, which fills the caches with its own, each of
+them costs several times as much; what all of them cost there is in the table ``step``.
 """
 
 from __future__ import annotations
@@ -24,11 +27,17 @@ from mkds_gym.telemetry import Telemetry
 
 PARTS: Final = {
     "parts": (
-        "part of a step, microseconds",
-        "What does a step cost beside the emulation, part by part?",
+        "part of a step, microseconds, warm",
+        "What does each part of our own code cost by itself, in warm caches?",
     ),
-    "sensors": ("sensor, microseconds a step", "What does each sensor cost?"),
-    "metrics": ("metric, microseconds a step", "What does each metric cost?"),
+    "sensors": (
+        "sensor, microseconds a step, warm",
+        "What does each sensor cost by itself, in warm caches?",
+    ),
+    "metrics": (
+        "metric, microseconds a step, warm",
+        "What does each metric cost by itself, in warm caches?",
+    ),
 }
 """Tables of parts: head of the first column, and question."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import statistics
@@ -113,6 +114,24 @@ def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
 
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     return [line(head), f"| {' | '.join(rule)} |", *map(line, rows)]
+
+
+def check_writable(parser: argparse.ArgumentParser, option: str, file: Path | None) -> None:
+    """End with the parser's error if a file that is named cannot be written.
+
+    Better now than after minutes of measuring; a file that is not there yet is made, empty.
+    """
+    if file is None:
+        return
+    if not file.resolve().parent.is_dir():
+        parser.error(f"{option} {file}: there is no folder {file.parent}")
+    if file.is_dir():
+        parser.error(f"{option} {file} is a folder; name a file")
+    try:
+        with file.open("a"):
+            pass
+    except OSError as error:
+        parser.error(f"{option} {file} cannot be written: {error.strerror}")
 
 
 def say(line: str) -> None:

@@ -287,9 +287,7 @@ ROWS: Final[dict[str, Way]] = {
     "console": Way("Console.step, nothing drawn", partial(ConsoleLoop, draw=False)),
     "console_draw": Way("Console.step, one frame in 4 drawn", partial(ConsoleLoop, draw=True)),
     "env": Way("env.step, default arguments", Environment),
-    "env_dict": Way("env.step, obs_type='dict'", partial(Environment, obs_type="dict")),
     "env_pixels": Way("env.step, obs_type='pixels'", partial(Environment, obs_type="pixels")),
-    "env_ram": Way("env.step, obs_type='ram'", partial(Environment, obs_type="ram")),
     "plain_workers": Way(
         f"AsyncVectorEnv of plain py-desmume loops, {PLAIN_WORKERS}",
         partial(PlainWorkers, count=PLAIN_WORKERS),

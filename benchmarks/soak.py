@@ -2,9 +2,10 @@
 
 One process drives with random actions, in turns: a native vector environment, a single environment
 with pictures, and one with a new random course at every reset; with resets in the middle of
-episodes, clones and restores. Some thirty times, the memory that is resident, the open files and
-the threads are looked at. What is filled in the first third (caches, code of the recompiler) is no
-growth; from then on a line is laid through the samples.
+episodes, clones and restores. Now and then the vector is closed, and another one made. Some thirty
+times, the memory that is resident, the open files and the threads are looked at. What is filled in
+the first third (caches, code of the recompiler) is no growth; from then on a line is laid through
+the samples.
 
 Exit status: 0 constant, 1 it grew by more than ``--limit``, 2 bad arguments, 130 stopped by Ctrl-C.
 """
@@ -29,6 +30,8 @@ from benchmarks.report import say, table
 
 _TURN: Final = 500
 """Frames that the vector, and each single environment, drives in its turn."""
+_RENEWED: Final = 40
+"""Turns after which the vector is closed and made anew."""
 _SAMPLES: Final = 30
 _WARM_UP: Final = 1 / 3
 """Share of the samples that tell nothing of growth."""
@@ -67,13 +70,12 @@ class Soak:
     def __init__(self, envs: int, seed: int) -> None:
         self.frames = 0
         self.episodes = 0
+        self._turns = 0
+        self._envs = envs
         self._rng = np.random.default_rng(seed)
         with ExitStack() as stack:
-            self._vector: Any = stack.enter_context(
-                closing(
-                    gym.make_vec("MKDS-v0", num_envs=envs, vectorization_mode="vector_entry_point")
-                )
-            )
+            self._vector: Any = self._new_vector()
+            stack.callback(lambda: self._vector.close())
             self._singles: list[Any] = [
                 stack.enter_context(closing(env))
                 for env in (
@@ -89,6 +91,13 @@ class Soak:
 
     def turn(self) -> None:
         """The vector, and each single environment, drives `_TURN` frames."""
+        if self._turns and self._turns % _RENEWED == 0:
+            self._vector.close()
+            self._vector = self._new_vector()
+            # Its threads drive to a place of the course and keep it: what they hold ends with them.
+            self._vector.reset(options={"progress": float(self._rng.uniform(0.05, 0.15))})
+            self.episodes += self._envs
+        self._turns += 1
         vector = self._vector
         skip = self._singles[0].unwrapped.frame_skip
         for _ in range(math.ceil(_TURN / skip / vector.num_envs)):
@@ -112,36 +121,37 @@ class Soak:
                 elif chance < 0.02 and clone is not None:
                     env.unwrapped.restore_state(clone)
 
+    def _new_vector(self) -> Any:
+        return gym.make_vec("MKDS-v0", num_envs=self._envs, vectorization_mode="vector_entry_point")
+
     def close(self) -> None:
         """End everything."""
         self._stack.close()
 
 
-def samples(frames: int, envs: int, seed: int) -> Iterator[Sample]:
+def samples(soak: Soak, frames: int) -> Iterator[Sample]:
     """Drive, and look at the process some thirty times.
 
     Args:
-        frames: to drive, of all consoles together.
-        envs: environments in the vector.
-        seed: of everything.
+        soak: what drives.
+        frames: to drive from here on, of all consoles together.
     """
-    begin = time.monotonic()
+    begin, end = time.monotonic(), soak.frames + frames
     every = max(1, frames // _SAMPLES)
-    with closing(Soak(envs, seed)) as soak:
-        wanted, least = every, math.inf
-        while soak.frames < frames:
-            soak.turn()
-            least = min(least, _resident_mib())
-            if soak.frames >= wanted:
-                yield Sample(
-                    soak.frames,
-                    soak.episodes,
-                    time.monotonic() - begin,
-                    least,
-                    len(os.listdir("/proc/self/fd")),  # noqa: PTH208
-                    len(os.listdir("/proc/self/task")),  # noqa: PTH208
-                )
-                wanted, least = soak.frames + every, math.inf
+    wanted, least = soak.frames + every, math.inf
+    while soak.frames < end:
+        soak.turn()
+        least = min(least, _resident_mib())
+        if soak.frames >= wanted:
+            yield Sample(
+                soak.frames,
+                soak.episodes,
+                time.monotonic() - begin,
+                least,
+                len(os.listdir("/proc/self/fd")),  # noqa: PTH208
+                len(os.listdir("/proc/self/task")),  # noqa: PTH208
+            )
+            wanted, least = soak.frames + every, math.inf
 
 
 def growth(seen: Sequence[Sample]) -> float:
@@ -224,12 +234,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     seen: list[Sample] = []
     stopped = False
     try:
-        for sample in samples(options.frames, options.envs, options.seed):
-            seen.append(sample)
-            say(
-                f"{sample.frames:,} frames, {sample.episodes:,} episodes, "
-                f"{sample.resident_mib:.1f} MiB, {sample.seconds:.0f} s"
-            )
+        with closing(Soak(options.envs, options.seed)) as soak:
+            for sample in samples(soak, options.frames):
+                seen.append(sample)
+                say(
+                    f"{sample.frames:,} frames, {sample.episodes:,} episodes, "
+                    f"{sample.resident_mib:.1f} MiB, {sample.seconds:.0f} s"
+                )
     except KeyboardInterrupt:
         stopped = True
     if seen:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from benchmarks.evolution import evolution, evolution_lines
+from benchmarks.pairs import pairs, pairs_lines
 from benchmarks.parts import PARTS, parts_of_a_step
 from benchmarks.peers import PEERS
 from benchmarks.race import Tape, drive
@@ -117,29 +118,17 @@ def _ratio_lines(data: dict[str, Any]) -> list[str]:
     )
 
 
+def named(pairs_of_rows: Sequence[tuple[str, str]]) -> list[tuple[str, str, str]]:
+    """Ratios as `_rows` wants them, named by the titles of (upper row, lower row)."""
+    return [(f"{ROWS[a].title} / {ROWS[b].title}", a, b) for a, b in pairs_of_rows]
+
+
+PLAIN_ROWS: Final = ("plain", "console_draw", "console", "env", "async_2", "native_2")
+"""The rows of the table ``plain``; the first is what the others are compared with."""
+
+
 def _plain(session: Session) -> dict[str, Any]:
-    return _rows(
-        session,
-        ("plain", "console_draw", "console", "env"),
-        (
-            ("console, one frame in 4 drawn / plain", "console_draw", "plain"),
-            ("console, nothing drawn / plain", "console", "plain"),
-            ("env.step, default arguments / plain", "env", "plain"),
-        ),
-    )
-
-
-def _step(session: Session) -> dict[str, Any]:
-    return _rows(
-        session,
-        ("console", "env", "env_dict", "env_ram", "console_draw", "env_pixels"),
-        (
-            ("default arguments / console, nothing drawn", "env", "console"),
-            ("obs_type='dict' / console, nothing drawn", "env_dict", "console"),
-            ("obs_type='ram' / console, nothing drawn", "env_ram", "console"),
-            ("obs_type='pixels' / console, one frame in 4 drawn", "env_pixels", "console_draw"),
-        ),
-    )
+    return _rows(session, PLAIN_ROWS, named([(key, PLAIN_ROWS[0]) for key in PLAIN_ROWS[1:]]))
 
 
 def _peers(session: Session) -> dict[str, Any]:
@@ -154,12 +143,11 @@ def _peers(session: Session) -> dict[str, Any]:
     if not found:
         return {"rows": {}, "ratios": {}, "left_out": left_out}
     ours = ("plain", "env_pixels", "env")
-    pairs = [(upper, lower) for lower in found for upper in ours[1:]]
     return {
         **_rows(
             session,
             (*found, *ours),
-            [(f"{ROWS[a].title} / {ROWS[b].title}", a, b) for a, b in pairs],
+            named([(upper, lower) for lower in found for upper in ours[1:]]),
         ),
         "left_out": left_out,
     }
@@ -180,7 +168,7 @@ REFERENCE: Final = "native_2"
 """Takes its turns with every number of environments, so that all can be compared."""
 
 
-def _vector_groups(counts: Sequence[int]) -> list[list[str]]:
+def vector_groups(counts: Sequence[int]) -> list[list[str]]:
     """The rows that are measured together; few at a time, for the memory's sake."""
     groups: list[list[str]] = []
     for count in counts:
@@ -196,18 +184,19 @@ def _vector_groups(counts: Sequence[int]) -> list[list[str]]:
     return groups
 
 
-def _vector_ratios(count: int) -> list[tuple[str, str, str]]:
+def vector_ratios(count: int) -> list[tuple[str, str, str]]:
+    """The ratios with a number of environments: (name, upper row, lower row)."""
     native = f"native_{count}"
-    pairs = [(native, "env")] if count <= 2 else [(native, REFERENCE)]
-    pairs += [(native, f"{kind}_{count}") for kind in VECTORS if kind != "native"]
+    lower = ["env" if count <= 2 else REFERENCE]
+    lower += [f"{kind}_{count}" for kind in VECTORS if kind != "native"]
     if count == 2:
-        pairs.append((native, "plain_workers"))
-    return [(f"{ROWS[a].title} / {ROWS[b].title}", a, b) for a, b in pairs]
+        lower.append("plain_workers")
+    return named([(native, key) for key in lower])
 
 
 def _vector(session: Session, counts: Sequence[int]) -> dict[str, Any]:
     result: dict[str, Any] = {"rows": {}, "ratios": {}, "left_out": {}}
-    for keys in _vector_groups(counts):
+    for keys in vector_groups(counts):
         count = max(ROWS[key].consoles for key in keys)
         wanted = _MIB_A_CONSOLE * sum(ROWS[key].consoles for key in keys)
         if (there := available_mib()) < wanted:
@@ -223,7 +212,7 @@ def _vector(session: Session, counts: Sequence[int]) -> dict[str, Any]:
                     **_row(key, samples, memory[key]),
                     "consoles": ROWS[key].consoles,
                 }
-        for name, upper, lower in _vector_ratios(count):
+        for name, upper, lower in vector_ratios(count):
             if upper in samples and lower in samples:
                 result["ratios"][name] = ratio(samples, upper, lower)
     return result
@@ -272,7 +261,11 @@ def _parts(kind: str) -> Table:
 
 TABLES: Final[dict[str, Table]] = {
     "plain": Table("How much faster is it than py-desmume as it comes?", _plain, _rows_lines),
-    "step": Table("How much of the console's speed does env.step keep?", _step, _rows_lines),
+    "step": Table(
+        "How much of the console's speed does env.step keep?",
+        lambda session: pairs(session.tape, session.seconds, session.rounds),
+        pairs_lines,
+    ),
     "vector": Table(
         "What do several environments make together?",
         lambda session: _vector(session, [count for count in COUNTS if count < 16]),

@@ -6,7 +6,8 @@ piece: a ratio is the median of the ratios of single pieces, which are the same 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from benchmarks.processes import Work, processes
@@ -19,6 +20,12 @@ PIECE: Final = 25
 
 Samples = dict[str, list[float]]
 """Frames per second of each piece, by row."""
+
+
+def pieces(tape: Tape) -> Iterator[tuple[int, int]]:
+    """Pieces of the lap, (first step, step after the last), over and over."""
+    begins = range(0, len(tape.actions) - PIECE + 1, PIECE)
+    return ((begin, begin + PIECE) for begin in itertools.cycle(begins))
 
 
 def take_turns(
@@ -41,14 +48,13 @@ def take_turns(
     samples: Samples = {key: [] for key in keys}
     with processes({key: Work(ROWS[key].title, answering, (key, tape)) for key in keys}) as rows:
         spent = 0.0
-        last = len(tape.actions) - PIECE
-        begin = 0
-        while len(samples[keys[0]]) < rounds or spent < seconds * len(keys):
+        for piece in pieces(tape):
             for key, row in rows.items():
-                took = row.ask((begin, begin + PIECE))
+                took = row.ask(piece)
                 samples[key].append(PIECE * FRAME_SKIP * ROWS[key].consoles / took)
                 spent += took
-            begin = begin + PIECE if begin + PIECE <= last else 0
+            if len(samples[keys[0]]) >= rounds and spent >= seconds * len(keys):
+                break
         memory = {key: row.ask("memory") for key, row in rows.items()}
     return samples, memory
 

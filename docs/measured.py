@@ -20,18 +20,12 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import courses  # noqa: E402
 from benchmarks.__main__ import report  # noqa: E402
 from benchmarks.plot import draw  # noqa: E402
-from benchmarks.report import table  # noqa: E402
+from benchmarks.report import between, table  # noqa: E402
 from benchmarks.tables import TABLES  # noqa: E402
 from mkds_gym import drivers  # noqa: E402
 
-README_ROWS = (
-    ("plain", "plain"),
-    ("plain", "console"),
-    ("plain", "env"),
-    ("vector", "async_2"),
-    ("vector", "native_2"),
-)
-"""Table and row."""
+README_ROWS = ("plain", "console", "env", "async_2", "native_2")
+"""Rows of the table ``plain``; all of them took turns with the first."""
 
 
 def put(page: Path, name: str, text: str) -> None:
@@ -52,22 +46,23 @@ def put(page: Path, name: str, text: str) -> None:
 def short(result: dict[str, Any]) -> str:
     """The README's table: some rows, and a sentence about where and when."""
     tables = result["tables"]
-    rows = [tables[name]["rows"][row] for name, row in README_ROWS]
-    plain = rows[0]["median"]
+    plain = tables["plain"]
+    first, *others = (plain["rows"][key] for key in README_ROWS)
+    lines = [(first["title"], f"{first['median']:,.0f}", "1", "")]
+    for row in others:
+        times = plain["ratios"][f"{row['title']} / {first['title']}"]
+        numbers = f"{row['median']:,.0f}", f"{times['median']:.2f}", between(times, ".2f")
+        lines.append((row["title"], *numbers))
     about = result["machine"]
     calls = tables["states"]["milliseconds"]
-    lines = table(
-        ("frames per second", "median", "x plain"),
-        [(row["title"], f"{row['median']:,.0f}", f"{row['median'] / plain:.1f}") for row in rows],
-    )
     return "\n".join(
         [
-            *lines,
+            *table(("frames per second", "median", "x plain", "middle half"), lines),
             "",
             f"Measured {result['date']} on {about['cores']} cores ({about['processor']}, load "
             f"average {about['load_average_before']} before: idle is 0); a real console makes "
-            f"59.8. A reset takes {calls['reset']['median']:.0f} milliseconds, going back to a "
-            f"clone {calls['restore_state']['median']:.0f}.",
+            f"59.8. A reset takes {calls['reset']['median']:.1f} milliseconds, going back to a "
+            f"clone {calls['restore_state']['median']:.1f}.",
         ]
     )
 

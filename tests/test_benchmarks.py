@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ import pytest
 from benchmarks import frame_loop
 from benchmarks.__main__ import report
 from benchmarks.aims import AIMS, aims, aims_lines
+from benchmarks.pairs import PAIRS, WARM_UP, Paired
 from benchmarks.peers import PEERS
 from benchmarks.plot import draw
 from benchmarks.plot import main as plot
 from benchmarks.race import FRAME_SKIP, drive
 from benchmarks.report import spread
 from benchmarks.rows import COUNTS, ROWS, VECTORS
-from benchmarks.tables import TABLES
+from benchmarks.tables import REFERENCE, TABLES, vector_groups, vector_ratios
 from benchmarks.turns import PIECE, ratio
 from mkds_gym.metrics import DEFAULT_METRICS
 from mkds_gym.sensors import SENSORS
@@ -62,14 +64,18 @@ def short_run(tmp_path: Path, *tables: str) -> tuple[dict[str, Any], str]:
 def test_a_short_run_of_what_one_process_can_do(tmp_path: Path) -> None:
     result, printed = short_run(tmp_path, "step", "parts", "sensors", "metrics")
     tables = result["tables"]
-    rows = tables["step"]["rows"]
-    assert len(rows) == 6
-    for key, row in rows.items():
-        assert row["title"] == ROWS[key].title
-        assert f"| {row['title']} " in printed
-        assert row["pieces"] == rows["env"]["pieces"] >= 2
-        assert 0 < row["low"] <= row["median"] <= row["high"]
-        assert 20 < row["memory_mib"] < 1000
+    step = tables["step"]
+    assert list(step["rows"]) == list(step["own"]) == list(PAIRS)
+    assert list(step["ratios"]) == [pair.name for pair in PAIRS.values()]
+    for key, row in step["rows"].items():
+        assert row["title"] == PAIRS[key].title
+        assert f"| {PAIRS[key].name} " in printed
+        assert row["pieces"] == step["rows"]["env"]["pieces"] >= 2
+        kept, own = step["ratios"][PAIRS[key].name], step["own"][key]
+        for values in (row["console"], row["env"], kept, own["own"], own["emulator"]):
+            assert 0 < values["low"] <= values["median"] <= values["high"]
+        # Four frames of the emulator take most of a step, and our own code a microsecond at least.
+        assert 1 < own["own"]["median"] < own["emulator"]["median"]
     assert set(tables["parts"]["microseconds"]) == {
         *("state", "metrics", "events", "reward", "observation", "info")
     }
@@ -81,8 +87,9 @@ def test_a_short_run_of_what_one_process_can_do(tmp_path: Path) -> None:
     assert result["machine"]["cores"] >= 1
     assert result["machine"]["packages"]["py-desmume"][0].isdigit()
     assert {row["aim"] for row in result["aims"]} == {a.title for a in AIMS if a.path[0] == "step"}
-    widths = {len(line) for line in printed.splitlines() if line.startswith("| Console.step")}
-    assert len(widths) == 1, "the table's columns do not line up"
+    widths = [len(line) for line in printed.splitlines() if line.startswith("| default arg")]
+    widths += [len(line) for line in printed.splitlines() if line.startswith("| obs_type='dict'")]
+    assert widths[:3] == widths[3:], "the tables' columns do not line up"
 
 
 @pytest.mark.slow
@@ -131,10 +138,37 @@ def test_aims_are_read_from_the_tables() -> None:
         enough, short = aim.wanted * (1.01, 0.99)[not aim.at_least], aim.wanted * 0.5
         if not aim.at_least:
             short = aim.wanted * 2.0
-        (met,) = aims(nested(aim.path, enough))
-        (missed,) = aims(nested(aim.path, short))
+        results: tuple[dict[str, Any], ...] = (
+            *(nested(aim.path, enough), nested(aim.path, short)),
+            {aim.path[0]: {}},
+        )
+        met, missed, absent = (
+            next(row for row in aims(result) if row["aim"] == aim.title) for result in results
+        )
         assert (met["aim"], met["met"], missed["met"]) == (aim.title, True, False)
         assert aims_lines([missed])[-1].endswith(" NO |")
+        # A number that is not where it is looked for must not pass unseen.
+        assert (absent["measured"], absent["met"]) == (None, False)
+        assert aims_lines([absent])[-1].endswith("| left out |  NO |")
+
+
+def test_aims_name_ratios_that_are_measured() -> None:
+    named = {
+        "step": {pair.name for pair in PAIRS.values()},
+        "vector": {name for count in (1, 2, 4, 8) for name, *_ in vector_ratios(count)},
+        "vector64": {name for name, *_ in vector_ratios(64)},
+    }
+    ratios = [aim.path for aim in AIMS if aim.path[1] == "ratios"]
+    assert {table for table, *_ in ratios} == set(named)
+    for table, _, name, number in ratios:
+        assert name in named[table]
+        assert number == "median"
+    # Each of them is of rows that take turns.
+    for count in COUNTS:
+        for _, upper, lower in vector_ratios(count):
+            groups = vector_groups([count])
+            if count < 16 or lower == REFERENCE:
+                assert any({upper, lower} <= set(group) for group in groups)
 
 
 def test_the_recorded_lap_is_a_lap() -> None:
@@ -144,6 +178,18 @@ def test_the_recorded_lap_is_a_lap() -> None:
     assert {0, 1, 2} == set(tape.actions), "straight, left and right are all driven"
     seen = {checkpoint for _, checkpoint in tape.places}
     assert seen == set(course.track.main)
+    # An environment and its console drive it to the same places, and say so when they do not.
+    with closing(Paired(PAIRS["env"], tape)) as paired:
+        cycle = paired._base.console._cycle
+        for begin in (0, PIECE):
+            piece = paired.piece(begin, begin + PIECE)
+            assert len(piece.own) == len(piece.emulator) == PIECE - WARM_UP
+            # The frames are in both; a console with no frames would take microseconds.
+            assert min(piece.console, piece.env) > 0.2 * sum(piece.emulator) / 1e6 > 0
+            assert min(piece.own) > 0
+        assert paired._base.console._cycle == cycle
+        with pytest.raises(RuntimeError, match=r"the race is at \(frame, checkpoint\)"):
+            paired.piece(PIECE, 2 * PIECE)  # but it is already at the end of that
 
 
 def test_ctrl_c_leaves_no_process_and_keeps_what_is_complete(tmp_path: Path) -> None:
@@ -222,9 +268,16 @@ def test_the_plot_shows_what_was_measured(
 def test_frame_loops_copy_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    loops = frame_loop.Loops(frame_loop.compiled(tmp_path), "nothing", 0)
+    loops = frame_loop.Loops(frame_loop.compiled(tmp_path), "emulator", 0)
     try:
-        assert loops._python(1) == loops._c(1)
+        loops.drive(30)
+        before = loops.env.clone_state()
+        ran = []
+        for run in (loops._python, loops._c):
+            loops.env.restore_state(before)
+            ran.append((run(1), loops.env.console.ram.tobytes()))
+        assert ran[0] == ran[1]
+        assert len(set(ran[0][0])) == frame_loop.FRAMES, "each frame moves the race"
     finally:
         loops.env.close()
     monkeypatch.setattr(frame_loop, "_STEPS", {"emulator": 8, "nothing": 20})

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,19 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 import mkds_gym  # noqa: F401
-from benchmarks.rows import ROWS, VECTORS
-from benchmarks.tables import TABLES
+from benchmarks.aims import AIMS
+from benchmarks.evolution import WAYS
+from benchmarks.pairs import PAIRS
+from benchmarks.peers import PEERS
+from benchmarks.rows import COUNTS, ROWS, VECTORS
+from benchmarks.tables import PLAIN_ROWS, TABLES, named, vector_groups, vector_ratios
 from mkds_gym.actions import ACTION_TYPES, DISCRETE_ACTIONS, KEY_ORDER
 from mkds_gym.cartridge import REGIONS
 from mkds_gym.console import Capabilities
 from mkds_gym.env import MKDSEnv
 from mkds_gym.events import EVENTS
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.metrics import METRICS, SCORERS, make_metrics
+from mkds_gym.metrics import DEFAULT_METRICS, METRICS, SCORERS, make_metrics
 from mkds_gym.rewards import REWARDS
 from mkds_gym.sensors import SENSORS
 from mkds_gym.vector import MKDSVectorEnv
@@ -53,6 +58,11 @@ def tables(page: str, section: str = "") -> list[list[list[str]]]:
             text, start + len(section) + 1
         )
         text = text[start : end.start() if end else None]
+    return tables_of(text)
+
+
+def tables_of(text: str) -> list[list[list[str]]]:
+    """All tables of a text as rows of cells."""
     found: list[list[list[str]]] = []
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
         lines = [line.strip() for line in block.splitlines()]
@@ -327,19 +337,90 @@ def test_sections_strategies_scorers_and_files_of_a_run() -> None:
     assert {f for f in files if f.count(".") <= 1 and not f.startswith("mkds")} <= {*listed}
 
 
-def test_measured_tables_are_those_of_the_benchmark() -> None:
-    text = TEXTS["benchmarks.md"].split("## Measured")[1]
-    questions = [(table.question, name) for name, table in TABLES.items()]
-    measured = re.findall(r"^\*\*(.+)\*\* \(`(\w+)`\)$", text, re.M)
-    assert measured == [question for question in questions if question in measured]
-    titles = {row.title for row in ROWS.values()}
-    speeds = [
-        {row[0] for row in table[2:]}
-        for table in tables("benchmarks.md", "## Measured")
-        if table[0][0].startswith("frames per second")
+def first_columns(text: str) -> list[list[str]]:
+    """The first cells of the rows of each table."""
+    return [[row[0] for row in table[2:]] for table in tables_of(text)]
+
+
+def speeds(keys: Iterable[str], ratios: Iterable[tuple[str, str, str]]) -> list[list[str]]:
+    """The first columns of a table of rows and ratios."""
+    return [[ROWS[key].title for key in keys], [name for name, *_ in ratios]]
+
+
+def vectors(counts: Sequence[int]) -> list[list[str]]:
+    """The first columns of a table of vector environments."""
+    keys = dict.fromkeys(key for group in vector_groups(counts) for key in group)
+    together = [{*group} for group in vector_groups(counts)]
+    ratios = [
+        (name, upper, lower)
+        for count in counts
+        for name, upper, lower in vector_ratios(count)
+        if any({upper, lower} <= group for group in together)
     ]
-    assert set.union(*speeds) <= titles
-    assert {row[0] for row in tables("README.md", "## Speed")[0][2:]} <= titles
+    return speeds(keys, ratios)
+
+
+def test_measured_tables_are_those_of_the_benchmark() -> None:
+    text = TEXTS["benchmarks.md"]
+    measured = text[text.index("<!-- measured: begin -->") : text.index("<!-- measured: end -->")]
+    parts = re.split(r"^\*\*(.+)\*\* \(`(\w+)`\)$", measured.split("**Aims**")[0], flags=re.M)
+    assert list(zip(parts[2::3], parts[1::3], strict=True)) == [
+        (name, table.question) for name, table in TABLES.items()
+    ]
+    texts = dict(zip(parts[2::3], parts[3::3], strict=True))
+    shown = {name: first_columns(one) for name, one in texts.items()}
+    pairs = [pair.name for pair in PAIRS.values()]
+    first_reset = shown["states"][0][0]
+    peers = [key for key in PEERS if f"Left out: {ROWS[key].title}: " not in texts["peers"]]
+    ours = ("env_pixels", "env")
+    assert shown == {
+        "plain": speeds(PLAIN_ROWS, named([(key, PLAIN_ROWS[0]) for key in PLAIN_ROWS[1:]])),
+        "step": [pairs, pairs, [pair.title for pair in PAIRS.values()]],
+        "vector": vectors([count for count in COUNTS if count < 16]),
+        "vector64": vectors([count for count in COUNTS if count >= 16]),
+        "states": [
+            [first_reset, "reset", "clone_state", "restore_state"],
+            ["mean", "least", "most", "race start, once for all"],
+        ],
+        "parts": [["state", "metrics", "events", "reward", "observation", "info"]],
+        "sensors": [list(SENSORS)],
+        "metrics": [list(DEFAULT_METRICS)],
+        "evolution": [[way.title for way in WAYS.values()]],
+        "peers": speeds(
+            (*peers, "plain", *ours), named([(upper, lower) for lower in peers for upper in ours])
+        )
+        if peers
+        else [],
+    }
+    assert first_reset.startswith("first reset, ")
+    # Every aim has its number, the same as in the table that it is from.
+    rows = tables_of(measured)[-1][2:]
+    assert [row[0] for row in rows] == [aim.title for aim in AIMS]
+    for (_, wanted, value, met), aim in zip(rows, AIMS, strict=True):
+        assert wanted == f"{'at least' if aim.at_least else 'below'} {aim.wanted:g}"
+        assert met == ("yes" if aim.met(float(value)) else "NO")
+        numbers = {row[0]: row[1] for one in tables_of(texts[aim.path[0]]) for row in one}
+        shorter = numbers[aim.path[2]]
+        digits = len(shorter.partition(".")[2])
+        assert float(value) == pytest.approx(float(shorter), abs=0.51 * 10**-digits)
+
+
+def test_the_speeds_of_the_readme_are_measured_ones() -> None:
+    text = TEXTS["benchmarks.md"]
+    rows, ratios = tables_of(text[text.index("(`plain`)") : text.index("(`step`)")])
+    medians = {row[0]: row[1] for row in rows}
+    times = {row[0]: row[1:] for row in ratios}
+    head, _, plain, *others = tables("README.md", "## Speed")[0]
+    assert head == ["frames per second", "median", "x plain", "middle half"]
+    assert plain == [ROWS[PLAIN_ROWS[0]].title, medians[plain[0]], "1", ""]
+    assert {*(row[0] for row in others)} < {ROWS[key].title for key in PLAIN_ROWS}
+    assert any(row[0].startswith("MKDSVectorEnv") for row in others)
+    for title, median, ratio, spread in others:
+        assert median == medians[title]
+        exact, between = times[f"{title} / {plain[0]}"]
+        assert float(ratio) == pytest.approx(float(exact), abs=0.0056)
+        for short, long in zip(spread.split(" to "), between.split(" to "), strict=True):
+            assert float(short) == pytest.approx(float(long), abs=0.0056)
 
 
 def test_tables_and_rows_of_the_benchmark() -> None:
