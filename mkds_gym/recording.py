@@ -19,7 +19,7 @@ offset type     meaning
        state    as of `Console.save_state`
 ====== ======== ===========================================================================
 
-All numbers are little endian.
+All numbers are little endian. A header of any version is JSON at that place, and has ``made_by``.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+import mkds_gym
 from mkds_gym import turbo
 from mkds_gym.console import ALL_KEYS, Console
 from mkds_gym.course import Course
@@ -58,6 +59,8 @@ _MAGIC: Final = b"MKR\x1a"
 _HEADER: Final = struct.Struct("<4sHHIIII")
 _RUN: Final = np.dtype([("keys", "<u2"), ("frames", "<u4")])
 _KINDS: Final = ("race", "power_on", "state")
+MADE_BY: Final = f"mkds-gym {mkds_gym.__version__}"
+"""What recordings of this version say that they were made by."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,7 @@ class Recording:
         ram: SHA-256 of main memory after the last frame; empty where that is not known (an
             imported movie).
         label: for people: who drove.
+        made_by: package and version that recorded it; empty where that is not known.
         state: the savestate that it starts at, where no file holds it.
     """
 
@@ -118,7 +122,32 @@ class Recording:
     result: Mapping[str, Any] = field(default_factory=dict)
     ram: str = ""
     label: str = ""
+    made_by: str = ""
     state: bytes | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(
+        cls, console: Console, start: Start, keys: NDArray[np.uint16], **about: Any
+    ) -> Recording:
+        """What was driven on a console, which is at the last frame now.
+
+        Args:
+            console: that ran them.
+            start: where the recording starts.
+            keys: uint16 (frames,), a mask of `Keys` for each frame.
+            about: more attributes, see the class.
+        """
+        return cls(
+            rom=console.cartridge.sha1,
+            title=console.cartridge.title,
+            build_id=console.build_id,
+            jit=console.capabilities.jit,
+            start=start,
+            keys=keys,
+            ram=memory_digest(console),
+            made_by=MADE_BY,
+            **about,
+        )
 
     @property
     def frames(self) -> int:
@@ -169,8 +198,8 @@ class Recording:
         _, version, _, *lengths, crc = _HEADER.unpack_from(data)
         if version != FORMAT_VERSION:
             raise RecordingError(
-                f"{name} has format version {version}, and this mkds-gym reads {FORMAT_VERSION}; "
-                "replay it with the version of mkds-gym that recorded it"
+                f"{name} has format version {version}, and {MADE_BY} reads {FORMAT_VERSION}; "
+                + version_to_use(_made_by(data))
             )
         body = data[_HEADER.size :]
         if len(body) != sum(lengths) or zlib.crc32(body) != crc:
@@ -234,6 +263,27 @@ class Recording:
                 f"the recording is of another build of the emulator ({origin}), on which the same "
                 "keys may lead elsewhere; install that build, or record the race again"
             )
+
+
+def version_to_use(made_by: str) -> str:
+    """What to do with a recording that this version of the package cannot drive.
+
+    Args:
+        made_by: of the recording.
+    """
+    if made_by == MADE_BY:
+        return f"replay it with the sources that recorded it, another state of {made_by}"
+    return f"replay it with {made_by or 'the version of mkds-gym that recorded it'}"
+
+
+def _made_by(data: bytes) -> str:
+    """What a file of whatever version says that it was made by; empty if it does not."""
+    try:
+        begin = _HEADER.size
+        header = json.loads(data[begin : begin + _HEADER.unpack_from(data)[3]])
+        return str(header["made_by"])
+    except (ValueError, TypeError, KeyError):
+        return ""
 
 
 def memory_digest(console: Console) -> str:
@@ -310,7 +360,11 @@ class ConsoleRecorder:
         return len(self._keys)
 
     def step(self, keys: int) -> None:
-        """A frame was run with these keys."""
+        """A frame was run.
+
+        Args:
+            keys: mask of `Keys` that were held in it.
+        """
         self._keys.append(keys)
 
     def rewound(self) -> None:
@@ -332,16 +386,12 @@ class ConsoleRecorder:
             result = _result(race, Course.from_ram(console.ram, layout))
         except (NoRaceError, CourseFormatError):  # a menu
             result = {}
-        return Recording(
-            rom=console.cartridge.sha1,
-            title=console.cartridge.title,
-            build_id=console.build_id,
-            jit=console.capabilities.jit,
-            start=self._start,
-            keys=np.array(self._keys, np.uint16),
+        return Recording.of(
+            console,
+            self._start,
+            np.array(self._keys, np.uint16),
             environment={"frame_skip": 1},
             result=result,
-            ram=memory_digest(console),
             label=self._label,
             state=self._state,
         )
@@ -426,11 +476,20 @@ class Recorder:
         self._events = ()
 
     def step(self, keys: int, frames: int) -> None:
-        """A step: these keys are held for so many frames."""
+        """A step was made.
+
+        Args:
+            keys: mask of `Keys` that were held.
+            frames: that it took.
+        """
         self._keys.append((keys, frames))
 
     def end(self, events: tuple[str, ...] = ()) -> None:
-        """The episode is over, or cut off; the console is still at its last frame."""
+        """The episode is over, or cut off; the console is still at its last frame.
+
+        Args:
+            events: names of those that ended it.
+        """
         driven = len(self._keys) > bool(self._lead)
         if self._start is None or self._done is not None or not driven:
             return
@@ -444,22 +503,17 @@ class Recorder:
     def _make(self) -> Recording:
         assert self._start is not None
         env = self._env
-        console, race = env.console, env.race
         keys = np.repeat(
             np.array([keys for keys, _ in self._keys], np.uint16),
             [frames for _, frames in self._keys],
         )
-        return Recording(
-            rom=console.cartridge.sha1,
-            title=console.cartridge.title,
-            build_id=console.build_id,
-            jit=console.capabilities.jit,
-            start=self._start,
-            keys=keys,
+        return Recording.of(
+            env.console,
+            self._start,
+            keys,
             lead=self._lead,
             environment=env.recorded_arguments,
-            result={**_result(race, env.course), "events": list(self._events)},
-            ram=memory_digest(console),
+            result={**_result(env.race, env.course), "events": list(self._events)},
             label=self.label,
             state=self._state,
         )

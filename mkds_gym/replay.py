@@ -19,7 +19,7 @@ import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -37,7 +37,7 @@ from mkds_gym.errors import MKDSError, NoRaceError, RecordingError, StateError
 from mkds_gym.hardware import FRAMES_PER_SECOND
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.memory import Layout
-from mkds_gym.metrics import DEFAULT_METRICS, collect_all, make_metrics, reset_all
+from mkds_gym.metrics import DEFAULT_METRICS, SCORERS, collect_all, make_metrics, reset_all
 from mkds_gym.overlays import (
     Ghost,
     Ghosts,
@@ -50,23 +50,36 @@ from mkds_gym.overlays import (
     pose,
 )
 from mkds_gym.races import RaceArguments, Races, boot_to_race, race_config
-from mkds_gym.recording import Recording, boot_digest, memory_digest
+from mkds_gym.recording import (
+    MADE_BY,
+    Recording,
+    boot_digest,
+    memory_digest,
+    version_to_use,
+)
 from mkds_gym.registry import as_list
-from mkds_gym.rewards import Read, make_reward
+from mkds_gym.rewards import REWARDS, Read, Reward, make_reward
 from mkds_gym.state import RaceReader, RaceState
 from mkds_gym.video import (
     VIDEO_SUFFIXES,
+    Thinned,
     VideoWriter,
     check_video,
     gif_bytes,
+    race_caption,
     sheet_bytes,
     spread,
     tiles,
     write_bytes,
 )
+from mkds_gym.window import Window
 
 GIF_EVERY: Final = 4
 """Frames of the race per picture of a GIF: most viewers show no more than 20 a second."""
+GIF_PICTURES: Final = 1200
+"""Pictures from which on a GIF has every second one only, and so on."""
+GIF_MEMORY: Final = 256 << 20
+"""Bytes of pictures from which on it has fewer too: those of many drivers are large."""
 
 
 def boot_parameters(recording: Recording, cartridge: Cartridge) -> BootParameters | None:
@@ -89,8 +102,8 @@ def boot_parameters(recording: Recording, cartridge: Cartridge) -> BootParameter
             parameters = replace(parameters, seed=start.race_seed)
     if boot_digest(parameters) != start.digest:
         raise RecordingError(
-            "the race of the recording is another one in this version of mkds-gym (its course or "
-            "its boot parameters have changed); replay it with the version that recorded it"
+            f"the race of the recording is another one in this version ({MADE_BY}; its course or "
+            f"its boot parameters have changed); {version_to_use(recording.made_by)}"
         )
     return parameters
 
@@ -188,25 +201,28 @@ class ReplayFrame:
 
 
 class _Pay:
-    """The reward that a driver was paid, step by step."""
+    """The reward that a driver was paid, step by step; None if that cannot be told.
+
+    It can be of the rewards that have a name, as a recording holds nothing else of them.
+    """
 
     def __init__(self, recording: Recording) -> None:
         named = recording.environment.get("reward")
-        try:
-            self._scorer = make_reward(named if isinstance(named, str) else "driving")
-        except ValueError:  # of the recording's own
-            self._scorer = make_reward("driving")
+        self._scorer: Reward | None = None
+        if isinstance(named, str) and named.partition(":")[0] in {*REWARDS, *SCORERS}:
+            with contextlib.suppress(ValueError):
+                self._scorer = make_reward(named)
         self._skip = int(recording.environment.get("frame_skip", 1))
         self._lead = recording.lead
         self._metrics = make_metrics(DEFAULT_METRICS)
         self._names: set[str] = set()
         self._last: dict[str, float] | None = None
-        self.reward = 0.0
+        self.reward = None if self._scorer is None else 0.0
         self.terms: dict[str, float] = {}
 
     def frame(self, number: int, race: RaceState, course: Course) -> None:
         """Note a frame of a race."""
-        if number < self._lead:
+        if self._scorer is None or number < self._lead:
             return
         if self._last is None:
             reset_all(self._metrics)
@@ -385,10 +401,9 @@ def ghost(
     poses = {}
     course = None
     with Replay(recording, rom=rom, state=state, pictures=False) as replay:
-        for frame in replay:
-            if frame.race is not None:
-                poses[frame.race.frame] = pose(frame.race)
-                course = course or replay.course
+        for _, race in _first_race(replay):
+            poses[race.frame] = pose(race)
+            course = course or replay.course
     return Ghost(recording.label, poses), None if course is None else course.fingerprint
 
 
@@ -419,7 +434,8 @@ def show(
 ) -> Iterator[tuple[NDArray[np.uint8], str]]:
     """Pictures of one or more drivers, and what to write under each.
 
-    Of several drivers side by side, those who have arrived wait for the others.
+    Several side by side are at the same time of the race clock: what was before the race (menus, a
+    countdown) is left out, who started later waits, and those who have arrived wait too.
 
     Args:
         recordings: of the same race; each is checked as it ends.
@@ -429,22 +445,20 @@ def show(
         uint8 RGB (height, width, 3), all of one size, and a caption of lap and race clock.
 
     Raises:
-        RecordingError: one cannot be driven here, or went another way, or, with ghosts, they
-            drove on different courses.
+        RecordingError: one cannot be driven here, or went another way; or, of several, they drove
+            on different courses, or one holds no race.
     """
     how = how or Show()
     if not recordings:
         raise ValueError("there is no recording to show")
     overlays: list[Any] = list(as_list("overlays", how.overlays, str | int | Overlay))
+    wanted = None
     if how.ghosts and len(recordings) > 1:
         others = [ghost(each, rom=how.rom, state=how.state) for each in recordings[1:]]
-        if len({course for _, course in others}) > 1:
-            raise RecordingError("the recordings are of different courses; ghosts drive on one")
+        _check_courses(course for _, course in others)
         overlays.append(Ghosts([each for each, _ in others]))
         wanted = others[0][1]
         recordings = recordings[:1]
-    else:
-        wanted = None
     with contextlib.ExitStack() as stack:
         replays = [
             stack.enter_context(
@@ -459,34 +473,79 @@ def show(
             )
             for each in recordings
         ]
-        sources = [_pictures(replay) for replay in replays]
-        shown: list[tuple[NDArray[np.uint8], str] | None] = [None] * len(sources)
-        while True:
-            going = False
-            for number, source in enumerate(sources):
-                following = next(source, None)
-                if following is not None:
-                    shown[number], going = following, True
-            if not going:
-                return
-            seen = [each for each in shown if each is not None]
-            driven = replays[0].course
-            if wanted is not None and driven is not None and driven.fingerprint != wanted:
-                raise RecordingError("the recordings are of different courses; ghosts drive on one")
-            if len(sources) == 1:
-                yield seen[0]
-                continue
-            names = [
-                f"{each.label}  {text}".strip()
-                for each, (_, text) in zip(recordings, seen, strict=False)
-            ]
-            yield tiles([picture for picture, _ in seen], names), ""
+        if len(replays) > 1:
+            yield from _side_by_side(replays, how.every)
+            return
+        for frame in replays[0]:
+            if wanted is not None and replays[0].course is not None:
+                _check_courses([wanted, replays[0].course.fingerprint])
+            if frame.picture is not None:
+                yield frame.picture, _caption(frame)
 
 
-def _pictures(replay: Replay) -> Iterator[tuple[NDArray[np.uint8], str]]:
+def _check_courses(fingerprints: Iterable[int | None]) -> None:
+    if len(set(fingerprints)) > 1:
+        raise RecordingError(
+            "the recordings are of different courses; drivers are shown beside others, and as "
+            "ghosts, on one course"
+        )
+
+
+def _side_by_side(replays: Sequence[Replay], every: int) -> Iterator[tuple[NDArray[np.uint8], str]]:
+    """See `show`."""
+    sources = [_race_pictures(replay) for replay in replays]
+    ahead = [next(source, None) for source in sources]
+    shown: list[ReplayFrame] = []
+    for frame, replay in zip(ahead, replays, strict=True):
+        if frame is None:
+            raise RecordingError(
+                f"the recording of {replay.recording.label or 'a driver'} holds no race; it cannot "
+                "be shown beside others"
+            )
+        shown.append(frame)
+    _check_courses(replay.course.fingerprint for replay in replays if replay.course is not None)
+    clock = min(map(_clock, shown))
+    while any(frame is not None for frame in ahead):
+        for number, source in enumerate(sources):
+            while (following := ahead[number]) is not None and _clock(following) <= clock:
+                shown[number], ahead[number] = following, next(source, None)
+        captions = [
+            f"{replay.recording.label}  {_caption(frame)}".strip()
+            for replay, frame in zip(replays, shown, strict=True)
+        ]
+        yield tiles([frame.picture for frame in shown if frame.picture is not None], captions), ""
+        clock += every
+
+
+def _race_pictures(replay: Replay) -> Iterator[ReplayFrame]:
+    """Those pictures of a replay's first race in which the race clock runs.
+
+    The replay is driven to its end all the same, where it is checked.
+    """
+    clock = 0
+    for frame, race in _first_race(replay):
+        if frame.picture is not None and race.frame > clock:
+            yield frame
+            clock = race.frame
+
+
+def _first_race(replay: Replay) -> Iterator[tuple[ReplayFrame, RaceState]]:
+    """The frames of a replay's first race, countdown included; behind a title is none (race_on)."""
+    clock, begun, over = 0, False, False
     for frame in replay:
-        if frame.picture is not None:
-            yield frame.picture, _caption(frame)
+        race = frame.race
+        on = race is not None and race.race_on and race.frame >= clock
+        over = over or (begun and not on)  # a menu, or another race
+        if on and not over:
+            assert race is not None
+            begun, clock = True, race.frame
+            yield frame, race
+
+
+def _clock(frame: ReplayFrame) -> int:
+    """The race clock of a frame of `_race_pictures`."""
+    assert frame.race is not None
+    return frame.race.frame
 
 
 def _caption(frame: ReplayFrame) -> str:
@@ -494,7 +553,7 @@ def _caption(frame: ReplayFrame) -> str:
         return f"frame {frame.number}"
     race = frame.race
     seconds = race.total_time if race.finished else race.frame / FRAMES_PER_SECOND
-    return f"lap {race.lap}  {int(seconds) // 60}:{seconds % 60:06.3f}"
+    return race_caption(race.lap, seconds)
 
 
 def environment(
@@ -576,6 +635,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rom", metavar="FILE", help="the cartridge that they were driven on")
     parser.add_argument("--state", metavar="FILE", help="the savestate, if it was moved")
+    parser.add_argument(
+        "--show", action="store_true", help="in a window: P pauses, ESC closes it (needs pygame-ce)"
+    )
     out = parser.add_argument_group("what to write")
     out.add_argument("--video", metavar="FILE", help=f"a video: {', '.join(VIDEO_SUFFIXES)}")
     out.add_argument("--gif", metavar="FILE", help="an animated GIF")
@@ -587,7 +649,7 @@ def _parser() -> argparse.ArgumentParser:
     look.add_argument("--screens", choices=tuple(SCREENS), default="top")
     look.add_argument("--ghosts", action="store_true", help="the others drawn into one picture")
     look.add_argument("--scale", type=int, choices=range(1, 9), metavar="1-8", help="2, of a GIF 1")
-    look.add_argument("--speed", type=float, default=1.0, metavar="X", help="of the video, 0.1-16")
+    look.add_argument("--speed", type=float, default=1.0, metavar="X", help="0.1 to 16")
     look.add_argument("--pictures", type=int, default=12, metavar="N", help="on the sheet, 1-100")
     look.add_argument("--names", metavar="A,B", help="of the drivers, instead of the recorded ones")
     return parser
@@ -642,52 +704,122 @@ def _run(options: argparse.Namespace, names: Sequence[str] | None) -> None:
             raise RecordingError(f"cannot write '{path}': it is no file in an existing folder")
     if options.video:
         check_video(options.video)
-    if options.movie or options.save:
-        if options.save:
-            recordings[0].save(options.save)
-        if options.movie:
-            files = movie.write_movie(recordings[0], options.movie, options.rom)
-            print(", ".join(map(str, files)))
-    elif not (options.video or options.gif or options.sheet):
+    if options.save:
+        recordings[0].save(options.save)
+        print(f"{recordings[0].describe()}: {options.save}")
+    if options.movie:
+        files = movie.write_movie(recordings[0], options.movie, options.rom)
+        print(f"{recordings[0].describe()}: {', '.join(map(str, files))}")
+    pictures = options.video or options.gif or options.sheet
+    if options.show or pictures:
+        how = Show(
+            overlays=overlays,
+            screens=options.screens,
+            every=1 if options.video or options.show else GIF_EVERY,
+            ghosts=options.ghosts,
+            rom=options.rom,
+            state=options.state,
+        )
+        _show(options, recordings, how)
+    elif not (options.movie or options.save):
         for recording in recordings:
             verify(recording, rom=options.rom, state=options.state)
-            ends = "ends as it did" if recording.ram else "driven (it says not how it ended)"
-            print(f"{recording.describe()}: {ends}")
-    if not (options.video or options.gif or options.sheet):
-        return
-    every = 1 if options.video else GIF_EVERY
-    how = Show(
-        overlays=overlays,
-        screens=options.screens,
-        every=every,
-        ghosts=options.ghosts,
-        rom=options.rom,
-        state=options.state,
-    )
-    stills: list[tuple[NDArray[np.uint8], str]] = []
+            _tell_end(recording)
+
+
+def _tell_end(recording: Recording) -> None:
+    ends = "ends as it did" if recording.ram else "driven (it says not how it ended)"
+    print(f"{recording.describe()}: {ends}")
+
+
+def _show(options: argparse.Namespace, recordings: Sequence[Recording], how: Show) -> None:
+    """Show recordings in a window, and write what has pictures."""
+    gif: Thinned[NDArray[np.uint8]] | None = None
+    # Twice as many as are wanted, of which the most evenly spread ones are then taken.
+    sheet: Thinned[tuple[NDArray[np.uint8], str]] = Thinned(2 * options.pictures)
     with contextlib.ExitStack() as stack:
-        video = None
+        video = screening = None
         if options.video:
             rate = FRAMES_PER_SECOND * options.speed
             video = stack.enter_context(VideoWriter(options.video, rate, options.scale or 2))
+        if options.show:
+            screening = stack.enter_context(
+                _Screening(", ".join(each.label for each in recordings), options)
+            )
         for number, (picture, caption) in enumerate(show(recordings, how)):
             if video is not None:
                 video.write(picture)
-            if (options.gif or options.sheet) and number % (GIF_EVERY // every) == 0:
-                stills.append((picture, caption))
+            if number % (GIF_EVERY // how.every) == 0:
+                if options.gif:
+                    if gif is None:
+                        gif = Thinned(min(GIF_PICTURES, GIF_MEMORY // picture.nbytes) // 2)
+                    gif.add(picture)
+                if options.sheet:
+                    sheet.add((picture, caption))
+            if screening is not None:
+                screening.show(picture)
+                if screening.closed and not (options.video or options.gif or options.sheet):
+                    return
     written = [options.video] if options.video else []
     if options.gif:
-        seconds = GIF_EVERY / FRAMES_PER_SECOND / options.speed
-        data = gif_bytes([picture for picture, _ in stills], seconds, scale=options.scale or 1)
-        write_bytes(options.gif, data)
+        kept = [] if gif is None else gif.kept
+        seconds = (1 if gif is None else gif.stride) * GIF_EVERY / FRAMES_PER_SECOND / options.speed
+        write_bytes(options.gif, gif_bytes(kept, seconds, scale=options.scale or 1))
         written.append(options.gif)
     if options.sheet:
-        count = min(options.pictures, len(stills))
-        chosen = [stills[i] for i in spread(len(stills), count)]
+        kept_stills = sheet.kept
+        count = min(options.pictures, len(kept_stills))
+        chosen = [kept_stills[i] for i in spread(len(kept_stills), count)]
         pictures, captions = [each for each, _ in chosen], [caption for _, caption in chosen]
         write_bytes(options.sheet, sheet_bytes(pictures, captions))
         written.append(options.sheet)
-    print(f"{', '.join(each.describe() for each in recordings)}: {', '.join(written)}")
+    if written:
+        print(f"{', '.join(each.describe() for each in recordings)}: {', '.join(written)}")
+    else:
+        for recording in recordings:
+            _tell_end(recording)
+
+
+class _Screening:
+    """The window of ``--show``; a context manager."""
+
+    def __init__(self, title: str, options: argparse.Namespace) -> None:
+        self._paused = False
+        self._window = Window(
+            f"{title} - P pauses",
+            FRAMES_PER_SECOND * options.speed,
+            options.scale or 2,
+            on_event=self._on_event,
+            wanted_by="mkds_gym.replay --show",
+            instead="--video writes a file instead",
+            must_be_seen=True,
+        )
+
+    def __enter__(self) -> _Screening:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._window.close()
+
+    @property
+    def closed(self) -> bool:
+        """The user has closed it."""
+        return self._window.closed
+
+    def show(self, picture: NDArray[np.uint8]) -> None:
+        """Show a picture, for as long as it is due, or the pause lasts."""
+        self._window.show(picture)
+        while self._paused and not self.closed:
+            self._window.show(picture)
+
+    def _on_event(self, event: Any) -> None:
+        import pygame
+
+        if event.type == pygame.KEYDOWN:
+            if event.key == pygame.K_p:
+                self._paused = not self._paused
+            elif event.key == pygame.K_ESCAPE:
+                self._window.close()
 
 
 if __name__ == "__main__":

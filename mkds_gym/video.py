@@ -6,10 +6,12 @@ import contextlib
 import io
 import math
 import os
+import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,7 @@ _QUALITY: Final = "18"
 _INSTALL: Final = "pip install 'mkds-gym[video]', which brings imageio and an ffmpeg of its own"
 
 Pixels = NDArray[np.uint8]
+T = TypeVar("T")
 
 
 def check_video(path: str | os.PathLike[str]) -> None:
@@ -42,12 +45,15 @@ def check_video(path: str | os.PathLike[str]) -> None:
     except ImportError as error:
         raise RecordingError(f"videos need {error.name}: {_INSTALL}") from error
     try:
-        imageio_ffmpeg.get_ffmpeg_exe()
+        program: str = imageio_ffmpeg.get_ffmpeg_exe()
+        missing = None if shutil.which(program) else f"'{program}' is no program"
     except RuntimeError as error:
+        missing = str(error)
+    if missing:
         raise RecordingError(
-            f"videos need the program ffmpeg, which is not found ({error}); {_INSTALL}, or name "
+            f"videos need the program ffmpeg, which is not found ({missing}); {_INSTALL}, or name "
             "one in the environment variable IMAGEIO_FFMPEG_EXE"
-        ) from error
+        )
 
 
 @contextlib.contextmanager
@@ -81,22 +87,26 @@ class VideoWriter:
         scale: pixels of the video per pixel of a picture, 1 and up.
 
     Raises:
-        RecordingError: see `check_video`, or it cannot be written.
+        RecordingError: see `check_video`; or, at the end, it cannot be written, or there is no
+            picture in it. What was there before, if anything, stays then.
     """
 
     def __init__(self, path: str | os.PathLike[str], fps: float, scale: int = 2) -> None:
         check_video(path)
+        self._path = path
         self._fps, self._scale = fps, scale
-        self._file = replacing(path)
+        self._written = 0
+        self._partial = Path()
         self._stream: Any = None
+        self._files = contextlib.ExitStack()
 
     def __enter__(self) -> VideoWriter:
         import imageio.v2
 
-        partial = self._file.__enter__()
-        try:
+        with contextlib.ExitStack() as files:
+            self._partial = files.enter_context(replacing(self._path))
             self._stream = imageio.v2.get_writer(
-                partial,
+                self._partial,
                 format="FFMPEG",
                 mode="I",
                 fps=self._fps,
@@ -106,35 +116,132 @@ class VideoWriter:
                 ffmpeg_log_level="error",
                 output_params=["-crf", _QUALITY],
             )
-        except BaseException as error:
-            self._file.__exit__(type(error), error, error.__traceback__)
-            raise
+            files.push(self._finish)
+            self._files = files.pop_all()
         return self
 
     def write(self, picture: Pixels) -> None:
-        """Append a picture, uint8 RGB (height, width, 3); all have the same size."""
+        """Append a picture.
+
+        Args:
+            picture: uint8 RGB (height, width, 3); all have the same size.
+
+        Raises:
+            RecordingError: ffmpeg has failed.
+        """
         try:
             self._stream.append_data(scaled(picture, self._scale))
         except OSError as error:  # ffmpeg is gone; its last words are in the message
             raise RecordingError(f"ffmpeg failed: {error}") from error
+        self._written += 1
 
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._files.__exit__(kind, error, trace)
+
+    def _finish(
+        self,
+        kind: type[BaseException] | None,  # noqa: ARG002
+        error: BaseException | None,
+        trace: TracebackType | None,  # noqa: ARG002
+    ) -> None:
+        """End ffmpeg, and read what it wrote: imageio does not look at how it ended.
+
+        Raises:
+            RecordingError: not all of the pictures are in the video.
+        """
+        import imageio_ffmpeg
+
+        self._stream.close()
+        if error is not None:
+            return
+        if not self._written:
+            raise RecordingError(f"cannot write '{self._path}': there is no picture for it")
         try:
-            self._stream.close()
-        finally:
-            self._file.__exit__(kind, error, trace)
+            readable, _ = imageio_ffmpeg.count_frames_and_secs(self._partial)
+        except RuntimeError:  # with all that ffmpeg said
+            readable = 0
+        if readable < self._written:
+            raise RecordingError(
+                f"cannot write '{self._path}': ffmpeg failed, of {self._written} pictures "
+                f"{readable} can be read again; see whether the disk is full"
+            )
 
 
 def scaled(picture: Pixels, scale: int) -> Pixels:
-    """A picture with each pixel ``scale`` times as wide and high."""
+    """Enlarge a picture by a whole factor.
+
+    Args:
+        picture: uint8 RGB (height, width, 3).
+        scale: how many times as wide and high each pixel becomes, 1 and up.
+
+    Returns:
+        uint8 RGB (height * scale, width * scale, 3); the picture itself for 1.
+    """
     return picture if scale == 1 else picture.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
+def race_clock(seconds: float) -> str:
+    """A time as m:ss.mmm."""
+    milliseconds = round(seconds * 1000.0)
+    return f"{milliseconds // 60000}:{milliseconds // 1000 % 60:02d}.{milliseconds % 1000:03d}"
+
+
+def race_caption(lap: int, seconds: float) -> str:
+    """What stands by a picture of a race: the lap, and the race clock in seconds."""
+    return f"lap {lap}  {race_clock(seconds)}"
+
+
 def spread(length: int, count: int) -> list[int]:
-    """``count`` indices from 0 to ``length - 1``, both ends among them, evenly apart."""
+    """``count`` indices from 0 to ``length - 1``, both ends among them, evenly apart.
+
+    One index is the first, and of nothing (``length`` 0) there is none.
+    """
+    if length <= 0:
+        return []
     if count <= 1:
         return [0]
     return [round(i * (length - 1) / (count - 1)) for i in range(count)]
+
+
+class Thinned(Generic[T]):
+    """Things that come one after the other, of which some evenly apart are kept, and the last.
+
+    However many come, at most twice ``limit`` are held.
+
+    Args:
+        limit: how many are wanted at least, where so many come.
+
+    Attributes:
+        stride: of those that came, each so manyth is kept.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = max(limit, 1)
+        self._kept: list[T] = []
+        self._last: list[T] = []
+        self._count = 0
+        self.stride = 1
+
+    def add(self, thing: T) -> None:
+        """The next one."""
+        self._last = [thing]
+        if self._count % self.stride == 0:
+            if len(self._kept) == 2 * self._limit:
+                del self._kept[1::2]
+                self.stride *= 2
+            self._kept.append(thing)
+            self._last = []
+        self._count += 1
+
+    @property
+    def kept(self) -> list[T]:
+        """Those that are held, in order."""
+        return self._kept + self._last
 
 
 def gif_bytes(
@@ -183,8 +290,16 @@ def gif_bytes(
 def sheet_bytes(pictures: Sequence[Pixels], captions: Sequence[str], columns: int = 4) -> bytes:
     """A PNG of pictures in rows, each with a caption above it.
 
+    Args:
+        pictures: uint8 RGB (height, width, 3), all of one size.
+        captions: one for each.
+        columns: pictures in a row.
+
+    Returns:
+        The file's contents.
+
     Raises:
-        ValueError: there is no picture.
+        ValueError: there is no picture, or not a caption for each.
     """
     if not pictures:
         raise ValueError("a sheet needs a picture at least")
@@ -212,8 +327,15 @@ def sheet_bytes(pictures: Sequence[Pixels], captions: Sequence[str], columns: in
 def tiles(pictures: Sequence[Pixels], captions: Sequence[str]) -> Pixels:
     """Pictures side by side, in a grid that is nearly square, each with a caption in it.
 
+    Args:
+        pictures: uint8 RGB (height, width, 3), one at least, all of one size.
+        captions: one for each.
+
     Returns:
-        uint8 RGB; what the grid has over is black.
+        uint8 RGB (rows * height, columns * width, 3); what the grid has over is black.
+
+    Raises:
+        ValueError: there is not a caption for each.
     """
     columns = math.ceil(math.sqrt(len(pictures)))
     rows = math.ceil(len(pictures) / columns)
@@ -237,12 +359,3 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """
     with replacing(path) as partial:
         partial.write_bytes(data)
-
-
-def write_video(
-    path: str | os.PathLike[str], pictures: Iterable[Pixels], fps: float, scale: int = 2
-) -> None:
-    """Write pictures as a video; see `VideoWriter`."""
-    with VideoWriter(path, fps, scale) as video:
-        for picture in pictures:
-            video.write(picture)

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.memory import FRAMES_PER_SECOND
-from mkds_gym.video import gif_bytes, sheet_bytes, spread
+from mkds_gym.video import gif_bytes, race_caption, sheet_bytes, spread
 from mkds_neat.networks import GenomeNetwork
-from mkds_neat.results import Champion, RunFolder, race_clock
+from mkds_neat.results import Champion, RunFolder
 
 _LOG = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def strip(
     captions = []
     for picture in chosen:
         seconds = picture.info.get("total_time") or picture.info.get("frame", 0) / FRAMES_PER_SECOND
-        captions.append(f"lap {picture.info.get('lap', 0)}   {race_clock(float(seconds))}")
+        captions.append(race_caption(picture.info.get("lap", 0), float(seconds)))
     return sheet_bytes([picture.pixels for picture in chosen], captions, columns)
 
 

@@ -42,6 +42,7 @@ from typing import Any, Final
 
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.recording import Recording
+from mkds_gym.video import race_clock
 from mkds_neat.errors import ChampionFormatError, RunFolderError
 from mkds_neat.evaluation import Result
 from mkds_neat.networks import GenomeNetwork, NetworkSpec, pt_bytes
@@ -83,12 +84,6 @@ GENERATION_COLUMNS: Final = (
     "frames",
     "seconds",
 )
-
-
-def race_clock(seconds: float) -> str:
-    """A time as m:ss.mmm."""
-    milliseconds = round(seconds * 1000.0)
-    return f"{milliseconds // 60000}:{milliseconds // 1000 % 60:02d}.{milliseconds % 1000:03d}"
 
 
 @dataclass(frozen=True)
@@ -430,6 +425,9 @@ class RunFolder:
             with _reporting(recorded):
                 data = recorded.read_bytes()
             self.write("champion.mkr", data)
+        else:  # that of a champion before must not pass for this one's
+            with _reporting(self.path / "champion.mkr"):
+                (self.path / "champion.mkr").unlink(missing_ok=True)
         self.write("champion.json", (json.dumps(champion.to_json(), indent=1) + "\n").encode())
         self.write("champion.pt", pt_bytes(GenomeNetwork(champion.network)))
 

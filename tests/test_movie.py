@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +12,13 @@ import numpy as np
 import pytest
 from test_replay import record
 
+from mkds_gym.cartridge import BUNDLED_ROM, Cartridge, header_crc16
 from mkds_gym.console import Console, Keys
 from mkds_gym.errors import RecordingError
-from mkds_gym.movie import read_movie, write_movie
+from mkds_gym.movie import booted_cartridge, read_movie, write_movie
 from mkds_gym.recording import ConsoleRecorder, Recording, Start
 from mkds_gym.replay import Replay, verify
+from mkds_gym.state import RaceReader
 
 
 def played(console: Console, movie: Path) -> int:
@@ -71,8 +75,29 @@ def test_desmume_plays_a_race_on_the_cartridge_beside_it(race: Recording, tmp_pa
         replay.run()
         different = np.flatnonzero(console.ram != replay.console.ram)
     assert 0 < len(different) < 32
-    name, header = 0x3E0000, 0x3FF800  # offsets in main memory
-    assert (((name <= different) & (different < name + 16)) | (different >= header)).all()
+    header = cartridge.read_bytes()[:0x160]
+    assert struct.unpack_from("<H", header, 0x15E)[0] == header_crc16(header[:0x15E])
+    name, kept = 0x3E0000, 0x3FF800  # offsets in main memory
+    assert (((name <= different) & (different < name + 16)) | (different >= kept)).all()
+
+
+def test_what_desmume_records_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By DeSmuME's own recorder, whose header has the cartridge's checksum and all settings."""
+    movie = tmp_path / "theirs.dsm"
+    masks = [0] * 5 + [int(Keys.A)] * 5 + [int(Keys.LEFT | Keys.R)] * 5
+    with Console() as console:
+        library = console._live().library
+        library.desmume_movie_record_simple.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
+        library.desmume_movie_record_simple.restype = ctypes.c_char_p
+        assert library.desmume_movie_record_simple(str(movie).encode(), b"them") is None
+        for mask in masks:
+            console.step(mask)
+        library.desmume_movie_stop()
+    assert f"{zlib.crc32(BUNDLED_ROM.read_bytes()):08X}" in movie.read_text()
+    recording = read_movie(movie)
+    assert recording.keys.tolist() == masks
+    assert recording.jit
+    assert caplog.messages == []
 
 
 def test_a_movie_of_the_desktop_emulator(menu: Recording, tmp_path: Path) -> None:
@@ -110,11 +135,87 @@ def test_what_cannot_be_driven(
 
 def test_what_cannot_be_a_movie(race: Recording, tmp_path: Path) -> None:
     state = replace(race, start=Start("state", path="x"))
-    with pytest.raises(RecordingError, match="power-on only"):
+    with pytest.raises(RecordingError, match=r"keys from power-on; .*progress"):
         write_movie(state, tmp_path / "run.dsm")
-    versus = replace(race, start=replace(race.start, race_seed=3))
-    with pytest.raises(RecordingError, match="chance"):
-        write_movie(versus, tmp_path / "run.dsm")
+    with pytest.raises(RecordingError, match="suffix"):
+        write_movie(race, tmp_path / "run.nds")
     with pytest.raises(RecordingError, match="no movie"):
         read_movie(tmp_path / "none.dsm")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_other_file_is_overwritten(race: Recording, tmp_path: Path) -> None:
+    """Least of all the cartridge itself, whose name a movie beside it may have."""
+    own = tmp_path / "run.nds"
+    own.write_bytes(BUNDLED_ROM.read_bytes())
+    for rom in (own, None):
+        with pytest.raises(RecordingError, match=r"run\.nds.*another file is there"):
+            write_movie(race, tmp_path / "run.dsm", rom)
+    assert own.read_bytes() == BUNDLED_ROM.read_bytes()
+    assert list(tmp_path.iterdir()) == [own]
+    for _ in range(2):  # the very same file may be there
+        assert len(write_movie(race, tmp_path / "again.dsm")) == 2
+    (tmp_path / "folder.nds").mkdir()
+    with pytest.raises(RecordingError, match=r"folder\.nds"):
+        write_movie(race, tmp_path / "folder.dsm")
+
+
+def test_a_race_against_others_is_driven_as_a_movie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its chance is set at power-on then, and not at the race's start."""
+    versus = record(60, mode="vs", opponents=3, items=True, seed=5)
+    assert versus.start.race_seed is not None
+    movie, cartridge = write_movie(versus, tmp_path / "kartlab.dsm")
+    again = read_movie(movie)
+    assert again.to_bytes() == versus.to_bytes()
+    with Console(cartridge) as console, Replay(versus, pictures=False) as replay:
+        played(console, movie)
+        replay.run()
+        there, here = (each.ram.view("<u4") for each in (console, replay.console))
+        different = np.flatnonzero(there != here)
+        places = different[(different < 0x3FF800 // 4)]
+        karts = [RaceReader(each.ram).read().opponents for each in (console, replay.console)]
+    assert there[places].tolist() == [versus.start.race_seed] * len(places)
+    assert 0 < len(places) < 8
+    assert karts[0] == karts[1]
+    assert len(karts[0]) == 3
+    # With another seed at power-on the opponents drive elsewhere, and that is seen.
+    seed77 = replace(versus, start=replace(versus.start, race_seed=77))
+    other = booted_cartridge(seed77, Cartridge.open())
+    monkeypatch.setattr("mkds_gym.movie.booted_cartridge", lambda *_: other)
+    with pytest.raises(RecordingError, match="goes another way"):
+        write_movie(versus, tmp_path / "other.dsm")
+    assert not (tmp_path / "other.dsm").exists()
+
+
+def test_a_movie_of_another_cartridge(
+    menu: Recording, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (movie,) = write_movie(menu, tmp_path / "run.dsm")
+    lines = [line for line in movie.read_text().splitlines() if not line.startswith("comment")]
+
+    def written(**values: str) -> Path:
+        """The movie with another header."""
+        changed = [
+            f"{key} {values[key]}" if (key := line.split(" ")[0]) in values else line
+            for line in lines
+        ]
+        movie.write_text("\n".join(changed))
+        return movie
+
+    here = f"{zlib.crc32(BUNDLED_ROM.read_bytes()):08X}"
+    with pytest.raises(RecordingError, match=f"DEADBEEF.*{here}"):
+        read_movie(written(romChecksum="DEADBEEF"))
+    with pytest.raises(RecordingError, match="NTR-ASME-USA"):
+        read_movie(written(romChecksum="00000000", romSerial="NTR-ASME-USA"))
+    for serial in ("NTR-KLBE-EUR", "Homebrew"):
+        read_movie(written(romChecksum="0", romSerial=serial))
+    assert caplog.messages == []
+    read_movie(written(jitBlockSize="100", advancedTiming="0", rtcStartNew="2011-MAY-05 01:02:03"))
+    assert len(caplog.messages) == 1
+    for words in ("jitBlockSize 100 (12)", "advancedTiming 0 (1)", "rtcStartNew 2011-MAY-05"):
+        assert words in caplog.text
+    caplog.clear()
+    assert not read_movie(written(jitBlockSize="0")).jit
+    assert caplog.messages == []

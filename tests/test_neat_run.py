@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,12 +25,13 @@ from PIL import Image
 from mkds_gym.cartridge import BUNDLED_ROM
 from mkds_gym.recording import Recording
 from mkds_gym.replay import verify
+from mkds_gym.video import race_clock
 from mkds_neat.config import parse_config
 from mkds_neat.errors import ChampionFormatError, RunFolderError
 from mkds_neat.evolution import Evolution
 from mkds_neat.networks import GenomeNetwork, load_pt
 from mkds_neat.report import GIF_LIMIT, write_pictures
-from mkds_neat.results import RunFolder, load_champion, race_clock
+from mkds_neat.results import RunFolder, load_champion
 from mkds_neat.run import main
 
 SMALL = {
@@ -167,6 +169,11 @@ def test_folder_holds_all_that_it_promises(tmp_path, caplog):
     assert recording.frames == champion.record.frames + recording.lead
     verify(recording)
     assert (folder.path / "recordings" / f"{champion.generation:06d}-{champion.id}.mkr").is_file()
+    # A champion without a recording, as of another environment, does not keep that of another.
+    folder.save_champion(replace(champion, generation=99))
+    assert not (folder.path / "champion.mkr").exists()
+    folder.save_champion(champion)
+    assert Recording.load(folder.path / "champion.mkr").ram == recording.ram
     leftovers = [p.name for p in folder.path.rglob(".*")]
     assert leftovers == []
     # The same output folder again: a new one beside it, the old one untouched.

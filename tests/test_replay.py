@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import subprocess
@@ -16,12 +17,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import mkds_gym  # noqa: F401
+import mkds_gym
+from mkds_gym.console import Console
 from mkds_gym.env import MKDSEnv
-from mkds_gym.errors import RecordingError
+from mkds_gym.errors import NoRaceError, RecordingError
+from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.overlays import Ghosts
-from mkds_gym.recording import Recorder, Recording, memory_digest
+from mkds_gym.races import RaceArguments
+from mkds_gym.recording import (
+    ConsoleRecorder,
+    Recorder,
+    Recording,
+    Start,
+    boot_digest,
+    memory_digest,
+)
 from mkds_gym.replay import Replay, Show, ghost, main, show, verify
+from mkds_gym.state import RaceReader
+from mkds_gym.video import Thinned
 
 
 def make(**arguments: Any) -> MKDSEnv:
@@ -178,7 +191,16 @@ def test_the_file_comes_back(recording: Recording, tmp_path: Path) -> None:
         (lambda data: data[:10], "truncated"),
         (lambda data: data[:-1], "truncated or damaged"),
         (lambda data: data[:60] + b"\xff" + data[61:], "truncated or damaged"),
-        (lambda data: data[:4] + struct.pack("<H", 2) + data[6:], "version 2"),
+        (
+            lambda data: data[:4] + struct.pack("<H", 2) + data[6:].replace(b"m 0.", b"m 9."),
+            r"version 2.*replay it with mkds-gym 9\.",
+        ),
+        (
+            lambda data: (
+                data[:4] + struct.pack("<H", 2) + data[6:].replace(b"made_by", b"baked_by")
+            ),
+            "version 2.*replay it with the version",
+        ),
     ],
 )
 def test_a_bad_file_is_refused(
@@ -213,8 +235,11 @@ def test_what_it_was_made_with_is_checked(
 
 def test_another_race_under_the_same_name_is_refused(recording: Recording) -> None:
     start = replace(recording.start, digest="0" * 64)
-    with pytest.raises(RecordingError, match="version"):
+    with pytest.raises(RecordingError, match="replay it with the sources"):
         Replay(replace(recording, start=start))
+    with pytest.raises(RecordingError, match=r"replay it with mkds-gym 9\.1$"):
+        Replay(replace(recording, start=start, made_by="mkds-gym 9.1"))
+    assert recording.made_by == f"mkds-gym {mkds_gym.__version__}"
 
 
 def test_the_recompiler_is_used_as_it_was(recording: Recording) -> None:
@@ -273,6 +298,13 @@ def test_the_rewards_in_the_hud_are_the_drivers_own(recording: Recording) -> Non
     assert dict(scene.terms) == pytest.approx(dict(expected.terms))
     assert scene.progress == expected.progress
     env.close()
+    # Of a reward of one's own, a recording has no more than the name: no other is shown for it.
+    mine = {**recording.environment, "reward": "somewhere.Mine"}
+    with Replay(replace(recording, environment=mine), overlays="hud", every=1000) as replay:
+        *_, last = replay
+    assert last.scene is not None
+    assert (last.scene.reward, last.scene.terms) == (None, {})
+    assert last.picture is not None
 
 
 def test_the_command_checks(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -296,13 +328,14 @@ def test_the_command_writes(files: list[str], tmp_path: Path) -> None:
     video, gif, sheet = (tmp_path / name for name in ("a.mp4", "a.gif", "a.png"))
     words = ["--overlays", "rays,hud", "--video", video, "--gif", gif, "--sheet", sheet]
     assert main([*files[:2], *map(str, words), "--pictures", "3", "--names", "Ada,Ben"]) == 0
-    with imageio.v2.get_reader(video) as reader:
+    opened: Any = imageio.v2.get_reader(video)
+    with opened as reader:
         assert reader.get_meta_data()["size"] == (1024, 384)  # two, doubled
         assert reader.get_meta_data()["fps"] == pytest.approx(59.83, abs=0.01)
         assert reader.count_frames() == 57
     with Image.open(gif) as image:
         assert image.size == (512, 192)
-        assert image.n_frames == 15  # type: ignore[attr-defined]
+        assert getattr(image, "n_frames", 1) == 15
     with Image.open(sheet) as image:
         assert image.size == (3 * (512 + 6) + 6, 192 + 16 + 6 + 6)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gif", "a.mp4", "a.png"]
@@ -316,9 +349,14 @@ def test_a_ghost_is_where_the_kart_was(files: list[str]) -> None:
         *_, last = replay
         course = replay.course
     assert last.scene is not None
+    assert last.race is not None
+    assert last.picture is not None
     assert course is not None
-    assert own.at(last.race.frame)[0].tolist() == pytest.approx(list(last.race.position))
-    assert own.at(10**6)[0].tolist() == own.at(last.race.frame)[0].tolist()
+    there, later = own.at(last.race.frame), own.at(10**6)
+    assert there is not None
+    assert later is not None
+    assert there[0].tolist() == pytest.approx(list(last.race.position))
+    assert later[0].tolist() == there[0].tolist()
     assert own.at(-1) is None
     from mkds_gym.overlays import draw_overlays
 
@@ -377,6 +415,130 @@ def test_without_ffmpeg(files: list[str], tmp_path: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 1
-    assert "ffmpeg" in done.stderr
+    assert "'" + str(tmp_path / "none") + "' is no program" in done.stderr
+    assert "IMAGEIO_FFMPEG_EXE" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_video_before(files: list[str], tmp_path: Path) -> None:
+    """A file that may not grow is what a full disk is to ffmpeg, whose end imageio does not see."""
+    video = tmp_path / "a.mp4"
+    video.write_bytes(b"the one before")
+    words = [sys.executable, "-m", "mkds_gym.replay", files[0], "--video", str(video)]
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({1 << 15},) * 2)"
+    code = f"{limit}; import sys; from mkds_gym.replay import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words[3:]], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "ffmpeg failed" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+    assert video.read_bytes() == b"the one before"
+
+
+def test_of_nothing_there_is_no_picture(
+    recording: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty.mkr"
+    replace(recording, keys=recording.keys[:0], lead=0, ram="").save(empty)
+    for words in (["--video", "a.mp4"], ["--gif", "a.gif"], ["--sheet", "a.png"]):
+        assert main([str(empty), words[0], str(tmp_path / words[1])]) == 1
+        assert "picture" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [empty]
+
+
+def test_few_pictures_are_held_of_many() -> None:
+    for length in (0, 1, 7, 8, 9, 1000, 1001):
+        thinned: Thinned[int] = Thinned(4)
+        for number in range(length):
+            thinned.add(number)
+            assert len(thinned.kept) <= 9
+        kept = thinned.kept
+        assert len(kept) >= min(4, length)
+        assert kept == sorted({*range(0, length, thinned.stride), *range(length)[-1:]})
+
+
+def test_side_by_side_goes_by_the_race_clock(files: list[str]) -> None:
+    """A person's recording is from power-on, with a countdown; an environment's from the start."""
+    ada = replace(Recording.load(files[0]), label="ada")
+    with Console(on_power_on=(boot := BootParameters(skip_countdown=False)).write) as console:
+        start = Start("power_on", vars(RaceArguments()), countdown=True, digest=boot_digest(boot))
+        recorder = ConsoleRecorder(console, start, label="person")
+        clock = 0
+        while clock < 30:
+            console.step(1)
+            recorder.step(1)
+            with contextlib.suppress(NoRaceError):
+                clock = RaceReader(console.ram).read().frame
+        person = recorder.recording()
+    assert person.frames > 200
+    with Replay(ada) as replay:
+        expected = {frame.race.frame: frame.picture for frame in replay if frame.race is not None}
+    shown = [picture for picture, _ in show([ada, person])]
+    with Replay(person) as replay:
+        own = {frame.race.frame: frame.picture for frame in replay if frame.race is not None}
+    assert len(shown) == max(expected) == 59
+    for clock, both in enumerate(shown, 1):  # an environment's first picture is at 3 frames
+        for column, pictures, there in ((0, expected, max(clock, 3)), (256, own, min(clock, 30))):
+            seen, wanted = both[:170, column : column + 256], pictures[there]
+            assert wanted is not None
+            np.testing.assert_array_equal(seen, wanted[:170])
+
+
+def test_side_by_side_on_different_courses_is_refused(files: list[str]) -> None:
+    with pytest.raises(RecordingError, match="different courses"):
+        next(show([Recording.load(path) for path in (files[0], files[2])]))
+
+
+def test_without_a_race_there_is_none_beside_it(files: list[str]) -> None:
+    ada = Recording.load(files[0])
+    menu = replace(ada, start=Start("power_on"), label="menu", lead=0, ram="")
+    with pytest.raises(RecordingError, match="menu holds no race"):
+        next(show([ada, menu]))
+
+
+def test_it_is_shown_in_a_window(
+    files: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pygame
+
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    assert main([files[0], "--show", "--speed", "16", "--scale", "1"]) == 0
+    assert "ends as it did" in capsys.readouterr().out
+    seen: list[Any] = []
+    flip = pygame.display.flip
+
+    def press() -> None:
+        """P at the third picture, again at the fifth, ESC at the seventh."""
+        surface = pygame.display.get_surface()
+        assert surface is not None
+        seen.append(pygame.surfarray.array3d(surface).swapaxes(0, 1).copy())
+        key = {3: pygame.K_p, 5: pygame.K_p, 7: pygame.K_ESCAPE}.get(len(seen))
+        if key is not None:
+            pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key))
+        flip()
+
+    monkeypatch.setattr(pygame.display, "flip", press)
+    assert main([files[0], "--show", "--scale", "1"]) == 0
+    assert capsys.readouterr().out == ""
+    with Replay(Recording.load(files[0])) as replay:
+        expected = [frame.picture for frame in replay if frame.picture is not None]
+    assert len(seen) == 7
+    for picture, number in zip(seen, (0, 1, 2, 3, 3, 3, 4), strict=True):
+        np.testing.assert_array_equal(picture, expected[number])
+
+
+def test_no_display_is_said(files: list[str]) -> None:
+    hidden = {"DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"}
+    done = subprocess.run(
+        [sys.executable, "-m", "mkds_gym.replay", files[0], "--show"],
+        env={name: value for name, value in os.environ.items() if name not in hidden},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert "no display was found; --video writes a file instead" in done.stderr
+    assert "Traceback" not in done.stderr
