@@ -239,6 +239,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium declares it so
         "render_modes": ["human", "rgb_array"],
         "render_fps": FRAMES_PER_SECOND,
+        "spectators": True,  # by which others tell, in whatever process, that it takes one
     }
 
     def __init__(
@@ -495,6 +496,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self.watch(self._scenes)
             if self._reader is not None and self._race is not None:
                 self._scenes.start(self._reader)
+                now = self._telemetry.collect()
+                self._last_metrics = (now, now)
 
     def forget_scenes(self) -> None:
         """Note no scenes any more, unless ``overlays`` need them."""

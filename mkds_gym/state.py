@@ -378,6 +378,10 @@ class RaceState:
             flags & _FLAG_MARKS,
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it was made of."""
+        return type(self), (self._copied, self._index)
+
     @property
     def driver_count(self) -> int:
         """How many karts race."""

@@ -39,7 +39,7 @@ import neat
 from mkds_gym.cartridge import BUNDLED_ROM, Cartridge
 from mkds_gym.errors import MKDSError
 from mkds_gym.metrics import DEFAULT_METRICS, SCORERS, collect_all, make_metrics
-from mkds_gym.viewer import parse_show
+from mkds_gym.viewer import MAX_TILES, SHOW_WORDS, parse_show
 from mkds_neat.errors import ConfigError
 from mkds_neat.networks import ACTIVATIONS, AGGREGATIONS
 from mkds_neat.strategies import Strategy
@@ -96,8 +96,9 @@ class RunSettings:
             process, stepped by threads. The results are the same.
         start_method: how worker processes are started: ``forkserver``, ``fork`` or ``spawn``.
         pictures: write the champion's GIF and picture strip at the end.
-        viewer: which of the workers' races are shown in a window: ``none``, ``first``, ``all``, or
-            numbers from 0 on, as in ``0,3,5``.
+        viewer: races that are shown in a window: ``none``, those of the ``first`` worker or of
+            ``all``, or those of individuals, by their places among the ones that each generation
+            evaluates, from 0 on, as in ``0,3,5``.
     """
 
     strategy: str = "neat"
@@ -189,6 +190,28 @@ class Config:
             )
         return NeatStrategy(_neat_config(self.text), seed=self.run.seed)
 
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """What ``[run] viewer`` asks for: workers, or places in a generation.
+
+        Raises:
+            ConfigError: it asks for what there is not.
+        """
+        run = self.run
+        if run.viewer.strip().lower() in SHOW_WORDS:
+            count, what = run.workers, "workers"
+        elif run.strategy == "truncation":
+            count, what = self.truncation.population, "individuals in a generation"
+        else:
+            count, what = _neat_config(self.text).pop_size, "individuals in a generation"
+        try:
+            shown = parse_show(run.viewer, count)
+        except ValueError as error:
+            raise ConfigError(f"[run] viewer, of {count} {what}: {error}") from error
+        if len(shown) > MAX_TILES:
+            raise ConfigError(f"[run] viewer = {run.viewer}: at most {MAX_TILES} can be shown")
+        return shown
+
 
 def load_config(path: str | os.PathLike[str], overrides: Mapping[str, str] | None = None) -> Config:
     """Read and check a config file.
@@ -249,11 +272,7 @@ def parse_config(
         raise ConfigError(
             f"[run] vectorization = native cannot step {env_id}, only MKDS-v0; use async"
         )
-    try:
-        shown = parse_show(run.viewer, run.workers)
-    except ValueError as error:
-        raise ConfigError(f"[run] viewer, of {run.workers} workers: {error}") from error
-    if shown and gym.spec(env_id).entry_point != _NATIVE:
+    if run.viewer.strip().lower() != "none" and gym.spec(env_id).entry_point != _NATIVE:
         raise ConfigError(f"[run] viewer = {run.viewer} cannot show {env_id}, only MKDS-v0")
     scorer = make_scorer(evaluation.scorer)
     tried = _try_environment(env_id, env_kwargs)
@@ -265,7 +284,7 @@ def parse_config(
     _try_scorer(scorer, evaluation.scorer, env_kwargs)
     if run.strategy == "neat":
         _check_neat(parser, text, inputs, outputs, labels)
-    return Config(
+    config = Config(
         run,
         evaluation,
         truncation,
@@ -278,6 +297,8 @@ def parse_config(
         labels,
         tried.cartridge,
     )
+    _ = config.shown  # raises
+    return config
 
 
 # Scorers --------------------------------------------------------------------------------------

@@ -70,6 +70,9 @@ class Audience(Protocol):
     def begins(self, lane: int, individual: Any) -> None:
         """An individual begins its episode on a lane."""
 
+    def stepped(self, lanes: int) -> None:
+        """So many lanes have made a step."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -554,6 +557,8 @@ class Evaluator:
             actions[lanes] = np.clip(batch(observations[lanes]), space.low, space.high)
             with _workers_may_fail():
                 observations, terminations, truncations, infos = envs.advance(actions, lanes)
+            if self._audience is not None:
+                self._audience.stepped(len(lanes))
             over = [lane for lane in lanes if terminations[lane] or truncations[lane]]
             if not over:
                 continue

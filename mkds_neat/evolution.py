@@ -186,7 +186,7 @@ class Evolution:
                 done = generation * len(individuals) + len(results)
                 left = run.generations * len(individuals) - done
                 champion = None if self.champion is None else self.champion.fitness
-                self._audience.stands(generation, champion, rate, self._clock.left(done, left))
+                self._audience.stands(champion, left, self._clock.left(done, left))
 
         def take(result: Result) -> None:
             # The champion first: it is what is saved should the disk be full.
@@ -198,6 +198,9 @@ class Evolution:
 
         for key in sorted(results):
             self._challenge(individuals[key], results[key], generation)
+        if self._audience is not None:
+            born = [key for key in individuals if key not in survivors]
+            self._audience.evaluates(generation, born, species)
         show()
         evaluator.evaluate(
             [i for key, i in individuals.items() if key not in results], take, self._stopping

@@ -45,8 +45,8 @@ def _parser() -> argparse.ArgumentParser:
         "--show",
         dest="viewer",
         metavar="X",
-        help="races to show in a window: none, first, all, or workers' numbers such as 0,3,5 "
-        "(instead of the config's viewer)",
+        help="races to show in a window: none, first, all workers', or of individuals by their "
+        "places in each generation, such as 0,3,5 (instead of the config's viewer)",
     )
     parser.add_argument("--no-pictures", action="store_true", help="no GIF and strip at the end")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

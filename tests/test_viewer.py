@@ -22,9 +22,11 @@ from waiting import until
 
 from mkds_gym.errors import ViewerError
 from mkds_gym.overlays import OVERLAYS, draw_overlays, make_overlays
+from mkds_gym.overlays.scene import TRAIL_POINTS
 from mkds_gym.viewer import Board, Bus, Publisher, RacePublisher, State, Status, Viewer, runs
 from mkds_gym.viewer.__main__ import main
-from mkds_gym.viewer.bus import Run, Tile
+from mkds_gym.viewer.bus import Run, Shot, Tile
+from mkds_gym.viewer.publisher import unpack_scene
 from mkds_gym.viewer.shared import birth
 from mkds_gym.viewer.window import ViewerWindow, colour_of, grid
 
@@ -33,7 +35,7 @@ from mkds_gym.viewer.window import ViewerWindow, colour_of, grid
 
 def test_the_published_picture_is_the_rendered_one() -> None:
     """In the step in which it is drawn, though the environment itself draws none."""
-    for skip in (1, 2, 4):
+    for skip in (1, 2, 3, 4):
         plain: Any = gym.make("MKDS-v0", frame_skip=skip).unwrapped
         drawn: Any = gym.make("MKDS-v0", frame_skip=skip, render_mode="rgb_array").unwrapped
         with Viewer(plain, window=False) as viewer:
@@ -42,8 +44,9 @@ def test_the_published_picture_is_the_rendered_one() -> None:
             for env in (plain, drawn):
                 env.reset(seed=0)
             known = compared = 0
-            for _ in range(40):
-                run.watch()
+            scenes = 0
+            for number in range(40):
+                run.watch(scenes=number >= 15)
                 outcome = plain.step(0)
                 expected = drawn.step(0)
                 assert outcome[1:] == expected[1:]
@@ -55,9 +58,25 @@ def test_the_published_picture_is_the_rendered_one() -> None:
                     assert np.array_equal(shot.picture, drawn.render())
                     assert shot.status.frame == plain.race.frame
                     assert shot.status.lap == plain.race.lap
+                    if shot.scene:
+                        scenes += 1
+                        _, scene = unpack_scene(shot.scene)
+                        assert scene.race.frame == plain.race.frame - 2
+                        assert np.array_equal(
+                            scene.trail[-1],
+                            np.array([*scene.race.position, scene.race.speed], np.float32),
+                        )
+                        assert scene.trail.tolist() == unique(scene.trail.tolist())
             assert compared >= 3
+            assert scenes >= 2
+            assert len(scene.trail) > 2
         plain.close()
         drawn.close()
+
+
+def unique(points: list[list[float]]) -> list[list[float]]:
+    """Without those that come twice, one after the other or with others between."""
+    return [list(point) for point in dict.fromkeys(map(tuple, points))]
 
 
 def test_publishing_is_quick_and_costs_nothing_unwatched() -> None:
@@ -72,19 +91,26 @@ def test_publishing_is_quick_and_costs_nothing_unwatched() -> None:
         assert env._drawn_frame == -1
         publisher = env.spectator
         run.watch()
-        seconds = []
-        for _ in range(100):
-            start = time.perf_counter()
-            publisher.show(env)
-            seconds.append(time.perf_counter() - start)
-        # The quickest, as other processes take the processor away.
-        assert min(seconds) < 150e-6
-        assert run.tiles[0].shot() is not None
+        for scene in (False, True):  # with a trail as long as it can be
+            if scene:
+                env.record_scenes()
+                publisher._trail._end, publisher._trail._lap = TRAIL_POINTS, env.race.lap
+            seconds = []
+            for _ in range(100):
+                start = time.thread_time()
+                publisher.show(env, scene=scene)
+                seconds.append(time.thread_time() - start)
+            assert np.median(seconds) < 150e-6
+            shot = run.tiles[0].shot()
+            assert shot is not None
+            assert bool(shot.scene) == scene
+            if scene:
+                assert len(unpack_scene(shot.scene)[1].trail) >= TRAIL_POINTS - 1
     env.close()
 
 
 def test_scenes_come_when_asked_for_and_draw_as_in_the_environment() -> None:
-    arguments = {"mode": "vs", "items": True}
+    arguments: dict[str, Any] = {"mode": "vs", "items": True}
     plain: Any = gym.make("MKDS-v0", **arguments).unwrapped
     own: Any = gym.make(
         "MKDS-v0", render_mode="rgb_array", overlays=["hud", "objects"], **arguments
@@ -107,7 +133,7 @@ def test_scenes_come_when_asked_for_and_draw_as_in_the_environment() -> None:
             assert bool(shot.scene) <= (number >= 15)
             if number < 20 or not shot.scene:
                 continue
-            fingerprint, scene = pickle.loads(shot.scene)
+            fingerprint, scene = unpack_scene(shot.scene)
             course = run.tiles[0].course(fingerprint)
             overlays = make_overlays(["hud", "objects"])
             drawn = draw_overlays(overlays, shot.picture, scene, course)
@@ -143,21 +169,71 @@ def test_what_fails_while_publishing_is_logged_once(caplog: pytest.LogCaptureFix
             assert shot is not None
             assert np.isnan(shot.status.score)
         assert run.tiles[0].state() == State.CLOSED
-        (bus.folder / "1.course").mkdir()  # in the way of the course
-        env.record_scenes()
-        env.spectator._sends_scenes = True
-        env.spectator._left = 1
-        env.step(0)
-        assert env._watchers == ()
-        env.step(0)
+        # What overlays need cannot be sent: the pictures go on without, and with it again later.
+        (bus.folder / "1.course").mkdir()
+        known = 0
+        for there in (False, False, True):
+            if there:
+                (bus.folder / "1.course").rmdir()
+            env.record_scenes()
+            env.spectator._sends_scenes = True
+            env.spectator._left = 1
+            env.step(0)
+            shot = run.tiles[1].shot(known)
+            assert shot is not None
+            known = shot.number
+            assert bool(shot.scene) == there
     env.spectator = RacePublisher(bus.folder, 1)
     env.reset(seed=0)
     env.step(0)
     env.close()
-    said = [record.message for record in caplog.records if "shows nothing more" in record.message]
+    said = [record.message for record in caplog.records if record.message.startswith("tile ")]
     assert len(said) == 2
-    assert "the course cannot be shown" in said[0]
+    assert "tile 1 has no overlays: ViewerError: the course cannot be shown" in said[0]
+    assert "tile 1 shows nothing more" in said[1]
     assert "is over" in said[1]
+
+
+def test_a_lane_publishes_where_it_is_told_to() -> None:
+    env: Any = gym.make("MKDS-v0", truncate_on=["clock:24"]).unwrapped
+
+    def drive(seed: int) -> None:
+        env.reset(seed=seed)
+        over = False
+        while not over:
+            run.watch()
+            over = any(env.step(0)[2:4])
+            env.spectator._due = 0.0
+
+    with Bus([3, 5], lanes=2) as bus:
+        run = Run(bus.folder)
+        env.spectator = pickle.loads(pickle.dumps(RacePublisher(bus.folder, 1, follows=True)))
+        drive(0)  # nowhere, as long as nobody has said so
+        assert [tile.state() for tile in run.tiles] == [State.WAITING] * 2
+        bus.assign(1, 5, "driver 7 · " + 300 * "ö")
+        drive(1)
+        assert [tile.state() for tile in run.tiles] == [State.WAITING, State.OVER]
+        shot = run.tiles[1].shot()
+        assert shot is not None
+        assert shot.status.label.startswith("driver 7 · öö")
+        assert len(shot.status.label.encode()) in (239, 240)
+        frames = run.tiles[1].frames
+        assert frames > 0
+        bus.assign(1, 3, "driver 8")
+        drive(2)
+        assert [tile.frames for tile in run.tiles] == [frames, frames]
+        bus.assign(1, None)
+        drive(3)
+        assert [tile.frames for tile in run.tiles] == [frames, frames]
+        # The label of a picture is that of its driver, whoever is told to drive next.
+        bus.assign(1, 3, "driver 9")
+        shot = run.tiles[0].shot()
+        assert shot is not None
+        assert shot.status.label == "driver 8"
+        for lane, tile in ((2, 3), (-1, 3), (0, 4)):
+            with pytest.raises(KeyError):
+                bus.assign(lane, tile)
+    env.close()
 
 
 # Environments of all kinds ------------------------------------------------------------------------
@@ -215,6 +291,8 @@ def test_every_kind_of_vector_environment_is_shown(kind: str) -> None:
             envs.close(terminate=True)
             return
     assert not viewer.folder.exists()
+    base: Any = envs if kind.startswith("sb3") else envs.unwrapped
+    assert list(base.get_attr("spectator")) == [None, None]
     envs.step(np.zeros(2, np.int64))
     envs.close()
 
@@ -222,17 +300,23 @@ def test_every_kind_of_vector_environment_is_shown(kind: str) -> None:
 def test_what_cannot_be_shown_is_refused() -> None:
     before = set(runs())
     other = gym.make("CartPole-v1")
-    vector = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
-    for envs in (other, vector, 3):
+    vector: Any = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
+    processes = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="async")
+    for envs in (other, vector, processes, 3):
         with pytest.raises(TypeError, match=r"MKDSEnv|cannot be shown"):
             Viewer(envs)
+    # They are as they were.
+    assert not hasattr(vector.envs[0].unwrapped, "spectator")
+    processes.reset(seed=0)
+    processes.close()
     with pytest.raises(ValueError, match=r"outside 0\.\.1"):
         Viewer(vector, "0,2")
     env = gym.make("MKDS-v0")
-    with Viewer(env, "none") as viewer:
-        assert viewer.folder is None
-        assert viewer.window is None
-        viewer.header("nobody reads it")
+    for nobody in ("none", False, [False]):
+        with Viewer(env, nobody) as viewer:
+            assert viewer.folder is None
+            assert viewer.window is None
+            viewer.header("nobody reads it")
     assert set(runs()) <= before
 
 
@@ -251,7 +335,9 @@ def key(code: int, letter: str = "", mod: int = 0) -> Any:
 
 
 def pixels() -> Any:
-    return pygame.surfarray.array3d(pygame.display.get_surface()).swapaxes(0, 1)
+    surface = pygame.display.get_surface()
+    assert surface is not None
+    return pygame.surfarray.array3d(surface).swapaxes(0, 1)
 
 
 def contains(window: Any, picture: Any) -> bool:
@@ -272,8 +358,8 @@ def test_grids_are_near_square() -> None:
 @pytest.mark.usefixtures("unseen")
 def test_the_window_and_its_keys(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
-    # Colours of few kinds, so that the font cannot be mistaken for them.
     pictures = [random.integers(0, 255, (192, 256, 3), np.uint8) for _ in range(3)]
+    pictures[2][:] = np.where(pictures[2][:, :, :1] < 128, (255, 0, 0), (0, 0, 255))
     with Bus(3) as bus:
         publishers = [bus.publisher(index) for index in range(3)]
         for publisher, picture, score in zip(publishers, pictures, (1.0, 3.0, 2.0), strict=True):
@@ -297,6 +383,10 @@ def test_the_window_and_its_keys(tmp_path: Path) -> None:
         # Another size: still nearest neighbour, so that there are no new colours.
         pygame.display.set_mode((1000, 400), pygame.RESIZABLE)
         window.update()
+        cell, inside = window._cells()[2], pygame.Rect(0, 0, 100, 60)
+        inside.center = (cell.centerx, cell.y + 75)
+        seen = pixels()[inside.top : inside.bottom, inside.left : inside.right].reshape(-1, 3)
+        assert np.unique(seen, axis=0).tolist() == [[0, 0, 255], [255, 0, 0]]
         # A click enlarges, arrow keys go on, a click goes back.
         window.handle(pygame.event.Event(pygame.MOUSEBUTTONDOWN, button=1, pos=(700, 100)))
         assert (window._enlarged, window._chosen) == (1, 1)
@@ -312,12 +402,43 @@ def test_the_window_and_its_keys(tmp_path: Path) -> None:
         # Space freezes, and publishing goes on.
         window._rescale(0)
         window.handle(key(pygame.K_SPACE))
-        publishers[0].publish(pictures[1], Status(frame=2))
         window.update()
-        assert contains(pixels(), pictures[0])
+        frozen = pixels()
+        publishers[0].publish(pictures[1], Status(frame=2, label="driver 6"))
+        bus.post(Board("a title", "generation 8", {0: "driver 6"}, "fitness"))
+        window.update()
+        assert np.array_equal(pixels(), frozen)  # the words, too
+        window.handle(key(pygame.K_TAB))
+        window.update()
+        assert "(from the next pictures on" in window._note[0]
+        window.handle(key(pygame.K_TAB, mod=pygame.KMOD_LSHIFT))
+        assert window._views[0].caption(window._board) == "driver 5"
         window.handle(key(pygame.K_SPACE))
+        window._note = ("", 0.0)
         window.update()
         assert not contains(pixels(), pictures[0])
+        assert window._views[0].caption(window._board) == "driver 6"
+        assert window._views[2].caption(window._board) == "env 2"
+        # One whose process stopped says so.
+        view = window._views[0]
+        publishers[0].count(4)
+        for later, word in ((0.0, ""), (2.5, ""), (4.0, "no frame for 4 s")):
+            view.look(1e6 + later)
+            assert view.word == word
+        publishers[0].count(4)
+        view.look(1e6 + 4.5)
+        assert view.word == ""
+        publishers[0].say(State.OVER)
+        view.look(1e6 + 99.0)
+        assert view.word == "over"
+        publishers[0].say(State.DRIVING)
+        # What is too long ends in an ellipsis.
+        for wide in (0, 3, 20, 100, 5000):
+            text = window._fitting("driver 12345 · species 4", wide)
+            assert window._font.size(text)[0] <= wide
+            assert text in ("", "driver 12345 · species 4") or text.endswith("…")
+        assert window._fitting("driver 12345 · species 4", 100).startswith("driver 1")
+        window.update()
         # S saves what is seen.
         seen = pixels()
         window.handle(key(pygame.K_s))
@@ -329,7 +450,14 @@ def test_the_window_and_its_keys(tmp_path: Path) -> None:
         window.handle(key(pygame.K_s))
         assert "not saved" in window._note[0]
         # H, TAB through all overlays and back to none.
-        window.handle(key(pygame.K_h))
+        helps = []
+        for _ in range(2):
+            window.handle(key(pygame.K_h))
+            window.update()
+            helps.append((pixels() == (44, 46, 56)).all(axis=2).sum())
+        assert helps[0] > 10_000
+        assert helps[1] < 100
+        window._run._wants[1] = 0.0
         window.update()
         assert not window._run._wants[1]
         for name in (*OVERLAYS.names(), "none"):
@@ -360,23 +488,51 @@ def test_an_overlay_that_fails_is_named_and_the_rest_goes_on(
     with Viewer(env, window=False) as viewer:
         assert viewer.folder is not None
         window = ViewerWindow(viewer.folder, overlays=["hud"])
-        window._overlays[0] = (_Bad(),)
+        hud = window._overlays[0]
+        window._overlays[0] = (_Bad(), *hud)
+        view = window._views[0]
 
         def step() -> Any:
             window.update()
             env.step(0)
-            return window._views[0].error
+            return view.errors
 
         until(step)
-        assert window._views[0].error == "overlay 'bad' failed: RuntimeError: on purpose"
-        assert "tile 0: overlay 'bad'" in caplog.text
+        known = view.shot.number if view.shot is not None else 0
+        until(lambda: step() and view.shot is not None and view.shot.number > known)
+        said = "overlay 'bad' failed: RuntimeError: on purpose"
+        assert view.errors == [said]
+        messages = [record.message for record in caplog.records]
+        assert messages.count(f"tile 0: {said}") == 1
+
+        def shown() -> Any:
+            return pygame.surfarray.array3d(view.picture).swapaxes(0, 1)
+
+        # The other one is drawn.
+        shot = view.shot
+        assert shot is not None
+        _, scene = unpack_scene(shot.scene)
+        assert np.array_equal(shown(), draw_overlays(hud, shot.picture, scene, env.course))
+        # The same picture with none, with the next one, in a window that is frozen.
+        window.handle(key(pygame.K_SPACE))
         window.handle(key(pygame.K_TAB))
         window.update()
+        assert view.errors == []
+        assert np.array_equal(shown(), shot.picture)
+        window.handle(key(pygame.K_TAB, mod=pygame.KMOD_LSHIFT))
+        env.step(0)
         window.update()
-        assert window._views[0].error == ""
-        assert window._views[0].picture is not None
+        assert view.shot is shot
+        assert np.array_equal(shown(), draw_overlays(hud, shot.picture, scene, env.course))
+        # A scene that cannot be read, as another version's.
+        view.shot = Shot(shot.number, shot.picture, shot.status, b"no pickle")
+        view.drawn = None
+        window.update()
+        assert view.errors[0].startswith("no overlays: UnpicklingError")
+        assert np.array_equal(shown(), shot.picture)
+        window.handle(key(pygame.K_SPACE))
     # Its run is over.
-    until(lambda: window.update() or window.closed)
+    until(lambda: (window.update(), window.closed)[1])  # type: ignore[func-returns-value]
     window.close()
     env.close()
 

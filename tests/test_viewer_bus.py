@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from mkds_gym.errors import ViewerError
-from mkds_gym.viewer.bus import Board, Bus, Run, State, Status, Tile, parse_show, runs
+from mkds_gym.viewer.bus import Board, Bus, Run, State, Status, Tile, alive, parse_show, runs
 from mkds_gym.viewer.shared import DoubleBuffer, Segment, birth
 
 
@@ -174,6 +174,26 @@ def test_what_a_killed_run_leaves_goes_at_the_next_start() -> None:
         assert not folder.exists()
 
 
+def test_runs_of_another_pid_namespace_are_left_alone() -> None:
+    """As of a container with the same /dev/shm: of its processes nothing can be told here."""
+    owner = start(OWNER, "wait")
+    folder = Path(line(owner))
+    owner.kill()
+    owner.communicate()
+    head, _, *tail = folder.name.rsplit("-", 4)
+    foreign = folder.rename(folder.with_name("-".join([head, "17", *tail])))
+    try:
+        assert foreign not in runs()
+        assert not alive(foreign)
+        with Bus(1) as bus:
+            assert foreign.exists()
+            assert bus.folder in runs()
+    finally:
+        foreign.rename(folder)
+    assert runs() is not None
+    assert not folder.exists()
+
+
 def test_a_forked_child_removes_nothing() -> None:
     program = """
         import os
@@ -280,6 +300,12 @@ def test_what_show_means() -> None:
     assert parse_show("3, 0,3", 4) == (0, 3)
     assert parse_show([2, 1], 4) == (1, 2)
     assert parse_show(2, 4) == (2,)
+    assert parse_show(True, 3) == (0, 1, 2)
+    assert parse_show(False, 3) == ()
+    assert parse_show([False, True, True], 3) == (1, 2)
+    assert parse_show([], 3) == ()
+    with pytest.raises(ValueError, match="2 times; there are 3"):
+        parse_show([True, False], 3)
     for bad, match in (("some", "none, first, all"), ("0,4", "outside 0..3"), (-1, "outside")):
         with pytest.raises(ValueError, match=match):
             parse_show(bad, 4)

@@ -73,10 +73,16 @@ def test_an_evolution_is_shown_and_is_the_same(display: str, tmp_path: Path) -> 
     board = run.board()
     assert board.score == "fitness"
     assert board.header.startswith("generation ")
-    assert set(board.captions) == {0, 1}
-    assert all(
-        "driver " in caption and "species " in caption for caption in board.captions.values()
-    )
+    pattern = r"driver \d+ · species \d+ · generation 0"
+    for tile in run.tiles:
+        shot = tile.shot()
+        assert shot is not None
+        assert re.fullmatch(pattern, shot.status.label)
+    # Nobody has ended yet, and yet:
+    until(lambda: "frames/s" in run.board().header or shown.poll() is not None)
+    best, left = r"( · best so far [\d.]+)?", r"0:\d\d:\d\d left at most"
+    header = rf"generation 0{best} · \d+ species · \d+ frames/s · {left}"
+    assert re.fullmatch(header, run.board().header)
     shot = run.tiles[0].shot()
     assert shot is not None
     assert not np.isnan(shot.status.score)
@@ -84,6 +90,35 @@ def test_an_evolution_is_shown_and_is_the_same(display: str, tmp_path: Path) -> 
     assert (shown.returncode, errors) == (0, "")
     assert not folder.exists()
     assert fitnesses(tmp_path / "b") == fitnesses(tmp_path / "a")
+
+
+def test_individuals_are_shown_by_their_places(tmp_path: Path) -> None:
+    """Whatever worker each of them drives on, and though there are more than workers."""
+    process = evolve(
+        tmp_path, "3,0,2", {"SDL_VIDEODRIVER": "dummy"}, run__generations=2, run__workers=1
+    )
+    until(lambda: run_of(process) or process.poll() is not None)
+    folder = run_of(process)
+    assert folder is not None
+    run = Run(folder)
+    assert [tile.index for tile in run.tiles] == [0, 2, 3]
+    labels: dict[int, set[str]] = {tile.index: set() for tile in run.tiles}
+    driving = set()
+    while process.poll() is None:
+        states = [tile.state() for tile in run.tiles]
+        assert states.count(State.DRIVING) <= 1
+        driving |= {tile.index for tile in run.tiles if tile.state() == State.DRIVING}
+        for tile in run.tiles:
+            shot = tile.shot()
+            if shot is not None:
+                labels[tile.index].add(shot.status.label)
+    _, errors = process.communicate()
+    assert (process.returncode, errors) == (0, "")
+    assert driving == {0, 2, 3}
+    # The first generation's have the ids 1 to 4; of the second one only three are new.
+    first = {place: f"driver {place + 1} · species 1 · generation 0" for place in (0, 2, 3)}
+    assert all(first[place] in labels[place] for place in (0, 2, 3))
+    assert [len(labels[place]) for place in (0, 2, 3)] == [2, 2, 1]
 
 
 def test_a_worker_that_dies_is_seen_and_its_successor_shown(tmp_path: Path) -> None:
@@ -105,10 +140,18 @@ def test_a_worker_that_dies_is_seen_and_its_successor_shown(tmp_path: Path) -> N
 
 
 def test_a_config_that_shows_what_there_is_not_is_refused() -> None:
-    for show, match in (("0,7", "there are 2"), ("some", "none, first, all")):
-        text = config_text(run__workers=2, run__viewer=show)
-        with pytest.raises(ConfigError, match=rf"\[run\] viewer, of 2 workers: .*{match}"):
+    for show, match in (("0,60", "there are 60"), ("some", "none, first, all")):
+        text = config_text(run__workers=2, run__viewer=show, NEAT__pop_size=60)
+        wanted = rf"\[run\] viewer, of 60 individuals in a generation: .*{match}"
+        with pytest.raises(ConfigError, match=wanted):
             parse_config(text)
+    text = config_text(run__viewer="0,59", run__strategy="truncation", truncation__population=59)
+    with pytest.raises(ConfigError, match="there are 59"):
+        parse_config(text)
+    with pytest.raises(ConfigError, match="at most 256 can be shown"):
+        parse_config(config_text(run__viewer="all", run__workers=257))
+    assert parse_config(config_text(run__viewer="first", run__workers=2)).shown == (0,)
+    assert parse_config(config_text(run__viewer="5, 3", run__workers=2)).shown == (3, 5)
     other = config_text(run__viewer="all", environment__id="Pendulum-v1")
     for line in ("sensors", "action_type", "frame_skip"):
         other = re.sub(rf"(?m)^{line} *=.*\n", "", other)

@@ -25,7 +25,7 @@ env = gym.make("MKDS-v0", render_mode="rgb_array", overlays=["rays", "hud"])
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -39,7 +39,7 @@ from mkds_gym.overlays.ghosts import Ghost, Ghosts, pose
 from mkds_gym.overlays.live import LiveRace
 from mkds_gym.overlays.projection import Projection
 from mkds_gym.overlays.race import CameraTarget, Controller, Hud, Objects, Rays, Trail
-from mkds_gym.overlays.scene import PICTURE_DELAY, OverlayScene, SceneRecorder
+from mkds_gym.overlays.scene import PICTURE_DELAY, LapTrail, OverlayScene, SceneRecorder
 from mkds_gym.registry import Registry, as_list
 
 if TYPE_CHECKING:
@@ -117,7 +117,12 @@ def make_overlays(overlays: OverlayLike | Sequence[OverlayLike]) -> tuple[Overla
 
 
 def draw_overlays(
-    overlays: Sequence[Overlay], picture: NDArray[np.uint8], scene: OverlayScene, course: Course
+    overlays: Sequence[Overlay],
+    picture: NDArray[np.uint8],
+    scene: OverlayScene,
+    course: Course,
+    *,
+    failed: Callable[[OverlayError], object] | None = None,
 ) -> NDArray[np.uint8]:
     """A picture with overlays.
 
@@ -127,12 +132,14 @@ def draw_overlays(
             drawn on.
         scene: the race that the picture shows.
         course: that is driven.
+        failed: called with the error of each that raised; the others are drawn then.
 
     Returns:
         A new picture of the same shape.
 
     Raises:
-        OverlayError: one of them raised; the message names it.
+        OverlayError: one of them raised, and there is no ``failed``; the message names it. Or none
+            can be drawn.
     """
     try:
         canvas = Canvas(np.ascontiguousarray(picture[:SCREEN_HEIGHT]), Projection(scene.camera))
@@ -142,9 +149,12 @@ def draw_overlays(
         try:
             overlay.draw(canvas, scene, course)
         except Exception as error:
-            raise OverlayError(
+            named = OverlayError(
                 f"overlay {overlay.name!r} failed: {type(error).__name__}: {error}"
-            ) from error
+            )
+            if failed is None:
+                raise named from error
+            failed(named)
     drawn = canvas.picture()
     if len(picture) == SCREEN_HEIGHT:
         return drawn
@@ -158,6 +168,7 @@ __all__ = [
     "Colour",
     "Ghost",
     "Ghosts",
+    "LapTrail",
     "LiveRace",
     "Overlay",
     "OverlayLike",

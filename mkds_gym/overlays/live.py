@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 from mkds_gym.console import Console
@@ -75,7 +76,9 @@ class LiveRace:
     def scene(
         self, *, reward: float | None = None, terms: Mapping[str, float] | None = None
     ) -> OverlayScene | None:
-        """What overlays draw of the picture that is on the screen now; None without a race.
+        """What overlays draw of the picture that is on the screen now.
+
+        None without a race, or where that frame had no camera.
 
         Args:
             reward: see `OverlayScene`.
@@ -83,4 +86,6 @@ class LiveRace:
         """
         if self.course is None:
             return None
-        return self._scenes.scene(self.course, reward=reward, terms=terms)
+        with contextlib.suppress(NoRaceError):
+            return self._scenes.scene(self.course, reward=reward, terms=terms)
+        return None

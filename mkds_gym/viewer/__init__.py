@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from mkds_gym.viewer.attach import Viewer, WindowProcess
-from mkds_gym.viewer.bus import Board, Bus, Publisher, State, Status, parse_show, runs
+from mkds_gym.viewer.bus import (
+    MAX_TILES,
+    SHOW_WORDS,
+    Board,
+    Bus,
+    Publisher,
+    State,
+    Status,
+    parse_show,
+    runs,
+)
 from mkds_gym.viewer.publisher import RacePublisher
 
 __all__ = [
+    "MAX_TILES",
+    "SHOW_WORDS",
     "Board",
     "Bus",
     "Publisher",

@@ -8,15 +8,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
 import mkds_gym
 from mkds_gym.env import MKDSEnv
+from mkds_gym.errors import ViewerError
 from mkds_gym.viewer.bus import Board, Bus, State, Tile, parse_show
 from mkds_gym.viewer.publisher import RacePublisher
 
@@ -89,7 +90,8 @@ class Viewer:
         envs: made of `MKDSEnv`: one environment, a vector environment of Gymnasium
             (`SyncVectorEnv`, `AsyncVectorEnv`, `MKDSVectorEnv`), or a `VecEnv` of
             Stable-Baselines3.
-        show: which of them: ``"none"``, ``"first"``, ``"all"``, or their numbers.
+        show: which of them: ``"none"``, ``"first"``, ``"all"``, or their numbers; or True or False
+            for each, or for all.
         title: of the window, and of the run in ``python -m mkds_gym.viewer --list``.
         window: open one; False only publishes, for ``python -m mkds_gym.viewer``.
         scale: screen pixels per pixel of a picture; None fits the screen.
@@ -104,20 +106,24 @@ class Viewer:
     def __init__(
         self,
         envs: Any,
-        show: str | int | Sequence[int] = "all",
+        show: str | int | bool | Sequence[int] | Sequence[bool] = "all",
         *,
         title: str = "mkds-gym",
         window: bool = True,
         scale: int | None = None,
         overlays: Sequence[str] = (),
     ) -> None:
-        count, setter = _kind(envs)
+        count, self._attach, attribute = _kind(envs)
         self._board = Board(title)
         self._bus: Bus | None = None
         self._window: WindowProcess | None = None
         shown = parse_show(show, count)
         if not shown:
             return
+        for index, metadata in enumerate(attribute("metadata")):
+            if not (metadata or {}).get("spectators"):
+                raise TypeError(f"environment {index} of {envs!r} is not made of MKDSEnv")
+        self._nobody: list[RacePublisher | None] = [None] * count
         self._bus = Bus(shown, label=title)
         try:
             self._bus.post(self._board)
@@ -125,10 +131,14 @@ class Viewer:
                 RacePublisher(self._bus.folder, index) if index in shown else None
                 for index in range(count)
             ]
-            setter(publishers)
+            self._attach(publishers)
             waiting = [i for i in shown if Tile(self._bus.folder, i).state() is State.WAITING]
             if waiting:
-                raise TypeError(f"environment {waiting[0]} of {envs!r} is not made of MKDSEnv")
+                self._attach(self._nobody)
+                raise ViewerError(
+                    f"environment {waiting[0]} of {envs!r} does not see the shared memory in "
+                    f"'{self._bus.folder.parent}'"
+                )
             if window:
                 arguments = [] if scale is None else [f"--scale={scale}"]
                 arguments += [f"--overlays={','.join(overlays)}"] if overlays else []
@@ -159,6 +169,13 @@ class Viewer:
 
     def close(self) -> None:
         """Stop showing; the environments go on. The second time does nothing."""
+        if self._bus is not None and not self._bus.closed:
+            # They may be closed, or have lost a process; then there is nobody to tell.
+            with contextlib.suppress(Exception):
+                self._attach(self._nobody)
+        self._end()
+
+    def _end(self) -> None:
         if self._bus is not None:
             self._bus.close()
         if self._window is not None:
@@ -168,8 +185,11 @@ class Viewer:
         """Itself, closed at the block's end."""
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, *exception: object) -> None:
+        if kind is None:
+            self.close()
+        else:  # maybe in the middle of a step, when no process can be told anything
+            self._end()
 
     def _post(self, board: Board) -> None:
         self._board = board
@@ -177,11 +197,14 @@ class Viewer:
             self._bus.post(board)
 
 
-def _kind(envs: Any) -> tuple[int, Any]:
-    """How many environments there are, and what gives each its spectator."""
-    if isinstance(envs, VectorEnv):
+_Attach: TypeAlias = "Callable[[list[RacePublisher | None]], object]"
+
+
+def _kind(envs: Any) -> tuple[int, _Attach, Callable[[str], Sequence[Any]]]:
+    """How many environments there are, what gives each its spectator, and what an attribute is."""
+    if isinstance(envs, VectorEnv) and hasattr(envs.unwrapped, "set_attr"):
         base: Any = envs.unwrapped
-        return envs.num_envs, lambda each: base.set_attr("spectator", each)
+        return envs.num_envs, lambda each: base.set_attr("spectator", each), base.get_attr
     if isinstance(envs, gym.Env):
         env = envs.unwrapped
         if not isinstance(env, MKDSEnv):
@@ -190,14 +213,14 @@ def _kind(envs: Any) -> tuple[int, Any]:
         def attach(each: list[RacePublisher | None]) -> None:
             env.spectator = each[0]
 
-        return 1, attach
+        return 1, attach, lambda name: [getattr(env, name)]
     if hasattr(envs, "env_method") and hasattr(envs, "num_envs"):  # Stable-Baselines3's VecEnv
 
         def attach_each(each: list[RacePublisher | None]) -> None:
             for index, publisher in enumerate(each):
                 envs.env_method("set_wrapper_attr", "spectator", publisher, indices=[index])
 
-        return envs.num_envs, attach_each
+        return envs.num_envs, attach_each, envs.get_attr
     raise TypeError(
         f"{type(envs).__name__} cannot be shown: give an environment, a vector environment of "
         "Gymnasium, or a VecEnv of Stable-Baselines3"

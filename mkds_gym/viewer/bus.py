@@ -1,9 +1,16 @@
 """The frame bus: how pictures get from the processes that step environments to a window.
 
-A run is a folder in shared memory, ``mkds-<label>-<pid>-<birth>-<number>``, of the process that
-made it. In it are one segment for each tile, named by its index, into which the tile's own process
-publishes, and ``board``, into which the run's process writes what stands beside the pictures and
-viewers write what they want. Whoever finds a run of a process that is no more removes it.
+A run is a folder in shared memory, ``mkds-<label>-<namespace>-<pid>-<birth>-<number>``, of the
+process that made it. In it are
+
+- one segment for each tile, named by its index, into which the process that has the picture
+  publishes it;
+- ``board``, into which the run's process writes what stands beside the pictures, and viewers write
+  what they want;
+- ``lanes``, if the run has any: into which tile each of them publishes, and who drives there.
+
+Whoever finds a run of a process that is no more removes it, if it can tell: a process of another
+PID namespace (a container with the same ``/dev/shm``) is none of its business.
 
 ```python
 with Bus(1) as bus:
@@ -34,19 +41,30 @@ from numpy.typing import NDArray
 
 from mkds_gym.errors import ViewerError
 from mkds_gym.hardware import SCREEN_HEIGHT, SCREEN_WIDTH
-from mkds_gym.viewer.shared import PAGE, DoubleBuffer, Segment, birth, shared_folder
+from mkds_gym.viewer.shared import (
+    PAGE,
+    DoubleBuffer,
+    Segment,
+    birth,
+    pid_namespace,
+    shared_folder,
+)
 
-VERSION: Final = 1
+VERSION: Final = 2
 WATCHED_FOR: Final = 2.0
 """Seconds after its last sign that a viewer counts as gone."""
 SCENE_ROOM: Final = 160 * 1024
 """Most bytes of a scene: of a long trail, and everything else."""
 BOARD_ROOM: Final = 128 * 1024
 MAX_TILES: Final = 256
+SHOW_WORDS: Final = ("none", "first", "all")
 
 _BOARD: Final = "board"
+_LANES: Final = "lanes"
 _MAGIC: Final = int.from_bytes(b"mkdsview", "little")
-_RUN: Final = re.compile(r"mkds-(?P<label>.+)-(?P<pid>\d+)-(?P<birth>\d+)-(?P<number>\d+)")
+_RUN: Final = re.compile(
+    r"mkds-(?P<label>.+)-(?P<namespace>\d+)-(?P<pid>\d+)-(?P<birth>\d+)-(?P<number>\d+)"
+)
 _numbers = itertools.count()
 
 # Words of 8 bytes at the beginning of each segment.
@@ -54,6 +72,11 @@ _TILE_MAGIC, _TILE_VERSION, _WIDTH, _HEIGHT, _PID, _BIRTH, _STATE, _FRAMES = ran
 # And of the board, after magic and version: seconds of the monotonic clock.
 _WATCHED_AT, _SCENES_AT = 0, 1
 _WANTS_OFFSET: Final = 64
+
+LABEL_ROOM: Final = 240
+"""Most bytes of a label."""
+# Of a lane: its tile, counted from 1 on (0 is none), and the label.
+_LANE: Final = struct.Struct(f"<q{LABEL_ROOM}s")
 
 
 class State(IntEnum):
@@ -82,6 +105,7 @@ class Status(NamedTuple):
         speed: in world units a frame.
         progress: laps driven.
         score: fitness or reward so far; NaN when unknown.
+        label: who drives; of a longer one the first `LABEL_ROOM` bytes are kept.
     """
 
     frame: int = 0
@@ -92,11 +116,19 @@ class Status(NamedTuple):
     speed: float = 0.0
     progress: float = 0.0
     score: float = float("nan")
+    label: str = ""
 
 
-_STATUS: Final = struct.Struct("<5q3d")
-_STATUS_ROOM: Final = 64
-assert _STATUS.size == _STATUS_ROOM
+_STATUS: Final = struct.Struct(f"<5q3d{LABEL_ROOM}s")
+_STATUS_ROOM: Final = _STATUS.size
+
+
+def _label(text: str) -> bytes:
+    return text.encode()[:LABEL_ROOM].rstrip(b"\0")
+
+
+def _text(label: bytes) -> str:
+    return label.rstrip(b"\0").decode(errors="ignore")  # it may be cut within a letter
 
 
 @dataclass(frozen=True)
@@ -123,7 +155,7 @@ class Board:
     Attributes:
         title: of the window.
         header: the line above the tiles.
-        captions: the first line below a tile, by index.
+        captions: the first line below a tile, by index, where a picture has no label of its own.
         score: what the score is called.
     """
 
@@ -133,13 +165,16 @@ class Board:
     score: str = "reward"
 
 
-def parse_show(show: str | int | Sequence[int], count: int) -> tuple[int, ...]:
-    """Which of several environments are shown.
+def parse_show(
+    show: str | int | bool | Sequence[int] | Sequence[bool], count: int
+) -> tuple[int, ...]:
+    """Which of several are shown.
 
     Args:
         show: ``"none"``, ``"first"``, ``"all"``, a list of numbers from 0 on (``"0,3,5"`` or
-            ``[0, 3, 5]``), or one number.
-        count: of environments.
+            ``[0, 3, 5]``), or one number; or yes or no for each (``[True, False]``), or one for
+            all.
+        count: how many there are.
 
     Returns:
         Their numbers, in order, each once.
@@ -147,13 +182,19 @@ def parse_show(show: str | int | Sequence[int], count: int) -> tuple[int, ...]:
     Raises:
         ValueError: anything else, or a number that there is not.
     """
+    if isinstance(show, bool | np.bool_):
+        return tuple(range(count if show else 0))
     if isinstance(show, str):
         word = show.strip().lower()
-        if word in ("none", "first", "all"):
+        if word in SHOW_WORDS:
             return tuple(range({"none": 0, "first": min(1, count), "all": count}[word]))
         parts: Sequence[Any] = word.split(",")
     else:
         parts = [show] if isinstance(show, int) else list(show)
+        if parts and all(isinstance(part, bool | np.bool_) for part in parts):
+            if len(parts) != count:
+                raise ValueError(f"show={show!r}: yes or no {len(parts)} times; there are {count}")
+            return tuple(number for number, part in enumerate(parts) if part)
     numbers = set()
     for part in parts:
         try:
@@ -176,9 +217,10 @@ def runs(*, remove_leftovers: bool = True) -> list[Path]:
         remove_leftovers: remove those of processes that are no more.
     """
     found = []
+    here = pid_namespace()
     for path in shared_folder().glob("mkds-*"):
         match = _RUN.fullmatch(path.name)
-        if match is None or not path.is_dir():
+        if match is None or int(match["namespace"]) != here or not path.is_dir():
             continue
         if birth(int(match["pid"])) != int(match["birth"]):
             if remove_leftovers:
@@ -193,6 +235,7 @@ def alive(folder: Path) -> bool:
     match = _RUN.fullmatch(folder.name)
     return (
         match is not None
+        and int(match["namespace"]) == pid_namespace()
         and birth(int(match["pid"])) == int(match["birth"])
         and (folder / _BOARD).exists()
     )
@@ -208,6 +251,7 @@ class Bus:
         label: goes into the folder's name; letters and digits of it.
         width: of the pictures, in pixels.
         height: likewise.
+        lanes: how many there are for `assign`; 0 where each tile has its own publisher.
 
     Attributes:
         folder: of the run.
@@ -225,6 +269,7 @@ class Bus:
         label: str = "run",
         width: int = SCREEN_WIDTH,
         height: int = SCREEN_HEIGHT,
+        lanes: int = 0,
     ) -> None:
         self.indices: Final = tuple(range(tiles)) if isinstance(tiles, int) else tuple(tiles)
         if not 1 <= len(self.indices) <= MAX_TILES:
@@ -234,8 +279,10 @@ class Bus:
         runs()
         self._pid = os.getpid()
         label = re.sub(r"[^A-Za-z0-9_]+", "_", label)[:40] or "run"
-        name = f"mkds-{label}-{self._pid}-{birth(self._pid)}-{next(_numbers)}"
+        process = f"{pid_namespace()}-{self._pid}-{birth(self._pid)}"
+        name = f"mkds-{label}-{process}-{next(_numbers)}"
         self.folder: Final = shared_folder() / name
+        self._lanes: Segment | None = None
         try:
             self.folder.mkdir(mode=0o700)
             for index in self.indices:
@@ -243,6 +290,10 @@ class Bus:
                 words = tile.view[:PAGE].cast("Q")
                 words[_TILE_MAGIC], words[_TILE_VERSION] = _MAGIC, VERSION
                 words[_WIDTH], words[_HEIGHT] = width, height
+            if lanes:
+                self._lanes = Segment.create(self.folder / _LANES, PAGE + lanes * _LANE.size)
+                words = self._lanes.view[:PAGE].cast("Q")
+                words[_TILE_MAGIC], words[_TILE_VERSION] = _MAGIC, VERSION
             # Last: with it, the run is there.
             segment = Segment.create(self.folder / _BOARD, PAGE + DoubleBuffer.room(BOARD_ROOM))
         except OSError as error:
@@ -267,6 +318,25 @@ class Bus:
         if index not in self.indices:
             raise KeyError(f"no tile {index}; there are {self.indices}")
         return Publisher(self.folder, index)
+
+    def assign(self, lane: int, tile: int | None, label: str = "") -> None:
+        """Say where a lane publishes from its next episode on; to be said before that begins.
+
+        Args:
+            lane: its number.
+            tile: index of a tile that no other lane publishes into then; None for none.
+            label: who drives.
+
+        Raises:
+            KeyError: there is no such tile or lane.
+        """
+        if tile is not None and tile not in self.indices:
+            raise KeyError(f"no tile {tile}; there are {self.indices}")
+        start = PAGE + lane * _LANE.size
+        if self._lanes is None or lane < 0 or start >= len(self._lanes.view):
+            raise KeyError(f"no lane {lane}")
+        number = 0 if tile is None else tile + 1
+        _LANE.pack_into(self._lanes.view, start, number, _label(label))
 
     def post(self, board: Board) -> None:
         """Write what stands beside the pictures. What is too long for it is left out."""
@@ -329,10 +399,11 @@ class Publisher:
 
     def __init__(self, folder: Path, index: int) -> None:
         self.folder: Final = folder
-        self.index: Final = index
+        self.index = index
         self._buffer: DoubleBuffer | None = None
         self._words: Any = None
         self._wants: Any = None
+        self._lanes: Segment | None = None
         self._pictures: tuple[NDArray[np.uint8], ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -348,7 +419,6 @@ class Publisher:
         if self._buffer is not None:
             return
         tile = _open(self.folder / str(self.index))
-        board = _open(self.folder / _BOARD)
         words: Any = tile.view[:PAGE].cast("Q")
         width, height = words[_WIDTH], words[_HEIGHT]
         size = 3 * width * height
@@ -357,10 +427,30 @@ class Publisher:
         self._pictures = tuple(
             slot[start : start + size].reshape(height, width, 3) for slot in buffer.slots
         )
-        self._wants = board.view[_WANTS_OFFSET : _WANTS_OFFSET + 16].cast("d")
+        if self._wants is None:
+            board = _open(self.folder / _BOARD)
+            self._wants = board.view[_WANTS_OFFSET : _WANTS_OFFSET + 16].cast("d")
         words[_PID], words[_BIRTH] = os.getpid(), birth(os.getpid()) or 0
         words[_STATE] = State.DRIVING
         self._words, self._buffer = words, buffer
+
+    def assigned(self, lane: int) -> tuple[int | None, str]:
+        """What `Bus.assign` last said of a lane: its tile, if any, and the label.
+
+        Raises:
+            ViewerError: the run is no more, or has no lanes.
+        """
+        if self._lanes is None:
+            self._lanes = _open(self.folder / _LANES, writable=False)
+        tile, label = _LANE.unpack_from(self._lanes.view, PAGE + lane * _LANE.size)
+        return tile - 1 if tile else None, _text(label)
+
+    def leave(self) -> None:
+        """Leave the tile to others; `open` opens it, or that of another ``index``, again."""
+        if self._buffer is not None:
+            self._words[_PID] = 0
+        self._words = self._buffer = None
+        self._pictures = ()
 
     def wanted(self, now: float) -> bool:
         """Whether a viewer looks.
@@ -415,7 +505,8 @@ class Publisher:
 
         def fill(slot: int) -> int:
             room = buffer.slots[slot]
-            _STATUS.pack_into(room.data, 8, *(status or Status()))
+            numbers = status or Status()
+            _STATUS.pack_into(room.data, 8, *numbers[:-1], _label(numbers.label))
             if callable(picture):
                 picture(self._pictures[slot])
             else:
@@ -453,6 +544,11 @@ def _open(path: Path, *, writable: bool = True) -> Segment:
     return segment
 
 
+def _status(message: NDArray[np.uint8]) -> Status:
+    status = Status(*_STATUS.unpack_from(message.data))
+    return status._replace(label=_text(status.label))  # type: ignore[arg-type]
+
+
 class Tile:
     """Reads one tile, in any process.
 
@@ -483,9 +579,8 @@ class Tile:
     def state(self) -> State:
         """What its process is at."""
         state = State(min(int(self._words[_STATE]), State.CLOSED))
-        if state in (State.DRIVING, State.OVER) and birth(int(self._words[_PID])) != int(
-            self._words[_BIRTH]
-        ):
+        pid = int(self._words[_PID])
+        if pid and state in (State.DRIVING, State.OVER) and birth(pid) != self._words[_BIRTH]:
             return State.DEAD
         return state
 
@@ -499,7 +594,7 @@ class Tile:
         return Shot(
             number,
             picture.reshape(self.height, self.width, 3),
-            Status(*_STATUS.unpack_from(message.data)),
+            _status(message),
             message[_STATUS_ROOM + self._size :].tobytes(),
         )
 

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import math
 import pickle
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from mkds_gym.env import PRIMING_FRAMES, MKDSEnv
+from mkds_gym.overlays import LapTrail, OverlayScene
 from mkds_gym.viewer.bus import Publisher, State, Status
+
+if TYPE_CHECKING:
+    from mkds_gym.course import Course
+    from mkds_gym.state import RaceState
 
 _log = logging.getLogger(__name__)
 
@@ -26,36 +36,51 @@ class RacePublisher(Publisher):
     """A `mkds_gym.env.Spectator` that publishes 30 pictures a second, while a viewer looks.
 
     While none does, it reads a clock in each step and nothing else. A picture is drawn by the
-    emulator only in the steps that are shown. Whatever fails is logged, once; the race goes on
-    unseen.
+    emulator only in the steps that are shown, and what overlays need is read only in these.
+    Whatever fails is logged, once, and the race goes on: unseen, or if only overlays fail, seen
+    without them.
 
     Args:
         folder: of the run.
-        index: of the tile.
+        index: of the tile; or of the lane, if it ``follows``.
         scorer: pickled callable from the metrics to the score so far; empty sums up the rewards.
+        follows: at the beginning of each episode, ask the run (`Bus.assign`) which tile to publish
+            into, if any.
     """
 
-    def __init__(self, folder: Path, index: int, scorer: bytes = b"") -> None:
+    def __init__(
+        self, folder: Path, index: int, scorer: bytes = b"", *, follows: bool = False
+    ) -> None:
         super().__init__(folder, index)
         self._scorer_bytes: Final = scorer
         self._scorer: Callable[[Mapping[str, float]], float] | None = None
+        self._lane: Final = index if follows else None
+        self._label = ""
         self._failed = False
+        self._idle = follows
+        self._said: set[str] = set()
         self._episode = 0
         self._reward = 0.0
         self._due = 0.0
         self._last = 0.0
         self._left = 0
         self._sends_scenes = False
-        self._course: int | None = None
+        self._trail = LapTrail()
+        self._behind: deque[RaceState] = deque()
+        self._course: Course | None = None
+        self._fingerprint = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as new."""
-        return type(self), (self.folder, self.index, self._scorer_bytes)
+        index = self.index if self._lane is None else self._lane
+        make = partial(type(self), follows=self._lane is not None)
+        return make, (self.folder, index, self._scorer_bytes)
 
     def attached(self, env: MKDSEnv) -> None:
         """See `mkds_gym.env.Spectator`."""
         try:
-            self.open()
+            if self._lane is None:
+                self.open()
         except Exception as error:
             self._fail(env, error)
 
@@ -65,14 +90,18 @@ class RacePublisher(Publisher):
             return
         self._episode += 1
         self._reward = 0.0
+        self._forget_path()
         try:
-            self.say(State.DRIVING)
+            if self._lane is not None:
+                self._follow(env, self._lane)
+            if not self._idle:
+                self.say(State.DRIVING)
         except Exception as error:
             self._fail(env, error)
 
     def stepped(self, env: MKDSEnv, reward: float, over: bool) -> None:
         """See `mkds_gym.env.Spectator`."""
-        if self._failed:
+        if self._failed or self._idle:
             return
         try:
             self._stepped(env, reward, over)
@@ -81,7 +110,7 @@ class RacePublisher(Publisher):
 
     def closed(self, env: MKDSEnv) -> None:
         """See `mkds_gym.env.Spectator`."""
-        if self._failed:
+        if self._failed or self._idle:
             return
         try:
             self._rest(env)
@@ -109,9 +138,15 @@ class RacePublisher(Publisher):
             speed=race.speed,
             progress=env.course.track.laps(race),
             score=self._score(env),
+            label=self._label,
         )
         console = env.console
-        sent = self._scene(env) if scene else b""
+        sent = b""
+        if scene:
+            try:
+                sent = self._scene(env)
+            except Exception as error:  # the picture is there all the same
+                self._say_once(f"tile {self.index} has no overlays", error)
         self.publish(lambda room: console.screen("top", room), status, sent)
 
     # Within ---------------------------------------------------------------------------------
@@ -120,6 +155,11 @@ class RacePublisher(Publisher):
         now = time.monotonic()
         self._reward += reward
         self.count(env.frame_skip)
+        if self._sends_scenes:
+            # The picture is as many steps behind.
+            self._behind.append(env.race)
+            if len(self._behind) > _ahead(env):
+                self._trail.add(self._behind.popleft())
         if over:
             self.say(State.OVER)
         if self._left:
@@ -132,15 +172,34 @@ class RacePublisher(Publisher):
                     self._ask_for_scenes(env, now)
                 else:
                     env.draw(False)
+                    env.forget_scenes()
         elif now >= self._due:
             if self.wanted(now):
                 env.draw(True)
-                self._left = math.ceil(PRIMING_FRAMES / env.frame_skip)
+                self._left = _ahead(env)
                 self._ask_for_scenes(env, now)
             else:
                 self._rest(env)
                 self._due = now + _ASK
         self._last = now
+        if over and self._lane is not None:
+            self._rest(env)
+            self.leave()
+            self._idle = True
+
+    def _follow(self, env: MKDSEnv, lane: int) -> None:
+        """Go where the run wants this lane's pictures."""
+        tile, self._label = self.assigned(lane)
+        if not self._idle and tile == self.index:
+            return
+        if not self._idle:  # the episode before was given up
+            self._rest(env)
+            self.leave()
+        self._idle = tile is None
+        if tile is not None:
+            self.index = tile
+            self._course = None
+            self.open()
 
     def _rest(self, env: MKDSEnv) -> None:
         """Nobody looks."""
@@ -152,12 +211,20 @@ class RacePublisher(Publisher):
             env.forget_scenes()
 
     def _ask_for_scenes(self, env: MKDSEnv, now: float) -> None:
+        """Note what the next picture's scene needs, if it is wanted, and nothing if it is not."""
         wanted = self.scenes_wanted(now)
-        if wanted and not self._sends_scenes:
+        if wanted:
             env.record_scenes()
-        elif self._sends_scenes and not wanted:
+            if not self._sends_scenes:
+                self._forget_path()
+                self._left = _ahead(env)  # what the picture shows lies before it
+        elif self._sends_scenes:
             env.forget_scenes()
         self._sends_scenes = wanted
+
+    def _forget_path(self) -> None:
+        self._trail.clear()
+        self._behind.clear()
 
     def _score(self, env: MKDSEnv) -> float:
         if not self._scorer_bytes:
@@ -170,10 +237,15 @@ class RacePublisher(Publisher):
 
     def _scene(self, env: MKDSEnv) -> bytes:
         course = env.course
-        if self._course != course.fingerprint:
-            self.publish_course(course.fingerprint, pickle.dumps(course))
-            self._course = course.fingerprint
-        return pickle.dumps((course.fingerprint, env.overlay_scene()))
+        if self._course is not course:  # which takes long to compare
+            fingerprint = course.fingerprint
+            self.publish_course(fingerprint, pickle.dumps(course))
+            self._course, self._fingerprint = course, fingerprint
+        scene = env.overlay_scene()
+        # Its own trail begins where recording did, steps ago.
+        self._trail.add(scene.race)
+        trail = self._trail.up_to(scene.race).tobytes()
+        return pickle.dumps((self._fingerprint, scene, trail))
 
     def _fail(self, env: MKDSEnv, error: Exception) -> None:
         self._failed = True
@@ -182,4 +254,22 @@ class RacePublisher(Publisher):
             env.forget_scenes()
         except Exception as another:
             error = another
-        _log.warning("tile %d shows nothing more: %s: %s", self.index, type(error).__name__, error)
+        self._say_once(f"tile {self.index} shows nothing more", error)
+
+    def _say_once(self, what: str, error: Exception) -> None:
+        message = f"{what}: {type(error).__name__}: {error}"
+        if message not in self._said:
+            self._said.add(message)
+            _log.warning(message)
+
+
+def unpack_scene(scene: bytes) -> tuple[int, OverlayScene]:
+    """The fingerprint of the course, and the scene, of what was published with a picture."""
+    fingerprint, unpacked, trail = pickle.loads(scene)
+    path = np.frombuffer(trail, np.float32).reshape(-1, 4)
+    return fingerprint, dataclasses.replace(unpacked, trail=path)
+
+
+def _ahead(env: MKDSEnv) -> int:
+    """Steps before its own in which a picture must be drawn to be seen whole."""
+    return math.ceil(PRIMING_FRAMES / env.frame_skip)

@@ -44,6 +44,17 @@ def birth(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def pid_namespace() -> int:
+    """What tells this process's PID namespace from others; 0 where there are none.
+
+    A number of a process means nothing in another one, as in another container.
+    """
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return 0
+
+
 class Segment:
     """A file in shared memory, mapped.
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import colorsys
 import logging
 import math
-import pickle
 import time
+from bisect import bisect
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from mkds_gym.errors import OverlayError, ViewerError
 from mkds_gym.overlays import OVERLAYS, Overlay, draw_overlays, make_overlays
 from mkds_gym.viewer.bus import Board, Run, Shot, State, Status, Tile, runs
+from mkds_gym.viewer.publisher import unpack_scene
 from mkds_gym.window import import_pygame, open_display
 
 _log = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ HELP: Final = (
 )
 _CHECK: Final = 0.25
 """Seconds between looks whether the run goes on, and what has become of its processes."""
+_STALLED: Final = 3.0
+"""Seconds without a frame after which a driving tile says so."""
 _NOTE_SECONDS: Final = 4.0
 _FONT: Final = 15
 _LINE: Final = 17
@@ -85,8 +89,38 @@ class _View:
         self.shot: Shot | None = None
         self.state = State.WAITING
         self.picture: Any = None  # a pygame surface
-        self.error = ""
+        self.errors: list[str] = []
         self.drawn: tuple[int, int] | None = None  # picture and overlays that `picture` shows
+        self._frames = -1
+        self._since = 0.0
+        self.stalled = 0.0
+        """Seconds since its last frame, if those are too many."""
+
+    def look(self, now: float) -> None:
+        """See what its process is at."""
+        self.state = self.tile.state()
+        frames = self.tile.frames
+        if frames != self._frames or self.state is not State.DRIVING:
+            self._frames, self._since = frames, now
+        since = now - self._since
+        self.stalled = since if since > _STALLED else 0.0
+
+    @property
+    def word(self) -> str:
+        """What is written over its picture."""
+        if self.stalled:
+            return f"no frame for {self.stalled:.0f} s"
+        return {
+            State.WAITING: "waiting",
+            State.OVER: "over",
+            State.CLOSED: "closed",
+            State.DEAD: "its process has died",
+        }.get(self.state, "" if self.shot is not None else "no picture yet")
+
+    def caption(self, board: Board) -> str:
+        """Who drives in the picture that is shown."""
+        label = "" if self.shot is None else self.shot.status.label
+        return label or board.captions.get(self.tile.index, f"env {self.tile.index}")
 
 
 class ViewerWindow:
@@ -128,6 +162,8 @@ class ViewerWindow:
         self._overlay = 0
         self._run = Run(folder)
         self._views = [_View(tile) for tile in self._run.tiles]
+        self._board = self._run.board()
+        self._logged: set[str] = set()
         self._pygame = pygame = import_pygame("the viewer's window", ViewerError)
         self._pictures = pictures or Path.cwd()
         self._enlarged: int | None = None
@@ -175,14 +211,15 @@ class ViewerWindow:
             if not self._run.alive:
                 self.closed = True
                 runs()  # one that was killed has left its folder
-            self._count(now)
             if not self._frozen:
+                self._count(now)
                 for view in self._views:
-                    view.state = view.tile.state()
+                    view.look(now)
         if self.closed:
             return
         if not self._frozen:
-            self._take()
+            self._board = self._run.board()
+        self._take(new=not self._frozen)
         self.draw()
 
     def close(self) -> None:
@@ -219,7 +256,10 @@ class ViewerWindow:
             step = -1 if mod & pygame.KMOD_SHIFT else 1
             self._overlay = (self._overlay + step) % len(self._overlays)
             names = ", ".join(overlay.name for overlay in self._overlays[self._overlay])
-            self._say(f"overlay: {names or 'none'}")
+            note = f"overlay: {names or 'none'}"
+            if names and self._frozen and not any(v.shot and v.shot.scene for v in self._views):
+                note += " (from the next pictures on: these were sent without what it needs)"
+            self._say(note)
         elif key == pygame.K_SPACE:
             self._frozen = not self._frozen
         elif key == pygame.K_s:
@@ -293,10 +333,10 @@ class ViewerWindow:
         (then, before), (_, frames) = self._frames[0], self._frames[-1]
         self._rate = (frames - before) / (now - then) if now > then else 0.0
 
-    def _take(self) -> None:
-        """The latest pictures, with overlays."""
+    def _take(self, *, new: bool) -> None:
+        """The latest pictures, or those that are there already, with overlays."""
         for view in self._views:
-            shot = view.tile.shot(0 if view.shot is None else view.shot.number)
+            shot = view.tile.shot(0 if view.shot is None else view.shot.number) if new else None
             if shot is not None:
                 view.shot = shot
             elif view.shot is None or view.drawn == (view.shot.number, self._overlay):
@@ -309,19 +349,31 @@ class ViewerWindow:
 
     def _overlaid(self, view: _View, shot: Shot) -> NDArray[np.uint8]:
         overlays = self._overlays[self._overlay]
-        view.error = ""
+        view.errors = []
         if not overlays or not shot.scene:
             return shot.picture
         try:
-            fingerprint, scene = pickle.loads(shot.scene)
+            fingerprint, scene = unpack_scene(shot.scene)
             course = view.tile.course(fingerprint)
             if course is None:
                 return shot.picture
-            return draw_overlays(overlays, shot.picture, scene, course)
+            return draw_overlays(
+                overlays, shot.picture, scene, course, failed=partial(self._failed, view)
+            )
         except OverlayError as error:
-            view.error = str(error)
-            _log.warning("tile %d: %s", view.tile.index, error)
+            self._failed(view, error)
+        except Exception as error:  # what another version has pickled may raise anything
+            what = f"no overlays: {type(error).__name__}: {error}"
+            self._failed(view, OverlayError(what))
         return shot.picture
+
+    def _failed(self, view: _View, error: OverlayError) -> None:
+        """An overlay could not be drawn: named below its tile, and once in the log."""
+        view.errors.append(str(error))
+        message = f"tile {view.tile.index}: {error}"
+        if message not in self._logged:
+            self._logged.add(message)
+            _log.warning(message)
 
     # Drawing ----------------------------------------------------------------------------------
 
@@ -347,7 +399,7 @@ class ViewerWindow:
         pygame = self._pygame
         surface = pygame.display.get_surface()
         surface.fill(_BACK)
-        board = self._run.board()
+        board = self._board
         pygame.display.set_caption(board.title)
         self._draw_header(surface, board)
         best = self._best()
@@ -384,10 +436,11 @@ class ViewerWindow:
         parts.append(f"{driving} of {len(self._views)} driving")
         if self._frozen:
             parts.append("FROZEN")
-        self._write(surface, (_GAP + 2, 5), " · ".join(parts), _GOLD if self._frozen else _INK)
+        text, width = " · ".join(parts), surface.get_width()
+        place, colour = (_GAP + 2, 5), _GOLD if self._frozen else _INK
+        self._write(surface, place, text, colour, wide=width - 2 * (_GAP + 2))
         hint = self._font.render("H: help", True, _DIM)
-        width = surface.get_width()
-        if self._font.size(" · ".join(parts))[0] + hint.get_width() + 20 < width:
+        if self._font.size(text)[0] + hint.get_width() + 20 < width:
             surface.blit(hint, (width - hint.get_width() - _GAP - 2, 5))
 
     def _draw_tile(
@@ -418,16 +471,11 @@ class ViewerWindow:
             shade = pygame.Surface(size)
             shade.set_alpha(150 if dead else 90)
             surface.blit(shade, inside)
-        word = {
-            State.WAITING: "waiting",
-            State.OVER: "over",
-            State.CLOSED: "closed",
-            State.DEAD: "its process has died",
-        }.get(view.state, "" if view.picture is not None else "no picture yet")
+        word = view.word
         if word:
             text = self._font.render(word, True, _RED if dead else _INK)
             surface.blit(text, text.get_rect(center=inside.center))
-        caption = board.captions.get(tile.index, f"env {tile.index}")
+        caption = view.caption(board)
         below = cell.y + size[1] + 2 * _BORDER
         wide = inside.width
         if number == best:
@@ -435,8 +483,9 @@ class ViewerWindow:
         self._write(
             surface, (inside.x, below), caption, _GOLD if number == best else colour, wide=wide
         )
-        if view.error:
-            self._write(surface, (inside.x, below + _LINE), view.error, _RED, wide=wide)
+        if view.errors:
+            errors = "; ".join(view.errors)
+            self._write(surface, (inside.x, below + _LINE), errors, _RED, wide=wide)
         elif view.shot is not None:
             numbers = describe(view.shot.status, board.score)
             self._write(surface, (inside.x, below + _LINE), numbers, _INK, wide=wide)
@@ -464,9 +513,15 @@ class ViewerWindow:
         wide: int | None = None,
         back: Colour | None = None,
     ) -> None:
-        """One line; what is too long for its place is cut."""
-        if not text:
-            return
-        image = self._font.render(text, True, colour, back)
-        area = None if wide is None else (0, 0, wide, image.get_height())
-        surface.blit(image, place, area)
+        """One line; what is too long for its place ends in an ellipsis."""
+        if wide is not None:
+            text = self._fitting(text, wide)
+        if text:
+            surface.blit(self._font.render(text, True, colour, back), place)
+
+    def _fitting(self, text: str, wide: int) -> str:
+        """As much of a text as these pixels hold."""
+        if self._font.size(text)[0] <= wide:
+            return text
+        fits = bisect(range(len(text)), wide, key=lambda n: self._font.size(text[:n] + "…")[0])
+        return text[: fits - 1].rstrip(" ·") + "…" if fits else ""
