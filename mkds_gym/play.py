@@ -6,10 +6,14 @@ Without arguments the cartridge shows its own menu; an argument that chooses a r
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
+import signal
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,14 +25,15 @@ from PIL import Image
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import Console, Keys
 from mkds_gym.core import installed_build_id
-from mkds_gym.errors import MKDSError
+from mkds_gym.errors import MKDSError, OverlayError, RecordingError
 from mkds_gym.hardware import FRAMES_PER_SECOND
 from mkds_gym.kartlab.boot import CLASSES, MODES, STRENGTHS
+from mkds_gym.overlays import OVERLAYS, LiveRace, OverlayLike, draw_overlays, make_overlays
 from mkds_gym.races import COURSE_SETS, MAX_OPPONENTS, RaceArguments, Races
-from mkds_gym.recording import ConsoleRecorder, Start, boot_digest
+from mkds_gym.recording import SUFFIX, ConsoleRecorder, Recording, Start, boot_digest
 from mkds_gym.rewind import Rewind
 from mkds_gym.savestate import read_state
-from mkds_gym.window import Window
+from mkds_gym.window import DEFAULT_SCALE, MAX_SCALE, Window
 
 KEYBOARD: Final[tuple[tuple[str, Keys, str], ...]] = (
     ("UP", Keys.UP, "menus; in the air, fly shorter"),
@@ -52,7 +57,10 @@ COMMANDS: Final[tuple[tuple[str, str], ...]] = (
     ("F5", "save the state"),
     ("F9", "load it"),
     ("F12", "screenshot"),
-    ("TAB", "one screen or both"),
+    ("TAB", "both screens, the upper, the lower"),
+    ("o", "next overlay"),
+    ("PLUS", "larger"),
+    ("MINUS", "smaller"),
     ("h", "this help"),
     ("ESCAPE", "quit"),
 )
@@ -69,7 +77,8 @@ MESSAGE_PICTURES: Final = 150
 """Pictures for which a message stays."""
 STICK_THRESHOLD: Final = 0.45
 """How far a stick (or trigger) must be moved to count as pressed, of 1."""
-DEFAULT_SCALE: Final = 2
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SCREENS: Final = ("both", "top", "bottom")
 
 
 class Player:
@@ -83,6 +92,7 @@ class Player:
         pictures: folder for screenshots.
         rewind_seconds: how far back one can rewind; 0 is not at all.
         recorder: records what is driven; what is rewound was not driven.
+        overlays: drawn over the picture at first, see `mkds_gym.overlays`.
 
     Attributes:
         console: as given.
@@ -93,6 +103,7 @@ class Player:
 
     Raises:
         ConsoleError: pygame-ce is not installed.
+        ValueError, TypeError: there is no such overlay.
     """
 
     def __init__(
@@ -105,9 +116,18 @@ class Player:
         pictures: Path | None = None,
         rewind_seconds: float = REWIND_SECONDS,
         recorder: ConsoleRecorder | None = None,
+        overlays: OverlayLike | Sequence[OverlayLike] = (),
     ) -> None:
         self.console = console
         self._recorder = recorder
+        chosen = make_overlays(overlays)
+        self._overlays = [
+            *([chosen] if chosen else []),
+            (),
+            *(make_overlays(name) for name in OVERLAYS.names()),
+        ]
+        self._overlay = 0
+        self._live = LiveRace(console) if chosen else None
         self.window = Window(
             f"{console.cartridge.title} - H for help",
             FRAMES_PER_SECOND,
@@ -132,6 +152,7 @@ class Player:
         self.message = ""
         self._message_left = 0
         self._help = False
+        self._stopped = False
         self._rewinding = False
         self._pictures_back = 0
         self._since_push = 0
@@ -146,8 +167,8 @@ class Player:
             "F9": self._load,
             "F12": self._screenshot,
             "TAB": self._switch_screens,
+            "o": self._next_overlay,
             "h": self._toggle_help,
-            "ESCAPE": self.window.close,
         }
         self._actions = {self._code(name): act for name, act in actions.items()}
         self._rewind_key = pygame.K_r
@@ -184,9 +205,13 @@ class Player:
         return mask
 
     def run(self) -> None:
-        """Play until the window is closed."""
-        while not self.window.closed:
+        """Play until the window is closed, or `stop` is called."""
+        while not (self.window.closed or self._stopped):
             self.frame()
+
+    def stop(self) -> None:
+        """Have `run` return after this frame; may be called by a signal's handler."""
+        self._stopped = True
 
     def frame(self) -> None:
         """One picture: a frame of the console, or a step back, or nothing if it is paused.
@@ -199,7 +224,7 @@ class Player:
         elif not self.paused or self._picture is None:
             self._step()
         self._tapped = 0
-        picture = self._picture = self.console.screen(self._screens)
+        picture = self._picture = self._look()
         notes: list[Callable[[Any], None]] = []
         if self._help:
             notes.append(self._draw_help)
@@ -210,6 +235,22 @@ class Player:
         if not self._controllers.get_init() and not self.window.closed:
             self._controllers.init()  # finds the pads that are there, and tells of each
 
+    def _look(self) -> NDArray[np.uint8]:
+        """The picture, with the overlays."""
+        picture = self.console.screen(self._screens)
+        overlays = self._overlays[self._overlay]
+        scene = None if self._live is None or self._screens == "bottom" else self._live.scene()
+        if not overlays or scene is None:
+            return picture
+        assert self._live is not None
+        assert self._live.course is not None
+        try:
+            return draw_overlays(overlays, picture, scene, self._live.course)
+        except OverlayError as error:  # one of the person's own: it is not tried again
+            self._tell(str(error))
+            self._overlay = self._overlays.index(())
+            return picture
+
     # What happens in a picture's time ---------------------------------------------------
 
     def _step(self) -> None:
@@ -217,6 +258,8 @@ class Player:
         self.console.step(keys)
         if self._recorder is not None:
             self._recorder.step(keys)
+        if self._live is not None:
+            self._live.frame(keys)
         if self.rewind is None:
             return
         self._since_push += 1
@@ -233,6 +276,8 @@ class Player:
             if snapshot is not None:
                 self.console.restore(snapshot)
                 self._since_push = 0
+                if self._live is not None:
+                    self._live.restart()
                 if self._recorder is not None:
                     self._recorder.rewound()
         self._pictures_back += 1
@@ -305,7 +350,14 @@ class Player:
         self._help = not self._help
 
     def _switch_screens(self) -> None:
-        self._screens = "top" if self._screens == "both" else "both"
+        self._screens = _SCREENS[(_SCREENS.index(self._screens) + 1) % len(_SCREENS)]
+
+    def _next_overlay(self) -> None:
+        self._overlay = (self._overlay + 1) % len(self._overlays)
+        overlays = self._overlays[self._overlay]
+        if self._live is None and overlays:
+            self._live = LiveRace(self.console)
+        self._tell(f"overlay: {', '.join(each.name for each in overlays) or 'none'}")
 
     def _save(self) -> None:
         try:
@@ -321,6 +373,8 @@ class Player:
         except MKDSError as error:
             self._tell(str(error))
             return
+        if self._live is not None:
+            self._live.restart()
         if self.rewind is not None:
             self.rewind.clear()
         if self._recorder is not None:
@@ -419,19 +473,27 @@ def _parser() -> argparse.ArgumentParser:
         description="Drive with keyboard or gamepad. Without arguments the cartridge shows its "
         "menu; an argument of the race starts that race. H shows the keys. There is no sound.",
     )
-    race = parser.add_argument_group("the race (Kartlab only)")
+    race = parser.add_argument_group(
+        "the race (Kartlab only)", "Named as MKDS-v0's arguments; two have a shorter name as well."
+    )
     race.add_argument("--course", metavar="NAME", help="a course's name, or random")
     race.add_argument("--course-seed", type=int, metavar="N", help="which random course")
     race.add_argument("--difficulty", type=float, metavar="D", help="of random courses, 0 to 1")
     race.add_argument("--course-set", choices=COURSE_SETS, help="a random course of that set")
+    race.add_argument(
+        "--seed",
+        type=int,
+        metavar="N",
+        help="of what is left to chance, as that of reset(): which random course, and a VS race",
+    )
     race.add_argument("--laps", type=int, metavar="N", help="1 to 9")
     race.add_argument(
-        "--class", dest="engine_class", type=int, choices=tuple(CLASSES), help="engine, cc"
+        "--engine-class", "--class", type=int, choices=tuple(CLASSES), help="engine, cc"
     )
     race.add_argument("--mirror", action="store_true", default=None, help="exchange left and right")
     race.add_argument("--mode", choices=tuple(MODES))
     race.add_argument("--opponents", type=int, metavar="N", help=f"0 to {MAX_OPPONENTS}, in vs")
-    race.add_argument("--strength", dest="opponent_strength", choices=tuple(STRENGTHS))
+    race.add_argument("--opponent-strength", "--strength", choices=tuple(STRENGTHS))
     race.add_argument("--items", action="store_true", default=None, help="item boxes, in vs")
     parser.add_argument("--rom", metavar="FILE", help="a cartridge of your own")
     parser.add_argument("--state", metavar="FILE", help="savestate to start from")
@@ -449,9 +511,17 @@ def _parser() -> argparse.ArgumentParser:
         help="record what is driven (.mkr), for python -m mkds_gym.replay",
     )
     parser.add_argument(
-        "--scale", type=int, default=DEFAULT_SCALE, choices=range(1, 9), metavar="1-8"
+        "--overlays", metavar="A,B", default="", help="such as rays,hud; O for more"
     )
-    parser.add_argument("--screens", choices=("both", "top", "bottom"), default="both")
+    parser.add_argument(
+        "--scale",
+        type=int,
+        default=DEFAULT_SCALE,
+        choices=range(1, MAX_SCALE + 1),
+        metavar=f"1-{MAX_SCALE}",
+        help="screen pixels per console pixel; default: %(default)s",
+    )
+    parser.add_argument("--screens", choices=_SCREENS, default="both")
     parser.add_argument(
         "--rewind",
         type=float,
@@ -460,6 +530,51 @@ def _parser() -> argparse.ArgumentParser:
         help="how far back R can go; default: %(default)s, 0 switches it off",
     )
     return parser
+
+
+_NO_CHANCE: Final = (
+    "--seed {}: nothing is left to chance; it is for --mode vs, --course random and --course-set"
+)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals(player: Player) -> Iterator[list[int]]:
+    """Signals that end the process end the game after this frame; gives those that came."""
+    came: list[int] = []
+
+    def stop(number: int, _: Any) -> None:
+        came.append(number)
+        player.stop()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before = {each: signal.signal(each, stop) for each in _SIGNALS}
+    try:
+        yield came
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _keep(recording: Recording, path: Path) -> int:
+    """Write a recording, elsewhere if it cannot be written there.
+
+    Returns:
+        What the command returns.
+
+    Raises:
+        RecordingError: nor elsewhere.
+    """
+    try:
+        recording.save(path)
+    except RecordingError as error:
+        place = Path(tempfile.mkdtemp(prefix="mkds-")) / f"{path.stem}{SUFFIX}"
+        recording.save(place)
+        print(f"error: {error}; the recording is in {place}", file=sys.stderr)
+        return 1
+    print(f"{recording.describe()}: {path}")
+    return 0
 
 
 def _console(options: argparse.Namespace) -> tuple[Console, Start]:
@@ -474,16 +589,26 @@ def _console(options: argparse.Namespace) -> tuple[Console, Start]:
     start = Start("power_on")
     if wanted:
         races = Races(cartridge, RaceArguments(**wanted), has_state=options.state is not None)
-        course_seed = races.draw(np.random.default_rng())
+        # In the order of an environment's reset.
+        chance = np.random.default_rng(options.seed)
+        course_seed = races.draw(chance)
         parameters = replace(races.parameters(course_seed), skip_countdown=False)
+        race_seed = int(chance.integers(1 << 32)) if races.has_chance else None
+        if race_seed is not None:
+            parameters = replace(parameters, seed=race_seed)
+        elif options.seed is not None and (course_seed is None or options.course_seed is not None):
+            raise ValueError(_NO_CHANCE.format(options.seed))
         on_power_on = parameters.write
         start = Start(
             "power_on",
             race=vars(races.arguments),
             course_seed=course_seed,
+            race_seed=race_seed,
             countdown=True,
             digest=boot_digest(parameters),
         )
+    elif options.seed is not None:
+        raise ValueError(_NO_CHANCE.format(options.seed))
     if options.state is not None:
         read_state(options.state, cartridge, installed_build_id())
     console = Console(cartridge, on_power_on=on_power_on)
@@ -506,7 +631,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the words behind the command; None takes the process's own.
 
     Returns:
-        0, or 1 when there is nothing to play, or no window to play in.
+        0; 1 when there is nothing to play, or no window to play in, or the recording had to be
+        written elsewhere; 128 and its number after a signal (Ctrl-C is 130).
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -517,7 +643,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record = options.record
     if record is not None and (record.is_dir() or not record.parent.is_dir()):
         parser.error(f"--record {record}: is not a file in an existing directory")
+    left = 0
     try:
+        overlays = [name for name in options.overlays.split(",") if name]
+        make_overlays(overlays)
         console, start = _console(options)
         with console:
             recorder = None if record is None else ConsoleRecorder(console, start)
@@ -528,21 +657,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 screens=options.screens,
                 rewind_seconds=options.rewind,
                 recorder=recorder,
+                overlays=overlays,
             )
-            try:
-                player.run()
-            finally:
-                player.window.close()
-                if recorder is not None and recorder.frames:
-                    recording = recorder.recording()
-                    recording.save(record)
-                    print(f"{recording.describe()}: {record}")
+            with _stopped_by_signals(player) as came:
+                try:
+                    player.run()
+                finally:
+                    player.window.close()
+                    if recorder is not None and recorder.frames:
+                        left = _keep(recorder.recording(), record)
+            if came:
+                return 128 + came[0]
     except (MKDSError, ValueError, TypeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
+    return left
 
 
 if __name__ == "__main__":

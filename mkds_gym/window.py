@@ -187,11 +187,11 @@ class Window:
         if late > _MOST_LATE * self._period:
             self._due, late = time.perf_counter() - self._period, 0.0
         self._due += self._period
+        self._load(picture, notes)
         # A display that makes one wait for it (vsync), and a picture that comes too late for it:
         if late > self._period and self._blocked > self._period / 2:
             self._blocked = 0.0
         else:
-            self._load(picture, notes)
             self._draw()
             if late < 0.0:
                 # pygame's own clock counts in whole milliseconds: 16 instead of 16.7.
@@ -203,7 +203,7 @@ class Window:
         _deliver(pygame)
 
     def grab(self) -> NDArray[np.uint8]:
-        """What the window shows: uint8 RGB (height, width, 3), in screen pixels.
+        """What the window shows since the last `show`: uint8 RGB (height, width, 3), screen pixels.
 
         Raises:
             ConsoleError: it shows nothing yet, or is closed.
@@ -276,9 +276,8 @@ class Window:
         self._shape = shape
         if self._window is None:
             self._open()
-        else:
-            self.scale = scale
         self._window.minimum_size = shape
+        self.scale = scale
         self._texture = self._pygame._sdl2.video.Texture(self._renderer, shape, streaming=True)
 
     def _load(self, picture: NDArray[np.uint8], notes: Iterable[Callable[[Any], None]]) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -13,19 +10,9 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from PIL import Image
+from programs import run
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
-
-
-def run(program: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "SDL_VIDEODRIVER")}
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        env={**clean, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
 
 
 def test_the_window_shows_what_render_returns(display: str, tmp_path: Path) -> None:
