@@ -10,7 +10,8 @@ outputs in any company (see `mkds_neat.networks`), and results come back in orde
 
 A worker that dies (or fails, or stops answering) costs the episodes that were under way, and
 nothing more: the workers are started again and those individuals are evaluated again, from
-their start. No individual ever scores for a crash.
+their start. An emulator in this process that fails is replaced by itself, and costs its own
+episode only. No individual ever scores for a crash.
 """
 
 from __future__ import annotations
@@ -146,7 +147,11 @@ class _Lanes(Protocol):
         """Begin an episode on the lanes in the mask; the observations of all."""
 
     def advance(self, actions: Any, lanes: Sequence[int]) -> tuple[Any, Any, Any, dict[str, Any]]:
-        """A step of these lanes; observations, terminations, truncations and infos of all."""
+        """A step of these lanes; observations, terminations, truncations and infos of all.
+
+        An episode that ends without a record in its info has ended because the lane failed and
+        was replaced; ``infos["error"]`` says why.
+        """
 
     def failed(self) -> set[int]:
         """The lanes whose fault an error was, as far as that is known."""
@@ -176,6 +181,7 @@ class _Threads:
             env_wrappers=(Lane,),
             copy=False,
             autoreset_mode=AutoresetMode.DISABLED,
+            on_error="replace",
             **factory.kwargs,
         )
         self.single_action_space: Any = self._envs.single_action_space
@@ -184,27 +190,26 @@ class _Threads:
             base: Any = self._envs.unwrapped
             base.set_attr("spectator", list(spectators))
 
-    @contextlib.contextmanager
-    def _watch(self) -> Iterator[None]:
-        try:
-            yield
-        except VectorEnvError as error:
-            self._failed = set(error.failures)
-            for lane, cause in error.failures.items():
-                _LOG.warning("lane %d failed", lane, exc_info=cause)
-            raise error.failures[min(error.failures)] from error
-
     def begin(self, seeds: Sequence[int | None], mask: NDArray[np.bool_]) -> Any:
-        """See `_Lanes`."""
-        with self._watch():
+        """See `_Lanes`; what cannot be reset is replaced, once."""
+        try:
             return self._envs.reset(seed=seeds, options={"reset_mask": mask})[0]
+        except VectorEnvError as error:
+            for lane, cause in sorted(error.failures.items()):
+                _LOG.warning("lane %d failed and is replaced", lane, exc_info=cause)
+                self._failed = {lane}
+                observations = self._envs.replace(lane, seed=seeds[lane])[0]
+            return observations
 
     def advance(self, actions: Any, lanes: Sequence[int]) -> tuple[Any, Any, Any, dict[str, Any]]:
         """See `_Lanes`; the other lanes rest."""
         mask = np.zeros(len(actions), np.bool_)
         mask[lanes] = True
-        with self._watch():
+        try:
             observations, _, over, cut, infos = self._envs.step(actions, step_mask=mask)
+        except VectorEnvError as error:
+            self._failed = set(error.failures)
+            raise error.failures[min(error.failures)] from error
         return observations, over, cut, infos
 
     def failed(self) -> set[int]:
@@ -565,9 +570,13 @@ class Evaluator:
             for lane in over:
                 episode = running[lane]
                 assert episode is not None
+                running[lane] = None
+                if not _has(infos, RECORD_KEY, lane):
+                    self._count_failure(work, episode.individual, infos["error"][lane])
+                    work.waiting.appendleft(episode.individual)
+                    continue
                 recording = infos[RECORDING_KEY][lane] if RECORDING_KEY in infos else None
                 result = self._judge(episode.individual, infos[RECORD_KEY][lane], recording)
-                running[lane] = None
                 work.results[result.id] = result
                 self.frames += result.record.frames
                 on_result(result)
@@ -620,19 +629,37 @@ class Evaluator:
         self.close()
         self.restarts += 1
         for episode in culprits:
-            key = episode.individual.id
-            work.failures[key] = work.failures.get(key, 0) + 1
-            if work.failures[key] > self._retries:
-                raise EvaluationError(
-                    f"the worker of individual {key} failed {work.failures[key]} times, the last "
-                    f"time with {error!r}; results so far are kept, --resume goes on from them"
-                ) from error
+            self._count_failure(work, episode.individual, repr(error), error)
         _LOG.warning(
             "a worker failed (%r); starting the workers again and evaluating %s again",
             error,
             ", ".join(str(e.individual.id) for e in lost.values()),
         )
         work.waiting.extendleft(e.individual for e in reversed(list(lost.values())))
+
+    def _count_failure(
+        self,
+        work: _Work,
+        individual: Individual,
+        what: str,
+        cause: Exception | None = None,
+    ) -> None:
+        """Note that an individual's worker has failed.
+
+        Raises:
+            EvaluationError: once too often.
+        """
+        key = individual.id
+        work.failures[key] = work.failures.get(key, 0) + 1
+        if work.failures[key] > self._retries:
+            raise EvaluationError(
+                f"the worker of individual {key} failed {work.failures[key]} times, the last "
+                f"time with {what}; results so far are kept, --resume goes on from them"
+            ) from cause
+
+
+def _has(infos: Mapping[str, Any], key: str, lane: int) -> bool:
+    return key in infos and bool(infos[f"_{key}"][lane])
 
 
 def _assemble(running: Sequence[_Episode | None]) -> tuple[NetworkBatch | None, list[int]]:

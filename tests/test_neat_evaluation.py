@@ -118,17 +118,49 @@ def test_results_do_not_depend_on_where_the_emulators_are(workers, expected):
 
 
 def test_a_failing_lane_costs_nothing_but_time(expected):
-    reported = []
+    reported, before = [], []
     with evaluator(3, vectorization="native") as lanes:
 
         def break_once(result):
             reported.append(result.id)
             if len(reported) == 1:
-                lanes._envs._envs.get_attr("console")[1].close()
+                before.extend(lanes._envs._envs.get_attr("console"))
+                before[1].close()
 
         assert content(lanes.evaluate(drivers(), break_once)) == expected
-        assert lanes.restarts == 1
+        assert lanes.restarts == 0
+        # The other two have gone on.
+        after = lanes._envs._envs.get_attr("console")
+        assert [old is new for old, new in zip(before, after, strict=True)] == [True, False, True]
     assert sorted(reported) == sorted(d.id for d in drivers())
+
+
+class Fails:
+    """A metric that fails once the kart has driven for a second."""
+
+    name = "fails"
+
+    def reset(self):
+        self.frames = 0
+
+    def update(self, state, course):
+        self.frames += 1
+        if self.frames > 60:
+            raise ZeroDivisionError("the metric broke")
+
+    def collect(self):
+        return {"fails": 0.0}
+
+
+@pytest.mark.parametrize("vectorization", ["async", "native"])
+def test_a_lane_that_always_fails_is_an_error(vectorization):
+    arguments = {"workers": 2, "seed": 1, "vectorization": vectorization, "retries": 1}
+    with (
+        Evaluator("MKDS-v0", {**ENV, "metrics": ["progress", Fails()]}, **arguments) as two,
+        pytest.raises(EvaluationError, match=r"failed 2 times.*ZeroDivisionError.*metric broke"),
+    ):
+        two.evaluate([driver(1, 1.0, 1.0), driver(2, 1.0, 1.0)])
+    assert no_workers_left()
 
 
 def test_a_free_worker_takes_the_next_at_once():
