@@ -578,6 +578,19 @@ class _Vector(ctypes.Structure):
     )
 
 
+_free: Final = ctypes.CDLL(None).free
+_free.argtypes, _free.restype = (ctypes.c_void_p,), None
+
+
+class _OwnVector(_Vector):
+    """A vector that the emulator fills, freed with this object."""
+
+    def __del__(self, free: Callable[[int], None] = _free) -> None:
+        # The C library's: what all images allocate comes from there.
+        if self.begin:
+            free(self.begin)
+
+
 class _MemoryFile(ctypes.Structure):
     """``EMUFILE_MEMORY``, as its member functions use it."""
 
@@ -620,13 +633,14 @@ class MemoryStates:
     def save(self) -> memoryview | None:
         """The state, not compressed, or None on failure.
 
-        It lies in memory of this thread that the next call writes over: to have the emulator
-        allocate and grow it each time would take longer than all the rest.
+        It lies in memory of this thread that the next call writes over, and that is freed when the
+        thread ends: to have the emulator allocate and grow it each time would take longer than all
+        the rest.
         """
-        vector: _Vector | None = getattr(_threads, "vector", None)
+        vector: _OwnVector | None = getattr(_threads, "vector", None)
         if vector is None:
             # Empty: the emulator allocates and grows it, by means that all images share.
-            vector = _threads.vector = _Vector()
+            vector = _threads.vector = _OwnVector()
         file = _MemoryFile(self._table, False, ctypes.addressof(vector), False, 0, 0)
         saved = self._save(ctypes.addressof(file), -1)  # -1: the emulator's "no compression"
         if not saved or file.failed or file.length <= 0:

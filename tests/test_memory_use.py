@@ -6,6 +6,8 @@ import ctypes
 import os
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,6 +47,30 @@ def test_an_environment_more_takes_forty_megabytes() -> None:
         [sys.executable, "-c", MEASURE], capture_output=True, text=True, timeout=120, check=True
     )
     assert 10 < float(done.stdout) < 50
+
+
+def test_a_thread_that_ends_leaves_no_savestate_behind() -> None:
+    def resident() -> float:
+        cores.trim_memory()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    env = MKDSEnv()
+    env.reset()
+    sizes: list[int] = []
+
+    def save() -> None:
+        sizes.append(len(env.console.snapshot().data))
+
+    seen = []
+    for _ in range(15):
+        thread = threading.Thread(target=save)
+        thread.start()
+        thread.join()
+        seen.append(resident())
+    env.close()
+    assert set(sizes) == {sizes[0]}
+    assert seen[-1] - seen[2] < 3 * sizes[0] / 2**20
 
 
 def test_what_is_folded_stays_zero_through_races() -> None:
