@@ -208,7 +208,8 @@ def pairs(tape: Tape, seconds: float, rounds: int) -> dict[str, Any]:
     Returns:
         ``rows`` by key, with ``title``, frames per second of ``console`` and ``env`` (`spread`)
         and ``pieces``; ``ratios``, by `Pair.name`; ``own`` by key: microseconds a step
-        (`spread`) of our own code, ``own``, and of the emulator's frames, ``emulator``.
+        (`spread`) of our own code, ``own``, step by step, of the emulator's frames,
+        ``emulator``, and of ``console.step``, ``alone``, piece by piece.
 
     Raises:
         RuntimeError: a process failed, or does not drive the recorded race.
@@ -244,7 +245,8 @@ def pairs(tape: Tape, seconds: float, rounds: int) -> dict[str, Any]:
         "own": {
             key: {
                 "own": spread([step for one in ones for step in one.own]),
-                "emulator": spread([step for one in ones for step in one.emulator]),
+                "emulator": spread([sum(one.emulator) / len(one.emulator) for one in ones]),
+                "alone": spread([one.console / (PIECE - WARM_UP) * 1e6 for one in ones]),
             }
             for key, ones in seen.items()
         },
@@ -276,13 +278,14 @@ def pairs_lines(data: dict[str, Any]) -> list[str]:
         ),
         "",
         *table(
-            ("microseconds of a step", "our own code", "middle half", "emulator"),
+            ("microseconds a step", "our own code", "middle half", "emulator", "Console.step"),
             [
                 (
                     rows[key]["title"],
                     f"{value['own']['median']:.1f}",
                     between(value["own"], ".1f"),
                     f"{value['emulator']['median']:,.0f}",
+                    f"{value['alone']['median']:,.0f}",
                 )
                 for key, value in own.items()
             ],

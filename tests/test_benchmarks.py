@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks import frame_loop
+from benchmarks import courses, frame_loop, rounds
 from benchmarks.__main__ import report
 from benchmarks.aims import AIMS, aims, aims_lines
 from benchmarks.pairs import PAIRS, WARM_UP, Paired
@@ -27,6 +28,7 @@ from benchmarks.report import spread
 from benchmarks.rows import COUNTS, ROWS, VECTORS
 from benchmarks.tables import REFERENCE, TABLES, vector_groups, vector_ratios
 from benchmarks.turns import PIECE, ratio
+from mkds_gym.cartridge import Cartridge
 from mkds_gym.metrics import DEFAULT_METRICS
 from mkds_gym.sensors import SENSORS
 
@@ -238,6 +240,80 @@ def test_bad_arguments(arguments: tuple[str, ...], complaint: str) -> None:
     done = command(*arguments, timeout=60)
     assert done.returncode == 2
     assert complaint in done.stderr
+
+
+def test_rounds_are_timed_in_turns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(rounds, "_TIMES", 20)
+    monkeypatch.setattr(sys, "argv", ["rounds"])
+    assert rounds.main() == 0
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[0].strip() for row in rows] == [
+        *("ThreadPool.run", "concurrent.futures", "InfoForm", "VectorEnv._add_info")
+    ]
+    # What the tasks themselves take, a millisecond, is not counted.
+    assert all(0 < float(row[1]) < 1000 for row in rows)
+
+
+def test_courses_take_turns_and_say_which_failed(tmp_path: Path) -> None:
+    rom = Cartridge.open().path
+    samples = courses.frames_per_second(["mario_course"], str(rom), 0.02, 2)
+    assert [*samples] == ["mario_course", courses.AGAINST]
+    # Frames per second, and no seconds: an emulator makes more than a console's 60.
+    assert all(len(row) == 2 and min(row) > 10 for row in samples.values())
+    broken = tmp_path / "broken.nds"
+    broken.write_bytes(rom.read_bytes()[:1000])
+    with pytest.raises(RuntimeError, match=f"^{courses.AGAINST}: "):
+        courses.frames_per_second([], str(broken), 0.02, 1)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["no_course"], "course 'no_course' is not on the cartridge; it has airship_course, "),
+        (["--seconds", "inf"], "--seconds must be finite and greater than 0"),
+        (["--against", "none.nds"], "--against none.nds: no such file"),
+        (["--json", "tests"], "--json tests is a folder; name a file"),
+    ],
+)
+def test_bad_arguments_of_courses(
+    arguments: list[str],
+    complaint: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("MKDS_ROM", "")  # which it takes out of the environment
+    with pytest.raises(SystemExit) as left:
+        courses.main(arguments)
+    assert left.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_short_run_of_a_course(tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    arguments = f"mario_course --seconds 0.05 --repeats 2 --json {file} --against".split()
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.courses", *arguments, str(Cartridge.open().path)],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        timeout=280,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "round 2 of 2" in done.stderr
+    assert "counting the work, course 1 of 1: mario_course" in done.stderr
+    result = json.loads(file.read_text())
+    assert done.stdout.strip() == courses.report(result)
+    # The same course against itself; and a lap's work is less than that of eight karts.
+    assert 0.2 < result["ratios"]["mario_course"]["median"] < 5
+    lap, crowd = result["time_trial"]["mario_course"], result["eight_karts"]["mario_course"]
+    assert 0 < lap["cycles"] < crowd["cycles"] < courses.CYCLES
+    assert lap["race"] + lap["draw"] <= lap["cycles"]
 
 
 def test_the_plot_shows_what_was_measured(

@@ -18,13 +18,14 @@ from gymnasium.vector import AutoresetMode
 
 import mkds_gym  # noqa: F401
 from benchmarks.aims import AIMS
+from benchmarks.courses import AGAINST
 from benchmarks.evolution import WAYS
 from benchmarks.pairs import PAIRS
 from benchmarks.peers import PEERS
 from benchmarks.rows import COUNTS, ROWS, VECTORS
 from benchmarks.tables import PLAIN_ROWS, TABLES, named, vector_groups, vector_ratios
 from mkds_gym.actions import ACTION_TYPES, DISCRETE_ACTIONS, KEY_ORDER
-from mkds_gym.cartridge import REGIONS
+from mkds_gym.cartridge import REGIONS, Cartridge
 from mkds_gym.console import Capabilities
 from mkds_gym.env import MKDSEnv
 from mkds_gym.events import EVENTS
@@ -403,6 +404,14 @@ def test_measured_tables_are_those_of_the_benchmark() -> None:
         shorter = numbers[aim.path[2]]
         digits = len(shorter.partition(".")[2])
         assert float(value) == pytest.approx(float(shorter), abs=0.51 * 10**-digits)
+
+
+def test_measured_courses_are_those_of_the_cartridge() -> None:
+    text = TEXTS["benchmarks.md"].split("<!-- courses: begin -->")[1]
+    known = list(Cartridge.open().course_names())
+    speed, *others = first_columns(text.split("<!-- courses: end -->")[0])
+    assert speed in (known, [*known, AGAINST])
+    assert others == [known] * (3 if AGAINST in speed else 2)
 
 
 def test_the_speeds_of_the_readme_are_measured_ones() -> None:
