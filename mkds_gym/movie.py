@@ -363,7 +363,7 @@ def write_movie(
             f"cannot write '{beside}', the cartridge to play the movie on: another file is there; "
             "choose another name for the movie, or remove that file"
         )
-    if recording.start.race_seed is not None:
+    if recording.start.kind == "race" and recording.start.race_seed is not None:
         _check_chance(recording, cartridge, data)
     write_bytes(target, text)
     write_bytes(beside, data)

@@ -72,7 +72,7 @@ from mkds_gym.video import (
     tiles,
     write_bytes,
 )
-from mkds_gym.window import Window
+from mkds_gym.window import DEFAULT_SCALE, Window
 
 GIF_EVERY: Final = 4
 """Frames of the race per picture of a GIF: most viewers show no more than 20 a second."""
@@ -215,7 +215,6 @@ class _Pay:
         self._skip = int(recording.environment.get("frame_skip", 1))
         self._lead = recording.lead
         self._metrics = make_metrics(DEFAULT_METRICS)
-        self._names: set[str] = set()
         self._last: dict[str, float] | None = None
         self.reward = None if self._scorer is None else 0.0
         self.terms: dict[str, float] = {}
@@ -788,7 +787,7 @@ class _Screening:
         self._window = Window(
             f"{title} - P pauses",
             FRAMES_PER_SECOND * options.speed,
-            options.scale or 2,
+            options.scale or DEFAULT_SCALE,
             on_event=self._on_event,
             wanted_by="mkds_gym.replay --show",
             instead="--video writes a file instead",
@@ -815,11 +814,8 @@ class _Screening:
     def _on_event(self, event: Any) -> None:
         import pygame
 
-        if event.type == pygame.KEYDOWN:
-            if event.key == pygame.K_p:
-                self._paused = not self._paused
-            elif event.key == pygame.K_ESCAPE:
-                self._window.close()
+        if event.type == pygame.KEYDOWN and event.key == pygame.K_p:
+            self._paused = not self._paused
 
 
 if __name__ == "__main__":

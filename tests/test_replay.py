@@ -35,6 +35,7 @@ from mkds_gym.recording import (
 from mkds_gym.replay import Replay, Show, ghost, main, show, verify
 from mkds_gym.state import RaceReader
 from mkds_gym.video import Thinned
+from mkds_gym.window import Window
 
 
 def make(**arguments: Any) -> MKDSEnv:
@@ -508,25 +509,26 @@ def test_it_is_shown_in_a_window(
     assert main([files[0], "--show", "--speed", "16", "--scale", "1"]) == 0
     assert "ends as it did" in capsys.readouterr().out
     seen: list[Any] = []
-    flip = pygame.display.flip
 
-    def press() -> None:
+    class Watched(Window):
         """P at the third picture, again at the fifth, ESC at the seventh."""
-        surface = pygame.display.get_surface()
-        assert surface is not None
-        seen.append(pygame.surfarray.array3d(surface).swapaxes(0, 1).copy())
-        key = {3: pygame.K_p, 5: pygame.K_p, 7: pygame.K_ESCAPE}.get(len(seen))
-        if key is not None:
-            pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key))
-        flip()
 
-    monkeypatch.setattr(pygame.display, "flip", press)
+        def show(self, picture: Any, notes: Any = ()) -> None:
+            seen.append(picture)
+            key = {3: pygame.K_p, 5: pygame.K_p, 7: pygame.K_ESCAPE}.get(len(seen))
+            if key is not None:
+                pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key))
+            super().show(picture, notes)
+            if len(seen) == 1:
+                np.testing.assert_array_equal(self.grab(), picture)
+
+    monkeypatch.setattr("mkds_gym.replay.Window", Watched)
     assert main([files[0], "--show", "--scale", "1"]) == 0
     assert capsys.readouterr().out == ""
     with Replay(Recording.load(files[0])) as replay:
         expected = [frame.picture for frame in replay if frame.picture is not None]
     assert len(seen) == 7
-    for picture, number in zip(seen, (0, 1, 2, 3, 3, 3, 4), strict=True):
+    for picture, number in zip(seen, (0, 1, 2, 2, 2, 3, 4), strict=True):
         np.testing.assert_array_equal(picture, expected[number])
 
 
