@@ -16,13 +16,15 @@ action_type         space                 meaning
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import gymnasium as gym
 import numpy as np
+from numpy.typing import NDArray
 
 from mkds_gym.console import Keys
 from mkds_gym.registry import Registry
@@ -231,3 +233,41 @@ ACTION_TYPES.register("discrete_items", DiscreteItemActions)
 ACTION_TYPES.register("keys", KeyActions)
 ACTION_TYPES.register("threshold", ThresholdActions)
 ACTION_TYPES.register("keymask", KeymaskActions)
+
+
+def actions_for(action_type: str, masks: NDArray[np.uint16]) -> NDArray[Any]:
+    """The actions that press given keys: `ActionMap.keys`, backwards.
+
+    Args:
+        action_type: one whose actions can be counted: not ``threshold``.
+        masks: (steps,), masks of `Keys`.
+
+    Returns:
+        An action for each, of the space's own dtype: (steps,), or (steps, 11) of ``keys``.
+
+    Raises:
+        ValueError: an unknown action type, one whose actions cannot be counted, or one without an
+            action for a mask.
+    """
+    kind = ACTION_TYPES.make(action_type)
+    space = kind.space
+    every: Iterable[Any]
+    if isinstance(space, gym.spaces.Discrete):
+        every = range(int(space.n))
+    elif isinstance(space, gym.spaces.MultiBinary):
+        every = itertools.product((0, 1), repeat=int(np.prod(space.shape)))
+    else:
+        raise ValueError(
+            f"action_type={action_type!r}: which activations pressed given keys cannot be told"
+        )
+    table: dict[int, Any] = {}
+    for action in every:
+        table.setdefault(kind.keys(action), action)
+    wanted = np.unique(masks).tolist()
+    for mask in wanted:
+        if mask not in table:
+            raise ValueError(
+                f"action_type={action_type!r} has no action that presses {Keys(mask)!r}; "
+                "'keymask' has one for everything"
+            )
+    return np.array([table[mask] for mask in masks.tolist()], space.dtype)

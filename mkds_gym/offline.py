@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import os
-from collections.abc import Sequence
-from typing import Any
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
+import gymnasium as gym
+import numpy as np
+
+from mkds_gym.actions import actions_for
+from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import RecordingError
+from mkds_gym.races import RaceArguments
 from mkds_gym.recording import Recording
+from mkds_gym.registration import ENVIRONMENT_ID
 from mkds_gym.replay import environment
+
+_OWN_ACTIONS: Final = ("discrete", "discrete_items", "keys")
+"""Action types whose actions can be told from the keys."""
 
 
 def to_minari(
@@ -17,12 +30,14 @@ def to_minari(
     *,
     rom: str | os.PathLike[str] | None = None,
     state: Any = None,
+    action_type: str | None = None,
     **arguments: Any,
 ) -> Any:
     """Drive recordings again, and write what is seen as a Minari dataset.
 
-    Each recording is an episode. The actions are masks of the console's keys (``action_type``
-    ``"keymask"``); an episode that had not ended when its recording did is truncated.
+    Each recording is an episode, and one episode at a time is held in memory; an episode that had
+    not ended when its recording did is truncated. Where all are of the same race arguments, or the
+    same savestate's file, ``dataset.recover_environment()`` makes an environment of that race.
 
     Args:
         recordings: whose races are driven.
@@ -30,20 +45,25 @@ def to_minari(
             datasets (``MINARI_DATASETS_PATH``).
         rom: see `mkds_gym.replay.Replay`.
         state: see `mkds_gym.replay.Replay`.
-        arguments: of `MKDSEnv`: ``obs_type``, ``sensors``, ``reward``, ``frame_skip`` and the
-            like, the same for all.
+        action_type: of the actions: ``"discrete"``, ``"discrete_items"``, ``"keys"`` or
+            ``"keymask"``. None is the one that the recordings were driven with, where it is one of
+            these and has an action for all their keys, and else ``"keymask"``.
+        arguments: others of `MKDSEnv`: ``obs_type``, ``sensors``, ``reward``, ``frame_skip`` and
+            the like, the same for all.
 
     Returns:
         A ``minari.MinariDataset``.
 
     Raises:
         RecordingError: Minari is not installed, there is no recording, the dataset exists, or a
-            recording cannot be driven here.
+            recording cannot be driven here; there is no dataset then.
+        ValueError: a wrong argument, or an action type that lacks an action.
     """
     try:
         import h5py  # noqa: F401
         import minari
         from minari.data_collector import EpisodeBuffer
+        from minari.storage.local import get_dataset_path
     except ImportError as error:
         raise RecordingError(
             f"Minari datasets need {error.name}: pip install 'mkds-gym[minari]'"
@@ -55,37 +75,78 @@ def to_minari(
             f"the dataset '{dataset_id}' exists; choose another name or version, or delete it with "
             "minari.delete_dataset()"
         )
-    episodes = []
-    spaces: tuple[Any, Any] | None = None
-    for number, recording in enumerate(recordings):
-        env, keys = environment(recording, rom=rom, state=state, **arguments)
-        try:
-            spaces = (env.observation_space, env.action_space)
-            episodes.append(_episode(EpisodeBuffer, number, env, keys.tolist()))
-        finally:
-            env.close()
-    assert spaces is not None
-    return minari.create_dataset_from_buffers(
-        dataset_id,
-        episodes,
-        observation_space=spaces[0],
-        action_space=spaces[1],
-        algorithm_name=", ".join(dict.fromkeys(each.label for each in recordings if each.label)),
-        description=f"{len(recordings)} recorded races on {recordings[0].title}",
-        data_format="hdf5",
-    )
+    arguments["action_type"] = action_type or _action_type(recordings)
+
+    def episodes() -> Iterator[Any]:
+        for number, recording in enumerate(recordings):
+            env, actions = environment(recording, rom=rom, state=state, **arguments)
+            with contextlib.closing(env):
+                yield EpisodeBuffer(id=number, **_episode(env, actions))
+
+    first, _ = environment(recordings[0], rom=rom, state=state, **arguments)
+    first.close()
+    folder = get_dataset_path(dataset_id)
+    try:
+        return minari.create_dataset_from_buffers(
+            dataset_id,
+            episodes(),  # goes through it once, writing each
+            env=_spec(recordings, {"rom": rom, "state": state, **arguments}),
+            observation_space=first.observation_space,
+            action_space=first.action_space,
+            algorithm_name=", ".join(
+                dict.fromkeys(each.label for each in recordings if each.label)
+            ),
+            description=f"{len(recordings)} recorded races on {recordings[0].title}",
+            data_format="hdf5",
+        )
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
-def _episode(buffer: Any, number: int, env: Any, keys: list[int]) -> Any:
+def _action_type(recordings: Sequence[Recording]) -> str:
+    """See `to_minari`."""
+    (own, *others) = {each.environment.get("action_type") for each in recordings}
+    if others or own not in _OWN_ACTIONS:
+        return "keymask"
+    try:
+        actions_for(own, np.concatenate([each.keys for each in recordings]))
+    except ValueError:
+        return "keymask"
+    return str(own)
+
+
+def _spec(recordings: Sequence[Recording], arguments: Mapping[str, Any]) -> Any:
+    """What makes an environment of the recordings' race again; None where they have not one."""
+    start = recordings[0].start
+    if any((each.start.race, each.start.path) != (start.race, start.path) for each in recordings):
+        return None
+    spec = copy.deepcopy(gym.spec(ENVIRONMENT_ID))
+    if start.race is not None:
+        defaults = vars(RaceArguments())
+        spec.kwargs = {name: value for name, value in start.race.items() if value != defaults[name]}
+    elif start.path is not None:
+        spec.kwargs = {"state": start.path}
+    else:
+        return None
+    frame_skip = recordings[0].environment.get("frame_skip")
+    if frame_skip is not None:
+        spec.kwargs["frame_skip"] = frame_skip
+    spec.kwargs |= {name: value for name, value in arguments.items() if value is not None}
+    for name in ("rom", "state"):
+        if isinstance(spec.kwargs.get(name), os.PathLike):
+            spec.kwargs[name] = os.fspath(spec.kwargs[name])
+    return spec
+
+
+def _episode(env: MKDSEnv, actions: Any) -> dict[str, Any]:
     """One episode: observations have one more entry than the rest."""
     observation, _ = env.reset()
     observations: Any = [observation]
-    actions: list[int] = []
     rewards, terminations, truncations = [], [], []
-    for mask in keys:
-        observation, reward, terminated, truncated, _ = env.step(mask)
+    for action in actions:
+        observation, reward, terminated, truncated, _ = env.step(action)
         observations.append(observation)
-        actions.append(mask)
         rewards.append(reward)
         terminations.append(terminated)
         truncations.append(truncated)
@@ -95,11 +156,10 @@ def _episode(buffer: Any, number: int, env: Any, keys: list[int]) -> Any:
         truncations[-1] = True
     if isinstance(observation, dict):
         observations = {name: [each[name] for each in observations] for name in observations[0]}
-    return buffer(
-        id=number,
-        observations=observations,
-        actions=actions,
-        rewards=rewards,
-        terminations=terminations,
-        truncations=truncations,
-    )
+    return {
+        "observations": observations,
+        "actions": actions[: len(rewards)],
+        "rewards": rewards,
+        "terminations": terminations,
+        "truncations": truncations,
+    }

@@ -28,6 +28,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mkds_gym.actions import actions_for
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import SCREENS, Console
 from mkds_gym.core import installed_build_id
@@ -561,9 +562,10 @@ def environment(
     rom: str | os.PathLike[str] | None = None,
     state: Any = None,
     frame_skip: int | None = None,
+    action_type: str = "keymask",
     **arguments: Any,
-) -> tuple[MKDSEnv, NDArray[np.uint16]]:
-    """An environment whose episodes start where a recording's race does, and the keys from there.
+) -> tuple[MKDSEnv, NDArray[Any]]:
+    """An environment whose episodes start where a recording's race does, and the actions there.
 
     ```python
     env, keys = environment(read_movie("run.dsm"), obs_type="pixels")
@@ -580,14 +582,17 @@ def environment(
         rom: see `Replay`.
         state: see `Replay`.
         frame_skip: frames per step; None is the recording's own.
-        arguments: others of `MKDSEnv`; ``action_type`` is ``"keymask"`` here.
+        action_type: of the environment and of the actions, see `mkds_gym.actions.actions_for`; of
+            ``"keymask"``, an action is a mask of `Keys`.
+        arguments: others of `MKDSEnv`.
 
     Returns:
-        The environment, not yet reset, and a mask of `Keys` for each step: uint16 (steps,). Frames
-        that do not make up a step are left out at the end.
+        The environment, not yet reset, and an action for each step: (steps,), or (steps, 11) of
+        ``keys``. Frames that do not make up a step are left out at the end.
 
     Raises:
         RecordingError: it cannot be driven here, holds no race, or changes keys within a step.
+        ValueError: the action type has no action for some of the keys; a wrong argument.
     """
     skip = int(recording.environment.get("frame_skip", 1)) if frame_skip is None else frame_skip
     with Replay(recording, rom=rom, state=state, pictures=False) as replay:
@@ -598,8 +603,9 @@ def environment(
         raise RecordingError(
             f"the recording's keys change within steps of {skip} frames; pass frame_skip=1"
         )
-    env = MKDSEnv(rom, start, action_type="keymask", frame_skip=skip, **arguments)
-    return env, steps[:, 0]
+    actions = actions_for(action_type, steps[:, 0])
+    env = MKDSEnv(rom, start, action_type=action_type, frame_skip=skip, **arguments)
+    return env, actions
 
 
 def _race_start(replay: Replay) -> tuple[bytes, int]:

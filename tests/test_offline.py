@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
-from test_replay import make, record
+from test_replay import drive, make, record
 
+from mkds_gym.actions import ACTION_TYPES
+from mkds_gym.console import Keys
 from mkds_gym.errors import RecordingError
 from mkds_gym.movie import read_movie, write_movie
 from mkds_gym.offline import to_minari
@@ -21,6 +25,7 @@ def test_a_dataset_has_the_very_episodes(tmp_path: Path, monkeypatch: pytest.Mon
     import minari
 
     recordings = [record(20, seed=0), record(12, seed=1, mode="vs", opponents=1)]
+    kind = ACTION_TYPES.make("discrete")
     made = to_minari(recordings, "mkds/test-v0")
     assert (made.total_episodes, made.total_steps) == (2, 32)
     env = make()
@@ -34,12 +39,81 @@ def test_a_dataset_has_the_very_episodes(tmp_path: Path, monkeypatch: pytest.Mon
     first, second = loaded.iterate_episodes()
     np.testing.assert_array_equal(first.observations[1:], [each[0] for each in seen])
     np.testing.assert_allclose(first.rewards, [each[1] for each in seen])
-    np.testing.assert_array_equal(first.actions, recordings[0].keys[3::4])
+    driven = [kind.keys(action) for action in first.actions]
+    np.testing.assert_array_equal(driven, recordings[0].keys[3::4])
+    assert loaded.action_space == gym.spaces.Discrete(11)
     assert first.truncations.tolist() == [False] * 19 + [True]
     assert len(second.actions) == 12
     with pytest.raises(RecordingError, match="exists"):
         to_minari(recordings, "mkds/test-v0")
     with pytest.raises(RecordingError, match="no recording"):
+        to_minari([], "mkds/none-v0")
+    with pytest.raises(ValueError, match="env_spec is None"):
+        loaded.recover_environment()  # they are of two races
+
+
+def test_the_environment_of_a_dataset_is_recovered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    import minari
+
+    recording = record(6, mode="vs", opponents=1, engine_class=150, frame_skip=2)
+    to_minari([recording] * 2, "mkds/race-v0", obs_type="pixels", action_type="keys")
+    dataset = minari.load_dataset("mkds/race-v0")
+    env = dataset.recover_environment()
+    assert env.unwrapped.frame_skip == 2
+    assert env.observation_space == dataset.observation_space
+    assert env.action_space == dataset.action_space == gym.spaces.MultiBinary(11)
+    observation, info = env.reset(seed=0)
+    assert info["drivers"] == 2
+    episode = dataset[1]
+    assert episode.observations.shape == (7, *observation.shape)
+    kind = ACTION_TYPES.make("keys")
+    assert [kind.keys(each) for each in episode.actions] == recording.keys[3::2].tolist()
+    env.close()
+
+
+def test_a_recording_that_cannot_be_driven_leaves_no_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    import minari
+
+    recording = record(6)
+    bad = replace(recording, keys=np.ones_like(recording.keys))
+    for recordings in ([recording, bad], [bad]):
+        with pytest.raises(RecordingError, match="no race"):
+            to_minari(recordings, "mkds/half-v0")
+        assert "mkds/half-v0" not in minari.list_local_datasets()
+    select = replace(recording, keys=recording.keys | np.uint16(Keys.SELECT))
+    select.keys[:3] = 0
+    with pytest.raises(ValueError, match=r"'keys' has no action that presses .*SELECT"):
+        to_minari([select], "mkds/half-v0", action_type="keys")
+    assert to_minari([select], "mkds/whole-v0").action_space == gym.spaces.Discrete(4096)
+
+
+def test_of_races_from_a_savestate_the_environment_starts_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    env = make()
+    env.reset()
+    drive(env, 20)
+    state = tmp_path / "there.state"
+    env.console.save_state(state)
+    env.close()
+    dataset = to_minari([record(5, state=state)], "mkds/state-v0")
+    again = dataset.recover_environment()
+    observation, info = again.reset()
+    np.testing.assert_array_equal(observation, dataset[0].observations[0])
+    assert info["frame"] > 80
+    again.close()
+
+
+def test_without_minari(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "minari", None)
+    with pytest.raises(RecordingError, match=r"need minari.*mkds-gym\[minari\]"):
         to_minari([], "mkds/none-v0")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import struct
 import subprocess
@@ -28,6 +29,7 @@ from mkds_gym.recording import (
     ConsoleRecorder,
     Recorder,
     Recording,
+    RecordRaces,
     Start,
     boot_digest,
     memory_digest,
@@ -150,6 +152,59 @@ def test_every_episode_is_handed_over() -> None:
         "reward": "driving",
     }
     verify(ended[1])
+
+
+def _is_long(recording: Recording) -> bool:
+    return recording.frames > 20
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_the_members_of_a_vector_environment_are_recorded(mode: str, tmp_path: Path) -> None:
+    record_races = functools.partial(
+        RecordRaces, folder=tmp_path / "runs", label="member", wanted=_is_long
+    )
+    envs = gym.make_vec(
+        "MKDS-v0",
+        num_envs=2,
+        vectorization_mode=mode,
+        wrappers=[record_races],
+        truncate_on="clock:24",
+        mode="vs",
+        opponents=1,
+    )
+    with contextlib.closing(envs):
+        envs.reset(seed=7)
+        for _ in range(8):  # an episode each is over, and cut off in the one after
+            envs.step(np.array([0, 1]))
+    files = sorted((tmp_path / "runs").iterdir())
+    assert len(files) == 2
+    recordings = [Recording.load(file) for file in files]
+    assert [each.result["events"] for each in recordings] == [["clock"], ["clock"]]
+    assert sorted(int(each.keys[-1]) for each in recordings) == [1, 33]
+    assert {each.label for each in recordings} == {"member"}
+    for each in recordings:
+        verify(each)
+
+
+def test_a_recording_that_cannot_be_written_ends_no_episode(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "runs"
+    env = RecordRaces(make(truncate_on="clock:12"), folder)
+    assert env.spec is None or env.spec.additional_wrappers
+    env.reset()
+    folder.rmdir()
+    while not env.step(0)[3]:
+        pass
+    assert "a recording is lost: cannot write" in caplog.text
+    folder.mkdir()
+    env.reset()
+    env.step(0)
+    env.close()
+    assert [Recording.load(path).frames for path in folder.iterdir()] == [7]
+    (tmp_path / "file").touch()
+    with pytest.raises(RecordingError, match="cannot make the folder"):
+        RecordRaces(make(), tmp_path / "file" / "runs")
 
 
 def test_without_a_recorder_and_with_another() -> None:
