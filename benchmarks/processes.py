@@ -55,8 +55,12 @@ class Process:
         Raises:
             RuntimeError: the process failed; the message says what with.
         """
-        self._pipe.send(question)
+        self.put(question)
         return self.answer()
+
+    def put(self, question: Any) -> None:
+        """Ask, and go on: `answer` waits."""
+        self._pipe.send(question)
 
     def answer(self) -> Any:
         """Wait for an answer; see `ask`."""

@@ -15,6 +15,7 @@ from benchmarks.race import Tape, drive
 from benchmarks.report import available_mib, between, say, spread, table
 from benchmarks.rows import COUNTS, ROWS, VECTORS
 from benchmarks.states import states, states_lines
+from benchmarks.together import together, together_lines
 from benchmarks.turns import Samples, ratio, take_turns
 from mkds_gym.course import Course
 from mkds_gym.state import RaceState
@@ -275,6 +276,11 @@ TABLES: Final[dict[str, Table]] = {
         "And 64 of them, far more than cores?",
         lambda session: _vector(session, [count for count in COUNTS if count >= 16]),
         _vector_lines,
+    ),
+    "together": Table(
+        "Why are two at once not twice as fast?",
+        lambda session: together(session.tape, session.seconds, session.rounds),
+        together_lines,
     ),
     "states": Table(
         "How long do reset, clone and restore take, and how large is a clone?",
