@@ -1,0 +1,101 @@
+"""`RecordRaces`: every episode in a file, whoever steps the environments."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pytest
+
+import mkds_gym  # noqa: F401  registers MKDS-v0
+from mkds_gym.errors import RecordingError
+from mkds_gym.recording import Recording
+from mkds_gym.replay import verify
+from mkds_gym.wrappers import RecordRaces
+
+SHORT: dict[str, Any] = {"truncate_on": "clock:40", "course": "desert_course"}
+
+
+def recordings(folder: Path) -> list[Recording]:
+    return [Recording.load(path) for path in sorted(folder.iterdir())]
+
+
+def test_each_episode_is_a_file(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "races"
+    made = gym.make("MKDS-v0", **SHORT)
+    env = RecordRaces(made, folder, episode_trigger=lambda episode: episode != 1, label="me")
+    for _ in range(3):
+        env.reset()
+        over = False
+        while not over:
+            *_, over, _ = env.step(0)
+    env.reset()
+    env.step(2)
+    env.reset()  # cuts it off
+    env.close()  # there was no step
+    assert [path.name for path in env.recorded] == [f"race-{n:06d}.mkr" for n in (1, 2, 3)]
+    found = recordings(folder)
+    assert [each.label for each in found] == ["me"] * 3
+    assert found[0].result["events"] == ["clock"]
+    assert found[2].frames == found[2].lead + 4
+    verify(found[2])
+
+
+def test_it_pickles_as_its_environment_does(tmp_path: Path) -> None:
+    env = RecordRaces(gym.make("MKDS-v0", **SHORT), tmp_path, name_prefix="a")
+    again = pickle.loads(pickle.dumps(env))
+    again.reset()
+    again.step(0)
+    again.close()
+    env.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["a-000001.mkr"]
+    assert env.spec is not None
+    assert env.spec.additional_wrappers[-1].name == "RecordRaces"
+
+
+@pytest.mark.parametrize("mode", ["sync", "async", "vector_entry_point"])
+def test_environments_share_a_folder(mode: str, tmp_path: Path) -> None:
+    wrap = functools.partial(RecordRaces, folder=tmp_path)
+    more: dict[str, Any] = {"wrappers": [wrap]}
+    if mode == "vector_entry_point":
+        more = {"env_wrappers": [wrap]}
+    made = gym.make_vec("MKDS-v0", num_envs=2, vectorization_mode=mode, **more, **SHORT)
+    with contextlib.closing(made) as envs:
+        envs.reset()
+        for _ in range(14):
+            envs.step([0, 1])
+    found = recordings(tmp_path)
+    ended = [each for each in found if each.result["events"]]
+    assert sorted(int(each.keys[-1]) for each in ended) == [1, 33]
+    assert len(found) == 4
+
+
+def test_a_full_disk_does_not_end_the_race(tmp_path: Path) -> None:
+    folder = tmp_path / "races"
+    env = RecordRaces(gym.make("MKDS-v0", **SHORT), folder)
+    env.reset()
+    env.step(0)
+    shutil.rmtree(folder)
+    with pytest.warns(UserWarning, match="episode 0 is not recorded: .*race-000001"):
+        env.reset()
+    env.step(0)
+    folder.mkdir()
+    env.close()
+    assert len(recordings(folder)) == len(env.recorded) == 1
+
+
+def test_what_cannot_be_recorded_is_refused(tmp_path: Path) -> None:
+    with gym.make("CartPole-v1") as env, pytest.raises(TypeError, match="MKDS-v0"):
+        RecordRaces(env, tmp_path)
+    (tmp_path / "file").touch()
+    with gym.make("MKDS-v0") as env:
+        with pytest.raises(RecordingError, match="cannot be made"):
+            RecordRaces(env, tmp_path / "file" / "races")
+        once = RecordRaces(env, tmp_path)
+        with pytest.raises(ValueError, match="recorded already"):
+            RecordRaces(once, tmp_path)
