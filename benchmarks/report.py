@@ -12,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+from mkds_gym.threads import usable_cores
+
 _PACKAGES: Final = ("mkds-gym", "py-desmume", "gymnasium", "numpy", "embreex")
 
 
@@ -20,7 +22,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": _first("/proc/cpuinfo", "model name") or platform.processor() or "unknown",
         "architecture": platform.machine(),
-        "cores": cores(),
+        "cores": usable_cores(),
         "memory_gib": round(_kib(_first("/proc/meminfo", "MemTotal")) / 2**20, 1),
         # What a distributor or host adds to the kernel's version is of no interest.
         "system": f"{platform.system()} {platform.release().partition('-')[0]}",
@@ -28,14 +30,6 @@ def machine() -> dict[str, Any]:
         "load_average_before": round(os.getloadavg()[0], 2),
         "packages": {name: installed(name) or "not installed" for name in _PACKAGES},
     }
-
-
-def cores() -> int:
-    """Cores that this process may run on."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
 
 
 def available_mib() -> float:

@@ -143,7 +143,7 @@ class _Row:
 class InfoForm:
     """Keys and types of one info for each environment, and how such infos become one.
 
-    What comes out is what `VectorEnv._add_info` makes of them, in half the time, as numbers of one
+    What comes out is what `VectorEnv._add_info` makes of them, but sooner, as numbers of one
     type are put into one table whose rows are the arrays.
 
     Args:

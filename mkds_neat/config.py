@@ -39,6 +39,7 @@ import neat
 from mkds_gym.cartridge import BUNDLED_ROM, Cartridge
 from mkds_gym.errors import MKDSError
 from mkds_gym.metrics import DEFAULT_METRICS, SCORERS, collect_all, make_metrics
+from mkds_gym.threads import usable_cores
 from mkds_gym.viewer import MAX_TILES, SHOW_WORDS, parse_show
 from mkds_neat.errors import ConfigError
 from mkds_neat.networks import ACTIVATIONS, AGGREGATIONS
@@ -64,17 +65,9 @@ _NATIVE = gym.spec("MKDS-v0").entry_point
 """Of the environments that are stepped by threads of one process."""
 
 
-def available_cores() -> int:
-    """Cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
-
-
 def default_workers() -> int:
     """Cores this process may use, less one for the parent, at least 1."""
-    return max(1, available_cores() - 1)
+    return max(1, usable_cores() - 1)
 
 
 @dataclass(frozen=True)
@@ -480,7 +473,7 @@ def _settings(kind: type[Any], parser: configparser.ConfigParser, section: str) 
         if key == "workers" and raw.strip().lower() == "auto":
             continue
         if key == "workers" and raw.strip().lower() == "cores":
-            raw = str(available_cores())
+            raw = str(usable_cores())
         values[key] = _convert(section, key, raw.strip(), types[key])
     return kind(**values)
 

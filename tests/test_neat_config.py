@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from neat_config import EXAMPLE, config_text
 
+from mkds_gym.threads import usable_cores
 from mkds_neat.config import (
-    available_cores,
     default_workers,
     load_config,
     make_scorer,
@@ -26,7 +26,7 @@ def test_example_is_sound():
     config = load_config(EXAMPLE)
     assert config.run.strategy == "neat"
     assert config.run.stop_when == "finish"
-    assert config.run.workers == available_cores() >= default_workers() >= 1
+    assert config.run.workers == usable_cores() >= default_workers() >= 1
     assert (config.inputs, config.outputs) == (6, 2)
     assert len(config.input_labels) == 6
     assert config.env_kwargs["info_every_step"] is False
