@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -50,12 +51,17 @@ WAYS: Final = {
 
 
 @contextlib.contextmanager
-def answering(overrides: dict[str, str]) -> Iterator[Answer]:
+def answering(overrides: dict[str, str], overlays: str = "") -> Iterator[Answer]:
     """A way's process, for `benchmarks.processes`.
 
     A number of drivers is answered with what their evaluation took: frames, seconds, CPU seconds
     of the workers, CPU seconds of what they wait for. Native workers are threads of this process,
-    whose CPU seconds are then all theirs.
+    whose CPU seconds are then all theirs. If the config shows anything, a window does, while they
+    are evaluated.
+
+    Args:
+        overrides: of the config's ``[run]`` section.
+        overlays: that the window draws, such as ``rays,hud``.
     """
     import torch
 
@@ -65,32 +71,69 @@ def answering(overrides: dict[str, str]) -> Iterator[Answer]:
     torch.set_num_threads(1)
     config = load_config(CONFIG, overrides)
     drivers = config.make_strategy().ask()
-    with Evaluator(
-        config.env_id,
-        config.env_kwargs,
-        workers=config.run.workers,
-        seed=config.run.seed,
-        scorer=config.scorer,
-        start_method=config.run.start_method,
-        vectorization=config.run.vectorization,
-    ) as evaluator:
+    with (
+        _audience(config, overlays) as (audience, window),
+        Evaluator(
+            config.env_id,
+            config.env_kwargs,
+            workers=config.run.workers,
+            seed=config.run.seed,
+            scorer=config.scorer,
+            start_method=config.run.start_method,
+            vectorization=config.run.vectorization,
+            audience=audience,
+        ) as evaluator,
+    ):
 
         def answer(wanted: int) -> tuple[int, float, float, float]:
             workers = [process.pid for process in evaluator.processes]
-            frames, busy = evaluator.frames, _cpu_seconds(workers)
-            own, begin = time.process_time(), time.perf_counter()
-            evaluator.evaluate(drivers[:wanted])
-            spent = time.perf_counter() - begin
-            own = time.process_time() - own
-            if not workers:
-                return evaluator.frames - frames, spent, own, 0.0
-            return evaluator.frames - frames, spent, _cpu_seconds(workers) - busy, own
+            with window():
+                frames, busy = evaluator.frames, cpu_seconds(workers)
+                own, begin = time.process_time(), time.perf_counter()
+                evaluator.evaluate(drivers[:wanted])
+                spent = time.perf_counter() - begin
+                own = time.process_time() - own
+                busy = cpu_seconds(workers) - busy
+            frames = evaluator.frames - frames
+            return (frames, spent, busy, own) if workers else (frames, spent, own, 0.0)
 
         evaluator.evaluate(drivers[: config.run.workers])  # consoles boot at the first reset
         yield answer
 
 
-def _cpu_seconds(numbers: Sequence[int | None]) -> float:
+@contextlib.contextmanager
+def _audience(config: Any, overlays: str) -> Iterator[tuple[Any, Any]]:
+    """An evolution's audience, and what opens its window for a while; neither if none is shown."""
+    from mkds_gym.viewer import WindowProcess
+    from mkds_neat.audience import RunAudience
+
+    if not config.shown:
+        yield None, contextlib.nullcontext
+        return
+    audience = RunAudience(config, "benchmark", window=False)
+    process = WindowProcess(audience.bus.folder, [f"--overlays={overlays}"] if overlays else [])
+
+    @contextlib.contextmanager
+    def window() -> Iterator[None]:
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGCONT)
+        while not audience.bus.watched:
+            if not process.running:
+                raise RuntimeError("the window did not open; run this under a display, as of Xvfb")
+            time.sleep(0.05)
+        yield
+        os.kill(process.pid, signal.SIGSTOP)  # it takes nothing while others have their turn
+
+    try:
+        yield audience, window
+    finally:
+        if process.running and process.pid is not None:
+            os.kill(process.pid, signal.SIGCONT)
+        audience.close()
+        process.close()
+
+
+def cpu_seconds(numbers: Sequence[int | None]) -> float:
     """What processes have computed so far, all their threads together."""
     ticks = 0
     for number in numbers:

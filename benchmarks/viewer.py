@@ -1,22 +1,25 @@
 """What being watched costs: ``python -m benchmarks.viewer``; needs a display, such as Xvfb.
 
-Prints the rows of docs/viewer.md. Whether two workers are watched or not alternates within one
-run, so that both meet the same machine.
+Prints the tables of docs/viewer.md: of single pictures and workers, and of an evolution. What is
+compared alternates within one run, so that all meet the same machine.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import time
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
-from benchmarks.report import table
+from benchmarks.evolution import answering, cpu_seconds
+from benchmarks.processes import Work, processes
+from benchmarks.report import between, spread, table
 from mkds_gym.viewer import Bus, RacePublisher, Viewer
 from mkds_gym.viewer.bus import WATCHED_FOR, Run
 
@@ -24,6 +27,14 @@ SHOTS: Final = 300
 WORKERS: Final = 2
 ROUNDS: Final = 4
 SECONDS: Final = 3.0
+TABLES: Final = ("costs", "evolution")
+SHOWS: Final = (
+    ("`--show none`", "none", ""),
+    ("`--show first`", "first", ""),
+    ("`--show all`", "all", ""),
+    ("`--show all`, overlays rays and hud on", "all", "rays,hud"),
+)
+"""Ways to show an evolution: title, `--show`, overlays."""
 
 
 def microseconds() -> dict[str, float]:
@@ -54,12 +65,6 @@ def microseconds() -> dict[str, float]:
     return found
 
 
-def processor_seconds(pid: int) -> float:
-    """Processor time that a process has used, all of its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def throughput() -> tuple[float, float, float]:
     """What two worker processes make without and with a window on both.
 
@@ -88,23 +93,72 @@ def throughput() -> tuple[float, float, float]:
                 os.kill(window.pid, signal.SIGCONT if watched else signal.SIGSTOP)
                 time.sleep(WATCHED_FOR + 0.2)
                 pids = [process.pid for process in envs.processes]
-                used = sum(map(processor_seconds, pids))
-                window_used = processor_seconds(window.pid)
+                used = cpu_seconds(pids)
+                window_used = cpu_seconds([window.pid])
                 frames, start = 0, time.perf_counter()
                 while time.perf_counter() - start < SECONDS:
                     envs.step(actions)
                     frames += 4 * WORKERS
-                rates[watched].append(frames / (sum(map(processor_seconds, pids)) - used))
+                rates[watched].append(frames / (cpu_seconds(pids) - used))
                 if watched:
-                    window_used = processor_seconds(window.pid) - window_used
+                    window_used = cpu_seconds([window.pid]) - window_used
                     shares.append(window_used / (time.perf_counter() - start))
         os.kill(window.pid, signal.SIGCONT)
     envs.close()
     return float(np.median(rates[0])), float(np.median(rates[1])), float(np.median(shares))
 
 
-def main() -> None:
-    """The command line; see the module."""
+def evolution(turns: int, drivers: int) -> dict[str, list[tuple[float, float]]]:
+    """Let ways to show an evolution take turns.
+
+    Args:
+        turns: of each.
+        drivers: evaluated in a turn, the same ones in each.
+
+    Returns:
+        By way, of each turn: frames per second, and per second of the workers' processor time.
+    """
+    works = {
+        title: Work(title, answering, ({"workers": str(WORKERS), "viewer": show}, overlays))
+        for title, show, overlays in SHOWS
+    }
+    samples: dict[str, list[tuple[float, float]]] = {title: [] for title in works}
+    with processes(works) as running:
+        for _ in range(turns):
+            for title, process in running.items():
+                frames, seconds, busy, _ = process.ask(drivers)
+                samples[title].append((frames / seconds, frames / busy))
+    return samples
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line; see the module.
+
+    Args:
+        argv: arguments, by default the process's own.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.viewer", description="Measure what being watched costs."
+    )
+    parser.add_argument("table", nargs="*", help=f"{' or '.join(TABLES)}; by default both")
+    parser.add_argument("--turns", type=int, default=5, help="of each way to show an evolution")
+    parser.add_argument("--drivers", type=int, default=25, help="evaluated in each of its turns")
+    arguments = parser.parse_args(argv)
+    if unknown := set(arguments.table) - set(TABLES):
+        parser.error(f"no table {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
+    if arguments.turns < 1 or arguments.drivers < 1:
+        parser.error("--turns and --drivers must be at least 1")
+    load = os.getloadavg()[0]
+    for name in arguments.table or TABLES:
+        lines = _costs() if name == "costs" else _evolution(arguments.turns, arguments.drivers)
+        print("\n".join([*lines, ""]))
+    print(
+        f"Measured {time.strftime('%Y-%m-%d')} on {os.cpu_count()} cores (load average before: "
+        f"{load:.1f})."
+    )
+
+
+def _costs() -> list[str]:
     costs = microseconds()
     alone, watched, share = throughput()
     rows = [
@@ -115,12 +169,26 @@ def main() -> None:
         (f"the same, with a window on all {WORKERS} workers", f"{watched:,.0f}"),
         ("the window itself, of one processor core", f"{share:.0%}"),
     ]
-    for line in table(("", "median"), rows):
-        print(line)
-    print(
-        f"\nMeasured {time.strftime('%Y-%m-%d')} on {os.cpu_count()} cores (load average "
-        f"{os.getloadavg()[0]:.1f})."
-    )
+    return table(("", "median"), rows)
+
+
+def _evolution(turns: int, drivers: int) -> list[str]:
+    rows = []
+    base = 0.0
+    for title, samples in evolution(turns, drivers).items():
+        rate, busy = (spread(values) for values in zip(*samples, strict=True))
+        base = base or rate["median"]
+        rows.append(
+            (
+                title,
+                f"{rate['median']:,.0f}",
+                between(rate, ",.0f"),
+                f"{rate['median'] / base:.0%}",
+                f"{busy['median']:,.0f}",
+            )
+        )
+    head = f"evolution, {WORKERS} workers", "frames/s", "middle half", "of none", "per CPU second"
+    return table(head, rows)
 
 
 if __name__ == "__main__":

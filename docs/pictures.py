@@ -9,6 +9,11 @@ import argparse
 import logging
 import os
 import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +23,7 @@ import matplotlib as mpl
 import numpy as np
 import pygame
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageGrab
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
 from mkds_gym.console import Console, Keys
@@ -37,7 +42,8 @@ from mkds_gym.overlays import OVERLAYS, draw_overlays, make_overlays
 from mkds_gym.play import Player
 from mkds_gym.races import boot_to_race
 from mkds_gym.state import RaceReader
-from mkds_gym.viewer import Board, Bus, RacePublisher
+from mkds_gym.viewer import Board, Bus, RacePublisher, runs
+from mkds_gym.viewer.bus import Run
 from mkds_gym.viewer.window import ViewerWindow
 
 mpl.use("Agg")
@@ -68,6 +74,13 @@ COURSE_MOMENTS: Final = {
 TILES: Final = (1, 4, 9, 13)
 VIEWER_STEPS: Final = 60
 """Steps that the first driver has driven when the viewer is shown; each other eight more."""
+EVOLVING: Final = 4
+"""Workers of the evolution whose window is shown."""
+EVOLVED: Final = 1
+"""Its generation then."""
+EVOLVED_LAPS: Final = 0.03
+"""Laps that each of its drivers has driven then, at least."""
+CONFIG: Final = Path(__file__).parent.parent / "examples" / "kartlab.ini"
 OVERLAY_SEED: Final = 1
 OVERLAY_FRAME: Final = 500
 """Frame of the race whose picture shows the overlays."""
@@ -390,6 +403,44 @@ def viewer() -> dict[int, NDArray[np.uint8]]:
     return windows
 
 
+def evolution(folder: Path) -> Image.Image | None:
+    """The window of an evolution with ``--show all``; None without a display to see it on.
+
+    Args:
+        folder: to evolve in.
+    """
+    display = os.environ.get("DISPLAY")
+    if not display:
+        logger.warning("no picture of an evolution: run this under a display, as by xvfb-run")
+        return None
+    command = [sys.executable, "-m", "mkds_neat.run", str(CONFIG), "--show=all", "--quiet"]
+    command += ["--no-pictures", "--stop-when=never", f"--workers={EVOLVING}"]
+    environment = {k: v for k, v in os.environ.items() if k != "SDL_VIDEODRIVER"}
+    process = subprocess.Popen(
+        [*command, f"--output={folder / 'run'}"],
+        env={**environment, "SDL_VIDEO_WINDOW_POS": "0,0"},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        shown: Run | None = None
+        while process.poll() is None:
+            time.sleep(0.1)
+            if shown is None:
+                going = [run for run in runs() if f"-{process.pid}-" in run.name]
+                shown = Run(going[0]) if going else None
+                continue
+            shots = [tile.shot() for tile in shown.tiles]
+            if all(
+                shot is not None and shot.status.progress > EVOLVED_LAPS for shot in shots
+            ) and shown.board().header.startswith(f"generation {EVOLVED}"):
+                screen = ImageGrab.grab(xdisplay=display).convert("RGB")
+                return screen.crop(screen.getbbox())
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
+    raise SystemExit("the evolution ended before its picture was taken")
+
+
 def main() -> None:
     """The command line; see the module."""
     parser = argparse.ArgumentParser(description="Make the pictures of the README and the docs.")
@@ -403,6 +454,10 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for count, window in viewer().items():
         save(Image.fromarray(window), folder / f"viewer{count}.png", 256)
+    with tempfile.TemporaryDirectory() as place:
+        seen = evolution(Path(place))
+    if seen is not None:
+        save(seen, folder / "viewer_evolution.png", 256)
     if arguments.viewer:
         return
     pictures, observations, races, course = drive()

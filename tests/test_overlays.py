@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from kartlab_field import Field
+from kartlab_field import LAYOUT, Field
 from numpy.typing import NDArray
 
 from mkds_gym.cartridge import Cartridge
@@ -20,11 +20,13 @@ from mkds_gym.course import Course, read_course_archive
 from mkds_gym.course.archive import write_narc
 from mkds_gym.course.nkm import NKM, OBJECT
 from mkds_gym.errors import NoRaceError, OverlayError
+from mkds_gym.hardware import RAM_START
 from mkds_gym.memory import course_id
 from mkds_gym.overlays import (
     OVERLAYS,
     PICTURE_DELAY,
     Canvas,
+    LapTrail,
     OverlayScene,
     Projection,
     SceneRecorder,
@@ -32,6 +34,7 @@ from mkds_gym.overlays import (
     make_overlays,
 )
 from mkds_gym.overlays.course import checkpoint_line, next_checkpoints
+from mkds_gym.overlays.scene import TRAIL_POINTS, TRAIL_SPACING
 
 BOX_HEIGHT = 9.0
 """World units above the floor at which the boxes of these tests float."""
@@ -212,6 +215,50 @@ def test_the_scene_is_of_the_frame_that_the_picture_shows() -> None:
         shots(field, recorder, Keys.A, 40)
         scene = recorder.scene(field.course)
         assert scene.race.frame == field.state().frame - PICTURE_DELAY
+        # So is the path's head, which is not where the driver is by now.
+        head = np.array([*scene.race.position, scene.race.speed], np.float32)
+        assert np.array_equal(scene.trail[-1], head)
+        assert len(scene.trail) > 3
+        steps = np.linalg.norm(np.diff(scene.trail[:-1, :3], axis=0), axis=1)
+        assert (steps >= TRAIL_SPACING - 0.01).all()
+        # A path begins with a lap, when the picture does, and not when the driver does.
+        trail = LapTrail()
+        laps = [copy.copy(scene.race) for _ in range(3)]
+        laps[2].lap += 1
+        for lap, count in zip(laps, (1, 1, 1), strict=True):
+            trail.add(lap)
+            assert len(trail.up_to(lap)) == count
+        # One that is longer than what is kept ends with its last points.
+        trail._points[: trail._end] = 7.0
+        trail._end = len(trail._points)
+        trail._points[-1] = 8.0
+        trail._last = (0.0, 0.0, 0.0)
+        trail.add(laps[2])
+        assert trail._end == TRAIL_POINTS + 1
+        kept = trail.up_to(laps[2])
+        assert len(kept) == TRAIL_POINTS
+        assert kept[-2].tolist() == [8.0] * 4
+        assert np.array_equal(kept[-1], head)
+        # It comes through a pickle as it is.
+        again = pickle.loads(pickle.dumps(scene))
+        assert repr(again) == repr(scene)
+        assert again.camera.matrix.tolist() == scene.camera.matrix.tolist()
+        assert again.objects == scene.objects
+        assert again.race.position == scene.race.position
+        # Where there is no camera, no picture has a scene, and nobody's frame fails.
+        word = field.ram[LAYOUT.camera_pointer - RAM_START :][:4]
+        before = word.copy()
+        word[:] = 0
+        recorder.frame(field.state(), 0)
+        word[:] = before
+        recorder.scene(field.course)
+        for missing in (False, True, False):
+            recorder.frame(field.state(), 0)
+            if missing:
+                with pytest.raises(NoRaceError, match="cannot be drawn on this picture"):
+                    recorder.scene(field.course)
+            else:
+                recorder.scene(field.course)
     finally:
         field.close()
 

@@ -105,7 +105,7 @@ def test_publishing_is_quick_and_costs_nothing_unwatched() -> None:
             assert shot is not None
             assert bool(shot.scene) == scene
             if scene:
-                assert len(unpack_scene(shot.scene)[1].trail) >= TRAIL_POINTS - 1
+                assert len(unpack_scene(shot.scene)[1].trail) == TRAIL_POINTS
     env.close()
 
 
@@ -612,6 +612,41 @@ def test_a_run_that_is_killed_leaves_no_window_and_no_memory() -> None:
     owner.communicate()
 
 
+def test_ctrl_c_leaves_no_window_and_no_memory() -> None:
+    """It reaches the workers too, in the middle of a step."""
+    program = """
+        import gymnasium as gym
+        import numpy as np
+        import mkds_gym
+        from mkds_gym.viewer import Viewer
+        envs = gym.make_vec("MKDS-v0", num_envs=2, vectorization_mode="async")
+        with Viewer(envs) as viewer:
+            envs.reset(seed=0)
+            print(viewer.folder, viewer.window.pid, flush=True)
+            while True:
+                envs.step(np.zeros(2, np.int64))
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env={**os.environ, "SDL_VIDEODRIVER": "dummy"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    name, window = process.stdout.readline().split()
+    run = Run(Path(name))
+    until(lambda: run.tiles[0].shot())  # the window looks, and is given pictures
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert "KeyboardInterrupt" in errors
+    assert "resource_tracker" not in errors
+    assert not Path(name).exists()
+    assert birth(int(window)) is None
+
+
 @pytest.mark.parametrize("name", [None, ":977"])
 def test_without_a_display_the_viewer_says_so(
     name: str | None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -634,7 +669,9 @@ def test_without_a_display_the_viewer_says_so(
 
 
 @pytest.mark.usefixtures("unseen")
-def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert main(["no such run"]) == 1
     assert "there is no run 'no such run'" in capsys.readouterr().err
     with Bus(1, label="mine") as bus:
@@ -644,6 +681,10 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
         assert "outside 1..6" in capsys.readouterr().err
         assert main([bus.folder.name, "--overlays=hat"]) == 2
         assert "unknown overlay 'hat'" in capsys.readouterr().err
+        with monkeypatch.context() as without:
+            without.setitem(sys.modules, "pygame", None)
+            assert main([bus.folder.name]) == 1
+        assert "needs pygame-ce: pip install 'mkds-gym[human]'" in capsys.readouterr().err
         old = Publisher(bus.folder, 0)
         segment = Tile(bus.folder, 0)
         assert (segment.width, segment.height) == (256, 192)

@@ -125,8 +125,8 @@ class LapTrail:
             (N, 4) float32 of its own: positions, and the speed there.
         """
         head = (*race.position, race.speed)
-        first = max(self._end - TRAIL_POINTS + 1, 0)
         ends = not self._end or self._last != head[:3]
+        first = max(self._end - TRAIL_POINTS + ends, 0)
         points = np.empty((self._end - first + ends, 4), np.float32)
         points[: self._end - first] = self._points[first : self._end]
         if ends:
