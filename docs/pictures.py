@@ -56,6 +56,8 @@ MOMENTS: Final = (0.02, 0.17, 0.43, 0.68)
 """Fractions of the lap that the strip shows."""
 PLAYED: Final = 700
 """Frames driven before the window of `mkds_gym.play` is shown."""
+PLAYED_WITH: Final = ("rays", "hud", "objects")
+"""Overlays that are then drawn."""
 GAP: Final = 6
 """Pixels between pictures of the strip."""
 LOADING: Final = 40
@@ -82,8 +84,14 @@ EVOLVED_LAPS: Final = 0.03
 """Laps that each of its drivers has driven then, at least."""
 CONFIG: Final = Path(__file__).parent.parent / "examples" / "kartlab.ini"
 OVERLAY_SEED: Final = 1
-OVERLAY_FRAME: Final = 500
-"""Frame of the race whose picture shows the overlays."""
+OVERLAY_MOMENT: Final = ("mario_course", 570, 0)
+"""Course, frames driven, and frames turned round after them, of the picture with the overlays."""
+OVERLAY_MOMENTS: Final = {
+    "checkpoint": ("desert_course", 500, 0),
+    "objects": ("airship_course", 300, 0),
+    "trail": ("mario_course", 600, 140),
+}
+"""Of those that have little to show at that moment."""
 DRAWN_BEFORE: Final = 4
 """Frames drawn before a picture is taken: the emulator decides two ahead what it draws."""
 RANDOM_COURSES: Final = ((0, 0.0), (3, 0.0), (7, 0.5), (12, 0.5), (26, 1.0), (41, 1.0))
@@ -168,7 +176,7 @@ def meet() -> list[NDArray[np.uint8]]:
 
 
 def play() -> list[NDArray[np.uint8]]:
-    """The window that a person drives in: rewinding, and with its help."""
+    """The window that a person drives in: with overlays, and with its help."""
     os.environ["SDL_VIDEODRIVER"] = "dummy"  # a window that is drawn, and seen by nobody
     boot = BootParameters(mode="vs", drivers=8, strength="easy", items=True, seed=7)
     with Console(on_power_on=boot.write) as console:
@@ -177,20 +185,18 @@ def play() -> list[NDArray[np.uint8]]:
         course = Course.from_ram(console.ram, Layout.detect(console.ram))
         for _ in range(PLAYED):
             console.step(driver.keys(reader.read(), course), draw=False)
-        player = Player(console, save_path=Path("play.state"))
+        player = Player(console, save_path=Path("play.state"), overlays=PLAYED_WITH)
 
         def show(key: int) -> NDArray[np.uint8]:
             pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key))
             for _ in range(DRAWN_BEFORE):
                 player.frame()
-            surface = pygame.display.get_surface()
-            assert surface is not None
             pygame.event.post(pygame.event.Event(pygame.KEYUP, key=key))
-            return pygame.surfarray.array3d(surface).swapaxes(0, 1).copy()
+            return player.window.grab()
 
-        for _ in range(LOADING):  # something to rewind, all of it drawn
+        for _ in range(DRAWN_BEFORE):
             player.frame()
-        pictures = [show(pygame.K_r), show(pygame.K_h)]
+        pictures = [player.window.grab(), show(pygame.K_h)]
         player.window.close()
         return pictures
 
@@ -330,10 +336,22 @@ def save(image: Image.Image, file: Path, colours: int) -> None:
 
 
 def overlays() -> list[NDArray[np.uint8]]:
-    """One moment of a race against opponents, each overlay on it, in the order of the numbers."""
+    """Moments of races against opponents, each overlay on one, in the order of the numbers."""
+    moments = {name: OVERLAY_MOMENTS.get(name, OVERLAY_MOMENT) for name in OVERLAYS}
+    drawn = {}
+    for moment in dict.fromkeys(moments.values()):
+        names = [name for name, own in moments.items() if own == moment]
+        drawn.update(overlays_at(*moment, names))
+    return [drawn[name] for name in OVERLAYS]
+
+
+def overlays_at(
+    course: str, frames: int, turning: int, names: Sequence[str]
+) -> dict[str, NDArray[np.uint8]]:
+    """One moment of a race, each overlay alone on it."""
     env: Any = gym.make(
         "MKDS-v0",
-        course="desert_course",
+        course=course,
         mode="vs",
         items=True,
         obs_type=["rays:9"],
@@ -345,10 +363,14 @@ def overlays() -> list[NDArray[np.uint8]]:
         env.record_scenes()
         env.reset(seed=OVERLAY_SEED)
         driver = PurePursuit()
-        for _ in range(OVERLAY_FRAME):
+        for _ in range(frames):
             env.step(driver.keys(env.race, env.course))
+        for _ in range(turning):
+            env.step(int(Keys.A | Keys.R | Keys.LEFT))
         picture, scene = env.render(), env.overlay_scene()
-        return [draw_overlays(make_overlays(name), picture, scene, env.course) for name in OVERLAYS]
+        return {
+            name: draw_overlays(make_overlays(name), picture, scene, env.course) for name in names
+        }
     finally:
         env.close()
 

@@ -112,7 +112,7 @@ class Trail:
             (int(255 * share), int(160 * math.sin(math.pi * share)), int(255 * (1 - share)))
             for share in shares.tolist()
         ]
-        canvas.lines(trail[:-1, :3], trail[1:, :3], colours, 2)
+        canvas.lines(trail[:-1, :3], trail[1:, :3], colours, 3)
 
 
 _PAD: Final[tuple[tuple[Keys, str, int, int], ...]] = (
