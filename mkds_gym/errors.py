@@ -65,7 +65,8 @@ class VectorEnvError(MKDSError, RuntimeError):
         failures: what each failed environment raised, by index.
         index: the first of them.
         results: what `step` would have returned, with the failed environments' episodes cut off
-            (their observation as it was, reward 0, truncated); None where it was no step.
+            (their observation as it was, reward 0, truncated; where the episode had ended and the
+            next one did not begin, what its last step gave); None where it was no step.
     """
 
     def __init__(

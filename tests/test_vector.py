@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import signal
 import threading
 import weakref
 from collections.abc import Iterator
@@ -545,6 +546,37 @@ def test_what_ends_a_thread_reaches_the_caller_and_leaves_it_usable(threads: int
             envs.step([0, 0, 0])
         envs.reset()
         envs.step([0, 0, 0])
+
+
+def test_ctrl_c_at_any_time() -> None:
+    with make(3, num_threads=2, **SHORT) as envs:
+        expected, _ = envs.reset(seed=0)
+        first = envs.step([0, 1, 2])[0]
+        caller = threading.get_ident()
+
+        def drive() -> None:
+            while True:
+                envs.step([0, 0, 0])
+
+        for number in range(6):
+            timer = threading.Timer(
+                0.03 + 0.017 * number, signal.pthread_kill, (caller, signal.SIGINT)
+            )
+            timer.start()
+            with pytest.raises(KeyboardInterrupt):
+                drive()
+            timer.join()
+            frames = envs.get_attr("console")
+            before = [console.frame_count for console in frames]
+            try:
+                envs.step([0, 0, 0])
+            except gym.error.ResetNeeded:
+                # Nobody is at work any more, and nothing goes on from half a step.
+                assert before == [console.frame_count for console in frames]
+            else:
+                assert len(set(before)) == 1  # it came between two calls
+            assert np.array_equal(envs.reset(seed=0)[0], expected)
+            assert np.array_equal(envs.step([0, 1, 2])[0], first)
 
 
 def test_one_call_after_the_other() -> None:
