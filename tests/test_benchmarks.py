@@ -27,6 +27,7 @@ from benchmarks.race import FRAME_SKIP, drive
 from benchmarks.report import spread
 from benchmarks.rows import COUNTS, ROWS, VECTORS
 from benchmarks.tables import REFERENCE, TABLES, vector_groups, vector_ratios
+from benchmarks.together import ROWS as TOGETHER
 from benchmarks.turns import PIECE, ratio
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.metrics import DEFAULT_METRICS
@@ -97,7 +98,8 @@ def test_a_short_run_of_what_one_process_can_do(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_short_run_of_what_takes_many_processes(tmp_path: Path) -> None:
-    result, printed = short_run(tmp_path, "plain", "vector", "states", "evolution", "peers")
+    names = "plain", "vector", "together", "states", "evolution", "peers"
+    result, printed = short_run(tmp_path, *names)
     tables = result["tables"]
     assert set(tables["vector"]["rows"]) == {
         *("env", "plain_workers"),
@@ -105,6 +107,9 @@ def test_a_short_run_of_what_takes_many_processes(tmp_path: Path) -> None:
     }
     for rows in (tables[name]["rows"] for name in ("plain", "vector", "peers")):
         assert all(0 < row["low"] <= row["median"] <= row["high"] for row in rows.values())
+    assert set(tables["together"]["ratios"]) == {title for title, _ in TOGETHER.values()}
+    # Two cannot be more than twice one, but for noise.
+    assert all(0 < row["median"] < 5 for row in tables["together"]["ratios"].values())
     for name in ("reset", "clone_state", "restore_state"):
         assert 0.1 < tables["states"]["milliseconds"][name]["median"] < 1000
     size = tables["states"]["clone_kib"]

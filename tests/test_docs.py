@@ -24,6 +24,7 @@ from benchmarks.pairs import PAIRS
 from benchmarks.peers import PEERS
 from benchmarks.rows import COUNTS, ROWS, VECTORS
 from benchmarks.tables import PLAIN_ROWS, TABLES, named, vector_groups, vector_ratios
+from benchmarks.together import ROWS as TOGETHER
 from mkds_gym.actions import ACTION_TYPES, DISCRETE_ACTIONS, KEY_ORDER
 from mkds_gym.cartridge import REGIONS, Cartridge
 from mkds_gym.console import Capabilities
@@ -379,6 +380,7 @@ def test_measured_tables_are_those_of_the_benchmark() -> None:
         "step": [pairs, pairs, [pair.title for pair in PAIRS.values()]],
         "vector": vectors([count for count in COUNTS if count < 16]),
         "vector64": vectors([count for count in COUNTS if count >= 16]),
+        "together": [[title for title, _ in TOGETHER.values()]],
         "states": [
             [first_reset, "reset", "clone_state", "restore_state"],
             ["mean", "least", "most", "race start, once for all"],
