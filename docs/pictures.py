@@ -9,6 +9,7 @@ import argparse
 import logging
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,6 +42,8 @@ from mkds_gym.metrics import SCORERS
 from mkds_gym.overlays import OVERLAYS, draw_overlays, make_overlays
 from mkds_gym.play import Player
 from mkds_gym.races import boot_to_race
+from mkds_gym.recording import Recorder
+from mkds_gym.replay import main as replay
 from mkds_gym.state import RaceReader
 from mkds_gym.viewer import Board, Bus, RacePublisher, runs
 from mkds_gym.viewer.bus import Run
@@ -73,6 +76,10 @@ COURSE_MOMENTS: Final = {
     "ridge_course": (0.4375, 0.8125),
 }
 """Fractions of the lap that a course's picture shows; elsewhere a tenth and half of it."""
+REPLAYED: Final = {"ada": 0.6, "ben": 0.68, "cyd": 1.0}
+"""Pace of the drivers in replays, by what they are called there, the slowest first."""
+REPLAYED_FRAMES: Final = 520
+"""Frames of the race clock that each drives."""
 TILES: Final = (1, 4, 9, 13)
 VIEWER_STEPS: Final = 60
 """Steps that the first driver has driven when the viewer is shown; each other eight more."""
@@ -463,6 +470,44 @@ def evolution(folder: Path) -> Image.Image | None:
     raise SystemExit("the evolution ended before its picture was taken")
 
 
+def replays(folder: Path) -> None:
+    """What `mkds_gym.replay` makes of a few drivers' first lap, by its command."""
+    with tempfile.TemporaryDirectory() as name:
+        there = Path(name)
+        for driver, pace in REPLAYED.items():
+            pursuit = PurePursuit(pace)
+            env: Any = gym.make(
+                "MKDS-v0",
+                course="cross_course",
+                action_type="keymask",
+                truncate_on=f"clock:{REPLAYED_FRAMES}",
+            )
+            recorder = Recorder(env, label=driver)
+            env.reset()
+            over = False
+            while not over:
+                keys = pursuit.keys(env.unwrapped.race, env.unwrapped.course)
+                _, _, terminated, truncated, _ = env.step(keys)
+                over = terminated or truncated
+            recorder.recording().save(there / f"{driver}.mkr")
+            env.close()
+        ada, ben, cyd = (str(there / f"{driver}.mkr") for driver in REPLAYED)
+        for arguments, option, file in (
+            ([cyd, "--overlays", "rays,controller", "--pictures", "8"], "--sheet", "replay.png"),
+            ([ada, ben, cyd, "--ghosts", "--pictures", "4"], "--sheet", "ghosts.png"),
+            ([ada, cyd, "--pictures", "4"], "--sheet", "side.png"),
+            ([ada, ben, cyd, "--ghosts", "--speed", "4"], "--gif", "ghosts.gif"),
+        ):
+            if replay([*arguments, option, str(there / file)]):
+                raise SystemExit(f"there is no {file}")
+            if option == "--sheet":
+                with Image.open(there / file) as sheet:
+                    save(sheet, folder / file, 128)
+            else:
+                shutil.copy(there / file, folder / file)
+                logger.info("%s: %d bytes", folder / file, (folder / file).stat().st_size)
+
+
 def main() -> None:
     """The command line; see the module."""
     parser = argparse.ArgumentParser(description="Make the pictures of the README and the docs.")
@@ -470,10 +515,15 @@ def main() -> None:
         "folder", type=Path, nargs="?", default=Path(__file__).parent / "images", help="where to"
     )
     parser.add_argument("--viewer", action="store_true", help="only those of the viewer")
+    parser.add_argument("--replays", action="store_true", help="only those of replays")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder.mkdir(parents=True, exist_ok=True)
+    if not arguments.viewer:
+        replays(folder)
+    if arguments.replays:
+        return
     for count, window in viewer().items():
         save(Image.fromarray(window), folder / f"viewer{count}.png", 256)
     with tempfile.TemporaryDirectory() as place:

@@ -25,9 +25,7 @@ All numbers are little endian. A header of any version is JSON at that place, an
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-import logging
 import os
 import struct
 import zlib
@@ -36,7 +34,6 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,8 +50,6 @@ from mkds_gym.video import write_bytes
 if TYPE_CHECKING:
     from mkds_gym.env import MKDSEnv
     from mkds_gym.kartlab.boot import BootParameters
-
-_log = logging.getLogger(__name__)
 
 SUFFIX: Final = ".mkr"
 FORMAT_VERSION: Final = 1
@@ -436,7 +431,7 @@ class Recorder:
         if not hasattr(unwrapped, "record"):
             raise TypeError(
                 f"{env!r} is no MKDS-v0 environment; a vector environment's are recorded by the "
-                "wrapper mkds_gym.recording.RecordRaces around each"
+                "wrapper mkds_gym.wrappers.RecordRaces around each"
             )
         self._env: MKDSEnv = unwrapped
         self.label = label
@@ -523,67 +518,3 @@ class Recorder:
             label=self.label,
             state=self._state,
         )
-
-
-class RecordRaces(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
-    """Writes the recording of every episode to a folder, wherever the environment runs.
-
-    For vector environments, whose members may be in other processes:
-
-    ```python
-    record = functools.partial(RecordRaces, folder="runs")
-    gym.make_vec("MKDS-v0", num_envs=8, vectorization_mode="async", wrappers=[record])
-    ```
-
-    A file that cannot be written does not end the episode: it is logged, and the next one is tried.
-
-    Args:
-        env: ``MKDS-v0``, wrapped or not.
-        folder: where to; it is made. The files are ``race-<process>-<environment>-<episode>.mkr``.
-        label: of the recordings.
-        wanted: asked of each recording whether it is kept; None keeps all.
-
-    Raises:
-        TypeError: it is no such environment.
-        RecordingError: the folder cannot be made.
-    """
-
-    def __init__(
-        self,
-        env: gym.Env[Any, Any],
-        folder: str | os.PathLike[str],
-        *,
-        label: str = "",
-        wanted: Callable[[Recording], bool] | None = None,
-    ) -> None:
-        gym.utils.RecordConstructorArgs.__init__(
-            self, folder=os.fspath(folder), label=label, wanted=wanted
-        )
-        gym.Wrapper.__init__(self, env)
-        self._folder = Path(folder)
-        self._wanted = wanted
-        self._number = next(_numbers)
-        self._episode = 0
-        self._recorder = Recorder(env, label=label, on_end=self._keep)
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            self._recorder.close()
-            raise RecordingError(f"cannot make the folder '{folder}': {error}") from error
-
-    def _keep(self, recording: Recording) -> None:
-        if self._wanted is not None and not self._wanted(recording):
-            return
-        while True:
-            name = f"race-{os.getpid()}-{self._number}-{self._episode:06d}{SUFFIX}"
-            self._episode += 1
-            if not (self._folder / name).exists():  # of an earlier process of that number
-                break
-        try:
-            recording.save(self._folder / name)
-        except RecordingError as error:
-            _log.warning("a recording is lost: %s", error)
-
-
-_numbers: Final = itertools.count()
-"""Of the environments of this process that `RecordRaces` wraps."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -76,11 +77,15 @@ from mkds_gym.video import (
 from mkds_gym.window import DEFAULT_SCALE, Window
 
 GIF_EVERY: Final = 4
-"""Frames of the race per picture of a GIF: most viewers show no more than 20 a second."""
+"""Frames per picture of a GIF at full speed: most viewers show no more than 20 a second."""
 GIF_PICTURES: Final = 1200
 """Pictures from which on a GIF has every second one only, and so on."""
-GIF_MEMORY: Final = 256 << 20
-"""Bytes of pictures from which on it has fewer too: those of many drivers are large."""
+SHEET_CHOICE: Final = 16
+"""Pictures held for each one of a sheet, at the most, of which the evenly spread ones are taken."""
+HELD: Final = 256 << 20
+"""Bytes of pictures from which on fewer are held, for either: those of many drivers are large."""
+SHEET_WIDTH: Final = 1024
+"""Pixels that the pictures in a row of a sheet take, if they are not larger."""
 
 
 def boot_parameters(recording: Recording, cartridge: Cartridge) -> BootParameters | None:
@@ -720,7 +725,7 @@ def _run(options: argparse.Namespace, names: Sequence[str] | None) -> None:
         how = Show(
             overlays=overlays,
             screens=options.screens,
-            every=1 if options.video or options.show else GIF_EVERY,
+            every=1 if options.video or options.show else math.gcd(GIF_EVERY, _gif_every(options)),
             ghosts=options.ghosts,
             rom=options.rom,
             state=options.state,
@@ -739,9 +744,9 @@ def _tell_end(recording: Recording) -> None:
 
 def _show(options: argparse.Namespace, recordings: Sequence[Recording], how: Show) -> None:
     """Show recordings in a window, and write what has pictures."""
+    gif_every = _gif_every(options)
     gif: Thinned[NDArray[np.uint8]] | None = None
-    # Twice as many as are wanted, of which the most evenly spread ones are then taken.
-    sheet: Thinned[tuple[NDArray[np.uint8], str]] = Thinned(2 * options.pictures)
+    sheet: Thinned[tuple[NDArray[np.uint8], str]] | None = None
     with contextlib.ExitStack() as stack:
         video = screening = None
         if options.video:
@@ -754,13 +759,13 @@ def _show(options: argparse.Namespace, recordings: Sequence[Recording], how: Sho
         for number, (picture, caption) in enumerate(show(recordings, how)):
             if video is not None:
                 video.write(picture)
-            if number % (GIF_EVERY // how.every) == 0:
-                if options.gif:
-                    if gif is None:
-                        gif = Thinned(min(GIF_PICTURES, GIF_MEMORY // picture.nbytes) // 2)
-                    gif.add(picture)
-                if options.sheet:
-                    sheet.add((picture, caption))
+            room = HELD // picture.nbytes
+            if options.gif and number * how.every % gif_every == 0:
+                gif = gif or Thinned(min(GIF_PICTURES, room) // 2)
+                gif.add(picture)
+            if options.sheet and number * how.every % GIF_EVERY == 0:
+                sheet = sheet or Thinned(min(SHEET_CHOICE * options.pictures, room) // 2)
+                sheet.add((picture, caption))
             if screening is not None:
                 screening.show(picture)
                 if screening.closed and not (options.video or options.gif or options.sheet):
@@ -768,21 +773,27 @@ def _show(options: argparse.Namespace, recordings: Sequence[Recording], how: Sho
     written = [options.video] if options.video else []
     if options.gif:
         kept = [] if gif is None else gif.kept
-        seconds = (1 if gif is None else gif.stride) * GIF_EVERY / FRAMES_PER_SECOND / options.speed
+        frames = gif_every * (1 if gif is None else gif.stride)
+        seconds = frames / FRAMES_PER_SECOND / options.speed
         write_bytes(options.gif, gif_bytes(kept, seconds, scale=options.scale or 1))
         written.append(options.gif)
     if options.sheet:
-        kept_stills = sheet.kept
-        count = min(options.pictures, len(kept_stills))
-        chosen = [kept_stills[i] for i in spread(len(kept_stills), count)]
+        stills = [] if sheet is None else sheet.kept
+        chosen = [stills[i] for i in spread(len(stills), min(options.pictures, len(stills)))]
         pictures, captions = [each for each, _ in chosen], [caption for _, caption in chosen]
-        write_bytes(options.sheet, sheet_bytes(pictures, captions))
+        columns = max(SHEET_WIDTH // pictures[0].shape[1], 1) if pictures else 1
+        write_bytes(options.sheet, sheet_bytes(pictures, captions, columns))
         written.append(options.sheet)
     if written:
         print(f"{', '.join(each.describe() for each in recordings)}: {', '.join(written)}")
     else:
         for recording in recordings:
             _tell_end(recording)
+
+
+def _gif_every(options: argparse.Namespace) -> int:
+    """Frames of the race per picture of a GIF: the faster it goes by, the more."""
+    return max(round(GIF_EVERY * float(options.speed)), 1)
 
 
 class _Screening:

@@ -20,7 +20,9 @@ from PIL import Image, ImageDraw
 from mkds_gym.errors import RecordingError
 
 VIDEO_SUFFIXES: Final = (".mp4", ".mkv", ".mov")
-GIF_COLOURS: Final = 48
+GIF_COLOURS: Final = 64
+_REFINED: Final = 2
+"""Rounds of k-means for a GIF's colours: without, thin lines of overlays lose theirs."""
 _QUALITY: Final = "18"
 """libx264's constant rate factor: hardly told from the original."""
 _INSTALL: Final = "pip install 'mkds-gym[video]', which brings imageio and an ffmpeg of its own"
@@ -270,7 +272,7 @@ def gif_bytes(
         sheet = Image.new("RGB", (width, height * len(samples)))
         for i, sample in enumerate(samples):
             sheet.paste(sample, (0, i * height))
-        palette = sheet.quantize(GIF_COLOURS)
+        palette = sheet.quantize(GIF_COLOURS, kmeans=_REFINED)
         frames = [i.quantize(palette=palette, dither=Image.Dither.NONE) for i in images]
         data = io.BytesIO()
         frames[0].save(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import struct
 import subprocess
@@ -29,7 +28,6 @@ from mkds_gym.recording import (
     ConsoleRecorder,
     Recorder,
     Recording,
-    RecordRaces,
     Start,
     boot_digest,
     memory_digest,
@@ -152,59 +150,6 @@ def test_every_episode_is_handed_over() -> None:
         "reward": "driving",
     }
     verify(ended[1])
-
-
-def _is_long(recording: Recording) -> bool:
-    return recording.frames > 20
-
-
-@pytest.mark.parametrize("mode", ["sync", "async"])
-def test_the_members_of_a_vector_environment_are_recorded(mode: str, tmp_path: Path) -> None:
-    record_races = functools.partial(
-        RecordRaces, folder=tmp_path / "runs", label="member", wanted=_is_long
-    )
-    envs = gym.make_vec(
-        "MKDS-v0",
-        num_envs=2,
-        vectorization_mode=mode,
-        wrappers=[record_races],
-        truncate_on="clock:24",
-        mode="vs",
-        opponents=1,
-    )
-    with contextlib.closing(envs):
-        envs.reset(seed=7)
-        for _ in range(8):  # an episode each is over, and cut off in the one after
-            envs.step(np.array([0, 1]))
-    files = sorted((tmp_path / "runs").iterdir())
-    assert len(files) == 2
-    recordings = [Recording.load(file) for file in files]
-    assert [each.result["events"] for each in recordings] == [["clock"], ["clock"]]
-    assert sorted(int(each.keys[-1]) for each in recordings) == [1, 33]
-    assert {each.label for each in recordings} == {"member"}
-    for each in recordings:
-        verify(each)
-
-
-def test_a_recording_that_cannot_be_written_ends_no_episode(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    folder = tmp_path / "runs"
-    env = RecordRaces(make(truncate_on="clock:12"), folder)
-    assert env.spec is None or env.spec.additional_wrappers
-    env.reset()
-    folder.rmdir()
-    while not env.step(0)[3]:
-        pass
-    assert "a recording is lost: cannot write" in caplog.text
-    folder.mkdir()
-    env.reset()
-    env.step(0)
-    env.close()
-    assert [Recording.load(path).frames for path in folder.iterdir()] == [7]
-    (tmp_path / "file").touch()
-    with pytest.raises(RecordingError, match="cannot make the folder"):
-        RecordRaces(make(), tmp_path / "file" / "runs")
 
 
 def test_without_a_recorder_and_with_another() -> None:
@@ -393,8 +338,18 @@ def test_the_command_writes(files: list[str], tmp_path: Path) -> None:
         assert image.size == (512, 192)
         assert getattr(image, "n_frames", 1) == 15
     with Image.open(sheet) as image:
-        assert image.size == (3 * (512 + 6) + 6, 192 + 16 + 6 + 6)
+        assert image.size == (2 * (512 + 6) + 6, 2 * (192 + 16 + 6) + 6)  # three, in two rows
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gif", "a.mp4", "a.png"]
+
+
+def test_a_faster_gif_has_fewer_pictures_not_shorter_ones(files: list[str], tmp_path: Path) -> None:
+    """Viewers slow down those that are shorter than they like."""
+    for speed, pictures in ((1, 15), (3, 5), (0.25, 57)):
+        assert main([files[0], "--gif", str(tmp_path / "a.gif"), "--speed", str(speed)]) == 0
+        with Image.open(tmp_path / "a.gif") as image:
+            assert getattr(image, "n_frames", 1) == pictures
+            seconds = image.info["duration"] / 1000
+        assert seconds == pytest.approx(4 / 59.83, abs=0.01)
 
 
 def test_a_ghost_is_where_the_kart_was(files: list[str]) -> None:
