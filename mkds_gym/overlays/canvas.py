@@ -36,6 +36,9 @@ class Canvas:
     Attributes:
         projection: for points that an overlay wants to compute with.
         pen: Pillow's `ImageDraw.Draw` on the picture, for all that is not in the world.
+
+    Raises:
+        ValueError: the picture has another shape or dtype.
     """
 
     def __init__(self, picture: NDArray[np.uint8], projection: Projection) -> None:

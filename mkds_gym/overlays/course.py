@@ -28,7 +28,17 @@ FILLED: Final = 70
 
 
 def floor_height(kcl: KCL, x: float, z: float, near: float) -> float:
-    """Height of the floor at a place, of several the one nearest to ``near``; ``near`` if none."""
+    """Height of the floor at a place.
+
+    Args:
+        kcl: the course's collisions.
+        x: world units.
+        z: world units.
+        near: of floors above each other, the one nearest to this height counts, world units.
+
+    Returns:
+        World units; ``near`` where there is no floor.
+    """
     floors = kcl.heights_at(x, z)
     if not len(floors):
         return near
@@ -55,7 +65,15 @@ def checkpoint_line(course: Course, checkpoint: int, near: float) -> NDArray[np.
 
 
 def next_checkpoints(scene: OverlayScene, track: Track) -> tuple[int, ...]:
-    """Indices of the checkpoints that may be next; more than one before a branch."""
+    """The checkpoints that may be next.
+
+    Args:
+        scene: of the picture.
+        track: of its course.
+
+    Returns:
+        Indices; more than one before a branch, none if the driver is at no checkpoint.
+    """
     current = scene.race.checkpoint
     return track.next(current) if 0 <= current < len(track) else ()
 

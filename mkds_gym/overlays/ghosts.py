@@ -38,7 +38,14 @@ Pose: TypeAlias = "NDArray[np.float64]"
 
 
 def pose(race: RaceState) -> Pose:
-    """Where a kart is, and how it is turned."""
+    """Where a kart is, and how it is turned.
+
+    Args:
+        race: seen from the kart's driver.
+
+    Returns:
+        float64 (4, 3), world units and unit vectors, see `Pose`.
+    """
     return np.array([race.position, race.right, race.up, race.forward], np.float64)
 
 
@@ -55,7 +62,14 @@ class Ghost:
     poses: Mapping[int, Pose] = field(default_factory=dict)
 
     def at(self, frame: int) -> Pose | None:
-        """Where it was then: at its last place once it has arrived, None before it started."""
+        """Where it was then.
+
+        Args:
+            frame: on the race clock.
+
+        Returns:
+            Its pose: the last one once it has arrived, None before it started.
+        """
         found = self.poses.get(frame)
         if found is None and self.poses and frame > (last := max(self.poses)):
             return self.poses[last]
