@@ -332,9 +332,6 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         for index in chosen:
             self._begun[index] = False
         self._pool.run(task, len(chosen))
-        # If that was interrupted, they stay as not begun: what they did is nobody's to tell.
-        for index in chosen:
-            self._begun[index] = True
         given_up = self._mend() if self._failures else {}
         infos = self._merge(self._infos, self._finals)
         results = (
@@ -344,6 +341,9 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             self._truncations.copy(),
             infos,
         )
+        # If this was interrupted, they stay as not begun: what they did is nobody's to tell.
+        for index in chosen:
+            self._begun[index] = index not in given_up
         if given_up:
             raise self._error("step()", given_up, results)
         return results
@@ -454,8 +454,8 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
         The others go on where they are. To be called after a `VectorEnvError`, or at any time.
         What was done to the old one by hand is not done to the new one: attributes that were set,
-        watchers, a recorder, ``draw``; nor has it the state of the old one's wrappers. Its
-        ``spectator`` and its ``np_random`` move.
+        watchers, a recorder, ``draw``, a start that was given to `reset`; nor has it the state of
+        the old one's wrappers. Its ``spectator`` and its ``np_random`` move.
 
         Args:
             index: of the environment.
@@ -829,7 +829,6 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                     told["error"] += f"; and its replacement: {type(again).__name__}: {again}"
                 else:
                     continue
-            self._begun[index] = False
             self._failed[index] = given_up[index] = error
         return given_up
 
@@ -868,6 +867,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             new.close()
             old.spectator = spectator
             raise
+        self._begun[index] = False  # until the caller says so: there is no going back from here
         self._close_env(index)
         self.envs[index], self._lanes[index] = new, lane
         self._fresh.discard(index)
