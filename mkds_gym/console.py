@@ -434,11 +434,15 @@ class Console:
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot: exact, and some milliseconds.
 
-        All keys are released, and all compiled code is forgotten, so that what follows does not
-        depend on what was before. `screen` shows the picture at the time of the snapshot.
+        All keys are released. Code that is compiled stays where that is exact, but for that of
+        memory which becomes something else (see `mkds_gym.instant`), and is forgotten elsewhere:
+        what follows does not depend on what was before. `screen` shows the picture at the time
+        of the snapshot.
 
         Raises:
-            StateError: the snapshot is of another ROM or emulator build; nothing has changed.
+            StateError: the snapshot is of another ROM or emulator build; nothing has changed. Or
+                the emulator does not take it, as it is damaged; then the console has been
+                switched off and on, see `reset`.
             TypeError: not a snapshot.
             ConsoleError: the console is closed.
         """
@@ -449,7 +453,15 @@ class Console:
                 "load_state() bytes and files"
             )
         savestate.check_origin(snapshot, "the snapshot", self.cartridge, core.build_id)
-        self._load(core, snapshot, ours=True)
+        try:
+            self._load(core, snapshot, ours=True)
+        except StateError as error:
+            # Some of it may have been loaded.
+            self.reset()
+            raise StateError(
+                "the emulator does not take the snapshot, which is damaged; the console has been "
+                "switched off and on"
+            ) from error
 
     def save_state(self, path: str | PathLike[str] | None = None) -> bytes | None:
         """Save the whole state, with what is needed to check it when it is loaded.

@@ -7,7 +7,7 @@ import hashlib
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -35,7 +35,7 @@ from mkds_gym.recording import Recorder, Start, boot_digest
 from mkds_gym.registry import as_list
 from mkds_gym.rewards import Read, Reward, make_reward
 from mkds_gym.savestate import Difference, Snapshot, check_origin, pack_state, read_state
-from mkds_gym.sharing import Shared
+from mkds_gym.sharing import Kept, Shared
 from mkds_gym.state import RaceReader, RaceState
 from mkds_gym.states import Base, ClonedState, Parts, base_of, check_arguments, describe
 from mkds_gym.telemetry import Telemetry
@@ -58,7 +58,7 @@ FRAMES_PER_LAP: Final = 18_000
 
 @dataclass
 class _Start:
-    """Where an episode starts.
+    """Where an episode starts, or what one that goes on from a cloned state has as its start.
 
     Attributes:
         snapshot: of the console.
@@ -76,7 +76,7 @@ class _Start:
     course_seed: int | None
     booted: bool
     path: str | None = None
-    along: dict[float, Difference] = field(default_factory=dict)
+    along: Kept[float, Difference] = field(default_factory=lambda: Kept(POINTS_KEPT))
     origin: _Start | None = None
     cloned_from: Base | None = None
 
@@ -371,8 +371,12 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if state is not None:
             read_state(state, self.cartridge, installed_build_id())
         self.draw(False)
+        self._closed = False
+        # Where resets go, and what the episode that is driven is kept as a difference from: a point
+        # along the course or the start of a restored state is the start of one episode only.
         self._start: _Start | None = None
-        self._kept: OrderedDict[int, tuple[bytes, Course, dict[float, Difference]]] = OrderedDict()
+        self._here: _Start | None = None
+        self._kept: OrderedDict[int, tuple[bytes, Course, Kept[float, Difference]]] = OrderedDict()
         self._reader: RaceReader | None = None
         self._course: Course | None = None
         self._race: RaceState | None = None
@@ -554,6 +558,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         Raises:
             ValueError, TypeError: an unknown option, or a bad value.
             StateError, NoRaceError, ConsoleError: the start cannot be reached.
+            gymnasium.error.ClosedEnvironmentError: after `close`.
         """
         return self._begin(seed, options, None)
 
@@ -573,6 +578,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         Raises:
             ValueError, TypeError: as `reset`, or ``out`` is not as the observation space.
             StateError, NoRaceError, ConsoleError: the start cannot be reached.
+            gymnasium.error.ClosedEnvironmentError: after `close`.
         """
         self._observer.check(out)
         return self._begin(seed, options, out)[1]
@@ -589,6 +595,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         Raises:
             ValueError: the action is not one of the space.
             gymnasium.error.ResetNeeded: before the first reset, and after an episode's end.
+            gymnasium.error.ClosedEnvironmentError: after `close`.
         """
         return self._advance(action, None)
 
@@ -611,6 +618,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 space; no frame was run.
             TypeError: ``out`` is no array, or no dict of arrays; no frame was run.
             gymnasium.error.ResetNeeded: before the first reset, and after an episode's end.
+            gymnasium.error.ClosedEnvironmentError: after `close`.
         """
         self._observer.check(out)
         _, reward, terminated, truncated, info = self._advance(action, out)
@@ -622,11 +630,9 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self, seed: int | None, options: dict[str, Any] | None, out: Any
     ) -> tuple[Any, dict[str, Any]]:
         """See `reset`; the observation is a new object if ``out`` is None."""
+        self._check_open()
         super().reset(seed=seed)
-        if self._recorder is not None and not self._needs_reset:
-            self._recorder.end()
-        # Until the start is reached: a reset that fails leaves nothing to step.
-        self._needs_reset = True
+        self._break_off()
         if options is not None and not isinstance(options, Mapping):
             raise TypeError(
                 f"options={options!r} is not a dict; options are {', '.join(_RESET_OPTIONS)}"
@@ -636,7 +642,17 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 raise ValueError(
                     f"reset() knows no option {option!r}; options are {', '.join(_RESET_OPTIONS)}"
                 )
-        start = self._choose_start(**(options or {}))
+        return self._begin_at(self._choose_start(**(options or {})), out)
+
+    def _break_off(self) -> None:
+        """End the episode; until another one has begun, there is nothing to step."""
+        if self._recorder is not None and not self._needs_reset:
+            self._recorder.end()
+        self._needs_reset = True
+
+    def _begin_at(self, start: _Start, out: Any) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode; ``out`` as `_begin`'s."""
+        self._here, self._course = start, start.course
         assert self._console is not None
         console = self._console
         console.restore(start.snapshot)
@@ -673,6 +689,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     def _advance(self, action: Any, out: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """See `step`; the observation is a new object if ``out`` is None."""
         if self._needs_reset:
+            self._check_open()
             raise gym.error.ResetNeeded("call env.reset() before env.step(), also after an end")
         keys = self._actions.keys(action)
         console, reader, course = self._console, self._reader, self._course
@@ -731,28 +748,61 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         arguments (those that only concern what is seen or done, as ``obs_type``, aside) takes it.
 
         Raises:
-            ConsoleError: before the first reset, and after `close`.
+            ConsoleError: before the first reset.
+            gymnasium.error.ClosedEnvironmentError: after `close`.
             StateError: a metric, event or reward of your own cannot be pickled.
         """
-        console, start = self.console, self._start
-        if start is None:
+        self._check_open()
+        here = self._here
+        if here is None:
             raise ConsoleError("there is no race to clone yet; call env.reset() first")
         return ClonedState(
-            start.base,
-            console.difference(start.base.snapshot),
+            here.base,
+            self.console.difference(here.base.snapshot),
             arguments=self._arguments,
-            course=start.course.fingerprint,
-            course_seed=start.course_seed,
-            booted=start.booted,
+            course=here.course.fingerprint,
+            course_seed=here.course_seed,
             parts=self._parts.dump(self._own_parts()),
         )
+
+    def clone_along(self, progress: Sequence[float]) -> list[ClonedState]:
+        """States along the course: at each point, what `clone_state` gives after a reset there.
+
+        One drive of the scripted driver is enough for all of them, where resets at
+        ``{"progress": ...}`` have one each. The episode at the last point has begun afterwards.
+
+        Args:
+            progress: points, in laps since the start line, each at least 0.
+
+        Returns:
+            A state for each, in the same order.
+
+        Raises:
+            ValueError, TypeError: a point is none, or the race is over before it.
+            StateError: the driver does not get there.
+            ConsoleError: before the first reset.
+            gymnasium.error.ClosedEnvironmentError: after `close`.
+        """
+        self._check_open()
+        start = self._start
+        if start is None:
+            raise ConsoleError("there is no course yet; call env.reset() first")
+        points = [_check_progress(one) for one in progress]
+        self._break_off()
+        states = []
+        for point in self._points(start, points):
+            self._break_off()
+            self._begin_at(point, None)
+            states.append(self.clone_state())
+        return states
 
     def restore_state(self, state: ClonedState) -> None:
         """Go back to a state of `clone_state`, exactly.
 
         The same actions bring the same observations, rewards, infos, memory and pictures as they
         did, or would have done, when it was cloned. A reset is not needed before, unless a
-        wrapper (``gym.make`` puts one there) insists on it.
+        wrapper (``gym.make`` puts one there) insists on it. Where later resets go does not
+        change, but for what they draw from ``np_random``.
 
         Args:
             state: of this environment, or of one with the same arguments.
@@ -760,25 +810,28 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         Raises:
             TypeError: no cloned state.
             StateError: it is of another cartridge, emulator build or course, or of an environment
-                with other arguments; nothing has changed.
+                with other arguments; nothing has changed. Or it is damaged; then, at worst, a
+                reset is needed.
             ConsoleError: the emulator cannot be started.
+            gymnasium.error.ClosedEnvironmentError: after `close`.
         """
+        self._check_open()
         if not isinstance(state, ClonedState):
             raise TypeError(
                 f"restore_state() takes what clone_state() gave, not {type(state).__name__}; for "
                 "savestates there is reset(options={'state': ...})"
             )
-        check_origin(state, "the state", self.cartridge, installed_build_id())
+        check_origin(state, "the state", self.cartridge, self._build_id)
         check_arguments(state, self._arguments)
         course = self._course_of(state)
         parts = None
         if course is not None:
             parts = self._parts.load(state.parts, self._own_parts(), course)
-        if self._recorder is not None and not self._needs_reset:
-            self._recorder.end()
         console = self._powered_on()
-        before = None if course is not None else console.snapshot()
-        console.restore(state.snapshot(lasting=False))
+        before = None if course is not None else (console.snapshot(), self._needs_reset)
+        snapshot = state.snapshot(lasting=False)
+        self._break_off()
+        console.restore(snapshot)
         try:
             layout = Layout.detect(console.ram, self.cartridge.region)
             reader = RaceReader(console.ram, layout)
@@ -788,12 +841,19 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 parts = self._parts.load(state.parts, self._own_parts(), course)
         except (NoRaceError, CourseFormatError, StateError) as error:
             if before is not None:
-                console.restore(before)
+                snapshot, self._needs_reset = before
+                console.restore(snapshot)
             raise StateError(f"the state cannot be restored here: {error}") from error
         assert parts is not None
-        if self._start is None or self._start.base is not state.base:
-            base = state.base
-            self._start = _Start(base.snapshot, course, state.course_seed, state.booted)
+        here = self._here
+        if here is None or here.base is not state.base or here.course_seed != state.course_seed:
+            self._here = _Start(
+                state.base.snapshot,
+                course,
+                state.course_seed,
+                booted=False,
+                cloned_from=state.base,
+            )
         self._course, self._reader, self._race = course, reader, race
         for watcher in self._watchers:
             watcher.start(reader)
@@ -810,8 +870,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         ) = parts
         self._telemetry = Telemetry(metrics, self._terminate_on + self._truncate_on)
         if self._recorder is not None:
-            here = Start("state", frame=console.frame_count)
-            self._recorder.begin(here, 0, pack_state(console.snapshot()))
+            start = Start("state", frame=console.frame_count)
+            self._recorder.begin(start, 0, pack_state(console.snapshot()))
 
     @property
     def episode_over(self) -> bool:
@@ -834,12 +894,12 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 
     def _course_of(self, state: ClonedState) -> Course | None:
         """The course of a cloned state, if it is known, and is one that this environment has."""
-        start = self._start
-        if start is not None and start.course.fingerprint == state.course:
-            return start.course
+        for start in (self._here, self._start):
+            if start is not None and start.course.fingerprint == state.course:
+                return start.course
         if state.course_seed is not None and state.course_seed in self._kept:
             return self._kept[state.course_seed][1]
-        if start is not None and not self._races.random:
+        if self._here is not None and not self._races.random:
             raise StateError(
                 "the state is of another course than the one that is driven; to start an episode "
                 "there, reset(options={'state': state})"
@@ -864,9 +924,10 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         return self._picture()
 
     def close(self) -> None:
-        """Close console and window; the second time does nothing."""
-        if self._console is not None and self._recorder is not None and not self._needs_reset:
-            self._recorder.end()
+        """Close console and window, for good; the second time does nothing."""
+        if self._console is not None:
+            self._break_off()
+        self._closed = True
         self.spectator = None
         console, self._console = self._console, None
         if console is not None:
@@ -874,11 +935,23 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         window, self._window = self._window, None
         if window is not None:
             window.close()
-        self._start = self._reader = None
+        self._start = self._here = self._reader = None
         self._kept.clear()
         self._needs_reset = True
 
     # Within ---------------------------------------------------------------------------------
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise gym.error.ClosedEnvironmentError(
+                "this environment is closed; make a new one with gym.make('MKDS-v0', ...)"
+            )
+
+    @property
+    def _build_id(self) -> str:
+        """The build of the emulator that runs, or would."""
+        # A running one knows; to look for the library's file takes half a millisecond.
+        return installed_build_id() if self._console is None else self._console.build_id
 
     def _check_reward(self, reward: object) -> None:
         """Try the reward on the metrics of an empty episode, before any emulator starts."""
@@ -915,29 +988,18 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if progress is not None:
             progress = _check_progress(progress)
         if isinstance(state, ClonedState):
-            check_origin(state, "the state", self.cartridge, installed_build_id())
+            check_origin(state, "the state", self.cartridge, self._build_id)
         elif state is not None:
-            read_state(state, self.cartridge, installed_build_id())
+            read_state(state, self.cartridge, self._build_id)
         start = self._race_start(state, course_seed)
-        if progress is not None:
-            self._start, self._course = start, start.course
-            self.drive_to([progress])
-            start = _Start(
-                start.along[progress].apply(start.snapshot),
-                start.course,
-                start.course_seed,
-                start.booted,
-                origin=start,
-            )
         self._start = start
-        self._course = start.course
+        if progress is not None:
+            (start,) = self._points(start, [progress])
         return start
 
     def _race_start(self, state: Any, course_seed: int | None) -> _Start:
         """The race start of the next episode."""
         start = self._start
-        if start is not None and start.origin is not None:
-            start = start.origin
         if state is None and course_seed is None:
             if start is not None and not start.booted:
                 return start
@@ -961,31 +1023,26 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             snapshot, start.course, state.course_seed, booted=False, cloned_from=state.base
         )
 
-    def drive_to(self, progress: Sequence[float]) -> None:
-        """Let the scripted driver get to points along the course, for ``reset`` to start at.
+    def _points(self, start: _Start, progress: Sequence[float]) -> Iterator[_Start]:
+        """Starts at points along the course, which somebody must drive to once; checked before."""
 
-        Resets at ``{"progress": ...}`` do this for a single point; for many, one lap is enough.
-        The console is at the last of them afterwards: call `reset` before the next step.
+        def drive(missing: list[float]) -> Iterator[tuple[float, Difference]]:
+            return self._drive(start, sorted(missing))
 
-        Args:
-            progress: laps since the start line, each at least 0.
+        for difference in start.along.get(progress, drive):
+            yield _Start(
+                difference.apply(start.snapshot),
+                start.course,
+                start.course_seed,
+                start.booted,
+                origin=start,
+            )
 
-        Raises:
-            ValueError, TypeError: a point is not on the way of this race.
-            StateError: the driver does not get there.
-            ConsoleError: before the first reset.
-        """
+    def _drive(self, start: _Start, wanted: list[float]) -> Iterator[tuple[float, Difference]]:
+        """Let the scripted driver drive from a start to points, given in order."""
         from mkds_gym.drivers import PurePursuit
 
-        start = self._start
-        if start is None:
-            raise ConsoleError("there is no course yet; call env.reset() first")
-        start = start.origin or start
-        wanted = sorted({_check_progress(one) for one in progress} - start.along.keys())
-        if not wanted:
-            return
         console = self.console
-        self._needs_reset = True
         console.restore(start.snapshot)
         for _ in range(PRIMING_FRAMES):
             console.step(0, 1, draw=False)
@@ -996,9 +1053,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             state = reader.read()
             laps = start.course.track.laps(state)
             while wanted and laps >= wanted[0]:
-                while len(start.along) >= POINTS_KEPT:
-                    start.along.pop(next(iter(start.along)))
-                start.along[wanted.pop(0)] = console.difference(start.snapshot)
+                yield wanted.pop(0), console.difference(start.snapshot)
             if not wanted:
                 return
             if state.finished:
@@ -1041,7 +1096,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if course_seed is not None:
             self._kept[course_seed] = (start.packed, start.course, start.along)
             while len(self._kept) > COURSES_KEPT:
-                self._kept.popitem(last=False)
+                dropped, _ = self._kept.popitem(last=False)
+                self._boot_digests.pop(dropped, None)
         return start
 
     def _prepare_start(self, console: Console, source: Any, course_seed: int | None) -> _Start:
@@ -1116,7 +1172,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     def _info(
         self, state: RaceState, metrics: dict[str, float], events: tuple[str, ...]
     ) -> dict[str, Any]:
-        course_seed = None if self._start is None else self._start.course_seed
+        course_seed = None if self._here is None else self._here.course_seed
         return {
             "metrics": metrics,
             "lap_times": state.lap_times,

@@ -30,11 +30,10 @@ from mkds_gym.hardware import RAM_SIZE, RAM_START
 _PAGE: Final = 4096
 _LARGE: Final = 0x8000
 """Bytes from which on an array is written by us."""
-_TABLES: Final = {4: "SF_MEM", 60: "SF_MMU", 90: "SF_GFX3D"}
+_TABLES: Final = {4: "SF_MEM", 60: "SF_MMU", savestate.CHUNK_3D: "SF_GFX3D"}
 """Chunks that are tables of named arrays, some of them large, and the emulator's table of each."""
 _ENTRY: Final = struct.Struct("<QIIQ")
 """An entry of such a table: name, element size, count, address."""
-_HEADER: Final = struct.Struct("<16s4I")
 _MAX_BLOCK: Final = 100
 """Halfwords that no compiled block is longer than."""
 FORGET_AFTER: Final = 20_000
@@ -295,9 +294,9 @@ class InstantStates:
             kept.append(state[place:end])
             kept[0] = bytes(state[start : start + 4]) + struct.pack("<I", sum(map(len, kept)))
             small.extend(kept)
-        magic, version, emulator, _, packed = _HEADER.unpack_from(state)
-        size = _HEADER.size + sum(map(len, small))
-        small[0] = _HEADER.pack(magic, version, emulator, size, packed)
+        magic, version, emulator, _, packed = savestate.DESMUME_HEADER.unpack_from(state)
+        size = savestate.DESMUME_HEADER.size + sum(map(len, small))
+        small[0] = savestate.DESMUME_HEADER.pack(magic, version, emulator, size, packed)
         self._imports.redirect("_Z9NDS_Resetv", self._nothing)
         try:
             return self._states.load(b"".join(small))

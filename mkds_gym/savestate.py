@@ -60,7 +60,7 @@ _BLOCK: Final = 512
 """Bytes that are kept together."""
 _PIECE: Final = 128
 """Blocks that are compared at once."""
-_CHUNK_3D: Final = 90
+CHUNK_3D: Final = 90
 """Chunk of a DeSmuME state that holds the registers and queues of the 3D engine."""
 
 
@@ -127,6 +127,8 @@ class Difference:
         whole[len(start.data) :] = 0
         content = _inflate(self.content, len(self.blocks) * _BLOCK, "the difference")
         words = whole[:full].view(np.uint64).reshape(-1, _BLOCK // 8)
+        if len(self.blocks) and not 0 <= self.blocks.min() <= self.blocks.max() < len(words):
+            raise StateError("the difference is damaged: it has more blocks than the state")
         words[self.blocks] ^= np.frombuffer(content, np.uint64).reshape(-1, _BLOCK // 8)
         whole[full:] = np.frombuffer(self.rest, np.uint8)
         data = whole.tobytes() if lasting else whole.data
@@ -166,7 +168,7 @@ def chunks(state: bytes | memoryview) -> Iterator[tuple[int, int, int]]:
 
     The last one is the end mark, 0xFFFFFFFF, of 4 bytes.
     """
-    place = _DESMUME_HEADER.size
+    place = DESMUME_HEADER.size
     while True:
         (number,) = struct.unpack_from("<I", state, place)
         if number == 0xFFFFFFFF:
@@ -196,7 +198,7 @@ def _living(state: bytes | memoryview) -> list[tuple[int, int]]:
     """
     whole = (0, len(state) // _BLOCK)
     for number, start, end in chunks(state):
-        if number != _CHUNK_3D:
+        if number != CHUNK_3D:
             continue
         found = {name: (first, last) for name, first, last in entries(state, start, end)}
         if not {b"GFSZ", b"GFCM", b"GFPM"} <= found.keys():
@@ -221,7 +223,7 @@ _STATE_HEADER: Final = struct.Struct("<8sI20s32sQII")
 # size and CRC-32 of the state
 
 _DESMUME_MAGIC: Final = b"DeSmuME SState\0\0"
-_DESMUME_HEADER: Final = struct.Struct("<16s4I")
+DESMUME_HEADER: Final = struct.Struct("<16s4I")
 # magic, format version, emulator version, size, compressed size or 0xFFFFFFFF
 _DESMUME_FORMAT: Final = 12
 _NOT_COMPRESSED: Final = 0xFFFFFFFF
@@ -276,21 +278,21 @@ def unpack_state(data: bytes, name: str) -> Snapshot:
 
 def plain_desmume_state(data: bytes, name: str) -> bytes:
     """A DeSmuME state (``.dst``), not compressed, with its structure checked."""
-    if len(data) < _DESMUME_HEADER.size:
+    if len(data) < DESMUME_HEADER.size:
         raise StateError(f"{name} is truncated; save it again")
-    magic, version, emulator, size, packed_size = _DESMUME_HEADER.unpack_from(data)
+    magic, version, emulator, size, packed_size = DESMUME_HEADER.unpack_from(data)
     if version != _DESMUME_FORMAT:
         raise StateError(
             f"{name} has DeSmuME state format {version}, and this emulator reads "
             f"{_DESMUME_FORMAT}; save it again with DeSmuME 0.9.12 or newer"
         )
     if packed_size != _NOT_COMPRESSED:
-        size -= _DESMUME_HEADER.size
+        size -= DESMUME_HEADER.size
         if not 0 < size <= _MAX_STATE:
             raise StateError(f"{name} is damaged: a state of {size} bytes")
-        body = _inflate(data[_DESMUME_HEADER.size :], size, name)
-        header = _DESMUME_HEADER.pack(
-            magic, version, emulator, _DESMUME_HEADER.size + size, _NOT_COMPRESSED
+        body = _inflate(data[DESMUME_HEADER.size :], size, name)
+        header = DESMUME_HEADER.pack(
+            magic, version, emulator, DESMUME_HEADER.size + size, _NOT_COMPRESSED
         )
         data = header + body
     elif size != len(data):
@@ -304,7 +306,7 @@ def _game_header(state: bytes, name: str) -> bytes:
     The state is a sequence of chunks (u32 number, u32 size, data), ended by the number 0xFFFFFFFF.
     """
     game = b""
-    place = _DESMUME_HEADER.size
+    place = DESMUME_HEADER.size
     while True:
         if place + 4 > len(state):
             raise StateError(f"{name} is damaged: no end mark")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Hashable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
-_all: weakref.WeakSet[Shared[Any]] = weakref.WeakSet()
+_all: weakref.WeakSet[Shared[Any] | Kept[Any, Any]] = weakref.WeakSet()
 
 
 class Shared(Generic[T]):
@@ -46,6 +48,53 @@ class Shared(Generic[T]):
                     # Whoever waits has this lock already, and then finds the value.
                     self._making.pop(key, None)
             return value
+
+
+class Kept(Generic[K, T]):
+    """Values by key, those asked for last; safe to use from several threads.
+
+    Args:
+        limit: how many are kept between two calls.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._values: OrderedDict[K, T] = OrderedDict()
+        self._forget_locks()
+        _all.add(self)
+
+    def _forget_locks(self) -> None:
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """How many values are kept."""
+        return len(self._values)
+
+    def get(self, keys: Sequence[K], make: Callable[[list[K]], Iterable[tuple[K, T]]]) -> list[T]:
+        """The values of some keys; what is missing is made, while whoever asks meanwhile waits.
+
+        Args:
+            keys: in any order, more than ``limit`` too.
+            make: called with the missing ones, if there are any; gives each with its value.
+
+        Returns:
+            Their values, in the order of ``keys``.
+
+        Raises:
+            Exception: whatever ``make`` raises; what it made before is kept.
+        """
+        with self._lock:
+            try:
+                missing = [key for key in dict.fromkeys(keys) if key not in self._values]
+                if missing:
+                    for key, value in make(missing):
+                        self._values[key] = value
+                for key in keys:
+                    self._values.move_to_end(key)
+                return [self._values[key] for key in keys]
+            finally:
+                while len(self._values) > self._limit:
+                    self._values.popitem(last=False)
 
 
 def _after_fork() -> None:

@@ -16,7 +16,7 @@ from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import StateError
 from mkds_gym.states import ClonedState
 
-_MAGIC: Final = b"MKDS start states 1\n"
+_MAGIC: Final = b"MKDS start states 2\n"
 
 
 class StartStates(Sequence[ClonedState]):
@@ -73,15 +73,10 @@ class StartStates(Sequence[ClonedState]):
         if not 0 < laps < 100:
             raise ValueError(f"laps={laps!r}; allowed: more than 0, and no more than the race has")
         points = [laps * number / count for number in range(count)]
-        observation, info = env.reset(seed=seed)
-        states = []
+        observation, _ = env.reset(seed=seed)
         if policy is None:
-            base.drive_to(points)
-            course = {} if info["course_seed"] is None else {"course_seed": info["course_seed"]}
-            for point in points:
-                env.reset(options={"progress": point, **course})
-                states.append(base.clone_state())
-            return cls(states)
+            return cls(base.clone_along(points))
+        states = []
         ended = False
         for point in points:
             while base.course.track.laps(base.race) < point and not ended:
@@ -123,13 +118,19 @@ class StartStates(Sequence[ClonedState]):
                 "StartStates.collect(env).save(path)"
             ) from error
         if not data.startswith(_MAGIC):
-            raise StateError(f"'{path}' holds no start states; StartStates.save makes such files")
+            raise StateError(
+                f"'{path}' holds no start states of this version; make them with "
+                "StartStates.collect(env).save(path)"
+            )
         try:
             return cls(pickle.loads(zlib.decompress(data[len(_MAGIC) :])))
-        except (zlib.error, pickle.UnpicklingError, EOFError, AttributeError, ImportError) as error:
-            raise StateError(f"start states '{path}' are damaged: {error}; save them again") from (
-                error
-            )
+        except StateError as error:
+            raise StateError(f"start states '{path}': {error}") from error
+        except Exception as error:  # a damaged pickle may raise anything
+            raise StateError(
+                f"start states '{path}' are damaged ({type(error).__name__}: {error}); "
+                "save them again"
+            ) from error
 
     def __len__(self) -> int:
         return len(self._states)

@@ -14,12 +14,17 @@ import pickle
 import threading
 import types
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
+
+import numpy as np
 
 from mkds_gym.course import Course
 from mkds_gym.errors import StateError
 from mkds_gym.savestate import Difference, Snapshot, pack_state, unpack_state
+
+_VERSION: Final = 1
+"""Of what a pickled state holds; one of another version is refused."""
 
 _bases: weakref.WeakValueDictionary[str, Base] = weakref.WeakValueDictionary()
 _bases_lock: Final = threading.Lock()
@@ -77,7 +82,7 @@ class ClonedState:
     `MKDSEnv.reset`.
     """
 
-    __slots__ = ("_difference", "arguments", "base", "booted", "course", "course_seed", "parts")
+    __slots__ = ("_difference", "arguments", "base", "course", "course_seed", "parts")
 
     def __init__(
         self,
@@ -87,7 +92,6 @@ class ClonedState:
         arguments: Mapping[str, Any],
         course: int,
         course_seed: int | None,
-        booted: bool,
         parts: bytes,
     ) -> None:
         self.base = base
@@ -95,7 +99,6 @@ class ClonedState:
         self.arguments = dict(arguments)
         self.course = course
         self.course_seed = course_seed
-        self.booted = booted
         self.parts = parts
 
     @property
@@ -124,10 +127,20 @@ class ClonedState:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {"version": _VERSION, **{name: getattr(self, name) for name in self.__slots__}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over what a pickle holds."""
+        """Take over what a pickle holds.
+
+        Raises:
+            StateError: it is of another version of this package.
+        """
+        version = state.get("version", 0)
+        if version != _VERSION:
+            raise StateError(
+                f"a pickled state has version {version}, and this mkds-gym reads {_VERSION}; "
+                "clone it again with this version"
+            )
         for name in self.__slots__:
             setattr(self, name, state[name])
 
@@ -176,6 +189,7 @@ class Parts:
 
     def __init__(self) -> None:
         self._functions: list[Any] = []
+        self._known = False
 
     def dump(self, parts: object) -> bytes:
         """The parts as bytes; shared functions and the course are left to the environment.
@@ -191,6 +205,7 @@ class Parts:
                 f"a metric, event or reward of this environment cannot be pickled ({error}); "
                 "make it of a class at the top level of a module, holding plain data"
             ) from error
+        self._known = True
         return stream.getvalue()
 
     def load(self, data: bytes, own: object, course: Course) -> Any:
@@ -204,7 +219,7 @@ class Parts:
         Raises:
             StateError: they cannot be made here.
         """
-        if not self._functions:
+        if not self._known:
             self.dump(own)
         try:
             return _Unpickler(io.BytesIO(data), course, self._functions).load()
@@ -233,11 +248,88 @@ def check_arguments(state: ClonedState, arguments: Mapping[str, Any]) -> None:
 def describe(argument: Any) -> Any:
     """An argument that may be names, objects or a list of both, so that it can be compared.
 
-    Names as they are; an object by its class, a function by its name.
+    Names as they are. An object by its class and all that it holds, so that ``Clock(100)`` is not
+    ``Clock(200)``; a function by its name, and one without a name of its own (a lambda, or made
+    within a function) by its code and what it has taken from there as well.
     """
     if argument is None or isinstance(argument, str):
         return argument
     if isinstance(argument, list | tuple):
         return tuple(describe(one) for one in argument)
-    named = argument if isinstance(argument, types.FunctionType) else type(argument)
-    return f"{named.__module__}.{named.__qualname__}"
+    return _describe(argument, ())
+
+
+_PLAIN: Final = (type(None), bool, int, float, complex, str, bytes)
+_LONG: Final = 80
+"""Characters beyond which a value is given by its digest."""
+_DEPTH: Final = 8
+"""Objects within one another that are looked into."""
+
+
+def _describe(value: Any, within: tuple[Any, ...]) -> str:
+    """A value in words that are the same for the same value in every process.
+
+    Args:
+        value: anything.
+        within: what it is part of, outermost first; some of that may be met again.
+    """
+    if isinstance(value, _PLAIN):
+        return _short(repr(value))
+    if isinstance(value, np.ndarray | np.generic):
+        return f"{value.dtype}{list(value.shape)} {_short(repr(value.tobytes()))}"
+    for number, outer in enumerate(within):
+        if outer is value:
+            return f"<{number}>"
+    if len(within) == _DEPTH:
+        return f"{type(value).__module__}.{type(value).__qualname__}"
+    within = (*within, value)
+
+    def each(values: Iterable[Any]) -> list[str]:
+        return [_describe(one, within) for one in values]
+
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(each(value))}]"
+    if isinstance(value, set | frozenset):
+        return f"{{{', '.join(sorted(each(value)))}}}"
+    if isinstance(value, Mapping):
+        pairs = zip(each(value), each(value.values()), strict=True)
+        return f"{{{', '.join(map(': '.join, pairs))}}}"
+    if isinstance(value, type | types.BuiltinFunctionType | types.ModuleType):
+        return getattr(value, "__qualname__", value.__name__)
+    if isinstance(value, types.FunctionType):
+        name = f"{value.__module__}.{value.__qualname__}"
+        if "<" not in name:
+            return name
+        empty = types.CellType()
+        cells = [cell.cell_contents for cell in value.__closure__ or () if cell != empty]
+        taken = each((value.__defaults__, value.__kwdefaults__, cells))
+        return f"{name} {_digest(_code(value.__code__), *taken)}"
+    if isinstance(value, types.MethodType):
+        return f"{_describe(value.__func__, within)} of {_describe(value.__self__, within)}"
+    held = dict(getattr(value, "__dict__", {}))
+    for kind in type(value).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if name not in ("__dict__", "__weakref__") and hasattr(value, name):
+                held[name] = getattr(value, name)
+    if isinstance(value, functools.partial):
+        held |= {"func": value.func, "args": value.args, "keywords": value.keywords}
+    arguments = [f"{name}={_describe(one, within)}" for name, one in held.items()]
+    return f"{type(value).__module__}.{type(value).__qualname__}({', '.join(arguments)})"
+
+
+def _code(code: types.CodeType) -> str:
+    """What a function does, without where it stands."""
+    constants = [
+        _code(one) if isinstance(one, types.CodeType) else _describe(one, ())
+        for one in code.co_consts
+    ]
+    return repr((code.co_code, constants, code.co_names, code.co_varnames, code.co_freevars))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONG else _digest(text)
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import pickle
+import statistics
+import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +20,17 @@ import numpy as np
 import pytest
 
 import mkds_gym  # noqa: F401
+from mkds_gym import env as environment
+from mkds_gym import savestate, states
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.core import LIBRARY_VARIABLE
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import ConsoleError, StateError
+from mkds_gym.events import Clock
+from mkds_gym.recording import Recorder
+from mkds_gym.savestate import Snapshot
 from mkds_gym.starts import StartStates
-from mkds_gym.states import ClonedState
+from mkds_gym.states import ClonedState, base_of, describe
 
 
 def make(**arguments: Any) -> MKDSEnv:
@@ -129,6 +139,152 @@ def test_other_arguments_are_refused(env: MKDSEnv) -> None:
         other.close()
 
 
+def paying(factor: float) -> Callable[[Mapping[str, float]], float]:
+    def pay(metrics: Mapping[str, float]) -> float:
+        return factor * metrics["progress"]
+
+    return pay
+
+
+def test_other_objects_are_refused() -> None:
+    env = make(truncate_on=Clock(100), reward=paying(1))
+    env.reset()
+    state = env.clone_state()
+    for name, arguments in {
+        "truncate_on": {"truncate_on": Clock(200), "reward": paying(1)},
+        "reward": {"truncate_on": Clock(100), "reward": paying(2)},
+    }.items():
+        with pytest.raises(StateError, match=name):
+            make(**arguments).restore_state(state)
+    same = make(truncate_on=Clock(100), reward=paying(1))
+    same.restore_state(state)
+    assert drive(same, [0] * 3) == drive(env, [0] * 3)
+    same.close()
+    env.close()
+
+
+def test_objects_are_described_alike_in_every_process() -> None:
+    script = (
+        "import functools, numpy as np\n"
+        "from mkds_gym.states import describe\n"
+        "class Held:\n"
+        "    __slots__ = ('a', 'me')\n"
+        "held = Held()\n"
+        "held.a, held.me = {'b': {'c', 'd', 'e'}}, held\n"
+        "print(describe([Held(), held, functools.partial(print, end=''), np.arange(99), max,\n"
+        "    'finish', lambda n: n in {'a', 'b', 'c'}, held.__init__, describe]))"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(told) == 1
+    assert "{'b': {'c', 'd', 'e'}}, me=<0>" in told.pop()
+
+
+def test_another_function_is_described_otherwise() -> None:
+    functions: list[Callable[[int], int]] = [
+        lambda n: n,
+        lambda n: n + 1,
+        lambda n: n + 2,
+        lambda n: n - 1,
+    ]
+    described = [describe(function) for function in (*functions, paying(1), paying(2))]
+    assert len(set(described)) == 6
+    assert describe(paying(2)) == described[-1]
+
+
+def test_where_resets_go_is_not_of_the_state() -> None:
+    # A state of an episode that began at a state; and an environment that has not begun yet.
+    arguments: dict[str, Any] = {"course_set": "train", "mode": "vs", "opponents": 1}
+    first = make(**arguments)
+    first.reset(seed=5)
+    first.reset(options={"state": first.clone_state()})
+    state = first.clone_state()
+    first.close()
+    other = make(**arguments)
+    recorder = Recorder(other)
+    other.restore_state(state)
+    drive(other, [0] * 3)
+    drawn = [other.reset()[1]["course_seed"] for _ in range(2)]
+    assert state.course_seed not in drawn
+    assert drawn[0] != drawn[1]
+    assert other.clone_state().course_seed == drawn[1]
+    assert recorder.recording().start.course_seed == drawn[1]
+    other.close()
+
+
+def test_resets_go_to_the_own_savestate_still(tmp_path: Path) -> None:
+    env = make()
+    env.reset()
+    for name in ("near", "far"):
+        drive(env, [0] * 80)
+        env.console.save_state(tmp_path / name)
+    near, far = (make(state=str(tmp_path / name)) for name in ("near", "far"))
+    near.reset()
+    state = near.clone_state()
+    _, start = far.reset()
+    far.restore_state(state)
+    assert far.step(0)[4]["frame"] < start["frame"]
+    assert far.reset()[1]["frame"] == start["frame"]
+    for one in (env, near, far):
+        one.close()
+
+
+def test_a_closed_environment() -> None:
+    env = make()
+    env.close()
+    with pytest.raises(gym.error.ClosedEnvironmentError):
+        env.reset()
+    assert env._console is None
+    env = make()
+    env.reset()
+    state = env.clone_state()
+    env.close()
+    env.close()
+    calls: tuple[Callable[[], object], ...] = (
+        env.reset,
+        env.clone_state,
+        lambda: env.step(0),
+        lambda: env.restore_state(state),
+        lambda: env.clone_along([0.1]),
+    )
+    for call in calls:
+        with pytest.raises(gym.error.ClosedEnvironmentError, match="closed"):
+            call()
+    assert env._console is None
+
+
+def test_a_state_that_the_emulator_refuses(env: MKDSEnv) -> None:
+    first, _ = env.reset()
+    drive(env, [0] * 5)
+    state = env.clone_state()
+    start = env.console.snapshot()
+    damaged = bytearray(start.data)
+    (*_, (_, place, _), _) = savestate.chunks(start.data)
+    struct.pack_into("<I", damaged, place, 9999)  # there is no such chunk
+    bad = Snapshot(bytes(damaged), start.rom, start.build_id, start.frame_count)
+    state.base = base_of(bad)
+    state._difference = savestate.Difference(bad, bad)
+    with pytest.raises(StateError, match="damaged"):
+        env.restore_state(state)
+    assert env.console.frame_count == 0
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step(0)
+    np.testing.assert_array_equal(env.reset()[0], first)
+    state._difference.blocks = np.array([1 << 30], np.int32)
+    state._difference.content = zlib.compress(bytes(512))
+    with pytest.raises(StateError, match="damaged"):
+        env.restore_state(state)
+
+
 def test_wrong_uses(env: MKDSEnv) -> None:
     with pytest.raises(ConsoleError, match=r"reset\(\)"):
         env.clone_state()
@@ -136,12 +292,15 @@ def test_wrong_uses(env: MKDSEnv) -> None:
         env.restore_state(b"state")  # type: ignore[arg-type]
 
 
-def test_a_state_is_small(env: MKDSEnv) -> None:
+def test_states_along_a_lap_are_small(env: MKDSEnv) -> None:
     env.reset()
-    drive(env, [0] * 100)
-    state = env.clone_state()
-    assert isinstance(state, ClonedState)
-    assert state.nbytes < 1 << 20
+    points = [number / 12 for number in range(12)]
+    along = env.clone_along(points)
+    assert all(isinstance(state, ClonedState) for state in along)
+    assert statistics.fmean(state.nbytes for state in along) < 160 << 10
+    for point, state in zip(points[1::5], along[1::5], strict=True):
+        env.restore_state(state)
+        assert point <= env.step(0)[4]["progress"] < point + 0.02
 
 
 @pytest.mark.parametrize("frame_skip", [1, 3])
@@ -282,6 +441,44 @@ def test_a_reset_at_a_progress(env: MKDSEnv) -> None:
     env.close()
 
 
+def test_points_are_driven_to_by_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "POINTS_KEPT", 1)
+    points = [0.01, 0.02, 0.03]
+    alone = make(laps=5)
+    expected = [alone.reset(options={"progress": point})[0] for point in points]
+    envs = [make(laps=5) for _ in points]
+    begin = threading.Barrier(len(points))
+
+    def go(number: int) -> None:
+        begin.wait(timeout=60)
+        for turn in range(6):
+            at = (turn + number) % len(points)
+            observation, _ = envs[number].reset(options={"progress": points[at]})
+            np.testing.assert_array_equal(observation, expected[at])
+
+    with ThreadPoolExecutor(len(points)) as pool:
+        list(pool.map(go, range(len(points))))
+    assert envs[0]._start is alone._start
+    for env in (alone, *envs):
+        env.close()
+
+
+def test_one_drive_is_enough_for_many_states(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting(MKDSEnv):
+        drives = 0
+
+        def _drive(self, *arguments: Any) -> Any:
+            self.drives += 1
+            return super()._drive(*arguments)
+
+    monkeypatch.setattr(environment, "POINTS_KEPT", 2)
+    env = Counting(laps=6)
+    collected = StartStates.collect(env, 5, laps=0.05)
+    assert len(collected) == 5
+    assert env.drives == 1
+    env.close()
+
+
 @pytest.mark.parametrize("progress", [-0.1, float("nan"), True, "0.4"])
 def test_a_bad_progress(env: MKDSEnv, progress: object) -> None:
     with pytest.raises((ValueError, TypeError), match="laps"):
@@ -326,9 +523,27 @@ def test_bad_start_states(env: MKDSEnv, tmp_path: Path) -> None:
     (tmp_path / "bad").write_bytes(b"bad")
     with pytest.raises(StateError, match="no start states"):
         StartStates.load(tmp_path / "bad")
-    (tmp_path / "cut").write_bytes(b"MKDS start states 1\nxx")
+    for content in (b"no pickle", pickle.dumps({1: 2}), pickle.dumps((1, 2)), b"\x80\x05R."):
+        (tmp_path / "odd").write_bytes(b"MKDS start states 2\n" + zlib.compress(content))
+        with pytest.raises(StateError, match="damaged"):
+            StartStates.load(tmp_path / "odd")
+    (tmp_path / "cut").write_bytes(b"MKDS start states 2\nxx")
     with pytest.raises(StateError, match="damaged"):
         StartStates.load(tmp_path / "cut")
+
+
+def test_states_of_another_version(
+    env: MKDSEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env.reset()
+    with monkeypatch.context() as patch:
+        patch.setattr(states, "_VERSION", 99)
+        later = pickle.dumps(env.clone_state())
+        StartStates([env.clone_state()]).save(tmp_path / "later")
+    with pytest.raises(StateError, match="version 99"):
+        pickle.loads(later)
+    with pytest.raises(StateError, match=r"later': .* version 99"):
+        StartStates.load(tmp_path / "later")
 
 
 def resident() -> int:
