@@ -282,7 +282,7 @@ class Core:
         if self._imports is None:
             return
         try:
-            made = instant.InstantStates(self.library, self._imports, states)
+            made = instant.InstantStates(self.library, self._imports, build, states)
             code = instant.CompiledCode(self.library, build)
             self._compiler = instant.LevelCompiler(self.library, self._imports, build)
         except (ValueError, OSError) as error:

@@ -833,11 +833,13 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._break_off()
         console.restore(snapshot)
         try:
-            layout = Layout.detect(console.ram, self.cartridge.region)
-            reader = RaceReader(console.ram, layout)
+            reader = self._reader  # it finds by itself what is elsewhere now
+            if reader is None:
+                layout = Layout.detect(console.ram, self.cartridge.region)
+                reader = RaceReader(console.ram, layout)
             race = reader.read()
             if course is None:
-                course = Course.from_ram(console.ram, layout)
+                course = Course.from_ram(console.ram, reader.layout)
                 parts = self._parts.load(state.parts, self._own_parts(), course)
         except (NoRaceError, CourseFormatError, StateError) as error:
             if before is not None:

@@ -170,7 +170,8 @@ class CompiledCode:
         self._counts = (jit + start, size)
         # Half a byte of counts for 16 bytes of code; main memory shows four times in its span.
         first = jit + start + RAM_START // 32
-        self._main_counts = turbo.memory(first, 4 * RAM_SIZE // 32).view(np.uint64)
+        counts = turbo.memory(first, 4 * RAM_SIZE // 32)
+        self._main_counts = counts.view(np.uint64).reshape(4, -1)
         self._advise = ctypes.CDLL(None, use_errno=True).madvise
         self._advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
         self.forget_all()
@@ -186,8 +187,8 @@ class CompiledCode:
         The emulator gives up compiling what it had to compile nine times, and interprets it. From
         here on it does as if nothing had been compiled yet.
         """
-        seen = self._main_counts.reshape(4, RAM_SIZE // _PAGE, -1)
-        self._pages |= seen.any(axis=(0, 2))
+        seen = np.bitwise_or.reduce(self._main_counts, axis=0)
+        self._pages |= seen.reshape(len(self._pages), -1).any(axis=1)
         self._drop(*self._counts)
 
     def _drop(self, start: int, size: int) -> None:
@@ -205,10 +206,9 @@ class CompiledCode:
             return
         main = name == b"WRAM"
         pages = np.flatnonzero(self._pages) if main else np.arange(len(live) // _PAGE)
-        for page in pages.tolist():
+        old, to_be = (memory.reshape(-1, _PAGE)[pages].view(np.uint64) for memory in (live, new))
+        for page in pages[(old != to_be).any(axis=1)].tolist():
             start = page * _PAGE
-            if np.array_equal(live[start : start + _PAGE], new[start : start + _PAGE]):
-                continue
             # With the blocks that begin before the page and end in it.
             entries = table[max(start // 2 - _MAX_BLOCK, 0) : (start + _PAGE) // 2]
             self.forgotten += int(np.count_nonzero(entries))
@@ -224,10 +224,12 @@ class _Array:
     Attributes:
         name: the four bytes that states know it by.
         live: the emulator's memory, uint8.
+        zero: it is always zero (`mkds_gym.turbo.Build.always_zero`): there is nothing to write.
     """
 
     name: bytes
     live: NDArray[np.uint8]
+    zero: bool
 
 
 class InstantStates:
@@ -236,6 +238,7 @@ class InstantStates:
     Args:
         library: a loaded image of a known build.
         imports: of that image.
+        build: what is known about it.
         states: the emulator's own way.
 
     Raises:
@@ -246,8 +249,11 @@ class InstantStates:
         self,
         library: ctypes.CDLL,
         imports: turbo.Imports,
+        build: turbo.Build,
         states: turbo.MemoryStates,
     ) -> None:
+        memories = turbo.symbol_address(library, "MMU") or 0
+        zeros = [(memories + offset, size) for offset, size in build.always_zero]
         self._states = states
         self._imports = imports
         self._reset = turbo.symbol_address(library, "_Z9NDS_Resetv") or 0
@@ -260,7 +266,7 @@ class InstantStates:
             table = turbo.symbol_address(library, symbol)
             if table is None:
                 raise ValueError(f"no table {symbol}")
-            self._arrays[chunk] = _read_table(table)
+            self._arrays[chunk] = _read_table(table, zeros)
         arrays = {array.name: array for table in self._arrays.values() for array in table.values()}
         if not {b"WRAM", b"GFPM"} <= arrays.keys():
             raise ValueError("the tables of arrays are not as they should be")
@@ -288,6 +294,8 @@ class InstantStates:
             for at, array in arrays:
                 kept.append(state[place : at - 12])
                 place = at + len(array.live)
+                if array.zero:
+                    continue
                 if code is not None:
                     code.before_change(array.name, array.live, whole[at:place])
                 array.live[:] = whole[at:place]
@@ -318,16 +326,22 @@ class InstantStates:
             yield start, end, arrays
 
 
-def _read_table(address: int) -> dict[bytes, _Array]:
-    """The large arrays of one of the emulator's tables, ended by an entry without a name."""
+def _read_table(address: int, zeros: list[tuple[int, int]]) -> dict[bytes, _Array]:
+    """The large arrays of one of the emulator's tables, ended by an entry without a name.
+
+    Args:
+        address: of the table.
+        zeros: address and size of what is always zero.
+    """
     arrays: dict[bytes, _Array] = {}
     while True:
         entry = turbo.memory(address, _ENTRY.size).tobytes()
         name_address, element, count, place = _ENTRY.unpack(entry)
         if not name_address or not place:
             return arrays
-        if element * count >= _LARGE:
+        size = element * count
+        if size >= _LARGE:
             name = ctypes.string_at(name_address, 4)
-            array = _Array(name, turbo.memory(place, element * count))
-            arrays[name] = array
+            zero = any(low <= place and place + size <= low + length for low, length in zeros)
+            arrays[name] = _Array(name, turbo.memory(place, size), zero)
         address += _ENTRY.size

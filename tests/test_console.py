@@ -25,6 +25,7 @@ from mkds_gym.console import _RGB, Console, Keys
 from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.memory import Layout
+from mkds_gym.savestate import Difference, Snapshot
 from mkds_gym.state import RaceReader
 
 DRIVE = [Keys.A, Keys.A | Keys.RIGHT, Keys.A | Keys.LEFT, Keys.A, Keys.B, Keys.A | Keys.R]
@@ -244,6 +245,33 @@ def test_snapshots_pickle_and_go_to_other_consoles(console: Console) -> None:
     with kartlab() as other:
         other.restore(pickle.loads(pickle.dumps(snapshot)))
         assert drive(other, 50) == after
+
+
+def test_differences_in_any_order(console: Console) -> None:
+    """What is worked on is kept from one to the next, so that most of it need not be copied."""
+    snapshots = []
+    for frames in (5, 30, 40, 60):
+        console.step(1, frames)
+        snapshots.append(console.snapshot())
+    one, two, three, _ = snapshots
+    short = Snapshot(one.data[: len(one.data) // 2], one.rom, one.build_id, one.frame_count)
+    longer = Snapshot(bytes(one.data) + b"x" * 3000, one.rom, one.build_id, one.frame_count)
+    pairs = [
+        *((one, end) for end in (two, three, two, one, three)),
+        *((two, end) for end in (one, three)),
+        *((short, end) for end in (one, two, short, two)),
+        *((one, end) for end in (longer, two, short)),
+        *((longer, end) for end in (one, longer)),
+    ]
+    differences = [Difference(start, end, whole=True) for start, end in pairs]
+    for lasting in (False, True):
+        for (start, end), difference in zip(pairs, differences, strict=True):
+            assert bytes(difference.apply(start, lasting=lasting).data) == bytes(end.data)
+    damaged = Difference(one, two, whole=True)
+    damaged.content = damaged.content[:-4] + b"oops"
+    with pytest.raises(StateError):
+        damaged.apply(one)
+    assert differences[1].apply(one).data == three.data
 
 
 def test_restoring_releases_keys(console: Console) -> None:

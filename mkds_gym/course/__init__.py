@@ -83,7 +83,7 @@ class Course:
 
         return ObstacleMesh(self.kcl)
 
-    @property
+    @cached_property
     def fingerprint(self) -> int:
         """Number that tells courses apart; `fingerprint_ram` gives the same for the same course.
 
