@@ -453,7 +453,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         return {
             "frame_skip": self.frame_skip,
             "action_type": self._actions.name,
-            "reward": self._arguments["reward"],
+            # Its name, without what it holds.
+            "reward": self._arguments["reward"].partition("(")[0].partition(" ")[0],
         }
 
     @property
@@ -746,6 +747,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         differs from the race start, some 50 to 110 KiB on Kartlab. It may be restored any number of
         times, and pickled: then an environment of another process that was made with the same
         arguments (those that only concern what is seen or done, as ``obs_type``, aside) takes it.
+        Where resets go, and what wrappers remember, is no part of it.
 
         Raises:
             ConsoleError: before the first reset.

@@ -140,3 +140,31 @@ class StartStates(Sequence[ClonedState]):
 
     def __iter__(self) -> Iterator[ClonedState]:
         return iter(self._states)
+
+
+class RandomStarts(gym.Wrapper[Any, Any, Any, Any]):
+    """Has each reset begin at one of the states, drawn by a generator that ``seed`` seeds.
+
+    A reset with options of its own is left as it is.
+
+    Args:
+        env: a `MKDSEnv`, wrapped or not.
+        states: where to begin.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], states: StartStates) -> None:
+        super().__init__(env)
+        if not isinstance(states, StartStates):
+            raise TypeError(f"RandomStarts wants StartStates, not {states!r}")
+        self._states = states
+        self._chance = np.random.default_rng()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode; see `MKDSEnv.reset`."""
+        if seed is not None:
+            self._chance = np.random.default_rng(seed)
+        if not options:
+            options = {"state": self._states.sample(self._chance)}
+        return self.env.reset(seed=seed, options=options)

@@ -29,7 +29,7 @@ from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.events import Clock
 from mkds_gym.recording import Recorder
 from mkds_gym.savestate import Snapshot
-from mkds_gym.starts import StartStates
+from mkds_gym.starts import RandomStarts, StartStates
 from mkds_gym.states import ClonedState, base_of, describe
 
 
@@ -156,6 +156,7 @@ def test_other_objects_are_refused() -> None:
     }.items():
         with pytest.raises(StateError, match=name):
             make(**arguments).restore_state(state)
+    assert env.recorded_arguments["reward"].endswith("paying.<locals>.pay")
     same = make(truncate_on=Clock(100), reward=paying(1))
     same.restore_state(state)
     assert drive(same, [0] * 3) == drive(env, [0] * 3)
@@ -509,6 +510,35 @@ def test_start_states(tmp_path: Path) -> None:
     env.restore_state(driven[2])
     assert env.step(0)[4]["progress"] > 0.02
     env.close()
+
+
+def test_random_starts_in_a_vector_environment() -> None:
+    env = make()
+    starts = StartStates.collect(env, 4, laps=0.2)
+    env.close()
+    kwargs: dict[str, Any] = {"terminate_on": (), "truncate_on": "clock:4"}
+
+    def wrap(env: gym.Env[Any, Any]) -> gym.Env[Any, Any]:
+        return RandomStarts(env, starts)
+
+    def begun(seed: int) -> list[float]:
+        envs = gym.make_vec("MKDS-v0", num_envs=2, env_wrappers=[wrap], **kwargs)
+        _, infos = envs.reset(seed=seed)
+        places = list(infos["progress"])
+        for _ in range(10):
+            _, _, terminated, truncated, _ = envs.step([0, 0])
+            if (terminated | truncated).all():
+                places += list(envs.step([0, 0])[4]["progress"])
+        envs.close()
+        return [round(float(place), 2) for place in places]
+
+    drawn = begun(1)
+    assert len(drawn) >= 8
+    assert set(drawn) <= {0.0, 0.05, 0.1, 0.15, 0.01, 0.06, 0.11, 0.16}
+    assert len(set(drawn)) > 2
+    assert begun(1) == drawn
+    with pytest.raises(TypeError, match="StartStates"):
+        RandomStarts(env, [])  # type: ignore[arg-type]
 
 
 def test_bad_start_states(env: MKDSEnv, tmp_path: Path) -> None:
