@@ -9,7 +9,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -61,7 +61,8 @@ class _Start:
     """Where an episode starts, or what one that goes on from a cloned state has as its start.
 
     Attributes:
-        snapshot: of the console.
+        source: the console there, or what makes it: `Difference.apply` and the like, with its
+            keyword ``lasting``. A snapshot of each start would be 11 MB.
         course: the course there.
         course_seed: of a random course.
         booted: by boot parameters, and not from a savestate.
@@ -71,7 +72,7 @@ class _Start:
         cloned_from: the base of the cloned state that this is.
     """
 
-    snapshot: Snapshot
+    source: Snapshot | Callable[..., Snapshot]
     course: Course
     course_seed: int | None
     booted: bool
@@ -79,6 +80,16 @@ class _Start:
     along: Kept[float, Difference] = field(default_factory=lambda: Kept(POINTS_KEPT))
     origin: _Start | None = None
     cloned_from: Base | None = None
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """The console there, kept from now on."""
+        return self.source if isinstance(self.source, Snapshot) else self.source(lasting=True)
+
+    def restore(self, console: Console) -> None:
+        """Bring a console there."""
+        source = self.source
+        console.restore(source if isinstance(source, Snapshot) else source(lasting=False))
 
     @cached_property
     def base(self) -> Base:
@@ -656,7 +667,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._here, self._course = start, start.course
         assert self._console is not None
         console = self._console
-        console.restore(start.snapshot)
+        start.restore(console)
         if self._reader is None:  # another environment has prepared this start
             self._reader = RaceReader(
                 console.ram, Layout.detect(console.ram, self.cartridge.region)
@@ -1019,12 +1030,11 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 
     def _cloned_start(self, state: ClonedState) -> _Start:
         """A start at a cloned state."""
-        start, snapshot = self._start, state.snapshot()
-        console = self._powered_on()
+        start, console = self._start, self._powered_on()
         if start is None or start.course.fingerprint != state.course:
-            start = self._prepare_start(console, snapshot, state.course_seed)
+            start = self._prepare_start(console, state.snapshot(lasting=False), state.course_seed)
         return _Start(
-            snapshot, start.course, state.course_seed, booted=False, cloned_from=state.base
+            state.snapshot, start.course, state.course_seed, booted=False, cloned_from=state.base
         )
 
     def _points(self, start: _Start, progress: Sequence[float]) -> Iterator[_Start]:
@@ -1035,7 +1045,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 
         for difference in start.along.get(progress, drive):
             yield _Start(
-                difference.apply(start.snapshot),
+                partial(difference.apply, start.snapshot),
                 start.course,
                 start.course_seed,
                 start.booted,
@@ -1047,7 +1057,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         from mkds_gym.drivers import PurePursuit
 
         console = self.console
-        console.restore(start.snapshot)
+        start.restore(console)
         for _ in range(PRIMING_FRAMES):
             console.step(0, 1, draw=False)
         layout = Layout.detect(console.ram, self.cartridge.region)
