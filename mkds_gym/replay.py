@@ -84,6 +84,8 @@ SHEET_CHOICE: Final = 16
 """Pictures held for each one of a sheet, at the most, of which the evenly spread ones are taken."""
 HELD: Final = 256 << 20
 """Bytes of pictures from which on fewer are held, for either: those of many drivers are large."""
+_DRAWN_AHEAD: Final = 2
+"""Frames ahead of which the emulator decides what it draws: a picture needs that one drawn."""
 SHEET_WIDTH: Final = 1024
 """Pixels that the pictures in a row of a sheet take, if they are not larger."""
 
@@ -323,13 +325,16 @@ class Replay:
     def __iter__(self) -> Iterator[ReplayFrame]:
         # In the frames before the first step, the picture is not yet that of this race.
         first, last = max(self.recording.lead, 1), self.recording.frames
-        for number, keys in enumerate(self.recording.keys.tolist(), 1):
+
+        def wanted(number: int) -> bool:
             due = number >= first and (number - first) % self._every == 0
-            wanted = self._pictures and (due or number == last)
-            self.console.step(keys, 1, self._pictures)
+            return self._pictures and (due or number == last)
+
+        for number, keys in enumerate(self.recording.keys.tolist(), 1):
+            self.console.step(keys, 1, wanted(number + _DRAWN_AHEAD))
             race = self._read(number, keys)
             picture = scene = None
-            if wanted:
+            if wanted(number):
                 picture, scene = self._look()
             yield ReplayFrame(number, keys, race, picture, scene)
         self.check()

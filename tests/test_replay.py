@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import struct
 import subprocess
 import sys
@@ -267,6 +268,11 @@ def test_pictures_of_a_replay(recording: Recording, frames: list[Any]) -> None:
         243,
     ]
     assert [frame.keys for frame in frames] == recording.keys.tolist()
+    # Those that are taken of every frame are the same, though more is drawn for them.
+    with Replay(recording, screens="both") as replay:
+        for frame, alone in zip(replay, frames, strict=True):
+            if alone.picture is not None:
+                np.testing.assert_array_equal(frame.picture, alone.picture)
 
 
 # Pictures ---------------------------------------------------------------------------------------
@@ -430,6 +436,32 @@ def test_without_ffmpeg(files: list[str], tmp_path: Path) -> None:
     assert "IMAGEIO_FFMPEG_EXE" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_imageio(
+    files: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    assert main([files[0], "--video", str(tmp_path / "a.mp4")]) == 1
+    assert "need imageio_ffmpeg: pip install 'mkds-gym[video]'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_the_recording_before(recording: Recording, tmp_path: Path) -> None:
+    file = tmp_path / "run.mkr"
+    file.write_bytes(b"the one before")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    try:
+        with pytest.raises(RecordingError, match=r"cannot write .*run\.mkr"):
+            recording.save(file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert file.read_bytes() == b"the one before"
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_full_disk_leaves_the_video_before(files: list[str], tmp_path: Path) -> None:
