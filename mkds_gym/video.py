@@ -158,9 +158,11 @@ class VideoWriter:
         """
         import imageio_ffmpeg
 
-        self._stream.close()
-        if error is not None:
+        if error is not None:  # which is the one to tell of
+            with contextlib.suppress(OSError):
+                self._stream.close()
             return
+        self._stream.close()
         if not self._written:
             raise RecordingError(f"cannot write '{self._path}': there is no picture for it")
         try:
