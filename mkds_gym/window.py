@@ -103,7 +103,7 @@ class Window:
         closed: the user has closed the window, or `close` was called.
 
     Raises:
-        ConsoleError: pygame-ce is not installed.
+        ConsoleError: pygame-ce is not installed, or pygame in its place.
     """
 
     def __init__(
@@ -118,6 +118,11 @@ class Window:
         must_be_seen: bool = False,
     ) -> None:
         self._pygame = import_pygame(wanted_by)
+        if not hasattr(self._pygame, "Window"):
+            raise ConsoleError(
+                f"{wanted_by} needs pygame-ce, and what is installed is pygame (the two share a "
+                "name): pip uninstall pygame, then pip install --force-reinstall pygame-ce"
+            )
         self._title = title
         self._period = 1.0 / frames_per_second
         self._scale = scale

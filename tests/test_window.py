@@ -255,6 +255,23 @@ def test_a_scale_is_a_small_whole_number(scale: Any, error: type[Exception]) -> 
         gym.make("MKDS-v0", render_mode="human", window_scale=scale)
 
 
+def test_another_pygame_is_told_apart() -> None:
+    """Gymnasium's own environments bring it, under the same name."""
+    done = run(
+        """
+        import pygame
+        from mkds_gym.errors import ConsoleError
+        from mkds_gym.window import Window
+        del pygame.Window
+        try:
+            Window("test", 60)
+        except ConsoleError as error:
+            print(error)
+        """
+    )
+    assert "pip uninstall pygame" in done.stdout, done.stderr
+
+
 def test_without_pygame_it_says_what_to_install() -> None:
     """Each window with an error of its own kind."""
     done = run(
