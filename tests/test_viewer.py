@@ -309,8 +309,13 @@ def test_what_cannot_be_shown_is_refused() -> None:
     assert not hasattr(vector.envs[0].unwrapped, "spectator")
     processes.reset(seed=0)
     processes.close()
-    with pytest.raises(ValueError, match=r"outside 0\.\.1"):
-        Viewer(vector, "0,2")
+    for arguments, match in (
+        ({"show": "0,2"}, r"outside 0\.\.1"),
+        ({"scale": 0}, r"outside 1\.\.6"),
+        ({"overlays": ["hat"]}, "unknown overlay 'hat'"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            Viewer(vector, **arguments)
     env = gym.make("MKDS-v0")
     for nobody in ("none", False, [False]):
         with Viewer(env, nobody) as viewer:
@@ -534,6 +539,30 @@ def test_an_overlay_that_fails_is_named_and_the_rest_goes_on(
     # Its run is over.
     until(lambda: (window.update(), window.closed)[1])  # type: ignore[func-returns-value]
     window.close()
+    env.close()
+
+
+def test_an_overlay_of_ones_own_is_found_by_the_windows_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the program that shows it lies in another folder than it was started in."""
+    drawn = tmp_path / "drawn"
+    module = f"""
+        from pathlib import Path
+
+        class Mark:
+            name = "mark"
+
+            def draw(self, canvas, scene, course):
+                Path({str(drawn)!r}).touch()
+    """
+    (tmp_path / "own_overlays.py").write_text(textwrap.dedent(module))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    env = gym.make("MKDS-v0", truncate_on=())
+    env.reset(seed=0)
+    with Viewer(env, overlays=["own_overlays.Mark"]):
+        until(lambda: env.step(0) and drawn.exists())
     env.close()
 
 

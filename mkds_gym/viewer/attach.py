@@ -18,8 +18,10 @@ from gymnasium.vector import VectorEnv
 import mkds_gym
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import ViewerError
+from mkds_gym.overlays import make_overlays
 from mkds_gym.viewer.bus import Board, Bus, State, Tile, parse_show
 from mkds_gym.viewer.publisher import RacePublisher
+from mkds_gym.viewer.window import check_scale
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +42,8 @@ class WindowProcess:
 
     def __init__(self, folder: Path, arguments: Sequence[str] = ()) -> None:
         root = str(Path(mkds_gym.__file__).parents[1])
-        paths = [root, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+        # It finds what this process finds, such as overlays of one's own.
+        paths = [root, *filter(None, sys.path)]
         self._process: subprocess.Popen[bytes] | None = None
         try:
             self._process = subprocess.Popen(
@@ -95,11 +98,12 @@ class Viewer:
         title: of the window, and of the run in ``python -m mkds_gym.viewer --list``.
         window: open one; False only publishes, for ``python -m mkds_gym.viewer``.
         scale: screen pixels per pixel of a picture; None fits the screen.
-        overlays: names of those that are drawn at first, see `mkds_gym.overlays`.
+        overlays: names of those that are drawn at first, see `mkds_gym.overlays`; one of your own
+            as ``"module.Class"``.
 
     Raises:
         TypeError: no such environments; they are as they were.
-        ValueError: ``show`` names what there is not.
+        ValueError: ``show``, ``scale`` or ``overlays`` ask for what there is not.
         ViewerError: there is no shared memory.
     """
 
@@ -113,6 +117,8 @@ class Viewer:
         scale: int | None = None,
         overlays: Sequence[str] = (),
     ) -> None:
+        make_overlays(list(overlays))  # better refused here than by the window
+        check_scale(scale)
         count, self._attach, attribute = _kind(envs)
         self._board = Board(title)
         self._bus: Bus | None = None

@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 from mkds_gym.errors import OverlayError, ViewerError
 from mkds_gym.overlays import OVERLAYS, Overlay, draw_overlays, make_overlays
 from mkds_gym.viewer.bus import Board, Run, Shot, State, Status, Tile, runs
-from mkds_gym.viewer.publisher import unpack_scene
+from mkds_gym.viewer.publisher import PICTURES_PER_SECOND, unpack_scene
 from mkds_gym.window import import_pygame, open_display
 
 _log = logging.getLogger(__name__)
 
-PICTURES_PER_SECOND: Final = 30
 MAX_SCALE: Final = 6
 HELP: Final = (
     ("click, arrow keys", "enlarge a tile; click again for all"),
@@ -56,6 +55,16 @@ _RED: Final = (255, 90, 80)
 _NO_DISPLAY: Final = "the run goes on without its window"
 
 Colour: TypeAlias = tuple[int, int, int]
+
+
+def check_scale(scale: int | None) -> None:
+    """Refuse a scale that there is not.
+
+    Raises:
+        ValueError: it is neither None nor 1 to `MAX_SCALE`.
+    """
+    if scale is not None and not 1 <= scale <= MAX_SCALE:
+        raise ValueError(f"scale={scale} is outside 1..{MAX_SCALE}")
 
 
 def colour_of(index: int) -> Colour:
@@ -150,8 +159,7 @@ class ViewerWindow:
         pictures: Path | None = None,
         visible: bool = True,
     ) -> None:
-        if scale is not None and not 1 <= scale <= MAX_SCALE:
-            raise ValueError(f"scale={scale} is outside 1..{MAX_SCALE}")
+        check_scale(scale)
         chosen = [tuple(make_overlays(list(overlays)))] if overlays else []
         # What TAB goes through.
         self._overlays: list[tuple[Overlay, ...]] = [
