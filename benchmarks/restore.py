@@ -45,9 +45,19 @@ class _Clock:
     def __init__(self) -> None:
         self.spent = dict.fromkeys(_PARTS, 0.0)
         self._within = [0.0]
+        self._plain: list[tuple[type[Any], str, Callable[..., Any]]] = []
+
+    def __enter__(self) -> _Clock:
         for part, functions in _PARTS.items():
             for owner, name in functions:
-                setattr(owner, name, self._timed(getattr(owner, name), part))
+                function = getattr(owner, name)
+                self._plain.append((owner, name, function))
+                setattr(owner, name, self._timed(function, part))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for owner, name, function in self._plain:
+            setattr(owner, name, function)
 
     def _timed(self, function: Callable[..., Any], part: str) -> Callable[..., Any]:
         def timed(*arguments: Any, **named: Any) -> Any:
@@ -75,15 +85,15 @@ def measure(rounds: int) -> dict[str, list[float]]:
         along = race.clone_along([number / _STATES for number in range(_STATES)])
         for state in along:
             race.restore_state(state)
-        clock = _Clock()
         parts: dict[str, list[float]] = {part: [] for part in _PARTS}
-        for _ in range(rounds):
-            for state in along:
-                race.step(0)
-                clock.spent = dict.fromkeys(_PARTS, 0.0)
-                race.restore_state(state)
-                for part, spent in clock.spent.items():
-                    parts[part].append(spent * 1e6)
+        with _Clock() as clock:
+            for _ in range(rounds):
+                for state in along:
+                    race.step(0)
+                    clock.spent = dict.fromkeys(_PARTS, 0.0)
+                    race.restore_state(state)
+                    for part, spent in clock.spent.items():
+                        parts[part].append(spent * 1e6)
         return parts
     finally:
         race.close()

@@ -889,6 +889,11 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self._recorder.begin(start, 0, pack_state(console.snapshot()))
 
     @property
+    def closed(self) -> bool:
+        """Whether `close` was called: nothing can be done with it any more."""
+        return self._closed
+
+    @property
     def episode_over(self) -> bool:
         """Whether the next `step` wants a `reset` first: no episode is under way."""
         return self._needs_reset

@@ -458,7 +458,8 @@ class Recorder:
 
     def close(self) -> None:
         """Record no more; what was recorded can still be asked for."""
-        if self._start is not None and self._done is None and not self._env.console.closed:
+        begun = self._start is not None and self._done is None
+        if begun and not self._env.closed and not self._env.console.closed:
             self._done = self._make()
         self._env.record(None)
 

@@ -72,7 +72,7 @@ _compare.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
 class Difference:
-    """What makes one snapshot out of another: some 50 KiB instead of 11 MiB.
+    """What makes one snapshot out of another: some 50 to 110 KiB instead of 11 MiB.
 
     The blocks that differ, one after another, as what has to be exclusive-ored into those of the
     other snapshot, deflated.

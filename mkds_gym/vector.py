@@ -441,6 +441,8 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 error = failures.get(index)
                 if isinstance(error, StateError):  # nothing has changed
                     self._begun[index] = begun[index]
+                    # Unless the emulator has met a damaged one.
+                    self._over[index] = self._over[index] or self._core(index).episode_over
                 else:
                     self._settle(index, error)
                     self._over[index] = self._core(index).episode_over

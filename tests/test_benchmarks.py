@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks import courses, frame_loop, rounds
+from benchmarks import courses, frame_loop, restore, rounds
 from benchmarks.__main__ import report
 from benchmarks.aims import AIMS, aims, aims_lines
 from benchmarks.pairs import PAIRS, WARM_UP, Paired
@@ -30,6 +30,7 @@ from benchmarks.tables import REFERENCE, TABLES, vector_groups, vector_ratios
 from benchmarks.together import ROWS as TOGETHER
 from benchmarks.turns import PIECE, ratio
 from mkds_gym.cartridge import Cartridge
+from mkds_gym.env import MKDSEnv
 from mkds_gym.metrics import DEFAULT_METRICS
 from mkds_gym.sensors import SENSORS
 
@@ -370,3 +371,16 @@ def test_frame_loops_copy_the_same(
     monkeypatch.setenv("PATH", str(tmp_path))
     assert frame_loop.main() == 2
     assert "no C compiler" in capsys.readouterr().err
+
+
+def test_where_the_time_of_a_restore_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    before = MKDSEnv.restore_state
+    assert restore.main(["--rounds", "1"]) == 0
+    assert MKDSEnv.restore_state is before
+    _, _, *rows = capsys.readouterr().out.splitlines()
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    assert cells[-1][0] == "restore_state"
+    assert sum(int(share.rstrip("%")) for _, _, share in cells[:-1]) == pytest.approx(100, abs=4)
+    assert all(float(spent.replace(",", "")) > 1 for _, spent, _ in cells)
+    with pytest.raises(SystemExit):
+        restore.main(["--rounds", "0"])

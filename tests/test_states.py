@@ -25,7 +25,7 @@ from mkds_gym import savestate, states
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.core import LIBRARY_VARIABLE
 from mkds_gym.env import MKDSEnv
-from mkds_gym.errors import ConsoleError, StateError
+from mkds_gym.errors import ConsoleError, StateError, VectorEnvError
 from mkds_gym.events import Clock
 from mkds_gym.recording import Recorder
 from mkds_gym.savestate import Snapshot
@@ -263,17 +263,23 @@ def test_a_closed_environment() -> None:
     assert env._console is None
 
 
+def damaged(state: ClonedState) -> ClonedState:
+    """One that the emulator does not take."""
+    start = state.base.snapshot
+    data = bytearray(start.data)
+    (*_, (_, place, _), _) = savestate.chunks(start.data)
+    struct.pack_into("<I", data, place, 9999)  # there is no such chunk
+    bad = Snapshot(bytes(data), start.rom, start.build_id, start.frame_count)
+    state = pickle.loads(pickle.dumps(state))
+    state.base = base_of(bad)
+    state._difference = savestate.Difference(bad, bad)
+    return state
+
+
 def test_a_state_that_the_emulator_refuses(env: MKDSEnv) -> None:
     first, _ = env.reset()
     drive(env, [0] * 5)
-    state = env.clone_state()
-    start = env.console.snapshot()
-    damaged = bytearray(start.data)
-    (*_, (_, place, _), _) = savestate.chunks(start.data)
-    struct.pack_into("<I", damaged, place, 9999)  # there is no such chunk
-    bad = Snapshot(bytes(damaged), start.rom, start.build_id, start.frame_count)
-    state.base = base_of(bad)
-    state._difference = savestate.Difference(bad, bad)
+    state = damaged(env.clone_state())
     with pytest.raises(StateError, match="damaged"):
         env.restore_state(state)
     assert env.console.frame_count == 0
@@ -284,6 +290,27 @@ def test_a_state_that_the_emulator_refuses(env: MKDSEnv) -> None:
     state._difference.content = zlib.compress(bytes(512))
     with pytest.raises(StateError, match="damaged"):
         env.restore_state(state)
+
+
+def test_a_damaged_state_in_a_vector_environment() -> None:
+    envs: Any = gym.make_vec("MKDS-v0", num_envs=2)
+    envs.reset(seed=0)
+    envs.step([0, 0])
+    good, bad = envs.clone_states()
+    with pytest.raises(VectorEnvError, match="damaged"):
+        envs.restore_states([good, damaged(bad)])
+    # The other one is where it should be, and this one begins anew.
+    infos = envs.step([0, 0])[4]
+    assert infos["frame"][0] > infos["frame"][1]
+    envs.close()
+
+
+def test_a_recorder_of_a_closed_environment() -> None:
+    env = make()
+    recorder = Recorder(env)
+    env.reset()
+    env.close()
+    recorder.close()
 
 
 def test_wrong_uses(env: MKDSEnv) -> None:
