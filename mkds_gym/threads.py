@@ -102,7 +102,10 @@ class ThreadPool:
                     continue  # again: what the threads are at ends all the same, and is awaited
             raise
         if work.error is not None:
-            raise work.error
+            try:
+                raise work.error
+            finally:
+                work.error = None  # else it would hold itself, and all that the task holds
 
     def _settle(self) -> None:
         """Wait until no thread is at a task."""

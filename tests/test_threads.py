@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import signal
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,6 +61,27 @@ def test_what_a_task_raises_reaches_the_caller(pool: ThreadPool, kind: type[Base
         # Those before it have been begun, as the numbers are taken in order.
         assert set(range(bad)) <= set(done)
         pool.run(done.append, 3)
+
+
+def test_what_was_raised_holds_nothing(pool: ThreadPool) -> None:
+    class Kept:
+        def __call__(self, number: int) -> None:
+            raise ValueError(number)
+
+    gc.disable()
+    try:
+        task = Kept()
+        gone = weakref.ref(task)
+        with contextlib.suppress(ValueError):
+            pool.run(task, 4)
+        del task
+        # Another thread may not have put its order away yet.
+        deadline = time.monotonic() + 20
+        while gone() is not None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_whichever_thread_raises() -> None:
