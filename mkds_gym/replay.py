@@ -8,8 +8,8 @@ with Replay(Recording.load("run.mkr"), overlays=["rays", "hud"]) as replay:
         frame.picture, frame.race, frame.keys
 ```
 
-On the command line: ``python -m mkds_gym.replay run.mkr --video run.mp4``; without anything to
-write, it says whether the race ends as it did.
+On the command line: ``python -m mkds_gym.replay run.mkr --show``, or ``--video run.mp4``; without
+anything to show or to write, it says whether the race ends as it did.
 """
 
 from __future__ import annotations
@@ -642,8 +642,8 @@ def _race_start(replay: Replay) -> tuple[bytes, int]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m mkds_gym.replay",
-        description="Drive recordings again. Without anything to write, it says whether each ends "
-        "as it did. Several are shown side by side, or as ghosts of the first.",
+        description="Drive recordings again. Without anything to show or to write, it says whether "
+        "each ends as it did. Several are shown side by side, or as ghosts of the first.",
     )
     parser.add_argument(
         "recordings", nargs="+", metavar="RECORDING", help=".mkr, or DeSmuME's .dsm"

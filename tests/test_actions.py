@@ -8,6 +8,7 @@ from mkds_gym.actions import (
     DISCRETE_ACTIONS,
     ITEM_ACTIONS,
     KEY_ORDER,
+    actions_for,
     keys_from_activations,
 )
 from mkds_gym.console import Keys
@@ -101,3 +102,22 @@ def test_item_actions_come_after_the_others() -> None:
         plain.keys(11)
     with pytest.raises(ValueError, match=r"0\.\.13"):
         items.keys(14)
+
+
+@pytest.mark.parametrize("action_type", ["discrete", "discrete_items", "keys", "keymask"])
+def test_actions_are_told_from_keys(action_type: str) -> None:
+    actions = ACTION_TYPES.make(action_type)
+    actions.space.seed(0)
+    masks = np.array([actions.keys(actions.space.sample()) for _ in range(50)], np.uint16)
+    told = actions_for(action_type, masks)
+    assert told.dtype == actions.space.dtype
+    assert told.shape == (50, *(actions.space.shape or ()))
+    assert all(actions.space.contains(each) for each in told)
+    assert [actions.keys(each) for each in told] == masks.tolist()
+
+
+def test_keys_without_an_action() -> None:
+    with pytest.raises(ValueError, match=r"'discrete' has no action that presses .*START"):
+        actions_for("discrete", np.array([0, int(Keys.START)], np.uint16))
+    with pytest.raises(ValueError, match=r"threshold.*activations"):
+        actions_for("threshold", np.array([0], np.uint16))
