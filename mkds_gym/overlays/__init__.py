@@ -67,8 +67,8 @@ class Overlay(Protocol):
 
 
 OverlayLike: TypeAlias = "str | int | Overlay"
-"""A name (``"rays"``, ``"rays:120"``), a number of the table above (2, ``"2"``), an object, or where
-one of one's own is imported from (``"my.module.Bearing"``)."""
+"""A name (``"rays"``, ``"rays:120"``), a number of the table above (2, ``"2"``), an object, or
+where one of one's own is imported from (``"my.module.Bearing"``)."""
 
 OVERLAYS: Final[Registry[Overlay]] = Registry("overlay", Overlay)
 """What ``overlays`` may name; the first ten have their place as a number."""
