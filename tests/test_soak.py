@@ -21,6 +21,11 @@ def test_growth_is_told_from_warming_up() -> None:
     assert growth(flat) == pytest.approx(0.0, abs=1e-9)
     leaking = [sample(s.frames, s.resident_mib + s.frames * 2e-5) for s in flat]
     assert growth(leaking) == pytest.approx(2.0)
+    # States that are there when one looks, and gone again, are none.
+    passing = [
+        replace(s, resident_mib=s.resident_mib + 11 * (n in (7, 10))) for n, s in enumerate(flat)
+    ]
+    assert growth(passing) == pytest.approx(0.0, abs=1e-9)
     assert report(flat).count("\n") == len(flat) + 1
     with pytest.raises(ValueError, match="too few to tell growth"):
         growth(flat[:3])
