@@ -267,6 +267,25 @@ TABLES: Final[dict[str, Table]] = {
         lambda session: pairs(session.tape, session.seconds, session.rounds),
         pairs_lines,
     ),
+    "states": Table(
+        "How long do reset, clone and restore take, and how large is a clone?",
+        lambda session: states(session.tape, session.rounds),
+        states_lines,
+    ),
+    "parts": _parts("parts"),
+    "sensors": _parts("sensors"),
+    "metrics": _parts("metrics"),
+    "together": Table(
+        "Why are two at once not twice as fast?",
+        lambda session: together(session.tape, session.seconds, session.rounds),
+        together_lines,
+    ),
+    "evolution": Table(
+        "How fast are drivers evaluated, and how long do workers wait?",
+        lambda session: evolution(session.rounds),
+        evolution_lines,
+    ),
+    "peers": Table("How fast are other projects on the same lap?", _peers, _peers_lines),
     "vector": Table(
         "What do several environments make together?",
         lambda session: _vector(session, [count for count in COUNTS if count < 16]),
@@ -277,24 +296,6 @@ TABLES: Final[dict[str, Table]] = {
         lambda session: _vector(session, [count for count in COUNTS if count >= 16]),
         _vector_lines,
     ),
-    "together": Table(
-        "Why are two at once not twice as fast?",
-        lambda session: together(session.tape, session.seconds, session.rounds),
-        together_lines,
-    ),
-    "states": Table(
-        "How long do reset, clone and restore take, and how large is a clone?",
-        lambda session: states(session.tape, session.rounds),
-        states_lines,
-    ),
-    "parts": _parts("parts"),
-    "sensors": _parts("sensors"),
-    "metrics": _parts("metrics"),
-    "evolution": Table(
-        "How fast are drivers evaluated, and how long do workers wait?",
-        lambda session: evolution(session.rounds),
-        evolution_lines,
-    ),
-    "peers": Table("How fast are other projects on the same lap?", _peers, _peers_lines),
 }
-"""The tables by the name that ``--only`` takes, in the order in which they are measured."""
+"""The tables by the name that ``--only`` takes, in the order in which they are measured: last
+what takes gigabytes, as systems are slow to give memory for some time after that."""
