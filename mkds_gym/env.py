@@ -512,8 +512,6 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self.watch(self._scenes)
             if self._reader is not None and self._race is not None:
                 self._scenes.start(self._reader)
-                now = self._telemetry.collect()
-                self._last_metrics = (now, now)
 
     def forget_scenes(self) -> None:
         """Note no scenes any more, unless ``overlays`` need them."""
@@ -738,8 +736,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self._needs_reset = True
         collected = self._telemetry.collect()
         reward = self._reward.step(collected)
-        if self._scenes is not None:
-            self._last_reward, self._last_metrics = reward, (self._last_metrics[1], collected)
+        self._last_reward, self._last_metrics = reward, (self._last_metrics[1], collected)
         if self._spectator is not None:
             self._spectator.stepped(self, reward, self._needs_reset)
         info = self._info(state, collected, names) if happened or self._info_every_step else {}
@@ -823,8 +820,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         Raises:
             TypeError: no cloned state.
             StateError: it is of another cartridge, emulator build or course, or of an environment
-                with other arguments; nothing has changed. Or it is damaged; then, at worst, a
-                reset is needed.
+                with other arguments; nothing has changed. Or it is damaged; then, at worst (and
+                always with a recorder), a reset is needed.
             ConsoleError: the emulator cannot be started.
             gymnasium.error.ClosedEnvironmentError: after `close`.
         """
@@ -842,9 +839,10 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             parts = self._parts.load(state.parts, self._own_parts(), course)
         console = self._powered_on()
         before = None if course is not None else (console.snapshot(), self._needs_reset)
-        snapshot = state.snapshot(lasting=False)
         self._break_off()
-        console.restore(snapshot)
+        # Not sooner: whoever hears of the end may restore something in this thread as well, and
+        # such a snapshot lasts until the next one.
+        console.restore(state.snapshot(lasting=False))
         try:
             reader = self._reader  # it finds by itself what is elsewhere now
             if reader is None:
@@ -856,8 +854,9 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 parts = self._parts.load(state.parts, self._own_parts(), course)
         except (NoRaceError, CourseFormatError, StateError) as error:
             if before is not None:
-                snapshot, self._needs_reset = before
-                console.restore(snapshot)
+                console.restore(before[0])
+                if self._recorder is None:  # else the episode has ended for the recorder
+                    self._needs_reset = before[1]
             raise StateError(f"the state cannot be restored here: {error}") from error
         assert parts is not None
         here = self._here
@@ -945,19 +944,21 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 
     def close(self) -> None:
         """Close console and window, for good; the second time does nothing."""
-        if self._console is not None:
-            self._break_off()
-        self._closed = True
-        self.spectator = None
-        console, self._console = self._console, None
-        if console is not None:
-            console.close()
-        window, self._window = self._window, None
-        if window is not None:
-            window.close()
-        self._start = self._here = self._reader = None
-        self._kept.clear()
-        self._needs_reset = True
+        try:
+            if self._console is not None:
+                self._break_off()
+        finally:  # whatever the recorder's owner raises
+            self._closed = True
+            self.spectator = None
+            console, self._console = self._console, None
+            if console is not None:
+                console.close()
+            window, self._window = self._window, None
+            if window is not None:
+                window.close()
+            self._start = self._here = self._reader = None
+            self._kept.clear()
+            self._needs_reset = True
 
     # Within ---------------------------------------------------------------------------------
 
@@ -1164,7 +1165,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     def _record_start(self, recorder: Recorder, start: _Start) -> None:
         """Tell the recorder of the start that the console is at."""
         assert self._reader is not None
-        frame = start.snapshot.frame_count
+        frame = self.console.frame_count
         if start.origin is not None:
             recorder.begin(
                 Start("state", frame=frame), PRIMING_FRAMES, pack_state(self.console.snapshot())

@@ -163,6 +163,10 @@ class Stuck:
                 self._waited = 0
         return self._waited >= self.frames
 
+    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
+        """See `Sees`: it counts frames."""
+        return Sees.EVERY_FRAME
+
 
 class WrongWay:
     """The driver goes the wrong way and stays with it.

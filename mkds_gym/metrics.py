@@ -79,7 +79,8 @@ class Sees(Enum):
     """What a metric or event has to see until a frame's marks (`RaceState.marks`) change.
 
     One may have a method ``sees(state)`` that returns this, given the frame it has just been shown.
-    Without it, it sees every frame. Whatever it returns, it sees each frame with new marks.
+    Without it, it sees every frame, and so do those beside it that would see a step's last one.
+    Whatever it returns, it sees each frame with new marks.
     """
 
     EVERY_FRAME = 0

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.utils import RecordConstructorArgs
 
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import StateError
@@ -142,7 +143,7 @@ class StartStates(Sequence[ClonedState]):
         return iter(self._states)
 
 
-class RandomStarts(gym.Wrapper[Any, Any, Any, Any]):
+class RandomStarts(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
     """Has each reset begin at one of the states, drawn by a generator that ``seed`` seeds.
 
     A reset with options of its own is left as it is.
@@ -153,9 +154,11 @@ class RandomStarts(gym.Wrapper[Any, Any, Any, Any]):
     """
 
     def __init__(self, env: gym.Env[Any, Any], states: StartStates) -> None:
-        super().__init__(env)
         if not isinstance(states, StartStates):
             raise TypeError(f"RandomStarts wants StartStates, not {states!r}")
+        # The states themselves: a specification that is made again begins at the same ones.
+        RecordConstructorArgs.__init__(self, _disable_deepcopy=True, states=states)
+        gym.Wrapper.__init__(self, env)
         self._states = states
         self._chance = np.random.default_rng()
 

@@ -31,6 +31,7 @@ class Telemetry:
         # Those that can be spared frames at all, with how to ask them.
         parts: tuple[Any, ...] = (*self.metrics, *self.events)
         self._asked: Final = {id(part): part.sees for part in parts if _tells(type(part))}
+        self._all_tell: Final = len(self._asked) == len(parts)
         self._forget()
 
     def _forget(self) -> None:
@@ -101,9 +102,17 @@ class Telemetry:
         """Ask each what it has to see until the marks change."""
         self._marks = state.marks
         self._collected = None
-        asked = self._asked
-        needs = {key: sees(state) for key, sees in asked.items()}
+        needs = {key: sees(state) for key, sees in self._asked.items()}
         every = Sees.EVERY_FRAME
+        parts: tuple[Any, ...] = (*self.metrics, *self.events)
+        for part in parts:
+            need = needs.get(id(part), every)
+            if not isinstance(need, Sees):
+                raise TypeError(
+                    f"{part.name!r}: sees() returned {need!r}; allowed: {', '.join(map(str, Sees))}"
+                )
+            if need is Sees.LAST_FRAME and not self._all_tell:
+                needs[id(part)] = every
         self._waking_metrics = [m for m in self.metrics if needs.get(id(m), every) is every]
         self._waking_events = [e for e in self.events if needs.get(id(e), every) is every]
         last = Sees.LAST_FRAME

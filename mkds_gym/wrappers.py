@@ -88,9 +88,11 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         try:
             path = self._reserve()
             recording.save(path)
-        except (OSError, RecordingError) as error:
+        except BaseException as error:
             if path is not None:
                 path.unlink(missing_ok=True)
+            if not isinstance(error, OSError | RecordingError):
+                raise  # Ctrl-C leaves no empty file either
             gym.logger.warn(f"episode {episode} is not recorded: {error}")
         else:
             self.recorded.append(path)

@@ -643,3 +643,58 @@ def test_a_thousand_times_in_constant_memory() -> None:
         env.restore_state(state)
     assert resident() - before < 8 << 20
     env.close()
+
+
+def test_who_hears_of_an_episodes_end_may_restore_as_well() -> None:
+    """In the same thread, in the middle of a restore: each environment gets its own state."""
+    one, other = make(), make()
+    try:
+        one.reset(seed=0)
+        other.reset(seed=0)
+        for _ in range(20):
+            one.step(0)
+        wanted, early = one.clone_state(), other.clone_state()
+        frame = one.race.frame
+        for _ in range(5):
+            one.step(0)
+        Recorder(one, on_end=lambda _: other.restore_state(early))
+        one.reset(seed=0)
+        one.step(0)
+        one.restore_state(wanted)
+        assert one.race.frame == frame > other.race.frame
+    finally:
+        one.record(None)
+        one.close()
+        other.close()
+
+
+def test_an_overlay_of_a_restored_race_shows_the_last_step() -> None:
+    """Also where nobody drew any overlay when the state was cloned."""
+    plain, drawing = make(), make(overlays=["hud"], render_mode="rgb_array")
+    try:
+        plain.reset(seed=0)
+        for _ in range(30):
+            plain.step(0)
+        drawing.reset(seed=0)
+        drawing.restore_state(plain.clone_state())
+        last, now = plain._last_metrics
+        assert drawing._last_metrics == (last, now)
+        assert 0 < now["progress"] - last["progress"] < 30  # of four frames, not of thirty steps
+    finally:
+        plain.close()
+        drawing.close()
+
+
+def test_closing_closes_also_when_the_recorders_owner_fails() -> None:
+    def fail(_: object) -> None:
+        raise ZeroDivisionError("no more")
+
+    env = make()
+    Recorder(env, on_end=fail)
+    env.reset(seed=0)
+    env.step(0)
+    console = env.console
+    with pytest.raises(ZeroDivisionError):
+        env.close()
+    assert console.closed
+    assert env.closed

@@ -170,3 +170,48 @@ def test_events_come_in_their_order(race: tuple[list[RaceState], Course]) -> Non
         telemetry.reset(states[go], course)
         standing = [states[go]] * 13 + states[go : go + 30]
         assert list(telemetry.see(standing, course)) == order
+
+
+class Forgetful(Frames):
+    """One whose ``sees`` forgets to return."""
+
+    def sees(self, state: RaceState) -> None:
+        pass
+
+
+def test_what_sees_returns_is_checked(race: tuple[list[RaceState], Course]) -> None:
+    states, course = race
+    telemetry = Telemetry([Forgetful()], [])
+    telemetry.reset(states[0], course)
+    with pytest.raises(TypeError, match=r"'frames': sees\(\) returned None; allowed: Sees.EVERY"):
+        telemetry.see(states[1:5], course)
+
+
+class Spurt(Frames):
+    """The most that another metric grew by in a frame: it looks at it while it is shown one."""
+
+    def __init__(self, progress: Any) -> None:
+        super().__init__()
+        self.progress, self.last, self.best = progress, 0.0, 0.0
+
+    def update(self, state: RaceState, course: Course) -> None:
+        total = self.progress.total
+        self.best = max(self.best, total - self.last)
+        self.last = total
+
+
+@pytest.mark.parametrize("length", [1, 4])
+def test_one_that_looks_at_another_sees_it_of_this_frame(
+    race: tuple[list[RaceState], Course], length: int
+) -> None:
+    states, course = race
+    spurts = []
+    for steps_of in (1, length):
+        progress = make_metrics(["progress"])[0]
+        spurt = Spurt(progress)
+        telemetry = Telemetry([progress, spurt], [])
+        telemetry.reset(states[0], course)
+        for step in steps(states, steps_of):
+            telemetry.see(step, course)
+        spurts.append(spurt.best)
+    assert spurts[0] == spurts[1] > 0
