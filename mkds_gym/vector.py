@@ -352,7 +352,8 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         """One environment's step; runs in any thread."""
         lane = self._lanes[index]
         try:
-            if self._over[index] and self.autoreset_mode == AutoresetMode.NEXT_STEP:
+            # In mode `Disabled` that was refused; in `SameStep` only a restored state is like this.
+            if self._over[index]:
                 self._infos[index] = lane.reset()
                 self._clear(index)
                 return
@@ -407,7 +408,8 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         An episode that was under way in the state is under way again, also if the environment's
         own was over, or none has begun yet. What wrappers count (``max_episode_steps``) is no part
         of a state and goes on; where no episode is under way, they begin anew by a reset. What is
-        observed of the states comes with the next step.
+        observed of the states comes with the next step. Where a state is of an ended episode, that
+        step is a reset, also in mode ``SameStep``; in ``Disabled`` it is refused.
 
         Args:
             states: one for all environments, or one (or None, which leaves it out) for each.
@@ -430,10 +432,13 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 env = self._core(index)
                 state = each[index]
                 assert state is not None
+                env.restore_state(state)
                 if env is not self.envs[index] and not under_way[index]:
+                    # Only now that the state is not refused, which is to change nothing.
                     self._over[index] = begun[index] = False
                     self.envs[index].reset()
-                env.restore_state(state)
+                    begun[index] = True
+                    env.restore_state(state)
                 return {}
 
             _, failures = self._on_each(chosen, restore)

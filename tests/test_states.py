@@ -18,6 +18,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode
 
 import mkds_gym  # noqa: F401
 from mkds_gym import env as environment
@@ -292,16 +293,26 @@ def test_a_state_that_the_emulator_refuses(env: MKDSEnv) -> None:
         env.restore_state(state)
 
 
-def test_a_damaged_state_in_a_vector_environment() -> None:
-    envs: Any = gym.make_vec("MKDS-v0", num_envs=2)
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
+@pytest.mark.parametrize("on_error", ["raise", "replace"])
+def test_a_damaged_state_in_a_vector_environment(mode: AutoresetMode, on_error: str) -> None:
+    envs: Any = gym.make_vec(
+        "MKDS-v0",
+        num_envs=2,
+        vectorization_mode="vector_entry_point",
+        autoreset_mode=mode,
+        on_error=on_error,
+    )
     envs.reset(seed=0)
     envs.step([0, 0])
     good, bad = envs.clone_states()
     with pytest.raises(VectorEnvError, match="damaged"):
         envs.restore_states([good, damaged(bad)])
     # The other one is where it should be, and this one begins anew.
-    infos = envs.step([0, 0])[4]
+    _, _, terminations, truncations, infos = envs.step([0, 0])
     assert infos["frame"][0] > infos["frame"][1]
+    assert not (terminations | truncations).any()
+    assert "error" not in infos
     envs.close()
 
 

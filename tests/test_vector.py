@@ -554,7 +554,8 @@ def test_ctrl_c_at_any_time() -> None:
         first = envs.step([0, 1, 2])[0]
         caller = threading.get_ident()
 
-        def drive() -> None:
+        def drive(timer: threading.Timer) -> None:
+            timer.start()  # not before `raises`: it may go off at once
             while True:
                 envs.step([0, 0, 0])
 
@@ -562,9 +563,8 @@ def test_ctrl_c_at_any_time() -> None:
             timer = threading.Timer(
                 0.03 + 0.017 * number, signal.pthread_kill, (caller, signal.SIGINT)
             )
-            timer.start()
             with pytest.raises(KeyboardInterrupt):
-                drive()
+                drive(timer)
             timer.join()
             frames = envs.get_attr("console")
             before = [console.frame_count for console in frames]
@@ -631,7 +631,7 @@ def test_back_to_states(mode: AutoresetMode) -> None:
         envs.step([0, 0])
         early = envs.clone_states()
         told = [envs.step([1, 2]) for _ in range(2)]
-        while mode != AutoresetMode.SAME_STEP and not told[-1][3].any():
+        while not told[-1][3].any():
             told.append(envs.step([1, 2]))
         # After the end; before the first reset; and one of them only.
         for each in (envs, others):
@@ -673,6 +673,67 @@ def test_states_of_wrapped_environments() -> None:
     with make(2, num_threads=1, max_episode_steps=3) as envs:
         envs.restore_states(states)
         assert same(expected, envs.step([0, 0]))
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode))
+@pytest.mark.parametrize("wrappers", [(), (gym.wrappers.FlattenObservation,)])
+@pytest.mark.parametrize("on_error", ["raise", "replace"])
+def test_states_of_ended_episodes(mode: AutoresetMode, wrappers: Any, on_error: str) -> None:
+    with make(2, autoreset_mode="Disabled", **SHORT) as envs:
+        begun = envs.reset(seed=0)[0]
+        envs.step([0, 0])
+        early = envs.clone_states()
+        told = envs.step([0, 0])
+        while not told[3].all():
+            told = envs.step([0, 0])
+        ended = envs.clone_states()
+    kwargs = {**SHORT, "on_error": on_error, "env_wrappers": wrappers}
+    with make(2, autoreset_mode=mode, **kwargs) as envs:
+        for reset_before in (False, True):
+            if reset_before:
+                envs.reset(seed=0)
+            envs.restore_states([early[0], ended[1]])
+            if mode == AutoresetMode.DISABLED:
+                with pytest.raises(gym.error.ResetNeeded, match=r"\[1\] are over"):
+                    envs.step([0, 0])
+                continue
+            observations, rewards, terminations, truncations, infos = envs.step([0, 0])
+            assert np.array_equal(observations[1], begun[1])
+            assert rewards[0] != 0.0
+            assert rewards[1] == 0.0
+            assert not (terminations | truncations).any()
+            assert "error" not in infos
+            assert "final_obs" not in infos
+            assert envs.step([0, 0])[4]["frame"][1] == infos["frame"][1] + SHORT["frame_skip"]
+
+
+def test_refused_states_leave_wrapped_environments_where_they_were() -> None:
+    with make(2, frame_skip=9) as strangers:
+        strangers.reset(seed=0)
+        strange = strangers.clone_states()
+    with make(2, max_episode_steps=2) as envs:
+        # None has begun.
+        with pytest.raises(StateError, match="frame_skip=9"):
+            envs.restore_states(strange)
+        with pytest.raises(gym.error.ResetNeeded):
+            envs.step([0, 0])
+        begun = envs.reset(seed=0)[0]
+        envs.step([0, 0])
+        good = envs.clone_states()
+        last = envs.step([0, 0])
+        assert last[3].all()
+        frames = [console.frame_count for console in envs.get_attr("console")]
+        # The episodes are over, and still are.
+        for wrong in (strange, [None, strange[1]]):
+            with pytest.raises(StateError, match="frame_skip=9"):
+                envs.restore_states(wrong)
+        assert [console.frame_count for console in envs.get_attr("console")] == frames
+        with pytest.raises(VectorEnvError, match=r"environment 1 of 2 .*frame_skip=9"):
+            envs.restore_states([good[0], strange[1]])
+        observations, _, _, truncations, _ = envs.step([0, 0])
+        assert np.array_equal(observations[0], last[0][0])
+        assert np.array_equal(observations[1], begun[1])
+        assert not truncations.any()
 
 
 def test_wrong_states_change_nothing(pair: MKDSVectorEnv) -> None:
