@@ -199,6 +199,7 @@ class _Threads:
                 _LOG.warning("lane %d failed and is replaced", lane, exc_info=cause)
                 self._failed = {lane}
                 observations = self._envs.replace(lane, seed=seeds[lane])[0]
+                self._failed = set()  # it is no more to blame for what fails later
             return observations
 
     def advance(self, actions: Any, lanes: Sequence[int]) -> tuple[Any, Any, Any, dict[str, Any]]:

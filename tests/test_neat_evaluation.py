@@ -10,11 +10,12 @@ import signal
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from mkds_gym.cartridge import BUNDLED_ROM
 from mkds_neat.errors import EvaluationError
-from mkds_neat.evaluation import Evaluator, Stopped, episode_seed
+from mkds_neat.evaluation import Evaluator, Stopped, _Threads, episode_seed
 from mkds_neat.networks import NetworkSpec, Node
 from mkds_neat.strategies import Individual
 from mkds_neat.workers import LaneFactory
@@ -161,6 +162,37 @@ def test_a_lane_that_always_fails_is_an_error(vectorization):
     ):
         two.evaluate([driver(1, 1.0, 1.0), driver(2, 1.0, 1.0)])
     assert no_workers_left()
+
+
+class FailsToBegin:
+    """A metric whose next reset fails, where it is told to."""
+
+    name = "begins"
+    armed = False
+
+    def reset(self):
+        if FailsToBegin.armed:
+            FailsToBegin.armed = False
+            raise ZeroDivisionError("the metric broke")
+
+    def update(self, state, course): ...
+
+    def collect(self):
+        return {"begins": 0.0}
+
+
+def test_a_replaced_lane_is_not_blamed_for_what_fails_later():
+    metrics = ["progress", FailsToBegin()]
+    threads = _Threads(LaneFactory("MKDS-v0", {**ENV, "metrics": metrics}), [None, None])
+    try:
+        FailsToBegin.armed = True
+        threads.begin([1, 2], np.array([True, True]))
+        assert not FailsToBegin.armed
+        assert threads.failed() == set()
+        threads.advance(np.zeros((2, *threads.single_action_space.shape), np.float32), [0, 1])
+    finally:
+        FailsToBegin.armed = False
+        threads.end()
 
 
 def test_a_free_worker_takes_the_next_at_once():
