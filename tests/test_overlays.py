@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import pickle
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -27,6 +28,7 @@ from mkds_gym.overlays import (
     PICTURE_DELAY,
     Canvas,
     LapTrail,
+    LiveRace,
     OverlayScene,
     Projection,
     SceneRecorder,
@@ -65,6 +67,31 @@ def drive() -> Iterator[tuple[NDArray[np.uint8], OverlayScene, Course]]:
     scene = recorder.scene(field.course, reward=0.25, terms={"distance": 3.0})
     yield field.console.screen("top"), scene, field.course
     field.close()
+
+
+def test_a_live_race_knows_random_courses_apart(tmp_path: Path) -> None:
+    """They share a number: one whose state is loaded would be drawn as the one before."""
+    state = tmp_path / "a.state"
+    other: Any = gym.make("MKDS-v0", course="random", course_seed=4).unwrapped
+    other.reset(seed=0)
+    other.console.save_state(state)
+    env: Any = gym.make("MKDS-v0", course="random", course_seed=3).unwrapped
+    env.reset(seed=0)
+    live = LiveRace(env.console)
+    before = live.course
+    assert before is not None
+    here = env.console.snapshot()
+    env.console.step(0, 30)
+    env.console.restore(here)
+    live.restart()
+    assert live.course is before  # gone back, nothing is read anew
+    env.console.load_state(state)
+    live.restart()
+    assert live.course is not None
+    assert live.course.fingerprint == other.course.fingerprint != before.fingerprint
+    assert live.frame(0) is not None
+    for each in (env, other):
+        each.close()
 
 
 # ------------------------------------------------------- the pixels where the game draws it

@@ -36,13 +36,14 @@ class LiveRace:
     def restart(self) -> None:
         """The console has gone to another state: look for its race, and forget the frames."""
         ram = self._console.ram
-        course, known = self.course, self._course_id
+        course = self.course
         self._reader = self.course = None
         try:
             layout = Layout.detect(ram, self._console.cartridge.region)
             reader = RaceReader(ram, layout)
             race = reader.read()
-            if course is None or race.course_id != known:
+            # Not by its number, which all random courses share.
+            if course is None or course.fingerprint != Course.fingerprint_ram(ram, layout):
                 course = Course.from_ram(ram, layout)
             self._scenes.start(reader)
         except (NoRaceError, ValueError):  # a menu, or a course that is just being loaded
