@@ -122,6 +122,24 @@ def test_a_writer_that_is_killed_leaves_a_whole_picture_and_counts_as_dead() -> 
         assert tile.state() == State.CLOSED
 
 
+def test_who_leaves_a_tile_leaves_that_of_another_alone() -> None:
+    """Two lanes may change places: one opens the tile before the other has left it."""
+    with Bus(1) as bus:
+        tile, early = Tile(bus.folder, 0), bus.publisher(0)
+        early.open()
+        writer = start(WRITER, bus.folder, 60.0)
+        line(writer)
+        early.leave()
+        assert tile.state() == State.DRIVING
+        writer.kill()
+        writer.communicate()
+        assert tile.state() == State.DEAD
+        # Its own it does free: nobody is missed there.
+        early.open()
+        early.leave()
+        assert int(tile._words[4]) == 0
+
+
 def test_a_message_under_way_is_not_seen(tmp_path: Path) -> None:
     segment = Segment.create(tmp_path / "x", DoubleBuffer.room(100))
     writer, reader = (DoubleBuffer(segment.view, 0, 100) for _ in range(2))

@@ -447,7 +447,7 @@ class Publisher:
 
     def leave(self) -> None:
         """Leave the tile to others; `open` opens it, or that of another ``index``, again."""
-        if self._buffer is not None:
+        if self._buffer is not None and self._words[_PID] == os.getpid():  # else others came first
             self._words[_PID] = 0
         self._words = self._buffer = None
         self._pictures = ()
