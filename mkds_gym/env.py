@@ -52,6 +52,8 @@ COURSES_KEPT: Final = 16
 """Random courses whose start is kept ready, those driven last: about 3 MB each."""
 POINTS_KEPT: Final = 256
 """Points along a course at which episodes have started that are kept: about 100 KB each."""
+_BEHIND: Final = 0.02
+"""Laps by which a start may be past the point that an episode is to begin at."""
 FRAMES_PER_LAP: Final = 18_000
 """Five minutes: how long the scripted driver may take for a lap on its way to a point."""
 
@@ -387,6 +389,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         # along the course or the start of a restored state is the start of one episode only.
         self._start: _Start | None = None
         self._here: _Start | None = None
+        self._source_start: _Start | None = None
         self._kept: OrderedDict[int, tuple[bytes, Course, Kept[float, Difference]]] = OrderedDict()
         self._reader: RaceReader | None = None
         self._course: Course | None = None
@@ -956,7 +959,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             window, self._window = self._window, None
             if window is not None:
                 window.close()
-            self._start = self._here = self._reader = None
+            self._start = self._here = self._source_start = self._reader = None
             self._kept.clear()
             self._needs_reset = True
 
@@ -1012,24 +1015,30 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             check_origin(state, "the state", self.cartridge, self._build_id)
         elif state is not None:
             read_state(state, self.cartridge, self._build_id)
-        start = self._race_start(state, course_seed)
+        start = self._race_start(state, course_seed, anew=progress is not None)
         self._start = start
         if progress is not None:
             (start,) = self._points(start, [progress])
         return start
 
-    def _race_start(self, state: Any, course_seed: int | None) -> _Start:
-        """The race start of the next episode."""
-        start = self._start
+    def _race_start(self, state: Any, course_seed: int | None, anew: bool) -> _Start:
+        """The race start of the next episode; ``anew``: not that of a state of an earlier reset."""
+        start, own = self._start, False
         if state is None and course_seed is None:
-            if start is not None and not start.booted:
+            if start is not None and not start.booted and not anew:
                 return start
+            if self._source_start is not None:
+                return self._source_start
             state = self._state_source
+            own = state is not None
             course_seed = self._races.draw(self.np_random)
         if isinstance(state, ClonedState):
             return self._cloned_start(state)
         if state is not None:
-            return self._prepare_start(self._powered_on(), state, None)
+            prepared = self._prepare_start(self._powered_on(), state, None)
+            if own:
+                self._source_start = prepared
+            return prepared
         if start is None or not start.booted or start.course_seed != course_seed:
             return self._kept_start(course_seed) or self._booted_start(course_seed)
         return start
@@ -1069,9 +1078,14 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         layout = Layout.detect(console.ram, self.cartridge.region)
         reader, driver = RaceReader(console.ram, layout), PurePursuit()
         frames = int((wanted[-1] + 1) * FRAMES_PER_LAP)
-        for _ in range(frames):
+        for frame in range(frames):
             state = reader.read()
             laps = start.course.track.laps(state)
+            if frame == 0 and laps > wanted[0] + _BEHIND:
+                raise ValueError(
+                    f"progress={wanted[0]:g} lies behind the start of the race, a state at "
+                    f"{laps:.2f} laps; give more"
+                )
             while wanted and laps >= wanted[0]:
                 yield wanted.pop(0), console.difference(start.snapshot)
             if not wanted:

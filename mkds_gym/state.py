@@ -246,6 +246,19 @@ class CameraState:
     near: float
     far: float
 
+    @property
+    def looks(self) -> bool:
+        """Whether it looks somewhere: False until the game has set it up."""
+        x, y, z = (e - t for e, t in zip(self.position, self.target, strict=True))
+        ux, uy, uz = self.up
+        across = (uy * z - uz * y, uz * x - ux * z, ux * y - uy * x)
+        return (
+            math.hypot(*across) > 1e-9
+            and math.hypot(x, y, z) > 1e-9
+            and 0 < self.half_fov < math.pi / 2
+            and self.aspect > 0
+        )
+
 
 @dataclass(frozen=True)
 class ObjectState:

@@ -39,10 +39,9 @@ class Projection:
         eye = np.array(camera.position, np.float64)
         back = eye - np.array(camera.target, np.float64)
         right = np.cross(np.array(camera.up, np.float64), back)
-        lengths = np.linalg.norm(back), np.linalg.norm(right)
-        if not (min(lengths) > 1e-9 and 0 < camera.half_fov < math.pi / 2 and camera.aspect > 0):
-            raise ValueError(f"a camera that looks nowhere: {camera}")
-        back, right = back / lengths[0], right / lengths[1]
+        if not camera.looks:
+            raise ValueError(f"a camera that looks nowhere, from {camera.position}")
+        back, right = back / np.linalg.norm(back), right / np.linalg.norm(right)
         self._eye = eye
         self._axes = np.stack([right, np.cross(back, right), -back], axis=1)
         scale = SCREEN_HEIGHT / 2 / math.tan(camera.half_fov)

@@ -173,7 +173,10 @@ class SceneRecorder:
         if reader is None:
             raise RuntimeError("no race was started; call start() first")
         try:
-            seen = _Frame(race, reader.read_camera(), tuple(reader.read_objects()))
+            camera = reader.read_camera()
+            if not camera.looks:  # while a race is set up
+                raise NoRaceError("the game has not set up its camera yet")
+            seen = _Frame(race, camera, tuple(reader.read_objects()))
         except NoRaceError as error:  # matters only if this frame's scene is asked for
             seen = _Frame(race, None, (), str(error))
         self._frames.append(seen)

@@ -1,0 +1,37 @@
+"""Where episodes begin: points along a course count from the race start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gymnasium as gym
+import pytest
+
+import mkds_gym  # noqa: F401  registers MKDS-v0
+from mkds_gym.env import MKDSEnv
+
+
+def test_progress_counts_from_the_race_start_after_a_state_too() -> None:
+    env = gym.make("MKDS-v0").unwrapped
+    assert isinstance(env, MKDSEnv)
+    fresh = env.reset(seed=0, options={"progress": 0.1})[1]["progress"]
+    env.reset(options={"progress": 0.2})
+    env.reset(options={"state": env.clone_state()})
+    assert env.reset()[1]["progress"] == pytest.approx(0.2, abs=0.02)  # and those after it
+    assert env.reset(options={"progress": 0.1})[1]["progress"] == fresh
+    env.close()
+
+
+def test_a_point_behind_the_start_is_refused(tmp_path: Path) -> None:
+    env = gym.make("MKDS-v0").unwrapped
+    assert isinstance(env, MKDSEnv)
+    env.reset(seed=0, options={"progress": 0.2})
+    file = tmp_path / "ahead.dst"
+    env.console.save_state(file)
+    env.close()
+    env = gym.make("MKDS-v0", state=file).unwrapped
+    assert isinstance(env, MKDSEnv)
+    with pytest.raises(ValueError, match=r"progress=0\.1 lies behind the start"):
+        env.reset(options={"progress": 0.1})
+    assert env.reset(options={"progress": 0.25})[1]["progress"] == pytest.approx(0.25, abs=0.02)
+    env.close()
