@@ -644,8 +644,6 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     ) -> tuple[Any, dict[str, Any]]:
         """See `reset`; the observation is a new object if ``out`` is None."""
         self._check_open()
-        super().reset(seed=seed)
-        self._break_off()
         if options is not None and not isinstance(options, Mapping):
             raise TypeError(
                 f"options={options!r} is not a dict; options are {', '.join(_RESET_OPTIONS)}"
@@ -655,6 +653,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 raise ValueError(
                     f"reset() knows no option {option!r}; options are {', '.join(_RESET_OPTIONS)}"
                 )
+        super().reset(seed=seed)
+        self._break_off()
         return self._begin_at(self._choose_start(**(options or {})), out)
 
     def _break_off(self) -> None:

@@ -16,12 +16,13 @@ from kartlab_field import LAYOUT, Field
 from numpy.typing import NDArray
 
 from mkds_gym.cartridge import Cartridge
-from mkds_gym.console import Keys
+from mkds_gym.console import Console, Keys
 from mkds_gym.course import Course, read_course_archive
 from mkds_gym.course.archive import write_narc
 from mkds_gym.course.nkm import NKM, OBJECT
 from mkds_gym.errors import NoRaceError, OverlayError
 from mkds_gym.hardware import RAM_START
+from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.memory import course_id
 from mkds_gym.overlays import (
     OVERLAYS,
@@ -576,3 +577,22 @@ def test_scenes_travel_and_stay(drive: tuple[NDArray[np.uint8], OverlayScene, Co
     drawn = draw_overlays(make_overlays(names), picture, scene, course)
     other = draw_overlays(make_overlays(names), picture, pickle.loads(data), copy.deepcopy(course))
     assert (drawn == other).all()
+
+
+def test_a_race_that_is_being_set_up_has_no_scene_yet() -> None:
+    console = Console(on_power_on=BootParameters().write)
+    try:
+        live = LiveRace(console)
+        scenes = []
+        for _ in range(150):
+            console.step(0, 1, draw=False)
+            live.frame(0)
+            scenes.append((live.course is not None, live.scene()))
+        for _, scene in scenes:
+            if scene is not None:
+                Projection(scene.camera)  # it looks somewhere
+    finally:
+        console.close()
+    assert scenes[-1][1] is not None
+    # The race is there some frames before its camera.
+    assert any(there and scene is None for there, scene in scenes)
