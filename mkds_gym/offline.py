@@ -58,6 +58,7 @@ def to_minari(
         RecordingError: Minari is not installed, there is no recording, the dataset exists, or a
             recording cannot be driven here; there is no dataset then.
         ValueError: a wrong argument, or an action type that lacks an action.
+        TypeError: something among them is no recording.
     """
     try:
         import h5py  # noqa: F401
@@ -68,6 +69,9 @@ def to_minari(
         raise RecordingError(
             f"Minari datasets need {error.name}: pip install 'mkds-gym[minari]'"
         ) from error
+    for recording in recordings:
+        if not isinstance(recording, Recording):
+            raise TypeError(f"{recording!r} is no recording; Recording.load(path) reads a file")
     if not recordings:
         raise RecordingError("there is no recording to make a dataset of")
     if dataset_id in minari.list_local_datasets():

@@ -130,3 +130,8 @@ def test_a_movie_drives_an_environment(tmp_path: Path) -> None:
         environment(recording, frame_skip=5)
     with pytest.raises(RecordingError, match="no race"):
         environment(replace(recording, keys=np.ones_like(recording.keys)))
+
+
+def test_files_are_to_be_loaded_first() -> None:
+    with pytest.raises(TypeError, match=r"'run\.mkr' is no recording; Recording\.load"):
+        to_minari(["run.mkr"], "kartlab/none-v0")  # type: ignore[list-item]
