@@ -1016,10 +1016,11 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         elif state is not None:
             read_state(state, self.cartridge, self._build_id)
         start = self._race_start(state, course_seed, anew=progress is not None)
-        self._start = start
+        here = start
         if progress is not None:
-            (start,) = self._points(start, [progress])
-        return start
+            (here,) = self._points(start, [progress])
+        self._start = start  # last: one that is refused leaves the one before in force
+        return here
 
     def _race_start(self, state: Any, course_seed: int | None, anew: bool) -> _Start:
         """The race start of the next episode; ``anew``: not that of a state of an earlier reset."""

@@ -18,6 +18,9 @@ def test_progress_counts_from_the_race_start_after_a_state_too() -> None:
     env.reset(options={"progress": 0.2})
     env.reset(options={"state": env.clone_state()})
     assert env.reset()[1]["progress"] == pytest.approx(0.2, abs=0.02)  # and those after it
+    with pytest.raises(ValueError, match=r"progress=99"):
+        env.reset(options={"progress": 99})
+    assert env.reset()[1]["progress"] == pytest.approx(0.2, abs=0.02)  # refused: as before
     assert env.reset(options={"progress": 0.1})[1]["progress"] == fresh
     env.close()
 
