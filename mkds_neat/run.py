@@ -57,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command line; see the module.
 
     Args:
-        argv: arguments, by default the process's own.
+        argv: arguments; by default the process's own, and then the process is taken to end
+            with this call: Ctrl-C and SIGTERM are ignored from its return on.
 
     Returns:
         The exit status.
@@ -66,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.config is None and arguments.resume is None:
         parser.error("give a config file (examples/kartlab.ini is one), or --resume FOLDER")
-    caught = _Signals()
+    caught = _Signals(last=argv is None)
     try:
         # From here on Ctrl-C takes effect where it does no harm, and a second one at once.
         with caught:
@@ -242,12 +243,18 @@ class _LogFile(logging.FileHandler):
 class _Signals:
     """Turns the first Ctrl-C or SIGTERM into a clean stop; the next one stops at once.
 
+    Args:
+        last: the process ends after this, so that signals have nothing left to stop: the end
+            of an interpreter that has loaded torch takes tenths of a second, and a Ctrl-C in
+            them would print that it was ignored, by whom, and from where.
+
     Attributes:
         number: of the signal that came; 0 for none.
         folder: of the run, once it can be resumed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, last: bool) -> None:
+        self._last = last
         self._evolution: Evolution | None = None
         self._old: dict[int, Any] = {}
         self.number = 0
@@ -260,7 +267,7 @@ class _Signals:
 
     def __exit__(self, *error: object) -> None:
         for number, old in self._old.items():
-            signal.signal(number, old)
+            signal.signal(number, signal.SIG_IGN if self._last else old)
 
     def begin(self, evolution: Evolution, folder: RunFolder) -> None:
         """From now on, stop this run; at once if a signal came already."""
