@@ -675,11 +675,15 @@ def test_ctrl_c_leaves_no_window_and_no_memory() -> None:
         start_new_session=True,
     )
     assert process.stdout is not None
-    name, window = process.stdout.readline().split()
-    run = Run(Path(name))
-    until(lambda: run.tiles[0].shot())  # the window looks, and is given pictures
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    try:
+        name, window = process.stdout.readline().split()
+        run = Run(Path(name))
+        until(lambda: run.tiles[0].shot())  # the window looks, and is given pictures
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode != 0
     assert "KeyboardInterrupt" in errors
     assert "resource_tracker" not in errors
