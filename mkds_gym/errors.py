@@ -15,6 +15,15 @@ class MKDSError(Exception):
     """Base class of all errors of this package."""
 
 
+def reason(error: BaseException) -> str:
+    """Why something failed, for a message that names the user's own file.
+
+    Of an error of the system: its words, without the number, and without the name of the file,
+    which may be a temporary one. Of any other, what it says.
+    """
+    return str(getattr(error, "strerror", None) or error)
+
+
 class CartridgeError(MKDSError, ValueError):
     """A ROM file is missing, truncated, not a Nintendo DS ROM, or another game."""
 

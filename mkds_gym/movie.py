@@ -32,10 +32,10 @@ from mkds_gym.cartridge import Cartridge, header_crc16
 from mkds_gym.console import Console, Keys
 from mkds_gym.core import installed_build_id
 from mkds_gym.errors import RecordingError
+from mkds_gym.files import write_bytes
 from mkds_gym.hardware import HEADER_COPY, RAM_SIZE, RAM_START
 from mkds_gym.recording import Recording, Start
 from mkds_gym.replay import Replay, boot_parameters
-from mkds_gym.video import write_bytes
 
 _log = logging.getLogger(__name__)
 

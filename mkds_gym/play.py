@@ -26,13 +26,14 @@ from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import Console, Keys
 from mkds_gym.core import installed_build_id
 from mkds_gym.errors import MKDSError, OverlayError, RecordingError
+from mkds_gym.files import same_file
 from mkds_gym.hardware import FRAMES_PER_SECOND
 from mkds_gym.kartlab.boot import CLASSES, MODES, STRENGTHS
 from mkds_gym.overlays import OVERLAYS, LiveRace, OverlayLike, draw_overlays, make_overlays
 from mkds_gym.races import COURSE_SETS, MAX_OPPONENTS, RaceArguments, Races
 from mkds_gym.recording import SUFFIX, ConsoleRecorder, Recording, Start, boot_digest
 from mkds_gym.rewind import Rewind
-from mkds_gym.savestate import read_state
+from mkds_gym.savestate import pack_state, read_state
 from mkds_gym.window import DEFAULT_SCALE, MAX_SCALE, Window
 
 KEYBOARD: Final[tuple[tuple[str, Keys, str], ...]] = (
@@ -577,8 +578,12 @@ def _keep(recording: Recording, path: Path) -> int:
     return 0
 
 
-def _console(options: argparse.Namespace) -> tuple[Console, Start]:
-    """The console that is asked for, at its start, and which start that is."""
+def _console(options: argparse.Namespace) -> tuple[Console, Start, bytes | None]:
+    """The console that is asked for, at its start; which start that is; its state, if need be.
+
+    A recording names the savestate that it starts at. F5 would write over that one here, so that
+    the recording has to hold it.
+    """
     cartridge = Cartridge.open(options.rom)
     wanted = {
         field.name: getattr(options, field.name)
@@ -586,7 +591,7 @@ def _console(options: argparse.Namespace) -> tuple[Console, Start]:
         if getattr(options, field.name) is not None
     }
     on_power_on = None
-    start = Start("power_on")
+    start, held = Start("power_on"), None
     if wanted:
         races = Races(cartridge, RaceArguments(**wanted), has_state=options.state is not None)
         # In the order of an environment's reset.
@@ -621,7 +626,9 @@ def _console(options: argparse.Namespace) -> tuple[Console, Start]:
             path=str(Path(options.state).resolve()),
             frame=console.frame_count,
         )
-    return console, start
+        if same_file(options.state, options.save):
+            start, held = replace(start, path=None), pack_state(snapshot)
+    return console, start, held
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -643,13 +650,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record = options.record
     if record is not None and (record.is_dir() or not record.parent.is_dir()):
         parser.error(f"--record {record}: is not a file in an existing directory")
+    for written, other in (
+        ("record", "save"),
+        ("record", "state"),
+        ("record", "rom"),
+        ("save", "rom"),
+    ):
+        paths = getattr(options, written), getattr(options, other)
+        if None not in paths and same_file(*paths):
+            parser.error(f"--{written} {paths[0]}: is the file of --{other}; choose another name")
     left = 0
     try:
         overlays = [name for name in options.overlays.split(",") if name]
         make_overlays(overlays)
-        console, start = _console(options)
+        console, start, held = _console(options)
         with console:
-            recorder = None if record is None else ConsoleRecorder(console, start)
+            recorder = None if record is None else ConsoleRecorder(console, start, state=held)
             player = Player(
                 console,
                 save_path=options.save,

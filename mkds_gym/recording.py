@@ -42,10 +42,10 @@ from mkds_gym import turbo
 from mkds_gym.console import ALL_KEYS, Console
 from mkds_gym.course import Course
 from mkds_gym.errors import CourseFormatError, NoRaceError, RecordingError
+from mkds_gym.files import write_bytes
 from mkds_gym.memory import Layout
 from mkds_gym.savestate import pack_state
 from mkds_gym.state import RaceReader, RaceState
-from mkds_gym.video import write_bytes
 
 if TYPE_CHECKING:
     from mkds_gym.env import MKDSEnv
@@ -383,7 +383,8 @@ class ConsoleRecorder:
         try:
             layout = Layout.detect(console.ram, console.cartridge.region)
             race = RaceReader(console.ram, layout).read()
-            result = _result(race, Course.from_ram(console.ram, layout))
+            # What a game shows behind its title and its menu, nobody has driven.
+            result = _result(race, Course.from_ram(console.ram, layout)) if race.race_on else {}
         except (NoRaceError, CourseFormatError):  # a menu
             result = {}
         return Recording.of(

@@ -36,6 +36,7 @@ from mkds_gym.core import installed_build_id
 from mkds_gym.course import Course
 from mkds_gym.env import PRIMING_FRAMES, MKDSEnv
 from mkds_gym.errors import MKDSError, NoRaceError, RecordingError, StateError
+from mkds_gym.files import same_file, write_bytes
 from mkds_gym.hardware import FRAMES_PER_SECOND
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.memory import Layout
@@ -72,7 +73,6 @@ from mkds_gym.video import (
     sheet_bytes,
     spread,
     tiles,
-    write_bytes,
 )
 from mkds_gym.window import DEFAULT_SCALE, Window
 
@@ -195,7 +195,7 @@ class ReplayFrame:
     Attributes:
         number: frames since the start, 1 is the first.
         keys: that were held in it.
-        race: the race after it; None where none runs (a menu).
+        race: the race after it; None where none runs (a title, a menu).
         picture: uint8 RGB (192, 256, 3), or (384, 256, 3) of both screens; None where none was
             asked for.
         scene: what overlays draw of the picture; None without a race or pictures.
@@ -540,11 +540,11 @@ def _race_pictures(replay: Replay) -> Iterator[ReplayFrame]:
 
 
 def _first_race(replay: Replay) -> Iterator[tuple[ReplayFrame, RaceState]]:
-    """The frames of a replay's first race, countdown included; behind a title is none (race_on)."""
+    """The frames of a replay's first race, countdown included."""
     clock, begun, over = 0, False, False
     for frame in replay:
         race = frame.race
-        on = race is not None and race.race_on and race.frame >= clock
+        on = race is not None and race.frame >= clock
         over = over or (begun and not on)  # a menu, or another race
         if on and not over:
             assert race is not None
@@ -584,8 +584,8 @@ def environment(
         observation, reward, terminated, truncated, info = env.step(int(mask))
     ```
 
-    The race is found by driving the recording until one can be seen in memory, and no key is held
-    for the frames that a reset runs.
+    The race is found by driving the recording until one runs (or its countdown), and no key is
+    held for the frames that a reset runs.
 
     Args:
         recording: of whatever start.
@@ -626,10 +626,10 @@ def _race_start(replay: Replay) -> tuple[bytes, int]:
         if not keys[number : number + PRIMING_FRAMES].any():
             with contextlib.suppress(NoRaceError):
                 layout = Layout.detect(console.ram, console.cartridge.region)
-                RaceReader(console.ram, layout).read()
-                saved = console.save_state()
-                assert saved is not None
-                return saved, number
+                if RaceReader(console.ram, layout).read().race_on:
+                    saved = console.save_state()
+                    assert saved is not None
+                    return saved, number
         console.step(int(keys[number]), 1, draw=False)
     raise RecordingError(
         f"the recording has no race in which no key is held for {PRIMING_FRAMES} frames"
@@ -700,9 +700,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _check_outputs(options: argparse.Namespace) -> None:
+    """See that what is to be written can be, before a race is driven for it.
+
+    Raises:
+        RecordingError: one has no folder or another suffix, or is read here or written twice.
+    """
+    suffixes = {"gif": ".gif", "sheet": ".png"}
+    taken = [path for path in (*options.recordings, options.rom, options.state) if path is not None]
+    for name in ("video", "gif", "sheet", "movie", "save"):
+        path = getattr(options, name)
+        if path is None:
+            continue
+        if Path(path).is_dir() or not Path(path).parent.is_dir():
+            raise RecordingError(f"cannot write '{path}': it is no file in an existing folder")
+        suffix = suffixes.get(name)
+        if suffix is not None and Path(path).suffix.lower() != suffix:
+            raise RecordingError(f"cannot write '{path}': the suffix of a {name} is {suffix}")
+        if any(same_file(path, other) for other in taken):
+            raise RecordingError(
+                f"cannot write '{path}' (--{name}): the command reads or writes it already; choose "
+                "another name"
+            )
+        taken.append(path)
+    if options.video:
+        check_video(options.video)
+
+
 def _run(options: argparse.Namespace, names: Sequence[str] | None) -> None:
     from mkds_gym import movie  # which imports this module
 
+    _check_outputs(options)
     recordings = [
         movie.read_movie(path, Cartridge.open(options.rom))
         if Path(path).suffix == movie.SUFFIX
@@ -714,11 +742,6 @@ def _run(options: argparse.Namespace, names: Sequence[str] | None) -> None:
         recordings[number] = replace(recordings[number], label=label)
     overlays = [name for name in options.overlays.split(",") if name]
     make_overlays(overlays)
-    for path in (options.video, options.gif, options.sheet, options.movie, options.save):
-        if path is not None and (Path(path).is_dir() or not Path(path).parent.is_dir()):
-            raise RecordingError(f"cannot write '{path}': it is no file in an existing folder")
-    if options.video:
-        check_video(options.video)
     if options.save:
         recordings[0].save(options.save)
         print(f"{recordings[0].describe()}: {options.save}")

@@ -15,6 +15,7 @@ from gymnasium.utils import RecordConstructorArgs
 
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import StateError
+from mkds_gym.files import write_bytes
 from mkds_gym.states import ClonedState
 
 _MAGIC: Final = b"MKDS start states 2\n"
@@ -93,16 +94,15 @@ class StartStates(Sequence[ClonedState]):
         return self._states[int(generator.integers(len(self._states)))]
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write a file for `load`; their race start is in it once.
+        """Write a file for `load`, replaced only once the new one is complete.
+
+        Their race start is in it once.
 
         Raises:
             StateError: it cannot be written.
         """
         data = _MAGIC + zlib.compress(pickle.dumps(self._states), 1)
-        try:
-            Path(path).write_bytes(data)
-        except OSError as error:
-            raise StateError(f"cannot write start states '{path}': {error}") from error
+        write_bytes(path, data, StateError)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> StartStates:

@@ -7,8 +7,8 @@ import io
 import math
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from mkds_gym.errors import RecordingError
+from mkds_gym.files import replacing
 
 VIDEO_SUFFIXES: Final = (".mp4", ".mkv", ".mov")
 GIF_COLOURS: Final = 64
@@ -56,28 +57,6 @@ def check_video(path: str | os.PathLike[str]) -> None:
             f"videos need the program ffmpeg, which is not found ({missing}); {_INSTALL}, or name "
             "one in the environment variable IMAGEIO_FFMPEG_EXE"
         )
-
-
-@contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A file beside the wanted one, which takes its place if all goes well.
-
-    Raises:
-        RecordingError: it cannot be written.
-    """
-    target = Path(path)
-    try:
-        handle, name = tempfile.mkstemp(prefix=".", suffix=target.suffix, dir=target.parent)
-        os.close(handle)
-        partial = Path(name)
-        try:
-            yield partial
-            partial.chmod(0o644)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise RecordingError(f"cannot write '{target}': {error}") from error
 
 
 class VideoWriter:
@@ -248,6 +227,20 @@ class Thinned(Generic[T]):
         return self._kept + self._last
 
 
+def _gif_durations(seconds: float, count: int) -> list[int]:
+    """Milliseconds for each of a GIF's pictures, together as long as they should be.
+
+    The format counts in hundredths of a second, and what cannot be shown of one picture's time is
+    added to a later one's.
+
+    Args:
+        seconds: that each should be shown.
+        count: of pictures.
+    """
+    ends = [round(100 * seconds * number) for number in range(count + 1)]
+    return [10 * (end - begin) for begin, end in pairwise(ends)]
+
+
 def gif_bytes(
     pictures: Sequence[Pixels], seconds: float, limit: int | None = None, scale: int = 1
 ) -> bytes:
@@ -276,13 +269,14 @@ def gif_bytes(
             sheet.paste(sample, (0, i * height))
         palette = sheet.quantize(GIF_COLOURS, kmeans=_REFINED)
         frames = [i.quantize(palette=palette, dither=Image.Dither.NONE) for i in images]
+        durations = _gif_durations(seconds, len(frames))
         data = io.BytesIO()
         frames[0].save(
             data,
             "GIF",
             save_all=True,
             append_images=frames[1:],
-            duration=round(seconds * 1000),
+            duration=durations if len(durations) > 1 else durations[0],
             loop=0,
         )
         size = len(data.getvalue())
@@ -353,13 +347,3 @@ def tiles(pictures: Sequence[Pixels], captions: Sequence[str]) -> Pixels:
         draw.rectangle((box[0] - 3, box[1] - 2, box[2] + 2, box[3] + 2), fill=(0, 0, 0, 150))
         draw.text((x + 4, y + height - 14), text, fill=(255, 255, 255))
     return np.array(whole)
-
-
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file, all of it or nothing.
-
-    Raises:
-        RecordingError: it cannot be written.
-    """
-    with replacing(path) as partial:
-        partial.write_bytes(data)

@@ -344,6 +344,10 @@ def test_values_that_are_none_of_a_choice_are_refused(capsys: pytest.CaptureFixt
         ["--rewind", "nan"],
         ["--save", "nowhere/my.state"],
         ["--save", "."],
+        ["--record", "play.state"],
+        ["--record", "a.mkr", "--state", "./a.mkr"],
+        ["--record", "a.nds", "--rom", "a.nds"],
+        ["--save", "a.nds", "--rom", "a.nds"],
     ):
         with pytest.raises(SystemExit) as left:
             main(words)
@@ -611,6 +615,23 @@ def test_what_is_driven_is_recorded(display: str, tmp_path: Path) -> None:
         recording = Recording.load(record)
         # The window hands F9 on at the end of the first frame.
         assert (recording.start.kind, recording.frames) == ("state", 29), recording
+        verify(recording)
+
+        # The state that it starts at is written over, so that it has to be in the recording.
+        class Saving(Player):
+            def run(self):
+                global player
+                player = self
+                frames(20)
+                tap(pygame.K_F5)
+                frames(20)
+
+        play.Player = Saving
+        before = (folder / "s").read_bytes()
+        assert play.main(["--state", str(folder / "." / "s"), *files]) == 0
+        assert (folder / "s").read_bytes() != before
+        recording = Recording.load(record)
+        assert (recording.start.path, recording.frames) == (None, 40), recording
         verify(recording)
         """,
         display,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import resource
 import struct
@@ -16,10 +17,10 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 import mkds_gym
-from mkds_gym.console import Console
+from mkds_gym.console import Console, Keys
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import NoRaceError, RecordingError
 from mkds_gym.kartlab.boot import BootParameters
@@ -33,9 +34,9 @@ from mkds_gym.recording import (
     boot_digest,
     memory_digest,
 )
-from mkds_gym.replay import Replay, Show, ghost, main, show, verify
+from mkds_gym.replay import Replay, Show, environment, ghost, main, show, verify
 from mkds_gym.state import RaceReader
-from mkds_gym.video import Thinned
+from mkds_gym.video import Thinned, gif_bytes
 from mkds_gym.window import Window
 
 
@@ -275,6 +276,55 @@ def test_pictures_of_a_replay(recording: Recording, frames: list[Any]) -> None:
                 np.testing.assert_array_equal(frame.picture, alone.picture)
 
 
+@pytest.fixture(scope="module")
+def person() -> Recording:
+    """Through the cartridge's title and menu into a race, some frames of which are driven."""
+    with Console() as console:
+        recorder = ConsoleRecorder(console, Start("power_on"), label="person")
+
+        def hold(keys: int, frames: int) -> None:
+            for _ in range(frames):
+                console.step(keys, 1, draw=False)
+                recorder.step(keys)
+
+        hold(0, 60)
+        assert recorder.recording().result == {}  # nobody drives the race behind the title
+        for keys, frames in ((Keys.START, 2), (0, 40), (Keys.START, 2)):
+            hold(keys, frames)
+        reader = RaceReader(console.ram)
+        while not (reader.race_on and reader.read().frame > 90):
+            hold(Keys.A if reader.race_on and reader.read().frame else 0, 1)
+            assert recorder.frames < 900
+        return recorder.recording()
+
+
+def test_behind_a_title_is_no_race(person: Recording) -> None:
+    assert person.result["progress"] > 0
+    with Replay(person, overlays=["collision", "hud"], every=8) as replay:
+        begun = 0
+        for frame in replay:
+            if frame.race is not None:
+                begun = begun or frame.number
+            elif not begun:
+                assert (frame.scene, replay.course) == (None, None)
+                if frame.picture is not None:
+                    np.testing.assert_array_equal(frame.picture, replay.console.screen("top"))
+            assert (frame.race is not None) is (begun > 0)
+    assert begun > 100
+
+
+def test_an_environment_starts_at_the_race_of_a_person(person: Recording) -> None:
+    """Not at the one that lies in memory behind the title."""
+    env, keys = environment(person)
+    env.reset()
+    assert env.race.race_on
+    assert env.race.frame == 0  # in the countdown
+    for mask in keys.tolist():
+        info = env.step(mask)[-1]
+    assert info["progress"] == person.result["progress"]
+    env.close()
+
+
 # Pictures ---------------------------------------------------------------------------------------
 
 
@@ -354,8 +404,24 @@ def test_a_faster_gif_has_fewer_pictures_not_shorter_ones(files: list[str], tmp_
         assert main([files[0], "--gif", str(tmp_path / "a.gif"), "--speed", str(speed)]) == 0
         with Image.open(tmp_path / "a.gif") as image:
             assert getattr(image, "n_frames", 1) == pictures
-            seconds = image.info["duration"] / 1000
-        assert seconds == pytest.approx(4 / 59.83, abs=0.01)
+            shown = [each.info["duration"] for each in ImageSequence.Iterator(image)]
+        # Hundredths of a second, which are all that the format has, do not add up.
+        assert sum(shown) == pytest.approx(pictures * 4 * 1000 / 59.8261, abs=10)
+        assert set(shown) <= {60, 70}
+
+
+def test_pictures_of_a_gif_that_are_alike_take_their_time() -> None:
+    """The writer makes one of those that follow each other."""
+    still, other = np.zeros((2, 8, 8, 3), np.uint8)
+    other += 255
+    for pictures, milliseconds in (
+        ([still], [70]),
+        ([still] * 3, [200]),
+        ([still, other, other], [70, 130]),
+    ):
+        with Image.open(io.BytesIO(gif_bytes(pictures, 4 / 59.8261))) as image:
+            shown = [each.info["duration"] for each in ImageSequence.Iterator(image)]
+        assert shown == milliseconds
 
 
 def test_a_ghost_is_where_the_kart_was(files: list[str]) -> None:
@@ -406,6 +472,8 @@ def test_ghosts_of_another_course_are_refused(
         (["--video", "run.avi"], ".mp4"),
         (["--video", "nowhere/run.mp4"], "nowhere"),
         (["--gif", "nowhere/run.gif"], "nowhere"),
+        (["--gif", "run.mkr"], "the suffix of a gif is .gif"),
+        (["--sheet", "run.gif"], "the suffix of a sheet is .png"),
         (["--overlays", "lasers"], "lasers"),
         (["--rom", "no.nds"], "no.nds"),
     ],
@@ -415,6 +483,26 @@ def test_what_cannot_be_done_is_said(
 ) -> None:
     assert main([files[0], *words]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_what_is_read_is_not_written(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor anything twice; by whatever path."""
+    own, link = tmp_path / "run.mkr", tmp_path / "link.png"
+    own.write_bytes(before := Path(files[0]).read_bytes())
+    link.symlink_to(own)
+    twice = str(tmp_path / "run.dsm")
+    for words in (
+        ["--sheet", str(link)],
+        ["--save", str(own)],
+        ["--state", str(link), "--sheet", str(link)],
+        ["--movie", twice, "--save", str(tmp_path / "." / "run.dsm")],
+    ):
+        assert main([str(own), *words]) == 1
+        assert "choose another name" in capsys.readouterr().err
+    assert own.read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"run.mkr", "link.png"}
 
 
 @pytest.mark.parametrize("words", [["--ghosts"], ["--speed", "0"], ["--names", "a,b"]])

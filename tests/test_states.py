@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import statistics
 import struct
 import subprocess
@@ -534,6 +535,17 @@ def test_start_states(tmp_path: Path) -> None:
     states.save(file)
     assert file.stat().st_size < 1 << 20
     loaded = StartStates.load(file)
+    # A file that may not grow is what a full disk is: the one before stays.
+    before = file.read_bytes()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    try:
+        with pytest.raises(StateError, match="cannot write"):
+            states.save(file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]
     chance = np.random.default_rng(1)
     drawn = [states[:].index(states.sample(chance)) for _ in range(8)]
     chance = np.random.default_rng(1)

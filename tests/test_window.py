@@ -13,6 +13,7 @@ from PIL import Image
 from programs import run
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
+from mkds_gym.window import Window
 
 
 def test_the_window_shows_what_render_returns(display: str, tmp_path: Path) -> None:
@@ -139,6 +140,45 @@ def test_it_keeps_to_its_pace(display: str) -> None:
     assert 3 < quick < 1.04 * 100, rates
     # In step with the display, of which never two pictures on end are left out.
     assert 3 < fastest < 130, rates
+
+
+class Clock:
+    """Stands for `time` in the window: it goes on by what is slept, and by nothing else."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_its_pace_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that no machine's load moves; a late picture is caught up, three are forgiven."""
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setattr("mkds_gym.window.time", clock := Clock())
+    picture = np.zeros((192, 256, 3), np.uint8)
+    period = 1 / 59.8261
+    window = Window("test", 59.8261, scale=1)
+
+    def pictures(count: int) -> float:
+        """Periods until so many more are shown."""
+        begun = clock.now
+        for _ in range(count):
+            window.show(picture)
+        return (clock.now - begun) / period
+
+    pictures(1)
+    assert pictures(60) == pytest.approx(60, abs=0.001 / period)
+    clock.now += 1.8 * period
+    assert pictures(1) == 0
+    assert pictures(9) == pytest.approx(10 - 1.8)
+    clock.now += 4 * period
+    assert pictures(1) == 0
+    assert pictures(9) == pytest.approx(9)
+    window.close()
 
 
 def test_a_process_may_have_several_windows(display: str) -> None:

@@ -16,6 +16,8 @@ from mkds_gym.state import RaceReader, RaceState
 class LiveRace:
     """The race that runs on a console, if one does: it is found by itself, and found anew.
 
+    What a game shows behind its title and its menu is none, as nobody drives there.
+
     Args:
         console: that somebody else steps.
         scenes: note what overlays draw, some tens of microseconds a frame.
@@ -42,6 +44,8 @@ class LiveRace:
             layout = Layout.detect(ram, self._console.cartridge.region)
             reader = RaceReader(ram, layout)
             race = reader.read()
+            if not race.race_on:
+                return
             # Not by its number, which all random courses share.
             if course is None or course.fingerprint != Course.fingerprint_ram(ram, layout):
                 course = Course.from_ram(ram, layout)
@@ -57,22 +61,22 @@ class LiveRace:
             keys: combination of `Keys` that was held.
 
         Returns:
-            The race after it; None where none runs (a menu).
+            The race after it; None where none runs (a title, a menu).
         """
         if self._reader is None:
             self.restart()
         if self._reader is None:
             return None
-        try:
+        with contextlib.suppress(NoRaceError):
             race = self._reader.read()
-            if race.course_id != self._course_id:
-                self.restart()
-            elif self._noted:
-                self._scenes.frame(race, keys)
-        except NoRaceError:
-            self._reader = self.course = None
-            return None
-        return race
+            if race.race_on:
+                if race.course_id != self._course_id:
+                    self.restart()
+                elif self._noted:
+                    self._scenes.frame(race, keys)
+                return race
+        self._reader = self.course = None
+        return None
 
     def scene(
         self, *, reward: float | None = None, terms: Mapping[str, float] | None = None

@@ -1,0 +1,64 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from mkds_gym.errors import MKDSError, RecordingError, reason
+
+
+@contextlib.contextmanager
+def replacing(
+    path: str | os.PathLike[str], error: type[MKDSError] = RecordingError
+) -> Iterator[Path]:
+    """A file beside the wanted one, which takes its place if all goes well.
+
+    Args:
+        path: the wanted one.
+        error: what to raise.
+
+    Raises:
+        MKDSError: it cannot be written.
+    """
+    target = Path(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=".", suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+        partial = Path(name)
+        try:
+            yield partial
+            partial.chmod(0o644)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as cause:
+        raise error(f"cannot write '{target}': {reason(cause)}") from cause
+
+
+def write_bytes(
+    path: str | os.PathLike[str], data: bytes, error: type[MKDSError] = RecordingError
+) -> None:
+    """Write a file, all of it or nothing.
+
+    Args:
+        path: the file.
+        data: what is in it then.
+        error: what to raise.
+
+    Raises:
+        MKDSError: it cannot be written.
+    """
+    with replacing(path, error) as partial:
+        partial.write_bytes(data)
+
+
+def same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether two paths lead to one file, which need not be there yet."""
+    try:
+        return Path(one).samefile(other)
+    except OSError:
+        return Path(one).resolve() == Path(other).resolve()
