@@ -7,7 +7,7 @@ import hashlib
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -383,6 +383,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._state_source = state
         if state is not None:
             read_state(state, self.cartridge, installed_build_id())
+        self._drawn_for: set[Hashable] = set()
         self.draw(False)
         self._closed = False
         # Where resets go, and what the episode that is driven is kept as a difference from: a point
@@ -398,10 +399,11 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._recorder: Recorder | None = None
         self._boot_digests: dict[int | None, str] = {}
         self._scenes: SceneRecorder | None = None
+        self._scenes_for: set[Hashable] = set()
         self._last_reward = 0.0
         self._last_metrics: tuple[dict[str, float], dict[str, float]] = ({}, {})
         if self._overlays:
-            self.record_scenes()
+            self.record_scenes(by="overlays")
         self._needs_reset = True
 
     # What a user may look at ------------------------------------------------------------
@@ -488,13 +490,22 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if spectator is not None:
             spectator.attached(self)
 
-    def draw(self, wanted: bool) -> None:
+    def draw(self, wanted: bool, by: Hashable = None) -> None:
         """Have the picture of each step drawn from now on, or only if the arguments need it.
 
         For who looks at ``env.unwrapped.console.screen()`` at times. The last picture that is
         drawn is complete after `PRIMING_FRAMES` frames.
+
+        Args:
+            wanted: by the one who asks.
+            by: who asks; None is you. It is drawn while anybody wants it, so that a spectator
+                that comes and goes leaves the wish of others as it is.
         """
-        self._draws = wanted or self._observer.draws or self.render_mode is not None
+        if wanted:
+            self._drawn_for.add(by)
+        else:
+            self._drawn_for.discard(by)
+        self._draws = bool(self._drawn_for) or self._observer.draws or self.render_mode is not None
         # The frame of a step that must be drawn for its last frame to be seen, two later; of
         # short steps, a frame of the step before.
         self._drawn_frame = -1
@@ -505,20 +516,29 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         """The metrics of the episode so far, as the info has them."""
         return self._telemetry.collect()
 
-    def record_scenes(self) -> None:
+    def record_scenes(self, by: Hashable = None) -> None:
         """Note from now on what `overlay_scene` gives; ``overlays`` do so by themselves.
 
         Reads camera and objects in every frame: some tens of microseconds.
+
+        Args:
+            by: who asks, see `draw`.
         """
+        self._scenes_for.add(by)
         if self._scenes is None:
             self._scenes = SceneRecorder()
             self.watch(self._scenes)
             if self._reader is not None and self._race is not None:
                 self._scenes.start(self._reader)
 
-    def forget_scenes(self) -> None:
-        """Note no scenes any more, unless ``overlays`` need them."""
-        if self._scenes is not None and not self._overlays:
+    def forget_scenes(self, by: Hashable = None) -> None:
+        """Note no scenes any more, unless ``overlays`` or somebody else need them.
+
+        Args:
+            by: who asked for them, see `draw`.
+        """
+        self._scenes_for.discard(by)
+        if self._scenes is not None and not self._scenes_for:
             self.unwatch(self._scenes)
             self._scenes = None
 

@@ -161,6 +161,59 @@ def test_scenes_come_when_asked_for_and_draw_as_in_the_environment() -> None:
     own.close()
 
 
+def test_a_viewer_leaves_alone_what_others_asked_for() -> None:
+    """Pictures and scenes: while it looks, when it looks no more, and when it is gone."""
+    env: Any = gym.make("MKDS-v0").unwrapped
+    drawn: Any = gym.make("MKDS-v0", render_mode="rgb_array").unwrapped
+    env.draw(True)
+    env.record_scenes()
+    for each in (env, drawn):
+        each.reset(seed=0)
+
+    def step() -> None:
+        env.step(0)
+        drawn.step(0)
+        assert np.array_equal(env.console.screen("top"), drawn.render())
+        assert env.overlay_scene().race.frame == env.race.frame - 2
+
+    with Viewer(env, window=False) as viewer:
+        assert viewer.folder is not None
+        run = Run(viewer.folder)
+        publisher = env.spectator
+
+        def look(*, scenes: bool) -> None:
+            publisher._due = 0.0
+            run.watch(scenes=scenes)
+            step()
+            assert publisher._left  # it has asked for a picture
+
+        for scenes in (False, True):
+            look(scenes=scenes)
+            run._wants[0] = run._wants[1] = 0.0
+            for _ in range(3):
+                publisher._due = 0.0
+                step()
+            shot = run.tiles[0].shot()
+            assert shot is not None
+            assert bool(shot.scene) == scenes
+        # Nor do others take away what it has asked for.
+        look(scenes=True)
+        env.draw(False)
+        env.forget_scenes()
+        env.step(0)
+        drawn.step(0)
+        newer = run.tiles[0].shot(shot.number)
+        assert newer is not None
+        assert newer.scene
+        assert np.array_equal(newer.picture, drawn.render())
+        env.draw(True)
+        env.record_scenes()
+    for _ in range(3):
+        step()
+    env.close()
+    drawn.close()
+
+
 class _Broken:
     def __call__(self, metrics: Any) -> float:
         raise RuntimeError("on purpose")

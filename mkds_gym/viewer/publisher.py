@@ -171,11 +171,11 @@ class RacePublisher(Publisher):
                     self._left = 1  # the next step's picture will be due already
                     self._ask_for_scenes(env, now)
                 else:
-                    env.draw(False)
-                    env.forget_scenes()
+                    env.draw(False, by=self)
+                    env.forget_scenes(by=self)
         elif now >= self._due:
             if self.wanted(now):
-                env.draw(True)
+                env.draw(True, by=self)
                 self._left = _ahead(env)
                 self._ask_for_scenes(env, now)
             else:
@@ -205,21 +205,21 @@ class RacePublisher(Publisher):
         """Nobody looks."""
         if self._left:
             self._left = 0
-            env.draw(False)
+            env.draw(False, by=self)
         if self._sends_scenes:
             self._sends_scenes = False
-            env.forget_scenes()
+            env.forget_scenes(by=self)
 
     def _ask_for_scenes(self, env: MKDSEnv, now: float) -> None:
         """Note what the next picture's scene needs, if it is wanted, and nothing if it is not."""
         wanted = self.scenes_wanted(now)
         if wanted:
-            env.record_scenes()
+            env.record_scenes(by=self)
             if not self._sends_scenes:
                 self._forget_path()
                 self._left = _ahead(env)  # what the picture shows lies before it
         elif self._sends_scenes:
-            env.forget_scenes()
+            env.forget_scenes(by=self)
         self._sends_scenes = wanted
 
     def _forget_path(self) -> None:
@@ -250,8 +250,8 @@ class RacePublisher(Publisher):
     def _fail(self, env: MKDSEnv, error: Exception) -> None:
         self._failed = True
         try:
-            env.draw(False)
-            env.forget_scenes()
+            env.draw(False, by=self)
+            env.forget_scenes(by=self)
         except Exception as another:
             error = another
         self._say_once(f"tile {self.index} shows nothing more", error)
