@@ -184,7 +184,8 @@ def test_what_a_killed_run_leaves_goes_at_the_next_start() -> None:
     assert folder in runs()
     with Bus(1) as other:
         assert folder.exists()  # it still runs
-        assert runs()[-1] == other.folder or other.folder in runs()
+        # In the order in which they began, not their processes: this one is the older.
+        assert [run for run in runs() if run in (other.folder, folder)] == [folder, other.folder]
     owner.kill()
     owner.communicate()
     assert folder.exists()
@@ -208,8 +209,35 @@ def test_runs_of_another_pid_namespace_are_left_alone() -> None:
             assert bus.folder in runs()
     finally:
         foreign.rename(folder)
-    assert runs() is not None
+    runs()
     assert not folder.exists()
+
+
+def test_runs_of_another_user_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in a run is unpickled: code of theirs would run as this one."""
+    owner = start(OWNER, "wait")
+    folder = Path(line(owner))
+    with monkeypatch.context() as other, Bus(1) as bus:
+        assert bus.folder in runs()
+        user = os.geteuid()
+        other.setattr(os, "geteuid", lambda: user + 1)
+        assert not {bus.folder, folder} & set(runs())
+    owner.kill()
+    owner.communicate()
+    runs()
+    assert not folder.exists()
+
+
+def test_a_link_to_a_folder_is_no_run() -> None:
+    with Bus(1) as bus:
+        head, _, made = bus.folder.name.rpartition("-")
+        link = bus.folder.with_name(f"{head}-{int(made) + 1}")
+        link.symlink_to(bus.folder)
+        try:
+            assert bus.folder in runs()
+            assert link not in runs()
+        finally:
+            link.unlink()
 
 
 def test_a_forked_child_removes_nothing() -> None:
@@ -318,12 +346,23 @@ def test_what_show_means() -> None:
     assert parse_show("3, 0,3", 4) == (0, 3)
     assert parse_show([2, 1], 4) == (1, 2)
     assert parse_show(2, 4) == (2,)
+    assert parse_show(np.int64(2), 4) == (2,)  # type: ignore[arg-type]
+    assert parse_show(np.arange(1, 3), 4) == (1, 2)  # type: ignore[arg-type]
     assert parse_show(True, 3) == (0, 1, 2)
     assert parse_show(False, 3) == ()
     assert parse_show([False, True, True], 3) == (1, 2)
     assert parse_show([], 3) == ()
     with pytest.raises(ValueError, match="2 times; there are 3"):
         parse_show([True, False], 3)
-    for bad, match in (("some", "none, first, all"), ("0,4", "outside 0..3"), (-1, "outside")):
+    no_number = "is no number; write none, first, all"
+    for bad, match in (
+        ("some", no_number),
+        ("0,4", "outside 0..3"),
+        (-1, "outside"),
+        (2.5, "'2.5' " + no_number),
+        ([2.0], no_number),
+        ([True, 2], "'True' " + no_number),
+        (None, no_number),
+    ):
         with pytest.raises(ValueError, match=match):
-            parse_show(bad, 4)
+            parse_show(bad, 4)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """The frame bus: how pictures get from the processes that step environments to a window.
 
-A run is a folder in shared memory, ``mkds-<label>-<namespace>-<pid>-<birth>-<number>``, of the
-process that made it. In it are
+A run is a folder in shared memory, ``mkds-<label>-<namespace>-<pid>-<birth>-<made>``, of the
+process that made it, and when (nanoseconds since the machine began). In it are
 
 - one segment for each tile, named by its index, into which the process that has the picture
   publishes it;
@@ -10,7 +10,8 @@ process that made it. In it are
 - ``lanes``, if the run has any: into which tile each of them publishes, and who drives there.
 
 Whoever finds a run of a process that is no more removes it, if it can tell: a process of another
-PID namespace (a container with the same ``/dev/shm``) is none of its business.
+PID namespace (a container with the same ``/dev/shm``) is none of its business. Nor is a run of
+another user: what is in a run is unpickled by viewers, and so could be code of theirs.
 
 ```python
 with Bus(1) as bus:
@@ -22,12 +23,13 @@ with Bus(1) as bus:
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
+import operator
 import os
 import pickle
 import re
 import shutil
+import stat
 import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -63,9 +65,8 @@ _BOARD: Final = "board"
 _LANES: Final = "lanes"
 _MAGIC: Final = int.from_bytes(b"mkdsview", "little")
 _RUN: Final = re.compile(
-    r"mkds-(?P<label>.+)-(?P<namespace>\d+)-(?P<pid>\d+)-(?P<birth>\d+)-(?P<number>\d+)"
+    r"mkds-(?P<label>.+)-(?P<namespace>\d+)-(?P<pid>\d+)-(?P<birth>\d+)-(?P<made>\d+)"
 )
-_numbers = itertools.count()
 
 # Words of 8 bytes at the beginning of each segment.
 _TILE_MAGIC, _TILE_VERSION, _WIDTH, _HEIGHT, _PID, _BIRTH, _STATE, _FRAMES = range(8)
@@ -190,7 +191,10 @@ def parse_show(
             return tuple(range({"none": 0, "first": min(1, count), "all": count}[word]))
         parts: Sequence[Any] = word.split(",")
     else:
-        parts = [show] if isinstance(show, int) else list(show)
+        try:
+            parts = list(show)  # type: ignore[arg-type]
+        except TypeError:
+            parts = [show]
         if parts and all(isinstance(part, bool | np.bool_) for part in parts):
             if len(parts) != count:
                 raise ValueError(f"show={show!r}: yes or no {len(parts)} times; there are {count}")
@@ -198,7 +202,7 @@ def parse_show(
     numbers = set()
     for part in parts:
         try:
-            number = int(part) if not isinstance(part, bool) else -1
+            number = _number(part)
         except (TypeError, ValueError):
             raise ValueError(
                 f"show={show!r}: {str(part)!r} is no number; write none, first, all, or numbers "
@@ -210,8 +214,19 @@ def parse_show(
     return tuple(sorted(numbers))
 
 
+def _number(part: Any) -> int:
+    """A whole number, also as text; yes or no among others is none.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    if isinstance(part, bool):
+        raise TypeError(f"{part} is yes or no")
+    return int(part) if isinstance(part, str) else operator.index(part)
+
+
 def runs(*, remove_leftovers: bool = True) -> list[Path]:
-    """The folders of all runs that are going, the latest last.
+    """The folders of all runs of this user that are going, in the order in which they began.
 
     Args:
         remove_leftovers: remove those of processes that are no more.
@@ -220,14 +235,23 @@ def runs(*, remove_leftovers: bool = True) -> list[Path]:
     here = pid_namespace()
     for path in shared_folder().glob("mkds-*"):
         match = _RUN.fullmatch(path.name)
-        if match is None or int(match["namespace"]) != here or not path.is_dir():
+        if match is None or int(match["namespace"]) != here or not _is_own_folder(path):
             continue
         if birth(int(match["pid"])) != int(match["birth"]):
             if remove_leftovers:
                 shutil.rmtree(path, ignore_errors=True)
         elif (path / _BOARD).exists():  # else it is being made, or removed
-            found.append((int(match["birth"]), int(match["number"]), path))
-    return [path for _, _, path in sorted(found)]
+            found.append((int(match["made"]), path))
+    return [path for _, path in sorted(found)]
+
+
+def _is_own_folder(path: Path) -> bool:
+    """Whether it is a folder that nobody else could write into."""
+    try:
+        status = path.lstat()
+    except OSError:  # it is gone
+        return False
+    return stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
 
 
 def alive(folder: Path) -> bool:
@@ -280,7 +304,7 @@ class Bus:
         self._pid = os.getpid()
         label = re.sub(r"[^A-Za-z0-9_]+", "_", label)[:40] or "run"
         process = f"{pid_namespace()}-{self._pid}-{birth(self._pid)}"
-        name = f"mkds-{label}-{process}-{next(_numbers)}"
+        name = f"mkds-{label}-{process}-{time.monotonic_ns()}"
         self.folder: Final = shared_folder() / name
         self._lanes: Segment | None = None
         try:
