@@ -523,13 +523,14 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         Raises:
             ValueError: the list has another length.
         """
-        self._check_alive()
+        self._check_usable()
         if not isinstance(values, list | tuple):
             values = [values] * self.num_envs
         if len(values) != self.num_envs:
             raise ValueError(f"{len(values)} values for {self.num_envs} environments")
-        for env, value in zip(self.envs, values, strict=True):
-            env.set_wrapper_attr(name, value)
+        with self._lock:
+            for env, value in zip(self.envs, values, strict=True):
+                env.set_wrapper_attr(name, value)
 
     def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002 - as the base class passes them
         """Close all consoles and end the threads; `close` calls it once."""

@@ -609,6 +609,8 @@ def test_one_call_after_the_other() -> None:
             envs.render,
             envs.clone_states,
             envs.close,
+            lambda: envs.get_attr("spectator"),
+            lambda: envs.set_attr("spectator", None),
             lambda: envs.replace(1),
         ):
             with pytest.raises(gym.error.AlreadyPendingCallError, match="still under way"):
