@@ -107,21 +107,20 @@ def test_individuals_are_shown_by_their_places(tmp_path: Path) -> None:
     run = Run(folder)
     assert [tile.index for tile in run.tiles] == [0, 2, 3]
     labels: dict[int, set[str]] = {tile.index: set() for tile in run.tiles}
-    driving = set()
-    while process.poll() is None:
+    goes_on = True
+    while goes_on:
+        goes_on = process.poll() is None  # once more after its end: what is mapped stays
         run.watch()  # the window may be late for the first generation, or for all
-        states = [tile.state() for tile in run.tiles]
-        assert states.count(State.DRIVING) <= 2
-        driving |= {tile.index for tile in run.tiles if tile.state() == State.DRIVING}
+        states, again = ([tile.state() for tile in run.tiles] for _ in range(2))
+        if states == again:  # else somebody has ended, and another begun, in between
+            assert states.count(State.DRIVING) <= 2
         for tile in run.tiles:
             shot = tile.shot()
             if shot is not None:
                 labels[tile.index].add(shot.status.label)
     _, errors = process.communicate()
-    assert process.returncode == 0, errors
-    # What a window says that comes after the end.
-    assert re.fullmatch(r"(mkds-viewer: (there is no run .*|.* is over .*)\n)?", errors), errors
-    assert driving == {0, 2, 3}
+    assert (process.returncode, errors) == (0, "")
+    assert all(tile.frames for tile in run.tiles)
     # The first generation's have the ids 1 to 4; of the second one only three are new.
     first = {place: f"driver {place + 1} · species 1 · generation 0" for place in (0, 2, 3)}
     assert all(first[place] in labels[place] for place in (0, 2, 3))
