@@ -7,10 +7,12 @@ compared alternates within one run, so that all meet the same machine.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import gymnasium as gym
@@ -19,7 +21,7 @@ import numpy as np
 import mkds_gym  # noqa: F401  registers MKDS-v0
 from benchmarks.evolution import answering, cpu_seconds
 from benchmarks.processes import Work, processes
-from benchmarks.report import between, spread, table
+from benchmarks.report import between, check_writable, machine, spread, table
 from mkds_gym.viewer import Bus, RacePublisher, Viewer
 from mkds_gym.viewer.bus import WATCHED_FOR, Run
 
@@ -37,30 +39,50 @@ SHOWS: Final = (
 """Ways to show an evolution: title, `--show`, overlays."""
 
 
-def microseconds() -> dict[str, float]:
-    """Medians, of processor time: publishing after a step, with a scene, and an unwatched step."""
+def microseconds(shots: int = SHOTS) -> dict[str, float]:
+    """Medians, of processor time.
+
+    Args:
+        shots: pictures of each kind.
+
+    Returns:
+        Of publishing after a step (``publish``), with a scene (``publish_scene``), of a step that
+        nobody watches (``unwatched``), and what a picture costs ``in_all``, with and without a
+        scene: two steps of which one is drawn, noted and published, less two plain ones.
+    """
     env: Any = gym.make("MKDS-v0", truncate_on=()).unwrapped
     found = {}
     with Bus(1) as bus:
         publisher = RacePublisher(bus.folder, 0)
         env.spectator = publisher
-        for name, scene in (("publish", False), ("publish_scene", True)):
-            if scene:
-                env.record_scenes()
+        for name, scene in (("", False), ("_scene", True)):
             env.reset(seed=0)
-            seconds = []
-            for _ in range(SHOTS):
-                env.step(0)
-                start = time.thread_time()
-                publisher.show(env, scene=scene)
-                seconds.append(time.thread_time() - start)
-            found[name] = float(np.median(seconds)) * 1e6
-        seconds = []
-        for _ in range(SHOTS):
+            publishing, in_all = [], []
+            for _ in range(shots):
+                seconds = []
+                for seen in (False, True):
+                    start = time.process_time()
+                    env.draw(seen)
+                    if seen and scene:
+                        env.record_scenes()
+                    env.step(0)
+                    if seen:
+                        begun = time.thread_time()
+                        publisher.show(env, scene=scene)
+                        publishing.append(time.thread_time() - begun)
+                        env.draw(False)
+                        env.forget_scenes()
+                    env.step(0)
+                    seconds.append(time.process_time() - start)
+                in_all.append(seconds[True] - seconds[False])
+            found[f"publish{name}"] = float(np.median(publishing)) * 1e6
+            found[f"in_all{name}"] = float(np.median(in_all)) * 1e6
+        unwatched = []
+        for _ in range(shots):
             start = time.thread_time()
             publisher.stepped(env, 0.0, False)
-            seconds.append(time.thread_time() - start)
-        found["unwatched"] = float(np.median(seconds)) * 1e6
+            unwatched.append(time.thread_time() - start)
+        found["unwatched"] = float(np.median(unwatched)) * 1e6
     env.close()
     return found
 
@@ -143,39 +165,70 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("table", nargs="*", help=f"{' or '.join(TABLES)}; by default both")
     parser.add_argument("--turns", type=int, default=5, help="of each way to show an evolution")
     parser.add_argument("--drivers", type=int, default=25, help="evaluated in each of its turns")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file")
     arguments = parser.parse_args(argv)
     if unknown := set(arguments.table) - set(TABLES):
         parser.error(f"no table {', '.join(sorted(unknown))}; there are {', '.join(TABLES)}")
     if arguments.turns < 1 or arguments.drivers < 1:
         parser.error("--turns and --drivers must be at least 1")
-    load = os.getloadavg()[0]
+    check_writable(parser, "--json", arguments.json)
+    result: dict[str, Any] = {
+        "date": time.strftime("%Y-%m-%d"),
+        "machine": machine(),
+        "viewer": {},
+    }
     for name in arguments.table or TABLES:
-        lines = _costs() if name == "costs" else _evolution(arguments.turns, arguments.drivers)
-        print("\n".join([*lines, ""]))
-    print(
-        f"Measured {time.strftime('%Y-%m-%d')} on {os.cpu_count()} cores (load average before: "
-        f"{load:.1f})."
-    )
+        result["viewer"][name] = (
+            costs() if name == "costs" else evolution(arguments.turns, arguments.drivers)
+        )
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    for name in result["viewer"]:
+        print(report(result, name), end="\n\n")
 
 
-def _costs() -> list[str]:
-    costs = microseconds()
-    alone, watched, share = throughput()
+def costs() -> dict[str, float]:
+    """What single pictures and steps cost, and workers that are watched."""
+    found = microseconds()
+    found["alone"], found["watched"], found["window"] = throughput()
+    return found
+
+
+def report(result: dict[str, Any], name: str) -> str:
+    """A table, as Markdown.
+
+    Args:
+        result: what ``--json`` writes.
+        name: of the table, one of `TABLES`.
+    """
+    lines = (_costs if name == "costs" else _evolution)(result["viewer"][name])
+    about = result["machine"]
+    lines += [
+        "",
+        f"Measured {result['date']} on {about['cores']} cores (load average before: "
+        f"{about['load_average_before']:.1f}).",
+    ]
+    return "\n".join(lines)
+
+
+def _costs(costs: dict[str, float]) -> list[str]:
     rows = [
         ("publish a picture", f"{costs['publish']:.0f} µs"),
         ("publish a picture and its scene (an overlay is on)", f"{costs['publish_scene']:.0f} µs"),
+        ("a picture drawn and published, all in all", f"{costs['in_all'] / 1e3:.1f} ms"),
+        ("the same, with its scene", f"{costs['in_all_scene'] / 1e3:.1f} ms"),
         ("a step while no window looks", f"{costs['unwatched']:.1f} µs"),
-        ("frames in a second of a worker's processor time, no window", f"{alone:,.0f}"),
-        (f"the same, with a window on all {WORKERS} workers", f"{watched:,.0f}"),
-        ("the window itself, of one processor core", f"{share:.0%}"),
+        ("frames in a second of a worker's processor time, no window", f"{costs['alone']:,.0f}"),
+        (f"the same, with a window on all {WORKERS} workers", f"{costs['watched']:,.0f}"),
+        ("the window itself, of one processor core", f"{costs['window']:.0%}"),
     ]
     return table(("", "median"), rows)
 
 
-def _evolution(turns: int, drivers: int) -> list[str]:
+def _evolution(ways: dict[str, list[tuple[float, float]]]) -> list[str]:
     rows = []
     base = 0.0
-    for title, samples in evolution(turns, drivers).items():
+    for title, samples in ways.items():
         rate, busy = (spread(values) for values in zip(*samples, strict=True))
         base = base or rate["median"]
         rows.append(

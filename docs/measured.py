@@ -1,8 +1,9 @@
 """Write what was measured into the pages that show it: ``python docs/measured.py FILE``.
 
 FILE is what ``python -m benchmarks --json FILE`` wrote (for the README, docs/benchmarks.md
-and its plot), ``python -m benchmarks.courses --json FILE`` (for docs/benchmarks.md), or
-``python -m mkds_gym.drivers --json FILE`` (for docs/kartlab.md).
+and its plot), ``python -m benchmarks.courses --json FILE`` (for docs/benchmarks.md),
+``python -m benchmarks.viewer --json FILE`` (for docs/viewer.md), or ``python -m mkds_gym.drivers
+--json FILE`` (for docs/kartlab.md).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import courses  # noqa: E402
+from benchmarks import courses, viewer  # noqa: E402
 from benchmarks.__main__ import report  # noqa: E402
 from benchmarks.plot import draw  # noqa: E402
 from benchmarks.report import between, table  # noqa: E402
@@ -74,12 +75,17 @@ def main() -> None:
         "file",
         type=Path,
         metavar="FILE",
-        help="of python -m benchmarks, benchmarks.courses or mkds_gym.drivers, with --json",
+        help="of python -m benchmarks, benchmarks.courses, benchmarks.viewer or mkds_gym.drivers, "
+        "with --json",
     )
     result = json.loads(parser.parse_args().file.read_text(encoding="utf-8"))
     if "drivers" in result:
         text = f"{drivers.report(drivers.load(result))}\n\nDriven {result['date']}."
         put(ROOT / "docs" / "kartlab.md", "drivers", text)
+        return
+    if "viewer" in result:
+        for name in result["viewer"]:
+            put(ROOT / "docs" / "viewer.md", name, viewer.report(result, name))
         return
     if "eight_karts" in result:
         put(ROOT / "docs" / "benchmarks.md", "courses", courses.report(result))

@@ -137,7 +137,8 @@ class Watcher(Protocol):
 class Spectator(Protocol):
     """Looks at an environment after each reset and step; see `MKDSEnv.spectator`.
 
-    It must not raise: what it raises ends the step that it was called in.
+    It must not raise: what it raises ends the step that it was called in. What it asks of the
+    environment (`MKDSEnv.draw`, `MKDSEnv.record_scenes`), it asks with itself as ``by``.
     """
 
     def attached(self, env: MKDSEnv) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import inspect
 import os
 import re
@@ -17,6 +18,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 import mkds_gym  # noqa: F401
+from benchmarks import viewer
 from benchmarks.aims import AIMS
 from benchmarks.courses import AGAINST
 from benchmarks.evolution import WAYS
@@ -406,6 +408,21 @@ def test_measured_tables_are_those_of_the_benchmark() -> None:
         shorter = numbers[aim.path[2]]
         digits = len(shorter.partition(".")[2])
         assert float(value) == pytest.approx(float(shorter), abs=0.51 * 10**-digits)
+
+
+def test_measured_costs_of_watching_are_those_of_the_benchmark() -> None:
+    result: dict[str, Any] = {
+        "date": "",
+        "machine": {"cores": 1, "load_average_before": 0.0},
+        "viewer": {
+            "costs": collections.defaultdict(float),
+            "evolution": {title: [(1.0, 1.0)] for title, _, _ in viewer.SHOWS},
+        },
+    }
+    for name in viewer.TABLES:
+        text = TEXTS["viewer.md"].split(f"<!-- {name}: begin -->")[1]
+        shown = text.split(f"<!-- {name}: end -->")[0]
+        assert first_columns(shown) == first_columns(viewer.report(result, name))
 
 
 def test_measured_courses_are_those_of_the_cartridge() -> None:
