@@ -578,12 +578,24 @@ class _Vector(ctypes.Structure):
     )
 
 
+_malloc: Final = ctypes.CDLL(None).malloc
+_malloc.argtypes, _malloc.restype = (ctypes.c_size_t,), ctypes.c_void_p
 _free: Final = ctypes.CDLL(None).free
 _free.argtypes, _free.restype = (ctypes.c_void_p,), None
+_ROOM: Final = 33 << 20
+"""Bytes for a state of 11 MB. It is address space only, until it is written to. glibc maps what is
+larger than 32 MiB, and unmaps it when it is freed; what is smaller may stay in the heap of a thread
+that has ended, where nothing gives it back to the system."""
 
 
 class _OwnVector(_Vector):
-    """A vector that the emulator fills, freed with this object."""
+    """An empty vector that the emulator fills, freed with this object."""
+
+    def __init__(self) -> None:
+        room = _malloc(_ROOM)
+        # Without room (None) or with too little, the emulator allocates, by means that all
+        # images share.
+        super().__init__(room, room, room and room + _ROOM)
 
     def __del__(self, free: Callable[[int], None] = _free) -> None:
         # The C library's: what all images allocate comes from there.
@@ -639,7 +651,6 @@ class MemoryStates:
         """
         vector: _OwnVector | None = getattr(_threads, "vector", None)
         if vector is None:
-            # Empty: the emulator allocates and grows it, by means that all images share.
             vector = _threads.vector = _OwnVector()
         file = _MemoryFile(self._table, False, ctypes.addressof(vector), False, 0, 0)
         saved = self._save(ctypes.addressof(file), -1)  # -1: the emulator's "no compression"
