@@ -310,6 +310,8 @@ class Console:
         if frames == 1 and type(frames) is int:  # not True, and not 1.0
             if not draw:
                 self._skip()
+            # Counted first: Ctrl-C is raised right after the frame, which it cannot stop.
+            self.frame_count += 1
             cycle(0)
         else:
             if isinstance(frames, bool) or not hasattr(frames, "__index__"):
@@ -324,8 +326,8 @@ class Console:
             for i in range(frames):
                 if i != drawn and not unskipped:
                     skip()
+                self.frame_count += 1
                 cycle(0)
-        self.frame_count += frames
 
     def run(self, keys: int, frames: int, look: Callable[[], T], drawn: int = -1) -> list[T]:
         """Hold keys and run frames, with a look at the memory after each of them.
@@ -355,8 +357,8 @@ class Console:
         for frame in range(frames):
             if frame != drawn:
                 skip()
+            self.frame_count += 1  # first, as in `step`
             cycle(0)
-            self.frame_count += 1
             seen.append(look())
         return seen
 

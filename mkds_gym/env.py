@@ -628,7 +628,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 
         Raises:
             ValueError: the action is not one of the space.
-            gymnasium.error.ResetNeeded: before the first reset, and after an episode's end.
+            gymnasium.error.ResetNeeded: before the first reset, after an episode's end, and after a
+                step that was interrupted (Ctrl-C) or failed.
             gymnasium.error.ClosedEnvironmentError: after `close`.
         """
         return self._advance(action, None)
@@ -651,7 +652,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             ValueError: the action is not one of the space, or ``out`` is not as the observation
                 space; no frame was run.
             TypeError: ``out`` is no array, or no dict of arrays; no frame was run.
-            gymnasium.error.ResetNeeded: before the first reset, and after an episode's end.
+            gymnasium.error.ResetNeeded: as `step`.
             gymnasium.error.ClosedEnvironmentError: after `close`.
         """
         self._observer.check(out)
@@ -680,9 +681,9 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 
     def _break_off(self) -> None:
         """End the episode; until another one has begun, there is nothing to step."""
-        if self._recorder is not None and not self._needs_reset:
-            self._recorder.end()
         self._needs_reset = True
+        if self._recorder is not None:
+            self._recorder.end()
 
     def _begin_at(self, start: _Start, out: Any) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; ``out`` as `_begin`'s."""
@@ -724,12 +725,18 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         """See `step`; the observation is a new object if ``out`` is None."""
         if self._needs_reset:
             self._check_open()
-            raise gym.error.ResetNeeded("call env.reset() before env.step(), also after an end")
+            raise gym.error.ResetNeeded(
+                "call env.reset() before env.step(), also after an end, and after a step that was "
+                "interrupted or failed"
+            )
         keys = self._actions.keys(action)
         console, reader, course = self._console, self._reader, self._course
         assert console is not None
         assert reader is not None
         assert course is not None
+        self._needs_reset = True  # until the step is made: nobody goes on from half of one
+        if self._recorder is not None:
+            self._recorder.step(keys, self.frame_skip)
         human = self._seen
         if human or self._watchers:
             # Somebody looks at the console itself after each frame.
@@ -748,8 +755,6 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             states = [race(copied) for copied in copies]
             state = states[-1]
         happened = self._telemetry.see(states, course)
-        if self._recorder is not None:
-            self._recorder.step(keys, self.frame_skip)
         self._race = state
         terminated = truncated = False
         names: tuple[str, ...] = ()
@@ -757,12 +762,12 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             terminated = any(event in self._terminate_on for event in happened)
             truncated = any(event in self._truncate_on for event in happened)
             names = tuple(event.name for event in happened)
-            self._needs_reset = True
         collected = self._telemetry.collect()
         reward = self._reward.step(collected)
         self._last_reward, self._last_metrics = reward, (self._last_metrics[1], collected)
+        self._needs_reset = over = bool(happened)
         if self._spectator is not None:
-            self._spectator.stepped(self, reward, self._needs_reset)
+            self._spectator.stepped(self, reward, over)
         info = self._info(state, collected, names) if happened or self._info_every_step else {}
         if happened and self._recorder is not None:
             self._recorder.end(names)
@@ -895,6 +900,9 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._course, self._reader, self._race = course, reader, race
         for watcher in self._watchers:
             watcher.start(reader)
+        if self._recorder is not None:
+            goes_on = Start("state", frame=console.frame_count)
+            self._recorder.begin(goes_on, 0, pack_state(console.snapshot()))
         (
             metrics,
             self._reward,
@@ -907,9 +915,6 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self._last_metrics,
         ) = parts
         self._telemetry = Telemetry(metrics, self._terminate_on + self._truncate_on)
-        if self._recorder is not None:
-            start = Start("state", frame=console.frame_count)
-            self._recorder.begin(start, 0, pack_state(console.snapshot()))
 
     @property
     def closed(self) -> bool:

@@ -479,11 +479,11 @@ class Recorder:
         self._events = ()
 
     def step(self, keys: int, frames: int) -> None:
-        """A step was made.
+        """A step is about to be made, which may be broken off before all its frames are run.
 
         Args:
-            keys: mask of `Keys` that were held.
-            frames: that it took.
+            keys: mask of `Keys` that are held.
+            frames: that it takes.
         """
         self._keys.append((keys, frames))
 
@@ -493,8 +493,10 @@ class Recorder:
         Args:
             events: names of those that ended it.
         """
-        driven = len(self._keys) > bool(self._lead)
-        if self._start is None or self._done is not None or not driven:
+        if self._start is None or self._done is not None:
+            return
+        if len(self._keys) <= bool(self._lead):  # there was no step
+            self._start = None
             return
         self._events = events
         self._done = self._make()
@@ -510,11 +512,13 @@ class Recorder:
             np.array([keys for keys, _ in self._keys], np.uint16),
             [frames for _, frames in self._keys],
         )
+        # What was broken off, by Ctrl-C or by a metric that failed, ran fewer of them.
+        keys = keys[: max(env.console.frame_count - self._start.frame, 0)]
         return Recording.of(
             env.console,
             self._start,
             keys,
-            lead=self._lead,
+            lead=min(self._lead, len(keys)),
             environment=env.recorded_arguments,
             result={**_result(env.race, env.course), "events": list(self._events)},
             label=self.label,

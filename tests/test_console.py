@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from waiting import interrupted_when
 
 from mkds_gym import turbo
 from mkds_gym.cartridge import BUNDLED_ROM, Cartridge
@@ -177,6 +178,22 @@ def test_run_looks_after_each_frame(console: Console) -> None:
     console.close()
     with pytest.raises(ConsoleError, match="closed"):
         console.run(0, 1, list)
+
+
+@pytest.mark.parametrize("how", ["step", "run"])
+def test_frames_are_counted_also_when_ctrl_c_ends_the_call(console: Console, how: str) -> None:
+    with interrupted_when(lambda: console.frame_count >= 20):
+        while True:
+            if how == "step":
+                console.step(Keys.A, 60, draw=False)
+            else:
+                console.run(Keys.A, 60, lambda: None)
+    frames = console.frame_count
+    assert frames >= 20
+    memory = console.ram.copy()
+    console.reset()
+    console.step(Keys.A, frames, draw=False)
+    np.testing.assert_array_equal(console.ram, memory)
 
 
 def test_screen(console: Console) -> None:

@@ -222,6 +222,34 @@ def test_a_viewer_leaves_alone_what_others_asked_for() -> None:
     drawn.close()
 
 
+def test_a_restored_state_begins_anew_on_its_tile() -> None:
+    env: Any = gym.make("MKDS-v0", truncate_on="clock:80").unwrapped
+    with Viewer(env, window=False) as viewer:
+        assert viewer.folder is not None
+        run = Run(viewer.folder)
+        env.reset(seed=0)
+        early = env.clone_state()
+        over = False
+        while not over:
+            run.watch(scenes=True)
+            *_, over, _ = env.step(0)
+        tile, far = run.tiles[0], env.race.position
+        assert tile.state() == State.OVER
+        env.restore_state(early)
+        assert tile.state() == State.DRIVING
+        seen, start = tile.shot(), env.race.position
+        assert seen is not None
+        rewards = 0.0
+        while (shot := tile.shot(seen.number)) is None or not shot.scene:
+            run.watch(scenes=True)
+            rewards += env.step(0)[1]
+        assert shot.status.episode == seen.status.episode + 1
+        assert shot.status.score == pytest.approx(rewards)
+        first = unpack_scene(shot.scene)[1].trail[0, :3]
+        assert np.linalg.norm(first - start) < np.linalg.norm(first - far)
+    env.close()
+
+
 class _Broken:
     def __call__(self, metrics: Any) -> float:
         raise RuntimeError("on purpose")

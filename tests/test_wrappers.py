@@ -11,10 +11,11 @@ from typing import Any
 
 import gymnasium as gym
 import pytest
+from waiting import interrupted_when
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
 from mkds_gym.errors import RecordingError
-from mkds_gym.recording import Recording
+from mkds_gym.recording import Recorder, Recording
 from mkds_gym.replay import verify
 from mkds_gym.wrappers import RecordRaces
 
@@ -87,6 +88,92 @@ def test_a_full_disk_does_not_end_the_race(tmp_path: Path) -> None:
     folder.mkdir()
     env.close()
     assert len(recordings(folder)) == len(env.recorded) == 1
+
+
+def test_what_ctrl_c_breaks_off_is_what_was_driven(tmp_path: Path) -> None:
+    env = RecordRaces(gym.make("MKDS-v0", frame_skip=30), tmp_path)
+    for _ in range(3):
+        env.reset()
+        console = env.unwrapped.console  # type: ignore[attr-defined]
+        wanted = console.frame_count + 40
+        with interrupted_when(lambda: console.frame_count >= wanted):  # noqa: B023
+            while True:
+                env.step(0)
+    env.close()
+    found = recordings(tmp_path)
+    assert len(found) == 3
+    for each in found:
+        assert each.frames >= 40
+        verify(each)
+
+
+class Failing:
+    """A metric that fails at its n-th frame."""
+
+    name = "failing"
+
+    def __init__(self, fails_at: int) -> None:
+        self._fails_at, self._frames = fails_at, 0
+
+    def reset(self) -> None:
+        self._frames = 0
+
+    def update(self, *_: object) -> None:
+        self._frames += 1
+        if self._frames == self._fails_at:
+            raise ZeroDivisionError
+
+    def collect(self) -> dict[str, float]:
+        return {"failing": 0.0}
+
+
+def test_what_fails_in_a_step_is_recorded_with_it() -> None:
+    env = gym.make("MKDS-v0", metrics=["distance", Failing(20)], reward=float_of_distance)
+    told: list[Recording] = []
+    recorder = Recorder(env, on_end=told.append)
+    env.reset()
+    for _ in range(4):
+        env.step(0)
+    with pytest.raises(ZeroDivisionError):
+        env.step(0)
+    recording = recorder.recording()
+    assert recording.frames == 3 + 20  # of the fifth step, too
+    verify(recording)
+    # Nobody goes on from half of a step.
+    with pytest.raises(gym.error.ResetNeeded, match=r"reset\(\).* failed"):
+        env.step(0)
+    assert recorder.recording().ram == recording.ram
+    env.reset()
+    assert [each.ram for each in told] == [recording.ram]
+    env.step(0)
+    env.close()
+    verify(told[1])
+
+
+def float_of_distance(metrics: Any) -> float:
+    return float(metrics["distance"])
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_the_episode_of_one_that_is_replaced_is_written(mode: str, tmp_path: Path) -> None:
+    made = gym.make_vec(
+        "MKDS-v0",
+        num_envs=2,
+        vectorization_mode="vector_entry_point",
+        on_error="replace",
+        autoreset_mode=mode,
+        env_wrappers=[functools.partial(RecordRaces, folder=tmp_path)],
+        reward=float_of_distance,
+        env_kwargs=[{"metrics": ["distance"]}, {"metrics": ["distance", Failing(20)]}],
+    )
+    with contextlib.closing(made) as envs:
+        envs.reset()
+        for _ in range(8):
+            envs.step([0, 0])
+    found = recordings(tmp_path)
+    assert sorted(each.frames for each in found) == [11 if mode == "NextStep" else 15, 23, 35]
+    for each in found:
+        verify(each)
 
 
 def test_what_cannot_be_recorded_is_refused(tmp_path: Path) -> None:
