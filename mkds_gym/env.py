@@ -145,7 +145,7 @@ class Spectator(Protocol):
         """It has become the spectator of an environment."""
 
     def started(self, env: MKDSEnv) -> None:
-        """An episode begins."""
+        """An episode begins, or goes on from a restored state."""
 
     def stepped(self, env: MKDSEnv, reward: float, over: bool) -> None:
         """A step was made.
@@ -584,7 +584,9 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 after it, from another savestate or a state of `clone_state`; ``{"course_seed":
                 7}`` has this episode on that random course; ``{"progress": 0.4}`` starts this one
                 at 0.4 laps along its course, where the scripted driver gets to from the race
-                start (a second's work, once for each course and place). None goes on as before.
+                start (a second's work, once for each course and place). These two may be given
+                together; the resets after them go where the arguments say, whatever ``state`` was
+                given before. None goes on as before.
 
         Returns:
             The observation and the info.
@@ -915,6 +917,10 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self._last_metrics,
         ) = parts
         self._telemetry = Telemetry(metrics, self._terminate_on + self._truncate_on)
+        if self._seen:
+            self._show()
+        if self._spectator is not None and not self._needs_reset:
+            self._spectator.started(self)
 
     @property
     def closed(self) -> bool:
