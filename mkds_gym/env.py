@@ -32,7 +32,7 @@ from mkds_gym.observations import Observer, SensorLike, make_observer
 from mkds_gym.overlays import OverlayLike, OverlayScene, SceneRecorder, draw_overlays, make_overlays
 from mkds_gym.races import RANDOM_COURSE, RaceArguments, Races, boot_to_race, race_config
 from mkds_gym.recording import Recorder, Start, boot_digest
-from mkds_gym.registry import as_list
+from mkds_gym.registry import as_list, whole
 from mkds_gym.rewards import Read, Reward, make_reward
 from mkds_gym.savestate import Difference, Snapshot, check_origin, pack_state, read_state
 from mkds_gym.sharing import Kept, Shared
@@ -71,7 +71,7 @@ class _Start:
         path: the file of that savestate, if it is one.
         along: the console at points of the course, by laps, driven there from here.
         origin: the start from which this point of the course was driven to.
-        cloned_from: the base of the cloned state that this is.
+        cloned: the cloned state that this is.
     """
 
     source: Snapshot | Callable[..., Snapshot]
@@ -81,7 +81,7 @@ class _Start:
     path: str | None = None
     along: Kept[float, Difference] = field(default_factory=lambda: Kept(POINTS_KEPT))
     origin: _Start | None = None
-    cloned_from: Base | None = None
+    cloned: ClonedState | None = None
 
     @cached_property
     def snapshot(self) -> Snapshot:
@@ -98,16 +98,18 @@ class _Start:
         """What cloned states are kept as differences from."""
         if self.origin is not None:
             return self.origin.base
-        return self.cloned_from or base_of(self.snapshot)
+        return base_of(self.snapshot) if self.cloned is None else self.cloned.base
 
     @cached_property
     def packed(self) -> bytes:
         """The snapshot, deflated."""
-        return pack_state(self.snapshot)
+        return pack_state(self.snapshot) if self.cloned is None else self.cloned.saved()[0]
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the snapshot's contents."""
+        if self.cloned is not None:
+            return self.cloned.saved()[1]
         return hashlib.sha256(self.snapshot.data).hexdigest()
 
 
@@ -318,10 +320,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._console: Console | None = None
         self._window: Window | None = None
         self._spectator: Spectator | None = None
-        if isinstance(frame_skip, bool) or not isinstance(frame_skip, int | np.integer):
-            raise TypeError(f"frame_skip={frame_skip!r} is not a whole number of frames")
-        if not 1 <= frame_skip <= MAX_FRAME_SKIP:
-            raise ValueError(f"frame_skip={frame_skip} is outside 1..{MAX_FRAME_SKIP} frames")
+        self.frame_skip = whole("frame_skip", frame_skip, 1, MAX_FRAME_SKIP)
         if render_mode not in _RENDER_MODES:
             allowed = ", ".join(map(repr, _RENDER_MODES))
             raise ValueError(f"render_mode={render_mode!r} is not one of {allowed}")
@@ -330,16 +329,11 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             raise ValueError(
                 f"overlays={overlays!r} are drawn by render(); choose a render_mode as well"
             )
-        if isinstance(window_scale, bool) or not isinstance(window_scale, int | np.integer):
-            raise TypeError(f"window_scale={window_scale!r} is not a whole number")
-        if not 1 <= window_scale <= MAX_SCALE:
-            raise ValueError(f"window_scale={window_scale} is outside 1..{MAX_SCALE}")
-        self._window_scale = int(window_scale)
+        self._window_scale = whole("window_scale", window_scale, 1, MAX_SCALE)
         self._observer: Observer = make_observer(obs_type, sensors, screens)
         self._actions = ACTION_TYPES.make(action_type)
         self.observation_space = self._observer.space
         self.action_space = self._actions.space
-        self.frame_skip = int(frame_skip)
         self.render_mode = render_mode
         self.screens: Any = screens
         self.metadata = {**type(self).metadata, "render_fps": FRAMES_PER_SECOND / self.frame_skip}
@@ -864,47 +858,18 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             )
         check_origin(state, "the state", self.cartridge, self._build_id)
         check_arguments(state, self._arguments)
-        course = self._course_of(state)
-        parts = None
-        if course is not None:
-            parts = self._parts.load(state.parts, self._own_parts(), course)
-        console = self._powered_on()
-        before = None if course is not None else (console.snapshot(), self._needs_reset)
-        self._break_off()
-        # Not sooner: whoever hears of the end may restore something in this thread as well, and
-        # such a snapshot lasts until the next one.
-        console.restore(state.snapshot(lasting=False))
-        try:
-            reader = self._reader  # it finds by itself what is elsewhere now
-            if reader is None:
-                layout = Layout.detect(console.ram, self.cartridge.region)
-                reader = RaceReader(console.ram, layout)
-            race = reader.read()
-            if course is None:
-                course = Course.from_ram(console.ram, reader.layout)
-                parts = self._parts.load(state.parts, self._own_parts(), course)
-        except (NoRaceError, CourseFormatError, StateError) as error:
-            if before is not None:
-                console.restore(before[0])
-                if self._recorder is None:  # else the episode has ended for the recorder
-                    self._needs_reset = before[1]
-            raise StateError(f"the state cannot be restored here: {error}") from error
-        assert parts is not None
+        course, reader, race, parts = self._go_to(state)
         here = self._here
         if here is None or here.base is not state.base or here.course_seed != state.course_seed:
             self._here = _Start(
-                state.base.snapshot,
-                course,
-                state.course_seed,
-                booted=False,
-                cloned_from=state.base,
+                state.snapshot, course, state.course_seed, booted=False, cloned=state
             )
         self._course, self._reader, self._race = course, reader, race
         for watcher in self._watchers:
             watcher.start(reader)
         if self._recorder is not None:
-            goes_on = Start("state", frame=console.frame_count)
-            self._recorder.begin(goes_on, 0, pack_state(console.snapshot()))
+            packed, _ = state.saved()
+            self._recorder.begin(Start("state", frame=self.console.frame_count), 0, packed)
         (
             metrics,
             self._reward,
@@ -921,6 +886,40 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self._show()
         if self._spectator is not None and not self._needs_reset:
             self._spectator.started(self)
+
+    def _go_to(self, state: ClonedState) -> tuple[Course, RaceReader, RaceState, Any]:
+        """Bring the console to a cloned state; its course, the race there, and its own parts.
+
+        Raises:
+            StateError: as `restore_state`.
+        """
+        course = self._course_of(state)
+        parts = None
+        if course is not None:
+            parts = self._parts.load(state.parts, self._own_parts(), course)
+        console, over = self._powered_on(), self._needs_reset
+        # Whether the state is sound shows only there, unless its course is known.
+        before = console.snapshot() if course is None else None
+        self._break_off()
+        # Not sooner: whoever hears of the end may restore something in this thread as well, and
+        # such a snapshot lasts until the next one.
+        console.restore(state.snapshot(lasting=False))
+        try:
+            reader = self._reader  # it finds by itself what is elsewhere now
+            if reader is None:
+                layout = Layout.detect(console.ram, self.cartridge.region)
+                reader = RaceReader(console.ram, layout)
+            race = reader.read()
+            if course is None:
+                course = Course.from_ram(console.ram, reader.layout)
+                parts = self._parts.load(state.parts, self._own_parts(), course)
+        except (NoRaceError, CourseFormatError, StateError) as error:
+            if before is not None:
+                console.restore(before)
+                if self._recorder is None:  # else the episode has ended for the recorder
+                    self._needs_reset = over
+            raise StateError(f"the state cannot be restored here: {error}") from error
+        return course, reader, race, parts
 
     @property
     def closed(self) -> bool:
@@ -1081,9 +1080,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         start, console = self._start, self._powered_on()
         if start is None or start.course.fingerprint != state.course:
             start = self._prepare_start(console, state.snapshot(lasting=False), state.course_seed)
-        return _Start(
-            state.snapshot, start.course, state.course_seed, booted=False, cloned_from=state.base
-        )
+        return _Start(state.snapshot, start.course, state.course_seed, booted=False, cloned=state)
 
     def _points(self, start: _Start, progress: Sequence[float]) -> Iterator[_Start]:
         """Starts at points along the course, which somebody must drive to once; checked before."""

@@ -1,8 +1,9 @@
 """Recordings: a race as the start it had and the keys that were held, frame by frame.
 
-A ``.mkr`` file takes some hundred bytes to some kilobytes, and brings the very same race back,
-byte for byte of the console's memory (`mkds_gym.replay`): as long as cartridge, build of the
-emulator and use of its recompiler are the same, which is checked before anything starts.
+A ``.mkr`` file takes some hundred bytes to some kilobytes (400 to 500 KB more where it must hold
+the savestate that it starts at), and brings the very same race back, byte for byte of the console's
+memory (`mkds_gym.replay`): as long as cartridge, build of the emulator and use of its recompiler
+are the same, which is checked before anything starts.
 
 ====== ======== ===========================================================================
 offset type     meaning

@@ -14,6 +14,8 @@ import importlib
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
 T = TypeVar("T")
 
 
@@ -129,6 +131,27 @@ class Registry(Generic[T]):
             return part
 
         return make
+
+
+def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """A whole number, Python's or NumPy's, as Python's.
+
+    Args:
+        name: of the argument, for the message.
+        value: what the user gave.
+        least: that is allowed.
+        most: that is allowed; None for no limit.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: it is less, or more.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name}={value!r} is not a whole number")
+    if value < least or (most is not None and value > most):
+        allowed = f"at least {least}" if most is None else f"{least} to {most}"
+        raise ValueError(f"{name}={value}; allowed: {allowed}")
+    return int(value)
 
 
 def as_list(argument: str, value: Any, single: Any) -> list[Any]:

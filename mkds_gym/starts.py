@@ -16,6 +16,7 @@ from gymnasium.utils import RecordConstructorArgs
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import StateError
 from mkds_gym.files import write_bytes
+from mkds_gym.registry import whole
 from mkds_gym.states import ClonedState
 
 _MAGIC: Final = b"MKDS start states 2\n"
@@ -65,13 +66,13 @@ class StartStates(Sequence[ClonedState]):
 
         Raises:
             ValueError: ``count`` is less than 1, or ``laps`` not more than 0 or beyond the race.
+            TypeError: ``count`` is no whole number, or ``env`` another environment.
             StateError: nobody gets there.
         """
         base = env.unwrapped
         if not isinstance(base, MKDSEnv):
             raise TypeError(f"StartStates collects in a MKDSEnv, not in {base!r}")
-        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
-            raise ValueError(f"count={count!r}; allowed: a whole number, at least 1")
+        count = whole("count", count, 1)
         if not 0 < laps < 100:
             raise ValueError(f"laps={laps!r}; allowed: more than 0, and no more than the race has")
         points = [laps * number / count for number in range(count)]

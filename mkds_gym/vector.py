@@ -27,6 +27,7 @@ from mkds_gym.batch import InfoForm, Lane, PlainLane, WrappedLane
 from mkds_gym.core import trim_memory
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import MKDSError, StateError, VectorEnvError
+from mkds_gym.registry import whole
 from mkds_gym.states import ClonedState
 from mkds_gym.threads import ThreadPool, usable_cores
 
@@ -103,11 +104,11 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         self._end: Callable[[], object] = _nothing
         self._lock = threading.Lock()
         self._process = os.getpid()
-        self.num_envs = _whole("num_envs", num_envs, MAX_ENVS)
+        self.num_envs = whole("num_envs", num_envs, 1, MAX_ENVS)
         if num_threads is None:
             num_threads = min(usable_cores(), MAX_THREADS)
         else:
-            num_threads = _whole("num_threads", num_threads, MAX_THREADS)
+            num_threads = whole("num_threads", num_threads, 1, MAX_THREADS)
         self.num_threads = min(num_threads, self.num_envs)
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
         if not isinstance(copy, bool):
@@ -121,7 +122,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         self._kwargs = self._each_kwargs(env_kwargs, kwargs)
         self._wrappers = tuple(env_wrappers)
         if max_episode_steps is not None:
-            steps = _whole("max_episode_steps", max_episode_steps)
+            steps = whole("max_episode_steps", max_episode_steps, 1)
             limit = functools.partial(gym.wrappers.TimeLimit, max_episode_steps=steps)
             self._wrappers = (limit, *self._wrappers)
 
@@ -942,16 +943,6 @@ def _seed(index: int, seed: Any) -> int:
         raise TypeError(
             f"the seed of environment {index}, {seed!r}, is neither a whole number nor None"
         ) from None
-
-
-def _whole(name: str, value: Any, most: int | None = None) -> int:
-    """A whole number from 1 on."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name}={value!r} is not a whole number")
-    if value < 1 or (most is not None and value > most):
-        allowed = "at least 1" if most is None else f"1 to {most}"
-        raise ValueError(f"{name}={value}; allowed: {allowed}")
-    return int(value)
 
 
 def _autoreset_mode(mode: Any) -> AutoresetMode:

@@ -298,7 +298,7 @@ def test_info_can_be_left_out_between_an_episodes_ends(make: Callable[..., MKDSE
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"frame_skip": 0}, ValueError, "1..60"),
+        ({"frame_skip": 0}, ValueError, "frame_skip=0; allowed: 1 to 60"),
         ({"frame_skip": 2.5}, TypeError, "whole number"),
         ({"obs_type": "sensor"}, ValueError, "'sensors', 'dict', 'pixels', 'ram'"),
         ({"obs_type": ["sede6"]}, ValueError, "Did you mean 'seed6'"),

@@ -133,6 +133,26 @@ def test_from_a_cloned_state_on() -> None:
     verify(Recording.from_bytes(recording.to_bytes()))
 
 
+def test_a_cloned_state_is_made_a_savestate_once() -> None:
+    ended: list[Recording] = []
+    env = make()
+    env.reset()
+    drive(env, 20)
+    state = env.clone_state()
+    Recorder(env, on_end=ended.append)
+    for seed in range(2):
+        env.reset(options={"state": state})
+        drive(env, 10, seed)
+    env.restore_state(state)
+    drive(env, 10)
+    env.close()
+    assert ended[0].state is ended[1].state is ended[2].state
+    assert ended[0].start.digest == ended[1].start.digest
+    assert len(ended[1].to_bytes()) < 1 << 19
+    verify(Recording.from_bytes(ended[1].to_bytes()))
+    verify(ended[2])
+
+
 def test_every_episode_is_handed_over() -> None:
     ended: list[Recording] = []
     env = make(truncate_on="clock:40")
