@@ -35,6 +35,7 @@ from mkds_gym.recording import Recorder, Start, boot_digest
 from mkds_gym.registry import as_list, whole
 from mkds_gym.rewards import Read, Reward, make_reward
 from mkds_gym.savestate import Difference, Snapshot, check_origin, pack_state, read_state
+from mkds_gym.sensors import ray_angles
 from mkds_gym.sharing import Kept, Shared
 from mkds_gym.state import RaceReader, RaceState
 from mkds_gym.states import Base, ClonedState, Parts, base_of, check_arguments, describe
@@ -550,11 +551,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self.course,
             reward=self._last_reward,
             terms={name: now[name] - before.get(name, 0.0) for name in self._reward_terms},
-            ray_angles=tuple(
-                angle
-                for sensor in getattr(self._observer, "sensors", ())
-                for angle in getattr(sensor, "ray_angles", ())
-            ),
+            ray_angles=ray_angles(getattr(self._observer, "sensors", ())),
         )
 
     @property

@@ -29,11 +29,19 @@ from mkds_gym.errors import MKDSError, OverlayError, RecordingError
 from mkds_gym.files import same_file
 from mkds_gym.hardware import FRAMES_PER_SECOND
 from mkds_gym.kartlab.boot import CLASSES, MODES, STRENGTHS
-from mkds_gym.overlays import OVERLAYS, LiveRace, OverlayLike, draw_overlays, make_overlays
+from mkds_gym.overlays import (
+    OVERLAYS,
+    LiveRace,
+    LiveReward,
+    OverlayLike,
+    draw_overlays,
+    make_overlays,
+)
 from mkds_gym.races import COURSE_SETS, MAX_OPPONENTS, RaceArguments, Races
 from mkds_gym.recording import SUFFIX, ConsoleRecorder, Recording, Start, boot_digest
 from mkds_gym.rewind import Rewind
 from mkds_gym.savestate import pack_state, read_state
+from mkds_gym.sensors import Sensor, make_sensors, ray_angles
 from mkds_gym.window import DEFAULT_SCALE, MAX_SCALE, Window
 
 KEYBOARD: Final[tuple[tuple[str, Keys, str], ...]] = (
@@ -94,6 +102,8 @@ class Player:
         rewind_seconds: how far back one can rewind; 0 is not at all.
         recorder: records what is driven; what is rewound was not driven.
         overlays: drawn over the picture at first, see `mkds_gym.overlays`.
+        reward: what they tell of it.
+        sensors: whose rays they show; without any, those of ``seed6``.
 
     Attributes:
         console: as given.
@@ -118,6 +128,8 @@ class Player:
         rewind_seconds: float = REWIND_SECONDS,
         recorder: ConsoleRecorder | None = None,
         overlays: OverlayLike | Sequence[OverlayLike] = (),
+        reward: LiveReward | None = None,
+        sensors: Sequence[Sensor] = (),
     ) -> None:
         self.console = console
         self._recorder = recorder
@@ -129,6 +141,8 @@ class Player:
         ]
         self._overlay = 0
         self._live = LiveRace(console) if chosen else None
+        self._reward = reward
+        self._ray_angles = ray_angles(sensors)
         self.window = Window(
             f"{console.cartridge.title} - H for help",
             FRAMES_PER_SECOND,
@@ -240,10 +254,16 @@ class Player:
         """The picture, with the overlays."""
         picture = self.console.screen(self._screens)
         overlays = self._overlays[self._overlay]
-        scene = None if self._live is None or self._screens == "bottom" else self._live.scene()
-        if not overlays or scene is None:
+        if not overlays or self._live is None or self._screens == "bottom":
             return picture
-        assert self._live is not None
+        paid = self._reward
+        scene = self._live.scene(
+            reward=None if paid is None else paid.reward,
+            terms=None if paid is None else paid.terms,
+            ray_angles=self._ray_angles,
+        )
+        if scene is None:
+            return picture
         assert self._live.course is not None
         try:
             return draw_overlays(overlays, picture, scene, self._live.course)
@@ -260,7 +280,9 @@ class Player:
         if self._recorder is not None:
             self._recorder.step(keys)
         if self._live is not None:
-            self._live.frame(keys)
+            race = self._live.frame(keys)
+            if self._reward is not None:
+                self._reward.frame(race, self._live.course)
         if self.rewind is None:
             return
         self._since_push += 1
@@ -277,8 +299,7 @@ class Player:
             if snapshot is not None:
                 self.console.restore(snapshot)
                 self._since_push = 0
-                if self._live is not None:
-                    self._live.restart()
+                self._restart_overlays()
                 if self._recorder is not None:
                     self._recorder.rewound()
         self._pictures_back += 1
@@ -360,6 +381,13 @@ class Player:
             self._live = LiveRace(self.console)
         self._tell(f"overlay: {', '.join(each.name for each in overlays) or 'none'}")
 
+    def _restart_overlays(self) -> None:
+        """The console is at another state now."""
+        if self._live is not None:
+            self._live.restart()
+        if self._reward is not None:
+            self._reward.restart()
+
     def _save(self) -> None:
         try:
             self.console.save_state(self._save_path)
@@ -374,8 +402,7 @@ class Player:
         except MKDSError as error:
             self._tell(str(error))
             return
-        if self._live is not None:
-            self._live.restart()
+        self._restart_overlays()
         if self.rewind is not None:
             self.rewind.clear()
         if self._recorder is not None:
@@ -513,6 +540,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--overlays", metavar="A,B", default="", help="such as rays,hud; O for more"
+    )
+    parser.add_argument("--reward", metavar="NAME", help="that the overlay hud tells")
+    parser.add_argument(
+        "--sensors", metavar="A,B", default="", help="whose rays overlays show, such as rays:15"
     )
     parser.add_argument(
         "--scale",
@@ -663,6 +694,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         overlays = [name for name in options.overlays.split(",") if name]
         make_overlays(overlays)
+        reward = None if options.reward is None else LiveReward(options.reward)
+        sensors = make_sensors([name for name in options.sensors.split(",") if name])
         console, start, held = _console(options)
         with console:
             recorder = None if record is None else ConsoleRecorder(console, start, state=held)
@@ -674,6 +707,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 rewind_seconds=options.rewind,
                 recorder=recorder,
                 overlays=overlays,
+                reward=reward,
+                sensors=sensors,
             )
             with _stopped_by_signals(player) as came:
                 try:

@@ -40,11 +40,11 @@ from mkds_gym.files import same_file, write_bytes
 from mkds_gym.hardware import FRAMES_PER_SECOND
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.memory import Layout
-from mkds_gym.metrics import DEFAULT_METRICS, SCORERS, collect_all, make_metrics, reset_all
 from mkds_gym.overlays import (
     Ghost,
     Ghosts,
     LiveRace,
+    LiveReward,
     Overlay,
     OverlayLike,
     OverlayScene,
@@ -61,7 +61,6 @@ from mkds_gym.recording import (
     version_to_use,
 )
 from mkds_gym.registry import as_list
-from mkds_gym.rewards import REWARDS, Read, Reward, make_reward
 from mkds_gym.state import RaceReader, RaceState
 from mkds_gym.video import (
     VIDEO_SUFFIXES,
@@ -208,43 +207,17 @@ class ReplayFrame:
     scene: OverlayScene | None
 
 
-class _Pay:
-    """The reward that a driver was paid, step by step; None if that cannot be told.
+def _live_reward(recording: Recording) -> LiveReward | None:
+    """The reward that a driver was paid; None if that cannot be told.
 
     It can be of the rewards that have a name, as a recording holds nothing else of them.
     """
-
-    def __init__(self, recording: Recording) -> None:
-        named = recording.environment.get("reward")
-        self._scorer: Reward | None = None
-        if isinstance(named, str) and named.partition(":")[0] in {*REWARDS, *SCORERS}:
-            with contextlib.suppress(ValueError):
-                self._scorer = make_reward(named)
-        self._skip = int(recording.environment.get("frame_skip", 1))
-        self._lead = recording.lead
-        self._metrics = make_metrics(DEFAULT_METRICS)
-        self._last: dict[str, float] | None = None
-        self.reward = None if self._scorer is None else 0.0
-        self.terms: dict[str, float] = {}
-
-    def frame(self, number: int, race: RaceState, course: Course) -> None:
-        """Note a frame of a race."""
-        if self._scorer is None or number < self._lead:
-            return
-        if self._last is None:
-            reset_all(self._metrics)
-        for metric in self._metrics:
-            metric.update(race, course)
-        if self._last is not None and (number - self._lead) % self._skip:
-            return
-        collected = collect_all(self._metrics)
-        looked = Read(collected)
-        if self._last is None:
-            self._scorer.reset(looked)
-        else:
-            self.reward = self._scorer.step(looked)
-            self.terms = {name: looked[name] - self._last[name] for name in sorted(looked.names)}
-        self._last = collected
+    named = recording.environment.get("reward")
+    with contextlib.suppress(ValueError):
+        if isinstance(named, str):
+            frame_skip = int(recording.environment.get("frame_skip", 1))
+            return LiveReward(named, frame_skip=frame_skip, lead=recording.lead)
+    return None
 
 
 class Replay:
@@ -293,7 +266,7 @@ class Replay:
         self._pictures = pictures
         self._every = every
         self._verify = verify
-        self._pay = _Pay(recording)
+        self._reward = _live_reward(recording) if self._overlays and pictures else None
         self.recording = recording
         self.console = open_start(recording, rom=rom, state=state)
         self._live = LiveRace(self.console, scenes=pictures)
@@ -332,7 +305,9 @@ class Replay:
 
         for number, keys in enumerate(self.recording.keys.tolist(), 1):
             self.console.step(keys, 1, wanted(number + _DRAWN_AHEAD))
-            race = self._read(number, keys)
+            race = self._live.frame(keys)
+            if self._reward is not None:
+                self._reward.frame(race, self.course)
             picture = scene = None
             if wanted(number):
                 picture, scene = self._look()
@@ -364,15 +339,12 @@ class Replay:
 
     # Within -----------------------------------------------------------------------------------
 
-    def _read(self, number: int, keys: int) -> RaceState | None:
-        race = self._live.frame(keys)
-        if race is not None and self._pictures and self._overlays and self.course is not None:
-            self._pay.frame(number, race, self.course)
-        return race
-
     def _look(self) -> tuple[NDArray[np.uint8], OverlayScene | None]:
         picture = self.console.screen(self._screens)
-        scene = self._live.scene(reward=self._pay.reward, terms=self._pay.terms)
+        if self._reward is None:
+            scene = self._live.scene()
+        else:
+            scene = self._live.scene(reward=self._reward.reward, terms=self._reward.terms)
         if scene is not None and self._overlays and self._screens != "bottom":
             assert self.course is not None
             picture = draw_overlays(self._overlays, picture, scene, self.course)

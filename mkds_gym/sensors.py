@@ -561,6 +561,11 @@ def register_sensor(name: str, factory: Callable[..., Sensor]) -> None:
     SENSORS.register(name, factory)
 
 
+def ray_angles(sensors: Sequence[Sensor]) -> tuple[float, ...]:
+    """Where the rays of sensors point: degrees from the heading, positive to the left."""
+    return tuple(angle for sensor in sensors for angle in getattr(sensor, "ray_angles", ()))
+
+
 def make_sensors(sensors: Sequence[str | Sensor] | str | Sensor) -> list[Sensor]:
     """Sensors from names (``"seed6"``, ``"rays:15"``) and objects.
 

@@ -321,6 +321,8 @@ def test_a_row_of_snapshots_is_exact_and_bounded() -> None:
         (["--state", "nothing.state"], "nothing.state"),
         (["--state", "nothing.state", "--class", "150"], "exclude each other"),
         (["--overlays", "rays,hat"], "unknown overlay 'hat'"),
+        (["--reward", "praise"], "unknown reward 'praise'; allowed: distance"),
+        (["--sensors", "rays:15,nose"], "unknown sensor 'nose'"),
         (["--seed", "3"], "--seed 3: nothing is left to chance"),
         (["--seed", "3", "--course", "random", "--course-seed", "4"], "--seed 3"),
     ],
@@ -403,9 +405,8 @@ def test_overlays_are_drawn_and_chosen(display: str, tmp_path: Path) -> None:
     """Those asked for, none, and each alone; exactly those of the scene that is shown."""
     play(
         """
-        from mkds_gym.overlays import OVERLAYS, draw_overlays, make_overlays
-        from mkds_gym.memory import Layout
-        from mkds_gym.course import Course
+        from mkds_gym.overlays import OVERLAYS, LiveReward, draw_overlays, make_overlays
+        from mkds_gym.sensors import make_sensors
 
         player.window.close()
 
@@ -444,6 +445,32 @@ def test_overlays_are_drawn_and_chosen(display: str, tmp_path: Path) -> None:
         live = player._live
         assert live.scene().race.frame == live._reader.read().frame - 2
         shown(["rays", "hud"])
+        # With a reward, and sensors; nothing is paid for going back in time.
+        class Seen:
+            name = "seen"
+            def draw(self, canvas, scene, course):
+                seen.append(scene)
+        seen = []
+        player.window.close()
+        player = Player(
+            console,
+            save_path=folder / "a.state",
+            scale=1,
+            overlays=[Seen()],
+            reward=LiveReward("driving"),
+            sensors=make_sensors("rays:15"),
+        )
+        frames(1)
+        down(pygame.K_x)
+        frames(40)
+        assert {len(scene.ray_angles) for scene in seen} == {15}
+        assert seen[-1].reward > 0 and "progress" in seen[-1].terms, seen[-1].terms
+        seen.clear()
+        down(pygame.K_r)
+        frames(24)
+        up(pygame.K_r)
+        frames(2)
+        assert {scene.reward for scene in seen[1:]} == {0.0}
         # One that fails is said to, and the game goes on.
         player.window.close()
         player = Player(console, save_path=folder / "a.state", scale=1, overlays=[Broken()])

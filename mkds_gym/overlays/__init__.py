@@ -36,7 +36,7 @@ from mkds_gym.hardware import SCREEN_HEIGHT
 from mkds_gym.overlays.canvas import Canvas, Colour
 from mkds_gym.overlays.course import CenterLine, Checkpoint, CheckpointAim, Collision
 from mkds_gym.overlays.ghosts import Ghost, Ghosts, pose
-from mkds_gym.overlays.live import LiveRace
+from mkds_gym.overlays.live import LiveRace, LiveReward
 from mkds_gym.overlays.projection import Projection
 from mkds_gym.overlays.race import CameraTarget, Controller, Hud, Objects, Rays, Trail
 from mkds_gym.overlays.scene import PICTURE_DELAY, LapTrail, OverlayScene, SceneRecorder
@@ -171,6 +171,7 @@ __all__ = [
     "Ghosts",
     "LapTrail",
     "LiveRace",
+    "LiveReward",
     "Overlay",
     "OverlayLike",
     "OverlayScene",

@@ -9,7 +9,9 @@ from mkds_gym.console import Console
 from mkds_gym.course import Course
 from mkds_gym.errors import NoRaceError
 from mkds_gym.memory import Layout
+from mkds_gym.metrics import DEFAULT_METRICS, SCORERS, collect_all, make_metrics, reset_all
 from mkds_gym.overlays.scene import OverlayScene, SceneRecorder
+from mkds_gym.rewards import REWARDS, Read, make_reward
 from mkds_gym.state import RaceReader, RaceState
 
 
@@ -79,7 +81,11 @@ class LiveRace:
         return None
 
     def scene(
-        self, *, reward: float | None = None, terms: Mapping[str, float] | None = None
+        self,
+        *,
+        reward: float | None = None,
+        terms: Mapping[str, float] | None = None,
+        ray_angles: tuple[float, ...] = (),
     ) -> OverlayScene | None:
         """What overlays draw of the picture that is on the screen now.
 
@@ -88,9 +94,75 @@ class LiveRace:
         Args:
             reward: see `OverlayScene`.
             terms: likewise.
+            ray_angles: likewise.
         """
         if self.course is None:
             return None
         with contextlib.suppress(NoRaceError):
-            return self._scenes.scene(self.course, reward=reward, terms=terms)
+            return self._scenes.scene(
+                self.course, reward=reward, terms=terms, ray_angles=ray_angles
+            )
         return None
+
+
+class LiveReward:
+    """What a driver is paid, step by step, where no environment pays.
+
+    Args:
+        reward: its name, of `REWARDS` or `SCORERS`.
+        frame_skip: frames per step.
+        lead: frames before the first step.
+
+    Attributes:
+        reward: of the last step.
+        terms: what that step changed of the metrics that the reward looks at, by name.
+
+    Raises:
+        ValueError: there is no reward of that name.
+    """
+
+    def __init__(self, reward: str, *, frame_skip: int = 4, lead: int = 0) -> None:
+        named = {**dict.fromkeys(REWARDS), **dict.fromkeys(SCORERS)}
+        if reward.partition(":")[0] not in named:
+            raise ValueError(f"unknown reward '{reward}'; allowed: {', '.join(named)}")
+        self._scorer = make_reward(reward)
+        self._skip = frame_skip
+        self._lead = lead
+        self._metrics = make_metrics(DEFAULT_METRICS)
+        self.restart()
+
+    def restart(self) -> None:
+        """The console has gone to another state: nothing is paid for that."""
+        self._number = 0
+        self._last: dict[str, float] | None = None
+        self.reward = 0.0
+        self.terms: dict[str, float] = {}
+
+    def frame(self, race: RaceState | None, course: Course | None) -> None:
+        """Note a frame; to be called after each.
+
+        Args:
+            race: after it; None where none runs, and the next race begins anew.
+            course: that is driven.
+        """
+        if race is None or course is None:
+            self.restart()
+            return
+        self._number += 1
+        if self._number < self._lead:
+            return
+        if self._last is None:
+            reset_all(self._metrics)
+        for metric in self._metrics:
+            metric.update(race, course)
+        if self._last is not None and (self._number - self._lead) % self._skip:
+            return
+        collected = collect_all(self._metrics)
+        looked = Read(collected)
+        if self._last is None:
+            self._scorer.reset(looked)
+            self.terms = dict.fromkeys(sorted(looked.names), 0.0)
+        else:
+            self.reward = self._scorer.step(looked)
+            self.terms = {name: looked[name] - self._last[name] for name in sorted(looked.names)}
+        self._last = collected
