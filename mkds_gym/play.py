@@ -25,7 +25,7 @@ from PIL import Image
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import Console, Keys
 from mkds_gym.core import installed_build_id
-from mkds_gym.errors import MKDSError, OverlayError, RecordingError
+from mkds_gym.errors import MKDSError, OverlayError, RecordingError, reason
 from mkds_gym.files import same_file
 from mkds_gym.hardware import FRAMES_PER_SECOND
 from mkds_gym.kartlab.boot import CLASSES, MODES, STRENGTHS
@@ -82,12 +82,16 @@ REWIND_LIMIT: Final = 256 << 20
 """Bytes of memory that they may take up."""
 REWIND_PICTURES: Final = 6
 """Pictures for which each of those points is shown: twice as fast as it was driven."""
+SAVED_EVERY: Final = 600
+"""Recorded frames after which the recording is saved: a display server that goes takes the process
+with it at once, and nobody can catch that."""
 MESSAGE_PICTURES: Final = 150
 """Pictures for which a message stays."""
 STICK_THRESHOLD: Final = 0.45
 """How far a stick (or trigger) must be moved to count as pressed, of 1."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SCREENS: Final = ("both", "top", "bottom")
+_PROGRAM: Final = "python -m mkds_gym.play"
 
 
 class Player:
@@ -101,6 +105,7 @@ class Player:
         pictures: folder for screenshots.
         rewind_seconds: how far back one can rewind; 0 is not at all.
         recorder: records what is driven; what is rewound was not driven.
+        record: the file that the recording is saved to now and then.
         overlays: drawn over the picture at first, see `mkds_gym.overlays`.
         reward: what they tell of it.
         sensors: whose rays they show; without any, those of ``seed6``.
@@ -127,12 +132,15 @@ class Player:
         pictures: Path | None = None,
         rewind_seconds: float = REWIND_SECONDS,
         recorder: ConsoleRecorder | None = None,
+        record: Path | None = None,
         overlays: OverlayLike | Sequence[OverlayLike] = (),
         reward: LiveReward | None = None,
         sensors: Sequence[Sensor] = (),
     ) -> None:
         self.console = console
         self._recorder = recorder
+        self._record = record
+        self._unsaved = 0
         chosen = make_overlays(overlays)
         self._overlays = [
             *([chosen] if chosen else []),
@@ -279,6 +287,7 @@ class Player:
         self.console.step(keys)
         if self._recorder is not None:
             self._recorder.step(keys)
+            self._save_recording(self._recorder)
         if self._live is not None:
             race = self._live.frame(keys)
             if self._reward is not None:
@@ -289,6 +298,16 @@ class Player:
         if self._since_push >= REWIND_INTERVAL or not len(self.rewind):
             self.rewind.push(self.console.snapshot())
             self._since_push = 0
+
+    def _save_recording(self, recorder: ConsoleRecorder) -> None:
+        self._unsaved += 1
+        if self._record is None or self._unsaved < SAVED_EVERY:
+            return
+        self._unsaved = 0
+        try:
+            recorder.recording().save(self._record)
+        except RecordingError as error:
+            self._tell(str(error))
 
     def _step_back(self) -> None:
         if self.rewind is None:
@@ -419,7 +438,7 @@ class Player:
         try:
             Image.fromarray(self._picture).save(path)
         except OSError as error:
-            self._tell(f"cannot write {path}: {error}")
+            self._tell(f"cannot write {path}: {reason(error)}")
         else:
             self._tell(f"picture in {path}")
 
@@ -497,7 +516,7 @@ def _wrapped(text: str, fits: Callable[[str], bool]) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m mkds_gym.play",
+        prog=_PROGRAM,
         description="Drive with keyboard or gamepad. Without arguments the cartridge shows its "
         "menu; an argument of the race starts that race. H shows the keys. There is no sound.",
     )
@@ -603,7 +622,7 @@ def _keep(recording: Recording, path: Path) -> int:
     except RecordingError as error:
         place = Path(tempfile.mkdtemp(prefix="mkds-")) / f"{path.stem}{SUFFIX}"
         recording.save(place)
-        print(f"error: {error}; the recording is in {place}", file=sys.stderr)
+        print(f"{_PROGRAM}: error: {error}; the recording is in {place}", file=sys.stderr)
         return 1
     print(f"{recording.describe()}: {path}")
     return 0
@@ -706,6 +725,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 screens=options.screens,
                 rewind_seconds=options.rewind,
                 recorder=recorder,
+                record=record,
                 overlays=overlays,
                 reward=reward,
                 sensors=sensors,
@@ -720,7 +740,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if came:
                 return 128 + came[0]
     except (MKDSError, ValueError, TypeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

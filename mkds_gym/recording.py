@@ -42,7 +42,7 @@ import mkds_gym
 from mkds_gym import turbo
 from mkds_gym.console import ALL_KEYS, Console
 from mkds_gym.course import Course
-from mkds_gym.errors import CourseFormatError, NoRaceError, RecordingError
+from mkds_gym.errors import CourseFormatError, NoRaceError, RecordingError, reason
 from mkds_gym.files import write_bytes
 from mkds_gym.memory import Layout
 from mkds_gym.savestate import pack_state
@@ -238,7 +238,7 @@ class Recording:
         except FileNotFoundError:
             raise RecordingError(f"no recording '{path}'") from None
         except (OSError, ValueError) as error:
-            raise RecordingError(f"cannot read recording '{path}': {error}") from error
+            raise RecordingError(f"cannot read recording '{path}': {reason(error)}") from error
         return cls.from_bytes(data, f"recording '{path}'")
 
     def check(self, rom: str, title: str, build_id: str) -> None:

@@ -531,9 +531,10 @@ def _clock(frame: ReplayFrame) -> int:
 
 
 def _caption(frame: ReplayFrame) -> str:
-    if frame.race is None:
+    """Lap and race clock in the picture, which shows an earlier race than memory holds."""
+    race = frame.race if frame.scene is None else frame.scene.race
+    if race is None:
         return f"frame {frame.number}"
-    race = frame.race
     seconds = race.total_time if race.finished else race.frame / FRAMES_PER_SECOND
     return race_caption(race.lap, seconds)
 
@@ -665,7 +666,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _run(options, names)
     except (MKDSError, ValueError, TypeError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -21,6 +21,7 @@ MAX_SCALE: Final = 8
 """Most screen pixels per console pixel."""
 DEFAULT_SCALE: Final = 2
 _INVISIBLE: Final = ("offscreen", "dummy")
+_WAYLAND_SOCKETS: Final = "XDG_RUNTIME_DIR"
 _BACK: Final = (0, 0, 0, 255)
 _MOST_LATE: Final = 2
 """Pictures by which a window may be late and still catch up; later ones are forgiven."""
@@ -71,10 +72,17 @@ def open_display(
         MKDSError: there is no display.
     """
     ready = pygame.display.get_init()
+    # Without this variable, Wayland's library complains on the standard error by itself.
+    missing = _WAYLAND_SOCKETS not in os.environ
+    if missing:
+        os.environ[_WAYLAND_SOCKETS] = os.devnull
     try:
         pygame.display.init()
     except pygame.error as cause:
         raise error(f"no window can be opened ({cause}); {instead}") from cause
+    finally:
+        if missing:
+            del os.environ[_WAYLAND_SOCKETS]
     driver = pygame.display.get_driver()
     if driver in _INVISIBLE and os.environ.get("SDL_VIDEODRIVER") != driver:
         if must_be_seen:

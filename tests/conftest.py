@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from programs import x_server
 
 from mkds_gym.core import library_path
 
@@ -30,22 +28,8 @@ def display() -> Iterator[str]:
 
     It ends with its file: others, in the same process, look for what they left running.
     """
-    server = shutil.which("Xvfb")
-    assert server is not None, "the window tests need Xvfb: apt-get install xvfb"
-    read, write = os.pipe()
-    process = subprocess.Popen(
-        [server, "-displayfd", str(write), "-screen", "0", "1024x900x24", "-nolisten", "tcp"],
-        pass_fds=[write],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        number = pipe.readline().strip()
-    assert number, "Xvfb did not start"
-    yield f":{number}"
-    process.terminate()
-    process.wait(10)
+    with x_server() as (_, name):
+        yield name
 
 
 @pytest.fixture(scope="module")

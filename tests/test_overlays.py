@@ -543,11 +543,39 @@ def test_without_a_reward_none_is_written(
     picture, scene, course = drive
     unpaid = dataclasses.replace(scene, reward=None)
     shorter = dataclasses.replace(scene, reward=None, terms={})
+    nothing = dataclasses.replace(scene, reward=0.0, terms={})
+    own = dataclasses.replace(scene, reward=0.5, terms={})  # that looks at no metric
     lines = [
         int((draw_overlays(make_overlays("hud"), picture, each, course) != picture)[:, 0].sum())
-        for each in (scene, unpaid, shorter)
+        for each in (scene, unpaid, own, shorter, nothing)
     ]
-    assert lines[0] > lines[1] > lines[2]
+    assert lines[0] > lines[1] == lines[2] > lines[3] == lines[4]
+
+
+def test_labels_do_not_cover_one_another(
+    drive: tuple[NDArray[np.uint8], OverlayScene, Course],
+) -> None:
+    """Each colour has as many pixels as it has alone; the uppermost stays where it is."""
+    _, scene, _ = drive
+    black = np.zeros((192, 256, 3), np.uint8)
+
+    def rows(*labels: Any) -> list[list[int]]:
+        canvas = Canvas(black, Projection(scene.camera))
+        canvas.labels(labels)
+        seen = canvas.picture()
+        return [seen[:, :, channel].sum(axis=1).tolist() for channel in range(3)]
+
+    first = ((100.0, 60.0), "first", (255, 0, 0))
+    others = [((103.0, 62.0), "gyges", (0, 255, 0)), ((97.0, 66.0), "third", (0, 0, 255))]
+    red, *lower = rows(others[1], first, others[0])
+    assert red == rows(first)[0]
+    for channel, label in enumerate(others, 1):
+        assert sum(lower[channel - 1]) == sum(rows(label)[channel]) > 0
+    top = [np.flatnonzero(each)[0] for each in (red, *lower)]
+    assert top == sorted(top)
+    assert top[2] < 90
+    apart = [first, ((200.0, 60.0), "gyges", (0, 255, 0))]
+    assert rows(*apart)[:2] == [rows(apart[0])[0], rows(apart[1])[1]]
 
 
 def test_an_error_names_its_overlay(

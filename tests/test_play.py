@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from programs import run
+from programs import run, x_server
 from waiting import until
 
 from mkds_gym.console import Console
@@ -333,7 +333,7 @@ def test_bad_arguments_are_one_line(
     assert main(words) == 1
     shown = capsys.readouterr().err
     assert message in shown
-    assert shown.startswith("error: ")
+    assert shown.startswith("python -m mkds_gym.play: error: ")
     assert len(shown.splitlines()) == 1
 
 
@@ -360,7 +360,8 @@ def test_values_that_are_none_of_a_choice_are_refused(capsys: pytest.CaptureFixt
 def test_without_a_display_it_says_so() -> None:
     done = run("import sys; from mkds_gym.play import main; sys.exit(main([]))")
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: no display was found")
+    (line,) = done.stderr.splitlines()  # and nothing of libraries, whatever the environment lacks
+    assert line.startswith("python -m mkds_gym.play: error: no display was found")
 
 
 def test_without_pygame_it_says_what_to_install() -> None:
@@ -559,6 +560,36 @@ def test_a_game_that_is_ended_keeps_its_recording(
     verify(Recording.load(record))
 
 
+def test_a_display_that_goes_leaves_the_recording(tmp_path: Path) -> None:
+    """The process goes with it, at once: what was saved until then is there."""
+    record = tmp_path / "run.mkr"
+    program = """
+    import sys
+    import mkds_gym.play as play
+    play.SAVED_EVERY = 40
+    sys.exit(play.main(["--class", "150", "--record", sys.argv[1]]))
+    """
+    with (
+        x_server() as (server, name),
+        subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(program), str(record)],
+            env={**os.environ, "DISPLAY": name},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        until(lambda: record.exists() or process.poll() is not None)
+        server.kill()
+        output, errors = process.communicate(timeout=60)
+    assert process.returncode != 0, output
+    assert "Traceback" not in errors
+    recording = Recording.load(record)
+    assert recording.frames >= 40
+    assert recording.frames % 40 == 0
+    verify(recording)
+
+
 def test_a_recording_that_cannot_be_written_is_written_elsewhere(
     display: str, tmp_path: Path
 ) -> None:
@@ -588,7 +619,8 @@ def test_a_recording_that_cannot_be_written_is_written_elsewhere(
     assert done.returncode == 1
     (kept,) = (tmp_path / "spare").rglob("*.mkr")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ")
+    assert line.startswith("python -m mkds_gym.play: error: cannot write ")
+    assert "No such file or directory; the" in line
     assert line.endswith(f"the recording is in {kept}")
     assert Recording.load(kept).frames == 30
 
@@ -599,7 +631,7 @@ def test_what_is_driven_is_recorded(display: str, tmp_path: Path) -> None:
         """
         from mkds_gym import play
         from mkds_gym.recording import Recording
-        from mkds_gym.replay import verify
+        from mkds_gym.replay import Show, show, verify
 
         player.window.close()
         console.close()
@@ -643,6 +675,10 @@ def test_what_is_driven_is_recorded(display: str, tmp_path: Path) -> None:
         # The window hands F9 on at the end of the first frame.
         assert (recording.start.kind, recording.frames) == ("state", 29), recording
         verify(recording)
+        # Behind the title a kart drives too, but nobody drives it: nothing is told of it.
+        assert recording.result == {}
+        captions = [caption for _, caption in show([recording], Show(overlays="hud"))]
+        assert captions == [f"frame {number}" for number in range(1, 30)]
 
         # The state that it starts at is written over, so that it has to be in the recording.
         class Saving(Player):

@@ -18,11 +18,13 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
+from programs import DISPLAYS
 
 import mkds_gym
 from mkds_gym.console import Console, Keys
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import NoRaceError, RecordingError
+from mkds_gym.hardware import FRAMES_PER_SECOND
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.overlays import Ghosts
 from mkds_gym.races import RaceArguments
@@ -36,7 +38,7 @@ from mkds_gym.recording import (
 )
 from mkds_gym.replay import Replay, Show, environment, ghost, main, show, verify
 from mkds_gym.state import RaceReader
-from mkds_gym.video import Thinned, gif_bytes
+from mkds_gym.video import Thinned, gif_bytes, race_caption
 from mkds_gym.window import Window
 
 
@@ -238,8 +240,13 @@ def test_a_bad_file_is_refused(
 def test_no_file_and_no_place(recording: Recording, tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match="no recording"):
         Recording.load(tmp_path / "none.mkr")
-    with pytest.raises(RecordingError, match="cannot write"):
-        recording.save(tmp_path / "none" / "run.mkr")
+    nowhere = tmp_path / "none" / "run.mkr"
+    with pytest.raises(RecordingError) as caught:
+        recording.save(nowhere)  # the user's file and the reason, no temporary one and no number
+    assert str(caught.value) == f"cannot write '{nowhere}': No such file or directory"
+    with pytest.raises(RecordingError) as caught:
+        Recording.load(tmp_path)
+    assert str(caught.value) == f"cannot read recording '{tmp_path}': Is a directory"
 
 
 @pytest.mark.parametrize(
@@ -583,7 +590,9 @@ def test_a_full_disk_leaves_the_video_before(files: list[str], tmp_path: Path) -
         [sys.executable, "-c", code, *words[3:]], capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert "ffmpeg failed" in done.stderr
+    program = "python -m mkds_gym.replay: error: "
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith(f"{program}cannot write '{video}': ffmpeg failed")
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
     assert video.read_bytes() == b"the one before"
@@ -609,6 +618,20 @@ def test_few_pictures_are_held_of_many() -> None:
         kept = thinned.kept
         assert len(kept) >= min(4, length)
         assert kept == sorted({*range(0, length, thinned.stride), *range(length)[-1:]})
+
+
+def test_captions_are_of_the_picture(files: list[str]) -> None:
+    """A picture shows the race of two frames before."""
+    ada = Recording.load(files[0])
+    with Replay(ada) as replay:
+        frames = list(replay)
+    expected = []
+    for frame, before in zip(frames[2:], frames, strict=False):
+        if frame.picture is not None:
+            assert before.race is not None
+            expected.append(race_caption(before.race.lap, before.race.frame / FRAMES_PER_SECOND))
+    assert [caption for _, caption in show([ada])] == expected
+    assert len({*expected}) == len(expected)
 
 
 def test_side_by_side_goes_by_the_race_clock(files: list[str]) -> None:
@@ -683,14 +706,13 @@ def test_it_is_shown_in_a_window(
 
 
 def test_no_display_is_said(files: list[str]) -> None:
-    hidden = {"DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"}
     done = subprocess.run(
         [sys.executable, "-m", "mkds_gym.replay", files[0], "--show"],
-        env={name: value for name, value in os.environ.items() if name not in hidden},
+        env={name: value for name, value in os.environ.items() if name not in DISPLAYS},
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert done.returncode == 1
-    assert "no display was found; --video writes a file instead" in done.stderr
-    assert "Traceback" not in done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("error: no display was found; --video writes a file instead")

@@ -17,6 +17,9 @@ Colour: TypeAlias = "tuple[int, int, int] | tuple[int, int, int, int]"
 """RGB, or RGB and opacity, 0 to 255 each."""
 Points: TypeAlias = "NDArray[np.float64] | Sequence[Sequence[float]]"
 
+_Box: TypeAlias = "tuple[float, float, float, float]"
+"""Left, top, right and bottom, pixels."""
+
 _TEXT_SIZE: Final = 10
 _SHADOW: Final = (0, 0, 0, 200)
 
@@ -24,6 +27,10 @@ _SHADOW: Final = (0, 0, 0, 200)
 @functools.lru_cache(maxsize=1)
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=_TEXT_SIZE)
+
+
+def _overlap(one: _Box, other: _Box) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 class Canvas:
@@ -144,6 +151,27 @@ class Canvas:
             colour: of the letters.
         """
         self.pen.text(middle, text, fill=colour, font=_font(), anchor="mm")
+
+    def labels(self, labels: Sequence[tuple[tuple[float, float], str, Colour]]) -> None:
+        """Words around places of the picture, of which none covers another.
+
+        Where one would, the lower one moves down.
+
+        Args:
+            labels: middle (column and row, pixels), text and colour of each.
+        """
+        taken: list[_Box] = []
+        for (column, row), text, colour in sorted(labels, key=lambda label: label[0][1]):
+            box = self._box((column, row), text)
+            while covered := [each for each in taken if _overlap(box, each)]:
+                row += max(bottom for *_, bottom in covered) - box[1] + 1
+                box = self._box((column, row), text)
+            taken.append(box)
+            self.small((column, row), text, colour)
+
+    def _box(self, middle: tuple[float, float], text: str) -> _Box:
+        """What `small` covers."""
+        return self.pen.textbbox(middle, text, font=_font(), anchor="mm")
 
     def _seen(self, point: Sequence[float]) -> list[tuple[float, float]]:
         """Column and row of a point, if it can be seen and is near the picture."""

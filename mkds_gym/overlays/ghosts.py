@@ -90,6 +90,7 @@ class Ghosts:
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:  # noqa: ARG002
         """See `Overlay.draw`."""
+        names: list[tuple[tuple[float, float], str, Colour]] = []
         for number, ghost in enumerate(self._ghosts):
             found = ghost.at(scene.race.frame)
             if found is None:
@@ -100,4 +101,5 @@ class Ghosts:
             above = found[0] + 3 * _HALF[1] * found[2]
             places, seen = canvas.projection.points(above[None])
             if seen[0] and (np.abs(places[0]) < 1000).all():
-                canvas.small((float(places[0, 0]), float(places[0, 1])), ghost.name, colour)
+                names.append(((float(places[0, 0]), float(places[0, 1])), ghost.name, colour))
+        canvas.labels(names)

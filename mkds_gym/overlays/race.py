@@ -165,7 +165,10 @@ class Controller:
 
 
 class Hud:
-    """Speed, lap, progress and surface, and what the reward of the last step is made of."""
+    """Speed, lap, progress and surface, and what the reward of the last step is made of.
+
+    Of a reward that looks at nothing and pays nothing (``"none"``), there is nothing to show.
+    """
 
     name = "hud"
 
@@ -183,7 +186,7 @@ class Hud:
             f"lap {race.lap}, {scene.progress:.3f} driven",
             surface.replace("_", " "),
         ]
-        if scene.reward is not None:
+        if scene.reward is not None and (scene.reward or scene.terms):
             lines.append(f"reward {scene.reward:+.3f}")
         terms = sorted(scene.terms.items(), key=lambda term: -abs(term[1]))
         lines += [f"  {name} {value:+.2f}" for name, value in terms[: self._MOST_TERMS]]
