@@ -179,7 +179,7 @@ def main() -> int:
         try:
             library = compiled(Path(folder))
         except RuntimeError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"{parser.prog}: error: {error}", file=sys.stderr)
             return 2
         rows = [
             row

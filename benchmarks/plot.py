@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import COUNTS, VECTORS
+from mkds_gym.errors import reason
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         result = json.loads(options.file.read_text(encoding="utf-8"))
         draw(result, options.picture)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        parser.error(f"{error.filename or options.picture}: {reason(error)}")
+    except ValueError as error:
         parser.error(str(error))
     return 0
 

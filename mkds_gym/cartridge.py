@@ -18,7 +18,7 @@ from typing import Final
 
 import ndspy.rom
 
-from mkds_gym.errors import CartridgeError, MKDSError
+from mkds_gym.errors import CartridgeError, MKDSError, reason
 from mkds_gym.hardware import RAM_END, RAM_SIZE, RAM_START
 
 logger = logging.getLogger(__name__)
@@ -219,7 +219,7 @@ def _read_header(path: Path, name: str) -> tuple[bytes, int]:
     except CartridgeError:
         raise
     except (OSError, ValueError) as error:
-        raise CartridgeError(f"cannot read ROM {name}: {error}") from error
+        raise CartridgeError(f"cannot read ROM {name}: {reason(error)}") from error
     return header, size
 
 

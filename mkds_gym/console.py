@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from mkds_gym import core as cores
 from mkds_gym import savestate, turbo
 from mkds_gym.cartridge import Cartridge
-from mkds_gym.errors import ConsoleError, StateError
+from mkds_gym.errors import ConsoleError, StateError, reason
 from mkds_gym.hardware import RAM_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.savestate import Difference, Snapshot
 
@@ -127,7 +127,7 @@ def _state_target(path: str | PathLike[str]) -> Path:
     except FileNotFoundError:
         mode = stat.S_IFREG
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
-        raise StateError(f"cannot write state '{path!s}': {error}") from error
+        raise StateError(f"cannot write state '{path!s}': {reason(error)}") from error
     if stat.S_ISREG(mode) and target.name:
         return target
     what = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
@@ -493,7 +493,7 @@ class Console:
         except OSError as error:
             with contextlib.suppress(OSError):
                 partial.unlink()
-            raise StateError(f"cannot write state '{path}': {error}") from error
+            raise StateError(f"cannot write state '{path}': {reason(error)}") from error
         return None
 
     def load_state(self, state: bytes | bytearray | memoryview | str | PathLike[str]) -> None:

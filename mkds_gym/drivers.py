@@ -27,6 +27,7 @@ from mkds_gym.console import Console, Keys
 from mkds_gym.course import Course, Track
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import MKDSError
+from mkds_gym.files import write_bytes
 from mkds_gym.kartlab.boot import CLASSES
 from mkds_gym.memory import OFFROAD_SURFACES, Layout
 from mkds_gym.metrics import collect_all, make_metrics, reset_all
@@ -682,9 +683,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(report(runs))
         if options.json is not None:
             result = {"date": date.today().isoformat(), **dump(runs)}
-            options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            write_bytes(options.json, (json.dumps(result, indent=1) + "\n").encode())
     except (MKDSError, ValueError, TypeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 1
     return 0 if all(run.drive.finished for run in runs) else 1
 

@@ -1104,6 +1104,14 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             console.step(0, 1, draw=False)
         layout = Layout.detect(console.ram, self.cartridge.region)
         reader, driver = RaceReader(console.ram, layout), PurePursuit()
+        stage = start.course.nkm.stage
+        laps_of_course = 0 if stage is None else int(stage["laps"])
+        race_laps = int(reader.read_config()["lap_override"]) or laps_of_course
+        if 0 < race_laps < wanted[-1]:
+            raise ValueError(
+                f"progress={wanted[-1]:g}: the race has {race_laps} lap{'s'[: race_laps != 1]}; "
+                "give less, or make the environment with more laps"
+            )
         frames = int((wanted[-1] + 1) * FRAMES_PER_LAP)
         for frame in range(frames):
             state = reader.read()

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from mkds_gym.cartridge import Cartridge, header_crc16
 from mkds_gym.console import Console, Keys
 from mkds_gym.core import installed_build_id
-from mkds_gym.errors import RecordingError
+from mkds_gym.errors import RecordingError, reason
 from mkds_gym.files import write_bytes
 from mkds_gym.hardware import HEADER_COPY, RAM_SIZE, RAM_START
 from mkds_gym.recording import Recording, Start
@@ -169,7 +169,7 @@ def read_movie(
     except FileNotFoundError:
         raise RecordingError(f"no {name}") from None
     except (OSError, ValueError) as error:
-        raise RecordingError(f"cannot read {name}: {error}") from error
+        raise RecordingError(f"cannot read {name}: {reason(error)}") from error
     header, masks = _parse(text, name)
     keys = np.array(masks, np.uint16)
     for comment in header.get("comment", []):
@@ -377,7 +377,7 @@ def _replaceable(path: Path, cartridge: Cartridge, data: bytes) -> bool:
             not path.samefile(cartridge.path) and path.read_bytes() == data
         )
     except OSError as error:
-        raise RecordingError(f"cannot write '{path}': {error}") from error
+        raise RecordingError(f"cannot write '{path}': {reason(error)}") from error
 
 
 def _check_chance(recording: Recording, cartridge: Cartridge, data: bytes) -> None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from mkds_gym import turbo
 from mkds_gym.cartridge import Cartridge
-from mkds_gym.errors import StateError
+from mkds_gym.errors import StateError, reason
 
 StateLike: TypeAlias = "bytes | bytearray | memoryview | str | PathLike[str]"
 """The bytes of a state, or the path of a file that holds them."""
@@ -411,7 +411,7 @@ def read_state(state: StateLike, cartridge: Cartridge, build_id: str) -> tuple[S
         except StateError:
             raise
         except (OSError, ValueError) as error:
-            raise StateError(f"cannot read {name}: {error}") from error
+            raise StateError(f"cannot read {name}: {reason(error)}") from error
     if data.startswith(_STATE_MAGIC):
         snapshot = unpack_state(data, name)
         check_origin(snapshot, name, cartridge, build_id)

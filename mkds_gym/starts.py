@@ -14,7 +14,7 @@ import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
 from mkds_gym.env import MKDSEnv
-from mkds_gym.errors import StateError
+from mkds_gym.errors import StateError, reason
 from mkds_gym.files import write_bytes
 from mkds_gym.registry import whole
 from mkds_gym.states import ClonedState
@@ -116,7 +116,7 @@ class StartStates(Sequence[ClonedState]):
             data = Path(path).read_bytes()
         except OSError as error:
             raise StateError(
-                f"cannot read start states '{path}': {error}; make them with "
+                f"cannot read start states '{path}': {reason(error)}; make them with "
                 "StartStates.collect(env).save(path)"
             ) from error
         if not data.startswith(_MAGIC):

@@ -25,7 +25,7 @@ from time import perf_counter
 from mkds_gym.console import Console
 from mkds_gym.course import Course
 from mkds_gym.drivers import PurePursuit, drive
-from mkds_gym.errors import MKDSError, NoRaceError
+from mkds_gym.errors import MKDSError, NoRaceError, reason
 from mkds_gym.kartlab.boot import CLASSES, COURSE_DATA_SIZE, BootParameters
 from mkds_gym.kartlab.compiler import compile_description
 from mkds_gym.kartlab.generator import COURSE_ID, SEEDS, generate
@@ -195,6 +195,14 @@ def _read(path: Path, engine_class: int) -> dict[tuple[int, float], Survey]:
     return found
 
 
+def _append(path: Path, text: str) -> None:
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise MKDSError(f"cannot write '{path}': {reason(error)}") from error
+
+
 def _run(jobs: Sequence[tuple[int, float]], engine_class: int, workers: int) -> Iterator[Survey]:
     work = partial(survey, engine_class=engine_class)
     if workers == 1:
@@ -282,7 +290,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interrupted = False
     try:
         if options.output is not None:
-            options.output.open("a", encoding="utf-8").close()  # or say now that it cannot be
+            _append(options.output, "")  # or say now that it cannot be
             found = _read(options.output, options.engine_class)
         left = [job for job in jobs if job not in found]
         begin = perf_counter()
@@ -292,13 +300,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             ):
                 found[one.seed, one.difficulty] = one
                 if options.output is not None:
-                    with options.output.open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(asdict(one)) + "\n")
+                    _append(options.output, json.dumps(asdict(one)) + "\n")
                 _show(count, len(left), perf_counter() - begin)
         except KeyboardInterrupt:
             interrupted = True
     except (MKDSError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 1
     seen = [found[job] for job in jobs if job in found]
     if seen:

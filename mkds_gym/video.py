@@ -112,8 +112,10 @@ class VideoWriter:
         """
         try:
             self._stream.append_data(scaled(picture, self._scale))
-        except OSError as error:  # ffmpeg is gone; its last words are in the message
-            raise RecordingError(f"ffmpeg failed: {error}") from error
+        except OSError as error:  # ffmpeg is gone; it has said itself what it has to say
+            raise RecordingError(
+                f"cannot write '{self._path}': ffmpeg failed; see whether the disk is full"
+            ) from error
         self._written += 1
 
     def __exit__(

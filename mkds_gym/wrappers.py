@@ -11,7 +11,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.utils import RecordConstructorArgs
 
-from mkds_gym.errors import RecordingError
+from mkds_gym.errors import RecordingError, reason
 from mkds_gym.recording import SUFFIX, Recorder, Recording
 
 
@@ -73,7 +73,9 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RecordingError(f"the folder '{folder}' cannot be made: {error}") from error
+            raise RecordingError(
+                f"the folder '{folder}' cannot be made: {reason(error)}"
+            ) from error
         self._recorder = Recorder(env, label=label, on_end=self._ended)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -91,7 +93,7 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         except BaseException as error:
             if path is not None:
                 path.unlink(missing_ok=True)
-            if not isinstance(error, OSError | RecordingError):
+            if not isinstance(error, RecordingError):
                 raise  # Ctrl-C leaves no empty file either
             gym.logger.warn(f"episode {episode} is not recorded: {error}")
         else:
@@ -106,4 +108,6 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
                 path.open("xb").close()
             except FileExistsError:
                 continue
+            except OSError as error:
+                raise RecordingError(f"cannot write '{path}': {reason(error)}") from error
             return path

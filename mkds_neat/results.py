@@ -41,6 +41,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from mkds_gym.cartridge import Cartridge
+from mkds_gym.errors import reason
 from mkds_gym.recording import Recording
 from mkds_gym.video import race_clock
 from mkds_neat.errors import ChampionFormatError, RunFolderError
@@ -458,7 +459,8 @@ class RunFolder:
             rom, title, sha1 = (str(data[key]) for key in ("rom", "rom_title", "rom_sha1"))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunFolderError(
-                f"{str(path)!r} cannot be read ({error!r}); remove it to go on with any cartridge"
+                f"{str(path)!r} cannot be read ({_why(error)}); remove it to go on with any "
+                "cartridge"
             ) from error
         if sha1 != cartridge.sha1:
             raise RunFolderError(
@@ -486,7 +488,7 @@ class RunFolder:
                 state = pickle.loads(path.read_bytes())
                 version = state["version"]
             except Exception as error:  # a damaged pickle raises anything
-                problem = f"{path.name} is damaged ({error!r})"
+                problem = f"{path.name} is damaged ({_why(error)})"
                 continue
             if version != CHECKPOINT_VERSION:
                 problem = f"{path.name} has version {version}, not {CHECKPOINT_VERSION}"
@@ -589,9 +591,14 @@ _REMEDIES: Final = (
 )
 
 
+def _why(error: Exception) -> str:
+    """What is wrong with a file: what the system says, or else with the kind of the error."""
+    return reason(error) if isinstance(error, OSError) else repr(error)
+
+
 def _failure(path: Path, error: OSError) -> RunFolderError:
     remedy = next((text for numbers, text in _REMEDIES if error.errno in numbers), "see to that")
     return RunFolderError(
-        f"{str(path)!r} cannot be written ({error.strerror or error}); {remedy} or choose "
+        f"{str(path)!r} cannot be written ({reason(error)}); {remedy} or choose "
         "another folder with --output, and go on with --resume if the run had begun"
     )

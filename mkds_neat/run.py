@@ -19,16 +19,19 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from mkds_neat.evolution import Evolution, Outcome
     from mkds_neat.results import RunFolder
 
 
+_PROGRAM: Final = "python -m mkds_neat.run"
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="mkds-evolve", description="Evolve drivers for a kart race in an emulated Nintendo DS."
+        prog=_PROGRAM, description="Evolve drivers for a kart race in an emulated Nintendo DS."
     )
     parser.add_argument("config", nargs="?", help="config file, such as examples/kartlab.ini")
     parser.add_argument("--resume", metavar="FOLDER", help="go on with the run in this folder")
@@ -74,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _guarded(arguments, caught)
     except KeyboardInterrupt:
         hint = f"; go on with: {_resume(caught.folder)}" if caught.folder is not None else ""
-        print(f"mkds-evolve: stopped at once{hint}", file=sys.stderr)
+        print(f"{_PROGRAM}: stopped at once{hint}", file=sys.stderr)
         return 128 + signal.SIGINT
 
 
@@ -85,10 +88,10 @@ def _guarded(arguments: argparse.Namespace, caught: _Signals) -> int:
     try:
         return _evolve(arguments, caught)
     except ConfigError as error:
-        print(f"mkds-evolve: {error}", file=sys.stderr)
+        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
         return 2
     except MKDSError as error:
-        print(f"mkds-evolve: {error}", file=sys.stderr)
+        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
         return 1
 
 
@@ -200,7 +203,7 @@ def _tell(outcome: Outcome, folder: RunFolder, seconds: float) -> None:
 
 
 def _resume(folder: RunFolder) -> str:
-    return f"python -m mkds_neat.run --resume {shlex.quote(str(folder.path))}"
+    return f"{_PROGRAM} --resume {shlex.quote(str(folder.path))}"
 
 
 @contextlib.contextmanager
@@ -234,7 +237,7 @@ class _LogFile(logging.FileHandler):
         elif not self._failed:
             self._failed = True
             print(
-                f"mkds-evolve: {self.baseFilename!r} cannot be written "
+                f"{_PROGRAM}: {self.baseFilename!r} cannot be written "
                 f"({error.strerror or error}); the run goes on without its log",
                 file=sys.stderr,
             )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import collections
+import importlib
 import inspect
 import os
 import re
@@ -36,7 +38,7 @@ from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.metrics import DEFAULT_METRICS, METRICS, SCORERS, make_metrics
 from mkds_gym.rewards import REWARDS
 from mkds_gym.sensors import SENSORS
-from mkds_gym.vector import MKDSVectorEnv
+from mkds_gym.vector import MAX_ENVS, MAX_THREADS, MKDSVectorEnv
 from mkds_neat.config import (
     NEAT_SECTIONS,
     OUR_SECTIONS,
@@ -110,6 +112,8 @@ def test_every_argument_of_the_vector_environment() -> None:
     for parameter in parameters:
         shown = eval(rows[parameter.name], {"AutoresetMode": AutoresetMode})
         assert shown == parameter.default, parameter.name
+    for name, most in (("num_envs", MAX_ENVS), ("num_threads", MAX_THREADS)):
+        assert re.search(rf"\| `{name}` .* 1 to {most} \|", TEXTS["environment.md"])
 
 
 def test_every_action() -> None:
@@ -550,13 +554,50 @@ def test_commands_exist() -> None:
                 assert (ROOT / word).exists(), (page, line)
 
 
-def test_options_of_the_evolution() -> None:
-    from mkds_neat.run import _parser
+def command_lines() -> dict[str, str]:
+    """The module of each command, by how it is called."""
+    found = {}
+    for package in ("mkds_gym", "mkds_neat", "benchmarks"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            if "ArgumentParser(" in path.read_text(encoding="utf-8"):
+                module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+                found[module.removesuffix(".__main__")] = module
+    return found
 
-    known = {option for action in _parser()._actions for option in action.option_strings}
-    listed = {name.split()[0] for name in column("evolution.md", "# Evolution")}
-    listed = {name for name in listed if name.startswith("--")}
-    assert listed == known - {"-h", "--help"}
+
+def options(parser: argparse.ArgumentParser) -> set[str]:
+    """The options of a parser and of its commands, but for help."""
+    found: set[str] = set()
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found.update(*map(options, action.choices.values()))
+        elif not isinstance(action, argparse._HelpAction):
+            found.update(action.option_strings)
+    return found
+
+
+@pytest.mark.parametrize("command", command_lines())
+def test_every_option_is_described(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsers: list[argparse.ArgumentParser] = []
+
+    def asked(parser: argparse.ArgumentParser, *_: object) -> None:
+        parsers.append(parser)
+        raise SystemExit
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", asked)
+    with pytest.raises(SystemExit):
+        importlib.import_module(command_lines()[command]).main()
+    (parser,) = parsers
+    assert parser.prog == f"python -m {command}"
+    described = [
+        name.split()[0]
+        for page in TEXTS
+        for head, _, *rows in tables(page)
+        if f"`{parser.prog}`" in head[0]
+        for row in rows
+        for name in names(row[0])
+    ]
+    assert {name for name in described if name.startswith("-")} == options(parser)
 
 
 BLOCKS = [

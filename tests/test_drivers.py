@@ -245,7 +245,7 @@ def test_the_command_refuses_what_cannot_be_driven(
     assert main([*words, "--workers", "1"]) == 1
     captured = capsys.readouterr()
     assert message in captured.err
-    assert captured.err.startswith("error: ")
+    assert captured.err.startswith("python -m mkds_gym.drivers: error: ")
     assert captured.out == ""
 
 

@@ -155,8 +155,9 @@ def test_bad_calls_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     ):
         assert main(["preview", *arguments]) == 1
         message = capsys.readouterr().err
-        assert message.startswith("error: ")
+        assert message.startswith("python -m mkds_gym.kartlab: error: ")
         assert all(word in message for word in words), message
+        assert "Errno" not in message
     assert not (tmp_path / "x.png").exists()
     with pytest.raises(SystemExit):
         main(["preview", str(BRANCHED)])

@@ -265,7 +265,7 @@ def test_a_limit_of_file_size_leaves_one_line_and_no_folder(tmp_path):
     )
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert err.startswith("mkds-evolve: ")
+    assert err.startswith("python -m mkds_neat.run: error: ")
     assert "File too large" in err
     assert err.count("\n") == 1
     assert not (tmp_path / "out").exists()

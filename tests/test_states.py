@@ -332,6 +332,20 @@ def test_wrong_uses(env: MKDSEnv) -> None:
         env.restore_state(b"state")  # type: ignore[arg-type]
 
 
+def test_wrappers_want_a_reset_first(env: MKDSEnv) -> None:
+    """Those that gym.make puts around it; the environment itself does not."""
+    env.reset()
+    state = env.clone_state()
+    with gym.make("MKDS-v0", obs_type="pixels") as wrapped:
+        wrapped.unwrapped.restore_state(state)
+        with pytest.raises(gym.error.ResetNeeded):
+            wrapped.step(0)
+        wrapped.unwrapped.step(0)
+        wrapped.reset()
+        wrapped.unwrapped.restore_state(state)
+        np.testing.assert_array_equal(wrapped.step(0)[0], env.step(0)[0])
+
+
 def test_states_along_a_lap_are_small(env: MKDSEnv) -> None:
     env.reset()
     points = [number / 12 for number in range(12)]
@@ -519,6 +533,17 @@ def test_one_drive_is_enough_for_many_states(monkeypatch: pytest.MonkeyPatch) ->
     env.close()
 
 
+@pytest.mark.parametrize(
+    ("laps", "progress", "has"), [(None, 99, "3 laps"), (1, 1.01, "1 lap;")], ids=str
+)
+def test_a_progress_beyond_the_race(laps: int | None, progress: float, has: str) -> None:
+    """Refused at once, not after the whole race."""
+    with make(laps=laps) as env:
+        with pytest.raises(ValueError, match=f"progress={progress}: the race has {has}"):
+            env.reset(options={"progress": progress})
+        assert env.console.frame_count < 400
+
+
 @pytest.mark.parametrize("progress", [-0.1, float("nan"), True, "0.4"])
 def test_a_bad_progress(env: MKDSEnv, progress: object) -> None:
     with pytest.raises((ValueError, TypeError), match="laps"):
@@ -598,7 +623,7 @@ def test_bad_start_states(env: MKDSEnv, tmp_path: Path) -> None:
         StartStates([b"state"])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="count"):
         StartStates.collect(env, 0)
-    with pytest.raises(StateError, match="collect"):
+    with pytest.raises(StateError, match=r"none': No such file or directory; .*collect"):
         StartStates.load(tmp_path / "none")
     (tmp_path / "bad").write_bytes(b"bad")
     with pytest.raises(StateError, match="no start states"):

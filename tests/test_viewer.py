@@ -18,6 +18,7 @@ import numpy as np
 import pygame
 import pytest
 from PIL import Image, ImageGrab
+from programs import DISPLAYS
 from waiting import until
 
 from benchmarks.viewer import microseconds
@@ -784,7 +785,7 @@ def test_ctrl_c_leaves_no_window_and_no_memory() -> None:
 def test_without_a_display_the_viewer_says_so(
     name: str | None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for variable in ("DISPLAY", "SDL_VIDEODRIVER", "WAYLAND_DISPLAY"):
+    for variable in DISPLAYS:
         monkeypatch.delenv(variable, raising=False)
     if name is not None:
         monkeypatch.setenv("DISPLAY", name)
@@ -796,8 +797,8 @@ def test_without_a_display_the_viewer_says_so(
         env.reset(seed=0)
         env.step(0)
     env.close()
-    said = capfd.readouterr().err
-    assert "mkds-viewer: no" in said
+    (said,) = capfd.readouterr().err.splitlines()
+    assert "python -m mkds_gym.viewer: error: no" in said
     assert "the run goes on without its window" in said
 
 
@@ -807,13 +808,20 @@ def test_the_command_line(
 ) -> None:
     assert main(["no such run"]) == 1
     assert "there is no run 'no such run'" in capsys.readouterr().err
+    # Wrong arguments are said to be wrong also where no run is going.
+    for wrong, words in (
+        ("--scale=9", "outside 1..6"),
+        ("--scale=0", "outside 1..6"),
+        ("--overlays=hat", "unknown overlay 'hat'"),
+        ("--pictures=nowhere", "--pictures nowhere: is no folder"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            main(["no such run", wrong])
+        assert left.value.code == 2
+        assert words in capsys.readouterr().err
     with Bus(1, label="mine") as bus:
         assert main(["--list"]) == 0
         assert bus.folder.name in capsys.readouterr().out.split()
-        assert main([bus.folder.name, "--scale=9"]) == 2
-        assert "outside 1..6" in capsys.readouterr().err
-        assert main([bus.folder.name, "--overlays=hat"]) == 2
-        assert "unknown overlay 'hat'" in capsys.readouterr().err
         with monkeypatch.context() as without:
             without.setitem(sys.modules, "pygame", None)
             assert main([bus.folder.name]) == 1

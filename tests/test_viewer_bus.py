@@ -343,7 +343,7 @@ def test_what_show_means() -> None:
     assert parse_show("none", 4) == ()
     assert parse_show(" ALL ", 4) == (0, 1, 2, 3)
     assert parse_show("first", 4) == (0,)
-    assert parse_show("3, 0,3", 4) == (0, 3)
+    assert parse_show("3, 0", 4) == (0, 3)
     assert parse_show([2, 1], 4) == (1, 2)
     assert parse_show(2, 4) == (2,)
     assert parse_show(np.int64(2), 4) == (2,)  # type: ignore[arg-type]
@@ -363,6 +363,7 @@ def test_what_show_means() -> None:
         ([2.0], no_number),
         ([True, 2], "'True' " + no_number),
         (None, no_number),
+        ("1,0,01", "1 is named twice"),
     ):
         with pytest.raises(ValueError, match=match):
             parse_show(bad, 4)  # type: ignore[arg-type]

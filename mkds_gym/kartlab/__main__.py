@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mkds_gym.cartridge import Cartridge
-from mkds_gym.errors import MKDSError
+from mkds_gym.errors import MKDSError, reason
 from mkds_gym.kartlab import ROM_PATH
 from mkds_gym.kartlab.build import (
     COMPILER_VERSION,
@@ -87,9 +87,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "compile":
             return _compile(options.courses, options.output, options.base)
         return _check(options.output) if options.check else _build(options.output)
-    except (MKDSError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    except MKDSError as error:
+        message = str(error)
+    except OSError as error:  # all else that is opened has errors of its own
+        message = f"{options.output}: {reason(error)}"
+    print(f"{parser.prog}: error: {message}", file=sys.stderr)
+    return 1
 
 
 def _build(output: Path) -> int:

@@ -23,7 +23,7 @@ import ndspy.fnt
 import ndspy.rom
 
 from mkds_gym.cartridge import COURSE_FOLDER, KARTLAB_CODE, header_crc16
-from mkds_gym.errors import MKDSError
+from mkds_gym.errors import MKDSError, reason
 from mkds_gym.hardware import RAM_START
 from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH, SOURCE_DIRECTORY
 
@@ -344,7 +344,7 @@ def _run(command: list[str], folder: Path) -> str:
         )
     except OSError as error:
         raise BuildError(
-            f"cannot run {command[0]}: {error}; on Debian and Ubuntu: apt install "
+            f"cannot run {command[0]}: {reason(error)}; on Debian and Ubuntu: apt install "
             "gcc-arm-none-eabi binutils-arm-none-eabi"
         ) from error
     if result.returncode != 0:

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mkds_gym.errors import ViewerError
+from mkds_gym.overlays import make_overlays
 from mkds_gym.viewer.bus import runs
-from mkds_gym.viewer.window import MAX_SCALE, ViewerWindow
+from mkds_gym.viewer.window import MAX_SCALE, ViewerWindow, check_scale
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,8 +40,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    arguments = _parser().parse_args(argv)
-    logging.basicConfig(format="mkds-viewer: %(message)s")
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(format=f"{parser.prog}: %(message)s")
+    overlays = arguments.overlays.split(",") if arguments.overlays else ()
+    try:
+        check_scale(arguments.scale)
+        make_overlays(overlays)
+    except ValueError as error:
+        parser.error(str(error))
+    if arguments.pictures is not None and not arguments.pictures.is_dir():
+        parser.error(f"--pictures {arguments.pictures}: is no folder")
     try:
         if arguments.list:
             for run in runs():
@@ -49,16 +59,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         window = ViewerWindow(
             _find(arguments.run),
             scale=arguments.scale,
-            overlays=arguments.overlays.split(",") if arguments.overlays else (),
+            overlays=overlays,
             pictures=arguments.pictures,
         )
         window.run()
     except ViewerError as error:
-        print(f"mkds-viewer: {error}", file=sys.stderr)
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 1
-    except ValueError as error:
-        print(f"mkds-viewer: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         pass
     return 0

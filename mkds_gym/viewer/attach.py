@@ -17,7 +17,7 @@ from gymnasium.vector import VectorEnv
 
 import mkds_gym
 from mkds_gym.env import MKDSEnv
-from mkds_gym.errors import ViewerError
+from mkds_gym.errors import ViewerError, reason
 from mkds_gym.overlays import make_overlays
 from mkds_gym.viewer.bus import Board, Bus, State, Tile, parse_show
 from mkds_gym.viewer.publisher import RacePublisher
@@ -54,7 +54,7 @@ class WindowProcess:
                 start_new_session=True,
             )
         except OSError as error:
-            _log.warning("no window: its process cannot be started (%s)", error)
+            _log.warning("no window: its process cannot be started (%s)", reason(error))
 
     @property
     def pid(self) -> int | None:

@@ -41,7 +41,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.errors import ViewerError
+from mkds_gym.errors import ViewerError, reason
 from mkds_gym.hardware import SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.viewer.shared import (
     PAGE,
@@ -178,10 +178,10 @@ def parse_show(
         count: how many there are.
 
     Returns:
-        Their numbers, in order, each once.
+        Their numbers, in order.
 
     Raises:
-        ValueError: anything else, or a number that there is not.
+        ValueError: anything else, a number that there is not, or one that is named twice.
     """
     if isinstance(show, bool | np.bool_):
         return tuple(range(count if show else 0))
@@ -210,6 +210,8 @@ def parse_show(
             ) from None
         if not 0 <= number < count:
             raise ValueError(f"show={show!r}: {part} is outside 0..{count - 1}; there are {count}")
+        if number in numbers:
+            raise ValueError(f"show={show!r}: {number} is named twice")
         numbers.add(number)
     return tuple(sorted(numbers))
 
@@ -324,7 +326,7 @@ class Bus:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise ViewerError(
                 f"no shared memory for {len(self.indices)} pictures in '{self.folder.parent}' "
-                f"({error.strerror or error}); show fewer"
+                f"({reason(error)}); show fewer"
             ) from error
         header = segment.view[:PAGE].cast("Q")
         header[_TILE_MAGIC], header[_TILE_VERSION] = _MAGIC, VERSION
@@ -552,14 +554,14 @@ class Publisher:
         except OSError as error:
             with contextlib.suppress(OSError):
                 fresh.unlink()
-            raise ViewerError(f"the course cannot be shown: {error}") from error
+            raise ViewerError(f"the course cannot be shown: {reason(error)}") from error
 
 
 def _open(path: Path, *, writable: bool = True) -> Segment:
     try:
         segment = Segment(path, writable=writable)
     except OSError as error:
-        raise ViewerError(f"the run '{path.parent.name}' is over ({error.strerror})") from error
+        raise ViewerError(f"the run '{path.parent.name}' is over ({reason(error)})") from error
     words = segment.view[:16].cast("Q")
     if words[0] != _MAGIC or words[1] != VERSION:
         raise ViewerError(

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.errors import OverlayError, ViewerError
+from mkds_gym.errors import OverlayError, ViewerError, reason
 from mkds_gym.overlays import OVERLAYS, Overlay, draw_overlays, make_overlays
 from mkds_gym.viewer.bus import Board, Run, Shot, State, Status, Tile, runs
 from mkds_gym.viewer.publisher import PICTURES_PER_SECOND, unpack_scene
@@ -297,7 +297,7 @@ class ViewerWindow:
         try:
             self._pygame.image.save(self._pygame.display.get_surface(), str(path))
         except (OSError, self._pygame.error) as error:
-            self._say(f"not saved: {error}")
+            self._say(f"not saved in {self._pictures}: {reason(error)}")
         else:
             self._say(f"saved {path}")
 

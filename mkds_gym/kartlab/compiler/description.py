@@ -54,7 +54,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from mkds_gym.errors import MKDSError
+from mkds_gym.errors import MKDSError, reason
 from mkds_gym.kartlab.compiler.themes import COLOURS, THEMES
 from mkds_gym.memory import COURSES
 
@@ -371,8 +371,7 @@ def read_description(path: str | PathLike[str]) -> CourseDescription:
             data = stream.read(SIZE_LIMIT + 1)
         text = data.decode("utf-8") if len(data) <= SIZE_LIMIT else ""
     except OSError as error:
-        why = error.strerror or error
-        raise CourseDescriptionError(f"{file}: cannot be read: {why}") from error
+        raise CourseDescriptionError(f"{file}: cannot be read: {reason(error)}") from error
     except UnicodeDecodeError as error:
         raise CourseDescriptionError(f"{file}: is not text in UTF-8: {error}") from error
     if len(data) > SIZE_LIMIT:
