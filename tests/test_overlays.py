@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import pickle
@@ -38,6 +39,7 @@ from mkds_gym.overlays import (
 )
 from mkds_gym.overlays.course import checkpoint_line, next_checkpoints
 from mkds_gym.overlays.scene import TRAIL_POINTS, TRAIL_SPACING
+from mkds_gym.state import RaceReader
 
 BOX_HEIGHT = 9.0
 """World units above the floor at which the boxes of these tests float."""
@@ -610,17 +612,24 @@ def test_scenes_travel_and_stay(drive: tuple[NDArray[np.uint8], OverlayScene, Co
 def test_a_race_that_is_being_set_up_has_no_scene_yet() -> None:
     console = Console(on_power_on=BootParameters().write)
     try:
-        live = LiveRace(console)
-        scenes = []
+        live, reader, recorder = LiveRace(console), RaceReader(console.ram), SceneRecorder()
+        missing, scenes = 0, []
         for _ in range(150):
             console.step(0, 1, draw=False)
             live.frame(0)
-            scenes.append((live.course is not None, live.scene()))
-        for _, scene in scenes:
+            scenes.append(live.scene())
+            # The race is in memory some frames before its camera.
+            with contextlib.suppress(NoRaceError):
+                race = reader.read()
+                if live.course is None:
+                    recorder.start(reader)
+                    with pytest.raises(NoRaceError, match="camera"):
+                        recorder.scene(Course.from_ram(console.ram, reader.layout))
+                    missing += not race.race_on
+        for scene in scenes:
             if scene is not None:
                 Projection(scene.camera)  # it looks somewhere
     finally:
         console.close()
-    assert scenes[-1][1] is not None
-    # The race is there some frames before its camera.
-    assert any(there and scene is None for there, scene in scenes)
+    assert scenes[-1] is not None
+    assert missing
