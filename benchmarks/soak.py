@@ -15,8 +15,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import datetime
 import gc
 import itertools
+import json
 import math
 import os
 import statistics
@@ -24,14 +26,15 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
-from benchmarks.report import say, table
+from benchmarks.report import check_writable, describe, machine, say, table
 
 _TURN: Final = 500
 """Frames that the vector, and each single environment, drives in its turn."""
@@ -40,6 +43,8 @@ _PASSING: Final = 40
 _SAMPLES: Final = 30
 _WARM_UP: Final = 1 / 3
 """Share of the samples that tell nothing of growth."""
+_LAST: Final = 10
+"""Rows of the table in docs/benchmarks.md."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,28 @@ def report(seen: Sequence[Sample]) -> str:
     )
 
 
+def growth_line(mib: float) -> str:
+    """A sentence of what `growth` gives."""
+    return f"Growth per 100,000 frames: {mib:+.2f} MiB."
+
+
+def summary(result: dict[str, Any]) -> str:
+    """When, where, the last samples, and growth, as Markdown, of what ``--json`` wrote."""
+    seen = [Sample(**sample) for sample in result["samples"]]
+    last = seen[-_LAST:]
+    return "\n".join(
+        [
+            f"{describe(result)} {last[-1].frames:,} frames in {last[-1].seconds / 60:.0f} "
+            f"minutes; environments in the vector: {result['envs']}. The last {len(last)} of "
+            f"{len(seen)} samples:",
+            "",
+            report(last),
+            "",
+            f"{growth_line(result['growth'])} The limit is {result['limit']:g}.",
+        ]
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; see the module.
 
@@ -233,6 +260,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="MIB",
         help="growth per 100,000 frames that still counts as none (1)",
     )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file")
     options = parser.parse_args(argv)
     # Fewer would be over before enough samples are taken.
     least = _SAMPLES * 3 * _TURN
@@ -244,6 +272,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--seed {options.seed} must not be negative")
     if not options.limit > 0:
         parser.error(f"--limit {options.limit} must be greater than 0")
+    check_writable(parser, "--json", options.json)
+    about: dict[str, Any] = {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "machine": machine(),
+        **{name: getattr(options, name) for name in ("envs", "seed", "limit")},
+    }
     seen: list[Sample] = []
     stopped = False
     try:
@@ -262,7 +296,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         say("stopped")
         return 130
     grown = growth(seen)
-    print(f"\nGrowth per 100,000 frames: {grown:+.2f} MiB.")
+    print(f"\n{growth_line(grown)}")
+    if options.json is not None:
+        result = {**about, "samples": [asdict(sample) for sample in seen], "growth": grown}
+        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0 if grown < options.limit else 1
 
 

@@ -166,27 +166,38 @@ def _left_out_lines(data: dict[str, Any]) -> list[str]:
 # Vector environments ---------------------------------------------------------------------------
 
 REFERENCE: Final = "native_2"
-"""Takes its turns with every number of environments, so that all can be compared."""
+"""Takes its turns in every group, so that all can be compared."""
 
 
-def vector_groups(counts: Sequence[int]) -> list[list[str]]:
-    """The rows that are measured together; few at a time, for the memory's sake."""
-    groups: list[list[str]] = []
+@dataclass(frozen=True)
+class Group:
+    """Rows of vector environments that take turns; few at a time, for the memory's sake.
+
+    Attributes:
+        count: environments of each, but for the reference and what is no vector.
+        keys: of the rows, the reference first.
+    """
+
+    count: int
+    keys: list[str]
+
+
+def vector_groups(counts: Sequence[int]) -> list[Group]:
+    """The groups for numbers of environments."""
+    groups: list[Group] = []
     for count in counts:
-        rows = [f"{kind}_{count}" for kind in VECTORS]
-        if count == 1:
-            groups.append(["env", *rows])
-        elif count == 2:
-            groups.append(["env", *rows, "plain_workers"])
-        elif count < 16:
-            groups.append([REFERENCE, *rows])
-        else:
-            groups += [[REFERENCE, row] for row in rows]
+        rows = [f"{kind}_{count}" for kind in VECTORS if f"{kind}_{count}" != REFERENCE]
+        if count <= 2:
+            rows = ["env", *rows, *(["plain_workers"] if count == 2 else [])]
+        apart = [rows] if count < 16 else [[row] for row in rows]
+        groups += [Group(count, [REFERENCE, *keys]) for keys in apart]
     return groups
 
 
 def vector_ratios(count: int) -> list[tuple[str, str, str]]:
     """The ratios with a number of environments: (name, upper row, lower row)."""
+    if count >= 16:  # their rows take turns with the reference alone
+        return named([(f"{kind}_{count}", REFERENCE) for kind in VECTORS])
     native = f"native_{count}"
     lower = ["env" if count <= 2 else REFERENCE]
     lower += [f"{kind}_{count}" for kind in VECTORS if kind != "native"]
@@ -196,27 +207,35 @@ def vector_ratios(count: int) -> list[tuple[str, str, str]]:
 
 
 def _vector(session: Session, counts: Sequence[int]) -> dict[str, Any]:
-    result: dict[str, Any] = {"rows": {}, "ratios": {}, "left_out": {}}
-    for keys in vector_groups(counts):
-        count = max(ROWS[key].consoles for key in keys)
+    result: dict[str, Any] = {"groups": [], "ratios": {}, "left_out": {}}
+    for group in vector_groups(counts):
+        keys, environments = group.keys, _environments(group.count)
         wanted = _MIB_A_CONSOLE * sum(ROWS[key].consoles for key in keys)
         if (there := available_mib()) < wanted:
             reason = f"{wanted / 1024:.0f} GiB of memory wanted, {there / 1024:.0f} available"
-            result["left_out"] |= {ROWS[key].title: reason for key in keys if key != REFERENCE}
-            say(f"  left out: {', '.join(ROWS[key].title for key in keys)}: {reason}")
+            titles = [ROWS[key].title for key in keys if ROWS[key].consoles == group.count]
+            result["left_out"] |= dict.fromkeys(titles, reason)
+            say(f"  left out: {', '.join(titles)}: {reason}")
             continue
-        say(f"  {count} environments" if count > 1 else "  1 environment")
+        say(f"  {environments}")
         samples, memory = take_turns(keys, session.tape, session.seconds, session.rounds)
-        for key in keys:
-            if key not in result["rows"]:
-                result["rows"][key] = {
-                    **_row(key, samples, memory[key]),
-                    "consoles": ROWS[key].consoles,
-                }
-        for name, upper, lower in vector_ratios(count):
+        rows = {
+            key: {
+                **_row(key, samples, memory[key]),
+                "consoles": ROWS[key].consoles,
+                "of_reference": ratio(samples, key, REFERENCE),
+            }
+            for key in keys
+        }
+        result["groups"].append({"environments": group.count, "rows": rows})
+        for name, upper, lower in vector_ratios(group.count):
             if upper in samples and lower in samples:
                 result["ratios"][name] = ratio(samples, upper, lower)
     return result
+
+
+def _environments(count: int) -> str:
+    return "1 environment" if count == 1 else f"{count} environments"
 
 
 def _vector_lines(data: dict[str, Any]) -> list[str]:
@@ -224,18 +243,19 @@ def _vector_lines(data: dict[str, Any]) -> list[str]:
         total = row["memory_mib"]
         return "" if total is None else f"{total / row['consoles']:.0f}"
 
-    return [
-        *table(
-            ("frames per second, all together", "median", "middle half", "MiB each"),
-            [
-                (row["title"], f"{row['median']:,.0f}", between(row, ",.0f"), memory(row))
-                for row in data["rows"].values()
-            ],
-        ),
-        "",
-        *_ratio_lines(data),
-        *_left_out_lines(data),
-    ]
+    lines: list[str] = []
+    for group in data["groups"]:
+        head = f"{_environments(group['environments'])}, frames per second"
+        cells = []
+        for key, row in group["rows"].items():
+            speed = f"{row['median']:,.0f}", between(row, ",.0f")
+            times = f"{row['of_reference']['median']:.3f}", between(row["of_reference"], ".3f")
+            compared = ("1", "") if key == REFERENCE else times
+            cells.append((row["title"], *speed, *compared, memory(row)))
+        of = f"x {ROWS[REFERENCE].title}"
+        columns = (head, "median", "middle half", of, "middle half", "MiB each")
+        lines += [*table(columns, cells), ""]
+    return [*lines, *_ratio_lines(data), *_left_out_lines(data)]
 
 
 # What a step is made of -------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """Write what was measured into the pages that show it: ``python docs/measured.py FILE``.
 
 FILE is what ``python -m benchmarks --json FILE`` wrote (for the README, docs/benchmarks.md
-and its plot), ``python -m benchmarks.courses --json FILE`` (for docs/benchmarks.md),
-``python -m benchmarks.viewer --json FILE`` (for docs/viewer.md), or ``python -m mkds_gym.drivers
---json FILE`` (for docs/kartlab.md).
+and its plot), ``python -m benchmarks.courses --json FILE`` or ``python -m benchmarks.soak --json
+FILE`` (for docs/benchmarks.md), ``python -m benchmarks.viewer --json FILE`` (for docs/viewer.md),
+or ``python -m mkds_gym.drivers --json FILE`` (for docs/kartlab.md).
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import courses, viewer  # noqa: E402
+from benchmarks import courses, soak, viewer  # noqa: E402
 from benchmarks.__main__ import report  # noqa: E402
 from benchmarks.plot import draw  # noqa: E402
 from benchmarks.report import between, table  # noqa: E402
@@ -68,17 +69,29 @@ def short(result: dict[str, Any]) -> str:
     )
 
 
-def main() -> None:
-    """The command line; see the module."""
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line; see the module.
+
+    Args:
+        argv: arguments, by default the process's own.
+
+    Raises:
+        SystemExit: the file is not what one of the commands writes when it is done.
+    """
     parser = argparse.ArgumentParser(description="Write what was measured into README and docs.")
     parser.add_argument(
         "file",
         type=Path,
         metavar="FILE",
-        help="of python -m benchmarks, benchmarks.courses, benchmarks.viewer or mkds_gym.drivers, "
-        "with --json",
+        help="of python -m benchmarks, benchmarks.courses, benchmarks.soak, benchmarks.viewer or "
+        "mkds_gym.drivers, with --json",
     )
-    result = json.loads(parser.parse_args().file.read_text(encoding="utf-8"))
+    file = parser.parse_args(argv).file
+    try:
+        result = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        # A command that was stopped leaves its file empty.
+        parser.error(f"{file} is not what a measurement writes when it is done: {error}")
     if "drivers" in result:
         text = f"{drivers.report(drivers.load(result))}\n\nDriven {result['date']}."
         put(ROOT / "docs" / "kartlab.md", "drivers", text)
@@ -89,6 +102,9 @@ def main() -> None:
         return
     if "eight_karts" in result:
         put(ROOT / "docs" / "benchmarks.md", "courses", courses.report(result))
+        return
+    if "growth" in result:
+        put(ROOT / "docs" / "benchmarks.md", "soak", soak.summary(result))
         return
     missing = [name for name in TABLES if name not in result.get("tables", {})]
     if missing:

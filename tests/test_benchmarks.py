@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import multiprocessing
 import os
@@ -16,12 +17,12 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks import courses, frame_loop, restore, rounds
+from benchmarks import courses, frame_loop, restore, rounds, soak
 from benchmarks.__main__ import report
 from benchmarks.aims import AIMS, aims, aims_lines
 from benchmarks.pairs import PAIRS, WARM_UP, Paired
 from benchmarks.peers import PEERS
-from benchmarks.plot import draw
+from benchmarks.plot import draw, points
 from benchmarks.plot import main as plot
 from benchmarks.race import FRAME_SKIP, drive
 from benchmarks.report import spread
@@ -102,11 +103,22 @@ def test_a_short_run_of_what_takes_many_processes(tmp_path: Path) -> None:
     names = "plain", "vector", "together", "states", "evolution", "peers"
     result, printed = short_run(tmp_path, *names)
     tables = result["tables"]
-    assert set(tables["vector"]["rows"]) == {
+    groups = [group["rows"] for group in tables["vector"]["groups"]]
+    assert [list(rows) for rows in groups] == [
+        group.keys for group in vector_groups([count for count in COUNTS if count <= 8])
+    ]
+    assert {key for rows in groups for key in rows} == {
         *("env", "plain_workers"),
         *(f"{kind}_{count}" for kind in VECTORS for count in COUNTS if count <= 8),
     }
-    for rows in (tables[name]["rows"] for name in ("plain", "vector", "peers")):
+    # The same ratio in both tables, and in the picture.
+    shown = points(result)[1]
+    for name, upper, lower in vector_ratios(8):
+        if lower == REFERENCE:
+            assert tables["vector"]["ratios"][name] == groups[-1][upper]["of_reference"]
+            times = shown[upper]["median"] / shown[lower]["median"]
+            assert times == pytest.approx(tables["vector"]["ratios"][name]["median"])
+    for rows in (*groups, *(tables[name]["rows"] for name in ("plain", "peers"))):
         assert all(0 < row["low"] <= row["median"] <= row["high"] for row in rows.values())
     assert set(tables["together"]["ratios"]) == {title for title, _ in TOGETHER.values()}
     # Two cannot be more than twice one, but for noise.
@@ -171,12 +183,14 @@ def test_aims_name_ratios_that_are_measured() -> None:
     for table, _, name, number in ratios:
         assert name in named[table]
         assert number == "median"
-    # Each of them is of rows that take turns.
+    # Each of them is of rows that take turns, and the reference is in every group.
+    groups = vector_groups(COUNTS)
+    assert all(group.keys.count(REFERENCE) == 1 for group in groups)
     for count in COUNTS:
         for _, upper, lower in vector_ratios(count):
-            groups = vector_groups([count])
-            if count < 16 or lower == REFERENCE:
-                assert any({upper, lower} <= set(group) for group in groups)
+            assert any({upper, lower} <= {*g.keys} for g in groups if g.count == count)
+    # With 64 too, each kind is compared with two environments.
+    assert [upper for _, upper, _ in vector_ratios(64)] == [f"{kind}_64" for kind in VECTORS]
 
 
 def test_the_recorded_lap_is_a_lap() -> None:
@@ -322,21 +336,60 @@ def test_a_short_run_of_a_course(tmp_path: Path) -> None:
     assert lap["race"] + lap["draw"] <= lap["cycles"]
 
 
+def group(count: int, reference: float, **ratios: float) -> dict[str, Any]:
+    """A group of vector rows that all are as fast in each of their pieces."""
+    rows = {
+        key: {
+            "title": ROWS[key].title,
+            "consoles": ROWS[key].consoles,
+            "memory_mib": None,
+            **spread([reference * times]),
+            "of_reference": spread([times]),
+        }
+        for key, times in {REFERENCE: 1.0, **ratios}.items()
+    }
+    return {"environments": count, "rows": rows}
+
+
+def test_a_machine_that_becomes_faster_is_not_taken_for_more_environments() -> None:
+    def result(*last: float) -> dict[str, Any]:
+        """Of a machine that may have another speed when it comes to each of the last groups."""
+        rows: list[dict[str, float]] = [{"sync_64": 0.5}, {"native_64": 1.1}]
+        groups = [group(64, speed, **ratios) for speed, ratios in zip(last, rows, strict=True)]
+        first = group(2, 100.0, sync_2=0.6), group(8, 100.0, native_8=1.2)
+        tables = {"vector": {"groups": list(first)}, "vector64": {"groups": groups}}
+        empty: dict[str, Any] = {"ratios": {}, "left_out": {}}
+        return {"tables": {name: {**table, **empty} for name, table in tables.items()}}
+
+    steady, faster = result(100.0, 100.0), result(100.0, 150.0)
+    assert points(steady) == points(faster)
+    speed, rows = points(faster)
+    assert speed == rows[REFERENCE]["median"] == 100.0
+    assert rows["native_64"]["median"] == pytest.approx(110.0)
+    # And the table says what the reference had beside each of them.
+    lines = TABLES["vector64"].lines(faster["tables"]["vector64"])
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    shown = [row[:2] + row[3:4] for row in cells if row[0].endswith((", 2", ", 64"))]
+    assert shown == [
+        ["MKDSVectorEnv, 2", "100", "1"],
+        ["SyncVectorEnv, 64", "50", "0.500"],
+        ["MKDSVectorEnv, 2", "150", "1"],
+        ["MKDSVectorEnv, 64", "165", "1.100"],
+    ]
+
+
 def test_the_plot_shows_what_was_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def row(median: float) -> dict[str, float]:
-        return {"median": median, "low": median - 1, "high": median + 1, "consoles": 2}
-
     result = {
         "date": "2026-01-01",
         "machine": {"cores": 2, "processor": "X"},
-        "tables": {"vector": {"rows": {"native_1": row(10), "native_2": row(20)}}},
+        "tables": {"vector": {"groups": [group(1, 20.0, native_1=0.5)]}},
     }
     (tmp_path / "result.json").write_text(json.dumps(result))
     pictures = [tmp_path / "a.png", tmp_path / "b.png"]
     assert plot([str(tmp_path / "result.json"), str(pictures[0])]) == 0
-    result["tables"]["vector"]["rows"]["native_2"] = row(30)  # type: ignore[index]
+    result["tables"]["vector"]["groups"] = [group(1, 20.0, native_1=0.8)]  # type: ignore[index]
     draw(result, pictures[1])
     first, second = (picture.read_bytes() for picture in pictures)
     assert first.startswith(b"\x89PNG")
@@ -345,6 +398,42 @@ def test_the_plot_shows_what_was_measured(
     with pytest.raises(SystemExit):
         plot([str(tmp_path / "result.json"), str(pictures[0])])
     assert "no vector environments were measured" in capsys.readouterr().err
+
+
+def test_a_soak_is_written_into_its_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = importlib.util.spec_from_file_location("measured", ROOT / "docs" / "measured.py")
+    assert spec is not None
+    assert spec.loader is not None
+    measured = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(measured)
+    page = tmp_path / "docs" / "benchmarks.md"
+    page.parent.mkdir()
+    page.write_text((ROOT / "docs" / "benchmarks.md").read_text())
+    monkeypatch.setattr(measured, "ROOT", tmp_path)
+    monkeypatch.setattr(soak, "_TURN", 8)
+    monkeypatch.setattr(soak, "_SAMPLES", 12)
+    file = tmp_path / "soak.json"
+    arguments = ["--frames", "288", "--envs", "1", "--limit", "1000", "--json", str(file)]
+    assert soak.main(arguments) == 0
+    printed = capsys.readouterr().out
+    measured.main([str(file)])
+    result = json.loads(file.read_text())
+    block = page.read_text().split("<!-- soak: begin -->\n")[1].split("<!-- soak: end -->")[0]
+    assert block.startswith(f"{result['date']}: {result['machine']['processor']}, ")
+    rows = [line for line in block.splitlines() if line.startswith("|")]
+    # The head, its rule, and the last ten samples of the table that was printed.
+    assert len(result["samples"]) > len(rows) - 2 == 10
+    values = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
+    seen = [line for line in printed.splitlines() if line.startswith("|")][2:]
+    assert values == [[cell.strip() for cell in row.strip("|").split("|")] for row in seen[-10:]]
+    assert f"Growth per 100,000 frames: {result['growth']:+.2f} MiB. The limit is 1000." in block
+    assert "Growth per 100,000 frames: " in printed
+    file.write_text("")  # as of a command that was stopped
+    with pytest.raises(SystemExit):
+        measured.main([str(file)])
+    assert "is not what a measurement writes when it is done" in capsys.readouterr().err
 
 
 def test_frame_loops_copy_the_same(
