@@ -80,7 +80,8 @@ class Sees(Enum):
 
     One may have a method ``sees(state)`` that returns this, given the frame it has just been shown.
     Without it, it sees every frame, and so do those beside it that would see a step's last one.
-    Whatever it returns, it sees each frame with new marks.
+    Whatever it returns, it sees each frame with new marks. A class that inherits one, and has an
+    ``update`` or a ``collect`` of its own, has none unless it says so again (``sees = Base.sees``).
     """
 
     EVERY_FRAME = 0
@@ -304,6 +305,7 @@ class OffroadDistance(_OffRoad):
     """
 
     name = "offroad_dist"
+    sees = _OffRoad.sees
 
     def collect(self) -> dict[str, float]:
         """See `Metric.collect`."""
@@ -314,6 +316,7 @@ class OffroadPath(_OffRoad):
     """Length of the way driven off the road, frame by frame, in three dimensions."""
 
     name = "offroad_path"
+    sees = _OffRoad.sees
 
     def reset(self) -> None:
         """See `Metric.reset`."""

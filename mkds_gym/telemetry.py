@@ -137,13 +137,13 @@ class Telemetry:
 
 
 def _tells(kind: type[Any]) -> bool:
-    """Whether a class says what it has to see: the one that has its ``update`` must.
+    """Whether a class says what it has to see: the one that has its ``update`` or ``collect`` must.
 
-    One that inherits ``sees`` and has an update of its own may look at other things.
+    One that inherits ``sees`` and has one of these of its own may look at other things.
     """
     for each in kind.__mro__:
         if "sees" in vars(each):
             return True
-        if "update" in vars(each):
+        if "update" in vars(each) or "collect" in vars(each):
             return False
     return False

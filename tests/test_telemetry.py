@@ -46,6 +46,19 @@ class CountingDistance(Distance):
         super().update(state, course)
 
 
+class Share(Distance):
+    """One that sees what it inherits, and collects what another one has seen."""
+
+    name = "share"
+
+    def __init__(self, other: Frames) -> None:
+        self._other = other
+        super().__init__()
+
+    def collect(self) -> dict[str, float]:
+        return {"share": float(self._other.count)}
+
+
 @pytest.fixture(scope="module")
 def race() -> tuple[list[RaceState], Course]:
     """A wild drive: on and off the road, into walls, off the course, the wrong way."""
@@ -117,12 +130,18 @@ def test_same_as_with_every_frame(
 def test_those_that_say_nothing_see_every_frame(race: tuple[list[RaceState], Course]) -> None:
     states, course = race
     frames, counting = Frames(), CountingDistance()
-    telemetry = Telemetry([frames, counting], [])
+    telemetry = Telemetry([frames, counting, Share(frames)], [])
     telemetry.reset(states[0], course)
     for step in steps(states, 4):
         telemetry.see(step, course)
+        assert telemetry.collect()["share"] == frames.count
     assert frames.count == counting.updates == len(states)
     assert telemetry.collect()["frames"] == len(states)
+
+
+def test_all_of_our_own_say_something() -> None:
+    events = [Clock(1), Stuck(1), WrongWay(1), EVENTS.make("finish")]
+    assert Telemetry(make_metrics(DEFAULT_METRICS), events)._all_tell
 
 
 class Asleep(Frames):
