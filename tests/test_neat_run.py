@@ -355,18 +355,47 @@ def wait_for(process: subprocess.Popen[str], what) -> None:
         time.sleep(0.01)
 
 
-# The interpreter itself takes the first tenths, before any of our lines runs.
+def catches(pid: int, number: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return bool(int(status.split("SigCgt:")[1].split()[0], 16) >> (number - 1) & 1)
+
+
+def maps(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/maps").read_text()
+    except OSError:  # it has ended
+        return ""
+
+
+def family(pid: int) -> list[int]:
+    """A process, and all that have come of it."""
+    return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+
+
+STAGES = {
+    # The interpreter itself leaves SIGTERM alone: this is the first thing that we do.
+    "handlers": lambda pid, out: catches(pid, signal.SIGTERM),
+    "torch": lambda pid, out: "torch" in maps(pid),
+    "folder": lambda pid, out: out.exists(),
+    "workers": lambda pid, out: len(family(pid)) > 1,
+    "emulator": lambda pid, out: any("libdesmume" in maps(each) for each in family(pid)),
+}
+"""How far a run has come that has just been started, told from outside."""
+
+
 @pytest.mark.parametrize(
-    ("method", "delay"),
-    [("forkserver", d) for d in (0.4, 1.0, 1.5, 2.5)]
-    + [("spawn", d) for d in (1.8, 2.5)]
-    + [("native", d) for d in (1.8, 2.5)],
+    ("method", "stage"),
+    [
+        *(("forkserver", stage) for stage in ("handlers", "torch", "workers", "emulator")),
+        *(("spawn", stage) for stage in ("workers", "emulator")),
+        *(("native", stage) for stage in ("folder", "emulator")),
+    ],
 )
-def test_interrupted_while_it_starts(method, delay, tmp_path):
+def test_interrupted_while_it_starts(method, stage, tmp_path):
     key = "run__vectorization" if method == "native" else "run__start_method"
     (tmp_path / "c.ini").write_text(config_text(**{**SMALL, "run__output": "out", key: method}))
     process = command(tmp_path, "c.ini", "--generations", "50", "--no-pictures")
-    time.sleep(delay)
+    wait_for(process, lambda: STAGES[stage](process.pid, tmp_path / "out"))
     interrupt(process)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, (out, err)
