@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from benchmarks.soak import Sample, Soak, growth, main, report, samples
+from mkds_gym.env import MKDSEnv
 
 
 def sample(frames: int, mib: float) -> Sample:
@@ -39,15 +41,22 @@ def test_a_leak_of_a_kibibyte_a_step_is_growth() -> None:
     assert growth(leaking) > LIMIT
 
 
-def test_a_turn_drives_every_kind_of_environment() -> None:
-    soak = Soak(envs=2, seed=0)
-    try:
-        begun = soak.episodes
+def test_a_turn_drives_every_kind_of_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[MKDSEnv] = []
+    begin = MKDSEnv._begin
+
+    def counted(env: MKDSEnv, *arguments: Any) -> Any:
+        begun.append(env)
+        return begin(env, *arguments)
+
+    monkeypatch.setattr(MKDSEnv, "_begin", counted)
+    with closing(Soak(envs=2, seed=0)) as soak:
+        assert soak.episodes == len(begun) == 4
         soak.turn()
         assert soak.frames == 1_504  # whole steps of two environments
-        assert soak.episodes >= begun == 4
-    finally:
-        soak.close()
+        # Two passed by; and some of the single ones' were broken off by chance.
+        assert soak.episodes == len(begun) > 4 + 2
+        assert len(set(begun)) == 4 + 2
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_an_ended_episode_stays_ended() -> None:
     env.close()
 
 
-def test_a_lambda_as_reward(env: MKDSEnv) -> None:
+def test_a_lambda_as_reward() -> None:
     env = make(reward=lambda metrics: metrics["progress"])
     env.reset()
     state = env.clone_state()
@@ -478,7 +478,7 @@ def test_another_course_rom_or_build_is_refused(env: MKDSEnv, tmp_path: Path) ->
     assert env.step(0)[3] is False
 
 
-def test_a_reset_at_a_progress(env: MKDSEnv) -> None:
+def test_a_reset_at_a_progress() -> None:
     env = make(obs_type="seed6")
     observation, info = env.reset(options={"progress": 0.15})
     assert 0.15 <= info["progress"] < 0.16
