@@ -28,7 +28,7 @@ class Way:
     Attributes:
         title: in the table.
         workers: processes, or threads.
-        overrides: of the config's ``[run]`` section, beside the number of workers.
+        run: of the config's ``[run]`` section, what it has beside the number of workers.
     """
 
     title: str

@@ -96,7 +96,7 @@ class ThreadPool:
             while True:
                 try:
                     work.cancel()
-                    self._settle()
+                    self._wait_idle()
                     break
                 except KeyboardInterrupt:
                     continue  # again: what the threads are at ends all the same, and is awaited
@@ -107,7 +107,7 @@ class ThreadPool:
             finally:
                 work.error = None  # else it would hold itself, and all that the task holds
 
-    def _settle(self) -> None:
+    def _wait_idle(self) -> None:
         """Wait until no thread is at a task."""
         events = []
         for queue in self._queues:
