@@ -28,6 +28,7 @@ from mkds_gym.core import trim_memory
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import MKDSError, StateError, VectorEnvError
 from mkds_gym.registry import whole
+from mkds_gym.state import RaceState
 from mkds_gym.states import ClonedState
 from mkds_gym.threads import ThreadPool, usable_cores
 
@@ -39,9 +40,6 @@ MAX_THREADS: Final = 256
 ON_ERROR: Final = ("raise", "replace")
 RESET_MASK: Final = "reset_mask"
 PER_ENV: Final = "per_env"
-
-_HARMLESS: Final = ("clone_states()", "restore_states()")
-"""Calls after which an environment that refused is as good as before."""
 
 _T = TypeVar("_T")
 EnvWrapper: TypeAlias = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
@@ -265,8 +263,10 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             Observations and infos; with a mask, infos of those that were reset only.
 
         Raises:
-            ValueError, TypeError: options or seeds are wrong.
-            VectorEnvError: environments cannot be reset; the others have been.
+            ValueError, TypeError: seeds, or the options of all that are to be reset, are wrong. An
+                option of an unknown name ends no episode.
+            VectorEnvError: some cannot be reset, or none for another cause (a savestate that
+                cannot be used, an emulator that fails); the others have been.
         """
         self._check_usable()
         with self._lock:
@@ -274,13 +274,18 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             mask, each = self._each_options(options)
             chosen = self._chosen(mask)
             first = not any(self._begun)
+            races = {i: self._core(i).race for i in chosen if self._begun[i]}
             infos, failures = self._on_each(
                 chosen, lambda index: self._lanes[index].reset(seeds[index], each[index])
             )
             if first:
                 trim_memory()
             for index in chosen:
-                self._settle(index, failures.get(index))
+                error = failures.get(index)
+                if _is_refusal(error) and self._untouched(index, races.get(index)):
+                    self._begun[index] = True
+                else:
+                    self._settle(index, error)
             if failures:
                 raise self._joint_error("reset()", failures, chosen)
             return self._returned(), self._merge(infos)
@@ -609,6 +614,18 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         assert isinstance(env, MKDSEnv)
         return env
 
+    def _untouched(self, index: int, race: RaceState | None) -> bool:
+        """Whether a reset that failed has changed nothing: the episode goes on, or stays over.
+
+        Args:
+            index: of the environment.
+            race: that it had read last before; None where it was in no episode.
+        """
+        if race is None:
+            return False
+        env = self._core(index)
+        return env.race is race and (self._over[index] or not env.episode_over)
+
     def _chosen(self, mask: NDArray[np.bool_] | None) -> Sequence[int]:
         """The numbers of the environments in a mask."""
         return range(self.num_envs) if mask is None else np.flatnonzero(mask).tolist()
@@ -772,22 +789,19 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
     ) -> VectorEnvError:
         index = min(failures)
         cause = failures[index]
-        others = sorted(set(failures) - {index})
-        error = VectorEnvError(
+        message = (
             f"environment {index} of {self.num_envs} failed in {where}: "
             f"{type(cause).__name__}: {cause}"
-            + (f" (and so did {', '.join(map(str, others))})" if others else "")
-            + (
-                "; the others have made the step, and what it gave is in the error's `results`"
-                if results
-                else ""
-            )
-            + (
-                "" if where in _HARMLESS else f"; go on with envs.replace({index}), or envs.reset()"
-            ),
-            failures,
-            results,
         )
+        if others := sorted(set(failures) - {index}):
+            message += f" (and so did {', '.join(map(str, others))})"
+        if results:
+            message += (
+                "; the others have made the step, and what it gave is in the error's `results`"
+            )
+        if lost := sorted(failures.keys() & self._failed.keys()):
+            message += f"; go on with envs.replace({lost[0]}), or envs.reset()"
+        error = VectorEnvError(message, failures, results)
         error.__cause__ = cause
         return error
 
@@ -798,14 +812,12 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
         Where every one of them refused what it was given, that is the caller's own mistake.
         """
-        first = failures[min(failures)]
-        refused = [
-            isinstance(error, ValueError | TypeError)
-            and (where in _HARMLESS or not isinstance(error, MKDSError))
-            for error in failures.values()
-        ]
-        if all(refused) and len(failures) == len(chosen):
-            return first
+        refused = all(
+            _is_refusal(error) or (isinstance(error, StateError) and index not in self._failed)
+            for index, error in failures.items()
+        )
+        if refused and len(failures) == len(chosen):
+            return failures[min(failures)]
         return self._error(where, failures, None)
 
     def _mend(self) -> dict[int, Exception]:
@@ -849,18 +861,19 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             self._finals[index] = self._finals[index] or (last, told)
             self._over[index] = False
         else:
-            self._renew(index, lambda _: {})
+            self._renew(index, None)
         self._fresh.add(index)
 
-    def _renew(self, index: int, begin: Callable[[Lane], dict[str, Any]]) -> dict[str, Any]:
+    def _renew(self, index: int, begin: Callable[[Lane], dict[str, Any]] | None) -> dict[str, Any]:
         """Put a new environment in the place of one, which is closed; it goes on with its chance.
 
         Args:
             index: of the environment.
-            begin: called with the new one's lane; what it gives is given back.
+            begin: called with the new one's lane; what it gives is given back. None: it waits for
+                its first reset, and the last observation of the old one stays.
 
         Raises:
-            Exception: the new one cannot be made, or ``begin`` failed; the old one is in place.
+            Exception: the new one cannot be made or begin; the old one is in place.
         """
         new = self._make(index)
         old: Any = self._core(index)
@@ -868,10 +881,18 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         spectator, old.spectator = old.spectator, None
         try:
             lane = self._lane(new, index)
-            inner.spectator = spectator
             inner._np_random = copying.deepcopy(old.np_random)
             inner._np_random_seed = old._np_random_seed
-            info = begin(lane)
+            info: dict[str, Any] = {}
+            if begin is None:
+                # What there is to render, clone and ask for attributes until then. Its wrappers,
+                # its chance and its spectator are to know nothing of it.
+                inner.reset()
+                inner._break_off()
+                inner._np_random = copying.deepcopy(old.np_random)
+            inner.spectator = spectator
+            if begin is not None:
+                info = begin(lane)
         except BaseException:
             new.close()
             old.spectator = spectator
@@ -932,6 +953,11 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
 def _nothing() -> None:
     """What there is to end before the threads are started."""
+
+
+def _is_refusal(error: Exception | None) -> bool:
+    """Whether an argument was refused, which is the caller's mistake and no failure."""
+    return isinstance(error, ValueError | TypeError) and not isinstance(error, MKDSError)
 
 
 def _seed(index: int, seed: Any) -> int:

@@ -363,15 +363,54 @@ def test_a_console_that_is_closed_behind_its_back() -> None:
         envs.step([0, 0])
 
 
+class Listens:
+    """A spectator that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def attached(self, env: Any) -> None:
+        self.heard.append("attached")
+
+    def started(self, env: Any) -> None:
+        self.heard.append("started")
+
+    def stepped(self, env: Any, reward: float, over: bool) -> None:
+        self.heard.append("stepped")
+
+    def closed(self, env: Any) -> None:
+        self.heard.append("closed")
+
+
 @pytest.mark.parametrize("mode", list(AutoresetMode))
 @pytest.mark.parametrize("wrappers", [(), (gym.wrappers.FlattenObservation,)])
 def test_replaced_without_asking(mode: AutoresetMode, wrappers: Any) -> None:
-    with with_breaks(on_error="replace", autoreset_mode=mode, env_wrappers=wrappers) as envs:
+    with with_breaks(
+        on_error="replace",
+        autoreset_mode=mode,
+        env_wrappers=wrappers,
+        render_mode="rgb_array",
+        mode="vs",
+        opponents=1,
+    ) as envs:
         before, _ = envs.reset(seed=0)
         for _ in range(3):
             before = envs.step([0, 0, 0])[0]
         break_one(envs, 2)
+        drawn = envs.np_random[2].bit_generator.state
+        spectator = envs.envs[2].unwrapped.spectator = Listens()  # type: ignore[attr-defined]
         observations, rewards, terminations, truncations, infos = envs.step([0, 0, 0])
+        # It is there, before its episode has begun as well: its pictures, what it has, its state.
+        assert all(picture.any() for picture in envs.render())
+        assert envs.get_attr("race")[2].frame < 10
+        assert None not in envs.clone_states()
+        if mode != AutoresetMode.SAME_STEP:
+            assert spectator.heard == ["attached", "closed", "attached"]
+            assert envs.np_random[2].bit_generator.state == drawn
+            # Nothing is under way in that state: what it waits for is a reset.
+            envs.restore_states(envs.clone_states())
+            with pytest.raises(gym.error.ResetNeeded):
+                envs.envs[2].unwrapped.step(0)
         assert truncations.tolist() == [False, False, True]
         assert not terminations.any()
         assert rewards[2] == 0.0
@@ -443,11 +482,12 @@ def test_a_replacement_that_fails_is_given_up() -> None:
     with with_breaks(**kwargs) as envs:
         envs.reset(seed=0)
         frames = envs.step([0, 0, 0])[4]["frame"][0]
+        break_one(envs, 1)
+        _, _, _, truncations, infos = envs.step([0, 0, 0])
+        assert truncations.tolist() == [False, True, False]
+        assert "the metric broke" in infos["error"][1]
         Breaks.cursed = True
         try:
-            _, _, _, truncations, infos = envs.step([0, 0, 0])
-            assert truncations.tolist() == [False, True, False]
-            assert "cursed" in infos["error"][1]
             with pytest.raises(VectorEnvError, match=r"environment 1 of 3 .*cursed") as told:
                 envs.step([0, 0, 0])
         finally:
@@ -459,7 +499,16 @@ def test_a_replacement_that_fails_is_given_up() -> None:
         with pytest.raises(VectorEnvError, match="earlier call"):
             envs.step([0, 0, 0])
         envs.replace(1)
-        # One that cannot even be made.
+        # One that cannot begin, and one that cannot even be made.
+        Breaks.cursed = True
+        try:
+            with pytest.raises(VectorEnvError, match=r"environment 1 of 3 .*cursed") as told:
+                envs.step([0, 0, 0])
+        finally:
+            Breaks.cursed = False
+        assert told.value.results is not None
+        assert "; and its replacement: ArithmeticError" in told.value.results[4]["error"][1]
+        envs.replace(1)
         break_one(envs, 1)
         envs._kwargs[1]["rom"] = "gone.nds"
         with pytest.raises(VectorEnvError, match=r"environment 1 of 3 .*gone\.nds") as told:
@@ -493,10 +542,23 @@ def test_a_reset_that_one_refuses() -> None:
             envs.reset(options=[None, {"start": 3}])
         assert isinstance(told.value.failures[1], ValueError)
         # As it says. The other one has been reset.
+        assert "envs.replace(1)" in str(told.value)
         envs.replace(1)
-        envs.step([0, 0])
+        # Once they are driven, a misspelt option ends no episode.
+        first = envs.step([0, 0])[4]["frame"]
         with pytest.raises(ValueError, match="no option 'start'"):
             envs.reset(options={"start": 3})
+        assert (envs.step([0, 0])[4]["frame"] > first).all()
+        with pytest.raises(VectorEnvError, match=r"environment 1 of 2 failed in reset") as told:
+            envs.reset(options=[None, {"start": 3}])
+        assert "envs.replace" not in str(told.value)
+        frames = envs.step([0, 0])[4]["frame"]
+        assert frames[0] == first[0] < frames[1]
+        # A value that is none does, as that of a single environment.
+        with pytest.raises(ValueError, match="progress"):
+            envs.reset(options={"progress": -1.0})
+        with pytest.raises(VectorEnvError, match=r"go on with envs\.replace\(0\)"):
+            envs.step([0, 0])
         envs.reset()
         envs.step([0, 0])
         # What is not the caller's mistake has a number, also if there is no other.
@@ -504,6 +566,45 @@ def test_a_reset_that_one_refuses() -> None:
         with pytest.raises(VectorEnvError, match="environment 1 of 2 failed in reset") as told:
             envs.reset(options=only_second)
         assert list(told.value.failures) == [1]
+
+
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.DISABLED])
+@pytest.mark.parametrize("limit", [{"max_episode_steps": 2}, {"truncate_on": "clock:1"}])
+def test_a_refused_reset_leaves_an_ended_episode_ended(
+    mode: AutoresetMode, limit: dict[str, Any]
+) -> None:
+    with make(1, autoreset_mode=mode, **limit) as envs:
+        envs.reset(seed=0)
+        while not envs.step([0])[3].any():
+            pass
+        with pytest.raises(ValueError, match="no option 'start'"):
+            envs.reset(options={"start": 3})
+        if mode == AutoresetMode.DISABLED:
+            with pytest.raises(gym.error.ResetNeeded, match=r"episodes of environments \[0\]"):
+                envs.step([0])
+        else:
+            infos = envs.step([0])[4]
+            assert infos["metrics"]["distance"][0] == 0.0
+
+
+class Picky(gym.Wrapper[Any, Any, Any, Any]):
+    """Refuses what it finds only after the reset."""
+
+    def reset(self, **kwargs: Any) -> Any:
+        told = self.env.reset(**kwargs)
+        if kwargs.get("seed") == 13:
+            raise ValueError("no seed of mine")
+        return told
+
+
+def test_a_wrapper_that_refuses_too_late_is_not_gone_on_with() -> None:
+    with make(1, env_wrappers=[Picky]) as envs:
+        envs.reset(seed=0)
+        envs.step([0])
+        with pytest.raises(ValueError, match="no seed of mine"):
+            envs.reset(seed=13)
+        with pytest.raises(VectorEnvError, match="earlier call"):
+            envs.step([0])
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
