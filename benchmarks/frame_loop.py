@@ -88,7 +88,7 @@ class Loops:
         self.env.reset(seed=0)
         self._random = random.Random(seed)
         console: Any = self.env.console
-        reader: Any = self.env._reader
+        reader: Any = self.env._starts.reader
         if emulator != "emulator":
             console._cycle, console._skip = library[emulator], library["nothing"]
         self._console, self._reader = console, reader

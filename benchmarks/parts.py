@@ -99,7 +99,7 @@ def _of_a_step(
     observer = base._observer
     metrics = Telemetry(base._telemetry.metrics, ())
     events = Telemetry((), base._telemetry.events)
-    console, reader = base.console, base._reader
+    console, reader = base.console, base._starts.reader
     assert reader is not None
     reward = make_reward("driving")
     collected: list[dict[str, float]] = []

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property, partial
-from pathlib import Path
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import gymnasium as gym
@@ -21,101 +16,28 @@ from numpy.typing import NDArray
 from mkds_gym.actions import ACTION_TYPES
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import Console
-from mkds_gym.core import installed_build_id
 from mkds_gym.course import Course
 from mkds_gym.errors import ConsoleError, CourseFormatError, NoRaceError, StateError
 from mkds_gym.events import EVENTS, Event
-from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.memory import FRAMES_PER_SECOND, Layout
+from mkds_gym.memory import FRAMES_PER_SECOND
 from mkds_gym.metrics import DEFAULT_METRICS, Metric, make_metrics
 from mkds_gym.observations import Observer, SensorLike, make_observer
 from mkds_gym.overlays import OverlayLike, OverlayScene, SceneRecorder, draw_overlays, make_overlays
-from mkds_gym.races import RANDOM_COURSE, RaceArguments, Races, boot_to_race, race_config
-from mkds_gym.recording import Recorder, Start, boot_digest
+from mkds_gym.race_starts import PRIMING_FRAMES, RaceStart, RaceStarts, check_progress
+from mkds_gym.races import RANDOM_COURSE, RaceArguments, Races
+from mkds_gym.recording import Recorder, Start
 from mkds_gym.registry import as_list, whole
 from mkds_gym.rewards import Read, Reward, make_reward
-from mkds_gym.savestate import Difference, Snapshot, check_origin, pack_state, read_state
+from mkds_gym.savestate import check_origin
 from mkds_gym.sensors import ray_angles
-from mkds_gym.sharing import Kept, Shared
 from mkds_gym.state import RaceReader, RaceState
-from mkds_gym.states import Base, ClonedState, Parts, base_of, check_arguments, describe
+from mkds_gym.states import ClonedState, Parts, check_arguments, describe
 from mkds_gym.telemetry import Telemetry
 from mkds_gym.window import DEFAULT_SCALE, MAX_SCALE, Window
 
 MAX_FRAME_SKIP: Final = 60
-PRIMING_FRAMES: Final = 3
-"""Frames run after each restore, with no key held, before anything is read: what the game keeps
-per frame is then true, and the picture is this race's. (The emulator draws a frame's picture when
-told so two frames before.)"""
 _RENDER_MODES: Final = (None, "human", "rgb_array")
 _RESET_OPTIONS: Final = ("state", "course_seed", "progress")
-COURSES_KEPT: Final = 16
-"""Random courses whose start is kept ready, those driven last: about 3 MB each."""
-POINTS_KEPT: Final = 256
-"""Points along a course at which episodes have started that are kept: about 100 KB each."""
-_BEHIND: Final = 0.02
-"""Laps by which a start may be past the point that an episode is to begin at."""
-FRAMES_PER_LAP: Final = 18_000
-"""Five minutes: how long the scripted driver may take for a lap on its way to a point."""
-
-
-@dataclass
-class _Start:
-    """Where an episode starts, or what one that goes on from a cloned state has as its start.
-
-    Attributes:
-        source: the console there, or what makes it: `Difference.apply` and the like, with its
-            keyword ``lasting``. A snapshot of each start would be 11 MB.
-        course: the course there.
-        course_seed: of a random course.
-        booted: by boot parameters, and not from a savestate.
-        path: the file of that savestate, if it is one.
-        along: the console at points of the course, by laps, driven there from here.
-        origin: the start from which this point of the course was driven to.
-        cloned: the cloned state that this is.
-    """
-
-    source: Snapshot | Callable[..., Snapshot]
-    course: Course
-    course_seed: int | None
-    booted: bool
-    path: str | None = None
-    along: Kept[float, Difference] = field(default_factory=lambda: Kept(POINTS_KEPT))
-    origin: _Start | None = None
-    cloned: ClonedState | None = None
-
-    @cached_property
-    def snapshot(self) -> Snapshot:
-        """The console there, kept from now on."""
-        return self.source if isinstance(self.source, Snapshot) else self.source(lasting=True)
-
-    def restore(self, console: Console) -> None:
-        """Bring a console there."""
-        source = self.source
-        console.restore(source if isinstance(source, Snapshot) else source(lasting=False))
-
-    @cached_property
-    def base(self) -> Base:
-        """What cloned states are kept as differences from."""
-        if self.origin is not None:
-            return self.origin.base
-        return base_of(self.snapshot) if self.cloned is None else self.cloned.base
-
-    @cached_property
-    def packed(self) -> bytes:
-        """The snapshot, deflated."""
-        return pack_state(self.snapshot) if self.cloned is None else self.cloned.saved()[0]
-
-    @cached_property
-    def digest(self) -> str:
-        """SHA-256 of the snapshot's contents."""
-        if self.cloned is not None:
-            return self.cloned.saved()[1]
-        return hashlib.sha256(self.snapshot.data).hexdigest()
-
-
-_booted_starts: Final[Shared[_Start]] = Shared()
-"""Of this process's environments, by all that they depend on."""
 
 
 class Watcher(Protocol):
@@ -161,17 +83,6 @@ class Spectator(Protocol):
 
     def closed(self, env: MKDSEnv) -> None:
         """The environment is closed, or has another spectator now."""
-
-
-class _PowerOn:
-    """Writes the boot parameters, if there are any, when the console is switched on."""
-
-    def __init__(self) -> None:
-        self.parameters: BootParameters | None = None
-
-    def __call__(self, ram: NDArray[np.uint8]) -> None:
-        if self.parameters is not None:
-            self.parameters.write(ram)
 
 
 class MKDSEnv(gym.Env[Any, Any], EzPickle):
@@ -317,10 +228,6 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             overlays,
             window_scale,
         )
-        # What close() touches exists before anything that may raise.
-        self._console: Console | None = None
-        self._window: Window | None = None
-        self._spectator: Spectator | None = None
         self.frame_skip = whole("frame_skip", frame_skip, 1, MAX_FRAME_SKIP)
         if render_mode not in _RENDER_MODES:
             allowed = ", ".join(map(repr, _RENDER_MODES))
@@ -375,25 +282,18 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             "truncate_on": describe(truncate_on),
         }
         self._parts = Parts()
-        self._power_on = _PowerOn()
-        self._state_source = state
-        if state is not None:
-            read_state(state, self.cartridge, installed_build_id())
+        self._starts = RaceStarts(self.cartridge, self._races, state)
         self._drawn_for: set[Hashable] = set()
         self.draw(False)
         self._closed = False
-        # Where resets go, and what the episode that is driven is kept as a difference from: a point
-        # along the course or the start of a restored state is the start of one episode only.
-        self._start: _Start | None = None
-        self._here: _Start | None = None
-        self._source_start: _Start | None = None
-        self._kept: OrderedDict[int, tuple[bytes, Course, Kept[float, Difference]]] = OrderedDict()
-        self._reader: RaceReader | None = None
+        self._window: Window | None = None
+        self._spectator: Spectator | None = None
+        # Of the episode that is driven, which is kept as a difference from there.
+        self._here: RaceStart | None = None
         self._course: Course | None = None
         self._race: RaceState | None = None
         self._watchers: tuple[Watcher, ...] = ()
         self._recorder: Recorder | None = None
-        self._boot_digests: dict[int | None, str] = {}
         self._scenes: SceneRecorder | None = None
         self._scenes_for: set[Hashable] = set()
         self._last_reward = 0.0
@@ -411,9 +311,9 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         Raises:
             ConsoleError: before the first reset, and after `close`.
         """
-        if self._console is None:
+        if self._starts.console is None:
             raise ConsoleError("the console starts at the first reset(); call env.reset() first")
-        return self._console
+        return self._starts.console
 
     @property
     def race(self) -> RaceState:
@@ -524,8 +424,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if self._scenes is None:
             self._scenes = SceneRecorder()
             self.watch(self._scenes)
-            if self._reader is not None and self._race is not None:
-                self._scenes.start(self._reader)
+            if self._starts.reader is not None and self._race is not None:
+                self._scenes.start(self._starts.reader)
 
     def forget_scenes(self, by: Hashable = None) -> None:
         """Note no scenes any more, unless ``overlays`` or somebody else need them.
@@ -670,7 +570,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 )
         super().reset(seed=seed)
         self._break_off()
-        return self._begin_at(self._choose_start(**(options or {})), out)
+        start = self._starts.choose(lambda: self._races.draw(self.np_random), **(options or {}))
+        return self._begin_at(start, out)
 
     def _break_off(self) -> None:
         """End the episode; until another one has begun, there is nothing to step."""
@@ -678,22 +579,14 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if self._recorder is not None:
             self._recorder.end()
 
-    def _begin_at(self, start: _Start, out: Any) -> tuple[Any, dict[str, Any]]:
+    def _begin_at(self, start: RaceStart, out: Any) -> tuple[Any, dict[str, Any]]:
         """Begin an episode; ``out`` as `_begin`'s."""
         self._here, self._course = start, start.course
-        assert self._console is not None
-        console = self._console
-        start.restore(console)
-        if self._reader is None:  # another environment has prepared this start
-            self._reader = RaceReader(
-                console.ram, Layout.detect(console.ram, self.cartridge.region)
-            )
-        if self._races.has_chance and start.booted:
-            self._seed_race(console)
-        reader = self._reader
-        assert reader is not None
+        # The chance of a race is drawn from this episode's ``np_random``.
+        console, reader = self._starts.go_to(start, lambda: int(self.np_random.integers(1 << 32)))
         if self._recorder is not None:
-            self._record_start(self._recorder, start)
+            at, packed = self._starts.recorded(start)
+            self._recorder.begin(at, PRIMING_FRAMES, packed)
         for watcher in self._watchers:
             watcher.start(reader)
         for _ in range(PRIMING_FRAMES):
@@ -723,7 +616,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 "interrupted or failed"
             )
         keys = self._actions.keys(action)
-        console, reader, course = self._console, self._reader, self._course
+        console, reader, course = self._starts.console, self._starts.reader, self._course
         assert console is not None
         assert reader is not None
         assert course is not None
@@ -816,13 +709,13 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             gymnasium.error.ClosedEnvironmentError: after `close`.
         """
         self._check_open()
-        start = self._start
+        start = self._starts.current
         if start is None:
             raise ConsoleError("there is no course yet; call env.reset() first")
-        points = [_check_progress(one) for one in progress]
+        points = [check_progress(one) for one in progress]
         self._break_off()
         states = []
-        for point in self._points(start, points):
+        for point in self._starts.points(start, points):
             self._break_off()
             self._begin_at(point, None)
             states.append(self.clone_state())
@@ -853,15 +746,13 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 f"restore_state() takes what clone_state() gave, not {type(state).__name__}; for "
                 "savestates there is reset(options={'state': ...})"
             )
-        check_origin(state, "the state", self.cartridge, self._build_id)
+        check_origin(state, "the state", self.cartridge, self._starts.build_id)
         check_arguments(state, self._arguments)
         course, reader, race, parts = self._go_to(state)
         here = self._here
         if here is None or here.base is not state.base or here.course_seed != state.course_seed:
-            self._here = _Start(
-                state.snapshot, course, state.course_seed, booted=False, cloned=state
-            )
-        self._course, self._reader, self._race = course, reader, race
+            self._here = RaceStart.at_state(state, course)
+        self._course, self._starts.reader, self._race = course, reader, race
         for watcher in self._watchers:
             watcher.start(reader)
         if self._recorder is not None:
@@ -894,7 +785,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         parts = None
         if course is not None:
             parts = self._parts.load(state.parts, self._own_parts(), course)
-        console, over = self._powered_on(), self._needs_reset
+        console, over = self._starts.powered_on(), self._needs_reset
         # Whether the state is sound shows only there, unless its course is known.
         before = console.snapshot() if course is None else None
         self._break_off()
@@ -902,10 +793,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         # such a snapshot lasts until the next one.
         console.restore(state.snapshot(lasting=False))
         try:
-            reader = self._reader  # it finds by itself what is elsewhere now
-            if reader is None:
-                layout = Layout.detect(console.ram, self.cartridge.region)
-                reader = RaceReader(console.ram, layout)
+            # A reader finds by itself what is elsewhere now.
+            reader = self._starts.reader or self._starts.new_reader(console)
             race = reader.read()
             if course is None:
                 course = Course.from_ram(console.ram, reader.layout)
@@ -944,11 +833,11 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 
     def _course_of(self, state: ClonedState) -> Course | None:
         """The course of a cloned state, if it is known, and is one that this environment has."""
-        for start in (self._here, self._start):
+        for start in (self._here, self._starts.current):
             if start is not None and start.course.fingerprint == state.course:
                 return start.course
-        if state.course_seed is not None and state.course_seed in self._kept:
-            return self._kept[state.course_seed][1]
+        if state.course_seed is not None and state.course_seed in self._starts.kept:
+            return self._starts.kept[state.course_seed][1]
         if self._here is not None and not self._races.random:
             raise StateError(
                 "the state is of another course than the one that is driven; to start an episode "
@@ -976,19 +865,16 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     def close(self) -> None:
         """Close console and window, for good; the second time does nothing."""
         try:
-            if self._console is not None:
+            if self._starts.console is not None:
                 self._break_off()
         finally:  # whatever the recorder's owner raises
             self._closed = True
             self.spectator = None
-            console, self._console = self._console, None
-            if console is not None:
-                console.close()
+            self._starts.close()
+            self._here = None
             window, self._window = self._window, None
             if window is not None:
                 window.close()
-            self._start = self._here = self._source_start = self._reader = None
-            self._kept.clear()
             self._needs_reset = True
 
     # Within ---------------------------------------------------------------------------------
@@ -998,12 +884,6 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             raise gym.error.ClosedEnvironmentError(
                 "this environment is closed; make a new one with gym.make('MKDS-v0', ...)"
             )
-
-    @property
-    def _build_id(self) -> str:
-        """The build of the emulator that runs, or would."""
-        # A running one knows; to look for the library's file takes half a millisecond.
-        return installed_build_id() if self._console is None else self._console.build_id
 
     def _check_reward(self, reward: object) -> None:
         """Try the reward on the metrics of an empty episode, before any emulator starts."""
@@ -1027,216 +907,6 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 f"reward={reward!r} pays {paid!r} for nothing driven; a finite number is wanted"
             )
         self._reward_terms = tuple(name for name in collected if name in collected.names)
-
-    def _choose_start(
-        self, state: Any = None, course_seed: Any = None, progress: Any = None
-    ) -> _Start:
-        """The start of the next episode, prepared if it is not ready; arguments as `reset`'s."""
-        if state is not None and not (course_seed is None and progress is None):
-            other = "course_seed" if course_seed is not None else "progress"
-            raise ValueError(f"reset() takes a state or a {other}, not both")
-        if course_seed is not None:
-            course_seed = self._races.check_seed(course_seed)
-        if progress is not None:
-            progress = _check_progress(progress)
-        if isinstance(state, ClonedState):
-            check_origin(state, "the state", self.cartridge, self._build_id)
-        elif state is not None:
-            read_state(state, self.cartridge, self._build_id)
-        start = self._race_start(state, course_seed, anew=progress is not None)
-        here = start
-        if progress is not None:
-            (here,) = self._points(start, [progress])
-        self._start = start  # last: one that is refused leaves the one before in force
-        return here
-
-    def _race_start(self, state: Any, course_seed: int | None, anew: bool) -> _Start:
-        """The race start of the next episode; ``anew``: not that of a state of an earlier reset."""
-        start, own = self._start, False
-        if state is None and course_seed is None:
-            if start is not None and not start.booted and not anew:
-                return start
-            if self._source_start is not None:
-                return self._source_start
-            state = self._state_source
-            own = state is not None
-            course_seed = self._races.draw(self.np_random)
-        if isinstance(state, ClonedState):
-            return self._cloned_start(state)
-        if state is not None:
-            prepared = self._prepare_start(self._powered_on(), state, None)
-            if own:
-                self._source_start = prepared
-            return prepared
-        if start is None or not start.booted or start.course_seed != course_seed:
-            return self._kept_start(course_seed) or self._booted_start(course_seed)
-        return start
-
-    def _cloned_start(self, state: ClonedState) -> _Start:
-        """A start at a cloned state."""
-        start, console = self._start, self._powered_on()
-        if start is None or start.course.fingerprint != state.course:
-            start = self._prepare_start(console, state.snapshot(lasting=False), state.course_seed)
-        return _Start(state.snapshot, start.course, state.course_seed, booted=False, cloned=state)
-
-    def _points(self, start: _Start, progress: Sequence[float]) -> Iterator[_Start]:
-        """Starts at points along the course, which somebody must drive to once; checked before."""
-
-        def drive(missing: list[float]) -> Iterator[tuple[float, Difference]]:
-            return self._drive(start, sorted(missing))
-
-        for difference in start.along.get(progress, drive):
-            yield _Start(
-                partial(difference.apply, start.snapshot),
-                start.course,
-                start.course_seed,
-                start.booted,
-                origin=start,
-            )
-
-    def _drive(self, start: _Start, wanted: list[float]) -> Iterator[tuple[float, Difference]]:
-        """Let the scripted driver drive from a start to points, given in order."""
-        from mkds_gym.drivers import PurePursuit
-
-        console = self.console
-        start.restore(console)
-        for _ in range(PRIMING_FRAMES):
-            console.step(0, 1, draw=False)
-        layout = Layout.detect(console.ram, self.cartridge.region)
-        reader, driver = RaceReader(console.ram, layout), PurePursuit()
-        stage = start.course.nkm.stage
-        laps_of_course = 0 if stage is None else int(stage["laps"])
-        race_laps = int(reader.read_config()["lap_override"]) or laps_of_course
-        if 0 < race_laps < wanted[-1]:
-            raise ValueError(
-                f"progress={wanted[-1]:g}: the race has {race_laps} lap{'s'[: race_laps != 1]}; "
-                "give less, or make the environment with more laps"
-            )
-        frames = int((wanted[-1] + 1) * FRAMES_PER_LAP)
-        for frame in range(frames):
-            state = reader.read()
-            laps = start.course.track.laps(state)
-            if frame == 0 and laps > wanted[0] + _BEHIND:
-                raise ValueError(
-                    f"progress={wanted[0]:g} lies behind the start of the race, a state at "
-                    f"{laps:.2f} laps; give more"
-                )
-            while wanted and laps >= wanted[0]:
-                yield wanted.pop(0), console.difference(start.snapshot)
-            if not wanted:
-                return
-            if state.finished:
-                raise ValueError(
-                    f"progress={wanted[0]:g}: the race is over after {laps:.2f} laps; give less, "
-                    "or make the environment with more laps"
-                )
-            console.step(driver.keys(state, start.course), 1, draw=False)
-        raise StateError(
-            f"progress={wanted[0]:g}: the scripted driver did not get there in {frames} frames"
-        )
-
-    def _powered_on(self, parameters: BootParameters | None = None) -> Console:
-        """The console, made when first asked for; what to boot with is written at power-on."""
-        if parameters is None and self._races.boots and self._power_on.parameters is None:
-            parameters = self._races.parameters(None)
-        if parameters is not None:
-            self._power_on.parameters = parameters
-        if self._console is None:
-            self._console = Console(self.cartridge, on_power_on=self._power_on)
-        return self._console
-
-    def _booted_start(self, course_seed: int | None) -> _Start:
-        """A start by boot parameters; the environments of a process boot into each once."""
-        parameters = self._races.parameters(course_seed)
-        self._boot_digests[course_seed] = boot_digest(parameters)
-        console = self._powered_on(parameters)
-        able = console.capabilities
-
-        def prepare() -> _Start:
-            return self._prepare_start(console, None, course_seed)
-
-        if able.fixed_clock and able.private_battery:
-            # Then every console gets to the very same state.
-            self._reader = None  # it may be of another race, if this console does not boot
-            origin = (self.cartridge.sha1, installed_build_id(), able, parameters)
-            start = _booted_starts.get(origin, prepare)
-        else:
-            start = prepare()
-        if course_seed is not None:
-            self._kept[course_seed] = (start.packed, start.course, start.along)
-            while len(self._kept) > COURSES_KEPT:
-                dropped, _ = self._kept.popitem(last=False)
-                self._boot_digests.pop(dropped, None)
-        return start
-
-    def _prepare_start(self, console: Console, source: Any, course_seed: int | None) -> _Start:
-        """Bring the console to a race start."""
-        if source is None:
-            assert self._power_on.parameters is not None
-            boot_to_race(console, self._power_on.parameters)
-        elif isinstance(source, Snapshot):
-            console.restore(source)
-        else:
-            console.load_state(source)
-        snapshot = console.snapshot()
-        for _ in range(PRIMING_FRAMES):
-            console.step(0, 1, draw=False)
-        try:
-            layout = Layout.detect(console.ram, self.cartridge.region)
-            reader = RaceReader(console.ram, layout)
-            reader.resolve()
-            reader.read()
-            course = Course.from_ram(console.ram, layout)
-        except (NoRaceError, CourseFormatError) as error:
-            raise StateError(
-                f"the start state holds no running race ({error}); save it during a race"
-            ) from error
-        # Last: a start that is refused leaves the one before in force.
-        self._reader = reader
-        path = str(Path(source).resolve()) if isinstance(source, str | os.PathLike) else None
-        return _Start(snapshot, course, course_seed, booted=source is None, path=path)
-
-    def _kept_start(self, course_seed: int | None) -> _Start | None:
-        """The start on a random course that was driven not long ago."""
-        if course_seed is None or course_seed not in self._kept:
-            return None
-        self._kept.move_to_end(course_seed)
-        packed, course, along = self._kept[course_seed]
-        snapshot, _ = read_state(packed, self.cartridge, installed_build_id())
-        return _Start(snapshot, course, course_seed, booted=True, along=along)
-
-    def _seed_race(self, console: Console) -> None:
-        """Give the race a chance of its own, drawn from this episode's ``np_random``."""
-        assert self._reader is not None
-        config = race_config(console.ram, self._reader.layout)
-        config["rng_seed"] = int(self.np_random.integers(1 << 32))
-
-    def _record_start(self, recorder: Recorder, start: _Start) -> None:
-        """Tell the recorder of the start that the console is at."""
-        assert self._reader is not None
-        frame = self.console.frame_count
-        if start.origin is not None:
-            recorder.begin(
-                Start("state", frame=frame), PRIMING_FRAMES, pack_state(self.console.snapshot())
-            )
-            return
-        if not start.booted:
-            here = Start("state", digest=start.digest, path=start.path, frame=frame)
-            recorder.begin(here, PRIMING_FRAMES, None if start.path else start.packed)
-            return
-        seed = None
-        if self._races.has_chance:
-            config = race_config(self.console.ram, self._reader.layout)
-            seed = int(config["rng_seed"][0])
-        here = Start(
-            "race",
-            race=vars(self._races.arguments),
-            course_seed=start.course_seed,
-            race_seed=seed,
-            digest=self._boot_digests[start.course_seed],
-            frame=frame,
-        )
-        recorder.begin(here, PRIMING_FRAMES, None)
 
     def _info(
         self, state: RaceState, metrics: dict[str, float], events: tuple[str, ...]
@@ -1275,19 +945,6 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if not self._overlays or self.screens == "bottom":
             return picture
         return draw_overlays(self._overlays, picture, self.overlay_scene(), self.course)
-
-
-def _check_progress(progress: Any) -> float:
-    """A point along the course, in laps.
-
-    Raises:
-        TypeError, ValueError: it is none.
-    """
-    if isinstance(progress, bool) or not isinstance(progress, int | float | np.number):
-        raise TypeError(f"progress={progress!r} is not a number of laps; 0.4 is 0.4 of the first")
-    if not (math.isfinite(progress) and progress >= 0):
-        raise ValueError(f"progress={progress!r}; allowed: laps since the start line, 0 and up")
-    return float(progress)
 
 
 def _make_events(argument: str, events: str | Event | Sequence[str | Event]) -> tuple[Event, ...]:

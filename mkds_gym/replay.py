@@ -34,7 +34,7 @@ from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import SCREENS, Console
 from mkds_gym.core import installed_build_id
 from mkds_gym.course import Course
-from mkds_gym.env import PRIMING_FRAMES, MKDSEnv
+from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import MKDSError, NoRaceError, RecordingError, StateError
 from mkds_gym.files import same_file, write_bytes
 from mkds_gym.hardware import FRAMES_PER_SECOND
@@ -52,6 +52,7 @@ from mkds_gym.overlays import (
     make_overlays,
     pose,
 )
+from mkds_gym.race_starts import PRIMING_FRAMES
 from mkds_gym.races import RaceArguments, Races, boot_to_race, race_config
 from mkds_gym.recording import (
     MADE_BY,

@@ -128,7 +128,7 @@ def test_a_look_is_quick(make: Callable[..., MKDSEnv]) -> None:
     env = make()
     drive(env.console, PurePursuit(), frames=200)
     driver = PurePursuit()
-    reader = env._reader
+    reader = env._starts.reader
     assert reader is not None
     driver.keys(reader.read(), env.course)
     best = math.inf
@@ -144,7 +144,7 @@ def test_a_look_is_quick(make: Callable[..., MKDSEnv]) -> None:
 
 
 def progress_of(env: MKDSEnv, driver: Driver, frames: int) -> float:
-    start = env.course.track.laps(env._reader.read())  # type: ignore[union-attr]
+    start = env.course.track.laps(env._starts.reader.read())  # type: ignore[union-attr]
     return drive(env.console, driver, frames=frames).progress - start
 
 
@@ -152,7 +152,7 @@ def progress_of(env: MKDSEnv, driver: Driver, frames: int) -> float:
 def test_it_turns_round(make: Callable[..., MKDSEnv], turned: float) -> None:
     env = make()
     drive(env.console, PurePursuit(), frames=300)
-    face(env, env._reader.read().heading + turned)  # type: ignore[union-attr]
+    face(env, env._starts.reader.read().heading + turned)  # type: ignore[union-attr]
     assert progress_of(env, PurePursuit(), 600) > 0.2
 
 
@@ -170,7 +170,7 @@ def test_it_frees_itself_from_a_wall(make: Callable[..., MKDSEnv]) -> None:
 
     drive(env.console, PurePursuit(), frames=400)
     drive(env.console, Straight(), frames=400, watch=lambda state: state.touching_wall)
-    state = env._reader.read()  # type: ignore[union-attr]
+    state = env._starts.reader.read()  # type: ignore[union-attr]
     assert state.touching_wall
     # Nose to the wall, standing.
     x, _, z = state.position
@@ -189,7 +189,7 @@ def test_it_goes_on_after_being_put_back(make: Callable[..., MKDSEnv]) -> None:
         respawned.append(state.respawning)
         return False
 
-    before = env.course.track.laps(env._reader.read())  # type: ignore[union-attr]
+    before = env.course.track.laps(env._starts.reader.read())  # type: ignore[union-attr]
     result = drive(env.console, PurePursuit(), frames=1500, watch=watch)
     assert any(respawned)
     assert result.respawns >= 1

@@ -388,8 +388,8 @@ def test_a_start_without_a_course_is_refused_and_forgotten(
 def test_the_config_says_which_race_is_driven(make: Callable[..., MKDSEnv]) -> None:
     env = make(laps=2)
     env.reset()
-    assert env._reader is not None
-    config = env._reader.read_config()
+    assert env._starts.reader is not None
+    config = env._starts.reader.read_config()
     assert (config["course_id"], config["mode"], config["engine_class"]) == (25, 1, 1)
     assert config["lap_override"] == 2
 
@@ -405,7 +405,7 @@ def test_a_checkpoint_that_is_none_of_the_course_ends_nothing(
         at = status - RAM_START + 0x14 + 0x32
         env.console.ram[at : at + 2] = np.frombuffer(index.to_bytes(2, "little"), np.uint8)
         # One frame: the game itself will set it right again.
-        env._race = env._reader.read()  # type: ignore[union-attr]
+        env._race = env._starts.reader.read()  # type: ignore[union-attr]
         assert env.race.checkpoint == index
         observation = env._observer.observe(env.console, env.race, env.course)
         assert env.observation_space.contains(observation)

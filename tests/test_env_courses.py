@@ -14,9 +14,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from mkds_gym.cartridge import Cartridge
-from mkds_gym.env import COURSES_KEPT, MKDSEnv
+from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import CartridgeError
 from mkds_gym.kartlab.generator import TEST_SEEDS, TRAIN_SEEDS
+from mkds_gym.race_starts import COURSES_KEPT
 from mkds_gym.races import RaceArguments, Races
 
 
@@ -48,8 +49,8 @@ def test_class_and_laps_reach_the_race(make: Callable[..., MKDSEnv]) -> None:
     for engine_class in (50, 100, 150):
         env = make(engine_class=engine_class, laps=2)
         env.reset()
-        assert env._reader is not None
-        config = env._reader.read_config()
+        assert env._starts.reader is not None
+        config = env._starts.reader.read_config()
         assert (config["engine_class"], config["lap_override"]) == (engine_class // 50 - 1, 2)
         steps(env)
         speeds.append(env.race.speed)
@@ -81,7 +82,7 @@ def test_opponents_stand_on_the_grid_and_drive(make: Callable[..., MKDSEnv]) -> 
     for _ in range(60):
         _, _, _, _, info = env.step(5)  # coasting: left behind
     assert info["place"] == 4
-    objects = [thing for thing in env._reader.read_objects() if thing.kind == "driver"]  # type: ignore[union-attr]
+    objects = [thing for thing in env._starts.reader.read_objects() if thing.kind == "driver"]  # type: ignore[union-attr]
     assert len(objects) == 4
 
 
@@ -95,8 +96,8 @@ def test_a_time_trial_is_driven_alone(make: Callable[..., MKDSEnv]) -> None:
 
 
 def race_seed(env: MKDSEnv) -> int:
-    assert env._reader is not None
-    return int(env._reader.read_config()["rng_seed"])
+    assert env._starts.reader is not None
+    return int(env._starts.reader.read_config()["rng_seed"])
 
 
 def test_a_vs_race_has_the_chance_of_its_seed(make: Callable[..., MKDSEnv]) -> None:
@@ -214,14 +215,14 @@ def test_only_so_many_courses_are_kept(
     make: Callable[..., MKDSEnv], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert COURSES_KEPT >= 2
-    monkeypatch.setattr("mkds_gym.env.COURSES_KEPT", 2)
+    monkeypatch.setattr("mkds_gym.race_starts.COURSES_KEPT", 2)
     env = make(course_set="train")
     for seed in (1, 2, 3, 2):
         _, info = env.reset(options={"course_seed": seed})
         assert info["course_seed"] == seed
-    assert list(env._kept) == [3, 2]
+    assert list(env._starts.kept) == [3, 2]
     env.close()
-    assert not env._kept
+    assert not env._starts.kept
 
 
 def test_vector_environments_draw_the_same_courses_in_any_process() -> None:

@@ -22,13 +22,13 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 import mkds_gym  # noqa: F401
-from mkds_gym import env as environment
-from mkds_gym import savestate, states
+from mkds_gym import race_starts, savestate, states
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.core import LIBRARY_VARIABLE
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import ConsoleError, StateError, VectorEnvError
 from mkds_gym.events import Clock
+from mkds_gym.race_starts import RaceStarts
 from mkds_gym.recording import Recorder
 from mkds_gym.savestate import Snapshot
 from mkds_gym.starts import RandomStarts, StartStates
@@ -246,7 +246,7 @@ def test_a_closed_environment() -> None:
     env.close()
     with pytest.raises(gym.error.ClosedEnvironmentError):
         env.reset()
-    assert env._console is None
+    assert env._starts.console is None
     env = make()
     env.reset()
     state = env.clone_state()
@@ -262,7 +262,7 @@ def test_a_closed_environment() -> None:
     for call in calls:
         with pytest.raises(gym.error.ClosedEnvironmentError, match="closed"):
             call()
-    assert env._console is None
+    assert env._starts.console is None
 
 
 def damaged(state: ClonedState) -> ClonedState:
@@ -496,7 +496,7 @@ def test_a_reset_at_a_progress() -> None:
 
 
 def test_points_are_driven_to_by_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "POINTS_KEPT", 1)
+    monkeypatch.setattr(race_starts, "POINTS_KEPT", 1)
     points = [0.01, 0.02, 0.03]
     alone = make(laps=5)
     expected = [alone.reset(options={"progress": point})[0] for point in points]
@@ -512,24 +512,26 @@ def test_points_are_driven_to_by_several_threads(monkeypatch: pytest.MonkeyPatch
 
     with ThreadPoolExecutor(len(points)) as pool:
         list(pool.map(go, range(len(points))))
-    assert envs[0]._start is alone._start
+    assert envs[0]._starts.current is alone._starts.current
     for env in (alone, *envs):
         env.close()
 
 
 def test_one_drive_is_enough_for_many_states(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Counting(MKDSEnv):
-        drives = 0
+    drives = 0
+    drive = RaceStarts._drive
 
-        def _drive(self, *arguments: Any) -> Any:
-            self.drives += 1
-            return super()._drive(*arguments)
+    def counting(self: RaceStarts, *arguments: Any) -> Any:
+        nonlocal drives
+        drives += 1
+        return drive(self, *arguments)
 
-    monkeypatch.setattr(environment, "POINTS_KEPT", 2)
-    env = Counting(laps=6)
+    monkeypatch.setattr(RaceStarts, "_drive", counting)
+    monkeypatch.setattr(race_starts, "POINTS_KEPT", 2)
+    env = make(laps=6)
     collected = StartStates.collect(env, 5, laps=0.05)
     assert len(collected) == 5
-    assert env.drives == 1
+    assert drives == 1
     env.close()
 
 

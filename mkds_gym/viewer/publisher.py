@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mkds_gym.env import PRIMING_FRAMES, MKDSEnv
+from mkds_gym.env import MKDSEnv
 from mkds_gym.overlays import LapTrail, OverlayScene
+from mkds_gym.race_starts import PRIMING_FRAMES
 from mkds_gym.viewer.bus import Publisher, State, Status
 
 if TYPE_CHECKING:
