@@ -25,6 +25,7 @@ from benchmarks.plot import draw  # noqa: E402
 from benchmarks.report import between, table  # noqa: E402
 from benchmarks.tables import TABLES  # noqa: E402
 from mkds_gym import drivers  # noqa: E402
+from mkds_gym.errors import reason  # noqa: E402
 
 README_ROWS = ("plain", "console", "env", "async_2", "native_2")
 """Rows of the table ``plain``; all of them took turns with the first."""
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         result = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         # A command that was stopped leaves its file empty.
-        parser.error(f"{file} is not what a measurement writes when it is done: {error}")
+        parser.error(f"{file} is not what a measurement writes when it is done: {reason(error)}")
     if "drivers" in result:
         text = f"{drivers.report(drivers.load(result))}\n\nDriven {result['date']}."
         put(ROOT / "docs" / "kartlab.md", "drivers", text)
