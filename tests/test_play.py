@@ -579,8 +579,10 @@ def test_a_display_that_goes_leaves_the_recording(tmp_path: Path) -> None:
             text=True,
         ) as process,
     ):
-        until(lambda: record.exists() or process.poll() is not None)
-        server.kill()
+        try:
+            until(lambda: record.exists() or process.poll() is not None)
+        finally:
+            server.kill()
         output, errors = process.communicate(timeout=60)
     assert process.returncode != 0, output
     assert "Traceback" not in errors
