@@ -222,7 +222,8 @@ class _Threads:
         self._envs.close()
 
 
-class _Workers(AsyncVectorEnv[Any, Any]):
+# Without its types, which cannot be named before Gymnasium 1.4.
+class _Workers(AsyncVectorEnv):
     """Lanes in worker processes, which start and fail in an orderly way.
 
     Args:
