@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy as copying
 import functools
 import logging
-import operator
 import os
 import threading
 import weakref
@@ -20,7 +19,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space, create_empty_array, iterate
+from gymnasium.vector.utils import batch_space, create_empty_array
 from numpy.typing import NDArray
 
 from mkds_gym.batch import InfoForm, Lane, PlainLane, WrappedLane
@@ -31,6 +30,16 @@ from mkds_gym.registry import whole
 from mkds_gym.state import RaceState
 from mkds_gym.states import ClonedState
 from mkds_gym.threads import ThreadPool, usable_cores
+from mkds_gym.vector_arguments import (
+    Actions,
+    Options,
+    autoreset_mode_of,
+    chosen_by,
+    each_kwargs,
+    each_options,
+    each_seed,
+    each_state,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -38,12 +47,9 @@ MAX_ENVS: Final = 1024
 """More than any machine has memory for."""
 MAX_THREADS: Final = 256
 ON_ERROR: Final = ("raise", "replace")
-RESET_MASK: Final = "reset_mask"
-PER_ENV: Final = "per_env"
 
 _T = TypeVar("_T")
 EnvWrapper: TypeAlias = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
-Options: TypeAlias = Mapping[str, Any]
 
 
 class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
@@ -108,7 +114,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         else:
             num_threads = whole("num_threads", num_threads, 1, MAX_THREADS)
         self.num_threads = min(num_threads, self.num_envs)
-        self.autoreset_mode = _autoreset_mode(autoreset_mode)
+        self.autoreset_mode = autoreset_mode_of(autoreset_mode)
         if not isinstance(copy, bool):
             raise TypeError(f"copy={copy!r} is neither True nor False")
         self.copy = copy
@@ -117,7 +123,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 f"on_error={on_error!r} is not one of {', '.join(map(repr, ON_ERROR))}"
             )
         self._replaces = on_error == "replace"
-        self._kwargs = self._each_kwargs(env_kwargs, kwargs)
+        self._kwargs = each_kwargs(self.num_envs, env_kwargs, kwargs)
         self._wrappers = tuple(env_wrappers)
         if max_episode_steps is not None:
             steps = whole("max_episode_steps", max_episode_steps, 1)
@@ -148,35 +154,6 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
     # Making environments --------------------------------------------------------------------
 
-    def _each_kwargs(
-        self, env_kwargs: Sequence[Mapping[str, Any] | None] | None, kwargs: dict[str, Any]
-    ) -> list[dict[str, Any]]:
-        """The arguments of each environment."""
-        if env_kwargs is None:
-            env_kwargs = [None] * self.num_envs
-        if isinstance(env_kwargs, Mapping | str) or not isinstance(env_kwargs, Sequence):
-            raise TypeError(
-                f"env_kwargs={env_kwargs!r} is no list: give a dict of arguments (or None) for "
-                "each environment; arguments for all go in directly, as in frame_skip=4"
-            )
-        if len(env_kwargs) != self.num_envs:
-            raise ValueError(f"env_kwargs has {len(env_kwargs)} items for {self.num_envs} envs")
-        each = []
-        for index, own in enumerate(env_kwargs):
-            if own is not None and not isinstance(own, Mapping):
-                raise TypeError(f"env_kwargs[{index}]={own!r} is neither a dict nor None")
-            each.append({**kwargs, **(own or {})})
-        modes = {repr(arguments.get("render_mode")) for arguments in each}
-        if len(modes) > 1:
-            raise ValueError(
-                f"one render_mode for all environments, not {', '.join(sorted(modes))}"
-            )
-        if self.num_envs > 1 and modes == {"'human'"}:
-            raise ValueError(
-                "render_mode='human' is one window, for num_envs=1; use 'rgb_array' and render()"
-            )
-        return each
-
     def _make_all(self) -> None:
         """The environments, and the arrays that they write into."""
         for index in range(self.num_envs):
@@ -187,6 +164,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         self._check_spaces()
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
+        self._given_actions = Actions(self.single_action_space, self.action_space, self.num_envs)
         self.render_mode = first.render_mode
         self.metadata = {**first.metadata, "autoreset_mode": self.autoreset_mode}
         self._observations: Any = create_empty_array(
@@ -270,9 +248,8 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         """
         self._check_usable()
         with self._lock:
-            seeds = self._seeds(seed)
-            mask, each = self._each_options(options)
-            chosen = self._chosen(mask)
+            seeds = each_seed(self.num_envs, seed)
+            chosen, each = each_options(self.num_envs, options)
             first = not any(self._begun)
             races = {i: self._core(i).race for i in chosen if self._begun[i]}
             infos, failures = self._on_each(
@@ -312,7 +289,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         """
         self._check_usable()
         with self._lock:
-            return self._step(actions, self._chosen(self._mask("step_mask", step_mask)))
+            return self._step(actions, chosen_by(self.num_envs, "step_mask", step_mask))
 
     def _step(
         self, actions: Any, chosen: Sequence[int]
@@ -325,7 +302,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                     f"the episodes of environments {over} are over; reset them with "
                     "envs.reset(options={'reset_mask': ...}), or leave them out with step_mask"
                 )
-        self._actions = self._check_actions(actions, chosen)
+        self._actions = self._given_actions.each(actions, chosen)
         task: Callable[[int], object] = self._step_one
         if len(chosen) < self.num_envs:
             self._rewards.fill(0.0)
@@ -395,7 +372,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         """
         self._check_usable()
         with self._lock:
-            chosen = self._chosen(self._mask("mask", mask))
+            chosen = chosen_by(self.num_envs, "mask", mask)
             self._check_begun(chosen)
             states, failures = self._on_each(chosen, lambda index: self._core(index).clone_state())
             for index in chosen:
@@ -429,8 +406,8 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         """
         self._check_usable()
         with self._lock:
-            each = self._each_state(states)
-            chosen = [i for i in self._chosen(self._mask("mask", mask)) if each[i] is not None]
+            each = each_state(self.num_envs, states)
+            chosen = [i for i in chosen_by(self.num_envs, "mask", mask) if each[i] is not None]
             under_way = [b and not o for b, o in zip(self._begun, self._over, strict=True)]
             begun = list(self._begun)
 
@@ -626,10 +603,6 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         env = self._core(index)
         return env.race is race and (self._over[index] or not env.episode_over)
 
-    def _chosen(self, mask: NDArray[np.bool_] | None) -> Sequence[int]:
-        """The numbers of the environments in a mask."""
-        return range(self.num_envs) if mask is None else np.flatnonzero(mask).tolist()
-
     def _on_each(
         self, chosen: Sequence[int], task: Callable[[int], _T]
     ) -> tuple[list[_T | None], dict[int, Exception]]:
@@ -669,117 +642,6 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             self._failed.pop(index, None)
         else:
             self._failed[index] = error
-
-    def _mask(self, name: str, mask: Any) -> NDArray[np.bool_] | None:
-        if mask is None:
-            return None
-        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-            raise TypeError(f"{name}={mask!r} is no NumPy array of bool")
-        if mask.shape != (self.num_envs,):
-            raise ValueError(f"{name} has the shape {mask.shape}, not ({self.num_envs},)")
-        if not mask.any():
-            raise ValueError(f"{name} has no True: it names no environment")
-        return mask
-
-    def _seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
-        if seed is None:
-            return [None] * self.num_envs
-        if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
-            return [int(seed) + index for index in range(self.num_envs)]
-        if isinstance(seed, bool | str) or not isinstance(seed, Sequence | np.ndarray):
-            raise TypeError(
-                f"seed={seed!r} is neither a whole number, nor a list of them, nor None"
-            )
-        if len(seed) != self.num_envs:
-            raise ValueError(f"{len(seed)} seeds for {self.num_envs} environments")
-        return [None if each is None else _seed(index, each) for index, each in enumerate(seed)]
-
-    def _each_options(
-        self, options: Options | Sequence[Options | None] | None
-    ) -> tuple[NDArray[np.bool_] | None, list[dict[str, Any] | None]]:
-        """The mask, and the options of each environment."""
-        common: dict[str, Any] = {}
-        own: Any = None
-        mask = None
-        if isinstance(options, Mapping):
-            common = dict(options)
-            own = common.pop(PER_ENV, None)
-            if RESET_MASK in common:
-                mask = self._mask(RESET_MASK, common.pop(RESET_MASK))
-        else:
-            own = options
-        if own is None:
-            return mask, [common or None] * self.num_envs
-        if isinstance(own, str) or not isinstance(own, Sequence):
-            raise TypeError(
-                f"options={own!r} is neither a dict for all environments, nor a list with a dict "
-                "or None for each"
-            )
-        if len(own) != self.num_envs:
-            raise ValueError(f"options for {len(own)} of {self.num_envs} environments")
-        each: list[dict[str, Any] | None] = []
-        for index, item in enumerate(own):
-            if item is not None and not isinstance(item, Mapping):
-                raise TypeError(
-                    f"the options of environment {index}, {item!r}, are no dict or None"
-                )
-            each.append({**common, **(item or {})} or None)
-        return mask, each
-
-    def _each_state(self, states: Any) -> list[ClonedState | None]:
-        """The state of each environment."""
-        if isinstance(states, ClonedState):
-            return [states] * self.num_envs
-        if not isinstance(states, list | tuple):
-            raise TypeError(
-                f"states={states!r} is neither what clone_states() gave, nor a list with a cloned "
-                "state or None for each environment, nor one for all"
-            )
-        if len(states) != self.num_envs:
-            raise ValueError(f"{len(states)} states for {self.num_envs} environments")
-        for index, state in enumerate(states):
-            if state is not None and not isinstance(state, ClonedState):
-                raise TypeError(
-                    f"states[{index}] is no cloned state, but a {type(state).__name__}; for "
-                    "savestates there is reset(options=[{'state': state}, ...])"
-                )
-        if all(state is None for state in states):
-            raise ValueError("all states are None")
-        return list(states)
-
-    def _check_actions(self, actions: Any, chosen: Sequence[int]) -> Sequence[Any]:
-        """The action of each environment; refused here, before any of them steps."""
-        space = self.single_action_space
-        kinds = {gym.spaces.Discrete: "iu", gym.spaces.MultiBinary: "iub", gym.spaces.Box: "iuf"}
-        kind = kinds.get(type(space))
-        if kind is None:  # a wrapper's own kind of actions
-            listed = list(iterate(self.action_space, actions))
-            if len(listed) != self.num_envs:
-                raise ValueError(f"{len(listed)} actions for {self.num_envs} environments")
-            return listed
-        try:
-            array = np.asarray(actions)
-        except ValueError:
-            array = np.empty(0)
-        expected = self.action_space.shape
-        if array.shape != expected or array.dtype.kind not in kind:
-            raise ValueError(
-                f"actions of shape {array.shape} and type {array.dtype}; a batch of {space} for "
-                f"{self.num_envs} environments has the shape {expected}"
-            )
-        if isinstance(space, gym.spaces.Discrete):
-            good = (array >= space.start) & (array < space.start + space.n)
-        elif isinstance(space, gym.spaces.MultiBinary):
-            good = (array == 0) | (array == 1)
-        else:
-            good = np.isfinite(array)
-        if not good.all():
-            for index in chosen:
-                if not good[index].all():
-                    raise ValueError(
-                        f"actions[{index}] = {array[index].tolist()!r} is no action of {space}"
-                    )
-        return array.tolist() if array.ndim == 1 else list(array)
 
     def _returned(self) -> Any:
         return copying.deepcopy(self._observations) if self.copy else self._observations
@@ -958,22 +820,3 @@ def _nothing() -> None:
 def _is_refusal(error: Exception | None) -> bool:
     """Whether an argument was refused, which is the caller's mistake and no failure."""
     return isinstance(error, ValueError | TypeError) and not isinstance(error, MKDSError)
-
-
-def _seed(index: int, seed: Any) -> int:
-    try:
-        if isinstance(seed, bool | np.bool_):
-            raise TypeError
-        return operator.index(seed)
-    except TypeError:
-        raise TypeError(
-            f"the seed of environment {index}, {seed!r}, is neither a whole number nor None"
-        ) from None
-
-
-def _autoreset_mode(mode: Any) -> AutoresetMode:
-    try:
-        return AutoresetMode(mode)
-    except ValueError:
-        allowed = ", ".join(repr(each.value) for each in AutoresetMode)
-        raise ValueError(f"autoreset_mode={mode!r} is not one of {allowed}") from None
