@@ -450,7 +450,8 @@ class Recorder:
         """The episode so far; after its end, all of it, until the next reset.
 
         Raises:
-            RecordingError: none was begun since the recorder is there.
+            RecordingError: none was begun since the recorder is there, or since one was given up
+                before its first step.
         """
         if self._done is not None:
             return self._done
