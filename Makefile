@@ -4,6 +4,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 PEERS ?= .venv-peers
+OLDEST ?= .venv-oldest
 PY := $(VENV)/bin/python
 CONFIG ?= examples/kartlab.ini
 # Extra arguments of `make evolve` and `make bench`, for example ARGS="--seed 3 --workers 1".
@@ -18,12 +19,13 @@ TORCH := torch==2.13.0
 # What the emulator is linked against, and Xvfb for the tests that open a window.
 LIBRARIES := libgl1 libglib2.0-0 libx11-6 zlib1g
 
-.PHONY: help evolve test test-slow check format rom bench clean system-libraries system-test peers
+.PHONY: help evolve test test-slow test-oldest check format rom bench clean system-libraries system-test peers
 
 help:
 	@echo "make evolve     set everything up and evolve drivers until one finishes a race"
 	@echo "make test       set everything up and run the tests (under ten minutes)"
 	@echo "make test-slow  run the long tests"
+	@echo "make test-oldest  run some with the oldest packages that pyproject.toml allows"
 	@echo "make check      style and types"
 	@echo "make rom        rebuild the Kartlab cartridge and compare it (needs gcc-arm-none-eabi)"
 	@echo "make bench      measure speed on this machine (a quarter of an hour)"
@@ -38,6 +40,16 @@ test: $(VENV)/.installed system-test
 test-slow: $(VENV)/.installed system-test
 	$(PY) -m pip install --quiet --editable '.[peers]'
 	$(PY) -m pytest -m slow --durations=0
+
+# In an environment of its own. All but torch, whose old versions are gigabytes.
+test-oldest: system-test
+	"$(PYTHON)" -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet $(TORCH) \
+	  $$(grep -oE '"[a-z0-9-]+(\[[a-z0-9]+\])?>=[0-9.]+' pyproject.toml | \
+	    grep -vE '"(setuptools|torch)>' | sed 's/"//; s/>=/==/')
+	PYTHONWARNINGS=ignore $(OLDEST)/bin/python -m pip install --quiet --no-deps --editable .
+	$(OLDEST)/bin/python -m pytest $(BESIDE) -m "not slow" \
+	  tests/test_env.py tests/test_offline.py tests/test_neat_evaluation.py
 
 check: $(VENV)/.installed
 	$(PY) -m ruff check .
@@ -92,4 +104,4 @@ system-test:
 	$(call need,$(LIBRARIES) xvfb)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
