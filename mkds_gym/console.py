@@ -226,6 +226,8 @@ class Console:
                 "install py-desmume 0.0.9, or unset " + cores.LIBRARY_VARIABLE
             )
         self._ram = turbo.memory(address, RAM_SIZE)
+        if core.drawing is not None:
+            core.drawing.begin()
         library = core.library
         # Bound once: looking functions up would cost as much as calling them.
         self._cycle: Callable[..., Any] = library.desmume_cycle
@@ -386,7 +388,10 @@ class Console:
             ValueError: no such screen, or ``out`` has another shape.
             ConsoleError: the console is closed.
         """
-        address = self._live().library.desmume_draw_raw()
+        core = self._live()
+        address = core.library.desmume_draw_raw()
+        if core.drawing is not None:
+            core.drawing.picture_lit()
         if not isinstance(which, str) or which not in SCREENS:
             raise ValueError(f"which={which!r}; allowed: {', '.join(SCREENS)}")
         rows = SCREENS[which]

@@ -273,11 +273,18 @@ def set_jit(library: ctypes.CDLL, build: Build, on: bool) -> bool:
     return True
 
 
+_FULL_LIGHT: Final = 71.0
+"""What the emulator adds up to in a frame whose lights are full all the time."""
+_UNCHANGED: Final = np.ones(2, np.float32).view(np.uint8)
+"""`Build.brightness` that makes nothing darker."""
+
+
 class Drawing:
     """What the emulator has in mind of pictures, and its savestates leave out.
 
     Which of the next frames are to be drawn, and how bright the lights behind the screens have
-    been so far in this frame, which a loaded state has dark for a frame otherwise.
+    been so far in this frame, which a loaded state has dark for a frame otherwise. An image that
+    was used before has that of the console before, too.
 
     Args:
         library: a loaded image of a known build.
@@ -304,7 +311,22 @@ class Drawing:
         ]
         self._skipper = memory(mmu + build.frame_skipper[0], build.frame_skipper[1])
         self._brightness = memory(graphics + build.brightness, 8)
+        self._skipper_at_first = self._skipper.copy()
         self._size = len(self._skipper) + 16
+
+    def begin(self) -> None:
+        """Nothing of frames before is in mind: the lights are full, and the next is drawn."""
+        for display in self._displays:
+            self._set(display, _FULL_LIGHT)
+        self.picture_lit()
+        self._skipper[:] = self._skipper_at_first
+
+    def picture_lit(self) -> None:
+        """The picture was given out as bright as its lights were; the next call leaves it so.
+
+        The emulator darkens its own copy, each time anew.
+        """
+        self._brightness[:] = _UNCHANGED
 
     def save(self) -> bytes:
         """All of it."""
@@ -312,8 +334,9 @@ class Drawing:
         return lights + self._brightness.tobytes() + self._skipper.tobytes()
 
     def load(self, saved: bytes) -> None:
-        """Go back to it; what is not of `save` is ignored."""
+        """Go back to it; what is not of `save` is as `begin` has it."""
         if len(saved) != self._size:
+            self.begin()
             return
         for display, light in zip(self._displays, struct.unpack_from("<2f", saved), strict=True):
             self._set(display, light)

@@ -214,6 +214,44 @@ def test_screen(console: Console) -> None:
             console.screen(which)  # type: ignore[arg-type]
 
 
+def test_pictures_do_not_depend_on_what_was_before(console: Console) -> None:
+    """Not on looks, nor on what the emulator's image was used for: its lights are on at once."""
+
+    def looks(looked_at: Console) -> None:
+        looked_at.step(0, 1)
+        for _ in range(3):
+            seen.append(looked_at.screen("both"))
+
+    if not console.capabilities.known_build:
+        return
+    seen: list[NDArray[np.uint8]] = []
+    looks(console)
+    with kartlab() as beside:
+        looks(beside)
+        beside.step(0, 9, draw=False)
+    with kartlab() as after:
+        looks(after)
+        after.step(0, 9, draw=False)
+        after.reset()
+        looks(after)
+    assert len(seen) == 12
+    assert seen[0].max() == 255
+    for picture in seen:
+        np.testing.assert_array_equal(picture, seen[0])
+    # A state as DeSmuME itself writes it says nothing of the lights.
+    console.step(0, 100)
+    picture, raw = console.screen("both"), console.snapshot().data
+    seen.clear()
+    for frames in (1, 9):
+        console.step(Keys.A, frames, draw=False)
+        console.load_state(raw)
+        np.testing.assert_array_equal(console.screen("both"), picture)
+        looks(console)
+    for picture in seen:
+        np.testing.assert_array_equal(picture, seen[0])
+    assert seen[0].max() == 255
+
+
 def test_drawing_changes_nothing_in_memory(console: Console) -> None:
     console.step(0, 60)
     snapshot = console.snapshot()
