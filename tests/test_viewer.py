@@ -398,6 +398,30 @@ def test_every_kind_of_vector_environment_is_shown(kind: str) -> None:
     envs.close()
 
 
+def test_a_viewer_that_is_closed_in_the_middle_of_a_step_leaves_nothing_behind() -> None:
+    """By another thread's timer, say. Each publisher then goes in a step of its own."""
+
+    class Closes(gym.Wrapper[Any, Any, Any, Any]):
+        def step(self, action: Any) -> Any:
+            viewer.close()
+            return super().step(action)
+
+    envs = gym.make_vec("MKDS-v0", 2, num_threads=1, env_wrappers=[Closes])
+    envs.reset(seed=0)
+    base: Any = envs.unwrapped
+    with Viewer(envs, window=False) as viewer:
+        assert viewer.folder is not None
+        assert None not in base.get_attr("spectator")
+
+        def left() -> bool:
+            envs.step([0, 0])
+            return list(base.get_attr("spectator")) == [None, None]
+
+        until(left)
+        assert not viewer.folder.exists()
+    envs.close()
+
+
 def test_what_cannot_be_shown_is_refused() -> None:
     before = set(runs())
     other = gym.make("CartPole-v1")

@@ -174,9 +174,14 @@ class Viewer:
         self._post(Board(board.title, board.header, captions, board.score))
 
     def close(self) -> None:
-        """Stop showing; the environments go on. The second time does nothing."""
+        """Stop showing; the environments go on. The second time does nothing.
+
+        Where that is not possible at once, in the middle of a step, what publishes takes leave by
+        itself in a later one.
+        """
         if self._bus is not None and not self._bus.closed:
-            # They may be closed, or have lost a process; then there is nobody to tell.
+            # They may be closed, or have lost a process; then there is nobody to tell. Or another
+            # thread is stepping them.
             with contextlib.suppress(Exception):
                 self._attach(self._nobody)
         self._end()

@@ -73,6 +73,8 @@ _TILE_MAGIC, _TILE_VERSION, _WIDTH, _HEIGHT, _PID, _BIRTH, _STATE, _FRAMES = ran
 # And of the board, after magic and version: seconds of the monotonic clock.
 _WATCHED_AT, _SCENES_AT = 0, 1
 _WANTS_OFFSET: Final = 64
+# And whether it was closed.
+_OVER_OFFSET: Final = 128
 
 LABEL_ROOM: Final = 240
 """Most bytes of a label."""
@@ -330,6 +332,7 @@ class Bus:
             ) from error
         header = segment.view[:PAGE].cast("Q")
         header[_TILE_MAGIC], header[_TILE_VERSION] = _MAGIC, VERSION
+        self._over: Any = segment.view[_OVER_OFFSET : _OVER_OFFSET + 8].cast("Q")
         self._wants: Any = segment.view[_WANTS_OFFSET : _WANTS_OFFSET + 16].cast("d")
         self._board = DoubleBuffer(segment.view, PAGE, BOARD_ROOM)
         self.closed = False
@@ -379,8 +382,13 @@ class Bus:
         return bool(time.monotonic() - self._wants[_WATCHED_AT] < WATCHED_FOR)
 
     def close(self) -> None:
-        """Remove all segments; viewers then close. The second time does nothing."""
+        """Remove all segments; viewers then close. The second time does nothing.
+
+        Publishers that still have them mapped see it by `Publisher.over`.
+        """
         self.closed = True
+        if os.getpid() == self._pid:  # a forked child has the same memory, and ends nothing
+            self._over[0] = 1
         self._wants[_WATCHED_AT] = self._wants[_SCENES_AT] = 0.0  # publishers rest at once
         self._at_exit()
 
@@ -429,6 +437,7 @@ class Publisher:
         self._buffer: DoubleBuffer | None = None
         self._words: Any = None
         self._wants: Any = None
+        self._over: Any = None
         self._lanes: Segment | None = None
         self._pictures: tuple[NDArray[np.uint8], ...] = ()
 
@@ -456,6 +465,7 @@ class Publisher:
         if self._wants is None:
             board = _open(self.folder / _BOARD)
             self._wants = board.view[_WANTS_OFFSET : _WANTS_OFFSET + 16].cast("d")
+            self._over = board.view[_OVER_OFFSET : _OVER_OFFSET + 8].cast("Q")
         words[_PID], words[_BIRTH] = os.getpid(), birth(os.getpid()) or 0
         words[_STATE] = State.DRIVING
         self._words, self._buffer = words, buffer
@@ -489,6 +499,11 @@ class Publisher:
     def scenes_wanted(self, now: float) -> bool:
         """Whether a viewer wants to draw overlays."""
         return bool(now - self._wants[_SCENES_AT] < WATCHED_FOR)
+
+    @property
+    def over(self) -> bool:
+        """Whether the run was closed since it was opened here."""
+        return self._over is not None and bool(self._over[0])
 
     def say(self, state: State) -> None:
         """Tell what this process is at."""

@@ -36,7 +36,8 @@ _ASK: Final = 0.1
 class RacePublisher(Publisher):
     """A `mkds_gym.env.Spectator` that publishes 30 pictures a second, while a viewer looks.
 
-    While none does, it reads a clock in each step and nothing else. A picture is drawn by the
+    While none does, it reads a clock in each step and nothing else; once the run is closed, it
+    takes leave of the environment. A picture is drawn by the
     emulator only in the steps that are shown, and what overlays need is read only in these.
     Whatever fails is logged, once, and the race goes on: unseen, or if only overlays fail, seen
     without them.
@@ -182,6 +183,9 @@ class RacePublisher(Publisher):
             else:
                 self._rest(env)
                 self._due = now + _ASK
+                if self.over and env.spectator is self:
+                    env.spectator = None  # who closed the run could not do it between two steps
+                    return
         self._last = now
         if over and self._lane is not None:
             self._rest(env)
