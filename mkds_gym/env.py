@@ -616,11 +616,18 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 "interrupted or failed"
             )
         keys = self._actions.keys(action)
+        try:
+            return self._drive(keys, out)
+        except BaseException:
+            self._needs_reset = True  # nobody goes on from half of a step
+            raise
+
+    def _drive(self, keys: int, out: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """A step with these keys; whoever looks meanwhile finds the episode under way."""
         console, reader, course = self._starts.console, self._starts.reader, self._course
         assert console is not None
         assert reader is not None
         assert course is not None
-        self._needs_reset = True  # until the step is made: nobody goes on from half of one
         if self._recorder is not None:
             self._recorder.step(keys, self.frame_skip)
         human = self._seen

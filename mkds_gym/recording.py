@@ -451,18 +451,20 @@ class Recorder:
 
         Raises:
             RecordingError: none was begun since the recorder is there, or since one was given up
-                before its first step.
+                before its first step; or no frame was run since ``restore_state``.
         """
         if self._done is not None:
             return self._done
         if self._start is None:
             raise RecordingError("nothing is recorded yet; call env.reset() first")
+        if not self._frames():
+            raise RecordingError("nothing is recorded yet; call env.step() first")
         return self._make()
 
     def close(self) -> None:
         """Record no more; what was recorded can still be asked for."""
         begun = self._start is not None and self._done is None
-        if begun and not self._env.closed and not self._env.console.closed:
+        if begun and not self._env.closed and not self._env.console.closed and self._frames():
             self._done = self._make()
         self._env.record(None)
 
@@ -497,7 +499,7 @@ class Recorder:
         """
         if self._start is None or self._done is not None:
             return
-        if len(self._keys) <= bool(self._lead):  # there was no step
+        if self._frames() <= self._lead:  # no step, or one that was broken off before its frames
             self._start = None
             return
         self._events = events
@@ -507,6 +509,11 @@ class Recorder:
 
     # Within -----------------------------------------------------------------------------------
 
+    def _frames(self) -> int:
+        """How many frames were run since the start, the environment's own among them."""
+        assert self._start is not None
+        return max(self._env.console.frame_count - self._start.frame, 0)
+
     def _make(self) -> Recording:
         assert self._start is not None
         env = self._env
@@ -515,7 +522,7 @@ class Recorder:
             [frames for _, frames in self._keys],
         )
         # What was broken off, by Ctrl-C or by a metric that failed, ran fewer of them.
-        keys = keys[: max(env.console.frame_count - self._start.frame, 0)]
+        keys = keys[: self._frames()]
         return Recording.of(
             env.console,
             self._start,

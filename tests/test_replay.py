@@ -135,6 +135,31 @@ def test_from_a_cloned_state_on() -> None:
     verify(Recording.from_bytes(recording.to_bytes()))
 
 
+def test_a_step_without_a_frame_is_no_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ctrl_c(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    ended: list[Recording] = []
+    env = make()
+    env.reset()
+    state = env.clone_state()
+    recorder = Recorder(env, on_end=ended.append)
+    for begin in (lambda: env.restore_state(state), env.reset):
+        begin()
+        with monkeypatch.context() as early:
+            early.setattr(env.console, "run", ctrl_c)
+            with pytest.raises(KeyboardInterrupt):
+                env.step(0)
+    env.restore_state(state)
+    with pytest.raises(RecordingError, match=r"nothing is recorded yet; call env\.step\(\)"):
+        recorder.recording()
+    recorder.close()
+    with pytest.raises(RecordingError, match="nothing is recorded yet"):
+        recorder.recording()
+    env.close()
+    assert not ended
+
+
 def test_a_cloned_state_is_made_a_savestate_once() -> None:
     ended: list[Recording] = []
     env = make()

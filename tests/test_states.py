@@ -718,6 +718,36 @@ def test_who_hears_of_an_episodes_end_may_restore_as_well() -> None:
         other.close()
 
 
+def test_a_state_of_the_middle_of_a_step_goes_on(env: MKDSEnv) -> None:
+    """Who looks at each frame finds the episode under way; a step that failed is another thing."""
+    looks: list[tuple[bool, ClonedState]] = []
+
+    class Looking:
+        def start(self, reader: object) -> None:
+            pass
+
+        def frame(self, race: object, keys: int) -> None:
+            if race.frame > 10:  # type: ignore[attr-defined]
+                looks.append((env.episode_over, env.clone_state()))
+                if len(looks) == 5:
+                    raise ZeroDivisionError
+
+    looking = Looking()
+    env.watch(looking)
+    env.reset(seed=0)
+    with pytest.raises(ZeroDivisionError):
+        drive(env, [0] * 10)
+    assert env.episode_over
+    failed = env.clone_state()
+    env.unwatch(looking)
+    assert [over for over, _ in looks] == [False] * 5
+    env.restore_state(looks[1][1])
+    env.step(0)
+    env.restore_state(failed)
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step(0)
+
+
 def test_an_overlay_of_a_restored_race_shows_the_last_step() -> None:
     """Also where nobody drew any overlay when the state was cloned."""
     plain, drawing = make(), make(overlays=["hud"], render_mode="rgb_array")
