@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 import os
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import gymnasium as gym
@@ -386,6 +387,15 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if spectator is not None:
             spectator.attached(self)
 
+    @contextlib.contextmanager
+    def unseen(self) -> Iterator[None]:
+        """Within it, the spectator is told nothing."""
+        spectator, self._spectator = self._spectator, None
+        try:
+            yield
+        finally:
+            self._spectator = spectator
+
     def draw(self, wanted: bool, by: Hashable = None) -> None:
         """Have the picture of each step drawn from now on, or only if the arguments need it.
 
@@ -570,8 +580,26 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 )
         super().reset(seed=seed)
         self._break_off()
-        start = self._starts.choose(lambda: self._races.draw(self.np_random), **(options or {}))
+        start = self._starts.choose(
+            lambda: self._races.draw_seed(self.np_random), **(options or {})
+        )
         return self._begin_at(start, out)
+
+    def prepare(self) -> None:
+        """Go where the first reset goes, without an episode: to be looked at, cloned and asked.
+
+        The next reset is as without it; a spectator hears nothing. Errors as `reset`.
+        """
+        before = copy.deepcopy(self.np_random), self._np_random_seed
+        with self.unseen():
+            self._begin(None, None, None)
+        self._break_off()
+        self._np_random, self._np_random_seed = before
+
+    def go_on_with_chance_of(self, other: MKDSEnv) -> None:
+        """Draw what another environment would draw next, from a generator like its own."""
+        self._np_random = copy.deepcopy(other.np_random)
+        self._np_random_seed = other._np_random_seed
 
     def _break_off(self) -> None:
         """End the episode; until another one has begun, there is nothing to step."""
@@ -843,8 +871,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         for start in (self._here, self._starts.current):
             if start is not None and start.course.fingerprint == state.course:
                 return start.course
-        if state.course_seed is not None and state.course_seed in self._starts.kept:
-            return self._starts.kept[state.course_seed][1]
+        if (kept := self._starts.course_of_seed(state.course_seed)) is not None:
+            return kept
         if self._here is not None and not self._races.random:
             raise StateError(
                 "the state is of another course than the one that is driven; to start an episode "

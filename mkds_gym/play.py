@@ -646,7 +646,7 @@ def _console(options: argparse.Namespace) -> tuple[Console, Start, bytes | None]
         races = Races(cartridge, RaceArguments(**wanted), has_state=options.state is not None)
         # In the order of an environment's reset.
         chance = np.random.default_rng(options.seed)
-        course_seed = races.draw(chance)
+        course_seed = races.draw_seed(chance)
         parameters = replace(races.parameters(course_seed), skip_countdown=False)
         race_seed = int(chance.integers(1 << 32)) if races.has_chance else None
         if race_seed is not None:

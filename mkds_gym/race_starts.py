@@ -174,9 +174,13 @@ class RaceStarts:
         # A running one knows; to look for the library's file takes half a millisecond.
         return installed_build_id() if self.console is None else self.console.build_id
 
+    def course_of_seed(self, seed: int | None) -> Course | None:
+        """The random course with this seed, if it was driven of late and is kept."""
+        return self.kept[seed][1] if seed is not None and seed in self.kept else None
+
     def choose(
         self,
-        draw: Callable[[], int | None],
+        draw_seed: Callable[[], int | None],
         state: Any = None,
         course_seed: Any = None,
         progress: Any = None,
@@ -184,7 +188,7 @@ class RaceStarts:
         """The start of the next episode, prepared if it is not ready.
 
         Args:
-            draw: gives the seed of the next random course, or None where courses are not random.
+            draw_seed: gives the seed of the next random course; None where they are not random.
             state: option of `MKDSEnv.reset`, as the following ones.
             course_seed: see there.
             progress: see there.
@@ -204,7 +208,7 @@ class RaceStarts:
             check_origin(state, "the state", self._cartridge, self.build_id)
         elif state is not None:
             read_state(state, self._cartridge, self.build_id)
-        start = self._race_start(draw, state, course_seed, anew=progress is not None)
+        start = self._race_start(draw_seed, state, course_seed, anew=progress is not None)
         here = start
         if progress is not None:
             (here,) = self.points(start, [progress])
@@ -302,7 +306,7 @@ class RaceStarts:
     # Within ---------------------------------------------------------------------------------
 
     def _race_start(
-        self, draw: Callable[[], int | None], state: Any, course_seed: int | None, anew: bool
+        self, draw_seed: Callable[[], int | None], state: Any, course_seed: int | None, anew: bool
     ) -> RaceStart:
         """The race start of the next episode; ``anew``: not that of a state of an earlier reset."""
         start, own = self.current, False
@@ -313,7 +317,7 @@ class RaceStarts:
                 return self._source_start
             state = self._source
             own = state is not None
-            course_seed = draw()
+            course_seed = draw_seed()
         if isinstance(state, ClonedState):
             return self._cloned_start(state)
         if state is not None:

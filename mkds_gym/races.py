@@ -14,6 +14,7 @@ from mkds_gym.console import Console
 from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import CLASSES, MAX_DRIVERS, MAX_LAPS, MODES, STRENGTHS, BootParameters
 from mkds_gym.memory import RACE_CONFIG, Layout, course_id, read_pointer, struct_view
+from mkds_gym.registry import whole
 from mkds_gym.state import RaceReader
 
 RANDOM_COURSE: Final = "random"
@@ -160,13 +161,9 @@ class Races:
                 f"course_seed={seed!r} is of random courses; make the environment with "
                 f"course={RANDOM_COURSE!r} or course_set"
             )
-        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
-            raise TypeError(f"course_seed={seed!r} is not a whole number")
-        if int(seed) not in self._seeds:
-            raise ValueError(f"course_seed={seed}; allowed: 0 to {self._seeds[-1]}")
-        return int(seed)
+        return whole("course_seed", seed, 0, self._seeds[-1])
 
-    def draw(self, chance: np.random.Generator) -> int | None:
+    def draw_seed(self, chance: np.random.Generator) -> int | None:
         """The seed of the next episode's course; None where courses are not random.
 
         Draws from ``chance`` only where every episode has a course of its own.
@@ -236,13 +233,13 @@ def _check_types(arguments: RaceArguments) -> None:
     Raises:
         TypeError, ValueError: with the allowed values.
     """
-    whole: tuple[tuple[str, str, Any], ...] = (
+    numbers: tuple[tuple[str, str, Any], ...] = (
         ("course_seed", "0 and up", None),
         ("laps", f"1 to {MAX_LAPS}, or None for the course's own", range(1, MAX_LAPS + 1)),
         ("engine_class", ", ".join(map(str, CLASSES)), CLASSES),
         ("opponents", f"0 to {MAX_OPPONENTS}", range(MAX_OPPONENTS + 1)),
     )
-    for name, allowed, sound in whole:
+    for name, allowed, sound in numbers:
         value = getattr(arguments, name)
         if value is None and name != "engine_class":
             continue

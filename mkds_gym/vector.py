@@ -415,13 +415,15 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 env = self._core(index)
                 state = each[index]
                 assert state is not None
-                env.restore_state(state)
                 if env is not self.envs[index] and not under_way[index]:
-                    # Only now that the state is not refused, which is to change nothing.
-                    self._over[index] = begun[index] = False
-                    self.envs[index].reset()
-                    begun[index] = True
-                    env.restore_state(state)
+                    # One episode goes on there, whatever it takes to get there.
+                    with env.unseen():
+                        env.restore_state(state)
+                        # Only now that the state is not refused, which is to change nothing.
+                        self._over[index] = begun[index] = False
+                        self.envs[index].reset()
+                        begun[index] = True
+                env.restore_state(state)
                 return {}
 
             _, failures = self._on_each(chosen, restore)
@@ -743,15 +745,12 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         spectator, old.spectator = old.spectator, None
         try:
             lane = self._lane(new, index)
-            inner._np_random = copying.deepcopy(old.np_random)
-            inner._np_random_seed = old._np_random_seed
+            inner.go_on_with_chance_of(old)
             info: dict[str, Any] = {}
             if begin is None:
                 # What there is to render, clone and ask for attributes until then. Its wrappers,
                 # its chance and its spectator are to know nothing of it.
-                inner.reset()
-                inner._break_off()
-                inner._np_random = copying.deepcopy(old.np_random)
+                inner.prepare()
             inner.spectator = spectator
             if begin is not None:
                 info = begin(lane)
@@ -785,12 +784,12 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
     ) -> dict[str, Any]:
         """One dict of arrays, as `VectorEnv._add_info` makes it of one info after the other."""
         if not any(finals):
-            whole = [info for info in infos if info]
-            if len(whole) == self.num_envs:
-                if self._form is None or not self._form.fits(whole):
-                    self._form = InfoForm(whole)
+            complete = [info for info in infos if info]
+            if len(complete) == self.num_envs:
+                if self._form is None or not self._form.fits(complete):
+                    self._form = InfoForm(complete)
                 if self._form.usable:
-                    return self._form.merge(whole)
+                    return self._form.merge(complete)
         merged: dict[str, Any] = {}
         for index, info in enumerate(infos):
             final = finals[index] if finals else None

@@ -72,7 +72,9 @@ def open_display(
         MKDSError: there is no display.
     """
     ready = pygame.display.get_init()
-    # Without this variable, Wayland's library complains on the standard error by itself.
+    # Without this variable, Wayland's library complains on the standard error by itself. It is set
+    # for the whole process: a program that another thread starts meanwhile has it too, which
+    # harms only what needs such a folder, and would have none without it.
     missing = _WAYLAND_SOCKETS not in os.environ
     if missing:
         os.environ[_WAYLAND_SOCKETS] = os.devnull

@@ -178,11 +178,11 @@ def test_sets_are_disjoint_and_drawn_from() -> None:
     for chosen, seeds in (("train", TRAIN_SEEDS), ("test", TEST_SEEDS)):
         races = Races(Cartridge.open(), RaceArguments(course_set=chosen), has_state=False)
         rng = np.random.default_rng(0)
-        drawn = [races.draw(rng) for _ in range(200)]
+        drawn = [races.draw_seed(rng) for _ in range(200)]
         assert all(seed in seeds for seed in drawn)
         assert len(set(drawn)) > 50
     alone = Races(Cartridge.open(), RaceArguments(course="random"), has_state=False)
-    assert alone.draw(np.random.default_rng(0)) in TRAIN_SEEDS
+    assert alone.draw_seed(np.random.default_rng(0)) in TRAIN_SEEDS
 
 
 def test_every_reset_has_a_new_course_and_the_seed_brings_them_back(

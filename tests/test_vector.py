@@ -761,6 +761,22 @@ def test_back_to_states(mode: AutoresetMode) -> None:
         env.close()
 
 
+class Hears:
+    """A spectator that counts the episodes."""
+
+    def __init__(self) -> None:
+        self.started_at: list[int] = []
+
+    def attached(self, env: MKDSEnv) -> None: ...
+
+    def started(self, env: MKDSEnv) -> None:
+        self.started_at.append(env.race.frame)
+
+    def stepped(self, env: MKDSEnv, reward: float, over: bool) -> None: ...
+
+    def closed(self, env: MKDSEnv) -> None: ...
+
+
 def test_states_of_wrapped_environments() -> None:
     with make(2, num_threads=2, max_episode_steps=3, autoreset_mode="Disabled") as envs:
         envs.reset(seed=0)
@@ -768,8 +784,13 @@ def test_states_of_wrapped_environments() -> None:
         states = envs.clone_states()
         expected = envs.step([0, 0])
         assert envs.step([0, 0])[3].all()
-        # The limit's own count is no part of the state: it begins anew.
+        # The limit's own count is no part of the state: it begins anew. It is one episode.
+        spectators = [Hears(), Hears()]
+        envs.set_attr("spectator", spectators)
         envs.restore_states(states)
+        frames = [env.race.frame for env in envs.get_attr("unwrapped")]
+        assert [each.started_at for each in spectators] == [[frame] for frame in frames]
+        assert envs.get_attr("spectator") == tuple(spectators)
         assert same(expected, envs.step([0, 0]))
         assert not envs.step([0, 0])[3].any()
         assert envs.step([0, 0])[3].all()
