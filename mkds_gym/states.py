@@ -26,8 +26,6 @@ from mkds_gym.sharing import Kept
 
 _VERSION: Final = 1
 """Of what a pickled state holds; one of another version is refused."""
-SAVED_KEPT: Final = 64
-"""Cloned states of a process of which `ClonedState.saved` is kept: some 400 KiB each."""
 
 _bases: weakref.WeakValueDictionary[str, Base] = weakref.WeakValueDictionary()
 _bases_lock: Final = threading.Lock()
@@ -85,7 +83,8 @@ class ClonedState:
     `MKDSEnv.reset`.
     """
 
-    __slots__ = ("_difference", "arguments", "base", "course", "course_seed", "parts")
+    _PICKLED: Final = ("_difference", "arguments", "base", "course", "course_seed", "parts")
+    __slots__ = (*_PICKLED, "_saved")
 
     def __init__(
         self,
@@ -103,6 +102,7 @@ class ClonedState:
         self.course = course
         self.course_seed = course_seed
         self.parts = parts
+        self._saved: Kept[str, tuple[bytes, str]] = Kept(1)
 
     @property
     def rom(self) -> str:
@@ -131,9 +131,10 @@ class ClonedState:
     def saved(self) -> tuple[bytes, str]:
         """The console as the contents of a state file, and SHA-256 of its snapshot's data.
 
-        Every recorded episode that starts here wants them, and they take 60 ms.
+        Every recorded episode that starts here wants them, and they take 60 ms: they are kept
+        from then on, some 400 KiB, for as long as the state is there.
         """
-        (saved,) = _saved.get([self], lambda _: [(self, self._save())])
+        (saved,) = self._saved.get([""], lambda _: [("", self._save())])
         return saved
 
     def _save(self) -> tuple[bytes, str]:
@@ -142,7 +143,7 @@ class ClonedState:
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds."""
-        return {"version": _VERSION, **{name: getattr(self, name) for name in self.__slots__}}
+        return {"version": _VERSION, **{name: getattr(self, name) for name in self._PICKLED}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what a pickle holds.
@@ -156,14 +157,12 @@ class ClonedState:
                 f"a pickled state has version {version}, and this mkds-gym reads {_VERSION}; "
                 "clone it again with this version"
             )
-        for name in self.__slots__:
+        for name in self._PICKLED:
             setattr(self, name, state[name])
+        self._saved = Kept(1)
 
     def __repr__(self) -> str:
         return f"<ClonedState of frame {self.frame_count}, {self.nbytes} bytes>"
-
-
-_saved: Final[Kept[ClonedState, tuple[bytes, str]]] = Kept(SAVED_KEPT)
 
 
 class _Pickler(pickle.Pickler):

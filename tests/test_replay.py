@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
+import pickle
 import resource
 import struct
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -173,6 +176,11 @@ def test_a_cloned_state_is_made_a_savestate_once() -> None:
     env.restore_state(state)
     drive(env, 10)
     env.close()
+    assert pickle.loads(pickle.dumps(state)).saved() == state.saved()
+    start = weakref.ref(state.base)
+    del env, state
+    gc.collect()
+    assert start() is None  # what was made goes with the state, and so does its race start
     assert ended[0].state is ended[1].state is ended[2].state
     assert ended[0].start.digest == ended[1].start.digest
     assert len(ended[1].to_bytes()) < 1 << 19
