@@ -120,10 +120,9 @@ def test_pictures_are_enlarged_by_whole_numbers(display: str) -> None:
 
 
 def test_it_keeps_to_its_pace(display: str) -> None:
-    """Also above that of the display, where it has one: then pictures are left out."""
     rates = windows(
         """
-        for rate in (59.8261, 100.0, 2000.0):
+        for rate in (59.8261, 100.0):
             window = Window("test", rate)
             window.show(one)
             start = time.perf_counter()
@@ -134,12 +133,10 @@ def test_it_keeps_to_its_pace(display: str) -> None:
         """,
         display,
     )
-    slow, quick, fastest = (float(rate) for rate in rates.split())
+    slow, quick = (float(rate) for rate in rates.split())
     # Never faster. How much slower is for the machine to say: only a window that stands is wrong.
     assert 3 < slow < 1.04 * 59.8261, rates
     assert 3 < quick < 1.04 * 100, rates
-    # In step with the display, if it holds up what is shown (SDL's own doing without a real one).
-    assert 3 < fastest < 1.04 * 2000, rates
 
 
 class Clock:
