@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
@@ -141,6 +142,8 @@ class Player:
         self._recorder = recorder
         self._record = record
         self._unsaved = 0
+        self._writer = ThreadPoolExecutor(1, "save")  # a long recording takes several pictures
+        self._writing: Future[None] | None = None
         chosen = make_overlays(overlays)
         self._overlays = [
             *([chosen] if chosen else []),
@@ -301,13 +304,22 @@ class Player:
 
     def _save_recording(self, recorder: ConsoleRecorder) -> None:
         self._unsaved += 1
+        if self._writing is not None:
+            if not self._writing.done():
+                return
+            written, self._writing = self._writing, None
+            try:
+                written.result()
+            except RecordingError as error:
+                self._tell(str(error))
         if self._record is None or self._unsaved < SAVED_EVERY:
             return
         self._unsaved = 0
-        try:
-            recorder.recording().save(self._record)
-        except RecordingError as error:
-            self._tell(str(error))
+        self._writing = self._writer.submit(recorder.recording().save, self._record)
+
+    def finish(self) -> None:
+        """Wait until nothing is written any more; nothing is recorded after it."""
+        self._writer.shutdown()
 
     def _step_back(self) -> None:
         if self.rewind is None:
@@ -735,6 +747,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     player.run()
                 finally:
                     player.window.close()
+                    player.finish()  # else it may come after what is written now
                     if recorder is not None and recorder.frames:
                         left = _keep(recorder.recording(), record)
             if came:

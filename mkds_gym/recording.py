@@ -30,6 +30,7 @@ import json
 import os
 import struct
 import zlib
+from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -352,7 +353,7 @@ class ConsoleRecorder:
     ) -> None:
         self._console = console
         self._label = label
-        self._keys: list[int] = []
+        self._keys = array("H")  # copied in no time, also after an hour
         self._start, self._state = start, state
 
     @property
@@ -374,7 +375,7 @@ class ConsoleRecorder:
 
     def loaded(self) -> None:
         """The console is at another state now: the recording begins anew there."""
-        self._keys.clear()
+        del self._keys[:]
         self._start = Start("state", frame=self._console.frame_count)
         self._state = pack_state(self._console.snapshot())
 

@@ -631,9 +631,18 @@ def test_what_is_driven_is_recorded(display: str, tmp_path: Path) -> None:
     """Through rewinding, which takes back what was driven; the replay ends in the same memory."""
     play(
         """
+        import threading
         from mkds_gym import play
         from mkds_gym.recording import Recording
         from mkds_gym.replay import Show, show, verify
+
+        # Saved meanwhile by another thread, as no picture waits for it; at the end, by this one.
+        play.SAVED_EVERY = 50
+        save, savers = Recording.save, []
+        def noted(recording, path):
+            savers.append(threading.current_thread())
+            save(recording, path)
+        Recording.save = noted
 
         player.window.close()
         console.close()
@@ -655,6 +664,9 @@ def test_what_is_driven_is_recorded(display: str, tmp_path: Path) -> None:
         record = folder / "run.mkr"
         files = ["--record", str(record), "--save", str(folder / "s")]
         assert play.main(["--class", "150", *files]) == 0
+        assert len(savers) > 2
+        assert savers.pop() is threading.main_thread()
+        assert threading.main_thread() not in savers
         recording = Recording.load(record)
         assert recording.start.kind == "power_on"
         assert 300 <= recording.frames < 345, recording.frames
