@@ -56,6 +56,15 @@ def write_bytes(
         partial.write_bytes(data)
 
 
+def free_path(path: Path) -> Path:
+    """A path that nothing has yet: the given one, or the next with a number, ``run-2.mkr``."""
+    free, number = path, 1
+    while os.path.lexists(free):
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free
+
+
 def same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
     """Whether two paths lead to one file, which need not be there yet."""
     try:

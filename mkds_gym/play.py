@@ -27,7 +27,7 @@ from mkds_gym.cartridge import Cartridge
 from mkds_gym.console import Console, Keys
 from mkds_gym.core import installed_build_id
 from mkds_gym.errors import MKDSError, OverlayError, RecordingError, reason
-from mkds_gym.files import same_file
+from mkds_gym.files import free_path, same_file
 from mkds_gym.hardware import FRAMES_PER_SECOND
 from mkds_gym.kartlab.boot import CLASSES, MODES, STRENGTHS
 from mkds_gym.overlays import (
@@ -567,7 +567,8 @@ def _parser() -> argparse.ArgumentParser:
         "--record",
         type=Path,
         metavar="FILE",
-        help="record what is driven (.mkr), for python -m mkds_gym.replay",
+        help="record what is driven (.mkr), for python -m mkds_gym.replay; if there is that file, "
+        "the next free name (FILE-2 and so on)",
     )
     parser.add_argument(
         "--overlays", metavar="A,B", default="", help="such as rays,hud; O for more"
@@ -712,6 +713,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     record = options.record
     if record is not None and (record.is_dir() or not record.parent.is_dir()):
         parser.error(f"--record {record}: is not a file in an existing directory")
+    if record is not None and record.suffix.lower() != SUFFIX:
+        parser.error(f"--record {record}: the suffix of a recording is {SUFFIX}")
     for written, other in (
         ("record", "save"),
         ("record", "state"),
@@ -721,6 +724,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         paths = getattr(options, written), getattr(options, other)
         if None not in paths and same_file(*paths):
             parser.error(f"--{written} {paths[0]}: is the file of --{other}; choose another name")
+    if record is not None:
+        record = free_path(record)  # what was recorded before stays
     left = 0
     try:
         overlays = [name for name in options.overlays.split(",") if name]

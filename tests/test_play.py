@@ -346,9 +346,10 @@ def test_values_that_are_none_of_a_choice_are_refused(capsys: pytest.CaptureFixt
         ["--rewind", "nan"],
         ["--save", "nowhere/my.state"],
         ["--save", "."],
-        ["--record", "play.state"],
+        ["--record", "run.txt"],
+        ["--record", "a.mkr", "--save", "a.mkr"],
         ["--record", "a.mkr", "--state", "./a.mkr"],
-        ["--record", "a.nds", "--rom", "a.nds"],
+        ["--record", "a.mkr", "--rom", "a.mkr"],
         ["--save", "a.nds", "--rom", "a.nds"],
     ):
         with pytest.raises(SystemExit) as left:
@@ -508,9 +509,9 @@ def test_the_same_seed_is_the_same_race_as_an_environments(display: str, tmp_pat
         files = ["--record", str(record), "--save", str(folder / "s")]
         race = ["--mode", "vs", "--course", "random", "--opponent-strength", "hard"]
         starts = []
-        for seed in ("5", "6"):
+        for seed, name in (("5", "run.mkr"), ("6", "run-2.mkr")):
             assert play.main([*race, "--opponents", "1", "--seed", seed, *files]) == 0
-            recording = Recording.load(record)
+            recording = Recording.load(folder / name)
             starts.append((recording.start.course_seed, recording.start.race_seed))
         verify(recording)
         env = gym.make(
@@ -629,7 +630,7 @@ def test_a_recording_that_cannot_be_written_is_written_elsewhere(
 
 def test_what_is_driven_is_recorded(display: str, tmp_path: Path) -> None:
     """Through rewinding, which takes back what was driven; the replay ends in the same memory."""
-    play(
+    told = play(
         """
         import threading
         from mkds_gym import play
@@ -685,7 +686,8 @@ def test_what_is_driven_is_recorded(display: str, tmp_path: Path) -> None:
 
         play.Player = Loading
         assert play.main(files) == 0
-        recording = Recording.load(record)
+        assert Recording.load(record).keys.tolist() == recording.keys.tolist()  # it stays
+        recording = Recording.load(folder / "run-2.mkr")
         # The window hands F9 on at the end of the first frame.
         assert (recording.start.kind, recording.frames) == ("state", 29), recording
         verify(recording)
@@ -707,13 +709,14 @@ def test_what_is_driven_is_recorded(display: str, tmp_path: Path) -> None:
         before = (folder / "s").read_bytes()
         assert play.main(["--state", str(folder / "." / "s"), *files]) == 0
         assert (folder / "s").read_bytes() != before
-        recording = Recording.load(record)
+        recording = Recording.load(folder / "run-3.mkr")
         assert (recording.start.path, recording.frames) == (None, 40), recording
         verify(recording)
         """,
         display,
         tmp_path,
     )
+    assert f": {tmp_path / 'run-3.mkr'}\n" in told
 
 
 def test_a_recording_that_cannot_be_written(tmp_path: Path) -> None:
