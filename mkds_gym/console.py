@@ -10,7 +10,6 @@ with Console() as console:          # Kartlab, the bundled cartridge
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import logging
 import operator
@@ -31,6 +30,7 @@ from mkds_gym import core as cores
 from mkds_gym import savestate, turbo
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.errors import ConsoleError, StateError, reason
+from mkds_gym.files import beside
 from mkds_gym.hardware import RAM_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.savestate import Difference, Snapshot
 
@@ -491,13 +491,10 @@ class Console:
         data = savestate.pack_state(self.snapshot())
         if target is None:
             return data
-        partial = target.with_name(f"{target.name}.{os.getpid()}.part")
         try:
-            partial.write_bytes(data)
-            partial.replace(target)
+            with beside(target) as partial:
+                partial.write_bytes(data)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                partial.unlink()
             raise StateError(f"cannot write state '{path}': {reason(error)}") from error
         return None
 

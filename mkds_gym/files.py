@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,46 @@ from mkds_gym.errors import MKDSError, RecordingError, reason
 
 
 @contextlib.contextmanager
+def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A file beside the wanted one, which takes its place if all goes well.
+
+    Links are followed and stay. A file that is there keeps its permissions. What is no file, as a
+    device or a pipe, cannot be replaced: it is written to at the end.
+
+    Args:
+        path: the wanted one.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    target = Path(path)
+    mode = stat.S_IFREG | 0o644
+    with contextlib.suppress(FileNotFoundError):
+        mode = target.stat().st_mode
+    replaced = stat.S_ISREG(mode)
+    if replaced:
+        target = target.resolve()
+    handle, name = tempfile.mkstemp(
+        prefix=".", suffix=target.suffix, dir=target.parent if replaced else None
+    )
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        if replaced:
+            partial.chmod(stat.S_IMODE(mode))
+            partial.replace(target)
+        else:
+            target.write_bytes(partial.read_bytes())
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def replacing(
     path: str | os.PathLike[str], error: type[MKDSError] = RecordingError
 ) -> Iterator[Path]:
-    """A file beside the wanted one, which takes its place if all goes well.
+    """As `beside`, for who tells the user.
 
     Args:
         path: the wanted one.
@@ -24,19 +61,11 @@ def replacing(
     Raises:
         MKDSError: it cannot be written.
     """
-    target = Path(path)
     try:
-        handle, name = tempfile.mkstemp(prefix=".", suffix=target.suffix, dir=target.parent)
-        os.close(handle)
-        partial = Path(name)
-        try:
+        with beside(path) as partial:
             yield partial
-            partial.chmod(0o644)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
     except OSError as cause:
-        raise error(f"cannot write '{target}': {reason(cause)}") from cause
+        raise error(f"cannot write '{Path(path)}': {reason(cause)}") from cause
 
 
 def write_bytes(

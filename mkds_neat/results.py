@@ -34,7 +34,6 @@ import json
 import os
 import pickle
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -42,6 +41,7 @@ from typing import Any, Final
 
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.errors import reason
+from mkds_gym.files import beside
 from mkds_gym.recording import Recording
 from mkds_gym.video import race_clock
 from mkds_neat.errors import ChampionFormatError, RunFolderError
@@ -336,26 +336,11 @@ class RunFolder:
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file, all of it or nothing."""
-        with _reporting(self.path / name):
-            # What a link leads to is replaced, not the link; and a device cannot be replaced.
-            target = (self.path / name).resolve()
-            if target.exists() and not target.is_file():
-                target.write_bytes(data)
-                return
-            handle, temporary = tempfile.mkstemp(
-                prefix=".", suffix=target.suffix, dir=target.parent
-            )
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                Path(temporary).chmod(0o644)
-                Path(temporary).replace(target)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    Path(temporary).unlink()
-                raise
+        path = self.path / name
+        with _reporting(path), beside(path) as partial, partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
 
     def _append(self, name: str, text: str) -> None:
         path = self.path / name

@@ -1,0 +1,54 @@
+"""Files are written whole or not at all, wherever the path leads."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from mkds_gym.errors import RecordingError, StateError
+from mkds_gym.files import replacing, write_bytes
+
+
+def test_links_stay_and_permissions_too(tmp_path: Path) -> None:
+    real, link = tmp_path / "real" / "file", tmp_path / "link"
+    real.parent.mkdir()
+    link.symlink_to(real)
+    write_bytes(link, b"new")
+    assert real.stat().st_mode & 0o777 == 0o644
+    real.chmod(0o600)
+    write_bytes(link, b"newer")
+    assert link.is_symlink()
+    assert real.read_bytes() == b"newer"
+    assert real.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ZeroDivisionError), replacing(link) as partial:
+        partial.write_bytes(bytes(1 // 0))
+    assert [entry.read_bytes() for entry in real.parent.iterdir()] == [b"newer"]
+
+
+def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    heard: list[bytes] = []
+    # A daemon: where the pipe is replaced, it waits for good.
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    write_bytes(pipe, b"through")
+    reader.join(10)
+    assert heard == [b"through"]
+    assert pipe.is_fifo()
+    ends = os.pipe()
+    write_bytes(f"/dev/fd/{ends[1]}", b"as /dev/stdout is")
+    assert os.read(ends[0], 100) == b"as /dev/stdout is"
+    for end in ends:
+        os.close(end)
+    full = tmp_path / "full"
+    full.symlink_to("/dev/full")
+    with pytest.raises(RecordingError, match=r"cannot write '.*full': No space left"):
+        write_bytes(full, b"too much")
+    assert full.is_symlink()
+    with pytest.raises(StateError, match="Is a directory"):
+        write_bytes(tmp_path, b"", StateError)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"pipe", "full"}
