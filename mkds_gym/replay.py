@@ -56,6 +56,7 @@ from mkds_gym.race_starts import PRIMING_FRAMES
 from mkds_gym.races import RaceArguments, Races, boot_to_race, race_config
 from mkds_gym.recording import (
     MADE_BY,
+    SUFFIX,
     Recording,
     boot_digest,
     memory_digest,
@@ -88,6 +89,19 @@ _DRAWN_AHEAD: Final = 2
 """Frames ahead of which the emulator decides what it draws: a picture needs that one drawn."""
 SHEET_WIDTH: Final = 1024
 """Pixels that the pictures in a row of a sheet take, if they are not larger."""
+
+
+_PLAYED: Final = ("show", "video", "gif")
+_PICTURED: Final = (*_PLAYED, "sheet")
+_LOOKS: Final = {
+    "overlays": _PICTURED,
+    "screens": _PICTURED,
+    "ghosts": _PICTURED,
+    "scale": _PLAYED,
+    "speed": _PLAYED,
+    "pictures": ("sheet",),
+}
+"""Options of how it looks, and those of which there must be one, or nothing would look so."""
 
 
 def boot_parameters(recording: Recording, cartridge: Cartridge) -> BootParameters | None:
@@ -661,6 +675,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--pictures {options.pictures}: allowed: 1 to 100")
     if options.ghosts and len(options.recordings) < 2:
         parser.error("--ghosts: give the first driver's recording, and those of others")
+    for look, outputs in _LOOKS.items():
+        given = getattr(options, look) != parser.get_default(look)
+        if given and not any(getattr(options, output) for output in outputs):
+            *others, last = (f"--{output}" for output in outputs)
+            wanted = f"{', '.join(others)} or {last}" if others else last
+            parser.error(f"--{look} changes nothing here; it is for {wanted}")
     names = None if options.names is None else options.names.split(",")
     if names is not None and len(names) != len(options.recordings):
         parser.error(f"--names {options.names}: wanted are {len(options.recordings)} names")
@@ -680,7 +700,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
     Raises:
         RecordingError: one has no folder or another suffix, or is read here or written twice.
     """
-    suffixes = {"gif": ".gif", "sheet": ".png"}
+    suffixes = {"gif": ".gif", "sheet": ".png", "save": SUFFIX}
     taken = [path for path in (*options.recordings, options.rom, options.state) if path is not None]
     for name in ("video", "gif", "sheet", "movie", "save"):
         path = getattr(options, name)
@@ -690,7 +710,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
             raise RecordingError(f"cannot write '{path}': it is no file in an existing folder")
         suffix = suffixes.get(name)
         if suffix is not None and Path(path).suffix.lower() != suffix:
-            raise RecordingError(f"cannot write '{path}': the suffix of a {name} is {suffix}")
+            raise RecordingError(f"cannot write '{path}': the suffix of --{name} is {suffix}")
         if any(same_file(path, other) for other in taken):
             raise RecordingError(
                 f"cannot write '{path}' (--{name}): the command reads or writes it already; choose "
@@ -711,6 +731,10 @@ def _run(options: argparse.Namespace, names: Sequence[str] | None) -> None:
         else Recording.load(path)
         for path in options.recordings
     ]
+    if options.state and not any(each.start.kind == "state" for each in recordings):
+        raise RecordingError(
+            f"--state {options.state}: no recording here starts at a savestate; leave it out"
+        )
     for number, path in enumerate(options.recordings):
         label = names[number] if names else recordings[number].label or Path(path).stem
         recordings[number] = replace(recordings[number], label=label)

@@ -532,9 +532,11 @@ def test_ghosts_of_another_course_are_refused(
         (["--video", "run.avi"], ".mp4"),
         (["--video", "nowhere/run.mp4"], "nowhere"),
         (["--gif", "nowhere/run.gif"], "nowhere"),
-        (["--gif", "run.mkr"], "the suffix of a gif is .gif"),
-        (["--sheet", "run.gif"], "the suffix of a sheet is .png"),
-        (["--overlays", "lasers"], "lasers"),
+        (["--gif", "run.mkr"], "the suffix of --gif is .gif"),
+        (["--sheet", "run.gif"], "the suffix of --sheet is .png"),
+        (["--save", "run.txt"], "the suffix of --save is .mkr"),
+        (["--overlays", "lasers", "--sheet", "run.png"], "lasers"),
+        (["--state", "no.state"], "no recording here starts at a savestate"),
         (["--rom", "no.nds"], "no.nds"),
     ],
 )
@@ -552,23 +554,37 @@ def test_what_is_read_is_not_written(
     own, link = tmp_path / "run.mkr", tmp_path / "link.png"
     own.write_bytes(before := Path(files[0]).read_bytes())
     link.symlink_to(own)
-    twice = str(tmp_path / "run.dsm")
+    new, twice = str(tmp_path / "new.mkr"), tmp_path / "new.png"
+    twice.symlink_to(new)
     for words in (
         ["--sheet", str(link)],
         ["--save", str(own)],
         ["--state", str(link), "--sheet", str(link)],
-        ["--movie", twice, "--save", str(tmp_path / "." / "run.dsm")],
+        ["--sheet", str(twice), "--save", new],
     ):
         assert main([str(own), *words]) == 1
         assert "choose another name" in capsys.readouterr().err
     assert own.read_bytes() == before
-    assert {path.name for path in tmp_path.iterdir()} == {"run.mkr", "link.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"run.mkr", "link.png", "new.png"}
 
 
 @pytest.mark.parametrize("words", [["--ghosts"], ["--speed", "0"], ["--names", "a,b"]])
 def test_arguments_that_do_not_fit(files: list[str], words: list[str]) -> None:
     with pytest.raises(SystemExit):
         main([files[0], *words])
+
+
+def test_a_look_of_nothing_is_refused(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for words, wanted in (
+        (["--overlays", "rays"], "--show, --video, --gif or --sheet"),
+        (["--ghosts", "--save", "a.mkr"], "--show, --video, --gif or --sheet"),
+        (["--speed", "2", "--sheet", "a.png"], "--show, --video or --gif"),
+        (["--pictures", "5", "--gif", "a.gif"], "it is for --sheet"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*files[:2], *words])
+        assert f"{words[0]} changes nothing here" in (said := capsys.readouterr().err)
+        assert wanted in said
 
 
 def test_without_ffmpeg(files: list[str], tmp_path: Path) -> None:
