@@ -494,7 +494,8 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 
         Raises:
             ValueError, TypeError: an unknown option, or a bad value.
-            StateError, NoRaceError, ConsoleError: the start cannot be reached.
+            StateError, NoRaceError, ConsoleError: the start cannot be reached. (The episode goes
+                on if the state's file is not there, no savestate, or another cartridge's.)
             gymnasium.error.ClosedEnvironmentError: after `close`.
         """
         return self._begin(seed, options, None)
@@ -578,11 +579,11 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 raise ValueError(
                     f"reset() knows no option {option!r}; options are {', '.join(_RESET_OPTIONS)}"
                 )
+        # Before the episode is broken off: it goes on after what is refused.
+        wanted = self._starts.check(**(options or {}))
         super().reset(seed=seed)
         self._break_off()
-        start = self._starts.choose(
-            lambda: self._races.draw_seed(self.np_random), **(options or {})
-        )
+        start = self._starts.choose(lambda: self._races.draw_seed(self.np_random), *wanted)
         return self._begin_at(start, out)
 
     def prepare(self) -> None:

@@ -178,24 +178,14 @@ class RaceStarts:
         """The random course with this seed, if it was driven of late and is kept."""
         return self.kept[seed][1] if seed is not None and seed in self.kept else None
 
-    def choose(
-        self,
-        draw_seed: Callable[[], int | None],
-        state: Any = None,
-        course_seed: Any = None,
-        progress: Any = None,
-    ) -> RaceStart:
-        """The start of the next episode, prepared if it is not ready.
-
-        Args:
-            draw_seed: gives the seed of the next random course; None where they are not random.
-            state: option of `MKDSEnv.reset`, as the following ones.
-            course_seed: see there.
-            progress: see there.
+    def check(
+        self, state: Any = None, course_seed: Any = None, progress: Any = None
+    ) -> tuple[Any, int | None, float | None]:
+        """The options of `MKDSEnv.reset`, refused before anything is touched, for `choose`.
 
         Raises:
             ValueError, TypeError: an option is wrong.
-            StateError, ConsoleError: the start cannot be reached.
+            StateError: the state is none, or of another cartridge or build of the emulator.
         """
         if state is not None and not (course_seed is None and progress is None):
             other = "course_seed" if course_seed is not None else "progress"
@@ -208,6 +198,27 @@ class RaceStarts:
             check_origin(state, "the state", self._cartridge, self.build_id)
         elif state is not None:
             read_state(state, self._cartridge, self.build_id)
+        return state, course_seed, progress
+
+    def choose(
+        self,
+        draw_seed: Callable[[], int | None],
+        state: Any,
+        course_seed: int | None,
+        progress: float | None,
+    ) -> RaceStart:
+        """The start of the next episode, prepared if it is not ready.
+
+        Args:
+            draw_seed: gives the seed of the next random course; None where they are not random.
+            state: option of `MKDSEnv.reset`, from `check`, as the following ones.
+            course_seed: see there.
+            progress: see there.
+
+        Raises:
+            ValueError: the race is over before the point.
+            StateError, ConsoleError: the start cannot be reached.
+        """
         start = self._race_start(draw_seed, state, course_seed, anew=progress is not None)
         here = start
         if progress is not None:

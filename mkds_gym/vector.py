@@ -32,6 +32,7 @@ from mkds_gym.states import ClonedState
 from mkds_gym.threads import ThreadPool, usable_cores
 from mkds_gym.vector_arguments import (
     Actions,
+    Mask,
     Options,
     autoreset_mode_of,
     chosen_by,
@@ -233,18 +234,20 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         Args:
             seed: an int seeds environment ``i`` with ``seed + i``; or one for each; None goes on.
             options: of `MKDSEnv.reset`, for all environments; or a list of them (or None), one
-                for each. Two more may stand in the dict: ``"reset_mask"`` (bool array of shape
-                ``(num_envs,)``: only these are reset) and ``"per_env"`` (the list, whose items go
-                before the options for all).
+                for each. Two more may stand in the dict: ``"reset_mask"`` (bool array or list
+                of shape ``(num_envs,)``: only these are reset) and ``"per_env"`` (the list, whose
+                items go before the options for all).
 
         Returns:
             Observations and infos; with a mask, infos of those that were reset only.
 
         Raises:
-            ValueError, TypeError: seeds, or the options of all that are to be reset, are wrong. An
-                option of an unknown name ends no episode.
-            VectorEnvError: some cannot be reset, or none for another cause (a savestate that
-                cannot be used, an emulator that fails); the others have been.
+            ValueError, TypeError: seeds, or the options of all that are to be reset, are wrong. A
+                wrong seed or an option of an unknown name ends no episode.
+            StateError: episodes are under way, and no state that was given can be used (no file,
+                no savestate); they go on.
+            VectorEnvError: some cannot be reset, or none for another cause (an emulator that
+                fails, a savestate for the first reset that cannot be used); the others have been.
         """
         self._check_usable()
         with self._lock:
@@ -259,7 +262,8 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 trim_memory()
             for index in chosen:
                 error = failures.get(index)
-                if _is_refusal(error) and self._untouched(index, races.get(index)):
+                refused = _is_refusal(error) or isinstance(error, StateError)
+                if refused and self._untouched(index, races.get(index)):
                     self._begun[index] = True
                 else:
                     self._settle(index, error)
@@ -268,14 +272,14 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             return self._returned(), self._merge(infos)
 
     def step(
-        self, actions: Any, *, step_mask: NDArray[np.bool_] | None = None
+        self, actions: Any, *, step_mask: Mask | None = None
     ) -> tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
         """Step all environments.
 
         Args:
             actions: a batch, one of ``action_space``.
-            step_mask: bool array of shape ``(num_envs,)``: only these make the step. The others
-                cost nothing; their observation stays, reward and flags are 0 and False.
+            step_mask: bool array (or list) of shape ``(num_envs,)``: only these make the step. The
+                others cost nothing; their observation stays, reward and flags are 0 and False.
 
         Returns:
             Observations, rewards (float64), terminations and truncations (bool), each of shape
@@ -356,11 +360,11 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         except Exception as error:
             self._failures[index] = error
 
-    def clone_states(self, mask: NDArray[np.bool_] | None = None) -> tuple[ClonedState | None, ...]:
+    def clone_states(self, mask: Mask | None = None) -> tuple[ClonedState | None, ...]:
         """The whole state of each environment, see `MKDSEnv.clone_state`.
 
         Args:
-            mask: bool array of shape ``(num_envs,)``: only these; None is all.
+            mask: bool array (or list) of shape ``(num_envs,)``: only these; None is all.
 
         Returns:
             ``num_envs`` states, for `restore_states` and `MKDSEnv.restore_state`; None for those
@@ -384,7 +388,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
     def restore_states(
         self,
         states: ClonedState | Sequence[ClonedState | None],
-        mask: NDArray[np.bool_] | None = None,
+        mask: Mask | None = None,
     ) -> None:
         """Go back to cloned states, see `MKDSEnv.restore_state`; the next `step` goes on from them.
 
@@ -396,7 +400,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
         Args:
             states: one for all environments, or one (or None, which leaves it out) for each.
-            mask: bool array of shape ``(num_envs,)``: only these; None is all.
+            mask: bool array (or list) of shape ``(num_envs,)``: only these; None is all.
 
         Raises:
             TypeError, ValueError: no such states, or another number of them; nothing has changed.

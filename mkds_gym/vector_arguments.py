@@ -21,6 +21,7 @@ RESET_MASK: Final = "reset_mask"
 PER_ENV: Final = "per_env"
 
 Options: TypeAlias = Mapping[str, Any]
+Mask: TypeAlias = NDArray[np.bool_] | Sequence[bool]
 
 
 def autoreset_mode_of(mode: Any) -> AutoresetMode:
@@ -76,15 +77,17 @@ def chosen_by(num_envs: int, name: str, mask: Any) -> Sequence[int]:
     Args:
         num_envs: how many there are.
         name: of the argument.
-        mask: bool array of shape ``(num_envs,)``, or None.
+        mask: bool array of shape ``(num_envs,)``, or a list of bools, or None.
 
     Raises:
         TypeError, ValueError: it is none, or empty.
     """
     if mask is None:
         return range(num_envs)
+    if isinstance(mask, list | tuple) and all(isinstance(one, bool | np.bool_) for one in mask):
+        mask = np.array(mask, np.bool_)
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-        raise TypeError(f"{name}={mask!r} is no NumPy array of bool")
+        raise TypeError(f"{name}={mask!r} is no NumPy array, or list, of bool")
     if mask.shape != (num_envs,):
         raise ValueError(f"{name} has the shape {mask.shape}, not ({num_envs},)")
     if not mask.any():
@@ -102,7 +105,7 @@ def each_seed(num_envs: int, seed: int | Sequence[int | None] | None) -> Sequenc
     if seed is None:
         return [None] * num_envs
     if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
-        return [int(seed) + index for index in range(num_envs)]
+        return [_seed(index, int(seed) + index) for index in range(num_envs)]
     if isinstance(seed, bool | str) or not isinstance(seed, Sequence | np.ndarray):
         raise TypeError(f"seed={seed!r} is neither a whole number, nor a list of them, nor None")
     if len(seed) != num_envs:
@@ -114,11 +117,14 @@ def _seed(index: int, seed: Any) -> int:
     try:
         if isinstance(seed, bool | np.bool_):
             raise TypeError
-        return operator.index(seed)
+        number = operator.index(seed)
     except TypeError:
         raise TypeError(
             f"the seed of environment {index}, {seed!r}, is neither a whole number nor None"
         ) from None
+    if number < 0:
+        raise ValueError(f"the seed of environment {index}, {number}, is less than 0")
+    return number
 
 
 def each_options(

@@ -413,8 +413,18 @@ def test_a_checkpoint_that_is_none_of_the_course_ends_nothing(
 
 
 def test_an_unknown_reset_option_is_refused(make: Callable[..., MKDSEnv]) -> None:
+    env = make()
     with pytest.raises(ValueError, match="options are state"):
-        make().reset(options={"lap": 2})
+        env.reset(options={"lap": 2})
+
+
+@pytest.mark.parametrize("state", ["no_such.state", b"nonsense"])
+def test_a_state_that_is_none_ends_no_episode(make: Callable[..., MKDSEnv], state: Any) -> None:
+    env = make()
+    env.reset(seed=0)
+    with pytest.raises(StateError):
+        env.reset(options={"state": state})
+    env.step(0)
 
 
 def test_stepping_before_reset_is_refused(make: Callable[..., MKDSEnv]) -> None:

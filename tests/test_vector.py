@@ -554,9 +554,20 @@ def test_a_reset_that_one_refuses() -> None:
         assert "envs.replace" not in str(told.value)
         frames = envs.step([0, 0])[4]["frame"]
         assert frames[0] == first[0] < frames[1]
-        # A value that is none does, as that of a single environment.
+        # Nor does a wrong value, a seed that is none, or a state that is not there.
+        frames = envs.step([0, 0])[4]["frame"]
         with pytest.raises(ValueError, match="progress"):
             envs.reset(options={"progress": -1.0})
+        for seed in (-1, [1, -1]):
+            with pytest.raises(ValueError, match=r"seed of environment \d, -1, is less than 0"):
+                envs.reset(seed=seed)
+        for state in ("/nowhere.mkds", b"none"):
+            with pytest.raises(StateError):
+                envs.reset(options={"state": state})
+        assert (envs.step([0, 0])[4]["frame"] == frames + 4).all()
+        # A point that cannot be reached does, as that of a single environment.
+        with pytest.raises(ValueError, match="progress"):
+            envs.reset(options={"progress": 9.0})
         with pytest.raises(VectorEnvError, match=r"go on with envs\.replace\(0\)"):
             envs.step([0, 0])
         envs.reset()
@@ -1039,7 +1050,8 @@ def test_wrong_activations_step_nothing(action: list[float]) -> None:
         ({"options": [None]}, "options for 1 of 2"),
         ({"options": [3, None]}, "options of environment 0"),
         ({"options": "state"}, "options='state'"),
-        ({"options": {"reset_mask": [True, False]}}, "no NumPy array of bool"),
+        ({"options": {"reset_mask": [1, 0]}}, "no NumPy array, or list, of bool"),
+        ({"options": {"reset_mask": [True]}}, r"shape \(1,\)"),
         ({"options": {"reset_mask": np.array([True])}}, r"shape \(1,\)"),
         ({"options": {"reset_mask": np.zeros(2, np.bool_)}}, "no True"),
     ],
@@ -1058,7 +1070,7 @@ def test_steps_out_of_order(pair: MKDSVectorEnv) -> None:
     pair.reset(options={"reset_mask": np.array([False, True])})
     with pytest.raises(gym.error.ResetNeeded, match=r"environments \[0\] "):
         pair.step([0, 0])
-    pair.step([0, 0], step_mask=np.array([False, True]))
+    pair.step([0, 0], step_mask=[False, True])  # a list will do
     for wrong, kind in ((5, IndexError), (-1, IndexError), (True, TypeError), ("a", TypeError)):
         with pytest.raises(kind):
             pair.replace(wrong)  # type: ignore[arg-type]
