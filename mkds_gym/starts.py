@@ -66,8 +66,9 @@ class StartStates(Sequence[ClonedState]):
 
         Raises:
             ValueError: ``count`` is less than 1, or ``laps`` not more than 0 or beyond the race.
-            TypeError: ``count`` is no whole number, or ``env`` another environment.
-            StateError: nobody gets there.
+            TypeError: ``count`` is no whole number, ``policy`` cannot be called, or ``env`` is
+                another environment.
+            StateError: nobody gets there, or ``policy`` not to the first of them.
         """
         base = env.unwrapped
         if not isinstance(base, MKDSEnv):
@@ -75,10 +76,15 @@ class StartStates(Sequence[ClonedState]):
         count = whole("count", count, 1)
         if not 0 < laps < 100:
             raise ValueError(f"laps={laps!r}; allowed: more than 0, and no more than the race has")
+        if policy is not None and not callable(policy):
+            raise TypeError(f"policy={policy!r} is no function of an observation")
         points = [laps * number / count for number in range(count)]
         observation, _ = env.reset(seed=seed)
         if policy is None:
-            return cls(base.clone_along(points))
+            try:
+                return cls(base.clone_along(points))
+            except ValueError as error:
+                raise ValueError(f"laps={laps!r}, count={count}: {error}") from error
         states = []
         ended = False
         for point in points:
@@ -88,10 +94,23 @@ class StartStates(Sequence[ClonedState]):
             if ended:
                 break
             states.append(base.clone_state())
+        if not states:
+            raise StateError(
+                f"the policy's episode ended at {base.course.track.laps(base.race):.2f} laps, "
+                "before the first of the states; give one that drives, or none"
+            )
         return cls(states)
 
     def sample(self, generator: np.random.Generator) -> ClonedState:
-        """One of the states, each as likely as the others."""
+        """One of the states, each as likely as the others.
+
+        Raises:
+            TypeError: the generator is none.
+        """
+        if not isinstance(generator, np.random.Generator):
+            raise TypeError(
+                f"sample() wants a generator such as np.random.default_rng(0), not {generator!r}"
+            )
         return self._states[int(generator.integers(len(self._states)))]
 
     def save(self, path: str | PathLike[str]) -> None:

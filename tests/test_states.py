@@ -578,6 +578,8 @@ def test_start_states(tmp_path: Path) -> None:
     chance = np.random.default_rng(1)
     assert [loaded[:].index(loaded.sample(chance)) for _ in range(8)] == drawn
     assert len(set(drawn)) > 1
+    with pytest.raises(TypeError, match="default_rng"):
+        states.sample(3)  # type: ignore[arg-type]
     places = []
     for state in loaded:
         _, info = env.reset(options={"state": state})
@@ -625,6 +627,12 @@ def test_bad_start_states(env: MKDSEnv, tmp_path: Path) -> None:
         StartStates([b"state"])  # type: ignore[list-item]
     with pytest.raises(ValueError, match="count"):
         StartStates.collect(env, 0)
+    with pytest.raises(ValueError, match=r"laps=9, count=2: .*the race has"):
+        StartStates.collect(env, 2, laps=9)
+    with pytest.raises(TypeError, match="policy=3"):
+        StartStates.collect(env, policy=3)  # type: ignore[arg-type]
+    with make(truncate_on="clock:1") as idle, pytest.raises(StateError, match="policy's episode"):
+        StartStates.collect(idle, 2, policy=lambda _: 5)
     with pytest.raises(StateError, match=r"none': No such file or directory; .*collect"):
         StartStates.load(tmp_path / "none")
     (tmp_path / "bad").write_bytes(b"bad")
