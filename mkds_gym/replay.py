@@ -79,6 +79,8 @@ from mkds_gym.window import DEFAULT_SCALE, Window
 
 GIF_EVERY: Final = 4
 """Frames per picture of a GIF at full speed: most viewers show no more than 20 a second."""
+VIDEO_RATE: Final = 60
+"""Pictures a second that a video has at the most, however fast the race goes by in it."""
 GIF_PICTURES: Final = 1200
 """Pictures from which on a GIF has every second one only, and so on."""
 SHEET_CHOICE: Final = 16
@@ -748,10 +750,13 @@ def _run(options: argparse.Namespace, names: Sequence[str] | None) -> None:
         print(f"{recordings[0].describe()}: {', '.join(map(str, files))}")
     pictures = options.video or options.gif or options.sheet
     if options.show or pictures:
+        every = math.gcd(GIF_EVERY, _gif_every(options))
+        if options.video:
+            every = math.gcd(every, _video_every(options))
         how = Show(
             overlays=overlays,
             screens=options.screens,
-            every=1 if options.video or options.show else math.gcd(GIF_EVERY, _gif_every(options)),
+            every=1 if options.show else every,
             ghosts=options.ghosts,
             rom=options.rom,
             state=options.state,
@@ -770,20 +775,20 @@ def _tell_end(recording: Recording) -> None:
 
 def _show(options: argparse.Namespace, recordings: Sequence[Recording], how: Show) -> None:
     """Show recordings in a window, and write what has pictures."""
-    gif_every = _gif_every(options)
+    gif_every, video_every = _gif_every(options), _video_every(options)
     gif: Thinned[NDArray[np.uint8]] | None = None
     sheet: Thinned[tuple[NDArray[np.uint8], str]] | None = None
     with contextlib.ExitStack() as stack:
         video = screening = None
         if options.video:
-            rate = FRAMES_PER_SECOND * options.speed
+            rate = FRAMES_PER_SECOND * options.speed / video_every
             video = stack.enter_context(VideoWriter(options.video, rate, options.scale or 2))
         if options.show:
             screening = stack.enter_context(
                 _Screening(", ".join(each.label for each in recordings), options)
             )
         for number, (picture, caption) in enumerate(show(recordings, how)):
-            if video is not None:
+            if video is not None and number * how.every % video_every == 0:
                 video.write(picture)
             room = HELD // picture.nbytes
             if options.gif and number * how.every % gif_every == 0:
@@ -820,6 +825,11 @@ def _show(options: argparse.Namespace, recordings: Sequence[Recording], how: Sho
 def _gif_every(options: argparse.Namespace) -> int:
     """Frames of the race per picture of a GIF: the faster it goes by, the more."""
     return max(round(GIF_EVERY * float(options.speed)), 1)
+
+
+def _video_every(options: argparse.Namespace) -> int:
+    """Frames of the race per picture of a video."""
+    return math.ceil(FRAMES_PER_SECOND * float(options.speed) / VIDEO_RATE)
 
 
 class _Screening:

@@ -470,6 +470,16 @@ def test_a_faster_gif_has_fewer_pictures_not_shorter_ones(files: list[str], tmp_
         assert set(shown) <= {60, 70}
 
 
+def test_a_faster_video_has_fewer_pictures_too(files: list[str], tmp_path: Path) -> None:
+    import imageio.v2
+
+    assert main([files[0], "--video", str(tmp_path / "a.mp4"), "--speed", "4"]) == 0
+    opened: Any = imageio.v2.get_reader(tmp_path / "a.mp4")
+    with opened as reader:
+        assert reader.get_meta_data()["fps"] == pytest.approx(59.83, abs=0.01)
+        assert reader.count_frames() == 15
+
+
 def test_pictures_of_a_gif_that_are_alike_take_their_time() -> None:
     """The writer makes one of those that follow each other."""
     still, other = np.zeros((2, 8, 8, 3), np.uint8)
