@@ -229,7 +229,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             overlays,
             window_scale,
         )
-        self.frame_skip = whole("frame_skip", frame_skip, 1, MAX_FRAME_SKIP)
+        self._frame_skip = whole("frame_skip", frame_skip, 1, MAX_FRAME_SKIP)
         if render_mode not in _RENDER_MODES:
             allowed = ", ".join(map(repr, _RENDER_MODES))
             raise ValueError(f"render_mode={render_mode!r} is not one of {allowed}")
@@ -371,6 +371,17 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         }
 
     @property
+    def frame_skip(self) -> int:
+        """Frames of a step, 1 to 60; to be set, for the steps that follow."""
+        return self._frame_skip
+
+    @frame_skip.setter
+    def frame_skip(self, frame_skip: int) -> None:
+        self._frame_skip = whole("frame_skip", frame_skip, 1, MAX_FRAME_SKIP)
+        self.metadata = {**self.metadata, "render_fps": FRAMES_PER_SECOND / frame_skip}
+        self._choose_drawn_frame()
+
+    @property
     def spectator(self) -> Spectator | None:
         """Who looks after each reset and step, if anybody; to be set.
 
@@ -412,11 +423,16 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         else:
             self._drawn_for.discard(by)
         self._draws = bool(self._drawn_for) or self._observer.draws or self.render_mode is not None
-        # The frame of a step that must be drawn for its last frame to be seen, two later; of
-        # short steps, a frame of the step before.
+        self._choose_drawn_frame()
+
+    def _choose_drawn_frame(self) -> None:
+        """The frame of a step that must be drawn for its last frame to be seen, two later.
+
+        Of short steps, a frame of the step before.
+        """
         self._drawn_frame = -1
         if self._draws:
-            self._drawn_frame = (self.frame_skip - PRIMING_FRAMES) % self.frame_skip
+            self._drawn_frame = (self._frame_skip - PRIMING_FRAMES) % self._frame_skip
 
     def collect_metrics(self) -> dict[str, float]:
         """The metrics of the episode so far, as the info has them."""
@@ -658,12 +674,12 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         assert reader is not None
         assert course is not None
         if self._recorder is not None:
-            self._recorder.step(keys, self.frame_skip)
+            self._recorder.step(keys, self._frame_skip)
         human = self._seen
         if human or self._watchers:
             # Somebody looks at the console itself after each frame.
             states = []
-            for frame in range(self.frame_skip):
+            for frame in range(self._frame_skip):
                 console.step(keys, 1, human or frame == self._drawn_frame)
                 state = reader.read()
                 states.append(state)
@@ -673,7 +689,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                     self._show()
         else:
             race = reader.race
-            copies = console.run(keys, self.frame_skip, reader.copy, self._drawn_frame)
+            copies = console.run(keys, self._frame_skip, reader.copy, self._drawn_frame)
             states = [race(copied) for copied in copies]
             state = states[-1]
         happened = self._telemetry.see(states, course)

@@ -35,6 +35,7 @@ from mkds_gym.vector_arguments import (
     Mask,
     Options,
     autoreset_mode_of,
+    checked_wrappers,
     chosen_by,
     each_kwargs,
     each_options,
@@ -125,7 +126,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             )
         self._replaces = on_error == "replace"
         self._kwargs = each_kwargs(self.num_envs, env_kwargs, kwargs)
-        self._wrappers = tuple(env_wrappers)
+        self._wrappers = checked_wrappers(env_wrappers)
         if max_episode_steps is not None:
             steps = whole("max_episode_steps", max_episode_steps, 1)
             limit = functools.partial(gym.wrappers.TimeLimit, max_episode_steps=steps)
@@ -506,11 +507,13 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         """Set an attribute of each environment.
 
         Args:
-            name: of the attribute.
+            name: of an attribute that they have: ``"frame_skip"``, ``"spectator"``, or one of a
+                wrapper.
             values: a list or tuple with one for each environment, or one for all.
 
         Raises:
-            ValueError: the list has another length.
+            AttributeError: they have no such attribute; none is set.
+            ValueError: the list has another length, or a value is wrong.
         """
         self._check_usable()
         if not isinstance(values, list | tuple):
@@ -518,6 +521,12 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         if len(values) != self.num_envs:
             raise ValueError(f"{len(values)} values for {self.num_envs} environments")
         with self._lock:
+            if not all(env.has_wrapper_attr(name) for env in self.envs):
+                raise AttributeError(
+                    f"the environments have no attribute {name!r}; to be set there are "
+                    "'frame_skip', 'spectator' and what your wrappers have; all other arguments "
+                    "of an environment are given when it is made"
+                )
             for env, value in zip(self.envs, values, strict=True):
                 env.set_wrapper_attr(name, value)
 

@@ -37,6 +37,28 @@ def autoreset_mode_of(mode: Any) -> AutoresetMode:
         raise ValueError(f"autoreset_mode={mode!r} is not one of {allowed}") from None
 
 
+def checked_wrappers(wrappers: Any) -> tuple[Any, ...]:
+    """What environments are wrapped in, all of which can be called.
+
+    Raises:
+        TypeError: they are no list, or one cannot be called.
+    """
+    try:
+        listed = tuple(wrappers)
+    except TypeError:
+        raise TypeError(
+            f"env_wrappers={wrappers!r} is no list: give one even of a single wrapper, "
+            "env_wrappers=[FlattenObservation]"
+        ) from None
+    for index, wrapper in enumerate(listed):
+        if not callable(wrapper):
+            raise TypeError(
+                f"env_wrappers[{index}]={wrapper!r} cannot be called: give a wrapper's class, or "
+                "a function that is given an environment and returns it wrapped"
+            )
+    return listed
+
+
 def each_kwargs(
     num_envs: int,
     env_kwargs: Sequence[Mapping[str, Any] | None] | None,

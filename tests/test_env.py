@@ -418,6 +418,20 @@ def test_an_unknown_reset_option_is_refused(make: Callable[..., MKDSEnv]) -> Non
         env.reset(options={"lap": 2})
 
 
+def test_a_frame_skip_that_is_set_is_as_one_that_was_given(make: Callable[..., MKDSEnv]) -> None:
+    given, changed = (make(frame_skip=skip, render_mode="rgb_array") for skip in (9, 4))
+    changed.reset(seed=0)
+    given.reset(seed=0)
+    changed.frame_skip = 9
+    for _ in range(3):
+        assert changed.step(0)[4] == given.step(0)[4]
+    assert np.array_equal(changed.render(), given.render())
+    assert changed.metadata == given.metadata
+    with pytest.raises(ValueError, match="frame_skip=0"):
+        changed.frame_skip = 0
+    changed.step(0)
+
+
 @pytest.mark.parametrize("state", ["no_such.state", b"nonsense"])
 def test_a_state_that_is_none_ends_no_episode(make: Callable[..., MKDSEnv], state: Any) -> None:
     env = make()

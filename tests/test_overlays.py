@@ -379,6 +379,8 @@ def test_overlays_need_a_render_mode_and_a_race() -> None:
         make(render_mode=None, overlays="hud")
     with pytest.raises(ValueError, match="unknown overlay"):
         make(overlays="hat")
+    with pytest.raises(ValueError, match=r"give a list, \['rays', 'hud'\]"):
+        make(overlays="rays, hud")
     env = make()
     with pytest.raises(NoRaceError, match="record_scenes"):
         env.overlay_scene()

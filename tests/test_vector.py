@@ -239,14 +239,21 @@ def test_pictures_attributes_and_calls() -> None:
         assert len(pictures) == 2
         assert all(picture.shape == (192, 256, 3) and picture.any() for picture in pictures)
         assert envs.get_attr("frame_skip") == (4, 8)
-        envs.set_attr("mark", [1, 2])
-        assert envs.get_attr("mark") == (1, 2)
-        envs.set_attr("mark", 3)
-        assert envs.get_attr("mark") == (3, 3)
+        envs.set_attr("frame_skip", [1, 2])
+        assert envs.get_attr("frame_skip") == (1, 2)
+        envs.set_attr("frame_skip", 3)
+        frames = envs.step([0, 0])[4]["frame"]
+        assert envs.step([0, 0])[4]["frame"].tolist() == (frames + 3).tolist()
+        with pytest.raises(ValueError, match="frame_skip=0"):
+            envs.set_attr("frame_skip", 0)
+        for name in ("frameskip", "laps", "obs_type"):
+            with pytest.raises(AttributeError, match=f"no attribute '{name}'.* 'frame_skip'"):
+                envs.set_attr(name, 1)
+        envs.step([0, 0])
         states = envs.call("get_wrapper_attr", "course")
         assert states[0].track.length == states[1].track.length
         with pytest.raises(ValueError, match="3 values for 2"):
-            envs.set_attr("mark", [1, 2, 3])
+            envs.set_attr("frame_skip", [1, 2, 3])
 
 
 def test_left_out_environments_stay_where_they_are() -> None:
@@ -965,6 +972,8 @@ def test_gymnasiums_own_modes_refuse_no_environments_without_us(mode: str) -> No
         ({"env_kwargs": [{"action_type": "keys"}, {}]}, "environment 1 has actions"),
         ({"env_kwargs": [{"render_mode": "rgb_array"}, {}]}, "one render_mode"),
         ({"env_wrappers": [lambda env: 3]}, "gave 3"),
+        ({"env_wrappers": [3]}, r"env_wrappers\[0\]=3"),
+        ({"env_wrappers": gym.wrappers.FlattenObservation}, "env_wrappers=.*is no list"),
         ({"max_episode_steps": 0}, "max_episode_steps=0"),
         ({"render_mode": "human"}, "one window"),
         ({"frame_skip": 0}, "frame_skip=0"),

@@ -595,6 +595,14 @@ def test_the_window_and_its_keys(tmp_path: Path) -> None:
             assert window._note[0] == f"overlay: {name}"
             window.update()
         assert window._run._wants[1]
+        # What is told covers no caption of the lower tiles.
+        window._note = ("", 0.0)
+        window.draw()
+        untold = pixels()
+        window._say("overlay: collision")
+        window.draw()
+        told = np.flatnonzero((pixels() != untold).any(axis=(1, 2)))
+        assert 0 < told.max() < len(untold) / 4
         window.handle(key(pygame.K_TAB, mod=pygame.KMOD_LSHIFT))
         assert OVERLAYS.names()[-1] in window._note[0]
         window.handle(key(pygame.K_ESCAPE))

@@ -106,6 +106,9 @@ def make_overlays(overlays: OverlayLike | Sequence[OverlayLike]) -> tuple[Overla
                 raise ValueError(f"there is no overlay number {overlay}; known: {numbered}")
             made.append(OVERLAYS.make(names[overlay]))
         elif isinstance(overlay, str):
+            if "," in overlay:
+                each = [name.strip() for name in overlay.split(",")]
+                raise ValueError(f"overlays={overlay!r} names several: give a list, {each!r}")
             made.append(OVERLAYS.make(overlay))
         elif isinstance(overlay, Overlay) and not isinstance(overlay, type):
             made.append(copy.deepcopy(overlay))

@@ -420,7 +420,9 @@ class ViewerWindow:
                 self._draw_tile(surface, cell, number, board, best)
         note, until = self._note
         if time.monotonic() < until:
-            self._write(surface, (_GAP, surface.get_height() - _LINE), note, _GOLD, back=_BACK)
+            # Over the pictures of the first row: captions stand everywhere below them.
+            place = (_GAP + _BORDER, _HEADER + _BORDER)
+            self._write(surface, place, note, _GOLD, back=_BACK)
         if self._help:
             self._draw_help(surface)
         pygame.display.flip()
