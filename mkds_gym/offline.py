@@ -16,7 +16,7 @@ from mkds_gym.actions import actions_for
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import RecordingError
 from mkds_gym.races import RaceArguments
-from mkds_gym.recording import Recording
+from mkds_gym.recording import Recording, check_recording
 from mkds_gym.registration import ENVIRONMENT_ID
 from mkds_gym.replay import environment
 
@@ -69,9 +69,10 @@ def to_minari(
         raise RecordingError(
             f"Minari datasets need {error.name}: pip install 'mkds-gym[minari]'"
         ) from error
+    if isinstance(recordings, Recording | str | os.PathLike):
+        raise TypeError("to_minari takes a list of recordings; give [recording] of one")
     for recording in recordings:
-        if not isinstance(recording, Recording):
-            raise TypeError(f"{recording!r} is no recording; Recording.load(path) reads a file")
+        check_recording(recording)
     if not recordings:
         raise RecordingError("there is no recording to make a dataset of")
     if dataset_id in minari.list_local_datasets():

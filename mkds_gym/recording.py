@@ -400,6 +400,16 @@ class ConsoleRecorder:
         )
 
 
+def check_recording(recording: object) -> None:
+    """See that a user gave a recording, and not its file.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if not isinstance(recording, Recording):
+        raise TypeError(f"{recording!r} is no recording; Recording.load(path) reads a file")
+
+
 class Recorder:
     """Records the episodes of an environment, whoever drives it.
 

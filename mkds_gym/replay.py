@@ -59,6 +59,7 @@ from mkds_gym.recording import (
     SUFFIX,
     Recording,
     boot_digest,
+    check_recording,
     memory_digest,
     version_to_use,
 )
@@ -149,7 +150,9 @@ def open_start(
         RecordingError: cartridge, emulator, recompiler, state or version are not those that it
             was recorded with.
         CartridgeError, ConsoleError: there is no cartridge or no emulator.
+        TypeError: that is no recording.
     """
+    check_recording(recording)
     cartridge = rom if isinstance(rom, Cartridge) else Cartridge.open(rom)
     recording.check(cartridge.sha1, cartridge.title, installed_build_id())
     parameters = boot_parameters(recording, cartridge)
@@ -278,6 +281,7 @@ class Replay:
             raise ValueError(f"screens={screens!r}; allowed: {', '.join(SCREENS)}")
         if every < 1:
             raise ValueError(f"every={every}; allowed: 1 and up")
+        check_recording(recording)
         self._overlays = make_overlays(overlays)
         self._screens = screens
         self._pictures = pictures
@@ -593,7 +597,9 @@ def environment(
     Raises:
         RecordingError: it cannot be driven here, holds no race, or changes keys within a step.
         ValueError: the action type has no action for some of the keys; a wrong argument.
+        TypeError: that is no recording.
     """
+    check_recording(recording)
     skip = int(recording.environment.get("frame_skip", 1)) if frame_skip is None else frame_skip
     with Replay(recording, rom=rom, state=state, pictures=False) as replay:
         start, first = _race_start(replay)

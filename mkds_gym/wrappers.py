@@ -41,7 +41,7 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         recorded: the files that were written.
 
     Raises:
-        TypeError: the environment is another one.
+        TypeError: the environment is another one, or ``episode_trigger`` cannot be called.
         RecordingError: the folder cannot be made.
         ValueError: it is being recorded already.
     """
@@ -55,6 +55,10 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         name_prefix: str = "race",
         label: str = "",
     ) -> None:
+        if episode_trigger is not None and not callable(episode_trigger):
+            raise TypeError(
+                f"episode_trigger={episode_trigger!r} is no function of an episode's number"
+            )
         arguments: dict[str, Any] = {
             "folder": os.fspath(folder),
             "episode_trigger": episode_trigger,

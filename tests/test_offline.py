@@ -17,7 +17,7 @@ from mkds_gym.console import Keys
 from mkds_gym.errors import RecordingError
 from mkds_gym.movie import read_movie, write_movie
 from mkds_gym.offline import to_minari
-from mkds_gym.replay import environment
+from mkds_gym.replay import Replay, environment, verify
 
 
 def test_a_dataset_has_the_very_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,3 +135,8 @@ def test_a_movie_drives_an_environment(tmp_path: Path) -> None:
 def test_files_are_to_be_loaded_first() -> None:
     with pytest.raises(TypeError, match=r"'run\.mkr' is no recording; Recording\.load"):
         to_minari(["run.mkr"], "kartlab/none-v0")  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="a list of recordings"):
+        to_minari("run.mkr", "kartlab/none-v0")  # type: ignore[arg-type]
+    for driven in (Replay, verify, environment):
+        with pytest.raises(TypeError, match=r"'run\.mkr' is no recording; Recording\.load"):
+            driven("run.mkr")  # type: ignore[operator]
