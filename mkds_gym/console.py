@@ -418,7 +418,7 @@ class Console:
             StateError: the emulator cannot save.
         """
         snapshot = self._passing_snapshot()
-        snapshot.data = bytes(snapshot.data)
+        snapshot.data = savestate.keep(snapshot.data)
         return snapshot
 
     def difference(self, start: Snapshot) -> Difference:

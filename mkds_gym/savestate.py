@@ -8,6 +8,7 @@ no emulator, so that a bad state is refused before one starts.
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import stat
 import struct
@@ -56,6 +57,30 @@ class Snapshot:
 
     def __repr__(self) -> str:
         return f"<Snapshot of frame {self.frame_count} of ROM {self.rom[:8]}>"
+
+    def __reduce__(self) -> tuple[type[Snapshot], tuple[Any, ...]]:
+        """A pickle holds bytes, whatever the data lies in here."""
+        parts = (bytes(self.data), self.rom, self.build_id, self.frame_count, self.drawing)
+        return Snapshot, parts
+
+
+def pages(size: int) -> memoryview:
+    """Memory of its own, zeros, which goes back to the system as soon as it is let go.
+
+    Of what is of a snapshot's size, the C library would keep some in the heap of each thread that
+    ever freed one.
+
+    Args:
+        size: bytes, more than 0.
+    """
+    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+
+
+def keep(data: bytes | memoryview) -> memoryview:
+    """A read-only copy, in `pages`."""
+    copy = pages(len(data))
+    copy[:] = data
+    return copy.toreadonly()
 
 
 _BLOCK: Final = 512
@@ -139,7 +164,7 @@ class Difference:
         _scratch.change(self.blocks)
         words[self.blocks] ^= np.frombuffer(content, np.uint64).reshape(-1, _BLOCK // 8)
         whole[full:] = np.frombuffer(self.rest, np.uint8)
-        data = whole.tobytes() if lasting else whole.data
+        data = keep(whole.data) if lasting else whole.data
         return Snapshot(data, self.rom, self.build_id, self.frame_count, self.drawing)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -194,7 +219,7 @@ class _Scratch(threading.local):
             self._start = _nobody
             needed = max(size, len(data)) + (1 << 20)
             if len(self._memory) < needed:
-                self._memory = np.empty(needed, np.uint8)
+                self._memory = np.frombuffer(pages(needed), np.uint8)
             self._memory[: len(data)] = data
             self._memory[len(data) :] = 0
             self._start = weakref.ref(start)
