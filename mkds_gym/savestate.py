@@ -125,18 +125,30 @@ class Difference:
         self.rom = end.rom
         self.build_id = end.build_id
         self.drawing = end.drawing
-        old, new = _in_blocks(start.data, self.size), _in_blocks(end.data, self.size)
+        new = _in_blocks(end.data)
+        data = memoryview(start.data)[: new.nbytes]
+        old = _in_blocks(data)
+        # Where the start is shorter, it goes on with zeros.
+        beyond = np.zeros((len(new) - len(old), _BLOCK), np.uint8)
+        tail = np.frombuffer(data[old.nbytes :], np.uint8)
+        beyond.reshape(-1)[: len(tail)] = tail
+        more = beyond.view(np.uint64)
         old_at, new_at = old.ctypes.data, new.ctypes.data
         differing: list[NDArray[np.intp]] = []
         for low, high in [(0, len(new))] if whole else _living(end.data):
-            for first in range(low, high, _PIECE):
-                piece = slice(first, min(first + _PIECE, high))
+            for first in range(low, min(high, len(old)), _PIECE):
+                piece = slice(first, min(first + _PIECE, high, len(old)))
                 at, length = first * _BLOCK, (piece.stop - first) * _BLOCK
                 if _compare(old_at + at, new_at + at, length):
                     differing.append(first + np.flatnonzero((old[piece] != new[piece]).any(axis=1)))
-        blocks = np.concatenate(differing) if differing else np.zeros(0, np.intp)
+        differing.append(len(old) + np.flatnonzero((more != new[len(old) :]).any(axis=1)))
+        blocks = np.concatenate(differing)
         self.blocks: NDArray[np.int32] = blocks.astype(np.int32)
-        self.content = zlib.compress((old[blocks] ^ new[blocks]).data, 1)
+        changes = new[blocks]
+        within = np.searchsorted(blocks, len(old))
+        changes[:within] ^= old[blocks[:within]]
+        changes[within:] ^= more[blocks[within:] - len(old)]
+        self.content = zlib.compress(changes.data, 1)
         self.rest = bytes(end.data[len(new) * _BLOCK :])
 
     @property
@@ -177,12 +189,11 @@ class Difference:
             setattr(self, name, state[name])
 
 
-def _in_blocks(data: bytes | memoryview, size: int) -> NDArray[np.uint64]:
-    """The whole blocks of the first ``size`` bytes, as words: they compare fastest."""
-    full = size // _BLOCK * _BLOCK
-    if len(data) < full:
-        data = bytes(data).ljust(full, b"\0")
-    return np.frombuffer(data, np.uint64, full // 8).reshape(-1, _BLOCK // 8)
+def _in_blocks(data: bytes | memoryview) -> NDArray[np.uint64]:
+    """The whole blocks, as words: they compare fastest."""
+    return np.frombuffer(data, np.uint64, len(data) // _BLOCK * (_BLOCK // 8)).reshape(
+        -1, _BLOCK // 8
+    )
 
 
 class _Scratch(threading.local):

@@ -240,7 +240,7 @@ def test_pictures_do_not_depend_on_what_was_before(console: Console) -> None:
         np.testing.assert_array_equal(picture, seen[0])
     # A state as DeSmuME itself writes it says nothing of the lights.
     console.step(0, 100)
-    picture, raw = console.screen("both"), console.snapshot().data
+    picture, raw = console.screen("both"), bytes(console.snapshot().data)
     seen.clear()
     for frames in (1, 9):
         console.step(Keys.A, frames, draw=False)
@@ -362,7 +362,7 @@ def test_states_by_bytes_and_by_file(console: Console, tmp_path: Path) -> None:
 def desmume_state(console: Console) -> bytes:
     """A state as DeSmuME itself writes it."""
     console.step(Keys.A, 100)
-    return console.snapshot().data
+    return bytes(console.snapshot().data)
 
 
 def test_states_of_desmume(console: Console, desmume_state: bytes, tmp_path: Path) -> None:
@@ -494,7 +494,7 @@ def test_a_snapshot_of_another_rom(console: Console, tmp_path: Path, place: int)
     path.write_bytes(other)
     with Console(path) as second:
         second.step(0, 10)
-        snapshot, state, raw = second.snapshot(), second.save_state(), second.snapshot().data
+        snapshot, state, raw = second.snapshot(), second.save_state(), bytes(second.snapshot().data)
     assert state is not None
     console.step(0, 10)
     before = console.ram.tobytes()
