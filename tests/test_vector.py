@@ -479,6 +479,17 @@ def test_what_was_earned_is_kept_if_the_next_reset_fails(on_error: str) -> None:
             assert same(whole.step([0, 0]), envs.step([0, 0]))
 
 
+def cursed_step(envs: MKDSVectorEnv) -> VectorEnvError:
+    """The error of a step in which the second environment cannot be made anew."""
+    Breaks.cursed = True
+    try:
+        with pytest.raises(VectorEnvError, match=r"environment 1 of 3 .*cursed") as told:
+            envs.step([0, 0, 0])
+    finally:
+        Breaks.cursed = False
+    return told.value
+
+
 def test_a_replacement_that_fails_is_given_up() -> None:
     metrics = {"metrics": ["progress", Breaks()]}
     kwargs: Any = {
@@ -493,28 +504,18 @@ def test_a_replacement_that_fails_is_given_up() -> None:
         _, _, _, truncations, infos = envs.step([0, 0, 0])
         assert truncations.tolist() == [False, True, False]
         assert "the metric broke" in infos["error"][1]
-        Breaks.cursed = True
-        try:
-            with pytest.raises(VectorEnvError, match=r"environment 1 of 3 .*cursed") as told:
-                envs.step([0, 0, 0])
-        finally:
-            Breaks.cursed = False
-        assert told.value.results is not None
-        infos = told.value.results[4]
+        told = cursed_step(envs)
+        assert told.results is not None
+        infos = told.results[4]
         assert infos["_frame"].tolist() == [True, False, True]
         assert infos["frame"][0] == infos["frame"][2] == frames + 8 * 2
         with pytest.raises(VectorEnvError, match="earlier call"):
             envs.step([0, 0, 0])
         envs.replace(1)
         # One that cannot begin, and one that cannot even be made.
-        Breaks.cursed = True
-        try:
-            with pytest.raises(VectorEnvError, match=r"environment 1 of 3 .*cursed") as told:
-                envs.step([0, 0, 0])
-        finally:
-            Breaks.cursed = False
-        assert told.value.results is not None
-        assert "; and its replacement: ArithmeticError" in told.value.results[4]["error"][1]
+        told = cursed_step(envs)
+        assert told.results is not None
+        assert "; and its replacement: ArithmeticError" in told.results[4]["error"][1]
         envs.replace(1)
         break_one(envs, 1)
         envs._kwargs[1]["rom"] = "gone.nds"
