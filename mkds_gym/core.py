@@ -18,10 +18,12 @@ import functools
 import importlib.util
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
 import threading
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Final
@@ -29,7 +31,7 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym import instant, savestate, turbo
+from mkds_gym import instant, machine_code, savestate, turbo
 from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.hardware import FRAMES_PER_SECOND, SCREEN_HEIGHT, SCREEN_WIDTH
 
@@ -48,16 +50,15 @@ _PACKAGES: Final = {
 
 _CONFIG_FOLDER: Final = b"/dev/null/mkds-gym"
 """What the emulator takes for the user's configuration folder: nothing can be made in it."""
+_BATTERY_FILE: Final = re.compile(rb"\A" + re.escape(_CONFIG_FOLDER) + rb".*\.dsv\Z", re.DOTALL)
+"""The file of the console's battery memory in that folder."""
 
 _CLOCK_START: Final = 1_230_768_000
 """What the console's clock shows at power-on, in seconds since 1970: 1 January 2009, 0:00."""
 
-_Printf = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+_Printf = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)
 _Folder = ctypes.CFUNCTYPE(ctypes.c_void_p)
 _Open = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p)
-_Insert = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t)
-_Time = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.POINTER(ctypes.c_long))
-_BrokenDown = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)
 
 # Guards the pool, and everything that changes the state of the process while a core starts.
 _lock = threading.RLock()
@@ -241,6 +242,8 @@ class Core:
         self._battery = -1
         self._jit = self._jit_started = False
         self.cpu_mode = ""
+        self._said: dict[bytes, int | None] = {}  # formats that the library printed with
+        self._broken_down = ctypes.create_string_buffer(128)  # a struct tm, which has 56 bytes
         self.quieted = self.private_battery = self.fixed_clock = False
         self._imports: turbo.Imports | None = None
         self._declare()
@@ -350,81 +353,62 @@ class Core:
             return
         self._imports = imports  # it keeps the functions below alive
         libc = ctypes.CDLL(None)
-
-        def on_printf(text: bytes, argument: int | None) -> int:
-            if text.startswith(b"CPU mode: %s") and argument:
-                self.cpu_mode = ctypes.string_at(argument).decode("ascii", "replace")
-            return 0
-
         nothing = libc.getpid  # does nothing, whatever its arguments
-        quieted = [imports.replace("printf", _Printf(on_printf))]
+        said = machine_code.python_free(_Printf, self._said.__setitem__)
+        quieted = [imports.replace("printf", said)]
         quieted += [imports.replace(name, nothing) for name in ("puts", "putchar")]
-        self.quieted = all(quieted) and self._quiet_stream(imports)
-
         folder = ctypes.create_string_buffer(_CONFIG_FOLDER)
-
-        def on_folder() -> int:
-            return ctypes.addressof(folder)
-
-        libc.fopen.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
-        libc.fopen.restype = ctypes.c_void_p
-
-        def on_open(name: bytes, mode: bytes) -> int | None:
-            if name.startswith(_CONFIG_FOLDER) and name.endswith(b".dsv") and self._battery >= 0:
-                name = b"/proc/self/fd/%d" % self._battery
-            opened: int | None = libc.fopen(name, mode)
-            return opened
-
+        self._fopen = libc.fopen
+        self._fopen.restype = ctypes.c_void_p
+        self._redirect_battery()
         self.private_battery = (
             hasattr(os, "memfd_create")
-            and imports.replace("fopen64", _Open(on_open))
-            and imports.replace("g_get_user_config_dir", _Folder(on_folder))
+            and imports.replace("fopen64", machine_code.python_free(_Open, self._fopen))
+            and imports.replace(
+                "g_get_user_config_dir",
+                machine_code.python_free(_Folder, functools.partial(ctypes.addressof, folder)),
+            )
         )
+        self.quieted = all(quieted) and self._quiet_stream(imports)
         self.fixed_clock = self._fix_clock(imports, libc)
+
+    def _redirect_battery(self) -> None:
+        """Have the emulator open our file where it wants that of the battery."""
+        name: Any = ctypes.c_char_p
+        if self._battery >= 0:
+            # Anything with `from_param` converts an argument; this one does it without Python code.
+            ours = b"/proc/self/fd/%d" % self._battery
+            name = types.SimpleNamespace(from_param=functools.partial(_BATTERY_FILE.sub, ours))
+        self._fopen.argtypes = (name, ctypes.c_char_p)
 
     def _quiet_stream(self, imports: turbo.Imports) -> bool:
         """Keep this image from printing through C++ streams."""
-        insert = "_ZSt16__ostream_insertIcSt11char_traitsIcEERSt13basic_ostreamIT_T0_ES6_PKS3_l"
-        try:
-            original = self.library[insert]
-            output = ctypes.addressof(ctypes.c_uint8.in_dll(self.library, "_ZSt4cout"))
-        except (AttributeError, ValueError):
-            return False
-        original.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_ssize_t)
-        original.restype = ctypes.c_void_p
-
-        def on_insert(stream: int, text: int, size: int) -> int | None:
-            if stream == output:
-                return stream
-            result: int | None = original(stream, text, size)
-            return result
-
-        put = "_ZNSo3putEc"
-        flush = self.library["_ZNSo5flushEv"]  # takes and returns the stream
-        return imports.replace(insert, _Insert(on_insert)) and imports.replace(put, flush)
+        names = (  # both return the stream, which is their first argument
+            "_ZSt16__ostream_insertIcSt11char_traitsIcEERSt13basic_ostreamIT_T0_ES6_PKS3_l",
+            "_ZNSo3putEc",
+        )
+        output = turbo.symbol_address(self.library, "_ZSt4cout")
+        code = {}
+        for name in names:
+            function = turbo.symbol_address(self.library, name)
+            if output is None or function is None:
+                return False
+            code[name] = machine_code.unless_first(output, function)
+        return imports.replace_by_code(code)
 
     def _fix_clock(self, imports: turbo.Imports, libc: ctypes.CDLL) -> bool:
         """Let the console's clock start at the same time always and count frames."""
-        try:
-            frames = ctypes.c_int.in_dll(self.library, "currFrameCounter")
-        except ValueError:
+        frames = turbo.symbol_address(self.library, "currFrameCounter")
+        if frames is None:
             return False
-        libc.gmtime_r.argtypes = (ctypes.c_void_p, ctypes.c_void_p)
-        libc.gmtime_r.restype = ctypes.c_void_p
-        broken_down = ctypes.create_string_buffer(128)  # a struct tm has 56 bytes
-
-        def on_time(result: Any) -> int:
-            now = _CLOCK_START + int(frames.value / FRAMES_PER_SECOND)
-            if result:
-                result[0] = now
-            return now
-
-        def on_local_time(moment: int) -> int | None:
-            answer: int | None = libc.gmtime_r(moment, broken_down)
-            return answer
-
-        return imports.replace("time", _Time(on_time)) and imports.replace(
-            "localtime", _BrokenDown(on_local_time)
+        local_time = ctypes.cast(libc.gmtime_r, ctypes.c_void_p).value or 0
+        return imports.replace_by_code(
+            {
+                "time": machine_code.clock(_CLOCK_START, frames, FRAMES_PER_SECOND),
+                "localtime": machine_code.with_second(
+                    ctypes.addressof(self._broken_down), local_time
+                ),
+            }
         )
 
     @contextlib.contextmanager
@@ -499,6 +483,7 @@ class Core:
             if self._battery >= 0:
                 os.close(self._battery)
             self._battery = os.memfd_create("mkds-gym-battery")
+            self._redirect_battery()
         # The first time, the library starts the recompiler and says so. Later it is switched on
         # behind the library's back, as its own way would fill 72 MiB of tables with zeros.
         later = self._jit_started and self.recompiler is not None
@@ -508,11 +493,13 @@ class Core:
             if jit and not switched:
                 logger.warning("the recompiler's switch is not where it should be; interpreting")
             self._jit = jit and switched
-        self.cpu_mode = ""
+        self._said.clear()
         with self.quiet():
             if self.library.desmume_open(os.fsencode(rom)) <= 0:
                 raise ConsoleError(f"the emulator cannot open ROM '{rom}'")
             self.library.desmume_resume()
+        mode = self._said.get(b"CPU mode: %s\n")
+        self.cpu_mode = ctypes.string_at(mode).decode("ascii", "replace") if mode else ""
         if self._jit and later and self.build is not None:
             turbo.set_jit(self.library, self.build, True)
         elif self._jit and self.build is not None and self.quieted and self.cpu_mode != "JIT":
@@ -536,6 +523,7 @@ class Core:
         if self._battery >= 0:
             os.close(self._battery)
             self._battery = -1
+            self._redirect_battery()
 
     def save(self) -> bytes | memoryview:
         """The whole state of the console, as DeSmuME saves it; good until the next one is saved.

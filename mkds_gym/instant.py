@@ -24,7 +24,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym import savestate, turbo
+from mkds_gym import machine_code, savestate, turbo
 from mkds_gym.hardware import RAM_SIZE, RAM_START
 
 _PAGE: Final = 4096
@@ -82,64 +82,15 @@ class LevelCompiler:
         page = table_address // mmap.PAGESIZE * mmap.PAGESIZE
         if table_address + 32 > page + mmap.PAGESIZE:
             raise ValueError("the table of the interpreter's functions lies across pages")
-        # Filled first, then made executable: the memory is never both.
-        self._code = mmap.mmap(-1, mmap.PAGESIZE)
-        place = ctypes.addressof(ctypes.c_char.from_buffer(self._code))
-        stubs = [_unless_called_from(start, end, function) for function in interpreters]
-        stubs += [
-            _compile_and_run(compiler, runner)
-            for compiler, runner in zip(compilers, runners, strict=True)
-        ]
-        for number, stub in enumerate(stubs):
-            self._code[number * 64 : number * 64 + len(stub)] = stub
-        self._protect(place, mmap.PROT_READ | mmap.PROT_EXEC)
-        self._protect(page, mmap.PROT_READ | mmap.PROT_WRITE)
-        table[:] = [place + number * 64 for number in range(4)]
-        self._protect(page, mmap.PROT_READ)
-        for processor in (0, 1):
-            name = f"_Z15arm_jit_compileILi{processor}EEjv"
-            imports.redirect(name, place + (4 + processor) * 64)
-
-    @staticmethod
-    def _protect(address: int, rights: int) -> None:
-        protect = ctypes.CDLL(None, use_errno=True).mprotect
-        protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-        if protect(address, mmap.PAGESIZE, rights):
-            raise OSError(ctypes.get_errno(), "mprotect")
-
-
-def _unless_called_from(start: int, end: int, function: int) -> bytes:
-    """Machine code (x86-64): return 0 to a caller in a span of code, else be ``function``."""
-    return b"".join(
-        (
-            b"\x48\x8b\x04\x24",  # mov rax, [rsp]
-            b"\x48\xb9" + struct.pack("<Q", start),  # mov rcx, start
-            b"\x48\x29\xc8",  # sub rax, rcx
-            b"\x48\x3d" + struct.pack("<I", end - start),  # cmp rax, end - start
-            b"\x73\x03",  # jae +3
-            b"\x31\xc0\xc3",  # xor eax, eax; ret
-            b"\x48\xb8" + struct.pack("<Q", function),  # mov rax, function
-            b"\xff\xe0",  # jmp rax
+        self._code = machine_code.CodePage(
+            *(machine_code.unless_called_from(start, end, function) for function in interpreters),
+            *map(machine_code.compile_and_run, compilers, runners),
         )
-    )
-
-
-def _compile_and_run(compiler: int, runner: int) -> bytes:
-    """Machine code: call the compiler; if no cycle has passed in it, go on with the runner.
-
-    Cycles have passed where it has given up compiling an address and has interpreted instead.
-    """
-    return b"".join(
-        (
-            b"\x48\x83\xec\x08",  # sub rsp, 8
-            b"\x48\xb8" + struct.pack("<Q", compiler),  # mov rax, compiler
-            b"\xff\xd0",  # call rax
-            b"\x48\x83\xc4\x08",  # add rsp, 8
-            b"\x85\xc0\x74\x01\xc3",  # test eax, eax; jz +1; ret
-            b"\x48\xb8" + struct.pack("<Q", runner),  # mov rax, runner
-            b"\xff\xe0",  # jmp rax
-        )
-    )
+        machine_code.protect(page, mmap.PROT_READ | mmap.PROT_WRITE)
+        table[:] = self._code.addresses[:4]
+        machine_code.protect(page, mmap.PROT_READ)
+        for processor, address in enumerate(self._code.addresses[4:]):
+            imports.redirect(f"_Z15arm_jit_compileILi{processor}EEjv", address)
 
 
 class CompiledCode:

@@ -30,6 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.hardware import RAM_SIZE, RAM_START
+from mkds_gym.machine_code import CodePage
 
 logger = logging.getLogger(__name__)
 
@@ -234,6 +235,23 @@ class Imports:
             return False
         self._kept.append(function)
         self.redirect(name, ctypes.cast(function, ctypes.c_void_p).value or 0)
+        return True
+
+    def replace_by_code(self, functions: Mapping[str, bytes]) -> bool:
+        """Put machine code in the place of imports: of all that are given, or of none.
+
+        Returns:
+            False if one is not imported, or cannot be replaced, or the system refuses.
+        """
+        if not all(map(self.replaceable, functions)):
+            return False
+        try:
+            page = CodePage(*functions.values())
+        except OSError:
+            return False
+        self._kept.append(page)
+        for name, address in zip(functions, page.addresses, strict=True):
+            self.redirect(name, address)
         return True
 
     def redirect(self, name: str, address: int) -> None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -309,6 +310,32 @@ def test_all_of_a_console_on_an_unknown_build(unknown_library: Path) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout[-4000:]
+
+
+def test_no_ctrl_c_is_lost_while_the_emulator_opens_a_cartridge() -> None:
+    """It arrives while the main thread is in C, and C calls back: nothing of Python may run there,
+    or the Ctrl-C is raised where nobody can catch it."""
+    with kartlab() as console:
+        expected = digest_after(console, ONE_WAY)
+    begun = time.perf_counter()
+    kartlab().close()
+    duration = time.perf_counter() - begun
+    for number in range(30):
+        timer = threading.Timer(
+            duration * number / 30, signal.pthread_kill, (threading.get_ident(), signal.SIGINT)
+        )
+
+        def open_until(timer: threading.Timer = timer) -> None:
+            timer.start()
+            kartlab().close()
+            timer.join()
+            time.sleep(10)  # it is there already, or comes right away
+
+        with pytest.raises(KeyboardInterrupt):
+            open_until()
+        timer.join()
+    with kartlab() as console:
+        assert digest_after(console, ONE_WAY) == expected
 
 
 def test_without_access_to_the_imports(unknown_library: Path, tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+"""Functions in machine code do what the C functions do whose place they take."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mkds_gym import machine_code
+from mkds_gym.hardware import FRAMES_PER_SECOND
+
+_libc: Any = ctypes.CDLL(None)
+
+
+def address(name: str) -> int:
+    return ctypes.cast(_libc[name], ctypes.c_void_p).value or 0
+
+
+@pytest.mark.parametrize("frames", [0, 1, 59, 60, 119, 120, 3590, 1_000_000, 2**31 - 1])
+def test_the_clock_counts(frames: int) -> None:
+    count = ctypes.c_int32(frames)
+    page = machine_code.CodePage(
+        machine_code.clock(1_230_768_000, ctypes.addressof(count), FRAMES_PER_SECOND)
+    )
+    read = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.POINTER(ctypes.c_long))(page.addresses[0])
+    result = ctypes.c_long(-1)
+    expected = 1_230_768_000 + int(frames / FRAMES_PER_SECOND)
+    assert read(None) == expected
+    assert read(ctypes.byref(result)) == expected
+    assert result.value == expected
+
+
+def test_a_second_argument_is_put_in() -> None:
+    broken_down = (ctypes.c_int32 * 32)()
+    page = machine_code.CodePage(
+        machine_code.with_second(ctypes.addressof(broken_down), address("gmtime_r"))
+    )
+    call = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(ctypes.c_long))(page.addresses[0])
+    for moment in (0, 1_230_768_000, 1_800_000_000):
+        assert call(ctypes.byref(ctypes.c_long(moment))) == ctypes.addressof(broken_down)
+        expected = time.gmtime(moment)
+        assert broken_down[:6] == [
+            expected.tm_sec,
+            expected.tm_min,
+            expected.tm_hour,
+            expected.tm_mday,
+            expected.tm_mon - 1,
+            expected.tm_year - 1900,
+        ]
+
+
+def test_one_first_argument_is_returned() -> None:
+    page = machine_code.CodePage(
+        machine_code.unless_first(-7 % 2**64, address("labs")),
+        machine_code.unless_first(2**40, address("labs")),
+    )
+    kind = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long)
+    minus_seven, other = (kind(place) for place in page.addresses)
+    assert [minus_seven(value) for value in (-7, -8, 7)] == [-7, 8, 7]
+    assert [other(value) for value in (-7, 2**40, -(2**40))] == [7, 2**40, 2**40]
+
+
+def test_who_calls_decides() -> None:
+    # ctypes calls through libffi, which is a library of its own or part of ctypes.
+    spans = []
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, rights, *_ = line.split()
+        if "x" in rights and ("libffi" in line or "_ctypes" in line):
+            low, high = (int(part, 16) for part in span.split("-"))
+            spans.append((low, high))
+    spans.append((spans[-1][1], spans[-1][1] + 0x1000))  # and one where nobody calls from
+    page = machine_code.CodePage(
+        *(machine_code.unless_called_from(*span, address("labs")) for span in spans)
+    )
+    kind = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long)
+    results = [kind(place)(-7) for place in page.addresses]
+    assert results.pop() == 7
+    assert sorted(results) == [0, *[7] * (len(results) - 1)]
+
+
+def test_the_runner_goes_on_after_no_cycle() -> None:
+    page = machine_code.CodePage(
+        machine_code.compile_and_run(address("toupper"), address("getpid"))
+    )
+    call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(page.addresses[0])
+    assert call(ord("a")) == ord("A")  # what the first one returned
+    assert call(0) == os.getpid()
+
+
+def test_python_code_is_refused() -> None:
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)
+    said: dict[bytes, int | None] = {}
+    callback = machine_code.python_free(kind, said.__setitem__)
+    callback(b"text", 5)
+    assert said == {b"text": 5}
+    with pytest.raises(AssertionError):
+        machine_code.python_free(kind, lambda text, argument: None)
