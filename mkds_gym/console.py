@@ -32,7 +32,7 @@ from mkds_gym.cartridge import Cartridge
 from mkds_gym.errors import ConsoleError, StateError, reason
 from mkds_gym.files import beside
 from mkds_gym.hardware import RAM_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
-from mkds_gym.savestate import Difference, Snapshot
+from mkds_gym.savestate import Difference, ReadState, Snapshot, StateLike
 
 logger = logging.getLogger(__name__)
 
@@ -498,8 +498,11 @@ class Console:
             raise StateError(f"cannot write state '{path}': {reason(error)}") from error
         return None
 
-    def load_state(self, state: bytes | bytearray | memoryview | str | PathLike[str]) -> None:
+    def load_state(self, state: StateLike | ReadState) -> None:
         """Load a state: bytes or file of `save_state`, or a DeSmuME savestate (``.dst``).
+
+        Args:
+            state: bytes, the path of a file, or what was read of either.
 
         Raises:
             StateError: missing, truncated or damaged, of another ROM, or of another emulator
@@ -507,7 +510,9 @@ class Console:
             ConsoleError: the console is closed.
         """
         core = self._live()
-        snapshot, name = savestate.read_state(state, self.cartridge, core.build_id)
+        if not isinstance(state, ReadState):
+            state = savestate.read_state(state, self.cartridge, core.build_id)
+        snapshot, name = state
         before = self.snapshot()
         try:
             self._load(core, snapshot)

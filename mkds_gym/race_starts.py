@@ -28,7 +28,7 @@ from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.memory import Layout
 from mkds_gym.races import Races, boot_to_race, race_config
 from mkds_gym.recording import Start, boot_digest
-from mkds_gym.savestate import Difference, Snapshot, check_origin, pack_state, read_state
+from mkds_gym.savestate import Difference, ReadState, Snapshot, check_origin, pack_state, read_state
 from mkds_gym.sharing import Kept, Shared
 from mkds_gym.state import RaceReader
 from mkds_gym.states import Base, ClonedState, base_of
@@ -121,6 +121,26 @@ _booted: Final[Shared[RaceStart]] = Shared()
 """Of this process's environments, by all that they depend on."""
 
 
+@dataclass(frozen=True)
+class _SavedStart:
+    """An option ``state`` that was read when it was checked.
+
+    Attributes:
+        read: what it holds.
+        path: the file, or None.
+    """
+
+    read: ReadState
+    path: str | None
+
+    @classmethod
+    def of(cls, state: Any, cartridge: Cartridge, build_id: str) -> _SavedStart:
+        """Read a state, a path or bytes. Errors as `read_state`."""
+        read = read_state(state, cartridge, build_id)
+        named = isinstance(state, str | os.PathLike)
+        return cls(read, str(Path(state).resolve()) if named else None)
+
+
 class _PowerOn:
     """Writes the boot parameters, if there are any, when the console is switched on."""
 
@@ -197,7 +217,7 @@ class RaceStarts:
         if isinstance(state, ClonedState):
             check_origin(state, "the state", self._cartridge, self.build_id)
         elif state is not None:
-            read_state(state, self._cartridge, self.build_id)
+            state = _SavedStart.of(state, self._cartridge, self.build_id)
         return state, course_seed, progress
 
     def choose(
@@ -326,8 +346,8 @@ class RaceStarts:
                 return start
             if self._source_start is not None:
                 return self._source_start
-            state = self._source
-            own = state is not None
+            if self._source is not None:
+                state, own = _SavedStart.of(self._source, self._cartridge, self.build_id), True
             course_seed = draw_seed()
         if isinstance(state, ClonedState):
             return self._cloned_start(state)
@@ -380,7 +400,9 @@ class RaceStarts:
         snapshot, _ = read_state(packed, self._cartridge, installed_build_id())
         return RaceStart(snapshot, course, course_seed, booted=True, along=along)
 
-    def _prepare(self, console: Console, source: Any, course_seed: int | None) -> RaceStart:
+    def _prepare(
+        self, console: Console, source: Snapshot | _SavedStart | None, course_seed: int | None
+    ) -> RaceStart:
         """Bring the console to a race start: by booting, or to a savestate or snapshot."""
         if source is None:
             assert self._power_on.parameters is not None
@@ -388,7 +410,7 @@ class RaceStarts:
         elif isinstance(source, Snapshot):
             console.restore(source)
         else:
-            console.load_state(source)
+            console.load_state(source.read)
         snapshot = console.snapshot()
         for _ in range(PRIMING_FRAMES):
             console.step(0, 1, draw=False)
@@ -401,9 +423,11 @@ class RaceStarts:
             raise StateError(
                 f"the start state holds no running race ({error}); save it during a race"
             ) from error
+        if self.current is not None and "mesh" in vars(self.current.course):
+            _ = course.mesh  # while that of the course before is there: it may be the same
         # Last: a start that is refused leaves the one before in force.
         self.reader = reader
-        path = str(Path(source).resolve()) if isinstance(source, str | os.PathLike) else None
+        path = source.path if isinstance(source, _SavedStart) else None
         return RaceStart(snapshot, course, course_seed, booted=source is None, path=path)
 
     def _drive(self, start: RaceStart, wanted: list[float]) -> Iterator[tuple[float, Difference]]:

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -412,7 +412,19 @@ def _game_header(state: bytes, name: str) -> bytes:
                 game = chunk[12:]
 
 
-def read_state(state: StateLike, cartridge: Cartridge, build_id: str) -> tuple[Snapshot, str]:
+class ReadState(NamedTuple):
+    """What `read_state` read and checked.
+
+    Attributes:
+        snapshot: the state.
+        name: what to call it in messages.
+    """
+
+    snapshot: Snapshot
+    name: str
+
+
+def read_state(state: StateLike, cartridge: Cartridge, build_id: str) -> ReadState:
     """Read and check a state: bytes or file of `pack_state`, or a DeSmuME savestate (``.dst``).
 
     Args:
@@ -421,7 +433,7 @@ def read_state(state: StateLike, cartridge: Cartridge, build_id: str) -> tuple[S
         build_id: the emulator build that it must be of.
 
     Returns:
-        The state, and what to call it in messages.
+        The state and its name.
 
     Raises:
         StateError: missing, truncated or damaged, of another ROM, or of another emulator build.
@@ -458,7 +470,7 @@ def read_state(state: StateLike, cartridge: Cartridge, build_id: str) -> tuple[S
             f"{name} is no savestate: neither of Console.save_state nor of DeSmuME (.dst)"
         )
     _game_header(bytes(snapshot.data), name)
-    return snapshot, name
+    return ReadState(snapshot, name)
 
 
 class Origin(Protocol):

@@ -38,3 +38,24 @@ def test_a_point_behind_the_start_is_refused(tmp_path: Path) -> None:
         env.reset(options={"progress": 0.1})
     assert env.reset(options={"progress": 0.25})[1]["progress"] == pytest.approx(0.25, abs=0.02)
     env.close()
+
+
+def test_a_start_at_a_file_is_prepared_quickly_again(tmp_path: Path) -> None:
+    """The rays' mesh of a course is made once, and once for environments on the same course."""
+    env, other = (gym.make("MKDS-v0").unwrapped for _ in range(2))
+    assert isinstance(env, MKDSEnv)
+    assert isinstance(other, MKDSEnv)
+    env.reset(seed=0)
+    mesh = env.course.mesh
+    file = tmp_path / "here.state"
+    env.console.save_state(file)
+    for _ in range(2):
+        env.reset(options={"state": file})
+        assert env.course.mesh is mesh
+    other.reset(seed=0, options={"state": file.read_bytes()})
+    assert other.course is not env.course
+    assert other.course.mesh is mesh
+    env.close()
+    other.reset()
+    assert other.course.mesh is mesh
+    other.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,13 @@ from mkds_gym.course.nkm import NKM
 from mkds_gym.course.track import Track
 from mkds_gym.errors import CartridgeError, CourseFormatError
 from mkds_gym.hardware import RAM_START
+from mkds_gym.sharing import Shared
 
 if TYPE_CHECKING:
     from mkds_gym.course.mesh import ObstacleMesh
+
+_meshes: Final[Shared[ObstacleMesh]] = Shared()
+"""Of the courses of this process, by collision."""
 
 COLLISION_FILE = "course_collision.kcl"
 MAP_FILE = "course_map.nkm"
@@ -78,10 +82,15 @@ class Course:
 
     @cached_property
     def mesh(self) -> ObstacleMesh:
-        """Obstacles for ray tracing, built when first asked for."""
+        """Obstacles for ray tracing, built when first asked for: half a second's work.
+
+        Courses of this process with the same collision have one mesh.
+        """
         from mkds_gym.course.mesh import ObstacleMesh
 
-        return ObstacleMesh(self.kcl)
+        kcl = self.kcl
+        key = (kcl.checksum, len(kcl.prisms), len(kcl.raw_positions))
+        return _meshes.get(key, lambda: ObstacleMesh(kcl))
 
     @cached_property
     def fingerprint(self) -> int:
