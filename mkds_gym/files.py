@@ -12,11 +12,21 @@ from pathlib import Path
 from mkds_gym.errors import MKDSError, RecordingError, reason
 
 
+def _umask() -> int:
+    """What the process has new files not permit."""
+    # To ask the system is to change it, for all threads; Linux says so without.
+    with contextlib.suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("Umask:")), 8)
+    return 0o022
+
+
 @contextlib.contextmanager
 def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A file beside the wanted one, which takes its place if all goes well.
 
-    Links are followed and stay. A file that is there keeps its permissions. What is no file, as a
+    Links are followed and stay. A file that is there keeps its permissions; a new one has what the
+    process's umask leaves. What is no file, as a
     device or a pipe, cannot be replaced: it is written to at the end.
 
     Args:
@@ -26,7 +36,7 @@ def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
         OSError: it cannot be written.
     """
     target = Path(path)
-    mode = stat.S_IFREG | 0o644
+    mode = stat.S_IFREG | 0o666 & ~_umask()
     with contextlib.suppress(FileNotFoundError):
         mode = target.stat().st_mode
     replaced = stat.S_ISREG(mode)

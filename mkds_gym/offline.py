@@ -22,6 +22,17 @@ from mkds_gym.replay import environment
 
 _OWN_ACTIONS: Final = ("discrete", "discrete_items", "keys")
 """Action types whose actions can be told from the keys."""
+_METADATA: Final = (
+    "author",
+    "author_email",
+    "code_permalink",
+    "algorithm_name",
+    "description",
+    "ref_min_score",
+    "ref_max_score",
+    "requirements",
+)
+"""What a dataset may be told beside the data."""
 
 
 def to_minari(
@@ -31,6 +42,7 @@ def to_minari(
     rom: str | os.PathLike[str] | None = None,
     state: Any = None,
     action_type: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
     **arguments: Any,
 ) -> Any:
     """Drive recordings again, and write what is seen as a Minari dataset.
@@ -48,6 +60,10 @@ def to_minari(
         action_type: of the actions: ``"discrete"``, ``"discrete_items"``, ``"keys"`` or
             ``"keymask"``. None is the one that the recordings were driven with, where it is one of
             these and has an action for all their keys, and else ``"keymask"``.
+        metadata: what Minari asks for beside the data: ``author``, ``author_email``,
+            ``code_permalink``, ``algorithm_name`` (the recordings' labels by default),
+            ``description``, ``ref_min_score``, ``ref_max_score``, ``requirements``. See
+            ``minari.create_dataset_from_buffers``, which warns where the first three are missing.
         arguments: others of `MKDSEnv`: ``obs_type``, ``sensors``, ``reward``, ``frame_skip`` and
             the like, the same for all.
 
@@ -57,7 +73,7 @@ def to_minari(
     Raises:
         RecordingError: Minari is not installed, there is no recording, the dataset exists, or a
             recording cannot be driven here; there is no dataset then.
-        ValueError: a wrong argument, or an action type that lacks an action.
+        ValueError: a wrong argument, other metadata, or an action type that lacks an action.
         TypeError: something among them is no recording.
     """
     try:
@@ -80,6 +96,15 @@ def to_minari(
             f"the dataset '{dataset_id}' exists; choose another name or version, or delete it with "
             "minari.delete_dataset()"
         )
+    told = {
+        "algorithm_name": ", ".join(dict.fromkeys(each.label for each in recordings if each.label)),
+        "description": f"{len(recordings)} recorded races on {recordings[0].title}",
+        **(metadata or {}),
+    }
+    if unknown := sorted(map(str, told.keys() - set(_METADATA))):
+        raise ValueError(
+            f"metadata={unknown[0]!r} is none of Minari's; accepted: {', '.join(_METADATA)}"
+        )
     arguments["action_type"] = action_type or _action_type(recordings)
 
     def episodes() -> Iterator[Any]:
@@ -98,11 +123,8 @@ def to_minari(
             env=_spec(recordings, {"rom": rom, "state": state, **arguments}),
             observation_space=first.observation_space,
             action_space=first.action_space,
-            algorithm_name=", ".join(
-                dict.fromkeys(each.label for each in recordings if each.label)
-            ),
-            description=f"{len(recordings)} recorded races on {recordings[0].title}",
             data_format="hdf5",
+            **told,
         )
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

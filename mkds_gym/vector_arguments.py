@@ -88,7 +88,8 @@ def each_kwargs(
         raise ValueError(f"one render_mode for all environments, not {', '.join(sorted(modes))}")
     if num_envs > 1 and modes == {"'human'"}:
         raise ValueError(
-            "render_mode='human' is one window, for num_envs=1; use 'rgb_array' and render()"
+            "render_mode='human' is one window, for num_envs=1; mkds_gym.viewer.Viewer(envs) shows "
+            "them all in one, or use 'rgb_array' and render()"
         )
     return each
 

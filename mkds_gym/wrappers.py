@@ -90,18 +90,25 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         episode, self._episode = self._episode, self._episode + 1
         if self._trigger is not None and not self._trigger(episode):
             return
-        path = None
+        before = len(self.recorded)
         try:
-            path = self._reserve()
-            recording.save(path)
-        except BaseException as error:
-            if path is not None:
-                path.unlink(missing_ok=True)
-            if not isinstance(error, RecordingError):
-                raise  # Ctrl-C leaves no empty file either
+            self._write(recording)
+        except RecordingError as error:
             gym.logger.warn(f"episode {episode} is not recorded: {error}")
-        else:
+        except KeyboardInterrupt:
+            if len(self.recorded) == before:
+                self._write(recording)  # once more: what was driven is not lost
+            raise
+
+    def _write(self, recording: Recording) -> None:
+        path = self._reserve()
+        try:
+            recording.save(path)
             self.recorded.append(path)
+        except BaseException:
+            if path not in self.recorded:
+                path.unlink(missing_ok=True)  # no empty file
+            raise
 
     def _reserve(self) -> Path:
         """An empty file of the next number that nobody else has."""

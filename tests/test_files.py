@@ -17,7 +17,6 @@ def test_links_stay_and_permissions_too(tmp_path: Path) -> None:
     real.parent.mkdir()
     link.symlink_to(real)
     write_bytes(link, b"new")
-    assert real.stat().st_mode & 0o777 == 0o644
     real.chmod(0o600)
     write_bytes(link, b"newer")
     assert link.is_symlink()
@@ -26,6 +25,18 @@ def test_links_stay_and_permissions_too(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), replacing(link) as partial:
         partial.write_bytes(bytes(1 // 0))
     assert [entry.read_bytes() for entry in real.parent.iterdir()] == [b"newer"]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
+def test_a_new_file_has_the_permissions_of_any_other(tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        write_bytes(tmp_path / "file", b"new")
+        (tmp_path / "other").write_bytes(b"new")
+    finally:
+        os.umask(before)
+    modes = {entry.stat().st_mode & 0o777 for entry in tmp_path.iterdir()}
+    assert modes == {0o666 & ~mask}
 
 
 def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:

@@ -26,7 +26,11 @@ def test_a_dataset_has_the_very_episodes(tmp_path: Path, monkeypatch: pytest.Mon
 
     recordings = [record(20, seed=0), record(12, seed=1, mode="vs", opponents=1)]
     kind = ACTION_TYPES.make("discrete")
-    made = to_minari(recordings, "mkds/test-v0")
+    with pytest.raises(ValueError, match=r"metadata='title' is none of Minari's; accepted: author"):
+        to_minari(recordings, "mkds/test-v0", metadata={"title": "races"})
+    made = to_minari(recordings, "mkds/test-v0", metadata={"author": "me", "description": "two"})
+    assert list(made.storage.metadata["author"]) == ["me"]
+    assert made.storage.metadata["description"] == "two"
     assert (made.total_episodes, made.total_steps) == (2, 32)
     env = make()
     env.reset(seed=0)

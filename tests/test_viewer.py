@@ -384,6 +384,15 @@ def test_every_kind_of_vector_environment_is_shown(kind: str) -> None:
         assert run.tiles[0].state() == State.DRIVING
         viewer.caption(1, "mine")
         viewer.header("12 steps")
+        for index, text, error in (
+            (2, "none", ValueError),
+            (-1, "", ValueError),
+            (1, 5, TypeError),
+        ):
+            with pytest.raises(error, match=r"caption\(\)"):
+                viewer.caption(index, text)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"header\(\)"):
+            viewer.header(b"12 steps")  # type: ignore[arg-type]
         assert run.board() == Board(f"all of {kind}", "12 steps", {1: "mine"}, "reward")
         if kind == "async":
             process = envs.processes[1]

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import pickle
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,28 @@ def test_what_ctrl_c_breaks_off_is_what_was_driven(tmp_path: Path) -> None:
     for each in found:
         assert each.frames >= 40
         verify(each)
+
+
+def test_ctrl_c_while_a_recording_is_written_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    env = RecordRaces(gym.make("MKDS-v0", **SHORT), tmp_path)
+    env.reset()
+    env.step(2)
+    save = Recording.save
+
+    def interrupted(recording: Recording, path: Path) -> None:
+        monkeypatch.undo()
+        signal.raise_signal(signal.SIGINT)
+        save(recording, path)
+
+    monkeypatch.setattr(Recording, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        env.reset()
+    env.close()
+    (found,) = recordings(tmp_path)
+    assert [path.name for path in env.recorded] == [path.name for path in tmp_path.iterdir()]
+    verify(found)
 
 
 class Failing:

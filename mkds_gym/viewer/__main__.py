@@ -10,11 +10,17 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from mkds_gym.errors import ViewerError
 from mkds_gym.overlays import make_overlays
 from mkds_gym.viewer.bus import runs
 from mkds_gym.viewer.window import MAX_SCALE, ViewerWindow, check_scale
+
+_NONE: Final = (
+    "no run that can be watched is going; start one with python -m mkds_neat.run CONFIG --show "
+    "all, or with mkds_gym.viewer.Viewer"
+)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,8 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--pictures {arguments.pictures}: is no folder")
     try:
         if arguments.list:
-            for run in runs():
+            for run in (going := runs()):
                 print(run.name)
+            if not going:
+                print(_NONE, file=sys.stderr)
             return 0
         window = ViewerWindow(
             _find(arguments.run),
@@ -75,10 +83,7 @@ def _find(name: str | None) -> Path:
     going = runs()
     if name is None:
         if not going:
-            raise ViewerError(
-                "no run that can be watched is going; start one with python -m mkds_neat.run "
-                "CONFIG --show all, or with mkds_gym.viewer.Viewer"
-            )
+            raise ViewerError(_NONE)
         return going[-1]
     for run in going:
         if name in (run.name, str(run)):

@@ -120,6 +120,7 @@ class Viewer:
         make_overlays(list(overlays))  # better refused here than by the window
         check_scale(scale)
         count, self._attach, attribute = _kind(envs)
+        self._count = count
         self._board = Board(title)
         self._bus: Bus | None = None
         self._window: WindowProcess | None = None
@@ -164,11 +165,30 @@ class Viewer:
         return self._window
 
     def header(self, text: str) -> None:
-        """Write the line above the tiles."""
+        """Write the line above the tiles.
+
+        Raises:
+            TypeError: the text is none.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"header() takes a line of text, not {text!r}")
         self._post(Board(self._board.title, text, self._board.captions, self._board.score))
 
     def caption(self, index: int, text: str) -> None:
-        """Write the first line below a tile, which is ``env <index>`` by default."""
+        """Write the first line below a tile, which is ``env <index>`` by default.
+
+        Args:
+            index: of the environment; one that is not shown has no tile, and nothing happens.
+            text: the line.
+
+        Raises:
+            ValueError: there is no such environment.
+            TypeError: the text is none.
+        """
+        if isinstance(index, bool) or index not in range(self._count):
+            raise ValueError(f"caption() of environment {index!r}; they are 0 to {self._count - 1}")
+        if not isinstance(text, str):
+            raise TypeError(f"caption() takes a line of text, not {text!r}")
         board = self._board
         captions = {**board.captions, index: text}
         self._post(Board(board.title, board.header, captions, board.score))
