@@ -28,7 +28,7 @@ help:
 	@echo "make test-oldest  run some with the oldest packages that pyproject.toml allows"
 	@echo "make check      style and types"
 	@echo "make rom        rebuild the Kartlab cartridge and compare it (needs gcc-arm-none-eabi)"
-	@echo "make bench      measure speed on this machine (a quarter of an hour)"
+	@echo "make bench      measure speed on this machine (ten minutes)"
 	@echo "make peers      install other projects for make bench to measure as well"
 
 evolve: $(VENV)/.installed
