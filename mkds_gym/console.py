@@ -31,7 +31,7 @@ from mkds_gym import savestate, turbo
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.errors import ConsoleError, StateError, reason
 from mkds_gym.files import beside
-from mkds_gym.hardware import RAM_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
+from mkds_gym.hardware import RAM_SIZE, RGB_OF_COLOURS, SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.savestate import Difference, ReadState, Snapshot, StateLike
 
 logger = logging.getLogger(__name__)
@@ -91,17 +91,6 @@ class Capabilities:
     private_battery: bool
     fixed_clock: bool
     memory_states: bool
-
-
-def _expansion_table() -> NDArray[np.uint8]:
-    """RGB8 of each 15-bit colour of the console (bits 0-4 red, 5-9 green, 10-14 blue)."""
-    colour = np.arange(0x10000, dtype=np.uint32)
-    five = np.stack([colour & 31, colour >> 5 & 31, colour >> 10 & 31], axis=-1)
-    # Bit replication: 0 stays 0 and 31 becomes 255, unlike a plain shift (248).
-    return (five << 3 | five >> 2).astype(np.uint8)
-
-
-_RGB: Final = _expansion_table()
 
 
 SCREENS: Final = {
@@ -195,6 +184,7 @@ class Console:
     ) -> None:
         self._core: cores.Core | None = None
         self._ram: NDArray[np.uint8] | None = None
+        self._picture: tuple[int, NDArray[np.uint16]] | None = None
         self._why_closed = _CLOSED
         if on_power_on is not None and not callable(on_power_on):
             raise TypeError(
@@ -235,7 +225,7 @@ class Console:
             turbo.held(library.desmume_skip_next_frame) if core.skips else _draw_anyway
         )
         self._press: Callable[..., Any] = turbo.held(library.desmume_input_keypad_update)
-        self._convert = turbo.rgb_converter(library, _RGB)
+        self._convert = turbo.rgb_converter(library, RGB_OF_COLOURS)
         self._press(0)
         self.capabilities = Capabilities(
             known_build=core.build is not None,
@@ -388,27 +378,59 @@ class Console:
             ValueError: no such screen, or ``out`` has another shape.
             ConsoleError: the console is closed.
         """
-        core = self._live()
-        address = core.library.desmume_draw_raw()
-        if core.drawing is not None:
-            core.drawing.picture_lit()
-        if not isinstance(which, str) or which not in SCREENS:
-            raise ValueError(f"which={which!r}; allowed: {', '.join(SCREENS)}")
-        rows = SCREENS[which]
+        rows = self._rows(which)
+        address = self._drawn()
         height = len(range(2 * SCREEN_HEIGHT)[rows])
         shape = (height, SCREEN_WIDTH, 3)
         if out is None:
             out = np.empty(shape, np.uint8)
         elif out.shape != shape or out.dtype != np.uint8:
             raise ValueError(f"out is {out.dtype} of shape {out.shape}; wanted is uint8 of {shape}")
-        start = address + 2 * SCREEN_WIDTH * (rows.start or 0)
         if self._convert is not None and out.flags.c_contiguous and out.flags.writeable:
+            start = address + 2 * SCREEN_WIDTH * (rows.start or 0)
             self._convert(start, out.ctypes.data, height * SCREEN_WIDTH)
         else:
-            raw = turbo.memory(start, 2 * height * SCREEN_WIDTH).view(np.uint16)
             # "clip" (nothing is outside the table) spares NumPy a buffer of its own.
-            _RGB.take(raw.reshape(shape[:2]), axis=0, out=out, mode="clip")
+            RGB_OF_COLOURS.take(self._colours(address)[rows], axis=0, out=out, mode="clip")
         return out
+
+    def colours(self, which: str = "top") -> NDArray[np.uint16]:
+        """The picture of the last drawn frame as the console has it: no copy.
+
+        Args:
+            which: as `screen`'s.
+
+        Returns:
+            uint16 of shape (192, 256), or (384, 256) for both: bits 0-4 red, 5-9 green, 10-14
+            blue. The emulator's own memory, to be looked at before the next frame is run.
+
+        Raises:
+            ValueError: no such screen.
+            ConsoleError: the console is closed.
+        """
+        rows = self._rows(which)
+        return self._colours(self._drawn())[rows]
+
+    @staticmethod
+    def _rows(which: str) -> slice:
+        if not isinstance(which, str) or which not in SCREENS:
+            raise ValueError(f"which={which!r}; allowed: {', '.join(SCREENS)}")
+        return SCREENS[which]
+
+    def _drawn(self) -> int:
+        """Address of the picture of both screens."""
+        core = self._live()
+        address: int = core.library.desmume_draw_raw()
+        if core.drawing is not None:
+            core.drawing.picture_lit()
+        return address
+
+    def _colours(self, address: int) -> NDArray[np.uint16]:
+        """The picture of both screens at an address."""
+        if self._picture is None or self._picture[0] != address:
+            pixels = turbo.memory(address, 4 * SCREEN_HEIGHT * SCREEN_WIDTH).view(np.uint16)
+            self._picture = address, pixels.reshape(-1, SCREEN_WIDTH)
+        return self._picture[1]
 
     def snapshot(self) -> Snapshot:
         """The whole state, in memory, for `restore`: a few milliseconds.
@@ -550,7 +572,7 @@ class Console:
         if self._core is None:
             return
         self._core = None
-        self._ram = None
+        self._ram = self._picture = None
         self._why_closed = why
         self._cycle = self._skip = self._press = self._refuse
         self._keys = -1  # so that `step` tells of bad keys and of being closed alike

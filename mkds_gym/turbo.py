@@ -293,7 +293,7 @@ def set_jit(library: ctypes.CDLL, build: Build, on: bool) -> bool:
 
 _FULL_LIGHT: Final = 71.0
 """What the emulator adds up to in a frame whose lights are full all the time."""
-_UNCHANGED: Final = np.ones(2, np.float32).view(np.uint8)
+_UNCHANGED: Final = int.from_bytes(struct.pack("<2f", 1.0, 1.0), "little")
 """`Build.brightness` that makes nothing darker."""
 
 
@@ -329,6 +329,7 @@ class Drawing:
         ]
         self._skipper = memory(mmu + build.frame_skipper[0], build.frame_skipper[1])
         self._brightness = memory(graphics + build.brightness, 8)
+        self._brightness_word = ctypes.c_uint64.from_address(graphics + build.brightness)
         self._skipper_at_first = self._skipper.copy()
         self._size = len(self._skipper) + 16
 
@@ -344,7 +345,7 @@ class Drawing:
 
         The emulator darkens its own copy, each time anew.
         """
-        self._brightness[:] = _UNCHANGED
+        self._brightness_word.value = _UNCHANGED
 
     def save(self) -> bytes:
         """All of it."""

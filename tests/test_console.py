@@ -22,8 +22,9 @@ from waiting import interrupted_when
 
 from mkds_gym import turbo
 from mkds_gym.cartridge import BUNDLED_ROM, Cartridge
-from mkds_gym.console import _RGB, Console, Keys
+from mkds_gym.console import Console, Keys
 from mkds_gym.errors import ConsoleError, StateError
+from mkds_gym.hardware import RGB_OF_COLOURS
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.memory import Layout
 from mkds_gym.savestate import Difference, Snapshot
@@ -145,13 +146,17 @@ def test_screen_in_the_callers_array(
     assert not pictures[0].any()
     assert not pictures[2].any()
     assert not apart[:, :, 3].any()
+    colours = console.colours(which)
+    assert colours.shape == wanted.shape[:2]
+    assert np.array_equal(RGB_OF_COLOURS[colours], wanted)
+    assert console.colours(which).base is colours.base  # no copy
     for bad in (pictures, np.zeros((height, 256, 3), np.uint16)):
         with pytest.raises(ValueError, match="wanted is uint8 of"):
             console.screen(which, bad)
 
 
 def test_a_conversion_to_other_colours_is_not_used(console: Console) -> None:
-    table = _RGB.copy()
+    table = RGB_OF_COLOURS.copy()
     library = console._live().library
     assert turbo.rgb_converter(library, table) is not None
     table[12345, 1] ^= 1

@@ -672,7 +672,7 @@ def test_an_overlay_that_fails_is_named_and_the_rest_goes_on(
         assert view.shot is shot
         assert np.array_equal(shown(), draw_overlays(hud, shot.picture, scene, env.course))
         # A scene that cannot be read, as another version's.
-        view.shot = Shot(shot.number, shot.picture, shot.status, b"no pickle")
+        view.shot = Shot(shot.number, shot.pixels, shot.status, b"no pickle")
         view.drawn = None
         window.update()
         assert view.errors[0].startswith("no overlays: UnpicklingError")

@@ -291,6 +291,17 @@ def test_bad_sizes_and_pictures_are_refused() -> None:
             publisher.publish(np.zeros((8, 4, 3), np.uint8))
         with pytest.raises(ValueError, match="float"):
             publisher.publish(np.zeros((4, 8, 3)))  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=r"uint16 of \(4, 8\)"):
+            publisher.publish(np.zeros((8, 4), np.uint16))
+        colours = np.arange(32, dtype=np.uint16).reshape(4, 8) * 1023 | 0x8000
+        publisher.publish(colours, Status(lap=2), b"scene")
+        shot = Tile(bus.folder, 5).shot()
+        assert shot is not None
+        assert (shot.status.lap, shot.scene) == (2, b"scene")
+        assert np.array_equal(shot.pixels, colours)
+        assert np.array_equal(
+            shot.picture >> 3, np.stack([colours >> n & 31 for n in (0, 5, 10)], 2)
+        )
         publisher.publish(np.ones((4, 8, 3), np.uint8))
         shot = Tile(bus.folder, 5).shot()
         assert shot is not None

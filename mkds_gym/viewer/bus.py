@@ -35,6 +35,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -42,7 +43,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.errors import ViewerError, reason
-from mkds_gym.hardware import SCREEN_HEIGHT, SCREEN_WIDTH
+from mkds_gym.hardware import RGB_OF_COLOURS, SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.viewer.shared import (
     PAGE,
     DoubleBuffer,
@@ -52,7 +53,7 @@ from mkds_gym.viewer.shared import (
     shared_folder,
 )
 
-VERSION: Final = 2
+VERSION: Final = 3
 WATCHED_FOR: Final = 2.0
 """Seconds after its last sign that a viewer counts as gone."""
 SCENE_ROOM: Final = 160 * 1024
@@ -122,7 +123,8 @@ class Status(NamedTuple):
     label: str = ""
 
 
-_STATUS: Final = struct.Struct(f"<5q3d{LABEL_ROOM}s")
+# Bytes of a pixel of the picture, and a `Status`.
+_STATUS: Final = struct.Struct(f"<6q3d{LABEL_ROOM}s")
 _STATUS_ROOM: Final = _STATUS.size
 
 
@@ -140,15 +142,23 @@ class Shot:
 
     Attributes:
         number: of the picture, from 1 on.
-        picture: uint8 RGB (height, width, 3).
+        pixels: as they were published: uint8 RGB (height, width, 3), or uint16 (height, width) of
+            the console's 15-bit colours.
         status: see there.
         scene: pickled `mkds_gym.overlays.OverlayScene` of the picture, if there is one.
     """
 
     number: int
-    picture: NDArray[np.uint8]
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
     status: Status
     scene: bytes = b""
+
+    @cached_property
+    def picture(self) -> NDArray[np.uint8]:
+        """uint8 RGB (height, width, 3)."""
+        if self.pixels.ndim == 3:
+            return np.asarray(self.pixels, np.uint8)
+        return RGB_OF_COLOURS.take(self.pixels, axis=0, mode="clip")
 
 
 @dataclass(frozen=True)
@@ -440,6 +450,7 @@ class Publisher:
         self._over: Any = None
         self._lanes: Segment | None = None
         self._pictures: tuple[NDArray[np.uint8], ...] = ()
+        self._colours: tuple[NDArray[np.uint16], ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle without what is mapped."""
@@ -461,6 +472,10 @@ class Publisher:
         start = 8 + _STATUS_ROOM
         self._pictures = tuple(
             slot[start : start + size].reshape(height, width, 3) for slot in buffer.slots
+        )
+        self._colours = tuple(
+            slot[start : start + size // 3 * 2].view(np.uint16).reshape(height, width)
+            for slot in buffer.slots
         )
         if self._wants is None:
             board = _open(self.folder / _BOARD)
@@ -486,7 +501,7 @@ class Publisher:
         if self._buffer is not None and self._words[_PID] == os.getpid():  # else others came first
             self._words[_PID] = 0
         self._words = self._buffer = None
-        self._pictures = ()
+        self._pictures, self._colours = (), ()
 
     def wanted(self, now: float) -> bool:
         """Whether a viewer looks.
@@ -516,15 +531,15 @@ class Publisher:
 
     def publish(
         self,
-        picture: NDArray[np.uint8] | Callable[[NDArray[np.uint8]], object],
+        picture: NDArray[np.uint8] | NDArray[np.uint16],
         status: Status | None = None,
         scene: bytes = b"",
     ) -> None:
         """Publish a picture, at once and whole.
 
         Args:
-            picture: uint8 RGB (height, width, 3) of the tile's size; or a function that writes it
-                into an array.
+            picture: of the tile's size: uint8 RGB (height, width, 3), or uint16 (height, width) of
+                the console's colours (`Console.colours`), which is quicker to copy.
             status: beside it.
             scene: pickled overlay scene of it; one that is too long is left out.
 
@@ -535,24 +550,23 @@ class Publisher:
         self.open()
         buffer = self._buffer
         assert buffer is not None
-        shape = self._pictures[0].shape
-        if not callable(picture) and (picture.shape != shape or picture.dtype != np.uint8):
+        rooms = self._colours if picture.dtype == np.uint16 else self._pictures
+        if picture.shape != rooms[0].shape or picture.dtype != rooms[0].dtype:
             raise ValueError(
                 f"a picture of {picture.dtype} and shape {picture.shape}; the tile's is uint8 of "
-                f"{shape}"
+                f"{self._pictures[0].shape}, or uint16 of {self._colours[0].shape}"
             )
         if len(scene) > SCENE_ROOM:
             scene = b""
+        bytes_per_pixel = 2 if rooms is self._colours else 3
 
         def fill(slot: int) -> int:
             room = buffer.slots[slot]
             numbers = status or Status()
-            _STATUS.pack_into(room.data, 8, *numbers[:-1], _label(numbers.label))
-            if callable(picture):
-                picture(self._pictures[slot])
-            else:
-                self._pictures[slot][:] = picture
-            end = 8 + _STATUS_ROOM + self._pictures[slot].size
+            label = _label(numbers.label)
+            _STATUS.pack_into(room.data, 8, bytes_per_pixel, *numbers[:-1], label)
+            rooms[slot][:] = picture
+            end = 8 + _STATUS_ROOM + rooms[slot].nbytes
             if scene:
                 room[end : end + len(scene)] = np.frombuffer(scene, np.uint8)
             return end - 8 + len(scene)
@@ -585,9 +599,10 @@ def _open(path: Path, *, writable: bool = True) -> Segment:
     return segment
 
 
-def _status(message: NDArray[np.uint8]) -> Status:
-    status = Status(*_STATUS.unpack_from(message.data))
-    return status._replace(label=_text(status.label))  # type: ignore[arg-type]
+def _status(message: NDArray[np.uint8]) -> tuple[int, Status]:
+    """Bytes of a pixel, and the status."""
+    bytes_per_pixel, *numbers, label = _STATUS.unpack_from(message.data)
+    return bytes_per_pixel, Status._make([*numbers, _text(label)])
 
 
 class Tile:
@@ -608,8 +623,8 @@ class Tile:
         self._words: Any = segment.view[:PAGE].cast("Q")
         self.width = int(self._words[_WIDTH])
         self.height = int(self._words[_HEIGHT])
-        self._size = 3 * self.width * self.height
-        self._buffer = DoubleBuffer(segment.view, PAGE, _STATUS_ROOM + self._size + SCENE_ROOM)
+        size = 3 * self.width * self.height
+        self._buffer = DoubleBuffer(segment.view, PAGE, _STATUS_ROOM + size + SCENE_ROOM)
         self._course: tuple[int, Any] | None = None
 
     @property
@@ -631,13 +646,12 @@ class Tile:
         if read is None:
             return None
         number, message = read
-        picture = message[_STATUS_ROOM : _STATUS_ROOM + self._size]
-        return Shot(
-            number,
-            picture.reshape(self.height, self.width, 3),
-            _status(message),
-            message[_STATUS_ROOM + self._size :].tobytes(),
-        )
+        bytes_per_pixel, status = _status(message)
+        end = _STATUS_ROOM + bytes_per_pixel * self.width * self.height
+        picture: Any = message[_STATUS_ROOM:end].reshape(self.height, self.width, bytes_per_pixel)
+        if bytes_per_pixel == 2:
+            picture = picture.view(np.uint16)[..., 0]
+        return Shot(number, picture, status, message[end:].tobytes())
 
     def course(self, fingerprint: int) -> Any:
         """The `mkds_gym.course.Course` with this fingerprint; None if it is not there yet."""

@@ -149,7 +149,7 @@ class RacePublisher(Publisher):
                 sent = self._scene(env)
             except Exception as error:  # the picture is there all the same
                 self._say_once(f"tile {self.index} has no overlays", error)
-        self.publish(lambda room: console.screen("top", room), status, sent)
+        self.publish(console.colours(), status, sent)
 
     # Within ---------------------------------------------------------------------------------
 

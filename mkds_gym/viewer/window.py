@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.errors import OverlayError, ViewerError, reason
+from mkds_gym.hardware import RGB_OF_COLOURS
 from mkds_gym.overlays import OVERLAYS, Overlay, draw_overlays, make_overlays
 from mkds_gym.viewer.bus import Board, Run, Shot, State, Status, Tile, runs
 from mkds_gym.viewer.publisher import PICTURES_PER_SECOND, unpack_scene
@@ -77,6 +78,10 @@ def grid(count: int) -> tuple[int, int]:
     """Columns and rows for so many tiles: as good as square."""
     columns = math.ceil(math.sqrt(count))
     return columns, math.ceil(count / columns)
+
+
+_RGBX_OF_COLOURS: Final = np.pad(RGB_OF_COLOURS, ((0, 0), (0, 1))).view(np.uint32)[:, 0]
+"""A lookup of whole words is three times as quick as one of three bytes each."""
 
 
 def describe(status: Status, score: str) -> str:
@@ -350,21 +355,26 @@ class ViewerWindow:
             elif view.shot is None or view.drawn == (view.shot.number, self._overlay):
                 continue
             view.drawn = (view.shot.number, self._overlay)
-            picture = self._overlaid(view, view.shot)
-            view.picture = self._pygame.image.frombuffer(
-                np.ascontiguousarray(picture).tobytes(), picture.shape[1::-1], "RGB"
-            )
+            pixels = self._overlaid(view, view.shot)
+            size = pixels.shape[1::-1]
+            if pixels.ndim == 2:
+                colours = _RGBX_OF_COLOURS.take(pixels, mode="clip")
+                view.picture = self._pygame.image.frombuffer(colours, size, "RGBX")
+            else:
+                data = np.ascontiguousarray(pixels).tobytes()
+                view.picture = self._pygame.image.frombuffer(data, size, "RGB")
 
-    def _overlaid(self, view: _View, shot: Shot) -> NDArray[np.uint8]:
+    def _overlaid(self, view: _View, shot: Shot) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        """A picture with overlays; without any, its pixels as they are."""
         overlays = self._overlays[self._overlay]
         view.errors = []
         if not overlays or not shot.scene:
-            return shot.picture
+            return shot.pixels
         try:
             fingerprint, scene = unpack_scene(shot.scene)
             course = view.tile.course(fingerprint)
             if course is None:
-                return shot.picture
+                return shot.pixels
             return draw_overlays(
                 overlays, shot.picture, scene, course, failed=partial(self._failed, view)
             )
@@ -373,7 +383,7 @@ class ViewerWindow:
         except Exception as error:  # what another version has pickled may raise anything
             what = f"no overlays: {type(error).__name__}: {error}"
             self._failed(view, OverlayError(what))
-        return shot.picture
+        return shot.pixels
 
     def _failed(self, view: _View, error: OverlayError) -> None:
         """An overlay could not be drawn: named below its tile, and once in the log."""
