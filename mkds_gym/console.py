@@ -535,6 +535,7 @@ class Console:
         if not isinstance(state, ReadState):
             state = savestate.read_state(state, self.cartridge, core.build_id)
         snapshot, name = state
+        savestate.check_origin(snapshot, name, self.cartridge, core.build_id)
         before = self.snapshot()
         try:
             self._load(core, snapshot)

@@ -372,6 +372,14 @@ class Core:
         self.quieted = all(quieted) and self._quiet_stream(imports)
         self.fixed_clock = self._fix_clock(imports, libc)
 
+    def _change_battery(self, file: int) -> None:
+        """Keep the battery memory in another open file, or -1: in none."""
+        old, self._battery = self._battery, file
+        if self.private_battery:
+            self._redirect_battery()
+        if old >= 0:
+            os.close(old)
+
     def _redirect_battery(self) -> None:
         """Have the emulator open our file where it wants that of the battery."""
         name: Any = ctypes.c_char_p
@@ -480,10 +488,7 @@ class Core:
 
     def _open(self, rom: Path, jit: bool) -> bool:
         if self.private_battery:
-            if self._battery >= 0:
-                os.close(self._battery)
-            self._battery = os.memfd_create("mkds-gym-battery")
-            self._redirect_battery()
+            self._change_battery(os.memfd_create("mkds-gym-battery"))
         # The first time, the library starts the recompiler and says so. Later it is switched on
         # behind the library's back, as its own way would fill 72 MiB of tables with zeros.
         later = self._jit_started and self.recompiler is not None
@@ -520,10 +525,7 @@ class Core:
         """Close the ROM."""
         with self.quiet():
             self.library.desmume_close()
-        if self._battery >= 0:
-            os.close(self._battery)
-            self._battery = -1
-            self._redirect_battery()
+        self._change_battery(-1)
 
     def save(self) -> bytes | memoryview:
         """The whole state of the console, as DeSmuME saves it; good until the next one is saved.

@@ -26,8 +26,8 @@ def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A file beside the wanted one, which takes its place if all goes well.
 
     Links are followed and stay. A file that is there keeps its permissions; a new one has what the
-    process's umask leaves. What is no file, as a
-    device or a pipe, cannot be replaced: it is written to at the end.
+    process's umask leaves. What is no file, as a device or a pipe, cannot be replaced: it is
+    written to at the end.
 
     Args:
         path: the wanted one.

@@ -10,8 +10,10 @@ that is implemented in C itself.
 from __future__ import annotations
 
 import ctypes
+import functools
 import mmap
 import struct
+import types
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -147,5 +149,9 @@ def python_free(kind: Any, function: Callable[..., Any]) -> Any:
         kind: made by `ctypes.CFUNCTYPE`.
         function: implemented in C, as methods of built-in types and functions of ctypes are.
     """
-    assert not hasattr(function, "__code__")
+    inner: Any = function
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    assert not isinstance(inner, types.FunctionType | types.MethodType)
+    assert not isinstance(type(inner).__call__, types.FunctionType)
     return kind(function)

@@ -62,8 +62,10 @@ def to_minari(
             these and has an action for all their keys, and else ``"keymask"``.
         metadata: what Minari asks for beside the data: ``author``, ``author_email``,
             ``code_permalink``, ``algorithm_name`` (the recordings' labels by default),
-            ``description``, ``ref_min_score``, ``ref_max_score``, ``requirements``. See
-            ``minari.create_dataset_from_buffers``, which warns where the first three are missing.
+            ``description``, ``requirements``, and the scores ``ref_min_score`` and
+            ``ref_max_score``, both or none, which Minari keeps where all races are of the same
+            arguments. See ``minari.create_dataset_from_buffers``, which warns where the first
+            three are missing.
         arguments: others of `MKDSEnv`: ``obs_type``, ``sensors``, ``reward``, ``frame_skip`` and
             the like, the same for all.
 
@@ -105,6 +107,8 @@ def to_minari(
         raise ValueError(
             f"metadata={unknown[0]!r} is none of Minari's; accepted: {', '.join(_METADATA)}"
         )
+    if ("ref_min_score" in told) != ("ref_max_score" in told):
+        raise ValueError("metadata has one of ref_min_score and ref_max_score; give both, or none")
     arguments["action_type"] = action_type or _action_type(recordings)
 
     def episodes() -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Callable
@@ -73,6 +74,7 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._prefix = name_prefix
         self._episode = 0
         self._number = 0
+        self._last: Recording | None = None
         self.recorded: list[Path] = []
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -87,28 +89,32 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return functools.partial(RecordRaces, **self._arguments), (self.env,)
 
     def _ended(self, recording: Recording) -> None:
-        episode, self._episode = self._episode, self._episode + 1
-        if self._trigger is not None and not self._trigger(episode):
-            return
-        before = len(self.recorded)
-        try:
-            self._write(recording)
-        except RecordingError as error:
-            gym.logger.warn(f"episode {episode} is not recorded: {error}")
-        except KeyboardInterrupt:
-            if len(self.recorded) == before:
-                self._write(recording)  # once more: what was driven is not lost
-            raise
+        if recording is self._last:
+            return  # Ctrl-C came when it was written already
+        if self._trigger is None or self._trigger(self._episode):
+            try:
+                self._write(recording)
+            except KeyboardInterrupt:
+                if self._last is not recording:
+                    self._write(recording)  # once more: what was driven is not lost
+                raise
+        self._last = recording
+        self._episode += 1
 
     def _write(self, recording: Recording) -> None:
-        path = self._reserve()
+        """Write a recording; that it cannot be is a warning."""
         try:
-            recording.save(path)
-            self.recorded.append(path)
-        except BaseException:
-            if path not in self.recorded:
+            path = self._reserve()
+            try:
+                recording.save(path)
+            except BaseException:
                 path.unlink(missing_ok=True)  # no empty file
-            raise
+                raise
+        except RecordingError as error:
+            gym.logger.warn(f"episode {self._episode} is not recorded: {error}")
+        else:
+            self._last = recording
+            self.recorded.append(path)
 
     def _reserve(self) -> Path:
         """An empty file of the next number that nobody else has."""
@@ -119,6 +125,11 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
                 path.open("xb").close()
             except FileExistsError:
                 continue
+            except KeyboardInterrupt:
+                with contextlib.suppress(OSError):
+                    if not path.stat().st_size:
+                        path.unlink()  # if somebody else is at it, the file comes back whole
+                raise
             except OSError as error:
                 raise RecordingError(f"cannot write '{path}': {reason(error)}") from error
             return path

@@ -27,7 +27,7 @@ from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.hardware import RGB_OF_COLOURS
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.memory import Layout
-from mkds_gym.savestate import Difference, Snapshot
+from mkds_gym.savestate import Difference, ReadState, Snapshot
 from mkds_gym.state import RaceReader
 
 DRIVE = [Keys.A, Keys.A | Keys.RIGHT, Keys.A | Keys.LEFT, Keys.A, Keys.B, Keys.A | Keys.R]
@@ -507,6 +507,7 @@ def test_a_snapshot_of_another_rom(console: Console, tmp_path: Path, place: int)
         lambda: console.restore(snapshot),
         lambda: console.load_state(state),
         lambda: console.load_state(raw),
+        lambda: console.load_state(ReadState(snapshot, "what was read elsewhere")),
     ):
         with pytest.raises(StateError, match="another ROM"):
             load()

@@ -320,6 +320,7 @@ def test_no_ctrl_c_is_lost_while_the_emulator_opens_a_cartridge() -> None:
     begun = time.perf_counter()
     kartlab().close()
     duration = time.perf_counter() - begun
+    kept = []  # or a Ctrl-C may come while Python cleans up, and be lost there
     for number in range(30):
         timer = threading.Timer(
             duration * number / 30, signal.pthread_kill, (threading.get_ident(), signal.SIGINT)
@@ -327,7 +328,8 @@ def test_no_ctrl_c_is_lost_while_the_emulator_opens_a_cartridge() -> None:
 
         def open_until(timer: threading.Timer = timer) -> None:
             timer.start()
-            kartlab().close()
+            kept.append(kartlab())
+            kept[-1].close()
             timer.join()
             time.sleep(10)  # it is there already, or comes right away
 

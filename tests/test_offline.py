@@ -28,6 +28,8 @@ def test_a_dataset_has_the_very_episodes(tmp_path: Path, monkeypatch: pytest.Mon
     kind = ACTION_TYPES.make("discrete")
     with pytest.raises(ValueError, match=r"metadata='title' is none of Minari's; accepted: author"):
         to_minari(recordings, "mkds/test-v0", metadata={"title": "races"})
+    with pytest.raises(ValueError, match="give both, or none"):
+        to_minari(recordings, "mkds/test-v0", metadata={"ref_max_score": 1.0})
     made = to_minari(recordings, "mkds/test-v0", metadata={"author": "me", "description": "two"})
     assert list(made.storage.metadata["author"]) == ["me"]
     assert made.storage.metadata["description"] == "two"

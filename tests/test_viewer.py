@@ -393,6 +393,7 @@ def test_every_kind_of_vector_environment_is_shown(kind: str) -> None:
                 viewer.caption(index, text)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match=r"header\(\)"):
             viewer.header(b"12 steps")  # type: ignore[arg-type]
+        viewer.caption(np.int64(1), "mine")  # type: ignore[arg-type]
         assert run.board() == Board(f"all of {kind}", "12 steps", {1: "mine"}, "reward")
         if kind == "async":
             process = envs.processes[1]

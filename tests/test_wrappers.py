@@ -130,6 +130,47 @@ def test_ctrl_c_while_a_recording_is_written_loses_nothing(
     verify(found)
 
 
+def test_ctrl_c_stays_one_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    env = RecordRaces(gym.make("MKDS-v0", **SHORT), tmp_path)
+    env.reset()
+    env.step(2)
+    save = Recording.save
+
+    def interrupted(_: Recording, path: Path) -> None:
+        monkeypatch.setattr(Recording, "save", full)
+        signal.raise_signal(signal.SIGINT)
+
+    def full(recording: Recording, path: Path) -> None:
+        save(recording, Path("/dev/full"))
+
+    monkeypatch.setattr(Recording, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning, match="is not recorded"):
+        env.reset()
+    env.close()
+    assert not env.recorded
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_in_the_trigger_loses_nothing(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def trigger(episode: int) -> bool:
+        asked.append(episode)
+        if len(asked) == 1:
+            signal.raise_signal(signal.SIGINT)
+        return True
+
+    env = RecordRaces(gym.make("MKDS-v0", **SHORT), tmp_path, episode_trigger=trigger)
+    env.reset()
+    env.step(2)
+    with pytest.raises(KeyboardInterrupt):
+        env.reset()
+    env.reset()
+    env.close()
+    assert asked == [0, 0]
+    assert len(recordings(tmp_path)) == len(env.recorded) == 1
+
+
 class Failing:
     """A metric that fails at its n-th frame."""
 

@@ -8,14 +8,13 @@ FILE`` makes a cartridge with courses of one's own, ``preview COURSE.toml -o FIL
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from mkds_gym.cartridge import Cartridge
 from mkds_gym.errors import MKDSError, reason
+from mkds_gym.files import write_bytes
 from mkds_gym.kartlab import ROM_PATH
 from mkds_gym.kartlab.build import (
     COMPILER_VERSION,
@@ -116,19 +115,7 @@ def _compile(paths: list[Path], output: Path, base: Path) -> int:
             f"--base {base}: is {cartridge.title!r}; courses of your own need a Kartlab cartridge"
         )
     data, courses = with_courses(base.read_bytes(), paths)
-    # Beside its place first, so that whoever reads the file never meets half of it.
-    with tempfile.NamedTemporaryFile(
-        dir=output.parent, prefix=f".{output.name}-", delete=False
-    ) as stream:
-        part = Path(stream.name)
-        try:
-            stream.write(data)
-            stream.close()
-            part.chmod(0o666 & ~_umask())
-            part.replace(output)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+    write_bytes(output, data, BuildError)
     for course in courses:
         print(
             f"{course.title}: {course.name} (id {course.course_id}), {course.length:,.0f} units, "
@@ -145,12 +132,6 @@ def _preview(path: Path, output: Path) -> int:
     draw(course).save(output)
     print(f"{output}: {course.title}, {course.length:,.0f} units a lap")
     return 0
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def _check(path: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import operator
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.vector import VectorEnv
 
 import mkds_gym
@@ -185,12 +187,16 @@ class Viewer:
             ValueError: there is no such environment.
             TypeError: the text is none.
         """
-        if isinstance(index, bool) or index not in range(self._count):
+        try:
+            number = operator.index(index)
+        except TypeError:
+            number = -1
+        if isinstance(index, bool | np.bool_) or not 0 <= number < self._count:
             raise ValueError(f"caption() of environment {index!r}; they are 0 to {self._count - 1}")
         if not isinstance(text, str):
             raise TypeError(f"caption() takes a line of text, not {text!r}")
         board = self._board
-        captions = {**board.captions, index: text}
+        captions = {**board.captions, number: text}
         self._post(Board(board.title, board.header, captions, board.score))
 
     def close(self) -> None:
@@ -223,9 +229,9 @@ class Viewer:
             self._end()
 
     def _post(self, board: Board) -> None:
-        self._board = board
         if self._bus is not None:
             self._bus.post(board)
+        self._board = board
 
 
 _Attach: TypeAlias = "Callable[[list[RacePublisher | None]], object]"
