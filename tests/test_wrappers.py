@@ -144,10 +144,14 @@ def test_ctrl_c_stays_one_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.Mon
 
     tried: list[Path] = []
     monkeypatch.setattr(Recording, "save", full)
-    with pytest.warns(UserWarning, match="is not recorded"):
+
+    def reset() -> None:
         with pytest.raises(KeyboardInterrupt):
             env.reset()
-        assert tried
+
+    with pytest.warns(UserWarning, match="is not recorded"):
+        reset()
+    assert tried
     with pytest.warns(UserWarning, match="is not recorded"):
         env.close()  # once more, as there may be room again
     assert not env.recorded
