@@ -45,9 +45,11 @@ def test_the_published_picture_is_the_rendered_one() -> None:
             run = Run(viewer.folder)
             for env in (plain, drawn):
                 env.reset(seed=0)
-            known = compared = 0
-            scenes = 0
-            for number in range(40):
+            known = compared = scenes = number = 0
+            # Pictures come by the clock, however many steps that are.
+            while number < 40 or compared < 3 or scenes < 2:
+                number += 1
+                assert number < 1000, "no more pictures come"
                 run.watch(scenes=number >= 15)
                 outcome = plain.step(0)
                 expected = drawn.step(0)
@@ -69,8 +71,6 @@ def test_the_published_picture_is_the_rendered_one() -> None:
                             np.array([*scene.race.position, scene.race.speed], np.float32),
                         )
                         assert scene.trail.tolist() == unique(scene.trail.tolist())
-            assert compared >= 3
-            assert scenes >= 2
             assert len(scene.trail) > 2
         plain.close()
         drawn.close()
@@ -141,8 +141,10 @@ def test_scenes_come_when_asked_for_and_draw_as_in_the_environment() -> None:
         run = Run(viewer.folder)
         for env in (plain, own):
             env.reset(seed=3)
-        compared = known = 0
-        for number in range(50):
+        compared = known = number = 0
+        while compared < 3:  # pictures come by the clock, however many steps that are
+            number += 1
+            assert number < 1000, "no more pictures come"
             run.watch(scenes=number >= 15)  # in the middle of a race
             plain.step(0)
             own.step(0)
@@ -159,7 +161,6 @@ def test_scenes_come_when_asked_for_and_draw_as_in_the_environment() -> None:
             drawn = draw_overlays(overlays, shot.picture, scene, course)
             assert np.array_equal(drawn, own.render())
             compared += 1
-        assert compared >= 3
         assert run.tiles[0].course(17) is None
         publisher = plain.spectator
         publisher._due = 0.0
