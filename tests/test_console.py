@@ -257,6 +257,25 @@ def test_pictures_do_not_depend_on_what_was_before(console: Console) -> None:
     assert seen[0].max() == 255
 
 
+def test_a_dim_picture_is_no_dimmer_at_the_next_look(console: Console) -> None:
+    drawing = console._live().drawing
+    if drawing is None:  # not a known build
+        return
+    for _ in range(100):
+        console.step(0, 1)
+    lit = console.screen("both")
+    for display in drawing._displays:
+        drawing._set(display, 0.0)  # as if the lights had been off for a part of the frame
+    console.step(0, 1)
+    dim = console.screen("both")
+    assert dim.mean() < 0.8 * lit.mean()
+    for _ in range(2):
+        np.testing.assert_array_equal(console.screen("both"), dim)
+    np.testing.assert_array_equal(RGB_OF_COLOURS[console.colours("both")], dim)
+    console.step(0, 1)
+    assert console.screen("both").mean() > 0.9 * lit.mean()
+
+
 def test_drawing_changes_nothing_in_memory(console: Console) -> None:
     console.step(0, 60)
     snapshot = console.snapshot()

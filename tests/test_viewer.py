@@ -655,7 +655,9 @@ def test_an_overlay_that_fails_is_named_and_the_rest_goes_on(
         assert messages.count(f"tile 0: {said}") == 1
 
         def shown() -> Any:
-            return pygame.surfarray.array3d(view.picture).swapaxes(0, 1)
+            canvas = pygame.Surface(view.picture.get_size())
+            canvas.blit(view.picture, (0, 0))  # as the window does: it must not be transparent
+            return pygame.surfarray.array3d(canvas).swapaxes(0, 1)
 
         # The other one is drawn.
         shot = view.shot
