@@ -427,7 +427,8 @@ class Recorder:
             ``restore_state``), and goes on until `close`.
         label: of the recordings.
         on_end: called with the recording of each episode that ended, or that a reset or the
-            environment's ``close`` cut off after its first step.
+            environment's ``close`` cut off after its first step; where Ctrl-C comes meanwhile, once
+            more.
 
     Raises:
         TypeError: it is no such environment.
@@ -455,7 +456,6 @@ class Recorder:
         self._keys: list[tuple[int, int]] = []
         self._events: tuple[str, ...] = ()
         self._done: Recording | None = None
-        self._delivered = False
         self._env.record(self)
 
     def recording(self) -> Recording:
@@ -490,8 +490,7 @@ class Recorder:
             lead: frames that the environment runs by itself now.
             state: the savestate of the start, where the recording must hold it.
         """
-        self._start, self._lead, self._state = start, lead, state
-        self._done, self._delivered = None, False
+        self._start, self._lead, self._state, self._done = start, lead, state, None
         self._keys = [(0, lead)] if lead else []
         self._events = ()
 
@@ -510,20 +509,18 @@ class Recorder:
         Args:
             events: names of those that ended it.
         """
-        if self._start is None or self._delivered:
+        if self._start is None or self._done is not None:
             return
-        if self._done is None:
-            if self._frames() <= self._lead:  # no step, or one broken off before its frames
-                self._start = None
-                return
-            self._events = events
-            self._done = self._make()
-        self._delivered = True
+        if self._frames() <= self._lead:  # no step, or one that was broken off before its frames
+            self._start = None
+            return
+        self._events = events
+        self._done = self._make()
         if self._on_end is not None:
             try:
                 self._on_end(self._done)
             except KeyboardInterrupt:
-                self._delivered = False  # again, before the next episode
+                self._on_end(self._done)  # once more: what was driven is not lost
                 raise
 
     # Within -----------------------------------------------------------------------------------

@@ -74,7 +74,6 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._prefix = name_prefix
         self._episode = 0
         self._number = 0
-        self._last: Recording | None = None
         self.recorded: list[Path] = []
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -89,16 +88,8 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         return functools.partial(RecordRaces, **self._arguments), (self.env,)
 
     def _ended(self, recording: Recording) -> None:
-        if recording is self._last:
-            return  # Ctrl-C came when it was written already
         if self._trigger is None or self._trigger(self._episode):
-            try:
-                self._write(recording)
-            except KeyboardInterrupt:
-                if self._last is not recording:
-                    self._write(recording)  # once more: what was driven is not lost
-                raise
-        self._last = recording
+            self._write(recording)
         self._episode += 1
 
     def _write(self, recording: Recording) -> None:
@@ -113,7 +104,6 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         except RecordingError as error:
             gym.logger.warn(f"episode {self._episode} is not recorded: {error}")
         else:
-            self._last = recording
             self.recorded.append(path)
 
     def _reserve(self) -> Path:
