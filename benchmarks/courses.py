@@ -34,15 +34,15 @@ from numpy.typing import ArrayLike, NDArray
 from benchmarks import processes
 from benchmarks.report import between, check_writable, machine, say, spread, table
 from benchmarks.turns import Samples, ratio
-from mkds_gym.cartridge import Cartridge
-from mkds_gym.console import Console, Keys
 from mkds_gym.course import Course
-from mkds_gym.drivers import PurePursuit
+from mkds_gym.drivers.pure_pursuit import PurePursuit
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.console import Console, Keys
+from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import NoRaceError
-from mkds_gym.hardware import RAM_START
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.memory import DRIVER, Layout, course_id
-from mkds_gym.state import RaceReader
+from mkds_gym.race.memory_layout import DRIVER, Layout, course_id
+from mkds_gym.race.state import RaceReader
 
 CYCLES: Final = 560_190
 """Cycles of the 33.5 MHz bus clock in a frame."""

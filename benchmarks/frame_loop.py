@@ -26,9 +26,9 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.report import table
-from mkds_gym.console import Keys
+from mkds_gym.emulator.console import Keys
 from mkds_gym.env import MKDSEnv
-from mkds_gym.state import RaceCopy
+from mkds_gym.race.state import RaceCopy
 
 FRAMES: Final = 4
 _SOURCE: Final = """

@@ -21,8 +21,8 @@ from benchmarks.processes import Answer, Work, processes
 from benchmarks.race import FRAME_SKIP, LAPS, Tape
 from benchmarks.report import between, spread, table
 from benchmarks.turns import PIECE, pieces
-from mkds_gym.memory import Layout
-from mkds_gym.state import RaceReader
+from mkds_gym.race.memory_layout import Layout
+from mkds_gym.race.state import RaceReader
 
 WARM_UP: Final = 3
 """Steps of a piece that are not counted: the state was put back just before."""

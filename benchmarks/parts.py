@@ -17,13 +17,13 @@ import gymnasium as gym
 
 from benchmarks.race import LAPS
 from benchmarks.report import say, spread
+from mkds_gym.components.episode_stats import Telemetry
+from mkds_gym.components.metrics import DEFAULT_METRICS, make_metrics
+from mkds_gym.components.rewards import make_reward
+from mkds_gym.components.sensors import SENSORS
 from mkds_gym.course import Course
 from mkds_gym.env import MKDSEnv
-from mkds_gym.metrics import DEFAULT_METRICS, make_metrics
-from mkds_gym.rewards import make_reward
-from mkds_gym.sensors import SENSORS
-from mkds_gym.state import RaceState
-from mkds_gym.telemetry import Telemetry
+from mkds_gym.race.state import RaceState
 
 PARTS: Final = {
     "parts": (

@@ -16,10 +16,10 @@ from typing import Any, Final
 import gymnasium as gym
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
-from mkds_gym.actions import DISCRETE_ACTIONS
+from mkds_gym.components.actions import DISCRETE_ACTIONS
 from mkds_gym.course import Course
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.state import RaceState
+from mkds_gym.race.state import RaceState
 
 FRAME_SKIP: Final = 4
 """Frames that an action is held for, as in ``MKDS-v0``."""

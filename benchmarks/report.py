@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-from mkds_gym.threads import usable_cores
+from mkds_gym.vector.threads import usable_cores
 
 _PACKAGES: Final = ("mkds-gym", "py-desmume", "gymnasium", "numpy", "embreex")
 

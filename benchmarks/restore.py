@@ -15,26 +15,28 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from benchmarks.report import table
-from mkds_gym import console, core, env, instant, savestate, states, turbo
+from mkds_gym import env
+from mkds_gym.emulator import builds, console, fast_restore, library, state_file
+from mkds_gym.episodes import cloned_state
 
 _STATES: Final = 8
 _PARTS: Final[dict[str, tuple[tuple[type[Any], str], ...]]] = {
-    "large memories written": ((instant.InstantStates, "load"),),
-    "emulator: the rest loaded": ((turbo.MemoryStates, "load"),),
+    "large memories written": ((fast_restore.InstantStates, "load"),),
+    "emulator: the rest loaded": ((builds.MemoryStates, "load"),),
     "compiled code of changed pages forgotten": (
-        (instant.CompiledCode, "level"),
-        (instant.CompiledCode, "before_change"),
+        (fast_restore.CompiledCode, "level"),
+        (fast_restore.CompiledCode, "before_change"),
     ),
     "difference inflated and applied": (
-        (savestate.Difference, "apply"),
-        (type(savestate._scratch), "begin"),
+        (state_file.Difference, "apply"),
+        (type(state_file._scratch), "begin"),
     ),
-    "metrics, events, reward unpickled": ((states.Parts, "load"),),
+    "metrics, events, reward unpickled": ((cloned_state.Parts, "load"),),
     "all else": (
         (env.MKDSEnv, "restore_state"),
         (console.Console, "restore"),
-        (core.Core, "load"),
-        (turbo.Drawing, "load"),
+        (library.Core, "load"),
+        (builds.Drawing, "load"),
     ),
 }
 

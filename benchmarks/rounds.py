@@ -23,8 +23,8 @@ from gymnasium.vector import VectorEnv
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
 from benchmarks.report import table
-from mkds_gym.batch import InfoForm
-from mkds_gym.threads import ThreadPool
+from mkds_gym.vector.lanes import InfoForm
+from mkds_gym.vector.threads import ThreadPool
 
 ENVS: Final = 2
 """Environments, and threads: the caller, and others beside it."""

@@ -23,11 +23,11 @@ from benchmarks.peers import PeerProgram
 from benchmarks.processes import Answer
 from benchmarks.race import BOOT, FRAME_SKIP, LAPS, Row, Tape
 from benchmarks.report import memory_mib
-from mkds_gym.cartridge import Cartridge
-from mkds_gym.console import Console
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.console import Console
 from mkds_gym.kartlab import boot
-from mkds_gym.memory import RACE_STATUS, Layout
-from mkds_gym.state import RaceReader
+from mkds_gym.race.memory_layout import RACE_STATUS, Layout
+from mkds_gym.race.state import RaceReader
 
 COUNTS: Final = (1, 2, 4, 8, 64)
 """Environments in a vector."""

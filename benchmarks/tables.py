@@ -18,7 +18,7 @@ from benchmarks.states import states, states_lines
 from benchmarks.together import together, together_lines
 from benchmarks.turns import Samples, ratio, take_turns
 from mkds_gym.course import Course
-from mkds_gym.state import RaceState
+from mkds_gym.race.state import RaceState
 
 _MIB_A_CONSOLE: Final = 200
 """Memory to have at hand for each console of a vector; workers of `AsyncVectorEnv` take most."""

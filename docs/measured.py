@@ -24,7 +24,7 @@ from benchmarks.__main__ import report  # noqa: E402
 from benchmarks.plot import draw  # noqa: E402
 from benchmarks.report import between, table  # noqa: E402
 from benchmarks.tables import TABLES  # noqa: E402
-from mkds_gym import drivers  # noqa: E402
+from mkds_gym.drivers import timing  # noqa: E402
 from mkds_gym.errors import reason  # noqa: E402
 
 README_ROWS = ("plain", "console", "env", "async_2", "native_2")
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         # A command that was stopped leaves its file empty.
         parser.error(f"{file} is not what a measurement writes when it is done: {reason(error)}")
     if "drivers" in result:
-        text = f"{drivers.report(drivers.load(result))}\n\nDriven {result['date']}."
+        text = f"{timing.report(timing.load(result))}\n\nDriven {result['date']}."
         put(ROOT / "docs" / "kartlab.md", "drivers", text)
         return
     if "viewer" in result:

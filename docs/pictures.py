@@ -27,24 +27,24 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageGrab
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
-from mkds_gym.console import Console, Keys
+from mkds_gym.components.metrics import SCORERS
 from mkds_gym.course import Course
-from mkds_gym.drivers import PurePursuit
-from mkds_gym.hardware import FRAMES_PER_SECOND
+from mkds_gym.drivers.pure_pursuit import PurePursuit
+from mkds_gym.emulator.console import Console, Keys
+from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
+from mkds_gym.episodes.race_config import boot_to_race
 from mkds_gym.kartlab import COURSE_DIRECTORY
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_course, compile_description
 from mkds_gym.kartlab.generator import generate
 from mkds_gym.kartlab.preview import MARGIN, PROFILE, SIDE
 from mkds_gym.kartlab.preview import draw as preview
-from mkds_gym.memory import COURSES, Layout
-from mkds_gym.metrics import SCORERS
 from mkds_gym.overlays import OVERLAYS, draw_overlays, make_overlays
-from mkds_gym.play import Player
-from mkds_gym.races import boot_to_race
-from mkds_gym.recording import Recorder
-from mkds_gym.replay import main as replay
-from mkds_gym.state import RaceReader
+from mkds_gym.play.app import Player
+from mkds_gym.race.memory_layout import COURSES, Layout
+from mkds_gym.race.state import RaceReader
+from mkds_gym.recording.recorder import Recorder
+from mkds_gym.replay.__main__ import main as replay
 from mkds_gym.viewer import Board, Bus, RacePublisher, runs
 from mkds_gym.viewer.bus import Run
 from mkds_gym.viewer.window import ViewerWindow

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
+from mkds_gym.components.metrics import DEFAULT_METRICS
 from mkds_gym.course import Course
-from mkds_gym.metrics import DEFAULT_METRICS
-from mkds_gym.state import RaceState
+from mkds_gym.race.state import RaceState
 
 
 class Slope:

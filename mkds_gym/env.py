@@ -14,27 +14,28 @@ import numpy as np
 from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
-from mkds_gym.actions import ACTION_TYPES
-from mkds_gym.cartridge import Cartridge
-from mkds_gym.console import Console
+from mkds_gym.components.actions import ACTION_TYPES
+from mkds_gym.components.episode_stats import Telemetry
+from mkds_gym.components.events import EVENTS, Event
+from mkds_gym.components.metrics import DEFAULT_METRICS, Metric, make_metrics
+from mkds_gym.components.observations import Observer, SensorLike, make_observer
+from mkds_gym.components.registry import as_list, whole
+from mkds_gym.components.rewards import Read, Reward, make_reward
+from mkds_gym.components.sensors import ray_angles
 from mkds_gym.course import Course
+from mkds_gym.display.window import DEFAULT_SCALE, MAX_SCALE, Window
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.console import Console
+from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
+from mkds_gym.emulator.state_file import check_origin
+from mkds_gym.episodes.cloned_state import ClonedState, Parts, check_arguments, describe
+from mkds_gym.episodes.race_config import RANDOM_COURSE, RaceArguments, Races
+from mkds_gym.episodes.start_manager import PRIMING_FRAMES, RaceStart, RaceStarts, check_progress
 from mkds_gym.errors import ConsoleError, CourseFormatError, NoRaceError, StateError
-from mkds_gym.events import EVENTS, Event
-from mkds_gym.memory import FRAMES_PER_SECOND
-from mkds_gym.metrics import DEFAULT_METRICS, Metric, make_metrics
-from mkds_gym.observations import Observer, SensorLike, make_observer
 from mkds_gym.overlays import OverlayLike, OverlayScene, SceneRecorder, draw_overlays, make_overlays
-from mkds_gym.race_starts import PRIMING_FRAMES, RaceStart, RaceStarts, check_progress
-from mkds_gym.races import RANDOM_COURSE, RaceArguments, Races
-from mkds_gym.recording import Recorder, Start
-from mkds_gym.registry import as_list, whole
-from mkds_gym.rewards import Read, Reward, make_reward
-from mkds_gym.savestate import check_origin
-from mkds_gym.sensors import ray_angles
-from mkds_gym.state import RaceReader, RaceState
-from mkds_gym.states import ClonedState, Parts, check_arguments, describe
-from mkds_gym.telemetry import Telemetry
-from mkds_gym.window import DEFAULT_SCALE, MAX_SCALE, Window
+from mkds_gym.race.state import RaceReader, RaceState
+from mkds_gym.recording.format import Start
+from mkds_gym.recording.recorder import Recorder
 
 MAX_FRAME_SKIP: Final = 60
 _RENDER_MODES: Final = (None, "human", "rgb_array")
@@ -94,7 +95,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     your own. The driver is kart 0 of a race that is restored, exactly, at each `reset`.
 
     **Actions** (``action_type``), held for the ``frame_skip`` frames of a step:
-    ``discrete`` (11 combinations of keys, see `mkds_gym.actions.DISCRETE_ACTIONS`),
+    ``discrete`` (11 combinations of keys, see `DISCRETE_ACTIONS`),
     ``discrete_items`` (3 more, with which the item is used), ``keys``
     (``MultiBinary(11)``: right, left, down, up, B, A, X, Y, L, R, start), ``threshold``
     (``Box(-1, 1, (11,))``: activations of the same keys, pressed from 0.5 on, with the
@@ -351,7 +352,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     def record(self, recorder: Recorder | None) -> None:
         """Have a recorder told of every step from the next reset on; None ends that.
 
-        Made for `mkds_gym.recording.Recorder`, which calls it.
+        Made for `mkds_gym.recording.format.Recorder`, which calls it.
 
         Raises:
             ValueError: another one records already.

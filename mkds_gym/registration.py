@@ -17,5 +17,5 @@ def register_envs() -> None:
         register(
             id=ENVIRONMENT_ID,
             entry_point="mkds_gym.env:MKDSEnv",
-            vector_entry_point="mkds_gym.vector:MKDSVectorEnv",
+            vector_entry_point="mkds_gym.vector.env:MKDSVectorEnv",
         )

@@ -36,10 +36,10 @@ from typing import Any, Final
 import gymnasium as gym
 import neat
 
-from mkds_gym.cartridge import BUNDLED_ROM, Cartridge
+from mkds_gym.components.metrics import DEFAULT_METRICS, SCORERS, collect_all, make_metrics
+from mkds_gym.emulator.cartridge import BUNDLED_ROM, Cartridge
 from mkds_gym.errors import MKDSError
-from mkds_gym.metrics import DEFAULT_METRICS, SCORERS, collect_all, make_metrics
-from mkds_gym.threads import usable_cores
+from mkds_gym.vector.threads import usable_cores
 from mkds_gym.viewer import MAX_TILES, SHOW_WORDS, parse_show
 from mkds_neat.errors import ConfigError
 from mkds_neat.networks import ACTIVATIONS, AGGREGATIONS

@@ -1,7 +1,7 @@
 """Evaluation: individuals in, results out, over the lanes of a vector environment.
 
 The lanes are worker processes (Gymnasium's `AsyncVectorEnv`) or emulators in this process, stepped
-by threads (`mkds_gym.vector.MKDSVectorEnv`); the results are the same.
+by threads (`MKDSVectorEnv`); the results are the same.
 
 A lane that finishes an episode takes the next waiting individual at once. Which
 individual lands on which lane therefore depends on the number of workers, and nothing else

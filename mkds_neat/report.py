@@ -12,8 +12,8 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.memory import FRAMES_PER_SECOND
-from mkds_gym.video import gif_bytes, race_caption, sheet_bytes, spread
+from mkds_gym.display.video import gif_bytes, race_caption, sheet_bytes, spread
+from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
 from mkds_neat.networks import GenomeNetwork
 from mkds_neat.results import Champion, RunFolder
 

@@ -39,11 +39,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from mkds_gym.cartridge import Cartridge
+from mkds_gym.display.video import race_clock
+from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.errors import reason
-from mkds_gym.files import beside
-from mkds_gym.recording import Recording
-from mkds_gym.video import race_clock
+from mkds_gym.recording.format import Recording
+from mkds_gym.utils.files import beside
 from mkds_neat.errors import ChampionFormatError, RunFolderError
 from mkds_neat.evaluation import Result
 from mkds_neat.networks import GenomeNetwork, NetworkSpec, pt_bytes

@@ -17,14 +17,14 @@ import numpy as np
 
 import mkds_gym  # noqa: F401 - registers MKDS-v0, in a worker too
 from mkds_gym.env import MKDSEnv
-from mkds_gym.recording import Recorder
+from mkds_gym.recording.recorder import Recorder
 
 ALIVE = "started"
 """The attribute that a parent asks a new worker for, to see whether its environment was made."""
 RECORD_KEY = "mkds_neat.episode"
 """Under this key the info of an episode's last step carries its `EpisodeRecord`."""
 RECORDING_KEY = "mkds_neat.recording"
-"""And under this one the bytes of its `mkds_gym.recording.Recording`, where there are any."""
+"""And under this one the bytes of its `Recording`, where there are any."""
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mkds_gym import memory
-from mkds_gym.cartridge import Cartridge
-from mkds_gym.console import Console
 from mkds_gym.course import Course, read_course_archive
 from mkds_gym.course.archive import write_narc
 from mkds_gym.course.nkm import NKM, OBJECT
-from mkds_gym.drivers import PurePursuit
+from mkds_gym.drivers.pure_pursuit import PurePursuit
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.console import Console
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.memory import Layout
-from mkds_gym.state import ObjectState, RaceReader, RaceState
+from mkds_gym.race import memory_layout
+from mkds_gym.race.memory_layout import Layout
+from mkds_gym.race.state import ObjectState, RaceReader, RaceState
 
 LAYOUT = Layout()
 BOOT_FRAMES = 240
@@ -39,10 +39,12 @@ class Field:
         self.reader = RaceReader(self.ram, LAYOUT)
         self.count = self.state().driver_count
         self.readers = [RaceReader(self.ram, LAYOUT, driver=i) for i in range(self.count)]
-        first = memory.read_pointer(self.ram, LAYOUT.drivers_pointer, 4, "the drivers")
-        self.drivers = memory.struct_view(self.ram, first, memory.DRIVER, self.count)
-        config = memory.read_pointer(self.ram, LAYOUT.race_config_pointer, 4, "the race config")
-        self.config = memory.struct_view(self.ram, config, memory.RACE_CONFIG)[0]
+        first = memory_layout.read_pointer(self.ram, LAYOUT.drivers_pointer, 4, "the drivers")
+        self.drivers = memory_layout.struct_view(self.ram, first, memory_layout.DRIVER, self.count)
+        config = memory_layout.read_pointer(
+            self.ram, LAYOUT.race_config_pointer, 4, "the race config"
+        )
+        self.config = memory_layout.struct_view(self.ram, config, memory_layout.RACE_CONFIG)[0]
         self.course = Course.from_ram(self.ram, LAYOUT)
         self.player = PurePursuit()
 

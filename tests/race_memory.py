@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 import mkds_gym
-from mkds_gym import memory
-from mkds_gym.console import Console, Keys
 from mkds_gym.course import Course, nkm
+from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_course
-from mkds_gym.memory import Layout
-from mkds_gym.state import CameraState, ObjectState, RaceReader, RaceState
+from mkds_gym.race import memory_layout
+from mkds_gym.race.memory_layout import Layout
+from mkds_gym.race.state import CameraState, ObjectState, RaceReader, RaceState
 
 STATUS, CONFIG, SCENE, DRIVERS, CAMERA = 0x02200000, 0x02210000, 0x02220000, 0x02230000, 0x02240000
 
@@ -33,32 +33,32 @@ class RaceMemory:
     """RAM with one race in it; `frame` drives it on and reads it."""
 
     def __init__(self, shift: int = 0, drivers: int = 1) -> None:
-        self.ram = np.zeros(memory.RAM_SIZE, np.uint8)
+        self.ram = np.zeros(memory_layout.RAM_SIZE, np.uint8)
         self.layout = Layout.shifted(shift)
-        self.word(memory.REGION_WORD_ADDRESS, memory.REGION_WORD_USA + shift)
+        self.word(memory_layout.REGION_WORD_ADDRESS, memory_layout.REGION_WORD_USA + shift)
         self.word(self.layout.race_status_pointer, STATUS)
         self.word(self.layout.race_config_pointer, CONFIG)
         self.word(self.layout.scene_pointer, SCENE)
         self.word(self.layout.drivers_pointer, DRIVERS)
         self.word(self.layout.camera_pointer, CAMERA)
         self.word(self.layout.driver_count, drivers)
-        self.drivers = memory.struct_view(self.ram, DRIVERS, memory.DRIVER, drivers)
+        self.drivers = memory_layout.struct_view(self.ram, DRIVERS, memory_layout.DRIVER, drivers)
         self.driver = self.drivers[0]
-        self.race = memory.struct_view(self.ram, STATUS, memory.RACE_STATUS)[0]
+        self.race = memory_layout.struct_view(self.ram, STATUS, memory_layout.RACE_STATUS)[0]
         self.status = self.race["drivers"][0]
-        self.config = memory.struct_view(self.ram, CONFIG, memory.RACE_CONFIG)[0]
-        self.scene = memory.struct_view(self.ram, SCENE, memory.SCENE)[0]
-        self.camera = memory.struct_view(self.ram, CAMERA, memory.CAMERA)[0]
+        self.config = memory_layout.struct_view(self.ram, CONFIG, memory_layout.RACE_CONFIG)[0]
+        self.scene = memory_layout.struct_view(self.ram, SCENE, memory_layout.SCENE)[0]
+        self.camera = memory_layout.struct_view(self.ram, CAMERA, memory_layout.CAMERA)[0]
         self.scene["state"] = 2
         self.config["course_id"] = 25
         self.race["clock_running"] = 1
-        self.driver["up"] = [0, memory.FX32_ONE, 0]
-        self.driver["state_bits"] = memory.DRIVER_STATE_ON_FLOOR
+        self.driver["up"] = [0, memory_layout.FX32_ONE, 0]
+        self.driver["state_bits"] = memory_layout.DRIVER_STATE_ON_FLOOR
         self.face(0.0)
         self.reader = RaceReader(self.ram)
 
     def word(self, address: int, value: int) -> None:
-        memory.struct_view(self.ram, address, memory.WORD)["value"] = value
+        memory_layout.struct_view(self.ram, address, memory_layout.WORD)["value"] = value
 
     def face(self, heading: float) -> None:
         """Turn the kart, radians."""
@@ -79,11 +79,11 @@ class RaceMemory:
         self.race["frame"] += frames
         self.status["lap_frames"] += frames
         bits = {
-            "on_floor": (self.driver, "state_bits", memory.DRIVER_STATE_ON_FLOOR),
-            "touching_wall": (self.driver, "state_bits", memory.DRIVER_STATE_TOUCHING_WALL),
-            "respawning": (self.driver, "flags", memory.DRIVER_FLAG_RESPAWNING),
-            "wrong_way": (self.status, "flags", memory.STATUS_FLAG_WRONG_WAY),
-            "finished": (self.status, "flags", memory.STATUS_FLAG_FINISHED),
+            "on_floor": (self.driver, "state_bits", memory_layout.DRIVER_STATE_ON_FLOOR),
+            "touching_wall": (self.driver, "state_bits", memory_layout.DRIVER_STATE_TOUCHING_WALL),
+            "respawning": (self.driver, "flags", memory_layout.DRIVER_FLAG_RESPAWNING),
+            "wrong_way": (self.status, "flags", memory_layout.STATUS_FLAG_WRONG_WAY),
+            "finished": (self.status, "flags", memory_layout.STATUS_FLAG_FINISHED),
         }
         for name, value in changes.items():
             if name == "position":
@@ -101,7 +101,7 @@ class RaceMemory:
 
 def fx(values: Any) -> Any:
     """World units to fx32."""
-    return np.round(np.asarray(values, np.float64) * memory.FX32_ONE).astype(np.int64)
+    return np.round(np.asarray(values, np.float64) * memory_layout.FX32_ONE).astype(np.int64)
 
 
 # Courses. Both are made by the project's own writers and read back by its readers.

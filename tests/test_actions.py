@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mkds_gym.actions import (
+from mkds_gym.components.actions import (
     ACTION_TYPES,
     DISCRETE_ACTIONS,
     ITEM_ACTIONS,
@@ -11,7 +11,7 @@ from mkds_gym.actions import (
     actions_for,
     keys_from_activations,
 )
-from mkds_gym.console import Keys
+from mkds_gym.emulator.console import Keys
 
 
 def test_output_order_is_the_documented_one() -> None:

@@ -9,7 +9,7 @@ import pytest
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import VectorEnv
 
-from mkds_gym.batch import InfoForm
+from mkds_gym.vector.lanes import InfoForm
 
 
 def by_gymnasium(infos: list[dict[str, Any]]) -> dict[str, Any]:

@@ -30,10 +30,10 @@ from benchmarks.rows import COUNTS, ROWS, VECTORS
 from benchmarks.tables import REFERENCE, TABLES, vector_groups, vector_ratios
 from benchmarks.together import ROWS as TOGETHER
 from benchmarks.turns import PIECE, ratio
-from mkds_gym.cartridge import Cartridge
+from mkds_gym.components.metrics import DEFAULT_METRICS
+from mkds_gym.components.sensors import SENSORS
+from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.env import MKDSEnv
-from mkds_gym.metrics import DEFAULT_METRICS
-from mkds_gym.sensors import SENSORS
 
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -12,9 +12,9 @@ from pathlib import Path
 import ndspy.rom
 import pytest
 
-from mkds_gym.cartridge import BUNDLED_ROM, Cartridge, header_crc16
 from mkds_gym.course import Course, read_course_archive
 from mkds_gym.course.archive import write_carc
+from mkds_gym.emulator.cartridge import BUNDLED_ROM, Cartridge, header_crc16
 from mkds_gym.errors import CartridgeError
 
 

@@ -20,15 +20,15 @@ import pytest
 from numpy.typing import NDArray
 from waiting import interrupted_when
 
-from mkds_gym import turbo
-from mkds_gym.cartridge import BUNDLED_ROM, Cartridge
-from mkds_gym.console import Console, Keys
+from mkds_gym.emulator import builds
+from mkds_gym.emulator.cartridge import BUNDLED_ROM, Cartridge
+from mkds_gym.emulator.console import Console, Keys
+from mkds_gym.emulator.hardware import RGB_OF_COLOURS
+from mkds_gym.emulator.state_file import Difference, ReadState, Snapshot
 from mkds_gym.errors import ConsoleError, StateError
-from mkds_gym.hardware import RGB_OF_COLOURS
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.memory import Layout
-from mkds_gym.savestate import Difference, ReadState, Snapshot
-from mkds_gym.state import RaceReader
+from mkds_gym.race.memory_layout import Layout
+from mkds_gym.race.state import RaceReader
 
 DRIVE = [Keys.A, Keys.A | Keys.RIGHT, Keys.A | Keys.LEFT, Keys.A, Keys.B, Keys.A | Keys.R]
 
@@ -158,9 +158,9 @@ def test_screen_in_the_callers_array(
 def test_a_conversion_to_other_colours_is_not_used(console: Console) -> None:
     table = RGB_OF_COLOURS.copy()
     library = console._live().library
-    assert turbo.rgb_converter(library, table) is not None
+    assert builds.rgb_converter(library, table) is not None
     table[12345, 1] ^= 1
-    assert turbo.rgb_converter(library, table) is None
+    assert builds.rgb_converter(library, table) is None
 
 
 def test_run_looks_after_each_frame(console: Console) -> None:
@@ -580,15 +580,15 @@ def test_on_power_on_comes_before_the_first_frame_and_again_at_each_reset() -> N
 
 
 def test_an_on_power_on_that_raises_leaves_no_console() -> None:
-    from mkds_gym import core
+    from mkds_gym.emulator import library
 
     def refuse(_: NDArray[np.uint8]) -> None:
         raise LookupError("not this one")
 
-    before = len(core._idle)
+    before = len(library._idle)
     with pytest.raises(LookupError, match="not this one"):
         Console(BUNDLED_ROM, on_power_on=refuse)
-    assert len(core._idle) == max(before, 1)  # closed, and its core is back
+    assert len(library._idle) == max(before, 1)  # closed, and its core is back
     with pytest.raises(TypeError, match="accepted: a function of the memory, or None"):
         Console(BUNDLED_ROM, on_power_on={"laps": 3})  # type: ignore[arg-type]
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from mkds_gym import core, turbo
-from mkds_gym.cartridge import BUNDLED_ROM
-from mkds_gym.console import Console, Keys
+from mkds_gym.emulator import builds, library
+from mkds_gym.emulator.cartridge import BUNDLED_ROM
+from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.errors import ConsoleError
 from mkds_gym.kartlab.boot import BootParameters
 
@@ -82,19 +82,19 @@ def test_forgotten_consoles_give_their_core_back() -> None:
     """Two consoles that nobody closed: the next two run on their cores, and load nothing."""
     consoles = [Console(BUNDLED_ROM), Console(BUNDLED_ROM)]
     used = [console._core for console in consoles]  # kept, so that no other has their addresses
-    assert not any(one in core._idle for one in used)
+    assert not any(one in library._idle for one in used)
     consoles.clear()
     gc.collect()
-    assert all(one in core._idle for one in used)
-    idle = len(core._idle)
+    assert all(one in library._idle for one in used)
+    idle = len(library._idle)
     again = [Console(BUNDLED_ROM) for _ in range(idle)]
     try:
-        assert core._idle == []
+        assert library._idle == []
         assert all(any(console._core is one for console in again) for one in used)
     finally:
         for console in again:
             console.close()
-    assert len(core._idle) == idle
+    assert len(library._idle) == idle
 
 
 def test_consoles_at_once_are_apart() -> None:
@@ -170,7 +170,7 @@ def test_a_forked_child_cannot_use_the_parents_console() -> None:
 def test_a_forked_child_ends_normally() -> None:
     run = run_python(
         "import os, sys\n"
-        "from mkds_gym.console import Console\n"
+        "from mkds_gym.emulator.console import Console\n"
         "console = Console(); console.step(0, 3)\n"
         "if os.fork() == 0: sys.exit(7)\n"
         "sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))"
@@ -185,7 +185,7 @@ def test_silent_and_without_a_display(tmp_path: Path) -> None:
     shared = set(Path("/dev/shm").glob("*mkds*"))
     code = (
         "import os; os.chdir({work!r})\n"
-        "from mkds_gym.console import Console\n"
+        "from mkds_gym.emulator.console import Console\n"
         "print('before', flush=True)\n"
         "a, b = Console(), Console()\n"
         "a.step(1, 50); b.step(2, 50); a.load_state(b.save_state()); b.reset(); b.step()\n"
@@ -211,7 +211,7 @@ def test_silent_and_without_a_display(tmp_path: Path) -> None:
 def test_without_standard_output() -> None:
     run = run_python(
         "import os; os.close(1)\n"
-        "from mkds_gym.console import Console\n"
+        "from mkds_gym.emulator.console import Console\n"
         "with Console() as console: console.step(0, 3); console.restore(console.snapshot())"
     )
     assert (run.returncode, run.stderr) == (0, "")
@@ -221,7 +221,7 @@ def test_environment_and_signals_are_left_alone() -> None:
     run = run_python(
         "import os, signal\n"
         "before = dict(os.environ), signal.getsignal(signal.SIGTERM)\n"
-        "from mkds_gym.console import Console\n"
+        "from mkds_gym.emulator.console import Console\n"
         "console = Console(); console.step()\n"
         "assert (dict(os.environ), signal.getsignal(signal.SIGTERM)) == before\n"
         # SDL would take it away behind Python's back.
@@ -247,7 +247,7 @@ def test_a_real_window_beside_a_console() -> None:
             display = ":" + stream.readline().strip()
         run = run_python(
             "import warnings; warnings.simplefilter('ignore')\n"
-            "from mkds_gym.console import Console\n"
+            "from mkds_gym.emulator.console import Console\n"
             "console = Console(); console.step(0, 3)\n"
             "import pygame\n"
             "pygame.display.init()\n"
@@ -272,9 +272,9 @@ def test_beside_another_user_of_py_desmume() -> None:
         run = run_python(
             "from desmume.emulator import DeSmuME\n"
             "emulator = DeSmuME()\n"
-            "from mkds_gym.cartridge import BUNDLED_ROM\n"
+            "from mkds_gym.emulator.cartridge import BUNDLED_ROM\n"
             "emulator.open(str(BUNDLED_ROM))\n"
-            "from mkds_gym.console import Console\n"
+            "from mkds_gym.emulator.console import Console\n"
             "console = Console()\n"
             "for _ in range(5): emulator.cycle(False)\n"
             "console.step(0, 5); console.close(); emulator.cycle(False)\n"
@@ -290,8 +290,8 @@ def test_beside_another_user_of_py_desmume() -> None:
 def test_an_unknown_build_is_told_and_works(
     unknown_library: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert turbo.build_id(unknown_library) not in turbo.KNOWN_BUILDS
-    monkeypatch.setenv(core.LIBRARY_VARIABLE, str(unknown_library))
+    assert builds.build_id(unknown_library) not in builds.KNOWN_BUILDS
+    monkeypatch.setenv(library.LIBRARY_VARIABLE, str(unknown_library))
     with caplog.at_level(logging.WARNING), Console(BUNDLED_ROM) as console:
         assert not console.capabilities.known_build
         assert not console.capabilities.jit
@@ -304,7 +304,7 @@ def test_an_unknown_build_is_told_and_works(
 def test_all_of_a_console_on_an_unknown_build(unknown_library: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", str(Path(__file__).with_name("test_console.py"))],
-        env=os.environ | {core.LIBRARY_VARIABLE: str(unknown_library)},
+        env=os.environ | {library.LIBRARY_VARIABLE: str(unknown_library)},
         capture_output=True,
         text=True,
         check=False,
@@ -343,10 +343,10 @@ def test_no_ctrl_c_is_lost_while_the_emulator_opens_a_cartridge() -> None:
 def test_without_access_to_the_imports(unknown_library: Path, tmp_path: Path) -> None:
     """The last fallback: output redirected for a moment, battery file in the user's folder."""
     code = (
-        "from mkds_gym import core, turbo\n"
+        "from mkds_gym.emulator import builds, library\n"
         "def refuse(data): raise ValueError('no slots')\n"
-        "turbo.import_slots = refuse\n"
-        "from mkds_gym.console import Console\n"
+        "builds.import_slots = refuse\n"
+        "from mkds_gym.emulator.console import Console\n"
         "print('before', flush=True)\n"
         "with Console() as console:\n"
         "    capabilities = console.capabilities\n"
@@ -355,12 +355,12 @@ def test_without_access_to_the_imports(unknown_library: Path, tmp_path: Path) ->
         "    console.step(1, 30); console.restore(console.snapshot()); console.step()\n"
         "print('after')"
     )
-    for library in ("", str(unknown_library)):
+    for path in ("", str(unknown_library)):
         run = run_python(
             code,
             HOME=str(tmp_path),
             XDG_CONFIG_HOME=str(tmp_path),
-            **({core.LIBRARY_VARIABLE: library} if library else {}),
+            **({library.LIBRARY_VARIABLE: path} if path else {}),
         )
         assert run.stdout.split() == ["before", "after"], run.stderr
 
@@ -370,12 +370,12 @@ def test_an_emulator_that_does_not_skip_frames_draws_them_all() -> None:
     code = (
         "import ctypes, logging, sys\n"
         "logging.basicConfig(stream=sys.stdout, format='%(message)s')\n"
-        "from mkds_gym import core\n"
-        "from mkds_gym.console import Console\n"
+        "from mkds_gym.emulator import library\n"
+        "from mkds_gym.emulator.console import Console\n"
         "if {broken}:\n"
-        "    one = core.acquire()\n"
+        "    one = library.acquire()\n"
         "    one.library.desmume_skip_next_frame = ctypes.CDLL(None).getpid\n"  # does nothing
-        "    core.release(one)\n"
+        "    library.release(one)\n"
         "with Console() as console:\n"
         "    console.step(0, 60); before = console.screen()\n"
         "    for _ in range(60): console.step(0, 1, draw=False)\n"
@@ -389,7 +389,7 @@ def test_an_emulator_that_does_not_skip_frames_draws_them_all() -> None:
 
 def test_broken_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = tmp_path / "none.so"
-    monkeypatch.setenv(core.LIBRARY_VARIABLE, str(missing))
+    monkeypatch.setenv(library.LIBRARY_VARIABLE, str(missing))
     with pytest.raises(ConsoleError, match=r"none\.so.*MKDS_DESMUME_LIBRARY"):
         Console(BUNDLED_ROM)
     missing.write_bytes(b"\x7fELF nothing")
@@ -398,6 +398,6 @@ def test_broken_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_missing_system_library_is_named() -> None:
-    error = core._explain(OSError("libGL.so.1: cannot open shared object file"))
+    error = library._explain(OSError("libGL.so.1: cannot open shared object file"))
     assert "apt-get install libgl1" in str(error)
     assert "libGL.so" in str(error)

@@ -36,16 +36,16 @@ from benchmarks.tables import (
     vector_ratios,
 )
 from benchmarks.together import ROWS as TOGETHER
-from mkds_gym.actions import ACTION_TYPES, DISCRETE_ACTIONS, KEY_ORDER
-from mkds_gym.cartridge import REGIONS, Cartridge
-from mkds_gym.console import Capabilities
+from mkds_gym.components.actions import ACTION_TYPES, DISCRETE_ACTIONS, KEY_ORDER
+from mkds_gym.components.events import EVENTS
+from mkds_gym.components.metrics import DEFAULT_METRICS, METRICS, SCORERS, make_metrics
+from mkds_gym.components.rewards import REWARDS
+from mkds_gym.components.sensors import SENSORS
+from mkds_gym.emulator.cartridge import REGIONS, Cartridge
+from mkds_gym.emulator.console import Capabilities
 from mkds_gym.env import MKDSEnv
-from mkds_gym.events import EVENTS
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.metrics import DEFAULT_METRICS, METRICS, SCORERS, make_metrics
-from mkds_gym.rewards import REWARDS
-from mkds_gym.sensors import SENSORS
-from mkds_gym.vector import MAX_ENVS, MAX_THREADS, MKDSVectorEnv
+from mkds_gym.vector.env import MAX_ENVS, MAX_THREADS, MKDSVectorEnv
 from mkds_neat.config import (
     NEAT_SECTIONS,
     OUR_SECTIONS,

@@ -13,22 +13,15 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from mkds_gym.cartridge import Cartridge
-from mkds_gym.console import Keys
-from mkds_gym.drivers import (
-    Drive,
-    Driver,
-    PurePursuit,
-    drive,
-    dump,
-    load,
-    main,
-    report,
-    time_course,
-)
+from mkds_gym.drivers.drive import Drive, drive
+from mkds_gym.drivers.pure_pursuit import Driver, PurePursuit
+from mkds_gym.drivers.timing import dump, load, main, report, time_course
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.console import Keys
+from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.env import MKDSEnv
-from mkds_gym.memory import DRIVER, RAM_START, Layout, read_pointer
-from mkds_gym.state import RaceState
+from mkds_gym.race.memory_layout import DRIVER, Layout, read_pointer
+from mkds_gym.race.state import RaceState
 
 
 @pytest.fixture
@@ -223,7 +216,7 @@ def test_the_command_prints_a_table_and_writes_the_numbers(
 def test_the_table_says_what_was_not_finished() -> None:
     done = Drive(True, 100, 61.5, 1, (61.5,), 1.0, 10.0, 2, 1, 1)
     lost = Drive(False, 100, 0.0, 0, (), 0.25, 5.0, 1, 0, 1)
-    from mkds_gym.drivers import Run
+    from mkds_gym.drivers.timing import Run
 
     text = report([Run("a", 50, False, done), Run("a", 100, False, lost), Run("b", 50, True, done)])
     assert "| `a` | 1 | 1:01.500 | not finished (0.25 laps) | 1:01.500 | 15 | 3 | 1 |" in text

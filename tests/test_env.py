@@ -16,10 +16,11 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import mkds_gym
-from mkds_gym.console import Console
+from mkds_gym.emulator.console import Console
+from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import CartridgeError, ConsoleError, StateError
-from mkds_gym.memory import RAM_START, Layout, read_pointer
+from mkds_gym.race.memory_layout import Layout, read_pointer
 
 OBS_TYPES: list[Any] = ["sensors", "dict", "pixels", "ram", "rays:9", ["seed6", "kinematics"]]
 ACTION_TYPES = ["discrete", "discrete_items", "keys", "threshold", "threshold:2", "keymask"]

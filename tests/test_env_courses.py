@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from mkds_gym.cartridge import Cartridge
+from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.env import MKDSEnv
+from mkds_gym.episodes.race_config import RaceArguments, Races
+from mkds_gym.episodes.start_manager import COURSES_KEPT
 from mkds_gym.errors import CartridgeError
 from mkds_gym.kartlab.generator import TEST_SEEDS, TRAIN_SEEDS
-from mkds_gym.race_starts import COURSES_KEPT
-from mkds_gym.races import RaceArguments, Races
 
 
 @pytest.fixture
@@ -215,7 +215,7 @@ def test_only_so_many_courses_are_kept(
     make: Callable[..., MKDSEnv], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert COURSES_KEPT >= 2
-    monkeypatch.setattr("mkds_gym.race_starts.COURSES_KEPT", 2)
+    monkeypatch.setattr("mkds_gym.episodes.start_manager.COURSES_KEPT", 2)
     env = make(course_set="train")
     for seed in (1, 2, 3, 2):
         _, info = env.reset(options={"course_seed": seed})

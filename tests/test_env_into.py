@@ -14,7 +14,7 @@ import pytest
 
 from mkds_gym.course import Course
 from mkds_gym.env import MKDSEnv
-from mkds_gym.state import RaceState
+from mkds_gym.race.state import RaceState
 
 KINDS: list[dict[str, Any]] = [
     {},

@@ -3,8 +3,8 @@ import pickle
 import pytest
 from race_memory import RaceMemory, drive, fork
 
-from mkds_gym.events import EVENTS, Clock, Event, Finish, Stuck, WrongWay
-from mkds_gym.memory import DRIVER_FLAG_RESPAWNING
+from mkds_gym.components.events import EVENTS, Clock, Event, Finish, Stuck, WrongWay
+from mkds_gym.race.memory_layout import DRIVER_FLAG_RESPAWNING
 
 
 def first(event, race, frames, **changes):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mkds_gym.errors import RecordingError, StateError
-from mkds_gym.files import replacing, write_bytes
+from mkds_gym.utils.files import replacing, write_bytes
 
 
 def test_links_stay_and_permissions_too(tmp_path: Path) -> None:

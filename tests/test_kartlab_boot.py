@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from mkds_gym.cartridge import BUNDLED_ROM
-from mkds_gym.console import Console
+from mkds_gym.emulator.cartridge import BUNDLED_ROM
+from mkds_gym.emulator.console import Console
 from mkds_gym.errors import ConsoleError
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.memory import COURSES, Layout, course_id
-from mkds_gym.state import RaceReader
+from mkds_gym.race.memory_layout import COURSES, Layout, course_id
+from mkds_gym.race.state import RaceReader
 
 
 def test_they_reach_the_program_at_every_power_on() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import ndspy.rom
 import pytest
 
-from mkds_gym.cartridge import header_crc16
+from mkds_gym.emulator.cartridge import header_crc16
 from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH
 from mkds_gym.kartlab.__main__ import main
 from mkds_gym.kartlab.build import (

@@ -9,8 +9,8 @@ import gymnasium as gym
 import pytest
 
 import mkds_gym  # noqa: F401 - registers the environment
-from mkds_gym.cartridge import Cartridge, header_crc16
 from mkds_gym.course import Course
+from mkds_gym.emulator.cartridge import Cartridge, header_crc16
 from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH
 from mkds_gym.kartlab.__main__ import main
 from mkds_gym.kartlab.build import COURSE_TABLE, with_courses

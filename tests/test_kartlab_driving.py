@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mkds_gym import memory
-from mkds_gym.console import Console, Keys, Snapshot
 from mkds_gym.course.archive import write_narc
+from mkds_gym.emulator.console import Console, Keys
+from mkds_gym.emulator.state_file import Snapshot
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_description, parse_description
-from mkds_gym.memory import Layout
-from mkds_gym.state import RaceReader, RaceState
+from mkds_gym.race import memory_layout
+from mkds_gym.race.memory_layout import Layout
+from mkds_gym.race.state import RaceReader, RaceState
 
 TOP_SPEED = 4.0  # of 100 cc
 EAST = math.pi / 2
@@ -163,10 +164,13 @@ class Test:
     def live(self, index: int = 0) -> Any:
         """A driver's structure, to be written to."""
         pointer = int.from_bytes(
-            self.console.ram[Layout().drivers_pointer - memory.RAM_START :][:4].tobytes(), "little"
+            self.console.ram[Layout().drivers_pointer - memory_layout.RAM_START :][:4].tobytes(),
+            "little",
         )
-        at = pointer - memory.RAM_START + index * memory.DRIVER.itemsize
-        return self.console.ram[at : at + memory.DRIVER.itemsize].view(memory.DRIVER)[0]
+        at = pointer - memory_layout.RAM_START + index * memory_layout.DRIVER.itemsize
+        return self.console.ram[at : at + memory_layout.DRIVER.itemsize].view(memory_layout.DRIVER)[
+            0
+        ]
 
     def put(
         self,
@@ -263,7 +267,7 @@ def test_r_and_a_side_on_landing_drift_to_that_side(make: Maker, side: int) -> N
     state = race.step(Keys.A | Keys.R, 30)
     raw = race.driver()
     assert state.drifting
-    assert raw["state_bits"] & memory.DRIVER_STATE_DRIFTING
+    assert raw["state_bits"] & memory_layout.DRIVER_STATE_DRIFTING
     assert raw["drift_direction"] == side * 4096
     assert math.radians(10) < side * state.drift_angle < math.radians(25)
     # The nose points further into the bend than the kart moves, by about that angle.
@@ -323,7 +327,7 @@ def test_both_sides_twice_charge_a_mini_turbo(make: Maker, side: int) -> None:
     raw = race.driver()
     assert not state.drifting
     assert state.boosting
-    assert raw["flags"] & memory.DRIVER_FLAG_DRIFT_BOOST
+    assert raw["flags"] & memory_layout.DRIVER_FLAG_DRIFT_BOOST
     assert raw["drift_boost_counter"] == raw["boost_timer"] > 30
     assert raw["drift_count"] == raw["drift_left_count"] == raw["drift_right_count"] == 0
     frames = int(raw["boost_timer"])
@@ -331,7 +335,7 @@ def test_both_sides_twice_charge_a_mini_turbo(make: Maker, side: int) -> None:
     assert race.driver()["boost_timer"] == frames - 25
     state = race.step(Keys.A, frames - 25)
     assert not state.boosting
-    assert not race.driver()["flags"] & memory.DRIVER_FLAG_DRIFT_BOOST
+    assert not race.driver()["flags"] & memory_layout.DRIVER_FLAG_DRIFT_BOOST
     assert race.driver()["drift_boost_counter"] == 0
 
 
@@ -400,7 +404,7 @@ def test_start_boost_by_the_throttle_in_the_countdown(
     assert race.state.position == place, "nobody leaves before GO"
     state = race.step(Keys.A)
     raw = race.driver()
-    assert bool(raw["flags"] & memory.DRIVER_FLAG_START_BOOST) == (expected == "boost")
+    assert bool(raw["flags"] & memory_layout.DRIVER_FLAG_START_BOOST) == (expected == "boost")
     assert state.boosting == (expected == "boost")
     speed = race.step(Keys.A, 25).speed
     if expected == "boost":
@@ -424,9 +428,9 @@ def test_boost_pad(make: Maker) -> None:
         if before == 7:
             assert state.boosting
             kinds = (
-                memory.DRIVER_FLAG_START_BOOST
-                | memory.DRIVER_FLAG_DRIFT_BOOST
-                | memory.DRIVER_FLAG_MUSHROOM_BOOST
+                memory_layout.DRIVER_FLAG_START_BOOST
+                | memory_layout.DRIVER_FLAG_DRIFT_BOOST
+                | memory_layout.DRIVER_FLAG_MUSHROOM_BOOST
             )
             assert not state.flags & kinds
         before = state.surface
@@ -443,7 +447,7 @@ def test_a_boost_is_not_slowed_off_road(make: Maker) -> None:
         race.step(Keys.A, 10)
         state = race.step(Keys.A | keys)
         assert state.surface == 5
-        assert bool(race.driver()["flags"] & memory.DRIVER_FLAG_MUSHROOM_BOOST) == bool(keys)
+        assert bool(race.driver()["flags"] & memory_layout.DRIVER_FLAG_MUSHROOM_BOOST) == bool(keys)
         speeds.append(race.step(Keys.A, 30).speed)
         assert race.state.surface == 5
     assert speeds[0] < 0.65 * TOP_SPEED
@@ -541,7 +545,9 @@ def test_karts_bump_and_stay_apart(make: Maker) -> None:
         a, b = race.driver(0), race.driver(1)
         apart = np.linalg.norm((a["position"] - b["position"]) / 4096)
         assert apart > 8, "they do not sink into each other"
-        touching = [bool(d["state_bits"] & memory.DRIVER_STATE_TOUCHING_DRIVER) for d in (a, b)]
+        touching = [
+            bool(d["state_bits"] & memory_layout.DRIVER_STATE_TOUCHING_DRIVER) for d in (a, b)
+        ]
         assert touching[0] == touching[1] == race.state.touching_driver
         if touching[0] and before is not None and not contacts:
             # Both are as heavy: what the one loses the other one gains.
@@ -583,10 +589,12 @@ def test_slipstream(make: Maker, aside: float, tow: bool) -> None:
 
 def test_a_banana_spins_a_kart_out(make: Maker) -> None:
     race = make({**VS, "items": True}, extra=ITEM_BOXES)
-    config = memory.read_pointer(race.console.ram, Layout().race_config_pointer, 0x68, "config")
+    config = memory_layout.read_pointer(
+        race.console.ram, Layout().race_config_pointer, 0x68, "config"
+    )
     for seed in range(20):  # until the box of the one in front has a banana
         race.back()
-        race.console.ram[config - memory.RAM_START + 0x5C] = seed
+        race.console.ram[config - memory_layout.RAM_START + 0x5C] = seed
         race.put(x=-930)
         race.step(Keys.A, 110)
         race.put(x=-400)

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from kartlab_field import LAYOUT, Field, course_with_boxes
 
-from mkds_gym import memory
-from mkds_gym.console import Keys, Snapshot
-from mkds_gym.state import ObjectState
+from mkds_gym.emulator.console import Keys
+from mkds_gym.emulator.state_file import Snapshot
+from mkds_gym.race import memory_layout
+from mkds_gym.race.state import ObjectState
 
 ROWS = [(s, (-36.0, -12.0, 12.0, 36.0)) for s in (60.0, 900.0, 1700.0, 2600.0)]
 BOXES = 16
@@ -72,9 +73,9 @@ def holding(prepared: tuple[Field, Snapshot], item: str) -> Field:
 
 
 def entry_flags(field: Field, thing: ObjectState) -> int:
-    table = memory.read_struct(field.ram, LAYOUT.object_table, memory.OBJECT_TABLE)
-    address = int(table["entries"]) + thing.index * memory.OBJECT_ENTRY.itemsize
-    return int(memory.read_struct(field.ram, address, memory.OBJECT_ENTRY)["flags"])
+    table = memory_layout.read_struct(field.ram, LAYOUT.object_table, memory_layout.OBJECT_TABLE)
+    address = int(table["entries"]) + thing.index * memory_layout.OBJECT_ENTRY.itemsize
+    return int(memory_layout.read_struct(field.ram, address, memory_layout.OBJECT_ENTRY)["flags"])
 
 
 def test_boxes_stand_where_the_map_says() -> None:
@@ -161,7 +162,7 @@ def test_a_mushroom_is_speed(about_to_draw: tuple[Field, Snapshot]) -> None:
     field.step(Keys.A, 25)
     state = field.state()
     assert state.boosting
-    assert int(field.drivers["flags"][0]) & memory.DRIVER_FLAG_MUSHROOM_BOOST
+    assert int(field.drivers["flags"][0]) & memory_layout.DRIVER_FLAG_MUSHROOM_BOOST
     assert 0 < state.boost_frames < 90
     assert state.speed > before.speed * 1.15
     field.step(Keys.A, 90)
@@ -255,17 +256,19 @@ def test_opponents_use_items_and_the_table_stays_true() -> None:
     boosting = np.zeros(8, bool)
     for _ in range(250):
         field.step(0, 4)
-        table = memory.read_struct(field.ram, LAYOUT.object_table, memory.OBJECT_TABLE)
-        entries = memory.struct_view(
-            field.ram, int(table["entries"]), memory.OBJECT_ENTRY, memory.OBJECT_LIMIT
+        table = memory_layout.read_struct(
+            field.ram, LAYOUT.object_table, memory_layout.OBJECT_TABLE
+        )
+        entries = memory_layout.struct_view(
+            field.ram, int(table["entries"]), memory_layout.OBJECT_ENTRY, memory_layout.OBJECT_LIMIT
         )
         live = (entries["position"] != 0) & (entries["object"] != 0)
         assert int(live.sum()) == int(table["count"]) == len(field.reader.read_objects())
         assert not entries["flags"][~live].any()
         seen |= {int(flags) for flags in entries["flags"][live]}
         inactive += any(not box.active for box in field.objects("map_object"))
-        mushroom = field.drivers["flags"] & memory.DRIVER_FLAG_MUSHROOM_BOOST != 0
-        spins = field.drivers["flags2"] & memory.DRIVER_FLAG2_SPIN_OUT != 0
+        mushroom = field.drivers["flags"] & memory_layout.DRIVER_FLAG_MUSHROOM_BOOST != 0
+        spins = field.drivers["flags2"] & memory_layout.DRIVER_FLAG2_SPIN_OUT != 0
         boosts += int((mushroom & ~boosting).sum())
         thrown += int((spins & ~spinning).sum())
         boosting, spinning = mushroom, spins

@@ -20,31 +20,31 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mkds_gym import memory
-from mkds_gym.console import Console, Keys
 from mkds_gym.course import Course
-from mkds_gym.drivers import PurePursuit
+from mkds_gym.drivers.pure_pursuit import PurePursuit
+from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.memory import Layout
-from mkds_gym.state import RaceReader, RaceState
+from mkds_gym.race import memory_layout
+from mkds_gym.race.memory_layout import Layout
+from mkds_gym.race.state import RaceReader, RaceState
 
 PAGE = Path(__file__).parent.parent / "docs" / "memory.md"
 
 STRUCTURES: dict[str, np.dtype[np.void]] = {
-    "Driver": memory.DRIVER,
-    "Driver status": memory.DRIVER_STATUS,
-    "Race status": memory.RACE_STATUS,
-    "Race state": memory.RACE_STATE,
-    "Scene": memory.SCENE,
-    "Race config": memory.RACE_CONFIG,
-    "Config driver": memory.CONFIG_DRIVER,
-    "Camera": memory.CAMERA,
-    "Map data": memory.MAP_DATA,
-    "Collision header": memory.COLLISION_HEADER,
-    "Object table": memory.OBJECT_TABLE,
-    "Object entry": memory.OBJECT_ENTRY,
-    "Input unit": memory.INPUT_UNIT,
+    "Driver": memory_layout.DRIVER,
+    "Driver status": memory_layout.DRIVER_STATUS,
+    "Race status": memory_layout.RACE_STATUS,
+    "Race state": memory_layout.RACE_STATE,
+    "Scene": memory_layout.SCENE,
+    "Race config": memory_layout.RACE_CONFIG,
+    "Config driver": memory_layout.CONFIG_DRIVER,
+    "Camera": memory_layout.CAMERA,
+    "Map data": memory_layout.MAP_DATA,
+    "Collision header": memory_layout.COLLISION_HEADER,
+    "Object table": memory_layout.OBJECT_TABLE,
+    "Object entry": memory_layout.OBJECT_ENTRY,
+    "Input unit": memory_layout.INPUT_UNIT,
 }
 """Heading on the page -> structure."""
 
@@ -73,7 +73,7 @@ def record(console: Console, reader: RaceReader, race: Race) -> None:
     ram, layout = console.ram, reader.layout
 
     def put(heading: str, address: int) -> np.void:
-        row: np.void = memory.read_struct(ram, address, STRUCTURES[heading]).copy()
+        row: np.void = memory_layout.read_struct(ram, address, STRUCTURES[heading]).copy()
         race.records.setdefault(heading, []).append(row)
         return row
 
@@ -82,7 +82,7 @@ def record(console: Console, reader: RaceReader, race: Race) -> None:
 
     status = put("Race status", pointer(layout.race_status_pointer))
     for i in range(race.drivers):
-        put("Driver", pointer(layout.drivers_pointer) + i * memory.DRIVER.itemsize)
+        put("Driver", pointer(layout.drivers_pointer) + i * memory_layout.DRIVER.itemsize)
         race.records.setdefault("Driver status", []).append(status["drivers"][i].copy())
     put("Race state", pointer(layout.race_state_pointer))
     put("Scene", pointer(layout.scene_pointer))
@@ -94,7 +94,7 @@ def record(console: Console, reader: RaceReader, race: Race) -> None:
     put("Input unit", layout.input_units)
     table = put("Object table", layout.object_table)
     for i in range(int(table["count"])):
-        put("Object entry", int(table["entries"]) + i * memory.OBJECT_ENTRY.itemsize)
+        put("Object entry", int(table["entries"]) + i * memory_layout.OBJECT_ENTRY.itemsize)
     race.states.append(reader.read())
 
 
@@ -227,10 +227,10 @@ def test_every_bit_is_set_as_the_page_says(races: list[Race]) -> None:
         PAGE.read_text(encoding="utf-8"),
         re.MULTILINE,
     )
-    known = {name for name in dir(memory) if re.match(rf"({'|'.join(BITS)})_", name)}
+    known = {name for name in dir(memory_layout) if re.match(rf"({'|'.join(BITS)})_", name)}
     assert {row[0] for row in rows} == known
     for name, prefix, number, statement in rows:
-        mask = getattr(memory, name)
+        mask = getattr(memory_layout, name)
         assert mask == 1 << int(number)
         heading, where = BITS[prefix]
         ever = any((np.array(race.records[heading])[where] & mask).any() for race in races)
@@ -254,22 +254,22 @@ def test_driver_fields_mean_what_their_names_say(races: list[Race]) -> None:
     for race in races:
         drivers, _ = drivers_of(race)
         state, flags = drivers["state_bits"], drivers["flags"]
-        boosting = bit(flags, memory.DRIVER_FLAG_BOOSTING)
+        boosting = bit(flags, memory_layout.DRIVER_FLAG_BOOSTING)
         assert (boosting == (drivers["boost_timer"] > 0)).all()
         for kind in (
-            memory.DRIVER_FLAG_START_BOOST,
-            memory.DRIVER_FLAG_DRIFT_BOOST,
-            memory.DRIVER_FLAG_MUSHROOM_BOOST,
+            memory_layout.DRIVER_FLAG_START_BOOST,
+            memory_layout.DRIVER_FLAG_DRIFT_BOOST,
+            memory_layout.DRIVER_FLAG_MUSHROOM_BOOST,
         ):
             assert not (bit(flags, kind) & ~boosting).any()
-        drifting = bit(state, memory.DRIVER_STATE_DRIFTING)
+        drifting = bit(state, memory_layout.DRIVER_STATE_DRIFTING)
         assert (drifting == (drivers["drift_direction"] != 0)).all()
-        respawning = bit(flags, memory.DRIVER_FLAG_RESPAWNING)
+        respawning = bit(flags, memory_layout.DRIVER_FLAG_RESPAWNING)
         assert (respawning == (drivers["respawn_counter"] > 0)).all()
-        on_floor = bit(state, memory.DRIVER_STATE_ON_FLOOR)
+        on_floor = bit(state, memory_layout.DRIVER_STATE_ON_FLOOR)
         assert not drivers["air_frames"][on_floor].any()
         assert (drivers["air_frames"][~on_floor & ~respawning] > 0).all()
-        backwards = bit(state, memory.DRIVER_STATE_GOING_BACKWARDS)
+        backwards = bit(state, memory_layout.DRIVER_STATE_GOING_BACKWARDS)
         assert (drivers["speed"][backwards] < 0).all()
         delta = drivers["position"] - drivers["previous_position"]
         assert (delta == drivers["delta"]).all()
@@ -303,9 +303,9 @@ def test_karts_stand_on_the_floor_of_the_collision_file(races: list[Race]) -> No
     for race in races:
         drivers, _ = drivers_of(race)
         for row in drivers[::7].reshape(-1):
-            if not row["state_bits"] & memory.DRIVER_STATE_ON_FLOOR:
+            if not row["state_bits"] & memory_layout.DRIVER_STATE_ON_FLOOR:
                 continue
-            if row["flags"] & memory.DRIVER_FLAG_RESPAWNING:
+            if row["flags"] & memory_layout.DRIVER_FLAG_RESPAWNING:
                 continue
             x, y, z = row["position"] / 4096
             below = list(triangles_below(race, x, z))
@@ -334,7 +334,7 @@ def test_laps_and_checkpoints_are_those_of_the_map_file(races: list[Race]) -> No
         for row, status in zip(drivers.reshape(-1), statuses.reshape(-1), strict=True):
             here = int(status["checkpoint"])
             assert status["section"] == track.section(here)
-            if status["flags"] & memory.STATUS_FLAG_FINISHED:
+            if status["flags"] & memory_layout.STATUS_FLAG_FINISHED:
                 continue
             x, _, z = row["position"] / 4096
             s = track.progress(here, float(x), float(z))
@@ -372,5 +372,5 @@ def test_item_boxes_stand_where_the_map_file_puts_them(races: list[Race]) -> Non
     boxes = boxes[boxes["id"] == 101]
     assert len(boxes) > 0
     entries = np.array(race.records["Object entry"])
-    maps = entries[bit(entries["flags"], memory.OBJECT_FLAG_MAP_OBJECT)]
+    maps = entries[bit(entries["flags"], memory_layout.OBJECT_FLAG_MAP_OBJECT)]
     assert len(np.unique(maps["object"])) == len(boxes)

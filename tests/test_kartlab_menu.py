@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mkds_gym import memory
-from mkds_gym.cartridge import Cartridge
-from mkds_gym.console import Console, Keys
 from mkds_gym.course import Course
-from mkds_gym.drivers import PurePursuit
+from mkds_gym.drivers.pure_pursuit import PurePursuit
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.kartlab import ROM_PATH, SOURCE_DIRECTORY
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.memory import Layout, course_id
-from mkds_gym.state import RaceReader, RaceState
+from mkds_gym.race import memory_layout
+from mkds_gym.race.memory_layout import Layout, course_id
+from mkds_gym.race.state import RaceReader, RaceState
 
 LAYOUT = Layout()
 LOADING = 40  # frames, more than any course takes
@@ -95,12 +95,16 @@ class Person:
     @property
     def config(self) -> Any:
         at = self.word(LAYOUT.race_config_pointer) & 0x3FFFFF
-        return self.ram[at : at + memory.RACE_CONFIG.itemsize].view(memory.RACE_CONFIG)[0]
+        return self.ram[at : at + memory_layout.RACE_CONFIG.itemsize].view(
+            memory_layout.RACE_CONFIG
+        )[0]
 
     @property
     def status(self) -> Any:
         at = self.word(LAYOUT.race_status_pointer) & 0x3FFFFF
-        return self.ram[at : at + memory.RACE_STATUS.itemsize].view(memory.RACE_STATUS)[0]
+        return self.ram[at : at + memory_layout.RACE_STATUS.itemsize].view(
+            memory_layout.RACE_STATUS
+        )[0]
 
     @property
     def scene_frame(self) -> int:
@@ -110,7 +114,7 @@ class Person:
     def drivers(self) -> Any:
         count = self.word(LAYOUT.driver_count)
         at = self.word(LAYOUT.drivers_pointer) & 0x3FFFFF
-        return self.ram[at : at + count * memory.DRIVER.itemsize].view(memory.DRIVER)
+        return self.ram[at : at + count * memory_layout.DRIVER.itemsize].view(memory_layout.DRIVER)
 
     def text(self, row: int) -> str:
         """The small letters in a row of the bottom screen, 0 to 23; what is none is a space."""
@@ -366,19 +370,21 @@ def shown_time(milliseconds: int) -> str:
 
 def recordings(person: Person) -> list[int]:
     """What each input unit says of recorded inputs: a pointer, or 0."""
-    size = memory.INPUT_UNIT.itemsize * memory.INPUT_UNIT_COUNT
-    units = person.ram[LAYOUT.input_units - memory.RAM_START :][:size].view(memory.INPUT_UNIT)
+    size = memory_layout.INPUT_UNIT.itemsize * memory_layout.INPUT_UNIT_COUNT
+    units = person.ram[LAYOUT.input_units - memory_layout.RAM_START :][:size].view(
+        memory_layout.INPUT_UNIT
+    )
     return [int(pointer) for pointer in units["recording"]]
 
 
 def test_results_ghost_and_record(person: Person) -> None:
     one_lap(person)
     assert len(person.drivers()) == 1
-    assert recordings(person) == [0] * memory.INPUT_UNIT_COUNT
+    assert recordings(person) == [0] * memory_layout.INPUT_UNIT_COUNT
     way: dict[int, tuple[int, ...]] = {}
 
     pressed: list[int] = []
-    keys = person.ram[LAYOUT.input_units - memory.RAM_START :][:2].view("<u2")
+    keys = person.ram[LAYOUT.input_units - memory_layout.RAM_START :][:2].view("<u2")
 
     def record() -> None:
         pressed.append(int(keys[0]))
@@ -402,9 +408,11 @@ def test_results_ghost_and_record(person: Person) -> None:
     assert [int(one["kind"]) for one in drivers] == [0, 2]
     # The second input unit, and no other, points to the keys that were pressed, and for how long.
     pointer = recordings(person)[1]
-    assert recordings(person) == [0, pointer, *[0] * (memory.INPUT_UNIT_COUNT - 2)]
+    assert recordings(person) == [0, pointer, *[0] * (memory_layout.INPUT_UNIT_COUNT - 2)]
     recorded: list[int] = []
-    for held, frames in person.ram[pointer - memory.RAM_START :][:4000].view("<u2").reshape(-1, 2):
+    for held, frames in (
+        person.ram[pointer - memory_layout.RAM_START :][:4000].view("<u2").reshape(-1, 2)
+    ):
         recorded += [int(held)] * int(frames)
     assert recorded[:1000] in [pressed[i : i + 1000] for i in range(10)]
     assert len(set(recorded[:1000])) > 3
@@ -427,7 +435,7 @@ def test_results_ghost_and_record(person: Person) -> None:
     person.wait(40)
     person.start()
     assert len(person.drivers()) == 1
-    assert recordings(person) == [0] * memory.INPUT_UNIT_COUNT
+    assert recordings(person) == [0] * memory_layout.INPUT_UNIT_COUNT
 
 
 def test_results_of_a_race_against_others(person: Person) -> None:

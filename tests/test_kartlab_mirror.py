@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mkds_gym.console import Console, Keys
 from mkds_gym.course import Course
+from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.kartlab import ROM_PATH
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.memory import Layout
-from mkds_gym.state import RaceReader
+from mkds_gym.race.memory_layout import Layout
+from mkds_gym.race.state import RaceReader
 
 COURSE = "mario_course"
 MIRROR_X = np.array([-1.0, 1.0, 1.0])

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from kartlab_field import LAYOUT, Field
 
-from mkds_gym import memory
-from mkds_gym.console import Keys, Snapshot
-from mkds_gym.memory import course_id
+from mkds_gym.emulator.console import Keys
+from mkds_gym.emulator.state_file import Snapshot
+from mkds_gym.race import memory_layout
+from mkds_gym.race.memory_layout import course_id
 
 
 @pytest.fixture(scope="module")
@@ -299,9 +300,13 @@ def test_the_status_of_drivers_who_are_not_there_is_empty() -> None:
     field = Field(drivers=3)
     field.step(0, 30)
     assert field.order() == [*field.order()[:3], -1, -1, -1, -1, -1]
-    status = memory.read_pointer(field.ram, LAYOUT.race_status_pointer, 0x528, "the race status")
-    first = status - memory.RAM_START + 0x14 + 3 * 0x8C
+    status = memory_layout.read_pointer(
+        field.ram, LAYOUT.race_status_pointer, 0x528, "the race status"
+    )
+    first = status - memory_layout.RAM_START + 0x14 + 3 * 0x8C
     assert not field.ram[first : first + 5 * 0x8C].any()
     assert len(field.objects("driver")) == 3
-    assert memory.read_struct(field.ram, LAYOUT.driver_count, memory.WORD)["value"] == 3
+    assert (
+        memory_layout.read_struct(field.ram, LAYOUT.driver_count, memory_layout.WORD)["value"] == 3
+    )
     field.close()

@@ -14,15 +14,16 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.courses import CYCLES, POLYGONS, VERTICES, Work, crowd_parameters, crowded
-from mkds_gym.console import Console, Keys, Snapshot
 from mkds_gym.course import Course
-from mkds_gym.drivers import PurePursuit
+from mkds_gym.drivers.pure_pursuit import PurePursuit
+from mkds_gym.emulator.console import Console, Keys
+from mkds_gym.emulator.state_file import Snapshot
 from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_description
 from mkds_gym.kartlab.compiler.description import parse_description
-from mkds_gym.memory import CAMERA, DRIVER, Layout, course_id
-from mkds_gym.state import RaceReader
+from mkds_gym.race.memory_layout import CAMERA, DRIVER, Layout, course_id
+from mkds_gym.race.state import RaceReader
 
 LATENCY = 2
 """Frames from a state in RAM to the captured picture that shows it."""

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from mkds_gym import memory
-from mkds_gym.console import Console, Keys, Snapshot
+from mkds_gym.emulator.console import Console, Keys
+from mkds_gym.emulator.state_file import Snapshot
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.memory import Layout
-from mkds_gym.state import RaceReader, RaceState
+from mkds_gym.race import memory_layout
+from mkds_gym.race.memory_layout import Layout
+from mkds_gym.race.state import RaceReader, RaceState
 
 LAYOUT = Layout()
 BOOT_FRAMES = 120  # far more than the cartridge takes to load
@@ -55,7 +56,7 @@ class Race:
     def driver(self) -> np.ndarray:
         """The player's structure: live, and writable."""
         at = self.driver_address & 0x3FFFFF
-        return self.ram[at : at + 0x5A8].view(memory.DRIVER)[0]
+        return self.ram[at : at + 0x5A8].view(memory_layout.DRIVER)[0]
 
     @property
     def state(self) -> RaceState:
@@ -230,8 +231,8 @@ def test_driver_fields_agree_with_each_other(race: Race) -> None:
 
 
 def test_course_files_in_memory_are_those_of_the_cartridge(race: Race) -> None:
-    from mkds_gym.cartridge import Cartridge
     from mkds_gym.course import read_course_archive
+    from mkds_gym.emulator.cartridge import Cartridge
 
     cartridge = Cartridge.open()
     files = read_course_archive(cartridge, "mario_course")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from mkds_gym.console import Console, Keys
+from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.kartlab import ROM_PATH
 from mkds_gym.kartlab.boot import BootParameters
 

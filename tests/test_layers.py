@@ -27,7 +27,10 @@ def table() -> list[tuple[str, list[str]]]:
         names = re.findall(r"`([^`]+)`", files)
         folder = names[0].split("/")[0]
         found.append(
-            (layer.strip(), [name if "/" in name else f"{folder}/{name}" for name in names])
+            (
+                layer.strip(),
+                [name if name.startswith("mkds_") else f"{folder}/{name}" for name in names],
+            )
         )
     return found
 
@@ -109,19 +112,19 @@ def test_all_that_the_table_names_exists() -> None:
     [
         "import mkds_gym.env",
         "import numpy, mkds_neat.config as config",
-        "from mkds_gym import console",
-        "from mkds_gym.console import Keys",
+        "from mkds_gym.race import state",
+        "from mkds_gym.race.state import RaceState",
         "from mkds_gym.course.archive import read_carc",
         "def read():\n    from mkds_gym.course.archive import read_carc",
-        "if TYPE_CHECKING:\n    from mkds_gym.state import RaceState",
-        "from . import console",
-        "from .course import archive",
+        "if TYPE_CHECKING:\n    from mkds_gym.race.state import RaceState",
+        "from ..race import state",
+        "from ..course import archive",
         "import importlib\nimportlib.import_module('mkds_gym.env')",
         "import mkds_gym",
     ],
 )
 def test_a_wrong_import_would_be_found(source: str) -> None:
-    assert len(wrong(Path("mkds_gym/cartridge.py"), source)) == 1
+    assert len(wrong(Path("mkds_gym/emulator/cartridge.py"), source)) == 1
 
 
 def test_the_top_may_import_everything() -> None:

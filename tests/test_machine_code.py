@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from mkds_gym import machine_code
-from mkds_gym.hardware import FRAMES_PER_SECOND
+from mkds_gym.emulator import trampolines
+from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
 
 _libc: Any = ctypes.CDLL(None)
 
@@ -24,8 +24,8 @@ def address(name: str) -> int:
 @pytest.mark.parametrize("frames", [0, 1, 59, 60, 119, 120, 3590, 1_000_000, 2**31 - 1])
 def test_the_clock_counts(frames: int) -> None:
     count = ctypes.c_int32(frames)
-    page = machine_code.CodePage(
-        machine_code.clock(1_230_768_000, ctypes.addressof(count), FRAMES_PER_SECOND)
+    page = trampolines.CodePage(
+        trampolines.clock(1_230_768_000, ctypes.addressof(count), FRAMES_PER_SECOND)
     )
     read = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.POINTER(ctypes.c_long))(page.addresses[0])
     result = ctypes.c_long(-1)
@@ -37,8 +37,8 @@ def test_the_clock_counts(frames: int) -> None:
 
 def test_a_second_argument_is_put_in() -> None:
     broken_down = (ctypes.c_int32 * 32)()
-    page = machine_code.CodePage(
-        machine_code.with_second(ctypes.addressof(broken_down), address("gmtime_r"))
+    page = trampolines.CodePage(
+        trampolines.with_second(ctypes.addressof(broken_down), address("gmtime_r"))
     )
     call = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.POINTER(ctypes.c_long))(page.addresses[0])
     for moment in (0, 1_230_768_000, 1_800_000_000):
@@ -55,9 +55,9 @@ def test_a_second_argument_is_put_in() -> None:
 
 
 def test_one_first_argument_is_returned() -> None:
-    page = machine_code.CodePage(
-        machine_code.unless_first(-7 % 2**64, address("labs")),
-        machine_code.unless_first(2**40, address("labs")),
+    page = trampolines.CodePage(
+        trampolines.unless_first(-7 % 2**64, address("labs")),
+        trampolines.unless_first(2**40, address("labs")),
     )
     kind = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long)
     minus_seven, other = (kind(place) for place in page.addresses)
@@ -73,17 +73,15 @@ def test_who_calls_decides() -> None:
         span, rights, *_, file = line.split()
         if "x" in rights and file.startswith("/"):
             low, high = (int(part, 16) for part in span.split("-"))
-            code = machine_code.unless_called_from(low, high, address("labs"))
-            page = machine_code.CodePage(code)
+            code = trampolines.unless_called_from(low, high, address("labs"))
+            page = trampolines.CodePage(code)
             results.append(kind(page.addresses[0])(-7))
     assert len(results) > 1
     assert sorted(results) == [0, *[7] * (len(results) - 1)]
 
 
 def test_the_runner_goes_on_after_no_cycle() -> None:
-    page = machine_code.CodePage(
-        machine_code.compile_and_run(address("toupper"), address("getpid"))
-    )
+    page = trampolines.CodePage(trampolines.compile_and_run(address("toupper"), address("getpid")))
     call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(page.addresses[0])
     assert call(ord("a")) == ord("A")  # what the first one returned
     assert call(0) == os.getpid()
@@ -99,9 +97,9 @@ class Callable:
 def test_python_code_is_refused() -> None:
     kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)
     said: dict[bytes, int | None] = {}
-    callback = machine_code.python_free(kind, said.__setitem__)
+    callback = trampolines.python_free(kind, said.__setitem__)
     callback(b"text", 5)
     assert said == {b"text": 5}
     for python in (lambda text, argument: None, functools.partial(print_nothing, 1), Callable()):
         with pytest.raises(AssertionError):
-            machine_code.python_free(kind, python)
+            trampolines.python_free(kind, python)

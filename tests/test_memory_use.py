@@ -10,9 +10,9 @@ import sys
 import numpy as np
 import pytest
 
-from mkds_gym import core as cores
-from mkds_gym import turbo
-from mkds_gym.console import Console
+from mkds_gym.emulator import builds
+from mkds_gym.emulator import library as cores
+from mkds_gym.emulator.console import Console
 from mkds_gym.env import MKDSEnv
 
 MEASURE = """
@@ -50,11 +50,11 @@ def test_an_environment_more_takes_forty_megabytes() -> None:
 LEFT = """
 import os, threading
 from pathlib import Path
-from mkds_gym import core
+from mkds_gym.emulator import library
 from mkds_gym.env import MKDSEnv
 
 def resident():
-    core.trim_memory()
+    library.trim_memory()
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 env = MKDSEnv()
@@ -93,17 +93,17 @@ def test_what_is_folded_stays_zero_through_races() -> None:
     assert core.build is not None
     mmu = ctypes.addressof(ctypes.c_uint8.in_dll(core.library, "MMU"))
     for offset, size in core.build.always_zero:
-        assert not turbo.memory(mmu + offset, size).any()
+        assert not builds.memory(mmu + offset, size).any()
     # And it is folded: a byte written is seen at every other place, and put back.
     offset, size = core.build.always_zero[0]
     start = -(-(mmu + offset) // 4096) * 4096
-    turbo.memory(start, 1)[:] = 1
+    builds.memory(start, 1)[:] = 1
     try:
-        places = range(start, start + size - 2 * turbo._FOLD, turbo._FOLD)
-        assert [turbo.memory(place, 1)[0] for place in places] == [1] * len(places)
+        places = range(start, start + size - 2 * builds._FOLD, builds._FOLD)
+        assert [builds.memory(place, 1)[0] for place in places] == [1] * len(places)
         assert len(places) > 5
     finally:
-        turbo.memory(start, 1)[:] = 0
+        builds.memory(start, 1)[:] = 0
     env.close()
 
 
@@ -116,10 +116,10 @@ def test_colour_tables_are_those_of_the_first_image() -> None:
         assert core.build is not None
         symbol, size = core.build.colour_tables
         start = ctypes.addressof(ctypes.c_uint8.in_dll(core.library, symbol))
-        table = turbo.memory(start, size)
+        table = builds.memory(start, size)
         assert table.any()
         tables.append(table)
-        assert not turbo._anonymous(start + 4096, size - 8192)  # it is a file's now
+        assert not builds._anonymous(start + 4096, size - 8192)  # it is a file's now
     for table in tables[1:]:
         assert np.array_equal(table, tables[0])
         # Private all the same: what one writes, the others do not see.
@@ -153,6 +153,6 @@ def test_without_files_in_memory_all_works_as_before(monkeypatch: pytest.MonkeyP
     assert core.build is not None
     offset, size = core.build.always_zero[0]
     mmu = ctypes.addressof(ctypes.c_uint8.in_dll(core.library, "MMU"))
-    assert turbo._anonymous(mmu + offset, size)
+    assert builds._anonymous(mmu + offset, size)
     for console in (plain, usual):
         console.close()

@@ -6,9 +6,8 @@ import pickle
 import pytest
 from race_memory import FORK_MIDDLES, RaceMemory, drive, fork, meadow
 
-from mkds_gym import metrics
-from mkds_gym.memory import CENTISECONDS_PER_FRAME
-from mkds_gym.metrics import (
+from mkds_gym.components import metrics
+from mkds_gym.components.metrics import (
     DEFAULT_METRICS,
     METRICS,
     SCORERS,
@@ -29,6 +28,7 @@ from mkds_gym.metrics import (
     reset_all,
     signed_way,
 )
+from mkds_gym.race.memory_layout import CENTISECONDS_PER_FRAME
 
 
 def between(a, b):

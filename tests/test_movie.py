@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from test_replay import record
 
-from mkds_gym.cartridge import BUNDLED_ROM, Cartridge, header_crc16
-from mkds_gym.console import Console, Keys
+from mkds_gym.emulator.cartridge import BUNDLED_ROM, Cartridge, header_crc16
+from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.errors import RecordingError
-from mkds_gym.movie import booted_cartridge, read_movie, write_movie
-from mkds_gym.recording import ConsoleRecorder, Recording, Start
-from mkds_gym.replay import Replay, verify
-from mkds_gym.state import RaceReader
+from mkds_gym.race.state import RaceReader
+from mkds_gym.recording.format import Recording, Start
+from mkds_gym.recording.recorder import ConsoleRecorder
+from mkds_gym.replay.dsm import booted_cartridge, read_movie, write_movie
+from mkds_gym.replay.replay import Replay, verify
 
 
 def played(console: Console, movie: Path) -> int:
@@ -183,7 +184,7 @@ def test_a_race_against_others_is_driven_as_a_movie(
     # With another seed at power-on the opponents drive elsewhere, and that is seen.
     seed77 = replace(versus, start=replace(versus.start, race_seed=77))
     other = booted_cartridge(seed77, Cartridge.open())
-    monkeypatch.setattr("mkds_gym.movie.booted_cartridge", lambda *_: other)
+    monkeypatch.setattr("mkds_gym.replay.dsm.booted_cartridge", lambda *_: other)
     with pytest.raises(RecordingError, match="goes another way"):
         write_movie(versus, tmp_path / "other.dsm")
     assert not (tmp_path / "other.dsm").exists()

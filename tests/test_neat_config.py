@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from neat_config import EXAMPLE, config_text
 
-from mkds_gym.threads import usable_cores
+from mkds_gym.vector.threads import usable_cores
 from mkds_neat.config import (
     default_workers,
     load_config,
@@ -180,7 +180,7 @@ def test_the_example_is_kept_as_it_is(monkeypatch):
 
 
 def test_paths_are_found_from_any_folder(tmp_path, monkeypatch):
-    from mkds_gym.cartridge import BUNDLED_ROM
+    from mkds_gym.emulator.cartridge import BUNDLED_ROM
 
     monkeypatch.delenv("MKDS_ROM", raising=False)
     rom = tmp_path / "it's a rom.nds"

@@ -13,7 +13,7 @@ import time
 import numpy as np
 import pytest
 
-from mkds_gym.cartridge import BUNDLED_ROM
+from mkds_gym.emulator.cartridge import BUNDLED_ROM
 from mkds_neat.errors import EvaluationError
 from mkds_neat.evaluation import Evaluator, Stopped, _Threads, episode_seed
 from mkds_neat.networks import NetworkSpec, Node

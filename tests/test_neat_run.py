@@ -22,10 +22,10 @@ import pytest
 from neat_config import config_text
 from PIL import Image
 
-from mkds_gym.cartridge import BUNDLED_ROM
-from mkds_gym.recording import Recording
-from mkds_gym.replay import verify
-from mkds_gym.video import race_clock
+from mkds_gym.display.video import race_clock
+from mkds_gym.emulator.cartridge import BUNDLED_ROM
+from mkds_gym.recording.format import Recording
+from mkds_gym.replay.replay import verify
 from mkds_neat.config import parse_config
 from mkds_neat.errors import ChampionFormatError, RunFolderError
 from mkds_neat.evolution import Evolution

@@ -8,10 +8,10 @@ from course_builder import MAP_DATA_FIELDS, Layout, circle, course_map, into_ram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mkds_gym.cartridge import Cartridge
 from mkds_gym.course import Course, Track, read_course_archive
 from mkds_gym.course import nkm as formats
 from mkds_gym.course.nkm import NKM, checksum_ram
+from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.errors import CourseFormatError, MKDSError
 from mkds_gym.kartlab import ROM_PATH
 
@@ -238,10 +238,10 @@ def test_kartlab_course_from_the_cartridge():
 
 def test_kartlab_course_in_ram_is_the_cartridge_s():
     cartridge = kartlab()
-    console_module = pytest.importorskip("mkds_gym.console")
+    console_module = pytest.importorskip("mkds_gym.emulator.console")
     from mkds_gym.kartlab.boot import BootParameters
-    from mkds_gym.memory import Layout as RealLayout
-    from mkds_gym.state import RaceReader
+    from mkds_gym.race.memory_layout import Layout as RealLayout
+    from mkds_gym.race.state import RaceReader
 
     with console_module.Console(cartridge, on_power_on=BootParameters().write) as console:
         for _ in range(60):

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from test_replay import drive, make, record
 
-from mkds_gym.actions import ACTION_TYPES
-from mkds_gym.console import Keys
+from mkds_gym.components.actions import ACTION_TYPES
+from mkds_gym.emulator.console import Keys
 from mkds_gym.errors import RecordingError
-from mkds_gym.movie import read_movie, write_movie
-from mkds_gym.offline import to_minari
-from mkds_gym.replay import Replay, environment, verify
+from mkds_gym.replay.dsm import read_movie, write_movie
+from mkds_gym.replay.minari import to_minari
+from mkds_gym.replay.replay import Replay, environment, verify
 
 
 def test_a_dataset_has_the_very_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,15 +16,14 @@ import pytest
 from kartlab_field import LAYOUT, Field
 from numpy.typing import NDArray
 
-from mkds_gym.cartridge import Cartridge
-from mkds_gym.console import Console, Keys
 from mkds_gym.course import Course, read_course_archive
 from mkds_gym.course.archive import write_narc
 from mkds_gym.course.nkm import NKM, OBJECT
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.console import Console, Keys
+from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import NoRaceError, OverlayError
-from mkds_gym.hardware import RAM_START
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.memory import course_id
 from mkds_gym.overlays import (
     OVERLAYS,
     PICTURE_DELAY,
@@ -39,7 +38,8 @@ from mkds_gym.overlays import (
 )
 from mkds_gym.overlays.course import checkpoint_line, next_checkpoints
 from mkds_gym.overlays.scene import TRAIL_POINTS, TRAIL_SPACING
-from mkds_gym.state import RaceReader
+from mkds_gym.race.memory_layout import course_id
+from mkds_gym.race.state import RaceReader
 
 BOX_HEIGHT = 9.0
 """World units above the floor at which the boxes of these tests float."""

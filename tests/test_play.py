@@ -15,21 +15,21 @@ from PIL import Image
 from programs import run, x_server
 from waiting import until
 
-from mkds_gym.console import Console
+from mkds_gym.emulator.console import Console
+from mkds_gym.emulator.rewind import Rewind
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.play import main
-from mkds_gym.recording import Recording
-from mkds_gym.replay import verify
-from mkds_gym.rewind import Rewind
+from mkds_gym.play.app import main
+from mkds_gym.recording.format import Recording
+from mkds_gym.replay.replay import verify
 
 HEAD = """
 import sys
 from pathlib import Path
 import numpy as np
 import pygame
-from mkds_gym.console import Console
+from mkds_gym.emulator.console import Console
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.play import Player
+from mkds_gym.play.app import Player
 
 folder = Path(sys.argv[1])
 console = Console(on_power_on=BootParameters().write)
@@ -67,8 +67,8 @@ def play(program: str, display: str, folder: Path) -> str:
 def test_keys_of_the_keyboard_reach_the_console(display: str, tmp_path: Path) -> None:
     play(
         """
-        from mkds_gym.console import Keys
-        from mkds_gym.play import KEYBOARD
+        from mkds_gym.emulator.console import Keys
+        from mkds_gym.play.app import KEYBOARD
         for name, key, _ in KEYBOARD:
             down(getattr(pygame, "K_" + name))
             frames(2)
@@ -76,7 +76,7 @@ def test_keys_of_the_keyboard_reach_the_console(display: str, tmp_path: Path) ->
             up(getattr(pygame, "K_" + name))
             frames(1)
             assert player.keys == 0, name
-        from mkds_gym.state import RaceReader
+        from mkds_gym.race.state import RaceReader
         reader = RaceReader(console.ram)
         down(pygame.K_x)
         down(pygame.K_LEFT)
@@ -97,7 +97,7 @@ def test_keys_of_the_keyboard_reach_the_console(display: str, tmp_path: Path) ->
 def test_a_tap_shorter_than_a_picture_is_a_press(display: str, tmp_path: Path) -> None:
     play(
         """
-        from mkds_gym.memory import RAM_START, Layout
+        from mkds_gym.race.memory_layout import RAM_START, Layout
         unit = Layout().input_units - RAM_START
         def keypad():  # the keys that the game sees: whether held, whether newly pressed
             return (player.console.ram[unit : unit + 4].view("<u2") != 0).tolist()
@@ -128,7 +128,7 @@ def test_a_tap_shorter_than_a_picture_is_a_press(display: str, tmp_path: Path) -
 def test_a_gamepad_drives(display: str, tmp_path: Path) -> None:
     play(
         """
-        from mkds_gym.console import Keys
+        from mkds_gym.emulator.console import Keys
         def button(kind, number):
             post(kind, button=number, instance_id=0)
         def axis(number, value):
@@ -359,7 +359,7 @@ def test_values_that_are_none_of_a_choice_are_refused(capsys: pytest.CaptureFixt
 
 
 def test_without_a_display_it_says_so() -> None:
-    done = run("import sys; from mkds_gym.play import main; sys.exit(main([]))")
+    done = run("import sys; from mkds_gym.play.app import main; sys.exit(main([]))")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()  # and nothing of libraries, whatever the environment lacks
     assert line.startswith("python -m mkds_gym.play: error: no display was found")
@@ -370,7 +370,7 @@ def test_without_pygame_it_says_what_to_install() -> None:
         """
         import sys
         sys.modules["pygame"] = None
-        from mkds_gym.play import main
+        from mkds_gym.play.app import main
         sys.exit(main([]))
         """
     )
@@ -383,8 +383,8 @@ def test_the_command_starts_the_race_that_is_asked_for(display: str) -> None:
     done = run(
         """
         import sys
-        import mkds_gym.play as play
-        from mkds_gym.state import RaceReader
+        import mkds_gym.play.app as play
+        from mkds_gym.race.state import RaceReader
 
         class Watched(play.Player):
             def run(self):
@@ -408,7 +408,7 @@ def test_overlays_are_drawn_and_chosen(display: str, tmp_path: Path) -> None:
     play(
         """
         from mkds_gym.overlays import OVERLAYS, LiveReward, draw_overlays, make_overlays
-        from mkds_gym.sensors import make_sensors
+        from mkds_gym.components.sensors import make_sensors
 
         player.window.close()
 
@@ -492,9 +492,9 @@ def test_the_same_seed_is_the_same_race_as_an_environments(display: str, tmp_pat
         """
         import gymnasium as gym
         import mkds_gym
-        from mkds_gym import play
-        from mkds_gym.recording import Recording
-        from mkds_gym.replay import verify
+        from mkds_gym.play import app
+        from mkds_gym.recording.format import Recording
+        from mkds_gym.replay.replay import verify
 
         player.window.close()
         console.close()
@@ -536,7 +536,7 @@ def test_a_game_that_is_ended_keeps_its_recording(
     program = """
     import sys
     from pathlib import Path
-    import mkds_gym.play as play
+    import mkds_gym.play.app as play
 
     class Told(play.Player):
         def frame(self):
@@ -566,7 +566,7 @@ def test_a_display_that_goes_leaves_the_recording(tmp_path: Path) -> None:
     record = tmp_path / "run.mkr"
     program = """
     import sys
-    import mkds_gym.play as play
+    import mkds_gym.play.app as play
     play.SAVED_EVERY = 40
     sys.exit(play.main(["--class", "150", "--record", sys.argv[1]]))
     """
@@ -602,7 +602,7 @@ def test_a_recording_that_cannot_be_written_is_written_elsewhere(
     done = run(
         """
         import shutil, sys
-        import mkds_gym.play as play
+        import mkds_gym.play.app as play
 
         folder = sys.argv[1]
 
@@ -633,9 +633,9 @@ def test_what_is_driven_is_recorded(display: str, tmp_path: Path) -> None:
     told = play(
         """
         import threading
-        from mkds_gym import play
-        from mkds_gym.recording import Recording
-        from mkds_gym.replay import Show, show, verify
+        from mkds_gym.play import app
+        from mkds_gym.recording.format import Recording
+        from mkds_gym.replay.replay import Show, show, verify
 
         # Saved meanwhile by another thread, as no picture waits for it; at the end, by this one.
         play.SAVED_EVERY = 50

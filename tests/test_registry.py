@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import pytest
 
-from mkds_gym.registry import Registry, whole
+from mkds_gym.components.registry import Registry, whole
 
 
 class Part:

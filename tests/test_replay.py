@@ -24,25 +24,20 @@ from PIL import Image, ImageSequence
 from programs import DISPLAYS
 
 import mkds_gym
-from mkds_gym.console import Console, Keys
+from mkds_gym.display.video import Thinned, gif_bytes, race_caption
+from mkds_gym.display.window import Window
+from mkds_gym.emulator.console import Console, Keys
+from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
 from mkds_gym.env import MKDSEnv
+from mkds_gym.episodes.race_config import RaceArguments
 from mkds_gym.errors import NoRaceError, RecordingError
-from mkds_gym.hardware import FRAMES_PER_SECOND
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.overlays import Ghosts
-from mkds_gym.races import RaceArguments
-from mkds_gym.recording import (
-    ConsoleRecorder,
-    Recorder,
-    Recording,
-    Start,
-    boot_digest,
-    memory_digest,
-)
-from mkds_gym.replay import Replay, Show, environment, ghost, main, show, verify
-from mkds_gym.state import RaceReader
-from mkds_gym.video import Thinned, gif_bytes, race_caption
-from mkds_gym.window import Window
+from mkds_gym.race.state import RaceReader
+from mkds_gym.recording.format import Recording, Start, boot_digest, memory_digest
+from mkds_gym.recording.recorder import ConsoleRecorder, Recorder
+from mkds_gym.replay.__main__ import main
+from mkds_gym.replay.replay import Replay, Show, environment, ghost, show, verify
 
 
 def make(**arguments: Any) -> MKDSEnv:
@@ -644,7 +639,8 @@ def test_a_full_disk_leaves_the_video_before(files: list[str], tmp_path: Path) -
     video.write_bytes(b"the one before")
     words = [sys.executable, "-m", "mkds_gym.replay", files[0], "--video", str(video)]
     limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({1 << 15},) * 2)"
-    code = f"{limit}; import sys; from mkds_gym.replay import main; sys.exit(main(sys.argv[1:]))"
+    code = f"{limit}; import sys; from mkds_gym.replay.__main__ import main; "
+    code += "sys.exit(main(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", code, *words[3:]], capture_output=True, text=True, timeout=60
     )
@@ -754,7 +750,7 @@ def test_it_is_shown_in_a_window(
             if len(seen) == 1:
                 np.testing.assert_array_equal(self.grab(), picture)
 
-    monkeypatch.setattr("mkds_gym.replay.Window", Watched)
+    monkeypatch.setattr("mkds_gym.replay.__main__.Window", Watched)
     assert main([files[0], "--show", "--scale", "1"]) == 0
     assert capsys.readouterr().out == ""
     with Replay(Recording.load(files[0])) as replay:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from race_memory import FORK_MIDDLES, RaceMemory, drive, fork, fx, meadow
 
-from mkds_gym.memory import FX32_ONE
-from mkds_gym.sensors import SENSORS, Checkpoints, Rays, Seed6, Sensor, make_sensors
+from mkds_gym.components.sensors import SENSORS, Checkpoints, Rays, Seed6, Sensor, make_sensors
+from mkds_gym.race.memory_layout import FX32_ONE
 
 ALL = [*SENSORS.names(), "rays:1", "rays:36", "checkpoints:1", "checkpoints:7", "curvature:1"]
 

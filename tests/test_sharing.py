@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mkds_gym.sharing import Kept, Shared
+from mkds_gym.utils.caches import Kept, Shared
 
 
 class Value:

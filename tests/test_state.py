@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from race_memory import RaceMemory, drive, fx
 
-from mkds_gym import memory
 from mkds_gym.errors import NoRaceError
-from mkds_gym.state import RaceReader
+from mkds_gym.race import memory_layout
+from mkds_gym.race.state import RaceReader
 
 
 def test_values_come_in_their_units():
@@ -171,7 +171,7 @@ def test_a_race_is_on_in_a_race_scene(scene, on):
 def test_a_new_race_elsewhere_in_memory_is_found():
     race = RaceMemory()
     race.frame(position=(1, 1, 1))
-    other = memory.struct_view(race.ram, 0x02300000, memory.DRIVER)[0]
+    other = memory_layout.struct_view(race.ram, 0x02300000, memory_layout.DRIVER)[0]
     other["position"] = fx((9, 9, 9))
     race.word(race.layout.drivers_pointer, 0x02300000)
     assert race.reader.read().position == (9.0, 9.0, 9.0)
@@ -185,7 +185,7 @@ def test_another_region_reads_the_same():
 
 def test_korea_is_warned_about(caplog):
     race = RaceMemory()
-    reader = RaceReader(race.ram, memory.Layout.shifted(0, "Korea"))
+    reader = RaceReader(race.ram, memory_layout.Layout.shifted(0, "Korea"))
     with caplog.at_level(logging.WARNING, "mkds_gym"):
         reader.read()
         reader.resolve()
@@ -201,7 +201,7 @@ def test_another_driver_is_seen_by_its_own_status():
     race.race["frame"] = 5
     state = RaceReader(race.ram, driver=2).read()
     assert (state.position[0], state.checkpoint, state.frame) == (2.0, 12, 5)
-    assert race.reader.read_driver(1)["position"][0] == memory.FX32_ONE
+    assert race.reader.read_driver(1)["position"][0] == memory_layout.FX32_ONE
     with pytest.raises(IndexError):
         race.reader.read_driver(3)
     with pytest.raises(NoRaceError, match="driver 3"):
@@ -228,11 +228,13 @@ def test_the_camera_includes_its_elevation():
 def test_objects_skip_what_cannot_be_read():
     race = RaceMemory()
     assert race.reader.read_objects() == []
-    table = memory.struct_view(race.ram, race.layout.object_table, memory.OBJECT_TABLE)[0]
+    table = memory_layout.struct_view(
+        race.ram, race.layout.object_table, memory_layout.OBJECT_TABLE
+    )[0]
     table["count"], table["entries"] = 3, 0x02250000
-    entries = memory.struct_view(race.ram, 0x02250000, memory.OBJECT_ENTRY, 8)
-    memory.struct_view(race.ram, 0x02260000, memory.WORD, 3)["value"] = fx((7, 8, 9))
-    memory.struct_view(race.ram, 0x02261000, memory.WORD)["value"] = 101
+    entries = memory_layout.struct_view(race.ram, 0x02250000, memory_layout.OBJECT_ENTRY, 8)
+    memory_layout.struct_view(race.ram, 0x02260000, memory_layout.WORD, 3)["value"] = fx((7, 8, 9))
+    memory_layout.struct_view(race.ram, 0x02261000, memory_layout.WORD)["value"] = 101
     for index, flags in ((1, 0x2000), (3, 0x8000), (4, 0x4200)):
         entries[index]["object"], entries[index]["position"] = 0x02261000, 0x02260000
         entries[index]["flags"], entries[index]["radius"] = flags, fx(2)
@@ -276,7 +278,7 @@ def test_the_fast_way_and_the_dtypes_read_the_same():
     lap = drive()
     for frame, (driver, status) in lap.records.items():
         state = lap.states[frame]
-        one = memory.FX32_ONE
+        one = memory_layout.FX32_ONE
         assert state.position == tuple(driver["position"] / one)
         assert state.forward == tuple(driver["forward"] / one)
         assert state.up == tuple(driver["up"] / one)
@@ -325,7 +327,7 @@ def test_opponents_are_the_other_karts_and_stay_as_they_were() -> None:
         race.race["drivers"][index]["lap"] = index
         race.race["drivers"][index]["race_progress"] = 1024 * index
     race.drivers[2]["kind"] = 2  # a ghost
-    race.race["drivers"][3]["flags"] = memory.STATUS_FLAG_FINISHED
+    race.race["drivers"][3]["flags"] = memory_layout.STATUS_FLAG_FINISHED
     state = race.frame()
     race.drivers["position"] = 0
     race.race["drivers"]["lap"] = 0

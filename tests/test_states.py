@@ -22,17 +22,18 @@ import pytest
 from gymnasium.vector import AutoresetMode
 
 import mkds_gym  # noqa: F401
-from mkds_gym import race_starts, savestate, states
-from mkds_gym.cartridge import Cartridge
-from mkds_gym.core import LIBRARY_VARIABLE
+from mkds_gym.components.events import Clock
+from mkds_gym.emulator import state_file
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.library import LIBRARY_VARIABLE
+from mkds_gym.emulator.state_file import Snapshot
 from mkds_gym.env import MKDSEnv
+from mkds_gym.episodes import cloned_state, start_manager
+from mkds_gym.episodes.cloned_state import ClonedState, base_of, describe
+from mkds_gym.episodes.start_manager import RaceStarts
 from mkds_gym.errors import ConsoleError, StateError, VectorEnvError
-from mkds_gym.events import Clock
-from mkds_gym.race_starts import RaceStarts
-from mkds_gym.recording import Recorder
-from mkds_gym.savestate import Snapshot
-from mkds_gym.starts import RandomStarts, StartStates
-from mkds_gym.states import ClonedState, base_of, describe
+from mkds_gym.recording.recorder import Recorder
+from mkds_gym.wrappers.random_starts import RandomStarts, StartStates
 
 
 def make(**arguments: Any) -> MKDSEnv:
@@ -169,7 +170,7 @@ def test_other_objects_are_refused() -> None:
 def test_objects_are_described_alike_in_every_process() -> None:
     script = (
         "import functools, numpy as np\n"
-        "from mkds_gym.states import describe\n"
+        "from mkds_gym.episodes.cloned_state import describe\n"
         "class Held:\n"
         "    __slots__ = ('a', 'me')\n"
         "held = Held()\n"
@@ -269,12 +270,12 @@ def damaged(state: ClonedState) -> ClonedState:
     """One that the emulator does not take."""
     start = state.base.snapshot
     data = bytearray(start.data)
-    (*_, (_, place, _), _) = savestate.chunks(start.data)
+    (*_, (_, place, _), _) = state_file.chunks(start.data)
     struct.pack_into("<I", data, place, 9999)  # there is no such chunk
     bad = Snapshot(bytes(data), start.rom, start.build_id, start.frame_count)
     state = pickle.loads(pickle.dumps(state))
     state.base = base_of(bad)
-    state._difference = savestate.Difference(bad, bad)
+    state._difference = state_file.Difference(bad, bad)
     return state
 
 
@@ -496,7 +497,7 @@ def test_a_reset_at_a_progress() -> None:
 
 
 def test_points_are_driven_to_by_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(race_starts, "POINTS_KEPT", 1)
+    monkeypatch.setattr(start_manager, "POINTS_KEPT", 1)
     points = [0.01, 0.02, 0.03]
     alone = make(laps=5)
     expected = [alone.reset(options={"progress": point})[0] for point in points]
@@ -527,7 +528,7 @@ def test_one_drive_is_enough_for_many_states(monkeypatch: pytest.MonkeyPatch) ->
         return drive(self, *arguments)
 
     monkeypatch.setattr(RaceStarts, "_drive", counting)
-    monkeypatch.setattr(race_starts, "POINTS_KEPT", 2)
+    monkeypatch.setattr(start_manager, "POINTS_KEPT", 2)
     env = make(laps=6)
     collected = StartStates.collect(env, 5, laps=0.05)
     assert len(collected) == 5
@@ -559,7 +560,7 @@ def test_start_states(tmp_path: Path) -> None:
     states = StartStates.collect(env, 4, laps=0.2)
     assert len(states) == 4
     file = tmp_path / "states"
-    states.save(file)
+    cloned_state.save(file)
     assert file.stat().st_size < 1 << 20
     loaded = StartStates.load(file)
     # A file that may not grow is what a full disk is: the one before stays.
@@ -568,18 +569,18 @@ def test_start_states(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
     try:
         with pytest.raises(StateError, match="cannot write"):
-            states.save(file)
+            cloned_state.save(file)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert file.read_bytes() == before
     assert list(tmp_path.iterdir()) == [file]
     chance = np.random.default_rng(1)
-    drawn = [states[:].index(states.sample(chance)) for _ in range(8)]
+    drawn = [states[:].index(cloned_state.sample(chance)) for _ in range(8)]
     chance = np.random.default_rng(1)
     assert [loaded[:].index(loaded.sample(chance)) for _ in range(8)] == drawn
     assert len(set(drawn)) > 1
     with pytest.raises(TypeError, match="default_rng"):
-        states.sample(3)  # type: ignore[arg-type]
+        cloned_state.sample(3)  # type: ignore[arg-type]
     places = []
     for state in loaded:
         _, info = env.reset(options={"state": state})
@@ -652,7 +653,7 @@ def test_states_of_another_version(
 ) -> None:
     env.reset()
     with monkeypatch.context() as patch:
-        patch.setattr(states, "_VERSION", 99)
+        patch.setattr(cloned_state, "_VERSION", 99)
         later = pickle.dumps(env.clone_state())
         StartStates([env.clone_state()]).save(tmp_path / "later")
     with pytest.raises(StateError, match="version 99"):

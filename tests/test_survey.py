@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from mkds_gym.survey import Survey, main, report, survey
+from mkds_gym.drivers.survey import Survey, main, report, survey
 
-COMMAND = [sys.executable, "-m", "mkds_gym.survey"]
+COMMAND = [sys.executable, "-m", "mkds_gym.drivers.survey"]
 
 
 @pytest.mark.parametrize(("seed", "difficulty"), [(11, 1.0), (903, 0.5)])

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mkds_gym.components.episode_stats import Telemetry
+from mkds_gym.components.events import EVENTS, Clock, Stuck, WrongWay
+from mkds_gym.components.metrics import DEFAULT_METRICS, Distance, Sees, collect_all, make_metrics
 from mkds_gym.course import Course
 from mkds_gym.env import MKDSEnv
-from mkds_gym.events import EVENTS, Clock, Stuck, WrongWay
-from mkds_gym.metrics import DEFAULT_METRICS, Distance, Sees, collect_all, make_metrics
-from mkds_gym.state import RaceState
-from mkds_gym.telemetry import Telemetry
+from mkds_gym.race.state import RaceState
 
 
 class Frames:

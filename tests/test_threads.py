@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mkds_gym.threads import ThreadPool, usable_cores
+from mkds_gym.vector.threads import ThreadPool, usable_cores
 
 
 @pytest.fixture(params=[1, 2, 4])

@@ -17,9 +17,9 @@ from course_builder import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mkds_gym.cartridge import Cartridge
 from mkds_gym.course import KCL, NKM, Course, Track
 from mkds_gym.course.kcl import CollisionType
+from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.errors import CourseFormatError
 
 TAU = 2 * math.pi

@@ -20,7 +20,7 @@ from gymnasium.vector import AutoresetMode
 import mkds_gym  # noqa: F401
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import ConsoleError, MKDSError, StateError, VectorEnvError
-from mkds_gym.vector import MKDSVectorEnv
+from mkds_gym.vector.env import MKDSVectorEnv
 
 SHORT: dict[str, Any] = {"frame_skip": 20, "truncate_on": ("clock:60", "stuck:100")}
 """Episodes of a second on the race clock, of which there are several in a test."""

@@ -13,7 +13,7 @@ from PIL import Image
 from programs import run
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
-from mkds_gym.window import Window
+from mkds_gym.display.window import Window
 
 
 def test_the_window_shows_what_render_returns(display: str, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ HEAD = """
 import time
 import numpy as np
 import pygame
-from mkds_gym.window import Window
+from mkds_gym.display.window import Window
 
 chance = np.random.default_rng(0)
 one = chance.integers(0, 256, (192, 256, 3), np.uint8)
@@ -155,7 +155,7 @@ class Clock:
 def test_its_pace_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that no machine's load moves; a late picture is caught up, three are forgiven."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    monkeypatch.setattr("mkds_gym.window.time", clock := Clock())
+    monkeypatch.setattr("mkds_gym.display.window.time", clock := Clock())
     picture = np.zeros((192, 256, 3), np.uint8)
     period = 1 / 59.8261
     window = Window("test", 59.8261, scale=1)
@@ -305,7 +305,7 @@ def test_another_pygame_is_told_apart() -> None:
         """
         import pygame
         from mkds_gym.errors import ConsoleError
-        from mkds_gym.window import Window
+        from mkds_gym.display.window import Window
         del pygame.Window
         try:
             Window("test", 60)
@@ -325,7 +325,7 @@ def test_without_pygame_it_says_what_to_install() -> None:
         from mkds_gym.errors import ConsoleError, ViewerError
         from mkds_gym.viewer import Bus
         from mkds_gym.viewer.window import ViewerWindow
-        from mkds_gym.window import Window
+        from mkds_gym.display.window import Window
         with Bus(1) as bus:
             for kind, make in (
                 (ConsoleError, lambda: Window("test", 60)),

@@ -16,9 +16,10 @@ from waiting import interrupted_when
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
 from mkds_gym.errors import RecordingError
-from mkds_gym.recording import Recorder, Recording
-from mkds_gym.replay import verify
-from mkds_gym.wrappers import RecordRaces
+from mkds_gym.recording.format import Recording
+from mkds_gym.recording.recorder import Recorder
+from mkds_gym.replay.replay import verify
+from mkds_gym.wrappers.record_races import RecordRaces
 
 SHORT: dict[str, Any] = {"truncate_on": "clock:40", "course": "desert_course"}
 

@@ -18,9 +18,9 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.race import BOOT, FRAME_SKIP, Row, Tape
-from mkds_gym.cartridge import Cartridge
+from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.kartlab import boot
-from mkds_gym.memory import DRIVER_STATUS, RACE_STATUS, SCENE, Layout
+from mkds_gym.race.memory_layout import DRIVER_STATUS, RACE_STATUS, SCENE, Layout
 
 VARIABLE: Final = "MKDS_PEERS"
 _FRAMES: Final = 3_000

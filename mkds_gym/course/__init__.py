@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.cartridge import COURSE_FOLDER, Cartridge
 from mkds_gym.course import kcl as _kcl
 from mkds_gym.course import nkm as _nkm
 from mkds_gym.course.archive import read_carc
 from mkds_gym.course.kcl import KCL
 from mkds_gym.course.nkm import NKM
 from mkds_gym.course.track import Track
+from mkds_gym.emulator.cartridge import COURSE_FOLDER, Cartridge
+from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import CartridgeError, CourseFormatError
-from mkds_gym.hardware import RAM_START
-from mkds_gym.sharing import Shared
+from mkds_gym.utils.caches import Shared
 
 if TYPE_CHECKING:
     from mkds_gym.course.mesh import ObstacleMesh
@@ -136,7 +136,7 @@ class Course:
 
         Args:
             ram: main memory, (0x400000,) uint8; index 0 is address 0x02000000.
-            layout: a `mkds_gym.memory.Layout`.
+            layout: a `Layout`.
             name: what to call it; memory holds only the number.
 
         Raises:

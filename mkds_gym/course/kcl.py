@@ -25,8 +25,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import CourseFormatError
-from mkds_gym.hardware import RAM_START
 
 FX_ONE = 4096
 """One world unit in the fixed-point numbers of the format (12 fraction bits)."""

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import CourseFormatError
-from mkds_gym.hardware import RAM_START
 
 VERSION = 37
 """The version of every course of the game as shipped, and the only one whose layout is known."""

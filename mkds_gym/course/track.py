@@ -23,7 +23,7 @@ from mkds_gym.course.nkm import NKM, NO_SECTION
 from mkds_gym.errors import CourseFormatError
 
 if TYPE_CHECKING:
-    from mkds_gym.state import RaceState
+    from mkds_gym.race.state import RaceState
 
 _log = logging.getLogger(__name__)
 

@@ -12,9 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mkds_gym.cartridge import Cartridge
+from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.errors import MKDSError, reason
-from mkds_gym.files import write_bytes
 from mkds_gym.kartlab import ROM_PATH
 from mkds_gym.kartlab.build import (
     COMPILER_VERSION,
@@ -26,6 +25,7 @@ from mkds_gym.kartlab.build import (
 )
 from mkds_gym.kartlab.compiler import compile_course
 from mkds_gym.kartlab.preview import check_suffix, draw
+from mkds_gym.utils.files import write_bytes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -37,9 +37,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.cartridge import KARTLAB_CODE
+from mkds_gym.emulator.cartridge import KARTLAB_CODE
+from mkds_gym.emulator.hardware import HEADER_COPY, RAM_SIZE, RAM_START
 from mkds_gym.errors import ConsoleError
-from mkds_gym.hardware import HEADER_COPY, RAM_SIZE, RAM_START
 
 ADDRESS: Final = 0x023FE000
 MAGIC: Final = b"KLBP"
@@ -80,7 +80,7 @@ class BootParameters:
     ```
 
     Attributes:
-        course: id of a course (`mkds_gym.memory.course_id` knows them by name); None for the
+        course: id of a course (`course_id` knows them by name); None for the
             cartridge's default.
         laps: 1 to 9; None for the course's own number.
         engine_class: 50, 100 or 150.

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 import ndspy.fnt
 import ndspy.rom
 
-from mkds_gym.cartridge import COURSE_FOLDER, KARTLAB_CODE, header_crc16
+from mkds_gym.emulator.cartridge import COURSE_FOLDER, KARTLAB_CODE, header_crc16
+from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import MKDSError, reason
-from mkds_gym.hardware import RAM_START
 from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH, SOURCE_DIRECTORY
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from mkds_gym.kartlab.compiler import (
 )
 from mkds_gym.kartlab.compiler.geometry import build_layout
 from mkds_gym.kartlab.compiler.themes import THEMES
-from mkds_gym.memory import COURSES
+from mkds_gym.race.memory_layout import COURSES
 
 __all__ = [
     "COURSE_ID",

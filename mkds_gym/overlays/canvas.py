@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mkds_gym.hardware import SCREEN_HEIGHT, SCREEN_WIDTH
+from mkds_gym.emulator.hardware import SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.overlays.projection import Projection
 
 Colour: TypeAlias = "tuple[int, int, int] | tuple[int, int, int, int]"

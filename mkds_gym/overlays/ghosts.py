@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mkds_gym.course import Course
     from mkds_gym.overlays.canvas import Canvas, Colour
     from mkds_gym.overlays.scene import OverlayScene
-    from mkds_gym.state import RaceState
+    from mkds_gym.race.state import RaceState
 
 GHOST_COLOURS: Final[tuple[tuple[int, int, int], ...]] = (
     (80, 200, 255),

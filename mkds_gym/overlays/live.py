@@ -5,14 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 
-from mkds_gym.console import Console
+from mkds_gym.components.metrics import (
+    DEFAULT_METRICS,
+    SCORERS,
+    collect_all,
+    make_metrics,
+    reset_all,
+)
+from mkds_gym.components.rewards import REWARDS, Read, make_reward
 from mkds_gym.course import Course
+from mkds_gym.emulator.console import Console
 from mkds_gym.errors import NoRaceError
-from mkds_gym.memory import Layout
-from mkds_gym.metrics import DEFAULT_METRICS, SCORERS, collect_all, make_metrics, reset_all
 from mkds_gym.overlays.scene import OverlayScene, SceneRecorder
-from mkds_gym.rewards import REWARDS, Read, make_reward
-from mkds_gym.state import RaceReader, RaceState
+from mkds_gym.race.memory_layout import Layout
+from mkds_gym.race.state import RaceReader, RaceState
 
 
 class LiveRace:

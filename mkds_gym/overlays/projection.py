@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.hardware import SCREEN_HEIGHT, SCREEN_WIDTH
-from mkds_gym.state import CameraState
+from mkds_gym.emulator.hardware import SCREEN_HEIGHT, SCREEN_WIDTH
+from mkds_gym.race.state import CameraState
 
 _NEAREST: Final = 1.0
 """World units before the eye within which nothing is drawn, whatever the camera's near plane."""

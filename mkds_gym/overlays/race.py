@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mkds_gym.console import Keys
-from mkds_gym.memory import FRAMES_PER_SECOND, OFFROAD_SURFACES, SURFACES
-from mkds_gym.sensors import RAY_HEIGHT, Seed6
+from mkds_gym.components.sensors import RAY_HEIGHT, Seed6
+from mkds_gym.emulator.console import Keys
+from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
+from mkds_gym.race.memory_layout import OFFROAD_SURFACES, SURFACES
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course

@@ -15,7 +15,7 @@ from mkds_gym.errors import NoRaceError
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course
-    from mkds_gym.state import CameraState, ObjectState, RaceReader, RaceState
+    from mkds_gym.race.state import CameraState, ObjectState, RaceReader, RaceState
 
 PICTURE_DELAY: Final = 2
 """Frames by which the picture is behind memory: what a program computes in one frame, the geometry
@@ -65,7 +65,7 @@ class OverlayScene:
 
 
 def _unpickled(values: dict[str, Any]) -> OverlayScene:
-    from mkds_gym.state import CameraState, ObjectState
+    from mkds_gym.race.state import CameraState, ObjectState
 
     camera = values["camera"]
     matrix = np.frombuffer(camera["matrix"], np.float64).reshape(4, 3)

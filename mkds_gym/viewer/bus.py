@@ -42,8 +42,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mkds_gym.emulator.hardware import RGB_OF_COLOURS, SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.errors import ViewerError, reason
-from mkds_gym.hardware import RGB_OF_COLOURS, SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.viewer.shared import (
     PAGE,
     DoubleBuffer,

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mkds_gym.env import MKDSEnv
+from mkds_gym.episodes.start_manager import PRIMING_FRAMES
 from mkds_gym.overlays import LapTrail, OverlayScene
-from mkds_gym.race_starts import PRIMING_FRAMES
 from mkds_gym.viewer.bus import Publisher, State, Status
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course
-    from mkds_gym.state import RaceState
+    from mkds_gym.race.state import RaceState
 
 _log = logging.getLogger(__name__)
 

@@ -19,12 +19,12 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mkds_gym.display.window import import_pygame, open_display
+from mkds_gym.emulator.hardware import RGB_OF_COLOURS
 from mkds_gym.errors import OverlayError, ViewerError, reason
-from mkds_gym.hardware import RGB_OF_COLOURS
 from mkds_gym.overlays import OVERLAYS, Overlay, draw_overlays, make_overlays
 from mkds_gym.viewer.bus import Board, Run, Shot, State, Status, Tile, runs
 from mkds_gym.viewer.publisher import PICTURES_PER_SECOND, unpack_scene
-from mkds_gym.window import import_pygame, open_display
 
 _log = logging.getLogger(__name__)
 

@@ -26,8 +26,9 @@ from mkds_gym.kartlab.compiler.geometry import (
     build_triangles,
     fall_height,
 )
+from mkds_gym.kartlab.compiler.klm import ModelStatistics
 from mkds_gym.kartlab.compiler.map import MapPlan, build_nkm, plan_map
-from mkds_gym.kartlab.compiler.model import ModelStatistics, build_klm
+from mkds_gym.kartlab.compiler.model import build_klm
 
 __all__ = [
     "CompiledCourse",

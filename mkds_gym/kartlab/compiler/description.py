@@ -56,7 +56,7 @@ from typing import Any
 
 from mkds_gym.errors import MKDSError, reason
 from mkds_gym.kartlab.compiler.themes import COLOURS, THEMES
-from mkds_gym.memory import COURSES
+from mkds_gym.race.memory_layout import COURSES
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -413,7 +413,7 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
         raise root.fail(
             "name",
             f"the game's list of courses has {COURSES[course_id]!r} under the id {course_id}, and "
-            f"{listed}; name and id must be a pair of mkds_gym.memory.COURSES",
+            f"{listed}; name and id must be a pair of mkds_gym.race.memory_layout.COURSES",
         )
     laps = root.integer("laps", 1, MAXIMUM_LAPS, 3)
 

@@ -1,0 +1,1 @@
+"""Sensors, actions, observations, metrics, events and rewards, by name."""

@@ -1,0 +1,262 @@
+"""Observations: what a policy is given, chosen by ``obs_type``.
+
+===========  ==============================================  ===============================
+``obs_type``  space                                           content
+===========  ==============================================  ===============================
+``sensors``   ``Box(float32, (n,))``                          the sensors, one after another
+``dict``      ``Dict`` of a ``Box`` a sensor                  the sensors, by name
+``pixels``    ``Box(0, 255, (192 or 384, 256, 3), uint8)``    the screens, RGB
+``ram``       ``Box(0, 255, (4194304,), uint8)``              main memory from 0x02000000
+===========  ==============================================  ===============================
+
+A sensor's name, or a list of names, is short for ``sensors`` with those.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from mkds_gym.components.sensors import SENSORS, Sensor, make_sensors
+from mkds_gym.course import Course
+from mkds_gym.emulator.console import SCREENS, Console
+from mkds_gym.emulator.hardware import RAM_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
+from mkds_gym.race.state import RaceState
+
+OBS_TYPES: Final = ("sensors", "dict", "pixels", "ram")
+DEFAULT_SENSORS: Final = ("seed6",)
+
+Screens: TypeAlias = Literal["top", "bottom", "both"]
+SensorLike: TypeAlias = "str | Sensor"
+
+
+def _own_sensors(sensors: SensorLike | Sequence[SensorLike]) -> list[Sensor]:
+    """Sensors of this environment alone: objects are copied, as vector environments share them."""
+    made = make_sensors(copy.deepcopy(sensors))
+    if not made:
+        raise ValueError(f"no sensor was named; choose from {', '.join(SENSORS)}")
+    return made
+
+
+class Observer(Protocol):
+    """Makes one kind of observation."""
+
+    @property
+    def space(self) -> gym.Space[Any]:
+        """The observation space, known without an emulator."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether the last frame of a step must be drawn."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each component of a flat observation; empty for pictures and memory."""
+
+    def check(self, out: Any) -> None:
+        """Make sure that an observation can be written into ``out``.
+
+        Raises:
+            ValueError: not of the space's shape and dtype, or not writable, or other keys.
+            TypeError: no array, or no dict.
+        """
+
+    def observe(self, console: Console, state: RaceState, course: Course, out: Any = None) -> Any:
+        """The observation now.
+
+        Args:
+            console: that the race runs on.
+            state: of the race, as it was read last.
+            course: that is driven.
+            out: what to write it into, and to return; `check` has seen it. None is a new object,
+                that later steps leave alone.
+        """
+
+
+def _check_array(out: Any, space: gym.spaces.Box, what: str = "out") -> None:
+    """Make sure that a value of ``space`` can be written into ``out``; see `Observer.check`."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{what} is a {type(out).__name__}; an array is wanted, like {space}")
+    if out.shape != space.shape or out.dtype != space.dtype or not out.flags.writeable:
+        kind = "" if out.flags.writeable else ", read-only"
+        raise ValueError(
+            f"{what} is {out.dtype} of shape {out.shape}{kind}; wanted is writable {space.dtype} "
+            f"of shape {space.shape}, as observation_space says"
+        )
+
+
+class SensorObserver:
+    """Sensor values, one after another in one float32 vector."""
+
+    draws = False
+
+    def __init__(self, sensors: Sequence[Sensor]) -> None:
+        self.sensors = tuple(sensors)
+        self.space = gym.spaces.Box(
+            np.concatenate([np.ravel(s.space.low) for s in self.sensors]),
+            np.concatenate([np.ravel(s.space.high) for s in self.sensors]),
+            dtype=np.float32,
+        )
+        self.labels = tuple(label for s in self.sensors for label in s.labels)
+        self._single = self.sensors[0] if len(self.sensors) == 1 else None
+
+    def check(self, out: Any) -> None:
+        """See `Observer.check`."""
+        _check_array(out, self.space)
+
+    def observe(
+        self,
+        console: Console,  # noqa: ARG002
+        state: RaceState,
+        course: Course,
+        out: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]:
+        """See `Observer.observe`."""
+        if self._single is None:
+            return np.concatenate([sensor.read(state, course) for sensor in self.sensors], out=out)
+        values = self._single.read(state, course)
+        if out is None:
+            return values
+        out[:] = values
+        return out
+
+
+class DictObserver:
+    """Sensor values, a float32 vector each, by sensor name."""
+
+    draws = False
+
+    def __init__(self, sensors: Sequence[Sensor]) -> None:
+        self.sensors = tuple(sensors)
+        self.space = gym.spaces.Dict({s.name: s.space for s in self.sensors})
+        self.labels: tuple[str, ...] = ()
+
+    def check(self, out: Any) -> None:
+        """See `Observer.check`."""
+        if not isinstance(out, dict):
+            raise TypeError(f"out is a {type(out).__name__}; a dict of arrays by sensor is wanted")
+        if out.keys() != self.space.keys():
+            raise ValueError(
+                f"out has the keys {', '.join(map(repr, out))}; wanted are "
+                f"{', '.join(map(repr, self.space))}, as observation_space says"
+            )
+        for sensor in self.sensors:
+            _check_array(out[sensor.name], sensor.space, f"out[{sensor.name!r}]")
+
+    def observe(
+        self,
+        console: Console,  # noqa: ARG002
+        state: RaceState,
+        course: Course,
+        out: dict[str, NDArray[np.float32]] | None = None,
+    ) -> dict[str, NDArray[np.float32]]:
+        """See `Observer.observe`."""
+        if out is None:
+            return {sensor.name: sensor.read(state, course) for sensor in self.sensors}
+        for sensor in self.sensors:
+            out[sensor.name][:] = sensor.read(state, course)
+        return out
+
+
+class PixelObserver:
+    """The picture on the chosen screens."""
+
+    draws = True
+    labels: tuple[str, ...] = ()
+
+    def __init__(self, screens: Screens) -> None:
+        self._screens: Screens = screens
+        height = 2 * SCREEN_HEIGHT if screens == "both" else SCREEN_HEIGHT
+        self.space = gym.spaces.Box(0, 255, (height, SCREEN_WIDTH, 3), np.uint8)
+
+    def check(self, out: Any) -> None:
+        """See `Observer.check`."""
+        _check_array(out, self.space)
+
+    def observe(
+        self,
+        console: Console,
+        state: RaceState,  # noqa: ARG002
+        course: Course,  # noqa: ARG002
+        out: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
+        """See `Observer.observe`."""
+        return console.screen(self._screens, out)
+
+
+class RamObserver:
+    """The 4 MiB of main memory."""
+
+    draws = False
+    labels: tuple[str, ...] = ()
+
+    def __init__(self) -> None:
+        self.space = gym.spaces.Box(0, 255, (RAM_SIZE,), np.uint8)
+
+    def check(self, out: Any) -> None:
+        """See `Observer.check`."""
+        _check_array(out, self.space)
+
+    def observe(
+        self,
+        console: Console,
+        state: RaceState,  # noqa: ARG002
+        course: Course,  # noqa: ARG002
+        out: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
+        """See `Observer.observe`."""
+        if out is None:
+            out = np.empty(RAM_SIZE, np.uint8)
+        out[:] = console.ram
+        return out
+
+
+def make_observer(
+    obs_type: str | Sequence[SensorLike],
+    sensors: SensorLike | Sequence[SensorLike] | None,
+    screens: str,
+) -> Observer:
+    """The observer that an environment's arguments ask for.
+
+    Args:
+        obs_type: one of `OBS_TYPES`, a sensor's name, or a list of sensors.
+        sensors: the sensors of ``sensors`` and ``dict``; None is ``("seed6",)`` for the first
+            and every registered sensor for the second.
+        screens: one of `SCREENS`, for ``pixels``.
+
+    Raises:
+        ValueError, TypeError: with the allowed values in the message.
+    """
+    if screens not in SCREENS:
+        raise ValueError(f"screens={screens!r} is not one of {', '.join(map(repr, SCREENS))}")
+    if obs_type is None or isinstance(obs_type, int | float | bytes):
+        raise TypeError(
+            f"obs_type={obs_type!r} is neither one of {', '.join(map(repr, OBS_TYPES))}, nor a "
+            f"sensor, nor a list of sensors; sensors are {', '.join(SENSORS)}"
+        )
+    if not isinstance(obs_type, str) or obs_type.partition(":")[0] in SENSORS:
+        if sensors is not None:
+            raise ValueError(
+                f"obs_type={obs_type!r} names sensors already; leave out sensors={sensors!r}, or "
+                "write obs_type='sensors'"
+            )
+        return SensorObserver(_own_sensors(obs_type))
+    if obs_type not in OBS_TYPES:
+        raise ValueError(
+            f"obs_type={obs_type!r} is not one of {', '.join(map(repr, OBS_TYPES))}, a sensor, or "
+            f"a list of sensors; sensors are {', '.join(SENSORS)}"
+        )
+    if obs_type == "sensors":
+        return SensorObserver(_own_sensors(DEFAULT_SENSORS if sensors is None else sensors))
+    if obs_type == "dict":
+        return DictObserver(_own_sensors(SENSORS.names() if sensors is None else sensors))
+    if sensors is not None:
+        raise ValueError(f"obs_type={obs_type!r} takes no sensors; leave out sensors={sensors!r}")
+    if obs_type == "pixels":
+        return PixelObserver(screens)  # type: ignore[arg-type]
+    return RamObserver()

@@ -1,0 +1,1 @@
+"""Scripted drivers and their times."""

@@ -1,0 +1,201 @@
+"""The scripted driver's times: ``python -m mkds_gym.drivers``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mkds_gym.drivers.drive import Drive, drive
+from mkds_gym.drivers.pure_pursuit import PurePursuit
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.env import MKDSEnv
+from mkds_gym.episodes.race_config import RANDOM_COURSE
+from mkds_gym.errors import MKDSError
+from mkds_gym.kartlab.boot import CLASSES
+from mkds_gym.utils.files import write_bytes
+
+
+@dataclass(frozen=True)
+class Run:
+    """One drive of the table.
+
+    Attributes:
+        course: name of the course; ``random:7`` is the random course of seed 7.
+        engine_class: cc.
+        mirror: whether it was mirrored.
+        drive: how it went.
+    """
+
+    course: str
+    engine_class: int
+    mirror: bool
+    drive: Drive
+
+
+def time_course(
+    course: str, engine_class: int = 100, *, mirror: bool = False, laps: int | None = None
+) -> Run:
+    """Let `PurePursuit` drive one race against the clock, on Kartlab.
+
+    Args:
+        course: name of a course, ``random:SEED`` or ``random:SEED:DIFFICULTY``.
+        engine_class: 50, 100 or 150.
+        mirror: left and right exchanged.
+        laps: None is the course's own number.
+
+    Raises:
+        ValueError: there is no such course, or a value is out of range.
+    """
+    arguments: dict[str, Any] = {"course": course}
+    name, *numbers = course.split(":")
+    if name == RANDOM_COURSE and numbers:
+        try:
+            arguments = {"course": name, "course_seed": int(numbers[0])}
+            if len(numbers) > 1:
+                arguments["difficulty"] = float(numbers[1])
+        except ValueError:
+            raise ValueError(
+                f"course {course!r}: write random:SEED or random:SEED:DIFFICULTY"
+            ) from None
+    env = MKDSEnv(**arguments, engine_class=engine_class, mirror=mirror, laps=laps)
+    try:
+        env.reset()
+        result = drive(env.console, PurePursuit(), course=env.course)
+        return Run(course, engine_class, mirror, result)
+    finally:
+        env.close()
+
+
+def dump(runs: Iterable[Run]) -> dict[str, Any]:
+    """Runs as what ``--json`` writes; `load` reads it."""
+    return {"drivers": [asdict(run) for run in runs]}
+
+
+def load(data: dict[str, Any]) -> list[Run]:
+    """The runs that `dump` gave."""
+    return [
+        Run(**{**row, "drive": Drive(**{**drive, "lap_times": tuple(drive["lap_times"])})})
+        for row in data["drivers"]
+        for drive in (row["drive"],)
+    ]
+
+
+def report(runs: Iterable[Run]) -> str:
+    """A Markdown table of runs: a row a course, a column a class.
+
+    Off-road distance, wall hits and respawns are those of all classes together.
+    """
+    rows: dict[str, list[Run]] = {}
+    for run in runs:
+        rows.setdefault(run.course + (", mirrored" if run.mirror else ""), []).append(run)
+    classes = sorted({run.engine_class for row in rows.values() for run in row})
+    head = [
+        "course",
+        "laps",
+        *(f"{engine_class} cc" for engine_class in classes),
+        "best lap",
+        "off the road",
+        "wall hits",
+        "respawns",
+    ]
+    lines = [head, ["---", "---:", *("---:" for _ in classes), *4 * ["---:"]]]
+    for name, row in rows.items():
+        by_class = {run.engine_class: run.drive for run in row}
+        drives = list(by_class.values())
+        laps = [lap for drive in drives for lap in drive.lap_times]
+        lines.append(
+            [
+                f"`{name}`",
+                str(max(drive.laps for drive in drives)),
+                *(_result(by_class.get(engine_class)) for engine_class in classes),
+                _time(min(laps)) if laps else "-",
+                f"{sum(drive.offroad for drive in drives):.0f}",
+                str(sum(drive.wall_hits for drive in drives)),
+                str(sum(drive.respawns for drive in drives)),
+            ]
+        )
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _result(drive: Drive | None) -> str:
+    if drive is None:
+        return "-"
+    return _time(drive.time) if drive.finished else f"not finished ({drive.progress:.2f} laps)"
+
+
+def _time(seconds: float) -> str:
+    return f"{int(seconds // 60)}:{seconds % 60:06.3f}"
+
+
+def _run_one(job: tuple[str, int], *, mirror: bool, laps: int | None) -> Run:
+    return time_course(job[0], job[1], mirror=mirror, laps=laps)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: the words behind the command; None takes the process's own.
+
+    Returns:
+        0; 1 if a race was not finished, or could not be driven.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m mkds_gym.drivers",
+        description="Let the scripted driver race against the clock and print its times. The same "
+        "cartridge gives the same times.",
+    )
+    parser.add_argument(
+        "--courses",
+        nargs="+",
+        metavar="NAME",
+        help="names, random:SEED or random:SEED:DIFFICULTY; default: all of the cartridge",
+    )
+    parser.add_argument(
+        "--classes", nargs="+", type=int, choices=tuple(CLASSES), default=tuple(CLASSES)
+    )
+    parser.add_argument("--laps", type=int, help="1 to 9; default: each course's own number")
+    parser.add_argument("--mirror", action="store_true", help="exchange left and right")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to a file")
+    options = parser.parse_args(arguments)
+    if options.workers < 1:
+        parser.error(f"--workers {options.workers}: at least 1")
+    if options.json is not None and (options.json.is_dir() or not options.json.parent.is_dir()):
+        parser.error(f"--json {options.json}: is not a file in an existing directory")
+    try:
+        courses = options.courses or Cartridge.open().course_names()
+        jobs = [(course, engine_class) for course in courses for engine_class in options.classes]
+        runs = _run_all(
+            jobs,
+            partial(_run_one, mirror=options.mirror, laps=options.laps),
+            min(options.workers, len(jobs)),
+        )
+        print(report(runs))
+        if options.json is not None:
+            result = {"date": date.today().isoformat(), **dump(runs)}
+            write_bytes(options.json, (json.dumps(result, indent=1) + "\n").encode())
+    except (MKDSError, ValueError, TypeError, OSError) as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return 1
+    return 0 if all(run.drive.finished for run in runs) else 1
+
+
+def _run_all(
+    jobs: Sequence[tuple[str, int]], run: Callable[[tuple[str, int]], Run], workers: int
+) -> list[Run]:
+    if workers == 1:
+        return [run(job) for job in jobs]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context) as pool:
+        return list(pool.map(run, jobs))

@@ -1,0 +1,1 @@
+"""One emulated Nintendo DS: cartridge, console, savestates. Knows nothing of karts."""

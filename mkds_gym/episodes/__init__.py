@@ -1,0 +1,1 @@
+"""Where an episode starts: races, race starts, cloned states."""

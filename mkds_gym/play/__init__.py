@@ -1,0 +1,1 @@
+"""Drive yourself: ``python -m mkds_gym.play``."""

@@ -1,0 +1,1 @@
+"""Recordings of races, and what records them."""

@@ -1,0 +1,1 @@
+"""Recordings driven again, and in other forms."""

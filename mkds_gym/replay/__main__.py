@@ -1,0 +1,310 @@
+"""Replay recordings: ``python -m mkds_gym.replay run.mkr --show``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mkds_gym.display.video import (
+    VIDEO_SUFFIXES,
+    Thinned,
+    VideoWriter,
+    check_video,
+    gif_bytes,
+    sheet_bytes,
+    spread,
+)
+from mkds_gym.display.window import DEFAULT_SCALE, Window
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.console import SCREENS
+from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
+from mkds_gym.errors import MKDSError, RecordingError
+from mkds_gym.overlays import (
+    make_overlays,
+)
+from mkds_gym.recording.format import (
+    SUFFIX,
+    Recording,
+)
+from mkds_gym.replay import dsm
+from mkds_gym.replay.replay import Show, show, verify
+from mkds_gym.utils.files import same_file, write_bytes
+
+GIF_EVERY: Final = 4
+"""Frames per picture of a GIF at full speed: most viewers show no more than 20 a second."""
+VIDEO_RATE: Final = 60
+"""Pictures a second that a video has at the most, however fast the race goes by in it."""
+GIF_PICTURES: Final = 1200
+"""Pictures from which on a GIF has every second one only, and so on."""
+SHEET_CHOICE: Final = 16
+"""Pictures held for each one of a sheet, at the most, of which the evenly spread ones are taken."""
+HELD: Final = 256 << 20
+"""Bytes of pictures from which on fewer are held, for either: those of many drivers are large."""
+SHEET_WIDTH: Final = 1024
+"""Pixels that the pictures in a row of a sheet take, if they are not larger."""
+
+
+_PLAYED: Final = ("show", "video", "gif")
+_PICTURED: Final = (*_PLAYED, "sheet")
+_LOOKS: Final = {
+    "overlays": _PICTURED,
+    "screens": _PICTURED,
+    "ghosts": _PICTURED,
+    "scale": _PLAYED,
+    "speed": _PLAYED,
+    "pictures": ("sheet",),
+}
+"""Options of how it looks, and those of which there must be one, or nothing would look so."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m mkds_gym.replay",
+        description="Drive recordings again. Without anything to show or to write, it says whether "
+        "each ends as it did. Several are shown side by side, or as ghosts of the first.",
+    )
+    parser.add_argument(
+        "recordings", nargs="+", metavar="RECORDING", help=".mkr, or DeSmuME's .dsm"
+    )
+    parser.add_argument("--rom", metavar="FILE", help="the cartridge that they were driven on")
+    parser.add_argument("--state", metavar="FILE", help="the savestate, if it was moved")
+    parser.add_argument(
+        "--show", action="store_true", help="in a window: P pauses, ESC closes it (needs pygame-ce)"
+    )
+    out = parser.add_argument_group("what to write")
+    out.add_argument("--video", metavar="FILE", help=f"a video: {', '.join(VIDEO_SUFFIXES)}")
+    out.add_argument("--gif", metavar="FILE", help="an animated GIF")
+    out.add_argument("--sheet", metavar="FILE", help="a PNG of pictures evenly spread")
+    out.add_argument("--movie", metavar="FILE", help="the first as DeSmuME's movie (.dsm)")
+    out.add_argument("--save", metavar="FILE", help="the first as a recording (.mkr)")
+    look = parser.add_argument_group("how it looks")
+    look.add_argument("--overlays", metavar="A,B", default="", help="such as rays,hud")
+    look.add_argument("--screens", choices=tuple(SCREENS), default="top")
+    look.add_argument("--ghosts", action="store_true", help="the others drawn into one picture")
+    look.add_argument("--scale", type=int, choices=range(1, 9), metavar="1-8", help="2, of a GIF 1")
+    look.add_argument("--speed", type=float, default=1.0, metavar="X", help="0.1 to 16")
+    look.add_argument("--pictures", type=int, default=12, metavar="N", help="on the sheet, 1-100")
+    look.add_argument("--names", metavar="A,B", help="of the drivers, instead of the recorded ones")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: the words behind the command; None takes the process's own.
+
+    Returns:
+        0, or 1 when a recording cannot be driven or a file cannot be written.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not 0.1 <= options.speed <= 16:
+        parser.error(f"--speed {options.speed}: allowed: 0.1 to 16")
+    if not 1 <= options.pictures <= 100:
+        parser.error(f"--pictures {options.pictures}: allowed: 1 to 100")
+    if options.ghosts and len(options.recordings) < 2:
+        parser.error("--ghosts: give the first driver's recording, and those of others")
+    for look, outputs in _LOOKS.items():
+        given = getattr(options, look) != parser.get_default(look)
+        if given and not any(getattr(options, output) for output in outputs):
+            *others, last = (f"--{output}" for output in outputs)
+            wanted = f"{', '.join(others)} or {last}" if others else last
+            parser.error(f"--{look} changes nothing here; it is for {wanted}")
+    names = None if options.names is None else options.names.split(",")
+    if names is not None and len(names) != len(options.recordings):
+        parser.error(f"--names {options.names}: wanted are {len(options.recordings)} names")
+    try:
+        _run(options, names)
+    except (MKDSError, ValueError, TypeError) as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """See that what is to be written can be, before a race is driven for it.
+
+    Raises:
+        RecordingError: one has no folder or another suffix, or is read here or written twice.
+    """
+    suffixes = {"gif": ".gif", "sheet": ".png", "save": SUFFIX}
+    taken = [path for path in (*options.recordings, options.rom, options.state) if path is not None]
+    for name in ("video", "gif", "sheet", "movie", "save"):
+        path = getattr(options, name)
+        if path is None:
+            continue
+        if Path(path).is_dir() or not Path(path).parent.is_dir():
+            raise RecordingError(f"cannot write '{path}': it is no file in an existing folder")
+        suffix = suffixes.get(name)
+        if suffix is not None and Path(path).suffix.lower() != suffix:
+            raise RecordingError(f"cannot write '{path}': the suffix of --{name} is {suffix}")
+        if any(same_file(path, other) for other in taken):
+            raise RecordingError(
+                f"cannot write '{path}' (--{name}): the command reads or writes it already; choose "
+                "another name"
+            )
+        taken.append(path)
+    if options.video:
+        check_video(options.video)
+
+
+def _run(options: argparse.Namespace, names: Sequence[str] | None) -> None:
+    _check_outputs(options)
+    recordings = [
+        dsm.read_movie(path, Cartridge.open(options.rom))
+        if Path(path).suffix == dsm.SUFFIX
+        else Recording.load(path)
+        for path in options.recordings
+    ]
+    if options.state and not any(each.start.kind == "state" for each in recordings):
+        raise RecordingError(
+            f"--state {options.state}: no recording here starts at a savestate; leave it out"
+        )
+    for number, path in enumerate(options.recordings):
+        label = names[number] if names else recordings[number].label or Path(path).stem
+        recordings[number] = replace(recordings[number], label=label)
+    overlays = [name for name in options.overlays.split(",") if name]
+    make_overlays(overlays)
+    if options.save:
+        recordings[0].save(options.save)
+        print(f"{recordings[0].describe()}: {options.save}")
+    if options.movie:
+        files = dsm.write_movie(recordings[0], options.movie, options.rom)
+        print(f"{recordings[0].describe()}: {', '.join(map(str, files))}")
+    pictures = options.video or options.gif or options.sheet
+    if options.show or pictures:
+        every = math.gcd(GIF_EVERY, _gif_every(options))
+        if options.video:
+            every = math.gcd(every, _video_every(options))
+        how = Show(
+            overlays=overlays,
+            screens=options.screens,
+            every=1 if options.show else every,
+            ghosts=options.ghosts,
+            rom=options.rom,
+            state=options.state,
+        )
+        _show(options, recordings, how)
+    elif not (options.movie or options.save):
+        for recording in recordings:
+            verify(recording, rom=options.rom, state=options.state)
+            _tell_end(recording)
+
+
+def _tell_end(recording: Recording) -> None:
+    ends = "ends as it did" if recording.ram else "driven (it says not how it ended)"
+    print(f"{recording.describe()}: {ends}")
+
+
+def _show(options: argparse.Namespace, recordings: Sequence[Recording], how: Show) -> None:
+    """Show recordings in a window, and write what has pictures."""
+    gif_every, video_every = _gif_every(options), _video_every(options)
+    gif: Thinned[NDArray[np.uint8]] | None = None
+    sheet: Thinned[tuple[NDArray[np.uint8], str]] | None = None
+    with contextlib.ExitStack() as stack:
+        video = screening = None
+        if options.video:
+            rate = FRAMES_PER_SECOND * options.speed / video_every
+            video = stack.enter_context(VideoWriter(options.video, rate, options.scale or 2))
+        if options.show:
+            screening = stack.enter_context(
+                _Screening(", ".join(each.label for each in recordings), options)
+            )
+        for number, (picture, caption) in enumerate(show(recordings, how)):
+            if video is not None and number * how.every % video_every == 0:
+                video.write(picture)
+            room = HELD // picture.nbytes
+            if options.gif and number * how.every % gif_every == 0:
+                gif = gif or Thinned(min(GIF_PICTURES, room) // 2)
+                gif.add(picture)
+            if options.sheet and number * how.every % GIF_EVERY == 0:
+                sheet = sheet or Thinned(min(SHEET_CHOICE * options.pictures, room) // 2)
+                sheet.add((picture, caption))
+            if screening is not None:
+                screening.show(picture)
+                if screening.closed and not (options.video or options.gif or options.sheet):
+                    return
+    written = [options.video] if options.video else []
+    if options.gif:
+        kept = [] if gif is None else gif.kept
+        frames = gif_every * (1 if gif is None else gif.stride)
+        seconds = frames / FRAMES_PER_SECOND / options.speed
+        write_bytes(options.gif, gif_bytes(kept, seconds, scale=options.scale or 1))
+        written.append(options.gif)
+    if options.sheet:
+        stills = [] if sheet is None else sheet.kept
+        chosen = [stills[i] for i in spread(len(stills), min(options.pictures, len(stills)))]
+        pictures, captions = [each for each, _ in chosen], [caption for _, caption in chosen]
+        columns = max(SHEET_WIDTH // pictures[0].shape[1], 1) if pictures else 1
+        write_bytes(options.sheet, sheet_bytes(pictures, captions, columns))
+        written.append(options.sheet)
+    if written:
+        print(f"{', '.join(each.describe() for each in recordings)}: {', '.join(written)}")
+    else:
+        for recording in recordings:
+            _tell_end(recording)
+
+
+def _gif_every(options: argparse.Namespace) -> int:
+    """Frames of the race per picture of a GIF: the faster it goes by, the more."""
+    return max(round(GIF_EVERY * float(options.speed)), 1)
+
+
+def _video_every(options: argparse.Namespace) -> int:
+    """Frames of the race per picture of a video."""
+    return math.ceil(FRAMES_PER_SECOND * float(options.speed) / VIDEO_RATE)
+
+
+class _Screening:
+    """The window of ``--show``; a context manager."""
+
+    def __init__(self, title: str, options: argparse.Namespace) -> None:
+        self._paused = False
+        self._window = Window(
+            f"{title} - P pauses",
+            FRAMES_PER_SECOND * options.speed,
+            options.scale or DEFAULT_SCALE,
+            on_event=self._on_event,
+            wanted_by="mkds_gym.replay --show",
+            instead="--video writes a file instead",
+            must_be_seen=True,
+        )
+
+    def __enter__(self) -> _Screening:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._window.close()
+
+    @property
+    def closed(self) -> bool:
+        """The user has closed it."""
+        return self._window.closed
+
+    def show(self, picture: NDArray[np.uint8]) -> None:
+        """Show a picture, for as long as it is due, or the pause lasts."""
+        self._window.show(picture)
+        while self._paused and not self.closed:
+            self._window.show(picture)
+
+    def _on_event(self, event: Any) -> None:
+        import pygame
+
+        if event.type == pygame.KEYDOWN and event.key == pygame.K_p:
+            self._paused = not self._paused
+
+
+if __name__ == "__main__":
+    sys.exit(main())
