@@ -113,7 +113,7 @@ def test_a_fault_in_the_sources_is_shown(tmp_path: Path) -> None:
     from mkds_gym.kartlab import SOURCE_DIRECTORY
 
     shutil.copytree(SOURCE_DIRECTORY, tmp_path / "src")
-    (tmp_path / "src" / "race.c").write_text("int broken(void) { return nothing; }\n")
+    (tmp_path / "src" / "race" / "race.c").write_text("int broken(void) { return nothing; }\n")
     with pytest.raises(BuildError, match="nothing"):
         build_rom(tmp_path / "src")
 

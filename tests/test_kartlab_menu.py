@@ -34,7 +34,7 @@ RACE_MEMORY = slice(0x175000, 0x3CF000)
 
 def alphabet() -> dict[bytes, str]:
     """The program's small letters, by their 64 pixels."""
-    text = (SOURCE_DIRECTORY / "font.c").read_text()
+    text = (SOURCE_DIRECTORY / "hud" / "font.c").read_text()
     rows = [int(row, 2) for row in re.findall(r"0b([01]{8})", text)]
     bits = np.unpackbits(np.array(rows, np.uint8)).reshape(-1, 64)
     letters = {}

@@ -35,7 +35,7 @@ def test_sizes_are_those_of_the_game():
 
 
 def test_the_cartridge_in_c_and_the_reader_in_python_agree_on_offsets():
-    header = Path(mkds_gym.__file__).parent / "kartlab" / "src" / "memory_map.h"
+    header = Path(mkds_gym.__file__).parent / "kartlab" / "src" / "platform" / "memory_map.h"
     text = header.read_text()
     structures = {
         "driver": memory_layout.DRIVER,

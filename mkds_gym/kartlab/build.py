@@ -72,6 +72,7 @@ _FLAGS = (
     "-std=gnu11",
     "-O2",
     "-marm",
+    "-I.",
     "-ffreestanding",
     "-fno-common",
     "-fno-builtin-printf",
@@ -90,7 +91,7 @@ _LINK_FLAGS = ("-nostdlib", "-Wl,--gc-sections", "-Wl,--build-id=none")
 # Without the DSP extension (ARMv5TE): DeSmuME's JIT fails to translate some of its multiplies.
 _ARM9_FLAGS = ("-march=armv5t", "-mtune=arm946e-s")
 _ARM7_FLAGS = ("-mcpu=arm7tdmi",)
-_ARM7_SOURCES = ("start7.s", "arm7.c")
+_ARM7_SOURCES = ("boot/start7.s", "platform/arm7.c")
 
 
 class BuildError(MKDSError, RuntimeError):
@@ -132,12 +133,11 @@ def build_rom(
         # get into the image.
         work = Path(folder)
         shutil.copytree(source_directory, work / "src")
-        names = sorted(path.name for path in (work / "src").iterdir())
-        arm9_sources = [
-            name
-            for name in names
-            if Path(name).suffix in (".c", ".s") and name not in _ARM7_SOURCES
+        sources = [
+            path.relative_to(work / "src").as_posix()
+            for path in sorted((work / "src").rglob("*.[cs]"), key=lambda path: path.name)
         ]
+        arm9_sources = [name for name in sources if name not in _ARM7_SOURCES]
         arm9 = _image(work / "src", "arm9", _ARM9_FLAGS, arm9_sources)
         arm7 = _image(work / "src", "arm7", _ARM7_FLAGS, list(_ARM7_SOURCES))
 
@@ -331,7 +331,7 @@ def _image(folder: Path, name: str, flags: tuple[str, ...], sources: list[str]) 
         _run([COMPILER, *flags, *_FLAGS, "-c", source, "-o", output], folder)
         objects.append(output)
     elf, binary = f"{name}.elf", f"{name}.bin"
-    link = [COMPILER, *flags, *_LINK_FLAGS, "-T", f"{name}.ld", *objects, "-lgcc", "-o", elf]
+    link = [COMPILER, *flags, *_LINK_FLAGS, "-T", f"boot/{name}.ld", *objects, "-lgcc", "-o", elf]
     _run(link, folder)
     _run(["arm-none-eabi-objcopy", "-O", "binary", elf, binary], folder)
     return (folder / binary).read_bytes()

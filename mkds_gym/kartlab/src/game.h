@@ -2,8 +2,8 @@
 #ifndef KARTLAB_GAME_H
 #define KARTLAB_GAME_H
 
-#include "fx.h"
-#include "memory_map.h"
+#include "platform/fx.h"
+#include "platform/memory_map.h"
 
 enum { /* game.keys, 1 = held */
     KEY_A = 1 << 0, KEY_B = 1 << 1, KEY_SELECT = 1 << 2, KEY_START = 1 << 3, KEY_RIGHT = 1 << 4,

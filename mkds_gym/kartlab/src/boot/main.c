@@ -1,0 +1,68 @@
+/* Start, and one turn of the loop per VBlank. */
+#include "draw/draw.h"
+#include "game.h"
+#include "kart/kart.h"
+#include "screens/scene.h"
+
+struct game game;
+struct kart karts[DRIVERS_MAX];
+
+static void wait_vblank(void) {
+    HW_IF = HW_IRQ_VBLANK; /* one that came while we worked does not count */
+    do {
+        wait_for_interrupt();
+    } while (!(HW_IF & HW_IRQ_VBLANK));
+    HW_IF = HW_IRQ_VBLANK;
+}
+
+/* Timers 0 and 1 in a chain count bus cycles; started and read only when profiling. */
+static uint32_t bus_cycles(void) {
+    uint32_t high = HW_TIMER(1), low = HW_TIMER(0), again = HW_TIMER(1);
+    return high == again ? high << 16 | low : again << 16 | HW_TIMER(0);
+}
+
+static void start_timers(void) {
+    HW_TIMER_CONTROL(0) = HW_TIMER_CONTROL(1) = 0;
+    HW_TIMER(0) = HW_TIMER(1) = 0;
+    HW_TIMER_CONTROL(1) = 0x84; /* counts overflows of timer 0 */
+    HW_TIMER_CONTROL(0) = 0x80;
+}
+
+int main(void) {
+    HW_EXMEMCNT &= (uint16_t)~0x8800; /* the ARM9 reads the cartridge and goes first in main RAM */
+    SHARED_EXTKEYIN = 0x7F;
+    HW_IE = HW_IRQ_VBLANK;
+    HW_IF = ~0u;
+    HW_DISPSTAT |= 1u << 3;
+    HW_IME = 1; /* without it, an accurate machine never wakes */
+
+    scene_start();
+    dcache_clean();
+
+    for (;;) {
+        wait_vblank();
+        int profiling = PROFILE_BLOCK->magic == PROFILE_MAGIC;
+        if (!profiling) {
+            scene_show();
+            scene_move();
+            scene_draw();
+            dcache_clean();
+            continue;
+        }
+        start_timers();
+        scene_show();
+        uint32_t hud = bus_cycles();
+        scene_move();
+        uint32_t race = bus_cycles();
+        scene_draw();
+        dcache_clean();
+        uint32_t total = bus_cycles();
+        PROFILE_BLOCK->hud = hud;
+        PROFILE_BLOCK->race = race - hud;
+        PROFILE_BLOCK->draw = total - race;
+        PROFILE_BLOCK->total = total;
+        if (total > PROFILE_BLOCK->worst) {
+            PROFILE_BLOCK->worst = total;
+        }
+    }
+}

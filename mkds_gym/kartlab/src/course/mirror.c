@@ -1,0 +1,145 @@
+/* The mirrored course: x becomes -x in what is loaded, before anyone reads it.
+ *
+ * Everything in RAM then agrees with everything else, as if the course had been made that way;
+ * only the drawn model stays as it is and is drawn through a mirrored matrix. */
+#include "course/course.h"
+
+#include <string.h>
+
+static void negate(fx32 *value) { *value = -*value; }
+
+/* ------------------------------------------------------------------------------- collision */
+
+/* Children that differ in x alone change places, in each block once: blocks may be shared. */
+static void mirror_block(uint32_t *octree, uint32_t *seen, uint32_t at) {
+    if (seen[at >> 5] & 1u << (at & 31)) {
+        return;
+    }
+    seen[at >> 5] |= 1u << (at & 31);
+    uint32_t *block = octree + at;
+    for (uint32_t i = 0; i < 8; i += 2) {
+        uint32_t left = block[i];
+        block[i] = block[i + 1];
+        block[i + 1] = left;
+    }
+    for (uint32_t i = 0; i < 8; i++) {
+        if (!(block[i] & 0x80000000u)) {
+            mirror_block(octree, seen, at + block[i] / 4);
+        }
+    }
+}
+
+static void mirror_octree(collision_header *header, uint32_t *octree, uint32_t bytes) {
+    uint32_t mark = heap_mark();
+    uint32_t *seen = heap_allocate(bytes / 32 + 4); /* a bit a word */
+    uint32_t shift = header->block_shift;
+    uint32_t count_x = (~header->x_mask >> shift) + 1, count_y = (~header->y_mask >> shift) + 1;
+    uint32_t count_z = (~header->z_mask >> shift) + 1;
+    for (uint32_t row = 0; row < count_y * count_z; row++) {
+        uint32_t first = row / count_y << header->xy_blocks_shift | row % count_y << header->x_blocks_shift;
+        uint32_t *nodes = octree + first;
+        for (uint32_t i = 0; i < count_x / 2; i++) {
+            uint32_t node = nodes[i];
+            nodes[i] = nodes[count_x - 1 - i];
+            nodes[count_x - 1 - i] = node;
+        }
+        for (uint32_t i = 0; i < count_x; i++) {
+            if (!(nodes[i] & 0x80000000u)) {
+                mirror_block(octree, seen, nodes[i] / 4);
+            }
+        }
+    }
+    heap_release(mark);
+}
+
+/* A triangle's second and third corner lie on its edges 1 and 2, on the other side of the first
+ * one when seen in a mirror: the two edges change places, and the formula for the corners stays
+ * right, as does which side of it is outside. */
+void mirror_collision(uint8_t *kcl, uint32_t size) {
+    collision_header *header = (collision_header *)kcl;
+    const uint32_t *offsets = (const uint32_t *)kcl;
+    vec3 *positions = (vec3 *)(kcl + offsets[0]), *positions_end = (vec3 *)(kcl + offsets[1]);
+    kcl_normal *normals = (kcl_normal *)(kcl + offsets[1]), *normals_end = (kcl_normal *)(kcl + offsets[2] + sizeof(kcl_prism));
+    kcl_prism *prisms = (kcl_prism *)normals_end, *prisms_end = (kcl_prism *)(kcl + offsets[3]);
+    for (; positions + 1 <= positions_end; positions++) {
+        negate(&positions->x);
+    }
+    for (; normals + 1 <= normals_end; normals++) {
+        normals->x = (fx16)-normals->x;
+    }
+    for (; prisms + 1 <= prisms_end; prisms++) {
+        uint16_t edge = prisms->edge[0];
+        prisms->edge[0] = prisms->edge[1];
+        prisms->edge[1] = edge;
+    }
+    /* The area is as wide as its mask lets coordinates be. */
+    header->minimum.x = -header->minimum.x - (fx32)((~header->x_mask + 1) << 12);
+    mirror_octree(header, (uint32_t *)(kcl + offsets[3]), size - offsets[3]);
+}
+
+/* -------------------------------------------------------------------------------------- map */
+
+static void mirror_vector(uint8_t *entry, uint32_t offset) { negate((fx32 *)(entry + offset)); }
+
+/* Turns about y and z run the other way. */
+static void mirror_rotation(uint8_t *entry, uint32_t offset) {
+    negate((fx32 *)(entry + offset + 4));
+    negate((fx32 *)(entry + offset + 8));
+}
+
+static void mirror_checkpoint(nkm_checkpoint *point) {
+    fx32 x = point->x1, z = point->z1; /* what was the left end is the right one */
+    point->x1 = -point->x2;
+    point->z1 = point->z2;
+    point->x2 = -x;
+    point->z2 = z;
+    point->sine = -point->sine;
+}
+
+/* Entries of a section: how large they are, and where they have a rotation (0: nowhere). */
+static const struct {
+    char magic[5];
+    uint8_t size, rotation;
+} sections[] = {
+    {"OBJI", 0x3C, 0x0C}, {"POIT", 0x14, 0}, {"KTPS", 0x1C, 0x0C}, {"KTPJ", 0x20, 0x0C},
+    {"KTP2", 0x1C, 0x0C}, {"KTPC", 0x1C, 0x0C}, {"KTPM", 0x1C, 0x0C}, {"IPOI", 0x14, 0},
+    {"EPOI", 0x18, 0}, {"AREA", 0x48, 0}, {"CAME", 0x4C, 0x0C},
+};
+
+static void mirror_entry(const char *magic, uint8_t *entry, uint32_t rotation) {
+    mirror_vector(entry, 0);
+    if (rotation) {
+        mirror_rotation(entry, rotation);
+    }
+    if (!memcmp(magic, "AREA", 4)) { /* its three axes, still right-handed */
+        mirror_rotation(entry, 0x18);
+        mirror_vector(entry, 0x24);
+        mirror_vector(entry, 0x30);
+    } else if (!memcmp(magic, "CAME", 4)) { /* two places that it looks at */
+        mirror_vector(entry, 0x18);
+        mirror_vector(entry, 0x24);
+    }
+}
+
+void mirror_map(uint8_t *nkm, uint32_t size) {
+    uint32_t header = ((const uint16_t *)nkm)[3];
+    for (uint32_t at = 8; at + 4 <= header; at += 4) {
+        uint32_t start = header + *(const uint32_t *)(nkm + at);
+        if (start + 8 > size) {
+            continue;
+        }
+        const char *magic = (const char *)nkm + start;
+        uint32_t count = *(const uint16_t *)(nkm + start + 4);
+        uint8_t *entries = nkm + start + 8;
+        if (!memcmp(magic, "CPOI", 4)) {
+            for (uint32_t i = 0; i < count; i++) {
+                mirror_checkpoint((nkm_checkpoint *)entries + i);
+            }
+        }
+        for (uint32_t s = 0; s < sizeof sections / sizeof *sections; s++) {
+            for (uint32_t i = 0; i < count && !memcmp(magic, sections[s].magic, 4); i++) {
+                mirror_entry(magic, entries + i * sections[s].size, sections[s].rotation);
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+/* The 3D picture: set-up of the geometry engine, and a frame from the kart to the far distance. */
+#include "draw/draw.h"
+
+#include "game.h"
+#include "draw/list.h"
+#include "draw/picture.h"
+#include "draw/sky.h"
+
+struct picture_size picture_sent;
+
+/* Parameters of each command that may stand in a list. */
+static uint32_t parameters(uint32_t command) {
+    switch (command) {
+    case 0x16: case 0x18: return 16;
+    case 0x17: case 0x19: return 12;
+    case 0x1A: return 9;
+    case GX_MTX_SCALE: case 0x1C: return 3;
+    case GX_VTX_16: return 2;
+    case GX_NOP: case GX_MTX_PUSH: case GX_MTX_IDENTITY: case GX_END_VTXS: return 0;
+    default: return 1;
+    }
+}
+
+struct picture_size picture_count(const uint32_t *words, uint32_t count) {
+    struct picture_size size = {0, 0};
+    uint32_t kind = GX_TRIANGLES, corners = 0;
+    for (uint32_t at = 0; at < count;) {
+        for (uint32_t packed = words[at++]; packed; packed >>= 8) {
+            uint32_t command = packed & 0xFF;
+            if (command == GX_BEGIN_VTXS) {
+                kind = words[at] & 3;
+                corners = 0;
+            } else if (command >= GX_VTX_16 && command <= 0x28) {
+                /* Every third or fourth corner ends a polygon; in strips, the first three or four
+                 * and then every or every second one. */
+                static const uint8_t first[4] = {3, 4, 3, 4}, every[4] = {3, 4, 1, 2};
+                size.vertices++;
+                corners++;
+                size.polygons += corners >= first[kind] && (corners - first[kind]) % every[kind] == 0;
+            }
+            at += parameters(command);
+        }
+    }
+    return size;
+}
+
+void draw_init(const void *klm, uint32_t klm_size) {
+    (void)klm_size;
+    GX_POWCNT = 0x820F; /* LCDs, both 2D engines, 3D; main engine on the top screen */
+    draw_course_init(klm);
+    GX_VRAMCNT(1) = 0x81; /* B: main background */
+    GX_VRAMCNT(2) = 0x84; /* C: sub background */
+    GX_VRAMCNT(3) = 0x84; /* D: sub sprites */
+    GX_VRAMCNT(4) = 0x82; /* E: main sprites */
+
+    /* 3D as background 0, the sky behind it as background 3 (extended, so mode 3),
+     * sprites (letters) in front of both, named in steps of 128 bytes. */
+    GX_DISPCNT(GX_MAIN) = 1u << 16 | 2u << 20 | 1u << 12 | 9u << 8 | 1u << 4 | 1u << 3 | 3u;
+    GX_BGCNT(GX_MAIN, 0) = 1;
+    /* The 3D picture is scrolled as any background, by whatever was left in the register. */
+    GX_BGHOFS(GX_MAIN, 0) = 0;
+    GX_BGVOFS(GX_MAIN, 0) = 0;
+    sky_init(&draw_sky);
+
+    GX_DISP3DCNT = 1 << 0 | 1 << 3 | 1 << 4; /* textures, blending, anti-aliasing */
+    GX_CLEAR_COLOR = 63u << 24;                       /* transparent: the sky is a background behind */
+    GX_CLEAR_DEPTH = 0x7FFF;
+    lists_init();
+    draw_karts_init();
+    draw_items_init();
+    draw_effects_init();
+
+    GX_FIFO = GX_PACK(GX_VIEWPORT, 0, 0, 0);
+    GX_FIFO = 0u | 0u << 8 | 255u << 16 | 191u << 24;
+}
+
+void draw_frame(void) {
+    const struct view *view = camera_view();
+    picture_sent = (struct picture_size){0, 0};
+    send_1(GX_MTX_MODE, GX_MODE_PROJECTION);
+    GX_FIFO = GX_MTX_LOAD_4X4;
+    for (int row = 0; row < 4; row++) {
+        for (int column = 0; column < 4; column++) {
+            GX_FIFO = (uint32_t)view->projection[row][column];
+        }
+    }
+    /* What moves comes first, translucent or not (the machine draws opaque polygons before the
+     * others whatever the order), but leaves the course its part: if anything does not fit, it is
+     * what lies furthest away. */
+    draw_karts(view);
+    draw_items(view);
+    draw_course(view);
+
+    if (PROFILE_BLOCK->magic == PROFILE_MAGIC) {
+        /* Wait until the engine has eaten its FIFO, so that the counts are those of this picture;
+         * only when asked, as the waiting is a seventh of what a frame costs an emulator. */
+        for (int turn = 0; turn < 20000 && (GX_STAT & 1u << 27); turn++) {
+        }
+        uint32_t count = GX_RAM_COUNT;
+        PICTURE_LOAD = (count & 0xFFF) | (count >> 16 & 0x1FFF) << 16;
+        PICTURE_BOOKED = picture_sent.polygons | picture_sent.vertices << 16;
+    }
+    send_1(GX_SWAP_BUFFERS, 1u << 1); /* W-buffering; translucent polygons sorted by the machine */
+}

@@ -1,0 +1,33 @@
+/* The kart, its wheels and its driver as packed geometry commands. */
+#ifndef KARTLAB_KART_MODEL_H
+#define KARTLAB_KART_MODEL_H
+
+#include "draw/list.h"
+
+/* Model space: x right, y up, z BACKWARDS (so that it is right-handed), the origin on the floor
+ * between the wheels. */
+
+/* Parts called PAINT or HELMET have no colour of their own: the material is the caller's.  Wheels
+ * are without lights, all else is lit. */
+enum {
+    /* the near kart, and what is added for those who see it from the front */
+    KART_PAINT, KART_TRIM, KART_DRIVER, KART_HELMET, KART_WHEEL,
+    KART_FRONT_PAINT = KART_WHEEL + 4, KART_FRONT_TRIM, KART_FRONT_HELMET,
+    KART_MIDDLE_PAINT, KART_MIDDLE_TRIM, /* the same, in one piece */
+    KART_FAR_PAINT, KART_FAR_TRIM,
+    KART_SHADOW,
+    KART_PARTS,
+};
+
+/* Where the wheels and the driver turn: world units in kart space, fx32. */
+struct kart_pivot {
+    int32_t x, y, z;
+};
+extern const struct kart_pivot kart_wheel_pivot[4]; /* front left, front right, rear left, rear right */
+
+extern struct display_list kart_parts[KART_PARTS];
+
+/* Builds all parts; after lists_init. */
+void kart_model_init(void);
+
+#endif

@@ -1,0 +1,149 @@
+/* Boosts of all kinds, and the opposite: wheels that spin at the start, and spin-outs. */
+#include "kart/kart.h"
+
+#define PAD_FRAMES 45
+#define SLOWEST_JUMP FX(0.9)        /* of the class's speed: a pad lets nobody fall short ... */
+#define JUMP_LEAST FX(0.3)          /* ... who rolls onto it at all */
+#define JUMP_SPEED FX(2.1)          /* upwards */
+#define START_TOO_LATE 10           /* A held for so many frames at GO is no boost yet ... */
+#define START_TOO_EARLY 48          /* ... and for more the wheels spin */
+#define START_BOOST_FRAMES 24       /* beside those that A was held */
+#define STALL_FRAMES 30
+#define SPIN_FRAMES 70
+#define SAFE_FRAMES 60
+#define SPIN_SPEED FX(0.5)          /* share of the speed that is left */
+
+static const struct { fx32 factor, push; uint32_t flag; } kinds[] = {
+    [BOOST_NONE] = {FX_ONE, 0, 0},
+    [BOOST_START] = {FX(1.22), FX(0.13), DRIVER_START_BOOST},
+    [BOOST_DRIFT] = {FX(1.20), FX(0.10), DRIVER_DRIFT_BOOST},
+    [BOOST_MUSHROOM] = {FX(1.35), FX(0.18), DRIVER_MUSHROOM_BOOST},
+    [BOOST_PAD] = {FX(1.35), FX(0.18), 0},
+    [BOOST_SLIPSTREAM] = {FX(1.12), FX(0.06), 0},
+};
+
+#define BOOST_FLAGS \
+    ((uint32_t)(DRIVER_BOOSTING | DRIVER_START_BOOST | DRIVER_DRIFT_BOOST | DRIVER_MUSHROOM_BOOST))
+
+fx32 kart_boost_factor(const driver *kart) { return kinds[kart_of(kart)->boost].factor; }
+fx32 kart_boost_push(const driver *kart) { return kinds[kart_of(kart)->boost].push; }
+
+void kart_boost_end(driver *kart) {
+    kart_of(kart)->boost = BOOST_NONE;
+    kart->boost_timer = kart->drift_boost = 0;
+    kart->flags &= ~BOOST_FLAGS;
+}
+
+/* A boost takes the place of a weaker one, and is lost on a stronger one. */
+void kart_boost(driver *kart, enum boost boost, int frames) {
+    struct kart *own = kart_of(kart);
+    if ((kart->flags & DRIVER_RESPAWNING) || own->spin_frames || boost == BOOST_NONE) {
+        return;
+    }
+    if (kinds[boost].factor < kinds[own->boost].factor) {
+        return;
+    }
+    if (own->boost == boost && kart->boost_timer > frames) {
+        return;
+    }
+    kart_boost_end(kart);
+    own->boost = (uint8_t)boost;
+    own->stall_frames = 0;
+    kart->boost_timer = (int16_t)frames;
+    kart->drift_boost = (int16_t)(boost == BOOST_DRIFT ? frames : 0);
+    kart->flags |= DRIVER_BOOSTING | kinds[boost].flag;
+}
+
+void kart_spin_out(driver *kart) {
+    struct kart *own = kart_of(kart);
+    if ((kart->flags & DRIVER_RESPAWNING) || own->spin_frames || own->safe_frames) {
+        return;
+    }
+    kart_drift_end(kart, 0);
+    kart_boost_end(kart);
+    own->spin_frames = SPIN_FRAMES;
+    own->slipstream = 0;
+    kart->flags2 |= DRIVER_SPIN_OUT;
+    kart->velocity = v_scale(kart->velocity, SPIN_SPEED);
+    kart_motion_update(kart);
+}
+
+void kart_countdown(driver *kart, uint32_t keys) {
+    struct kart *own = kart_of(kart);
+    if (!(keys & KEY_A)) {
+        own->throttle_frames = 0;
+    } else if (own->throttle_frames < 0xFFFF) {
+        own->throttle_frames++;
+    }
+}
+
+/* At GO: the longer A was held the better, but too long is worse than not at all. */
+static void start(driver *kart) {
+    struct kart *own = kart_of(kart);
+    uint32_t held = own->throttle_frames;
+    own->throttle_frames = 0;
+    if (held > START_TOO_EARLY) {
+        own->stall_frames = STALL_FRAMES;
+    } else if (held > START_TOO_LATE) {
+        kart_boost(kart, BOOST_START, START_BOOST_FRAMES + (int)held);
+    }
+}
+
+static void pads(driver *kart) {
+    if (!(kart->state_bits & DRIVER_ON_FLOOR) || kart_of(kart)->spin_frames) {
+        return;
+    }
+    uint32_t type = kart->floor_type;
+    fx32 least = 0;
+    if (type == FLOOR_BOOST || type == FLOOR_FAST_BOOST) {
+        kart_boost(kart, BOOST_PAD, PAD_FRAMES);
+        if (type == FLOOR_FAST_BOOST) {
+            least = kart_class_speed();
+        }
+    } else if (type == FLOOR_JUMP && kart->speed > JUMP_LEAST) {
+        least = fx_mul(kart_class_speed(), SLOWEST_JUMP);
+        kart->flags |= DRIVER_ON_JUMP_PAD;
+        kart->state_bits &= ~(uint32_t)DRIVER_ON_FLOOR;
+    }
+    fx32 speed = v_dot(kart->velocity, kart->forward);
+    if (least && speed < least) {
+        kart->velocity = v_mad(kart->velocity, kart->forward, least - speed);
+    }
+    if (kart->flags & DRIVER_ON_JUMP_PAD) {
+        kart->velocity.y = fx_max(kart->velocity.y, 0) + JUMP_SPEED;
+    }
+}
+
+void kart_boost_frame(driver *kart) {
+    struct kart *own = kart_of(kart);
+    if (own->throttle_frames && game.status->frame) { /* GO was a frame ago */
+        start(kart);
+    }
+    if (kart->boost_timer && --kart->boost_timer == 0) {
+        kart_boost_end(kart);
+    }
+    if (kart->drift_boost) {
+        kart->drift_boost--;
+    }
+    if (own->stall_frames) {
+        own->stall_frames--;
+    }
+    if (own->spin_frames) {
+        if (--own->spin_frames == 0) {
+            kart->flags2 &= ~(uint32_t)DRIVER_SPIN_OUT;
+            own->safe_frames = SAFE_FRAMES;
+        }
+    } else if (own->safe_frames) {
+        own->safe_frames--;
+    }
+    pads(kart);
+}
+
+/* What of the keys does something now. */
+uint32_t kart_usable_keys(const driver *kart, uint32_t keys) {
+    const struct kart *own = kart_of(kart);
+    if (own->spin_frames) {
+        return 0;
+    }
+    return own->stall_frames ? keys & ~(uint32_t)KEY_A : keys;
+}

@@ -1,0 +1,120 @@
+/* Karts and karts: bumps, and the slipstream. */
+#include "kart/kart.h"
+
+#define REACH (2 * KART_RADIUS)
+#define BOUNCE FX(0.35)
+#define KICK FX(0.3)                /* what a first touch gives each at least */
+#define PUSH_LIMIT FX(1.5)          /* a frame; what is left comes in the next one */
+#define TOW_NEAR FX(12.0)           /* the tow begins so far behind a kart ... */
+#define TOW_FAR FX(75.0)            /* ... and ends here */
+#define TOW_WIDTH FX(9.0)
+#define TOW_SPEED FX(0.75)          /* of the class, both karts */
+#define TOW_GAIN 3                  /* a frame: 85 frames to the boost */
+#define TOW_LOSS 6
+#define TOW_FRAMES 60
+
+static int is_solid(const driver *kart) {
+    return kart->kind != KIND_GHOST && !(kart->flags & DRIVER_RESPAWNING);
+}
+
+/* Both are as heavy: they exchange speed along the line between them. */
+static void bump(driver *a, driver *b, vec3 normal, int first) {
+    fx32 closing = v_dot(v_sub(a->velocity, b->velocity), normal);
+    fx32 push = closing > 0 ? fx_mul(closing, FX_ONE + BOUNCE) / 2 : 0;
+    if (first) {
+        push = fx_max(push, KICK);
+        kart_of(a)->bumped = kart_of(b)->bumped = 1;
+    }
+    a->velocity = v_mad(a->velocity, normal, -push);
+    b->velocity = v_mad(b->velocity, normal, push);
+}
+
+/* Move a kart aside, but not through anything. */
+static void shift(driver *kart, vec3 move) {
+    contact hit = {0};
+    vec3 centre = v_add(kart->sphere_centre, move);
+    collide(&centre, KART_RADIUS, &hit);
+    if (hit.on_wall) {
+        kart_wall(kart, hit.wall_normal);
+    }
+    kart->sphere_centre = centre;
+    kart->position = v_mad(centre, kart->up, -KART_RADIUS);
+}
+
+void karts_touch(void) {
+    uint8_t touching[DRIVERS_MAX] = {0};
+    vec3 moves[DRIVERS_MAX] = {0};
+    int count = DRIVER_COUNT;
+    for (int i = 0; i < count; i++) {
+        game.drivers[i].state_bits &= ~(uint32_t)DRIVER_TOUCHING_DRIVER;
+    }
+    for (int i = 0; i < count; i++) {
+        driver *a = &game.drivers[i];
+        if (!is_solid(a)) {
+            continue;
+        }
+        for (int j = i + 1; j < count; j++) {
+            driver *b = &game.drivers[j];
+            vec3 apart = v_sub(b->sphere_centre, a->sphere_centre);
+            if (fx_abs(apart.x) >= REACH || fx_abs(apart.z) >= REACH || fx_abs(apart.y) >= REACH ||
+                !is_solid(b)) {
+                continue;
+            }
+            fx32 distance = v_length(apart);
+            if (distance >= REACH) {
+                continue;
+            }
+            apart.y = 0; /* aside, never onto or under each other */
+            vec3 normal = v_unit(apart, v_make(a->forward.z, 0, -a->forward.x));
+            bump(a, b, normal, !(karts[i].touching >> j & 1));
+            fx32 push = fx_min((REACH - distance) / 2, PUSH_LIMIT);
+            moves[i] = v_mad(moves[i], normal, -push);
+            moves[j] = v_mad(moves[j], normal, push);
+            touching[i] |= (uint8_t)(1u << j);
+            touching[j] |= (uint8_t)(1u << i);
+        }
+    }
+    for (int i = 0; i < count; i++) {
+        driver *kart = &game.drivers[i];
+        karts[i].touching = touching[i];
+        if (touching[i]) {
+            kart->state_bits |= DRIVER_TOUCHING_DRIVER;
+            shift(kart, moves[i]);
+            kart_rotation_update(kart);
+            kart_motion_update(kart);
+        }
+    }
+}
+
+static int tows(const driver *ahead, const driver *kart) {
+    vec3 apart = v_sub(ahead->position, kart->position);
+    if (fx_abs(apart.x) > TOW_FAR || fx_abs(apart.z) > TOW_FAR || fx_abs(apart.y) > TOW_WIDTH) {
+        return 0;
+    }
+    fx32 along = v_dot(apart, kart->forward);
+    if (along < TOW_NEAR || along > TOW_FAR || !is_solid(ahead)) {
+        return 0;
+    }
+    vec3 beside = v_mad(apart, kart->forward, -along);
+    return v_length(beside) < TOW_WIDTH &&
+           v_dot(ahead->velocity, kart->forward) > fx_mul(kart_class_speed(), TOW_SPEED);
+}
+
+void kart_slipstream(driver *kart) {
+    struct kart *own = kart_of(kart);
+    int towed = 0;
+    if (kart->kind != KIND_GHOST && !own->boost &&
+        kart->speed > fx_mul(kart_class_speed(), TOW_SPEED)) {
+        for (int i = 0; i < DRIVER_COUNT && !towed; i++) {
+            towed = &game.drivers[i] != kart && tows(&game.drivers[i], kart);
+        }
+    }
+    if (!towed) {
+        own->slipstream = (uint8_t)(own->slipstream > TOW_LOSS ? own->slipstream - TOW_LOSS : 0);
+    } else if (own->slipstream + TOW_GAIN < 255) {
+        own->slipstream = (uint8_t)(own->slipstream + TOW_GAIN);
+    } else {
+        own->slipstream = 0;
+        kart_boost(kart, BOOST_SLIPSTREAM, TOW_FRAMES);
+    }
+}

@@ -1,0 +1,166 @@
+/* Hop, drift and mini-turbo.
+ *
+ * A press of R hops.  Who holds R and a side when the kart comes down drifts to that side: the
+ * nose points into the bend by `drift_angle`, and the kart keeps its pace.  The side it drifts to
+ * makes it tighter, the other side wider; one press of each is a spark, two sparks a charge, and
+ * R released with a charge is a boost. */
+#include "kart/kart.h"
+
+#define HOP_SPEED FX(0.6)           /* upwards: down again 11 frames later */
+#define HOP_LIMIT 40                /* a hop off a cliff is a fall after so many frames */
+#define DRIFT_CHANCE 12             /* frames after a hop in which a side begins a drift */
+#define BEGIN_SPEED FX(0.5)         /* of the class: slower karts do not begin ... */
+#define END_SPEED FX(0.4)           /* ... or go on */
+#define AIR_LIMIT 20                /* frames in the air that a drift survives ... */
+#define OFF_ROAD_LIMIT 12           /* ... and off the road */
+#define TURN FX(324)                /* angle16 a frame, nothing held: 1.8 degrees ... */
+#define TURN_SIDE FX(0.62)          /* ... what share of it the sides add or take ... */
+#define TURN_FAST_LOSS FX(0.055)    /* ... and what share each unit of speed takes */
+#define ANGLE 3095                  /* nose against way, nothing held: 17 degrees ... */
+#define ANGLE_SIDE 910              /* ... and what the sides add or take: 5 */
+#define ANGLE_STEP 200              /* a frame */
+#define TAP_FRAMES 4                /* so long a side must be held to count */
+#define TAP_TIME 45                 /* so long after one side the other one still counts */
+#define SPARKS 2
+#define MINI_TURBO_FRAMES 50
+
+static int side_of(uint32_t keys) {
+    return ((keys & KEY_LEFT) != 0) - ((keys & KEY_RIGHT) != 0);
+}
+
+static int direction_of(const driver *kart) {
+    return (kart->drift_direction > 0) - (kart->drift_direction < 0);
+}
+
+vec3 kart_way(const driver *kart) {
+    if (!kart->drift_angle) {
+        return kart->forward;
+    }
+    angle16 back = (angle16)-kart->drift_angle;
+    vec3 left = v_cross(kart->up, kart->forward);
+    return v_mad(v_scale(kart->forward, fx_cos(back)), left, fx_sin(back));
+}
+
+int kart_hop(driver *kart, uint32_t keys) {
+    struct kart *own = kart_of(kart);
+    int pressed = (keys & KEY_R) && !own->hop_held;
+    own->hop_held = (keys & KEY_R) != 0;
+    if (own->hop && ++own->hop > HOP_LIMIT) {
+        own->hop = 0;
+    }
+    if (!pressed || !(kart->state_bits & DRIVER_ON_FLOOR) || own->spin_frames) {
+        return 0;
+    }
+    own->hop = 1;
+    own->drift_chance = 0;
+    kart->velocity = v_mad(kart->velocity, kart->up, HOP_SPEED);
+    kart->state_bits &= ~(uint32_t)DRIVER_ON_FLOOR;
+    return 1;
+}
+
+static void begin(driver *kart, int side) {
+    struct kart *own = kart_of(kart);
+    kart->state_bits |= DRIVER_DRIFTING;
+    kart->drift_direction = side * FX_ONE;
+    kart->drift_count = kart->drift_time_left = 0;
+    kart->drift_left = kart->drift_right = 0;
+    own->drift_chance = own->spark = own->tap_frames = own->off_road_frames = 0;
+    own->tap_side = own->counted_side = (int8_t)side;
+}
+
+void kart_drift_end(driver *kart, int released) {
+    struct kart *own = kart_of(kart);
+    int charged = own->spark == SPARKS;
+    kart->state_bits &= ~(uint32_t)DRIVER_DRIFTING;
+    kart->drift_direction = 0;
+    kart->drift_count = kart->drift_time_left = 0;
+    kart->drift_left = kart->drift_right = 0;
+    own->spark = own->drift_chance = 0;
+    if (released && charged) {
+        kart_boost(kart, BOOST_DRIFT, MINI_TURBO_FRAMES);
+    }
+}
+
+/* Counts the sides: the one after the other, each held for a moment. */
+static void charge(driver *kart, int side) {
+    struct kart *own = kart_of(kart);
+    if (kart->drift_time_left && --kart->drift_time_left == 0) {
+        kart->drift_left = kart->drift_right = own->spark; /* half a spark is lost */
+    }
+    if (side != own->tap_side) {
+        own->tap_side = (int8_t)side;
+        own->tap_frames = 0;
+    }
+    if (own->tap_frames < 255) {
+        own->tap_frames++;
+    }
+    if (!side || side == own->counted_side || own->tap_frames < TAP_FRAMES) {
+        return;
+    }
+    own->counted_side = (int8_t)side;
+    kart->drift_count++;
+    kart->drift_time_left = TAP_TIME;
+    uint16_t *count = side > 0 ? &kart->drift_left : &kart->drift_right;
+    if (*count < SPARKS) {
+        ++*count;
+    }
+    if (kart->drift_left > own->spark && kart->drift_right > own->spark) {
+        own->spark++;
+    }
+}
+
+void kart_drift_frame(driver *kart, uint32_t keys) {
+    struct kart *own = kart_of(kart);
+    int on_floor = (kart->state_bits & DRIVER_ON_FLOOR) != 0, side = side_of(keys);
+    fx32 speed = v_length(kart->velocity), top = kart_class_speed();
+    if (on_floor && own->hop > 1) { /* down again */
+        own->hop = 0;
+        own->drift_chance = DRIFT_CHANCE;
+    }
+    if (!(kart->state_bits & DRIVER_DRIFTING)) {
+        if (!own->drift_chance || !on_floor) {
+            return;
+        }
+        own->drift_chance--;
+        if (!(keys & KEY_R)) {
+            own->drift_chance = 0;
+        } else if (side && kart->speed > fx_mul(top, BEGIN_SPEED)) {
+            begin(kart, side);
+        }
+        return;
+    }
+    uint32_t type = kart->floor_type;
+    int off_road = on_floor && !own->boost &&
+                   (type == FLOOR_WEAK_OFF_ROAD || type == FLOOR_OFF_ROAD || type == FLOOR_HEAVY_OFF_ROAD);
+    own->off_road_frames = (uint8_t)(off_road ? own->off_road_frames + 1 : 0);
+    if (!(keys & KEY_R)) {
+        kart_drift_end(kart, 1);
+    } else if (speed < fx_mul(top, END_SPEED) || kart->air_frames > AIR_LIMIT ||
+               own->off_road_frames > OFF_ROAD_LIMIT) {
+        kart_drift_end(kart, 0);
+    } else {
+        charge(kart, side);
+    }
+}
+
+int32_t kart_drift_turn(driver *kart) {
+    int direction = direction_of(kart);
+    fx32 inwards = direction * kart->turning;
+    int32_t goal = direction * (ANGLE + ((inwards * ANGLE_SIDE) >> 12));
+    int32_t angle = fx_approach(kart->drift_angle, goal, ANGLE_STEP);
+    int32_t turn = angle - kart->drift_angle; /* the nose turns in, the way does not */
+    kart->drift_angle = (int16_t)angle;
+    fx32 pace = fx_min(v_length(kart->velocity), FX(8));
+    fx32 rate = fx_mul(TURN, FX_ONE - fx_mul(TURN_FAST_LOSS, pace));
+    return turn + direction * (fx_mul(rate, FX_ONE + fx_mul(inwards, TURN_SIDE)) >> 12);
+}
+
+/* Behind a drift nose and way come together again, each by half. */
+int32_t kart_drift_recover(driver *kart) {
+    int32_t step = kart->drift_angle / 6;
+    if (!step) {
+        step = kart->drift_angle;
+    }
+    kart->drift_angle = (int16_t)(kart->drift_angle - step);
+    return -step / 2;
+}

@@ -1,0 +1,36 @@
+/* The chase camera and the view it makes. */
+#ifndef KARTLAB_CAMERA_H
+#define KARTLAB_CAMERA_H
+
+#include "platform/memory_map.h"
+
+/* A matrix for row vectors, as the geometry engine has them: v' = (x, y, z, 1) * m, so rows 0 to
+ * 2 are the images of the axes and row 3 is the translation. */
+struct view_matrix {
+    fx32 m[4][3];
+};
+
+struct view {
+    struct view_matrix matrix; /* world to view: x right, y up, z towards the viewer */
+    fx32 projection[4][4];
+    vec3 eye;
+    fx32 sine_v, cosine_v; /* of half the vertical field of view */
+    fx32 sine_h, cosine_h; /* of half the horizontal one */
+    int32_t horizon;       /* screen row where level sight lines end */
+    angle16 heading;       /* of the line of sight, as a kart's */
+};
+
+/* At a race's start: the camera comes from nowhere. */
+void camera_reset(void);
+
+/* The view of this frame: what draw_frame draws and what the camera struct says. */
+const struct view *camera_view(void);
+
+/* Distance of a world point in front of the eye, and whether a sphere touches the view. */
+fx32 view_depth(const struct view *view, const fx32 *point);
+int view_sees_at(const struct view *view, const fx32 *centre, fx32 radius, fx32 depth); /* when that is known */
+static inline int view_sees(const struct view *view, const fx32 *centre, fx32 radius) {
+    return view_sees_at(view, centre, radius, view_depth(view, centre));
+}
+
+#endif

@@ -1,0 +1,300 @@
+/* Checkpoints of every driver: lines crossed, laps and their times, progress, places, respawns. */
+#include "race/race.h"
+
+#define WRONG_WAY_FRAMES 30
+#define LOOK_AHEAD 3                /* lines that may be crossed out of turn, see passed_forward */
+
+/* How far in front (positive) of a checkpoint's line a point is, not to scale. */
+static int64_t in_front(uint32_t point, vec3 p) {
+    const nkm_checkpoint *c = &track.points[point];
+    /* Left to right is l; forward is up x l turned: for l = (-1, 0) (right is -x) it is +z. */
+    int64_t lx = c->x2 - c->x1, lz = c->z2 - c->z1;
+    return lz * (p.x - c->x1) - lx * (p.z - c->z1);
+}
+
+/* How far behind a checkpoint's line a point is, in driving direction. */
+static fx32 distance_behind(uint32_t point, vec3 p) {
+    const nkm_checkpoint *c = &track.points[point];
+    fx32 length = v_length(v_make(c->x2 - c->x1, 0, c->z2 - c->z1));
+    return length > 0 ? fx_quotient(in_front(point, p), length) : 0;
+}
+
+/* 1 when the way from a to b crosses the line between its ends in driving direction, -1 the
+ * other way. */
+static int crossing(uint32_t point, vec3 a, vec3 b) {
+    int64_t from = in_front(point, a), to = in_front(point, b);
+    if ((from < 0) == (to < 0)) {
+        return 0;
+    }
+    const nkm_checkpoint *c = &track.points[point];
+    int64_t mx = b.x - a.x, mz = b.z - a.z;
+    int64_t left = mx * (c->z1 - a.z) - mz * (c->x1 - a.x);
+    int64_t right = mx * (c->z2 - a.z) - mz * (c->x2 - a.x);
+    if ((left < 0) == (right < 0)) {
+        return 0;
+    }
+    return to >= 0 ? 1 : -1;
+}
+
+static driver_status *status_of(uint32_t index) { return &game.status->drivers[index]; }
+
+static void end_lap(uint32_t index) {
+    driver_status *me = status_of(index);
+    uint32_t total = race_milliseconds(race.frames);
+    uint32_t lap = total - race_milliseconds(race.frames - me->lap_frames);
+    if (me->highest_lap <= 5) {
+        me->lap_times[me->highest_lap - 1] = race_time_split(lap);
+    }
+    if (index == 0) {
+        game.last_lap_frames = me->lap_frames;
+        game.since_lap = 0;
+    }
+    me->lap_frames = 0;
+    if (me->highest_lap == game.laps) {
+        me->flags |= STATUS_FINISHED;
+        me->state = 2;
+        me->total_time = race_time_split(total);
+        me->total_milliseconds = total;
+        racers[index].finish_order = (uint8_t)++race.finished;
+        if (index == 0) {
+            game.status->clock_running = 0;
+        }
+    }
+}
+
+static void enter(driver_status *me, uint32_t point) {
+    me->checkpoint = (uint16_t)point;
+    me->section = track.section_of[point];
+}
+
+/* Over a line in driving direction. */
+static void crossed_forward(uint32_t index, uint32_t point) {
+    driver_status *me = status_of(index);
+    int16_t key = track.points[point].key;
+    enter(me, point);
+    if (key < 0 || (me->flags & STATUS_FINISHED)) {
+        return; /* who has finished and drives on is followed, but not counted */
+    }
+    me->key = key;
+    if (key == me->last_key + 1) {
+        me->last_key = key;
+    } else if (key == 0 && me->last_key == track.last_key) {
+        /* All keys in order: a lap counts.  A line crossed back and forth does not get here
+         * with a new lap, as going back takes the lap away again. */
+        me->last_key = 0;
+        if (me->lap + 1 > me->highest_lap) {
+            if (me->lap >= 1) {
+                end_lap(index);
+            }
+            if (me->flags & STATUS_FINISHED) {
+                return; /* the lap stays at the number of laps */
+            }
+            me->highest_lap = (uint16_t)(me->lap + 1);
+        }
+        me->lap++;
+    }
+}
+
+/* Of the checkpoints that lead to one, the nearest: where ways join, that is the way it came. */
+static uint32_t nearest_of(const uint16_t *points, uint32_t count, vec3 p) {
+    uint32_t best = points[0];
+    fx32 least = 0x7FFFFFFF;
+    for (uint32_t i = 0; count > 1 && i < count; i++) {
+        vec3 apart = v_sub(track_middle(points[i]), p);
+        fx32 far = fx_abs(apart.x) + fx_abs(apart.z);
+        if (far < least) {
+            least = far;
+            best = points[i];
+        }
+    }
+    return best;
+}
+
+/* Back over a line. */
+static void crossed_back(uint32_t index, uint32_t point) {
+    driver_status *me = status_of(index);
+    int16_t key = track.points[point].key;
+    uint16_t previous[3];
+    uint32_t count = track_previous(point, previous);
+    if (!count) {
+        return;
+    }
+    enter(me, nearest_of(previous, count, game.drivers[index].position));
+    if (key < 0 || (me->flags & STATUS_FINISHED)) {
+        return;
+    }
+    me->key = key == 0 ? track.last_key : (int16_t)(key - 1);
+    if (key == me->last_key) {
+        if (key == 0) {
+            me->lap--;
+        }
+        me->last_key = me->key;
+    }
+}
+
+/* The next line counts, and up to two behind it when it was missed (driven round its end),
+ * but never beyond a key checkpoint: those must all be crossed. */
+static int passed_forward(uint32_t index, uint32_t point, vec3 a, vec3 b, int depth) {
+    uint16_t next[3];
+    uint32_t count = track_next(point, next);
+    for (uint32_t i = 0; i < count; i++) {
+        if (crossing(next[i], a, b) > 0) {
+            crossed_forward(index, next[i]);
+            return 1;
+        }
+    }
+    for (uint32_t i = 0; i < count && depth > 1; i++) {
+        if (track.points[next[i]].key < 0 && passed_forward(index, next[i], a, b, depth - 1)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static int passed_back(uint32_t index, uint32_t point, vec3 a, vec3 b, int depth) {
+    if (crossing(point, a, b) < 0) {
+        crossed_back(index, point);
+        return 1;
+    }
+    uint16_t previous[3];
+    uint32_t count = track_previous(point, previous);
+    for (uint32_t i = 0; i < count && depth > 1; i++) {
+        if (track.points[point].key < 0 && passed_back(index, previous[i], a, b, depth - 1)) {
+            return 1;
+        }
+    }
+    return 0;
+}
+
+static void update_progress(uint32_t index) {
+    driver_status *me = status_of(index);
+    const driver *kart = &game.drivers[index];
+    uint32_t point = me->checkpoint;
+    uint16_t next[3];
+    uint32_t count = track_next(point, next);
+    fx32 share = 0;
+    if (count) {
+        /* Of the distances to both lines: it is 0 on the one and 1 on the other. */
+        fx32 behind = fx_max(distance_behind(point, kart->position), 0);
+        fx32 ahead = fx_max(-distance_behind(nearest_of(next, count, kart->position), kart->position), 0);
+        share = behind + ahead > 0 ? fx_div(behind, behind + ahead) : FX_ONE;
+    }
+    me->checkpoint_progress = share;
+    fx32 at = track.from_start[point] + fx_mul(track.length_of[point], share);
+    if (track.length > 0) {
+        me->lap_progress = fx_clamp(fx_div(at, track.length), 0, FX_ONE);
+    }
+    racers[index].distance = (me->lap - 1) * track.length + at;
+    if (me->flags & STATUS_FINISHED) {
+        me->race_progress = FX_ONE;
+    } else {
+        fx32 laps = (me->lap - 1) * FX_ONE + me->lap_progress;
+        me->race_progress = fx_clamp(laps / (int32_t)game.laps, 0, FX_ONE);
+    }
+}
+
+static void update_wrong_way(uint32_t index) {
+    driver_status *me = status_of(index);
+    const driver *kart = &game.drivers[index];
+    uint16_t next[3];
+    uint32_t count = track_next(me->checkpoint, next);
+    if (!count) {
+        return;
+    }
+    vec3 way = v_sub(track_middle(nearest_of(next, count, kart->position)),
+                     track_middle(me->checkpoint));
+    way = v_unit(way, kart->forward);
+    fx32 along = v_dot(kart->velocity, way);
+    if (along > 0 || (kart->flags & DRIVER_RESPAWNING)) {
+        racers[index].wrong_way_frames = 0;
+        me->flags &= (uint16_t)~STATUS_WRONG_WAY;
+    } else if (along < -FX(0.3) && v_dot(kart->forward, way) < 0) {
+        if (++racers[index].wrong_way_frames >= WRONG_WAY_FRAMES) {
+            me->flags |= STATUS_WRONG_WAY;
+        }
+    }
+}
+
+void checkpoints_start(uint32_t index) {
+    driver_status *me = status_of(index);
+    uint16_t previous[3];
+    me->state = 1;
+    me->flags = game.drivers[index].kind == KIND_PLAYER ? STATUS_PLAYER : 0;
+    me->last_key = me->key = track.last_key;
+    enter(me, track_previous(track.start, previous) ? previous[0] : track.start);
+    for (int i = 0; i < LOOK_AHEAD && in_front(me->checkpoint, game.drivers[index].position) < 0; i++) {
+        if (!track_previous(me->checkpoint, previous)) {
+            break; /* the last rows of the grid stand before the line before the start line */
+        }
+        enter(me, previous[0]);
+    }
+    game.drivers[index].respawn_id = track.points[me->checkpoint].respawn;
+    update_progress(index);
+}
+
+void checkpoints_frame(uint32_t index) {
+    driver *kart = &game.drivers[index];
+    driver_status *me = status_of(index);
+    if (!(kart->flags & DRIVER_RESPAWNING)) {
+        vec3 a = kart->last_position, b = kart->position;
+        if (!passed_forward(index, me->checkpoint, a, b, LOOK_AHEAD)) {
+            passed_back(index, me->checkpoint, a, b, LOOK_AHEAD);
+        }
+        kart->respawn_id = track.points[me->checkpoint].respawn;
+    }
+    update_progress(index);
+    update_wrong_way(index);
+    if (!(me->flags & STATUS_FINISHED)) {
+        me->total_milliseconds = race_milliseconds(race.frames);
+        me->total_time = race_time_split(me->total_milliseconds);
+    }
+}
+
+void checkpoints_respawn(uint32_t index) {
+    driver *kart = &game.drivers[index];
+    driver_status *me = status_of(index);
+    const map_list *list = &game.map->lists[MAP_KTPJ];
+    kart->flags &= ~(uint32_t)DRIVER_RESPAWNING;
+    if (kart->respawn_id < list->count) {
+        const nkm_respawn *at = (const nkm_respawn *)list->entries + kart->respawn_id;
+        kart_place(kart, at->position, race_heading_of(at->rotation));
+    } else {
+        vec3 middle = track_middle(me->checkpoint);
+        middle.y = kart->position.y;
+        kart_place(kart, middle, kart->heading);
+    }
+    /* The point may lie before the line that was crossed last: that one is then still to come. */
+    for (int i = 0; i < LOOK_AHEAD && in_front(me->checkpoint, kart->position) < 0; i++) {
+        crossed_back(index, me->checkpoint);
+    }
+}
+
+/* ---------------------------------------------------------------------------------- ranking */
+
+/* Whether driver a is ahead of driver b. */
+static int ahead(uint32_t a, uint32_t b) {
+    uint32_t done_a = racers[a].finish_order, done_b = racers[b].finish_order;
+    if (done_a || done_b) {
+        return done_a && (!done_b || done_a < done_b);
+    }
+    return racers[a].distance > racers[b].distance;
+}
+
+/* Places from the last frame's, which they rarely differ from; of two that are level, the one
+ * stays ahead that was. */
+void ranking_update(void) {
+    int8_t *order = game.status->driver_by_place;
+    for (uint32_t i = 1; i < race.count; i++) {
+        int8_t moving = order[i];
+        uint32_t to = i;
+        for (; to > 0 && ahead((uint32_t)moving, (uint32_t)order[to - 1]); to--) {
+            order[to] = order[to - 1];
+        }
+        order[to] = moving;
+    }
+    for (uint32_t i = 0; i < race.count; i++) {
+        uint32_t index = (uint32_t)order[i];
+        game.drivers[index].place = (int32_t)i;
+        status_of(index)->place_and_id = (uint16_t)(i | index << 4);
+    }
+}

@@ -1,0 +1,250 @@
+/* The race: set-up of 1 to 8 drivers, the clock, and the order of things in a frame. */
+#include "race/race.h"
+
+#include "draw/draw.h"
+#include "race/ghost.h"
+#include "race/items.h"
+#include <string.h>
+
+#define COUNTDOWN_FRAMES 240        /* 3, 2, 1: a fade-in second, then one each */
+#define GRID_ROW FX(24)             /* the grid: two abreast, the second a little behind the first */
+#define GRID_STAGGER FX(9)
+#define GRID_SIDE FX(16)
+#define GRID_ABOVE FX(12)           /* karts are let down onto the road, which may slope there */
+
+struct racer racers[DRIVERS_MAX];
+struct race race;
+
+/* ------------------------------------------------------------------------------------- times */
+
+/* A frame has 16.715 ms. */
+uint32_t race_milliseconds(uint32_t frames) {
+    return frames / 1000 * 16715 + frames % 1000 * 16715 / 1000;
+}
+
+race_time race_time_split(uint32_t milliseconds) {
+    uint32_t minutes = milliseconds / 60000;
+    if (minutes > 99) {
+        return (race_time){999, 99, 59};
+    }
+    return (race_time){(uint16_t)(milliseconds % 1000), (uint8_t)minutes,
+                       (uint8_t)(milliseconds / 1000 % 60)};
+}
+
+race_time race_time_of(uint32_t frames) { return race_time_split(race_milliseconds(frames)); }
+
+/* ------------------------------------------------------------------------------------ chance */
+
+/* Three rounds of multiply, rotate, add; then the bits are spread once more. */
+static uint32_t hash(uint32_t a, uint32_t b, uint32_t c) {
+    uint32_t h = a * 0xCC9E2D51u;
+    h = (h << 15 | h >> 17) * 0x1B873593u ^ b * 0x9E3779B1u;
+    h = (h << 13 | h >> 19) * 5u + 0xE6546B64u;
+    h ^= c * 0x85EBCA77u;
+    h ^= h >> 16;
+    h *= 0x85EBCA6Bu;
+    h ^= h >> 13;
+    h *= 0xC2B2AE35u;
+    return h ^ h >> 16;
+}
+
+uint32_t race_random(uint32_t what) {
+    return hash(game.config->current.rng_seed, game.state->frame, what);
+}
+
+uint32_t race_character(uint32_t what) {
+    return hash(game.config->current.rng_seed, 0xFFFFFFFFu, what);
+}
+
+/* ------------------------------------------------------------------------------------ set-up */
+
+/* fx32 degrees about y to an angle: 65536 / (360 * 4096) = 2 / 45. */
+angle16 race_heading_of(vec3 rotation) { return (angle16)((int64_t)rotation.y * 2 / 45); }
+
+/* The map names the pole; the other places lie behind it.  A driver alone starts in the middle. */
+static void place_on_grid(driver *kart, uint32_t place) {
+    const map_list *starts = &game.map->lists[MAP_KTPS];
+    if (!starts->count) {
+        return;
+    }
+    const nkm_start *start = starts->entries;
+    angle16 heading = race_heading_of(start->rotation);
+    vec3 at = start->position;
+    if (game.choice.drivers > 1) {
+        vec3 forward = v_make(fx_sin(heading), 0, fx_cos(heading));
+        vec3 left = v_make(forward.z, 0, -forward.x);
+        fx32 back = (fx32)(place / 2) * GRID_ROW + (place & 1 ? GRID_STAGGER : 0);
+        at = v_mad(v_mad(at, forward, -back), left, place & 1 ? -GRID_SIDE : GRID_SIDE);
+        at.y += GRID_ABOVE;
+    }
+    kart_place(kart, at, heading);
+}
+
+static void set_up_drivers(const race_choice *choice) {
+    race_setup *setup = &game.config->current;
+    int ghost = ghost_wanted(choice);
+    race.count = ghost ? 2 : choice->drivers;
+    game.config->driver_count = (uint8_t)race.count;
+    for (int i = 0; i < DRIVERS_MAX; i++) {
+        game.status->driver_by_place[i] = -1;
+    }
+    for (uint32_t i = 0; i < race.count; i++) {
+        driver *kart = &game.drivers[i];
+        kart->id = (uint16_t)i;
+        kart->kind = i == 0 ? KIND_PLAYER : ghost ? KIND_GHOST : KIND_CPU;
+        setup->drivers[i] = (config_driver){.character = i, .kart = i, .type = kart->kind};
+        /* The player's place, and the CPU's in the order of their ids around it. */
+        uint32_t place = i == 0 ? choice->grid : i <= choice->grid ? i - 1 : i;
+        place_on_grid(kart, ghost ? 0 : place);
+        checkpoints_start(i);
+        game.status->driver_by_place[ghost ? i : place] = (int8_t)i;
+    }
+    if (ghost) {
+        setup->drivers[1].character = setup->drivers[1].kart = 0;
+    }
+    ranking_update();
+}
+
+int race_start(const race_choice *choice) {
+    game.choice = *choice;
+    game.laps = choice->laps;
+    game.engine_class = choice->engine_class;
+    game.drivers = heap_allocate(DRIVERS_MAX * sizeof(driver));
+    game.status = heap_allocate(sizeof(race_status));
+    game.state = heap_allocate(sizeof(race_state));
+    game.cam = heap_allocate(sizeof(camera));
+    scene_state *scene = heap_allocate(sizeof(scene_state));
+    game.config = memset((void *)RACE_CONFIG_ADDRESS, 0, sizeof(race_config));
+    game.last_lap_frames = game.since_lap = 0;
+    memset(karts, 0, DRIVERS_MAX * sizeof(struct kart));
+    memset(racers, 0, sizeof racers);
+    memset(&race, 0, sizeof race);
+
+    if (!course_load(choice)) {
+        return 0;
+    }
+    uint32_t laps_chosen = game.laps;
+    if (!game.laps) {
+        game.laps = game.map->stage ? game.map->stage->laps : 3;
+    }
+    if (game.laps < 1 || game.laps > 9) {
+        game.laps = 3;
+    }
+
+    race_setup *setup = &game.config->current;
+    setup->course = game.course_id;
+    setup->mode = choice->mode;
+    setup->engine_class = game.engine_class;
+    setup->mirror = (int8_t)(choice->mirror != 0);
+    setup->laps = (int8_t)laps_chosen;
+    setup->rng_seed = choice->seed;
+    set_up_drivers(choice);
+    game.config->next = game.config->current;
+    items_init();
+    objects_init();
+    cpu_init();
+
+    if (choice->skip_countdown) {
+        game.status->clock_running = 1;
+        game.state->state = 1;
+    } else {
+        game.status->not_controllable = COUNTDOWN_FRAMES;
+    }
+    game.state->frame = 1; /* one ahead of the other counter, always */
+    RACE_STATUS_POINTER = game.status;
+    MAP_DATA_POINTER = game.map;
+    RACE_CONFIG_POINTER = game.config;
+    SCENE_STATE_POINTER = scene;
+    RACE_STATE_POINTER = game.state;
+    CAMERA_POINTER = game.cam;
+    DRIVERS_POINTER = game.drivers;
+    DRIVER_COUNT = (int32_t)race.count;
+    ghost_race_started();
+    return 1;
+}
+
+/* From here on the structures are true: whoever reads them may take them for a race. */
+void race_publish(void) {
+    if (game.map) {
+        SCENE_STATE_POINTER->state = 2;
+    }
+}
+
+int race_published(void) { return !game.map || SCENE_STATE_POINTER->state == 2; }
+
+/* ------------------------------------------------------------------------------- every frame */
+
+/* What a driver presses.  The player's kart coasts when it has finished; the others drive on. */
+static uint32_t keys_of(uint32_t index) {
+    switch (game.drivers[index].kind) {
+    case KIND_CPU: return cpu_keys(index);
+    case KIND_GHOST: return ghost_keys((int)index);
+    default: return game.status->drivers[index].flags & STATUS_FINISHED ? 0 : game.keys;
+    }
+}
+
+static void drive(uint32_t index, int waiting) {
+    driver *kart = &game.drivers[index];
+    struct kart *own = &karts[index];
+    uint32_t keys = keys_of(index);
+    own->pressed = (uint16_t)(keys & ~own->keys);
+    own->keys = (uint16_t)keys;
+    if (kart->flags & DRIVER_RESPAWNING) {
+        if (--kart->respawn_counter == 0) {
+            checkpoints_respawn(index);
+            if (index == 0) {
+                camera_snap();
+            }
+        }
+    }
+    if (game.status->not_controllable) {
+        kart_countdown(kart, keys);
+    }
+    kart_frame(kart, waiting ? 0 : keys);
+}
+
+void race_frame(void) {
+    if (!game.map) {
+        return;
+    }
+    race_status *status = game.status;
+    game.state->frame++;
+    game.state->second_counter = (int32_t)game.state->frame - 1;
+    game.state->modulo_8 = game.state->second_counter & 7;
+    game.since_lap++;
+
+    int waiting = status->not_controllable != 0;
+    if (waiting) {
+        if (--status->not_controllable == 0) {
+            status->clock_running = 1;
+            game.state->state = 1;
+        }
+    } else {
+        race.frames++;
+        if (status->clock_running) {
+            status->frame++;
+        }
+        for (uint32_t i = 0; i < race.count; i++) {
+            if (!(status->drivers[i].flags & STATUS_FINISHED)) {
+                status->drivers[i].lap_frames++; /* the first lap counts from GO: laps add up */
+            }
+        }
+    }
+    for (uint32_t i = 0; i < race.count; i++) {
+        drive(i, waiting);
+    }
+    karts_touch();
+    items_frame();
+    uint32_t finished = race.finished;
+    for (uint32_t i = 0; i < race.count; i++) {
+        /* In the order of places: of two that finish in one frame, the first stays ahead. */
+        checkpoints_frame((uint32_t)status->driver_by_place[i]);
+    }
+    ranking_update();
+    objects_frame();
+    status->lap_time = race_time_of(status->drivers[0].lap_frames);
+    ghost_frame();
+    if (race.finished != finished && racers[0].finish_order > finished) {
+        ghost_race_finished();
+    }
+}

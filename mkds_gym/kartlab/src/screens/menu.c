@@ -1,0 +1,311 @@
+#include "screens/menu.h"
+
+#include "race/ghost.h"
+#include "hud/minimap.h"
+#include "hud/overlay.h"
+#include "screens/scene.h"
+#include "hud/screen.h"
+#include "screens/sound.h"
+#include <string.h>
+
+/* kartlab/courses.bin, written by the build: "KLCT", u16 count, u16 size of an entry, entries. */
+#define TITLE_SIZE 28
+struct listed {
+    uint8_t id, laps, pad02[2];
+    char title[TITLE_SIZE]; /* upper case, zero at the end */
+};
+#define LISTED_MAX 48
+
+static const struct listed *listed;
+static uint32_t listed_count;
+static const struct listed only = {DEFAULT_COURSE, 3, {0, 0}, "KARTLAB"};
+
+static struct {
+    uint32_t course, vs, engine_class, laps, mirror, opponents, strength, items;
+} want = {.engine_class = 1, .opponents = 7, .strength = 1, .items = 1};
+static uint32_t shown_course; /* behind the title */
+
+void menu_init(void) {
+    uint32_t size;
+    const uint8_t *file = card_read_file("kartlab/courses.bin", &size);
+    listed = &only;
+    listed_count = 1;
+    if (file && size >= 8 && !memcmp(file, "KLCT", 4)) {
+        uint32_t count = file[4] | (uint32_t)file[5] << 8, entry = file[6] | (uint32_t)file[7] << 8;
+        if (count && count <= LISTED_MAX && entry == sizeof(struct listed) && 8 + count * entry <= size) {
+            listed = (const struct listed *)(file + 8);
+            listed_count = count;
+        }
+    }
+    for (uint32_t i = 0; i < listed_count; i++) {
+        if (listed[i].id == DEFAULT_COURSE) {
+            want.course = shown_course = i;
+        }
+    }
+}
+
+const char *menu_course_title(uint32_t id) {
+    for (uint32_t i = 0; i < listed_count; i++) {
+        if (listed[i].id == id) {
+            return listed[i].title;
+        }
+    }
+    return 0;
+}
+
+/* ---- the title ---- */
+
+#define SHOW_FRAMES 1200 /* each course behind the title */
+
+static uint32_t age;
+static uint32_t chance; /* the seed of a race: how long somebody took to start it */
+
+static race_choice backdrop(uint32_t course) {
+    return (race_choice){.course = course, .engine_class = 1, .mode = MODE_TIME_TRIAL, .drivers = 1, .strength = 1, .sound = 1};
+}
+
+static void centred(int y, const char *text, int bank) { small(16 - text_length(text) / 2, y, text, bank); }
+
+void title_open(void) {
+    race_choice choice = backdrop(listed[shown_course % listed_count].id);
+    scene_backdrop(&choice);
+    age = 0;
+    screen_clear();
+    screen_panel(16, 28, 224, 50);
+    screen_panel(16, 90, 224, 88);
+    screen_show();
+    small(1, 0, "KARTLAB", GOLD);
+    int length = text_length(listed[shown_course % listed_count].title);
+    small(31 - length, 0, listed[shown_course % listed_count].title, WHITE);
+    centred(7, "ALONE OR AGAINST SEVEN", DIM);
+    static const struct {
+        const char *key, *does;
+    } keys[] = {{"A", "GAS"}, {"B", "BRAKE"}, {"L", "ITEM"}, {"R", "DRIFT"}, {FONT_LEFT FONT_RIGHT, "STEER"}, {"START", "PAUSE"}};
+    for (int i = 0; i < 6; i++) {
+        int x = i % 2 ? 15 : 3, y = 13 + i / 2 * 3;
+        small(x, y, keys[i].key, GOLD);
+        small(x + (i % 2 ? 6 : 3), y, keys[i].does, WHITE);
+    }
+}
+
+void title_show(void) {
+    age++;
+    fx32 swing = fx_sin((angle16)(age * 400)) / 48;
+    fx32 in = age < 24 ? (fx32)((24 - age) * (24 - age)) * 8 : 0;
+    overlay_word("KARTLAB", 26, FX(1.12) + swing + in, LETTERS_GOLD);
+    if (age % 32 == 1) {
+        medium(5, 4, "PRESS START", age & 32 ? GOLD : WHITE);
+    }
+}
+
+void title_move(void) {
+    chance++;
+    if (pad.pressed & (KEY_START | KEY_A)) {
+        sound_play(SOUND_CHOOSE);
+        scene_menu();
+    } else if (age >= SHOW_FRAMES) {
+        shown_course++;
+        scene_title();
+    }
+}
+
+/* ---- the menu ---- */
+
+enum row { ROW_COURSE, ROW_MODE, ROW_CLASS, ROW_LAPS, ROW_MIRROR, ROW_OPPONENTS, ROW_STRENGTH, ROW_ITEMS, ROWS };
+#define RACE_ROWS ROW_OPPONENTS /* rows from here on are for VS only */
+#define REST 20 /* frames that a choice rests before its course is loaded */
+
+static int row, drawn_row, changed;
+static uint32_t rest, loaded_course, loaded_mirror, loaded_class;
+
+static const struct {
+    const char *label;
+    uint8_t y;
+} rows[ROWS] = {
+    {"COURSE", 2}, {"MODE", 6}, {"CLASS", 8}, {"LAPS", 10}, {"MIRROR", 12}, {"RIVALS", 14}, {"STRENGTH", 16}, {"ITEMS", 18},
+};
+
+static race_choice chosen(void) {
+    race_choice choice = backdrop(listed[want.course].id);
+    choice.engine_class = want.engine_class;
+    choice.laps = want.laps;
+    choice.mirror = want.mirror;
+    choice.seed = chance;
+    if (want.vs) {
+        choice.mode = MODE_VS;
+        choice.drivers = want.opponents + 1;
+        choice.grid = want.opponents;
+        choice.strength = want.strength;
+        choice.items = want.items;
+    }
+    return choice;
+}
+
+static void value_text(int which, char *out) {
+    static const char *const classes[] = {"50CC", "100CC", "150CC"}, *const strengths[] = {"EASY", "NORMAL", "HARD"};
+    const char *text = "";
+    switch (which) {
+    case ROW_MODE: text = want.vs ? "VS" : "TRIAL"; break;
+    case ROW_CLASS: text = classes[want.engine_class]; break;
+    case ROW_LAPS: text = want.laps ? "" : "NORMAL"; break;
+    case ROW_MIRROR: text = want.mirror ? "ON" : "OFF"; break;
+    case ROW_STRENGTH: text = strengths[want.strength]; break;
+    case ROW_ITEMS: text = want.items ? "ON" : "OFF"; break;
+    default: break;
+    }
+    int i = 0;
+    while (text[i]) {
+        out[i] = text[i];
+        i++;
+    }
+    if (which == ROW_OPPONENTS || (which == ROW_LAPS && want.laps)) {
+        out[i++] = (char)('0' + (which == ROW_LAPS ? want.laps : want.opponents));
+    }
+    while (i < 8) {
+        out[i++] = ' ';
+    }
+    out[8] = 0;
+}
+
+static void step(uint32_t *value, uint32_t count, int by) { *value = (*value + count + (uint32_t)by) % count; }
+
+static void change(int which, int by) {
+    switch (which) {
+    case ROW_COURSE: step(&want.course, listed_count, by); break;
+    case ROW_MODE: step(&want.vs, 2, by); break;
+    case ROW_CLASS: step(&want.engine_class, 3, by); break;
+    case ROW_LAPS: step(&want.laps, 10, by); break;
+    case ROW_MIRROR: step(&want.mirror, 2, by); break;
+    case ROW_OPPONENTS:
+        want.opponents--;
+        step(&want.opponents, 7, by);
+        want.opponents++;
+        break;
+    case ROW_STRENGTH: step(&want.strength, 3, by); break;
+    case ROW_ITEMS: step(&want.items, 2, by); break;
+    default: break;
+    }
+    changed = 1;
+    rest = 0;
+    sound_play(SOUND_MOVE);
+}
+
+static int usable(int which) { return want.vs || which < RACE_ROWS; }
+
+static void write_course(void) {
+    const char *title = listed[want.course].title;
+    int length = text_length(title), lit = row == ROW_COURSE;
+    char blank[29];
+    memset(blank, ' ', 28);
+    blank[28] = 0;
+    small(2, 2, blank, WHITE);
+    small(2, 3, blank, WHITE);
+    if (length <= 14) {
+        medium(16 - length, 2, title, lit ? GOLD : WHITE);
+    } else {
+        small(16 - length / 2, 3, title, lit ? GOLD : WHITE);
+    }
+    small(1, 3, FONT_LEFT, lit ? GOLD : DIM);
+    small(30, 3, FONT_RIGHT, lit ? GOLD : DIM);
+}
+
+static void write_rows(void) {
+    write_course();
+    for (int i = ROW_MODE; i < ROWS; i++) {
+        char text[12];
+        int lit = i == row;
+        value_text(i, text);
+        small(1, rows[i].y, lit ? FONT_RIGHT : " ", GOLD);
+        small(2, rows[i].y, rows[i].label, lit ? GOLD : usable(i) ? WHITE : KEY_UP_BANK);
+        small(11, rows[i].y, usable(i) ? text : "-       ", lit ? GOLD : CYAN);
+    }
+    race_choice choice = chosen();
+    uint32_t record = ghost_milliseconds(&choice);
+    char text[12] = "       ";
+    if (record) {
+        time_text((race_time){(uint16_t)(record % 1000), (uint8_t)(record / 60000), (uint8_t)(record / 1000 % 60)}, text);
+    }
+    small(20, 17, record ? "RECORD" : "      ", DIM);
+    small(20, 19, text, GOLD);
+    for (int i = 0; i < BANDS; i++) {
+        PALETTE(BAND + i) = i == row ? RGB15(9, 13, 22) : RGB15(4, 6, 11);
+    }
+    drawn_row = row;
+    changed = 0;
+}
+
+/* Paints what the loaded course gives: its map. */
+static void paint(void) {
+    screen_clear();
+    screen_panel(3, 15, 250, 23);
+    screen_panel(3, 41, 152, 127);
+    screen_panel(157, 41, 96, 127);
+    screen_panel(3, 170, 250, 21);
+    for (int i = ROW_MODE; i < ROWS; i++) { /* a band under each row, lit where the choice is */
+        for (int y = 0; y < 13; y++) {
+            for (int x = 0; x < 144; x++) {
+                canvas[(8 * rows[i].y + y) * CANVAS_ROW + 7 + x] = (uint8_t)(BAND + i);
+            }
+        }
+    }
+    minimap_paint(canvas, 163, 49, 84, ROAD_RIM, ROAD, START);
+    screen_show();
+    small(1, 0, "KARTLAB", GOLD);
+    small(18, 0, "CHOOSE A RACE", WHITE);
+    small(2, 21, "A", GOLD);
+    small(4, 21, "START THE RACE", GREEN);
+    small(24, 21, "B", GOLD);
+    small(26, 21, "BACK", DIM);
+}
+
+static void load_course(void) {
+    race_choice choice = chosen();
+    loaded_course = want.course;
+    loaded_mirror = want.mirror;
+    loaded_class = want.engine_class;
+    scene_backdrop(&choice);
+    paint();
+    write_rows();
+}
+
+void menu_open(void) {
+    want.course %= listed_count;
+    load_course();
+}
+
+void menu_show(void) {
+    if (changed || drawn_row != row) {
+        write_rows();
+    }
+}
+
+void menu_move(void) {
+    chance++;
+    if (pad.pressed & (KEY_START | KEY_A)) {
+        race_choice choice = chosen();
+        sound_play(SOUND_CHOOSE);
+        scene_race(&choice);
+        return;
+    }
+    if (pad.pressed & KEY_B) {
+        sound_play(SOUND_BACK);
+        scene_title();
+        return;
+    }
+    if (pad.tapped & (KEY_UP | KEY_DOWN)) {
+        do {
+            row = (row + (pad.tapped & KEY_DOWN ? 1 : ROWS - 1)) % ROWS;
+        } while (!usable(row));
+        sound_play(SOUND_MOVE);
+    } else if (pad.tapped & (KEY_LEFT | KEY_RIGHT)) {
+        change(row, pad.tapped & KEY_RIGHT ? 1 : -1);
+    } else if (pad.tapped & (KEY_L | KEY_R)) {
+        change(ROW_COURSE, pad.tapped & KEY_R ? 1 : -1);
+    }
+    int stale = loaded_course != want.course || loaded_mirror != want.mirror || loaded_class != want.engine_class;
+    if (stale && ++rest >= REST) {
+        pad_look_away();
+        load_course();
+        pad_look_back();
+    }
+}

@@ -1,0 +1,65 @@
+#include "screens/pause.h"
+
+#include "race/ghost.h"
+#include "hud/overlay.h"
+#include "screens/scene.h"
+#include "hud/screen.h"
+#include "screens/sound.h"
+
+#define LEFT 5
+#define TOP 6
+#define WIDTH 21
+
+static const char *const entries[] = {"RESUME", "RESTART", "QUIT"};
+static int count, chosen, drawn; /* drawn: which entry is lit, -1 before the window is open */
+static uint32_t age;
+
+void pause_open(int hosted) {
+    count = hosted ? 1 : 3;
+    chosen = 0;
+    drawn = -1;
+    age = 0;
+}
+
+void pause_show(void) {
+    age++;
+    overlay_word("PAUSED", 62, overlay_pop(age), LETTERS_ICE);
+    if (drawn == chosen) {
+        return;
+    }
+    if (drawn < 0) {
+        window_open(LEFT, TOP, WIDTH, 5 + 3 * count);
+        window_small(LEFT + 6, TOP + 1, "RACE PAUSED", CYAN);
+        window_small(LEFT + 2, TOP + 3 + 3 * count, count > 1 ? "A CHOOSE START GO" : "START GOES ON", DIM);
+    }
+    drawn = chosen;
+    for (int i = 0; i < count; i++) {
+        window_small(LEFT + 2, TOP + 3 + 3 * i, i == chosen ? FONT_RIGHT : " ", GOLD);
+        window_medium(LEFT + 4, TOP + 3 + 3 * i, entries[i], i == chosen ? GOLD : DIM);
+    }
+}
+
+int pause_move(void) {
+    if (pad.tapped & KEY_DOWN) {
+        chosen = (chosen + 1) % count;
+    } else if (pad.tapped & KEY_UP) {
+        chosen = (chosen + count - 1) % count;
+    }
+    if (pad.tapped & (KEY_DOWN | KEY_UP) && count > 1) {
+        sound_play(SOUND_MOVE);
+    }
+    int choose = pad.pressed & KEY_A && count > 1;
+    if (pad.pressed & KEY_START || (choose && chosen == 0)) {
+        window_close();
+        return 0;
+    }
+    if (choose && chosen == 1) {
+        scene_race(&game.choice);
+        return 0;
+    }
+    if (choose && chosen == 2) {
+        scene_menu();
+        return 0;
+    }
+    return 1;
+}
