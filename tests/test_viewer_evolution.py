@@ -12,14 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from neat_config import config_text
 from waiting import until
 
 from mkds_gym.viewer import State, runs
 from mkds_gym.viewer.bus import Run
-from mkds_neat.config import parse_config
-from mkds_neat.errors import ConfigError
 
 
 def evolve(folder: Path, show: str, environment: dict[str, str], **changes: object) -> Any:
@@ -143,23 +140,3 @@ def test_a_worker_that_dies_is_seen_and_its_successor_shown(tmp_path: Path) -> N
     process.communicate(timeout=60)
     assert process.returncode == 130
     assert not folder.exists()
-
-
-def test_a_config_that_shows_what_there_is_not_is_refused() -> None:
-    for show, match in (("0,60", "there are 60"), ("some", "none, first, all")):
-        text = config_text(run__workers=2, run__viewer=show, NEAT__pop_size=60)
-        wanted = rf"\[run\] viewer, of 60 individuals in a generation: .*{match}"
-        with pytest.raises(ConfigError, match=wanted):
-            parse_config(text)
-    text = config_text(run__viewer="0,59", run__strategy="truncation", truncation__population=59)
-    with pytest.raises(ConfigError, match="there are 59"):
-        parse_config(text)
-    with pytest.raises(ConfigError, match="at most 256 can be shown"):
-        parse_config(config_text(run__viewer="all", run__workers=257))
-    assert parse_config(config_text(run__viewer="first", run__workers=2)).shown == (0,)
-    assert parse_config(config_text(run__viewer="5, 3", run__workers=2)).shown == (3, 5)
-    other = config_text(run__viewer="all", environment__id="Pendulum-v1")
-    for line in ("sensors", "action_type", "frame_skip"):
-        other = re.sub(rf"(?m)^{line} *=.*\n", "", other)
-    with pytest.raises(ConfigError, match="cannot show Pendulum-v1"):
-        parse_config(other)

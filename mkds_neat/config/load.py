@@ -1,0 +1,236 @@
+"""Reading a config file, and checking it against the environment before anything starts."""
+
+from __future__ import annotations
+
+import configparser
+import io
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mkds_gym.components.metrics import DEFAULT_METRICS, SCORERS, collect_all, make_metrics
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.viewer import MAX_TILES, SHOW_WORDS, parse_show
+from mkds_neat.config.environment import (
+    absolute_paths,
+    environment_kwargs,
+    inspect_environment,
+    is_mkds,
+)
+from mkds_neat.config.neat_sections import NEAT_SECTIONS, check_neat, make_neat_config
+from mkds_neat.config.settings import (
+    OUR_SECTIONS,
+    EvaluationSettings,
+    RunSettings,
+    TruncationSettings,
+    complete,
+    read_settings,
+    suggest,
+)
+from mkds_neat.errors import ConfigError
+from mkds_neat.scorers import Scorer, make_scorer
+from mkds_neat.strategies import Strategy
+from mkds_neat.strategies.neat import NeatStrategy
+from mkds_neat.strategies.truncation import TruncationStrategy
+
+_START_FROM = "examples/kartlab.ini is a complete config file"
+
+
+@dataclass(frozen=True)
+class Config:
+    """A complete config that has passed all checks.
+
+    Attributes:
+        run: Section ``[run]``.
+        evaluation: Section ``[evaluation]``.
+        truncation: Section ``[truncation]``.
+        sections: Text of every value, by section and key: overrides applied, defaults written
+            out, and the paths of ``rom`` and ``state`` absolute.
+        env_id: The environment.
+        env_kwargs: All arguments of ``gym.make``, including those that ``[evaluation]`` implies.
+        scorer: The fitness.
+        inputs: Components of an observation.
+        outputs: Components of an action.
+        input_labels: Names of the components of an observation, if the environment has names.
+        population: Individuals in a generation.
+        shown: Workers that ``[run] viewer`` shows, or places in a generation.
+        cartridge: The cartridge; None for an environment of another package.
+    """
+
+    run: RunSettings
+    evaluation: EvaluationSettings
+    truncation: TruncationSettings
+    sections: Mapping[str, Mapping[str, str]]
+    env_id: str
+    env_kwargs: dict[str, Any]
+    scorer: Scorer
+    inputs: int
+    outputs: int
+    input_labels: tuple[str, ...]
+    population: int
+    shown: tuple[int, ...]
+    cartridge: Cartridge | None = None
+
+    @property
+    def text(self) -> str:
+        """All sections as a config file."""
+        parser = configparser.ConfigParser(interpolation=None)
+        parser.read_dict(self.sections)
+        file = io.StringIO()
+        parser.write(file)
+        return file.getvalue()
+
+    def make_strategy(self) -> Strategy:
+        """Return the strategy at its first generation."""
+        if self.run.strategy == "truncation":
+            return TruncationStrategy(
+                self.inputs, self.outputs, **self.truncation.model_dump(), seed=self.run.seed
+            )
+        return NeatStrategy(make_neat_config(self.sections), seed=self.run.seed)
+
+
+def load_config(path: str | os.PathLike[str], overrides: Mapping[str, str] | None = None) -> Config:
+    """Read and check a config file.
+
+    Args:
+        path: The file.
+        overrides: Values of ``[run]``, by key, that replace those of the file.
+
+    Raises:
+        ConfigError: The file or a value is refused. Nothing has been started or written.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"config file {str(path)!r} cannot be read ({error.strerror}); {_START_FROM}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config file {str(path)!r} is not UTF-8 text: {error}") from error
+    return parse_config(text, str(path), overrides)
+
+
+def parse_config(
+    text: str, name: str = "config", overrides: Mapping[str, str] | None = None
+) -> Config:
+    """Check the text of a config file.
+
+    Args:
+        text: The text.
+        name: Name of the file, for errors.
+        overrides: Values of ``[run]``, by key, that replace those of the text.
+
+    Raises:
+        ConfigError: The text or a value is refused. Nothing has been started or written.
+    """
+    try:
+        sections = _read_sections(text, name)
+        sections["run"].update(overrides or {})
+        return _check(sections)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+def _read_sections(text: str, name: str) -> dict[str, dict[str, str]]:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read_string(text, source=name)
+    except configparser.Error as error:
+        raise ConfigError(f"not a config file: {error}") from error
+    if parser.defaults():
+        raise ConfigError("a [DEFAULT] section is not used here; move its keys")
+    known = (*OUR_SECTIONS, *NEAT_SECTIONS)
+    for section in parser.sections():
+        if section not in known:
+            raise ConfigError(
+                f"unknown section [{section}]{suggest(section, known)}; "
+                f"expected some of {', '.join(known)}"
+            )
+    if not parser.has_section("run"):
+        raise ConfigError(f"no section [run]; {_START_FROM}")
+    return {section: dict(parser.items(section)) for section in parser.sections()}
+
+
+def _check(sections: dict[str, dict[str, str]]) -> Config:
+    settings = read_settings(sections)
+    run = settings.run
+    env_id = settings.environment.id
+    env_kwargs = environment_kwargs(settings.environment, settings.evaluation)
+    if not is_mkds(env_id):
+        if run.vectorization == "native":
+            raise ConfigError(
+                f"[run] vectorization = native cannot step {env_id}, only MKDS-v0; use async"
+            )
+        if run.viewer != "none":
+            raise ConfigError(f"[run] viewer = {run.viewer} cannot show {env_id}, only MKDS-v0")
+    scorer = make_scorer(settings.evaluation.scorer)
+    info = inspect_environment(env_id, env_kwargs)
+    sections = complete(sections)
+    if info.cartridge is not None:
+        paths = absolute_paths(env_kwargs, info.cartridge)
+        env_kwargs.update(paths)
+        sections["environment"].update({key: repr(path) for key, path in paths.items()})
+    _try_scorer(scorer, settings.evaluation.scorer, env_kwargs.get("metrics"))
+    if run.strategy == "neat":
+        population = check_neat(sections, info.inputs, info.outputs, info.labels)
+    else:
+        population = settings.truncation.population
+    return Config(
+        run,
+        settings.evaluation,
+        settings.truncation,
+        sections,
+        env_id,
+        env_kwargs,
+        scorer,
+        info.inputs,
+        info.outputs,
+        info.labels,
+        population,
+        _shown(run, population),
+        info.cartridge,
+    )
+
+
+def _shown(run: RunSettings, population: int) -> tuple[int, ...]:
+    """Return the workers, or the places in a generation, that ``[run] viewer`` names."""
+    count, kind = (
+        (run.workers, "workers")
+        if run.viewer in SHOW_WORDS
+        else (population, "individuals in a generation")
+    )
+    try:
+        shown = parse_show(run.viewer, count)
+    except ValueError as error:
+        raise ConfigError(f"[run] viewer, of {count} {kind}: {error}") from error
+    if len(shown) > MAX_TILES:
+        raise ConfigError(f"[run] viewer = {run.viewer}: at most {MAX_TILES} can be shown")
+    return shown
+
+
+def _try_scorer(scorer: Scorer, expression: str, metrics: Any) -> None:
+    """Score an episode without a step, to find misspelt metrics."""
+    collected = collect_all(make_metrics(DEFAULT_METRICS if metrics is None else metrics))
+    try:
+        value = float(scorer(collected))
+    except KeyError as error:
+        name = str(error.args[0]) if error.args else ""
+        raise ConfigError(
+            f"[evaluation] scorer = {expression!r} needs the metric {name!r}"
+            f"{suggest(name, collected)}; metrics: {', '.join(collected)}; "
+            f"scorers: {', '.join(SCORERS)}"
+        ) from error
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise ConfigError(
+            f"[evaluation] scorer = {expression!r} fails on the metrics of an empty episode: "
+            f"{error!r}"
+        ) from error
+    if not math.isfinite(value):
+        raise ConfigError(
+            f"[evaluation] scorer = {expression!r} gives {value} for an empty episode: expected "
+            "a finite number"
+        )

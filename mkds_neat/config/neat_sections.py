@@ -1,0 +1,150 @@
+"""neat-python's own sections of a config file."""
+
+from __future__ import annotations
+
+import configparser
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import neat
+
+from mkds_neat.config.settings import check_keys, suggest
+from mkds_neat.errors import ConfigError
+from mkds_neat.networks import ACTIVATIONS, AGGREGATIONS
+
+Sections = Mapping[str, Mapping[str, str]]
+
+NEAT_KEYS: Final[Mapping[str, Sequence[str]]] = {
+    "NEAT": (
+        "pop_size",
+        "fitness_criterion",
+        "fitness_threshold",
+        "reset_on_extinction",
+        "no_fitness_termination",
+        "seed",
+    ),
+    "DefaultGenome": (
+        "num_inputs",
+        "num_outputs",
+        "num_hidden",
+        "feed_forward",
+        "compatibility_disjoint_coefficient",
+        "compatibility_weight_coefficient",
+        "conn_add_prob",
+        "conn_delete_prob",
+        "node_add_prob",
+        "node_delete_prob",
+        "single_structural_mutation",
+        "structural_mutation_surer",
+        "initial_connection",
+        *(p.name for p in neat.genes.DefaultNodeGene.get_config_params()),
+        *(p.name for p in neat.genes.DefaultConnectionGene.get_config_params()),
+    ),
+    "DefaultSpeciesSet": ("compatibility_threshold",),
+    "DefaultStagnation": ("species_fitness_func", "max_stagnation", "species_elitism"),
+    "DefaultReproduction": ("elitism", "survival_threshold", "min_species_size"),
+}
+"""The keys of neat-python 2, by section. neat-python itself ignores unknown keys of a genome."""
+
+NEAT_SECTIONS: Final = tuple(NEAT_KEYS)
+
+
+def make_neat_config(sections: Sections) -> Any:
+    """Return a new ``neat.Config`` of neat-python's default types.
+
+    Args:
+        sections: Text of each value, by section and key. Only neat-python's sections count.
+
+    Raises:
+        ConfigError: neat-python refuses the sections, or the temporary file that it reads them
+            from cannot be written.
+    """
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.read_dict({name: sections[name] for name in NEAT_SECTIONS if name in sections})
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="mkds_neat-", suffix=".ini") as file:
+            parser.write(file)
+            file.flush()
+            return neat.Config(
+                neat.DefaultGenome,
+                neat.DefaultReproduction,
+                neat.DefaultSpeciesSet,
+                neat.DefaultStagnation,
+                file.name,
+            )
+    except OSError as error:
+        raise ConfigError(
+            "neat-python reads its sections from a temporary file, which cannot be written "
+            f"({error.strerror or error}); set TMPDIR to a folder that can be written"
+        ) from error
+    except AssertionError as error:  # without a message
+        name = sections["DefaultGenome"]["initial_connection"]
+        raise ConfigError(
+            f"[DefaultGenome] initial_connection = {name} is unknown: expected one of "
+            + ", ".join(neat.genome.DefaultGenomeConfig.allowed_connectivity)
+        ) from error
+    except Exception as error:  # neat-python raises bare Exceptions
+        raise ConfigError(f"neat-python refuses its sections: {error}") from error
+
+
+def check_neat(sections: Sections, inputs: int, outputs: int, labels: Sequence[str]) -> int:
+    """Check neat-python's sections against the environment.
+
+    Args:
+        sections: Text of each value, by section and key.
+        inputs: Components of an observation.
+        outputs: Components of an action.
+        labels: Names of the components of an observation, for messages.
+
+    Returns:
+        The number of individuals in a generation.
+
+    Raises:
+        ConfigError: A section is missing, or a value is refused.
+    """
+    for section in NEAT_SECTIONS:
+        if section not in sections:
+            raise ConfigError(
+                f"section [{section}] is missing: strategy = neat needs neat-python's sections "
+                f"{', '.join(NEAT_SECTIONS)} (examples/kartlab.ini has all of them)"
+            )
+        check_keys(section, sections[section], NEAT_KEYS[section])
+    if "seed" in sections["NEAT"]:
+        raise ConfigError("[NEAT] seed is not used: set seed in [run], which seeds everything")
+    config = make_neat_config(sections)
+    genome = config.genome_config
+    if genome.num_inputs != inputs:
+        names = f" ({', '.join(labels)})" if labels else ""
+        raise ConfigError(
+            f"[DefaultGenome] num_inputs = {genome.num_inputs}, but the sensors in [environment] "
+            f"give {inputs} numbers{names}; write num_inputs = {inputs} or choose other sensors"
+        )
+    if genome.num_outputs != outputs:
+        raise ConfigError(
+            f"[DefaultGenome] num_outputs = {genome.num_outputs}, but action_type in "
+            f"[environment] takes {outputs} numbers; write num_outputs = {outputs} or another "
+            "action_type"
+        )
+    if not genome.feed_forward:
+        raise ConfigError(
+            "[DefaultGenome] feed_forward = False: recurrent networks cannot be evaluated; "
+            "write feed_forward = True"
+        )
+    if config.pop_size < 2:
+        raise ConfigError(
+            f"[NEAT] pop_size = {config.pop_size} is out of range: expected at least 2"
+        )
+    for kind, known in (
+        ("activation", [name for name in ACTIVATIONS if name != "unit_tanh"]),
+        ("aggregation", AGGREGATIONS),
+    ):
+        options, default = getattr(genome, f"{kind}_options"), getattr(genome, f"{kind}_default")
+        for name in (*options, default):
+            if name not in (*known, "random", "none"):
+                raise ConfigError(
+                    f"[DefaultGenome] {kind}_options/{kind}_default names {name!r}"
+                    f"{suggest(name, known)}; expected some of {', '.join(known)}"
+                )
+    population: int = config.pop_size
+    return population

@@ -1,0 +1,8 @@
+"""Exit with status 1 if the modules that a worker imports have loaded torch."""
+
+import sys
+
+import mkds_neat.run
+import mkds_neat.workers  # noqa: F401
+
+sys.exit("torch" in sys.modules)
