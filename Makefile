@@ -19,7 +19,7 @@ TORCH := torch==2.13.0
 # What the emulator is linked against, and Xvfb for the tests that open a window.
 LIBRARIES := libgl1 libglib2.0-0 libx11-6 zlib1g
 
-.PHONY: help evolve test test-slow test-oldest check format rom bench clean system-libraries system-test peers
+.PHONY: help evolve test test-slow test-oldest check docs format rom bench clean system-libraries system-test peers
 
 help:
 	@echo "make evolve     set everything up and evolve drivers until one finishes a race"
@@ -27,6 +27,7 @@ help:
 	@echo "make test-slow  run the long tests"
 	@echo "make test-oldest  run some with the oldest packages that pyproject.toml allows"
 	@echo "make check      style and types"
+	@echo "make docs       build the documentation site into docs/_build"
 	@echo "make rom        rebuild the Kartlab cartridge and compare it (needs gcc-arm-none-eabi)"
 	@echo "make bench      measure speed on this machine (ten minutes)"
 	@echo "make peers      install other projects for make bench to measure as well"
@@ -59,6 +60,9 @@ check: $(VENV)/.installed
 format: $(VENV)/.installed
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+docs: $(VENV)/.installed
+	$(PY) -m sphinx -n -W --keep-going -q -b html docs docs/_build
 
 rom: $(VENV)/.installed
 	$(PY) -m mkds_gym.kartlab build --check
@@ -104,4 +108,4 @@ system-test:
 	$(call need,$(LIBRARIES) xvfb)
 
 clean:
-	rm -rf $(VENV) $(OLDEST) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(OLDEST) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,1 +1,1 @@
-"""Speed of this machine: ``python -m benchmarks``. See docs/benchmarks.md."""
+"""Speed of this machine: ``python -m benchmarks``. See docs/reference/benchmarks.md."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: the tables of docs/benchmarks.md, each the answer to a question.
+"""``python -m benchmarks`` measures the tables of docs/reference/benchmarks.md.
 
 Ctrl-C ends all processes; the tables that are complete by then are printed, and kept in the JSON.
 Exit status: 0 done, 1 a table failed, 2 bad arguments, 130 stopped by Ctrl-C.

@@ -44,7 +44,7 @@ _SAMPLES: Final = 30
 _WARM_UP: Final = 1 / 3
 """Share of the samples that tell nothing of growth."""
 _LAST: Final = 10
-"""Rows of the table in docs/benchmarks.md."""
+"""Rows of the table in docs/reference/benchmarks.md."""
 
 
 @dataclass(frozen=True)

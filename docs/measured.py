@@ -1,9 +1,11 @@
 """Write what was measured into the pages that show it: ``python docs/measured.py FILE``.
 
-FILE is what ``python -m benchmarks --json FILE`` wrote (for the README, docs/benchmarks.md
-and its plot), ``python -m benchmarks.courses --json FILE`` or ``python -m benchmarks.soak --json
-FILE`` (for docs/benchmarks.md), ``python -m benchmarks.viewer --json FILE`` (for docs/viewer.md),
-or ``python -m mkds_gym.drivers --json FILE`` (for docs/kartlab.md).
+FILE is the ``--json`` output of one of
+
+* ``python -m benchmarks``: README.md, docs/reference/benchmarks.md and its plot,
+* ``python -m benchmarks.courses`` and ``benchmarks.soak``: docs/reference/benchmarks.md,
+* ``python -m benchmarks.viewer``: docs/how-to/watch.md,
+* ``python -m mkds_gym.drivers``: docs/reference/kartlab.md.
 """
 
 from __future__ import annotations
@@ -95,22 +97,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error(f"{file} is not what a measurement writes when it is done: {reason(error)}")
     if "drivers" in result:
         text = f"{timing.report(timing.load(result))}\n\nDriven {result['date']}."
-        put(ROOT / "docs" / "kartlab.md", "drivers", text)
+        put(ROOT / "docs" / "reference" / "kartlab.md", "drivers", text)
         return
     if "viewer" in result:
         for name in result["viewer"]:
-            put(ROOT / "docs" / "viewer.md", name, viewer.report(result, name))
+            put(ROOT / "docs" / "how-to" / "watch.md", name, viewer.report(result, name))
         return
     if "eight_karts" in result:
-        put(ROOT / "docs" / "benchmarks.md", "courses", courses.report(result))
+        put(ROOT / "docs" / "reference" / "benchmarks.md", "courses", courses.report(result))
         return
     if "growth" in result:
-        put(ROOT / "docs" / "benchmarks.md", "soak", soak.summary(result))
+        put(ROOT / "docs" / "reference" / "benchmarks.md", "soak", soak.summary(result))
         return
     missing = [name for name in TABLES if name not in result.get("tables", {})]
     if missing:
         raise SystemExit(f"the run is not complete: {', '.join(missing)} missing; run it again")
-    put(ROOT / "docs" / "benchmarks.md", "measured", report(result))
+    put(ROOT / "docs" / "reference" / "benchmarks.md", "measured", report(result))
     draw(result, ROOT / "docs" / "images" / "throughput.png")
     put(ROOT / "README.md", "speed", short(result))
 

@@ -408,9 +408,9 @@ def test_a_soak_is_written_into_its_page(
     assert spec.loader is not None
     measured = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(measured)
-    page = tmp_path / "docs" / "benchmarks.md"
-    page.parent.mkdir()
-    page.write_text((ROOT / "docs" / "benchmarks.md").read_text())
+    page = tmp_path / "docs" / "reference" / "benchmarks.md"
+    page.parent.mkdir(parents=True)
+    page.write_text((ROOT / "docs" / "reference" / "benchmarks.md").read_text())
     monkeypatch.setattr(measured, "ROOT", tmp_path)
     monkeypatch.setattr(soak, "_TURN", 8)
     monkeypatch.setattr(soak, "_SAMPLES", 12)

@@ -74,7 +74,7 @@ def test_it_finishes_every_course_of_the_cartridge_and_the_page_tells_its_times(
         for engine_class in (50, 100, 150)
     ]
     assert all(run.drive.finished for run in runs)
-    page = Path(__file__).parents[1] / "docs" / "kartlab.md"
+    page = Path(__file__).parents[1] / "docs" / "reference" / "kartlab.md"
     assert report(runs) in page.read_text(encoding="utf-8")
 
 

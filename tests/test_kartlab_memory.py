@@ -1,4 +1,4 @@
-"""What docs/memory.md says of each tabled field, held against races that are driven.
+"""What docs/reference/memory.md says of each tabled field, held against races that are driven.
 
 Three races are recorded, all structures of all drivers: a time trial by a driver who drifts,
 reverses and falls off, and races of eight karts with items on a forked course, mirrored, and on
@@ -29,7 +29,7 @@ from mkds_gym.race import memory_layout
 from mkds_gym.race.memory_layout import Layout
 from mkds_gym.race.state import RaceReader, RaceState
 
-PAGE = Path(__file__).parent.parent / "docs" / "memory.md"
+PAGE = Path(__file__).parent.parent / "docs" / "reference" / "memory.md"
 
 STRUCTURES: dict[str, np.dtype[np.void]] = {
     "Driver": memory_layout.DRIVER,

@@ -947,7 +947,7 @@ def test_one_that_nobody_closed() -> None:
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_gymnasiums_own_modes_refuse_no_environments_without_us(mode: str) -> None:
-    """As docs/environment.md says; there is nothing in between where it could be said better."""
+    """The documentation says so."""
     with pytest.raises(IndexError):
         gym.make_vec("MKDS-v0", num_envs=0, vectorization_mode=mode)
 

@@ -63,7 +63,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
     Args:
         num_envs: how many environments, at least 1. Each takes a few ten MB of memory (see
-            docs/environment.md).
+            docs/reference/environment.md).
         num_threads: how many threads step them, the calling one included; None is one for each
             core of the processor that this process may use (by its affinity, and by the quota of
             its container). More than ``num_envs`` are not started.

@@ -1,0 +1,57 @@
+"""Sphinx configuration: ``make docs`` builds the site into docs/_build."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+
+from tables import TABLES  # noqa: E402
+
+from mkds_gym import __version__  # noqa: E402
+
+project = "mkds-gym"
+author = "The mkds-gym authors"
+copyright = author  # noqa: A001 - Sphinx's own name
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 4
+html_theme = "furo"
+html_title = "mkds-gym"
+html_static_path: list[str] = []
+pygments_style = "friendly"
+
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented_params"
+autodoc_preserve_defaults = True
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_numpy_docstring = False
+# Names of other projects, and the short names that docstrings use, have no page here.
+nitpick_ignore_regex = [("py:.*", r".*")]
+
+
+class Table(SphinxDirective):
+    """``{table} NAME ARGUMENT ...``: a table of docs/tables.py."""
+
+    required_arguments = 1
+    optional_arguments = 9
+
+    def run(self) -> list[nodes.Node]:
+        """Parse the table where the directive stands."""
+        name, *arguments = self.arguments
+        return self.parse_text_to_nodes(TABLES[name](*arguments), allow_section_headings=True)
+
+
+def setup(app: Sphinx) -> None:
+    """Register the directive."""
+    app.add_directive("table", Table, override=True)
