@@ -19,7 +19,6 @@ from mkds_gym.components.episode_stats import Telemetry
 from mkds_gym.components.events import EVENTS, Event
 from mkds_gym.components.metrics import DEFAULT_METRICS, Metric, make_metrics
 from mkds_gym.components.observations import Observer, SensorLike, make_observer
-from mkds_gym.components.registry import as_list, whole
 from mkds_gym.components.rewards import Read, Reward, make_reward
 from mkds_gym.components.sensors import ray_angles
 from mkds_gym.course import Course
@@ -36,6 +35,7 @@ from mkds_gym.overlays import OverlayLike, OverlayScene, SceneRecorder, draw_ove
 from mkds_gym.race.state import RaceReader, RaceState
 from mkds_gym.recording.format import Start
 from mkds_gym.recording.recorder import Recorder
+from mkds_gym.utils.arguments import as_list, boolean, choice, integer
 
 MAX_FRAME_SKIP: Final = 60
 _RENDER_MODES: Final = (None, "human", "rgb_array")
@@ -230,16 +230,14 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             overlays,
             window_scale,
         )
-        self._frame_skip = whole("frame_skip", frame_skip, 1, MAX_FRAME_SKIP)
-        if render_mode not in _RENDER_MODES:
-            allowed = ", ".join(map(repr, _RENDER_MODES))
-            raise ValueError(f"render_mode={render_mode!r} is not one of {allowed}")
+        self._frame_skip = integer("frame_skip", frame_skip, 1, MAX_FRAME_SKIP)
+        choice("render_mode", render_mode, _RENDER_MODES)
         self._overlays = make_overlays(overlays)
         if self._overlays and render_mode is None:
             raise ValueError(
                 f"overlays={overlays!r} are drawn by render(); choose a render_mode as well"
             )
-        self._window_scale = whole("window_scale", window_scale, 1, MAX_SCALE)
+        self._window_scale = integer("window_scale", window_scale, 1, MAX_SCALE)
         self._observer: Observer = make_observer(obs_type, sensors, screens)
         self._actions = ACTION_TYPES.make(action_type)
         self.observation_space = self._observer.space
@@ -255,9 +253,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._terminate_on = _make_events("terminate_on", terminate_on)
         self._truncate_on = _make_events("truncate_on", truncate_on)
         self._telemetry = Telemetry(self._telemetry.metrics, self._terminate_on + self._truncate_on)
-        if not isinstance(info_every_step, bool):
-            raise TypeError(f"info_every_step={info_every_step!r} is neither True nor False")
-        self._info_every_step = info_every_step
+        self._info_every_step = boolean("info_every_step", info_every_step)
 
         self.cartridge: Final = Cartridge.open(rom)
         race = RaceArguments(
@@ -378,7 +374,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 
     @frame_skip.setter
     def frame_skip(self, frame_skip: int) -> None:
-        self._frame_skip = whole("frame_skip", frame_skip, 1, MAX_FRAME_SKIP)
+        self._frame_skip = integer("frame_skip", frame_skip, 1, MAX_FRAME_SKIP)
         self.metadata = {**self.metadata, "render_fps": FRAMES_PER_SECOND / frame_skip}
         self._choose_drawn_frame()
 

@@ -128,7 +128,9 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rom", [5, b"x", True, ["game.nds"]])
 def test_what_is_no_path(rom: object) -> None:
-    with pytest.raises(TypeError, match=re.escape(f"rom={rom!r}; accepted: the path of a .nds")):
+    with pytest.raises(
+        TypeError, match=re.escape(f"rom={rom!r} is not a path: expected the path of a .nds")
+    ):
         Cartridge.open(rom)  # type: ignore[arg-type]
 
 

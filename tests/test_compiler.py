@@ -379,27 +379,35 @@ point = [
 
 BAD = {
     "not toml": ("title", "= title", "not TOML"),
-    "unknown key": ("laps = 3", "laps = 3\nspeed = 4", "speed: unknown key; known here are"),
+    "unknown key": ("laps = 3", "laps = 3\nspeed = 4", "speed is unknown: expected one of"),
     "unknown key in a point": (
         "at = [190, 340]",
         "at = [190, 340]\ngrip = 1",
-        "point 1: grip: unknown key",
+        "point 1: grip is unknown",
     ),
-    "missing": ('title = "Meadow Circuit"', "", "title: missing"),
-    "nan": ("at = [190, 340]", "at = [nan, 340]", "point 1: at: nan is not within"),
-    "infinite": ("blend = 140", "blend = inf", "[road]: blend: inf is not within"),
-    "out of range": ("at = [190, 340]", "at = [2500, 340]", "point 1: at: 2500 is not within"),
-    "narrower than a kart": ("width = 120", "width = 8", "[road]: width: 8 is not within 40"),
-    "text for a number": ("width = 120", 'width = "wide"', "expected a number, got 'wide'"),
-    "boolean for a number": ("laps = 3", "laps = true", "laps: expected a whole number"),
-    "laps": ("laps = 3", "laps = 9", "laps: 9 is not within 1 to 5"),
+    "missing": ('title = "Meadow Circuit"', "", "title is missing"),
+    "nan": ("at = [190, 340]", "at = [nan, 340]", "point 1: at[0]=nan is out of range"),
+    "infinite": ("blend = 140", "blend = inf", "[road]: blend=inf is out of range"),
+    "out of range": ("at = [190, 340]", "at = [2500, 340]", "point 1: at[0]=2500 is out of range"),
+    "narrower than a kart": (
+        "width = 120",
+        "width = 8",
+        "width=8 is out of range: expected a number from 40",
+    ),
+    "text for a number": ("width = 120", 'width = "wide"', "width='wide' is not a number"),
+    "boolean for a number": ("laps = 3", "laps = true", "laps=True is not an integer"),
+    "laps": ("laps = 3", "laps = 9", "laps=9 is out of range: expected an integer from 1 to 5"),
     "unknown surface": (
         'surface = "heavy off-road"',
         'surface = "ice"',
-        "[edges.mud]: surface: 'ice' is not one of 'road', 'slippery road'",
+        "[edges.mud]: surface='ice' is unknown: expected one of 'road', 'slippery road'",
     ),
-    "unknown end": ('end = "bounds"', 'end = "hedge"', "[edges.common]: end: 'hedge' is not"),
-    "unknown edge": ('right = "mud"', 'right = "muck"', "point 8: right: 'muck' is not one of"),
+    "unknown end": ('end = "bounds"', 'end = "hedge"', "[edges.common]: end='hedge' is unknown"),
+    "unknown edge": (
+        'right = "mud"',
+        'right = "muck"',
+        "point 8: right='muck' is unknown",
+    ),
     "bend without radius": (
         "radius = 190\n",
         "",
@@ -423,8 +431,12 @@ BAD = {
         'name = "tiny"',
         "and 'tiny' is not on the list",
     ),
-    "folder name": ('name = "mario_course"', 'name = "../up"', "name: '../up' is not a folder"),
-    "colour": ("[grid]", "[colours]\nroad = [1, 2]\n[grid]", "[colours]: road: expected [red,"),
+    "folder name": ('name = "mario_course"', 'name = "../up"', "name='../up' is not a folder name"),
+    "colour": (
+        "[grid]",
+        "[colours]\nroad = [1, 2]\n[grid]",
+        "[colours]: road=[1, 2] is not a colour",
+    ),
 }
 
 

@@ -227,7 +227,7 @@ def test_a_theme_colours_the_course_and_explicit_colours_win() -> None:
     model = read_model(compile_description(description).files["course_model.klm"])
     names = ("sky top", "sky bottom", "shallows", "water", "hill", "cloud")
     assert model.beyond == tuple(int(rgb15(description.colours[name])) for name in names)
-    with pytest.raises(CourseDescriptionError, match=r"theme.*'moon' is not one of 'meadow'"):
+    with pytest.raises(CourseDescriptionError, match=r"theme='moon' is unknown"):
         parse_description(text.replace("volcano", "moon"))
 
 

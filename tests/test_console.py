@@ -490,13 +490,13 @@ def test_a_state_goes_through_links_and_into_nothing_but_a_file(
     assert fifo.is_fifo()
     assert {entry.name for entry in real.parent.iterdir()} == {"race.state", "new.state"}
     for wrong in (5, b"x"):
-        with pytest.raises(TypeError, match="accepted: a path to write to, or None"):
+        with pytest.raises(TypeError, match="expected the path of a file to write, or None"):
             console.save_state(wrong)  # type: ignore[arg-type]
 
 
 def test_states_of_the_wrong_type(console: Console) -> None:
     for wrong in (5, None, [b"x"]):
-        with pytest.raises(TypeError, match="accepted: the path of a file"):
+        with pytest.raises(TypeError, match="expected the path of a file"):
             console.load_state(wrong)  # type: ignore[arg-type]
     for wrong in (b"x", None, "race.state"):
         with pytest.raises(TypeError, match=r"no Snapshot: restore\(\) takes"):
@@ -505,7 +505,7 @@ def test_states_of_the_wrong_type(console: Console) -> None:
 
 @pytest.mark.parametrize("rom", [5, b"x", ["a"], True])
 def test_roms_of_the_wrong_type(rom: object) -> None:
-    with pytest.raises(TypeError, match=r"rom=.*accepted: the path of a \.nds file"):
+    with pytest.raises(TypeError, match=r"rom=.*expected the path of a \.nds file"):
         Console(rom)  # type: ignore[arg-type]
 
 

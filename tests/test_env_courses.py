@@ -283,8 +283,12 @@ def test_arguments_survive_spec_and_pickle() -> None:
     [
         ({"course": "rainbow_course"}, ValueError, "not on this cartridge; it has .*mario_course"),
         ({"course": "my_course.toml"}, ValueError, "kartlab compile a cartridge with a course"),
-        ({"course": "random", "course_seed": -1}, ValueError, "course_seed=-1; allowed: 0 to"),
-        ({"course": "random", "course_seed": 2.0}, TypeError, "whole number"),
+        (
+            {"course": "random", "course_seed": -1},
+            ValueError,
+            "course_seed=-1 is out of range",
+        ),
+        ({"course": "random", "course_seed": 2.0}, TypeError, "not an integer"),
         ({"course_seed": 3}, ValueError, "course='random'"),
         ({"difficulty": 0.5}, ValueError, "course='random'"),
         ({"course": "random", "difficulty": 1.5}, ValueError, "0 to 1"),
@@ -324,9 +328,9 @@ def test_bad_reset_options_are_refused(make: Callable[..., MKDSEnv]) -> None:
     with pytest.raises(ValueError, match="random courses"):
         plain.reset(options={"course_seed": 3})
     env = make(course="random", course_seed=1)
-    with pytest.raises(TypeError, match="whole number"):
+    with pytest.raises(TypeError, match="not an integer"):
         env.reset(options={"course_seed": "three"})
-    with pytest.raises(ValueError, match="allowed: 0 to"):
+    with pytest.raises(ValueError, match="expected an integer from 0 to"):
         env.reset(options={"course_seed": -3})
     with pytest.raises(ValueError, match="not both"):
         env.reset(options={"course_seed": 3, "state": "x.state"})

@@ -2,10 +2,9 @@
 
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import pytest
 
-from mkds_gym.components.registry import Registry, whole
+from mkds_gym.components.registry import Registry
 
 
 class Part:
@@ -85,14 +84,3 @@ def test_errors_survive_pickling() -> None:
     again = pickle.loads(pickle.dumps(error))
     assert str(again) == str(error) == "too few prisms (at offset 0x3c)"
     assert again.offset == 0x3C
-
-
-def test_whole_numbers() -> None:
-    assert type(whole("n", np.int64(3), 1)) is int
-    assert whole("n", 8, 1, 8) == 8
-    for wrong in (True, 2.0, "2", None):
-        with pytest.raises(TypeError, match=rf"n={wrong!r} is not a whole number"):
-            whole("n", wrong, 1)
-    for number, most, allowed in ((0, None, "at least 1"), (0, 8, "1 to 8"), (9, 8, "1 to 8")):
-        with pytest.raises(ValueError, match=f"n={number}; allowed: {allowed}"):
-            whole("n", number, 1, most)

@@ -38,7 +38,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
-from mkds_gym.components.registry import Registry, as_list
+from mkds_gym.components.registry import Registry
 from mkds_gym.race.memory_layout import (
     CENTISECONDS_PER_FRAME,
     DRIVER_FLAG_RESPAWNING,
@@ -48,6 +48,7 @@ from mkds_gym.race.memory_layout import (
     STATUS_FLAG_FINISHED,
     STATUS_FLAG_WRONG_WAY,
 )
+from mkds_gym.utils.arguments import as_list
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course

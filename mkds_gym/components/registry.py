@@ -14,8 +14,6 @@ import importlib
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-
 T = TypeVar("T")
 
 
@@ -131,45 +129,3 @@ class Registry(Generic[T]):
             return part
 
         return make
-
-
-def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
-    """A whole number, Python's or NumPy's, as Python's.
-
-    Args:
-        name: of the argument, for the message.
-        value: what the user gave.
-        least: that is allowed.
-        most: that is allowed; None for no limit.
-
-    Raises:
-        TypeError: it is none.
-        ValueError: it is less, or more.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name}={value!r} is not a whole number")
-    if value < least or (most is not None and value > most):
-        allowed = f"at least {least}" if most is None else f"{least} to {most}"
-        raise ValueError(f"{name}={value}; allowed: {allowed}")
-    return int(value)
-
-
-def as_list(argument: str, value: Any, single: Any) -> list[Any]:
-    """One part, or a sequence of parts, as a list.
-
-    Args:
-        argument: what the user calls it, for the message.
-        value: what the user gave.
-        single: the types of one part.
-
-    Raises:
-        TypeError: neither one part nor a sequence.
-    """
-    if isinstance(value, single):
-        return [value]
-    try:
-        return list(value)
-    except TypeError:
-        raise TypeError(
-            f"{argument}={value!r}: give a name, an object, or a list of them"
-        ) from None

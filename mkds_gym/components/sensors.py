@@ -38,8 +38,9 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from mkds_gym.components.registry import Registry, as_list
+from mkds_gym.components.registry import Registry
 from mkds_gym.race.memory_layout import OFFROAD_SURFACES, SURFACES
+from mkds_gym.utils.arguments import as_list
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course

@@ -20,6 +20,7 @@ import ndspy.rom
 
 from mkds_gym.emulator.hardware import RAM_END, RAM_SIZE, RAM_START
 from mkds_gym.errors import CartridgeError, MKDSError, reason
+from mkds_gym.utils.arguments import file_path
 
 logger = logging.getLogger(__name__)
 
@@ -104,17 +105,12 @@ class Cartridge:
         """
         origin = ""
         if rom is not None:
-            if not isinstance(rom, (str, PathLike)) or not isinstance(os.fspath(rom), str):
-                raise TypeError(
-                    f"rom={rom!r}; accepted: the path of a .nds file (a string or os.PathLike), or "
-                    "None for the bundled Kartlab"
-                )
+            path = file_path("rom", rom, "the path of a .nds file, or None for the bundled Kartlab")
             if not os.fspath(rom):
                 raise CartridgeError(
                     "rom='' names no file; name a .nds file, or leave it out to use the bundled "
                     "Kartlab"
                 )
-            path = Path(rom)
         elif os.environ.get(ROM_VARIABLE):
             path = Path(os.environ[ROM_VARIABLE])
             origin = f" (from the environment variable {ROM_VARIABLE})"

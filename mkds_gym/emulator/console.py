@@ -32,6 +32,7 @@ from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.hardware import RAM_SIZE, RGB_OF_COLOURS, SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.emulator.state_file import Difference, ReadState, Snapshot, StateLike
 from mkds_gym.errors import ConsoleError, StateError, reason
+from mkds_gym.utils.arguments import file_path
 from mkds_gym.utils.files import beside
 
 logger = logging.getLogger(__name__)
@@ -108,10 +109,9 @@ def _state_target(path: str | PathLike[str]) -> Path:
         StateError: there is no such file and cannot be.
         TypeError: no path.
     """
-    if not isinstance(path, (str, PathLike)):
-        raise TypeError(f"path={path!r}; accepted: a path to write to, or None for bytes")
+    target = file_path("path", path, "the path of a file to write, or None for bytes")
     try:
-        target = Path(path).resolve()
+        target = target.resolve()
         mode = target.stat().st_mode
     except FileNotFoundError:
         mode = stat.S_IFREG

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import mmap
-import os
 import stat
 import struct
 import threading
@@ -17,7 +16,6 @@ import weakref
 import zlib
 from collections.abc import Callable, Iterator
 from os import PathLike
-from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -26,6 +24,7 @@ from numpy.typing import NDArray
 from mkds_gym.emulator import builds
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.errors import StateError, reason
+from mkds_gym.utils.arguments import file_path
 
 StateLike: TypeAlias = "bytes | bytearray | memoryview | str | PathLike[str]"
 """The bytes of a state, or the path of a file that holds them."""
@@ -442,18 +441,16 @@ def read_state(state: StateLike, cartridge: Cartridge, build_id: str) -> ReadSta
     if isinstance(state, (bytes, bytearray, memoryview)):
         data, name = bytes(state), "the state"
     else:
-        if not isinstance(state, (str, PathLike)):
-            raise TypeError(
-                f"state={state!r}; accepted: the path of a file of Console.save_state or of "
-                "DeSmuME (.dst), or its bytes"
-            )
-        name = f"state '{os.fspath(state)!s}'"
+        path = file_path(
+            "state", state, "the path of a file of Console.save_state or DeSmuME (.dst), or bytes"
+        )
+        name = f"state '{path}'"
         try:
-            mode = Path(state).stat().st_mode
+            mode = path.stat().st_mode
             # Reading a pipe or a device may never end.
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                 raise StateError(f"cannot read {name}: it is a device, pipe or socket")
-            data = Path(state).read_bytes()
+            data = path.read_bytes()
         except FileNotFoundError:
             raise StateError(f"no {name}; make one with Console.save_state(path)") from None
         except StateError:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.components.registry import whole
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
 from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import CLASSES, MAX_DRIVERS, MAX_LAPS, MODES, STRENGTHS, BootParameters
 from mkds_gym.race.memory_layout import RACE_CONFIG, Layout, course_id, read_pointer, struct_view
 from mkds_gym.race.state import RaceReader
+from mkds_gym.utils.arguments import boolean, choice, integer, number, optional
 
 RANDOM_COURSE: Final = "random"
 """What ``course`` and ``info["course"]`` call a course that is made from a seed."""
@@ -107,10 +106,6 @@ class Races:
                 "compile a cartridge with a course of your own"
             )
         if chosen is not None:
-            if chosen not in COURSE_SETS:
-                raise ValueError(
-                    f"course_set={chosen!r}; allowed: {', '.join(map(repr, COURSE_SETS))}, or None"
-                )
             for name, value in (("course", course), ("course_seed", seed)):
                 if value not in (None, RANDOM_COURSE):
                     raise ValueError(
@@ -153,7 +148,7 @@ class Races:
         """A seed of a random course, as a plain int.
 
         Raises:
-            TypeError: it is no whole number.
+            TypeError: `seed` is not an integer.
             ValueError: courses here are not random, or there is no such seed.
         """
         if not self.random:
@@ -161,7 +156,7 @@ class Races:
                 f"course_seed={seed!r} is of random courses; make the environment with "
                 f"course={RANDOM_COURSE!r} or course_set"
             )
-        return whole("course_seed", seed, 0, self._seeds[-1])
+        return integer("course_seed", seed, 0, self._seeds[-1])
 
     def draw_seed(self, chance: np.random.Generator) -> int | None:
         """The seed of the next episode's course; None where courses are not random.
@@ -228,38 +223,18 @@ def _index(value: Any) -> int | None:
 
 
 def _check_types(arguments: RaceArguments) -> None:
-    """Refuse what no cartridge could take.
+    """Check each argument by itself, whatever the cartridge.
 
     Raises:
-        TypeError, ValueError: with the allowed values.
+        TypeError, ValueError: a value is of the wrong type or out of range.
     """
-    numbers: tuple[tuple[str, str, Any], ...] = (
-        ("course_seed", "0 and up", None),
-        ("laps", f"1 to {MAX_LAPS}, or None for the course's own", range(1, MAX_LAPS + 1)),
-        ("engine_class", ", ".join(map(str, CLASSES)), CLASSES),
-        ("opponents", f"0 to {MAX_OPPONENTS}", range(MAX_OPPONENTS + 1)),
-    )
-    for name, allowed, sound in numbers:
-        value = getattr(arguments, name)
-        if value is None and name != "engine_class":
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise TypeError(f"{name}={value!r} is not a whole number; allowed: {allowed}")
-        if sound is not None and int(value) not in sound:
-            raise ValueError(f"{name}={value}; allowed: {allowed}")
-    for name in ("mirror", "items"):
-        if not isinstance(getattr(arguments, name), bool):
-            raise TypeError(f"{name}={getattr(arguments, name)!r}; allowed: True or False")
-    if arguments.mode not in MODES:
-        raise ValueError(f"mode={arguments.mode!r}; allowed: {', '.join(map(repr, MODES))}")
-    strength = arguments.opponent_strength
-    if strength is not None and strength not in STRENGTHS:
-        raise ValueError(
-            f"opponent_strength={strength!r}; allowed: {', '.join(map(repr, STRENGTHS))}"
-        )
-    difficulty = arguments.difficulty
-    if difficulty is not None:
-        if isinstance(difficulty, bool) or not isinstance(difficulty, int | float | np.number):
-            raise TypeError(f"difficulty={difficulty!r} is not a number; allowed: 0 to 1")
-        if not (math.isfinite(difficulty) and 0 <= difficulty <= 1):
-            raise ValueError(f"difficulty={difficulty}; allowed: 0 to 1")
+    optional(integer, "course_seed", arguments.course_seed, 0)
+    optional(number, "difficulty", arguments.difficulty, 0, 1)
+    optional(choice, "course_set", arguments.course_set, COURSE_SETS)
+    optional(integer, "laps", arguments.laps, 1, MAX_LAPS)
+    choice("engine_class", arguments.engine_class, CLASSES)
+    boolean("mirror", arguments.mirror)
+    choice("mode", arguments.mode, MODES)
+    optional(integer, "opponents", arguments.opponents, 0, MAX_OPPONENTS)
+    optional(choice, "opponent_strength", arguments.opponent_strength, STRENGTHS)
+    boolean("items", arguments.items)

@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 from mkds_gym.emulator.cartridge import KARTLAB_CODE
 from mkds_gym.emulator.hardware import HEADER_COPY, RAM_SIZE, RAM_START
 from mkds_gym.errors import ConsoleError
+from mkds_gym.utils.arguments import boolean, choice, integer, optional
 
 ADDRESS: Final = 0x023FE000
 MAGIC: Final = b"KLBP"
@@ -117,39 +118,22 @@ class BootParameters:
     course_data: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        for name, allowed, sound in (
-            ("course", f"the id of a course, 0 to {DEFAULT_COURSE - 1:#x}, or None", None),
-            ("laps", f"1 to {MAX_LAPS}, or None", range(1, MAX_LAPS + 1)),
-            ("engine_class", ", ".join(map(str, CLASSES)), CLASSES),
-            ("drivers", f"1 to {MAX_DRIVERS}", range(1, MAX_DRIVERS + 1)),
-            ("seed", "0 to 2**32 - 1", range(1 << 32)),
-            ("grid", f"0 to {self.drivers} - 1 (drivers={self.drivers}), or None", None),
-        ):
-            value = getattr(self, name)
-            if value is None and name in ("course", "laps", "grid"):
-                continue
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name}={value!r} is not a whole number; allowed: {allowed}")
-            if sound is None:
-                sound = range(DEFAULT_COURSE if name == "course" else self.drivers)
-            if value not in sound:
-                raise ValueError(f"{name}={value}; allowed: {allowed}")
-        for name, names in (("mode", MODES), ("strength", STRENGTHS)):
-            if getattr(self, name) not in names:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r}; allowed: {', '.join(map(repr, names))}"
-                )
+        optional(integer, "course", self.course, 0, DEFAULT_COURSE - 1)
+        optional(integer, "laps", self.laps, 1, MAX_LAPS)
+        choice("engine_class", self.engine_class, CLASSES)
+        choice("mode", self.mode, MODES)
+        integer("drivers", self.drivers, 1, MAX_DRIVERS)
+        choice("strength", self.strength, STRENGTHS)
+        integer("seed", self.seed, 0, 2**32 - 1)
+        optional(integer, "grid", self.grid, 0, self.drivers - 1)
         for name in ("skip_countdown", "mirror", "items", "sound"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name}={getattr(self, name)!r}; allowed: True or False")
+            boolean(name, getattr(self, name))
         if self.mode == "time_trial" and self.drivers != 1:
             raise ValueError(
                 f"drivers={self.drivers} in a time trial; only mode='vs' has opponents"
             )
-        if self.course_data is not None and not 0 < len(self.course_data) <= COURSE_DATA_SIZE:
-            raise ValueError(
-                f"course_data has {len(self.course_data)} bytes; allowed: 1 to {COURSE_DATA_SIZE}"
-            )
+        if self.course_data is not None:
+            integer("len(course_data)", len(self.course_data), 1, COURSE_DATA_SIZE)
 
     def pack(self) -> bytes:
         """The block's 0x40 bytes."""

@@ -27,6 +27,7 @@ from mkds_gym.kartlab.compiler import (
 from mkds_gym.kartlab.compiler.geometry import build_layout
 from mkds_gym.kartlab.compiler.themes import THEMES
 from mkds_gym.race.memory_layout import COURSES
+from mkds_gym.utils.arguments import integer, number
 
 __all__ = [
     "COURSE_ID",
@@ -167,18 +168,11 @@ def random_course_data(seed: int, difficulty: float = 0.5) -> bytes:
 
 
 def _text(seed: int, difficulty: float) -> str:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
-        raise TypeError(f"seed={seed!r} is not a whole number")
-    if seed not in SEEDS:
-        raise ValueError(f"seed={seed} is not within 0 to {SEEDS[-1]}")
-    if isinstance(difficulty, bool) or not isinstance(difficulty, (int, float, np.floating)):
-        raise TypeError(f"difficulty={difficulty!r} is not a number")
-    if not 0.0 <= difficulty <= 1.0:
-        raise ValueError(f"difficulty={difficulty!r} is not within 0 to 1")
+    seed = integer("seed", seed, 0, SEEDS[-1])
     # A thousandth is finer than anybody can tell, and leaves nothing to rounding.
-    step = round(float(difficulty) * 1000) / 1000
+    step = round(number("difficulty", difficulty, 0, 1) * 1000) / 1000
     for attempt in range(_ATTEMPTS):
-        text = _attempt(int(seed), step, attempt)
+        text = _attempt(seed, step, attempt)
         if text is None:
             continue
         try:
@@ -245,8 +239,8 @@ def _loop(shape: _Dice, form: _Dice, style: _Style, length: float, boldness: flo
     for axis in (0, 1):
         place, lines_here = 0.0, {}
         numbers = sorted({corner[axis] for corner in path})
-        for number in range(numbers[0], numbers[-1] + 1):
-            lines_here[number] = place
+        for line in range(numbers[0], numbers[-1] + 1):
+            lines_here[line] = place
             place += style.pitch * (1.0 + 0.55 * boldness * form.number() ** 2)
         lines.append(lines_here)
     angle = form.number(0.0, math.tau)

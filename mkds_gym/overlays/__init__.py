@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.components.registry import Registry, as_list
+from mkds_gym.components.registry import Registry
 from mkds_gym.emulator.hardware import SCREEN_HEIGHT
 from mkds_gym.errors import OverlayError
 from mkds_gym.overlays.canvas import Canvas, Colour
@@ -41,6 +41,7 @@ from mkds_gym.overlays.live import LiveRace, LiveReward
 from mkds_gym.overlays.projection import Projection
 from mkds_gym.overlays.race import CameraTarget, Controller, Hud, Objects, Rays, Trail
 from mkds_gym.overlays.scene import PICTURE_DELAY, LapTrail, OverlayScene, SceneRecorder
+from mkds_gym.utils.arguments import as_list
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course

@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.components.actions import actions_for
-from mkds_gym.components.registry import as_list
 from mkds_gym.course import Course
 from mkds_gym.display.video import (
     race_caption,
@@ -63,6 +62,7 @@ from mkds_gym.recording.format import (
     memory_digest,
     version_to_use,
 )
+from mkds_gym.utils.arguments import as_list
 
 _DRAWN_AHEAD: Final = 2
 """Frames ahead of which the emulator decides what it draws: a picture needs that one drawn."""

@@ -22,12 +22,12 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space, create_empty_array
 from numpy.typing import NDArray
 
-from mkds_gym.components.registry import whole
 from mkds_gym.emulator.library import trim_memory
 from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.cloned_state import ClonedState
 from mkds_gym.errors import MKDSError, StateError, VectorEnvError
 from mkds_gym.race.state import RaceState
+from mkds_gym.utils.arguments import integer
 from mkds_gym.vector.arguments import (
     Actions,
     Mask,
@@ -110,11 +110,11 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         self._end: Callable[[], object] = _nothing
         self._lock = threading.Lock()
         self._process = os.getpid()
-        self.num_envs = whole("num_envs", num_envs, 1, MAX_ENVS)
+        self.num_envs = integer("num_envs", num_envs, 1, MAX_ENVS)
         if num_threads is None:
             num_threads = min(usable_cores(), MAX_THREADS)
         else:
-            num_threads = whole("num_threads", num_threads, 1, MAX_THREADS)
+            num_threads = integer("num_threads", num_threads, 1, MAX_THREADS)
         self.num_threads = min(num_threads, self.num_envs)
         self.autoreset_mode = autoreset_mode_of(autoreset_mode)
         if not isinstance(copy, bool):
@@ -128,7 +128,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         self._kwargs = each_kwargs(self.num_envs, env_kwargs, kwargs)
         self._wrappers = checked_wrappers(env_wrappers)
         if max_episode_steps is not None:
-            steps = whole("max_episode_steps", max_episode_steps, 1)
+            steps = integer("max_episode_steps", max_episode_steps, 1)
             limit = functools.partial(gym.wrappers.TimeLimit, max_episode_steps=steps)
             self._wrappers = (limit, *self._wrappers)
 

@@ -13,10 +13,10 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
-from mkds_gym.components.registry import whole
 from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.cloned_state import ClonedState
 from mkds_gym.errors import StateError, reason
+from mkds_gym.utils.arguments import integer
 from mkds_gym.utils.files import write_bytes
 
 _MAGIC: Final = b"MKDS start states 2\n"
@@ -73,7 +73,7 @@ class StartStates(Sequence[ClonedState]):
         base = env.unwrapped
         if not isinstance(base, MKDSEnv):
             raise TypeError(f"StartStates collects in a MKDSEnv, not in {base!r}")
-        count = whole("count", count, 1)
+        count = integer("count", count, 1)
         if not 0 < laps < 100:
             raise ValueError(f"laps={laps!r}; allowed: more than 0, and no more than the race has")
         if policy is not None and not callable(policy):

@@ -46,22 +46,24 @@ from __future__ import annotations
 
 import math
 import re
-import reprlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mkds_gym.errors import MKDSError, reason
 from mkds_gym.kartlab.compiler.themes import COLOURS, THEMES
 from mkds_gym.race.memory_layout import COURSES
+from mkds_gym.utils.arguments import choice, integer, number, shown
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:  # pragma: no cover - the standard library has it from 3.11 on
     import tomli as tomllib
+
+T = TypeVar("T")
 
 ROAD_SURFACES: dict[str, int] = {"road": 0, "slippery road": 1, "packed snow": 6}
 """Surfaces the road itself may have, by name, with their KCL collision type."""
@@ -254,22 +256,12 @@ class CourseDescription:
         return CourseDescriptionError(f"{self.source}: {where}: {what}")
 
 
-def _shown(value: object) -> str:
-    """Return a value as it is quoted in an error: a long one is cut."""
-    try:
-        return reprlib.repr(value)
-    except ValueError:  # Python refuses to write out very long whole numbers
-        return "a number of thousands of digits"
-
-
 class _Table:
     """One TOML table under reading: typed, ranged, and left with no key unread."""
 
     def __init__(self, source: str, where: str, value: object) -> None:
         if not isinstance(value, dict):
-            raise CourseDescriptionError(
-                f"{source}: {where}: expected a table, got {_shown(value)}"
-            )
+            raise CourseDescriptionError(f"{source}: {where}: expected a table, got {shown(value)}")
         self._source = source
         self._where = where
         self._values: dict[str, Any] = dict(value)
@@ -284,58 +276,47 @@ class _Table:
         self._known.append(key)
         return key in self._values
 
-    def fail(self, key: str, what: str) -> CourseDescriptionError:
-        where = f"{self._where}: {key}" if self._where else key
-        return CourseDescriptionError(f"{self._source}: {where}: {what}")
+    def error(self, message: str) -> CourseDescriptionError:
+        where = f"{self._where}: " if self._where else ""
+        return CourseDescriptionError(f"{self._source}: {where}{message}")
 
     def take(self, key: str, default: object = None, *, needed: bool = False) -> Any:
         self._known.append(key)
         if key in self._values:
             return self._values.pop(key)
         if needed:
-            raise self.fail(key, "missing")
+            raise self.error(f"{key} is missing")
         return default
 
-    def _number(self, key: str, value: object, low: float, high: float) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise self.fail(key, f"expected a number, got {_shown(value)}")
+    def check(self, check: Callable[..., T], key: str, value: object, *limits: Any) -> T:
+        """Apply a check of `mkds_gym.utils.arguments`; its error names this entry."""
         try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        # Written so that NaN, which is not in any range, fails too.
-        if not low <= number <= high:
-            raise self.fail(key, f"{_shown(value)} is not within {low:g} to {high:g}")
-        return number
+            return check(key, value, *limits)
+        except (TypeError, ValueError) as error:
+            raise self.error(str(error)) from None
 
     def number(self, key: str, low: float, high: float, default: float | None = None) -> float:
         value = self.take(key, default, needed=default is None)
-        return self._number(key, value, low, high)
+        return self.check(number, key, value, low, high)
 
     def maybe_number(self, key: str, low: float, high: float) -> float | None:
         value = self.take(key)
-        return None if value is None else self._number(key, value, low, high)
+        return None if value is None else self.check(number, key, value, low, high)
 
     def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
         value = self.take(key, default, needed=default is None)
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise self.fail(key, f"expected a whole number, got {_shown(value)}")
-        if not low <= value <= high:
-            raise self.fail(key, f"{_shown(value)} is not within {low} to {high}")
-        return value
+        return self.check(integer, key, value, low, high)
 
-    def text(self, key: str, default: str | None = None) -> str:
-        value = self.take(key, default, needed=default is None)
+    def text(self, key: str) -> str:
+        value: Any = self.take(key, needed=True)
         if not isinstance(value, str) or not value:
-            raise self.fail(key, f"expected a non-empty string, got {_shown(value)}")
+            raise self.error(f"{key}={shown(value)} is not a non-empty string")
         return value
 
     def choice(self, key: str, allowed: Iterable[str], default: str | None = None) -> str:
         value = self.take(key, default, needed=default is None)
-        names = list(allowed)
-        if not isinstance(value, str) or value not in names:
-            raise self.fail(key, f"{_shown(value)} is not one of {', '.join(map(repr, names))}")
-        return value
+        chosen: str = self.check(choice, key, value, allowed)
+        return chosen
 
     def maybe_choice(self, key: str, allowed: Iterable[str]) -> str | None:
         return self.choice(key, allowed) if self.has(key) else None
@@ -343,17 +324,18 @@ class _Table:
     def pair(self, key: str, limit: float) -> tuple[float, float]:
         value = self.take(key, needed=True)
         if not isinstance(value, list) or len(value) != 2:
-            raise self.fail(key, f"expected [x, z], got {_shown(value)}")
-        return (
-            self._number(key, value[0], -limit, limit),
-            self._number(key, value[1], -limit, limit),
+            raise self.error(f"{key}={shown(value)} is not a place: expected [x, z]")
+        x, z = (
+            self.check(number, f"{key}[{index}]", part, -limit, limit)
+            for index, part in enumerate(value)
         )
+        return x, z
 
     def done(self) -> None:
         if self._values:
             key = next(iter(self._values))
             allowed = ", ".join(sorted(set(self._known)))
-            raise self.fail(key, f"unknown key; known here are: {allowed}")
+            raise self.error(f"{key} is unknown: expected one of {allowed}")
 
 
 def read_description(path: str | PathLike[str]) -> CourseDescription:
@@ -402,18 +384,18 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
     title = root.text("title")
     name = root.text("name")
     if not re.fullmatch(r"[a-z0-9_]{1,32}", name):
-        raise root.fail(
-            "name", f"{_shown(name)} is not a folder name of small letters, digits and _"
+        raise root.error(
+            f"name={shown(name)} is not a folder name: expected lowercase letters, digits and _"
         )
     course_id = root.integer("id", 1, 54)
     if COURSES[course_id] != name:
         # Tools, and the boot parameters, find a course by this list.
         number = next((i for i, known in COURSES.items() if known == name), None)
         listed = f"{name!r} has the id {number}" if number else f"{name!r} is not on the list"
-        raise root.fail(
-            "name",
-            f"the game's list of courses has {COURSES[course_id]!r} under the id {course_id}, and "
-            f"{listed}; name and id must be a pair of mkds_gym.race.memory_layout.COURSES",
+        raise root.error(
+            f"name={name!r} and id={course_id} do not match: the game's list of courses has "
+            f"{COURSES[course_id]!r} under the id {course_id}, and {listed}; take a pair of "
+            "mkds_gym.race.memory_layout.COURSES"
         )
     laps = root.integer("laps", 1, MAXIMUM_LAPS, 3)
 
@@ -430,7 +412,7 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
     edges: dict[str, Edge] = {}
     edge_tables = root.take("edges", {})
     if not isinstance(edge_tables, dict):
-        raise root.fail("edges", f"expected tables [edges.NAME], got {edge_tables!r}")
+        raise root.error(f"edges={shown(edge_tables)}: expected tables [edges.NAME]")
     for edge_name, value in edge_tables.items():
         table = _Table(source, f"[edges.{edge_name}]", value)
         edges[edge_name] = Edge(
@@ -441,10 +423,10 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
         )
         table.done()
     if not edges:
-        raise root.fail("edges", "at least one [edges.NAME] is needed")
+        raise root.error("edges is empty: expected at least one [edges.NAME]")
     for key, given in (("left", left_name), ("right", right_name)):
-        if given is not None and given not in list(edges):
-            raise road.fail(key, f"{_shown(given)} is not one of the edges {', '.join(edges)}")
+        if given is not None:
+            road.check(choice, key, given, edges)
     road.done()
 
     points = _read_points(source, "point", root.take("point", []), edges, 4)
@@ -496,15 +478,15 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
         value = palette.take(colour)
         if value is None:
             continue
-        if (
-            not isinstance(value, list)
-            or len(value) != 3
-            or not all(type(part) is int and 0 <= part <= 255 for part in value)
-        ):
-            raise palette.fail(
-                colour, f"expected [red, green, blue] of 0 to 255, got {_shown(value)}"
+        if not isinstance(value, list) or len(value) != 3:
+            raise palette.error(
+                f"{colour}={shown(value)} is not a colour: expected [red, green, blue]"
             )
-        colours[colour] = (value[0], value[1], value[2])
+        red, green, blue = (
+            palette.check(integer, f"{colour}[{index}]", part, 0, 255)
+            for index, part in enumerate(value)
+        )
+        colours[colour] = red, green, blue
     palette.done()
     root.done()
 
@@ -542,9 +524,9 @@ def _entries(root: _Table, key: str, limit: int) -> list[object]:
     """Take an array of tables, of at most `limit` entries."""
     value = root.take(key, [])
     if not isinstance(value, list):
-        raise root.fail(key, f"expected tables [[{key}]], got {type(value).__name__}")
+        raise root.error(f"{key}={shown(value)}: expected tables [[{key}]]")
     if len(value) > limit:
-        raise root.fail(key, f"{len(value):,} of them; at most {limit} are allowed")
+        raise root.error(f"{key} has {len(value):,} entries: expected at most {limit}")
     return value
 
 
@@ -581,7 +563,7 @@ def _read_points(
         )
         table.done()
         if index and math.dist(points[-2].at, at) < 1.0:
-            raise table.fail("at", f"{list(at)} is the same place as point {index - 1}")
+            raise table.error(f"at={list(at)} is the same place as point {index - 1}")
     return tuple(points)
 
 
@@ -603,7 +585,7 @@ def _read_place(table: _Table, ways: list[int]) -> Place:
     way = 0
     if table.has("branch"):
         if len(ways) == 1:
-            raise table.fail("branch", "the course has no [[branch]]")
+            raise table.error("branch: the course has no [[branch]]")
         way = table.integer("branch", 0, len(ways) - 2) + 1
     return Place(
         way=way,
