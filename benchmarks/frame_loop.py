@@ -140,8 +140,8 @@ class Loops:
             self.microseconds[name].append((time.perf_counter() - begin) * 1e6)
             copies = copies or [self._reader.copy()] * FRAMES
             states = [self._reader.race(copied) for copied in copies]
-            env._telemetry.see(states, env.course)
-            env._observer.observe(env.console, states[-1], env.course)
+            env.episode_stats.update(states, env.course)
+            env.observation_builder.observe(env.console, states[-1], env.course)
 
 
 def measure(library: ctypes.CDLL, emulator: str, threads: int) -> list[tuple[str, ...]]:

@@ -17,7 +17,7 @@ import gymnasium as gym
 
 from benchmarks.race import LAPS
 from benchmarks.report import say, spread
-from mkds_gym.components.episode_stats import Telemetry
+from mkds_gym.components.episode_stats import EpisodeStats
 from mkds_gym.components.metrics import DEFAULT_METRICS, make_metrics
 from mkds_gym.components.rewards import make_reward
 from mkds_gym.components.sensors import SENSORS
@@ -96,9 +96,9 @@ def _of_a_step(
 ) -> dict[str, Pass]:
     """With the environment's own objects, so that they are what it uses."""
     start, driven = states[0][0], states[1:]
-    observer = base._observer
-    metrics = Telemetry(base._telemetry.metrics, ())
-    events = Telemetry((), base._telemetry.events)
+    observer = base.observation_builder
+    metrics = EpisodeStats(base.episode_stats.metrics, ())
+    events = EpisodeStats((), base.episode_stats.events)
     console, reader = base.console, base._starts.reader
     assert reader is not None
     reward = make_reward("driving")
@@ -113,13 +113,13 @@ def _of_a_step(
         collected.clear()
         metrics.reset(start, course)
         for frames in driven:
-            metrics.see(frames, course)
+            metrics.update(frames, course)
             collected.append(metrics.collect())
 
     def happen() -> None:
         events.reset(start, course)
         for frames in driven:
-            events.see(frames, course)
+            events.update(frames, course)
 
     def pay() -> None:
         reward.reset(collected[0])

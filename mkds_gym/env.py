@@ -15,10 +15,14 @@ from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
 from mkds_gym.components.actions import ACTION_TYPES
-from mkds_gym.components.episode_stats import Telemetry
+from mkds_gym.components.episode_stats import EpisodeStats
 from mkds_gym.components.events import EVENTS, Event
 from mkds_gym.components.metrics import DEFAULT_METRICS, Metric, make_metrics
-from mkds_gym.components.observations import Observer, SensorLike, make_observer
+from mkds_gym.components.observations import (
+    ObservationBuilder,
+    SensorLike,
+    make_observation_builder,
+)
 from mkds_gym.components.rewards import Read, Reward, make_reward
 from mkds_gym.components.sensors import ray_angles
 from mkds_gym.course import Course
@@ -238,21 +242,25 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
                 f"overlays={overlays!r} are drawn by render(); choose a render_mode as well"
             )
         self._window_scale = integer("window_scale", window_scale, 1, MAX_SCALE)
-        self._observer: Observer = make_observer(obs_type, sensors, screens)
+        self.observation_builder: ObservationBuilder = make_observation_builder(
+            obs_type, sensors, screens
+        )
         self._actions = ACTION_TYPES.make(action_type)
-        self.observation_space = self._observer.space
+        self.observation_space = self.observation_builder.space
         self.action_space = self._actions.space
         self.render_mode = render_mode
         self.screens: Any = screens
         self.metadata = {**type(self).metadata, "render_fps": FRAMES_PER_SECOND / self.frame_skip}
-        self._telemetry = Telemetry(
+        self.episode_stats = EpisodeStats(
             make_metrics(DEFAULT_METRICS if metrics is None else copy.deepcopy(metrics)), ()
         )
         self._reward = make_reward(reward if isinstance(reward, str) else copy.deepcopy(reward))
         self._check_reward(reward)
         self._terminate_on = _make_events("terminate_on", terminate_on)
         self._truncate_on = _make_events("truncate_on", truncate_on)
-        self._telemetry = Telemetry(self._telemetry.metrics, self._terminate_on + self._truncate_on)
+        self.episode_stats = EpisodeStats(
+            self.episode_stats.metrics, self._terminate_on + self._truncate_on
+        )
         self._info_every_step = boolean("info_every_step", info_every_step)
 
         self.cartridge: Final = Cartridge.open(rom)
@@ -419,7 +427,9 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self._drawn_for.add(by)
         else:
             self._drawn_for.discard(by)
-        self._draws = bool(self._drawn_for) or self._observer.draws or self.render_mode is not None
+        self._draws = (
+            bool(self._drawn_for) or self.observation_builder.draws or self.render_mode is not None
+        )
         self._choose_drawn_frame()
 
     def _choose_drawn_frame(self) -> None:
@@ -433,7 +443,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 
     def collect_metrics(self) -> dict[str, float]:
         """The metrics of the episode so far, as the info has them."""
-        return self._telemetry.collect()
+        return self.episode_stats.collect()
 
     def record_scenes(self, by: Hashable = None) -> None:
         """Note from now on what `overlay_scene` gives; ``overlays`` do so by themselves.
@@ -474,13 +484,13 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self.course,
             reward=self._last_reward,
             terms={name: now[name] - before.get(name, 0.0) for name in self._reward_terms},
-            ray_angles=ray_angles(getattr(self._observer, "sensors", ())),
+            ray_angles=ray_angles(getattr(self.observation_builder, "sensors", ())),
         )
 
     @property
     def observation_labels(self) -> tuple[str, ...]:
         """A name for each component of a ``sensors`` observation, for tables and plots."""
-        return self._observer.labels
+        return self.observation_builder.labels
 
     # Gymnasium ---------------------------------------------------------------------------
 
@@ -531,7 +541,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             StateError, NoRaceError, ConsoleError: the start cannot be reached.
             gymnasium.error.ClosedEnvironmentError: after `close`.
         """
-        self._observer.check(out)
+        self.observation_builder.check(out)
         return self._begin(seed, options, out)[1]
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -572,7 +582,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             gymnasium.error.ResetNeeded: as `step`.
             gymnasium.error.ClosedEnvironmentError: after `close`.
         """
-        self._observer.check(out)
+        self.observation_builder.check(out)
         _, reward, terminated, truncated, info = self._advance(action, out)
         return reward, terminated, truncated, info
 
@@ -636,7 +646,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             for watcher in self._watchers:
                 watcher.frame(reader.read(), 0)
         self._race = state = reader.read()
-        collected = self._telemetry.reset(state, self.course)
+        collected = self.episode_stats.reset(state, self.course)
         self._reward.reset(collected)
         self._last_reward, self._last_metrics = 0.0, (collected, collected)
         self._needs_reset = False
@@ -645,7 +655,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         if self._spectator is not None:
             self._spectator.started(self)
         return (
-            self._observer.observe(console, state, self.course, out),
+            self.observation_builder.observe(console, state, self.course, out),
             self._info(state, collected, ()),
         )
 
@@ -689,7 +699,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             copies = console.run(keys, self._frame_skip, reader.copy, self._drawn_frame)
             states = [race(copied) for copied in copies]
             state = states[-1]
-        happened = self._telemetry.see(states, course)
+        happened = self.episode_stats.update(states, course)
         self._race = state
         terminated = truncated = False
         names: tuple[str, ...] = ()
@@ -697,7 +707,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             terminated = any(event in self._terminate_on for event in happened)
             truncated = any(event in self._truncate_on for event in happened)
             names = tuple(event.name for event in happened)
-        collected = self._telemetry.collect()
+        collected = self.episode_stats.collect()
         reward = self._reward.step(collected)
         self._last_reward, self._last_metrics = reward, (self._last_metrics[1], collected)
         self._needs_reset = over = bool(happened)
@@ -706,7 +716,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         info = self._info(state, collected, names) if happened or self._info_every_step else {}
         if happened and self._recorder is not None:
             self._recorder.end(names)
-        observation = self._observer.observe(console, state, course, out)
+        observation = self.observation_builder.observe(console, state, course, out)
         return observation, reward, terminated, truncated, info
 
     # States ---------------------------------------------------------------------------------
@@ -818,7 +828,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             self._last_reward,
             self._last_metrics,
         ) = parts
-        self._telemetry = Telemetry(metrics, self._terminate_on + self._truncate_on)
+        self.episode_stats = EpisodeStats(metrics, self._terminate_on + self._truncate_on)
         if self._seen:
             self._show()
         if self._spectator is not None and not self._needs_reset:
@@ -869,7 +879,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     def _own_parts(self) -> tuple[Any, ...]:
         """What a cloned state holds besides the console."""
         return (
-            self._telemetry.metrics,
+            self.episode_stats.metrics,
             self._reward,
             self._terminate_on,
             self._truncate_on,
@@ -936,9 +946,9 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
 
     def _check_reward(self, reward: object) -> None:
         """Try the reward on the metrics of an empty episode, before any emulator starts."""
-        for metric in self._telemetry.metrics:
+        for metric in self.episode_stats.metrics:
             metric.reset()
-        collected = Read(self._telemetry.collect())
+        collected = Read(self.episode_stats.collect())
         try:
             self._reward.reset(collected)
             paid: object = self._reward.step(collected)

@@ -412,7 +412,7 @@ def test_a_checkpoint_that_is_none_of_the_course_ends_nothing(
         # One frame: the game itself will set it right again.
         env._race = env._starts.reader.read()  # type: ignore[union-attr]
         assert env.race.checkpoint == index
-        observation = env._observer.observe(env.console, env.race, env.course)
+        observation = env.observation_builder.observe(env.console, env.race, env.course)
         assert env.observation_space.contains(observation)
         assert np.isfinite(env._info(env.race, {}, ())["progress"])
 

@@ -124,7 +124,7 @@ def test_metrics_see_every_frame_as_it_was(frame_skip: int) -> None:
         env.reset(seed=1)
         for _ in range(280 // frame_skip):
             info = env.step(1)[4]
-        seen = next(metric for metric in env._telemetry.metrics if isinstance(metric, Seen))
+        seen = next(metric for metric in env.episode_stats.metrics if isinstance(metric, Seen))
         assert info["metrics"]["seen"] == len(seen.frames) == 280 // frame_skip * frame_skip + 1
         frames.append(seen.frames)
         env.close()

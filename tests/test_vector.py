@@ -303,7 +303,7 @@ class Breaks:
 
 def breaks_of(envs: MKDSVectorEnv, index: int) -> Breaks:
     env: Any = envs.envs[index].unwrapped
-    return next(metric for metric in env._telemetry.metrics if isinstance(metric, Breaks))
+    return next(metric for metric in env.episode_stats.metrics if isinstance(metric, Breaks))
 
 
 def break_one(

@@ -22,7 +22,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
-from mkds_gym.components.metrics import Progress, Sees
+from mkds_gym.components.metrics import Progress
 from mkds_gym.components.registry import Registry
 from mkds_gym.race.memory_layout import (
     DRIVER_FLAG_RESPAWNING,
@@ -82,10 +82,6 @@ class Finish:
         """See `Event.update`."""
         return state.status_flags & STATUS_FLAG_FINISHED != 0
 
-    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
-        """See `Sees`."""
-        return Sees.NOTHING
-
 
 class Clock:
     """The episode's budget on the race clock is spent.
@@ -113,10 +109,6 @@ class Clock:
             # This update is the end of the first frame; the clock may still stand at 0.
             self._end = max(state.frame - 1, 0) + self.frames
         return state.frame >= self._end
-
-    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
-        """See `Sees`."""
-        return Sees.LAST_FRAME
 
 
 STUCK_DISTANCE: Final = 5.0
@@ -167,10 +159,6 @@ class Stuck:
                 self._waited = 0
         return self._waited >= self.frames
 
-    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
-        """See `Sees`: it counts frames."""
-        return Sees.EVERY_FRAME
-
 
 class WrongWay:
     """The driver goes the wrong way and stays with it.
@@ -196,10 +184,6 @@ class WrongWay:
             return False
         self._shown += 1
         return self._shown >= self.frames
-
-    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
-        """See `Sees`."""
-        return Sees.EVERY_FRAME if self._shown else Sees.NOTHING
 
 
 EVENTS.register("finish", Finish)

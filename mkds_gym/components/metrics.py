@@ -35,7 +35,6 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from mkds_gym.components.registry import Registry
@@ -74,22 +73,6 @@ class Metric(Protocol):
 
     def collect(self) -> dict[str, float]:
         """The measures so far, by name. Legal at any time, and changes nothing."""
-
-
-class Sees(Enum):
-    """What a metric or event has to see until a frame's marks (`RaceState.marks`) change.
-
-    One may have a method ``sees(state)`` that returns this, given the frame it has just been shown.
-    Without it, it sees every frame, and so do those beside it that would see a step's last one.
-    Whatever it returns, it sees each frame with new marks. A class that inherits one, and has an
-    ``update`` or a ``collect`` of its own, has none unless it says so again (``sees = Base.sees``).
-    """
-
-    EVERY_FRAME = 0
-    LAST_FRAME = 1
-    """The last frame of each step; what lies between makes no difference to it."""
-    NOTHING = 2
-    """No frame makes any difference, not to what is collected either."""
 
 
 class FitnessScorer(Protocol):
@@ -190,10 +173,6 @@ class Distance:
         self._next = track.next(checkpoint)
         self._previous = track.previous(checkpoint)
 
-    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
-        """See `Sees`."""
-        return Sees.NOTHING
-
     def collect(self) -> dict[str, float]:
         """See `Metric.collect`."""
         return {"distance": self.total}
@@ -231,10 +210,6 @@ class Speed:
         if self._start is None and 0 <= state.checkpoint < len(course.track):
             self._start = state.frame
 
-    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
-        """See `Sees`."""
-        return Sees.LAST_FRAME
-
     def collect(self) -> dict[str, float]:
         """See `Metric.collect`."""
         frames = 0 if self._start is None else self._frame - self._start
@@ -266,10 +241,6 @@ class _OffRoad:
             self._off(state)
         elif self._start is not None:
             self._back(state)
-
-    def sees(self, state: RaceState) -> Sees:
-        """See `Sees`."""
-        return Sees.EVERY_FRAME if state.surface in OFFROAD_SURFACES else Sees.NOTHING
 
     def _off(self, state: RaceState) -> None:
         if state.flags & DRIVER_FLAG_RESPAWNING:
@@ -306,7 +277,6 @@ class OffroadDistance(_OffRoad):
     """
 
     name = "offroad_dist"
-    sees = _OffRoad.sees
 
     def collect(self) -> dict[str, float]:
         """See `Metric.collect`."""
@@ -317,7 +287,6 @@ class OffroadPath(_OffRoad):
     """Length of the way driven off the road, frame by frame, in three dimensions."""
 
     name = "offroad_path"
-    sees = _OffRoad.sees
 
     def reset(self) -> None:
         """See `Metric.reset`."""
@@ -390,10 +359,6 @@ class Progress:
         self._fold()
         return self._total
 
-    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
-        """See `Sees`."""
-        return Sees.LAST_FRAME
-
     def collect(self) -> dict[str, float]:
         """See `Metric.collect`."""
         total = self.total
@@ -454,10 +419,6 @@ class LapTimes:
         if finished:
             self._finished = True
             self._finish = state.frame
-
-    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
-        """See `Sees`."""
-        return Sees.NOTHING
 
     def collect(self) -> dict[str, float]:
         """See `Metric.collect`."""
@@ -525,10 +486,6 @@ class CheckpointRecords:
             self._distance += distance
         self._split = state.frame
 
-    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
-        """See `Sees`."""
-        return Sees.NOTHING
-
     def collect(self) -> dict[str, float]:
         """See `Metric.collect`."""
         return {
@@ -559,10 +516,6 @@ class WallHits:
             if touching:
                 self._hits += 1
 
-    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
-        """See `Sees`."""
-        return Sees.NOTHING
-
     def collect(self) -> dict[str, float]:
         """See `Metric.collect`."""
         return {"wall_hits": float(self._hits)}
@@ -591,10 +544,6 @@ class AirTime:
             state.state_bits & DRIVER_STATE_ON_FLOOR or state.flags & DRIVER_FLAG_RESPAWNING
         )
 
-    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
-        """See `Sees`."""
-        return Sees.EVERY_FRAME if self._flying else Sees.NOTHING
-
     def collect(self) -> dict[str, float]:
         """See `Metric.collect`."""
         return {"air_time": self._frames * CENTISECONDS_PER_FRAME}
@@ -621,10 +570,6 @@ class Respawns:
             if respawning:
                 self._count += 1
 
-    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
-        """See `Sees`."""
-        return Sees.NOTHING
-
     def collect(self) -> dict[str, float]:
         """See `Metric.collect`."""
         return {"respawns": float(self._count)}
@@ -648,10 +593,6 @@ class WrongWayTime:
         if self._wrong:
             self._frames += 1
         self._wrong = state.status_flags & STATUS_FLAG_WRONG_WAY
-
-    def sees(self, state: RaceState) -> Sees:  # noqa: ARG002
-        """See `Sees`."""
-        return Sees.EVERY_FRAME if self._wrong else Sees.NOTHING
 
     def collect(self) -> dict[str, float]:
         """See `Metric.collect`."""

@@ -43,7 +43,7 @@ def _own_sensors(sensors: SensorLike | Sequence[SensorLike]) -> list[Sensor]:
     return made
 
 
-class Observer(Protocol):
+class ObservationBuilder(Protocol):
     """Makes one kind of observation."""
 
     @property
@@ -79,7 +79,7 @@ class Observer(Protocol):
 
 
 def _check_array(out: Any, space: gym.spaces.Box, what: str = "out") -> None:
-    """Make sure that a value of ``space`` can be written into ``out``; see `Observer.check`."""
+    """Raise if a value of ``space`` cannot be written into ``out``."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"{what} is a {type(out).__name__}; an array is wanted, like {space}")
     if out.shape != space.shape or out.dtype != space.dtype or not out.flags.writeable:
@@ -90,7 +90,7 @@ def _check_array(out: Any, space: gym.spaces.Box, what: str = "out") -> None:
         )
 
 
-class SensorObserver:
+class SensorObservation:
     """Sensor values, one after another in one float32 vector."""
 
     draws = False
@@ -106,7 +106,7 @@ class SensorObserver:
         self._single = self.sensors[0] if len(self.sensors) == 1 else None
 
     def check(self, out: Any) -> None:
-        """See `Observer.check`."""
+        """See `ObservationBuilder.check`."""
         _check_array(out, self.space)
 
     def observe(
@@ -116,7 +116,7 @@ class SensorObserver:
         course: Course,
         out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """See `Observer.observe`."""
+        """See `ObservationBuilder.observe`."""
         if self._single is None:
             return np.concatenate([sensor.read(state, course) for sensor in self.sensors], out=out)
         values = self._single.read(state, course)
@@ -126,7 +126,7 @@ class SensorObserver:
         return out
 
 
-class DictObserver:
+class DictObservation:
     """Sensor values, a float32 vector each, by sensor name."""
 
     draws = False
@@ -137,7 +137,7 @@ class DictObserver:
         self.labels: tuple[str, ...] = ()
 
     def check(self, out: Any) -> None:
-        """See `Observer.check`."""
+        """See `ObservationBuilder.check`."""
         if not isinstance(out, dict):
             raise TypeError(f"out is a {type(out).__name__}; a dict of arrays by sensor is wanted")
         if out.keys() != self.space.keys():
@@ -155,7 +155,7 @@ class DictObserver:
         course: Course,
         out: dict[str, NDArray[np.float32]] | None = None,
     ) -> dict[str, NDArray[np.float32]]:
-        """See `Observer.observe`."""
+        """See `ObservationBuilder.observe`."""
         if out is None:
             return {sensor.name: sensor.read(state, course) for sensor in self.sensors}
         for sensor in self.sensors:
@@ -163,7 +163,7 @@ class DictObserver:
         return out
 
 
-class PixelObserver:
+class PixelObservation:
     """The picture on the chosen screens."""
 
     draws = True
@@ -175,7 +175,7 @@ class PixelObserver:
         self.space = gym.spaces.Box(0, 255, (height, SCREEN_WIDTH, 3), np.uint8)
 
     def check(self, out: Any) -> None:
-        """See `Observer.check`."""
+        """See `ObservationBuilder.check`."""
         _check_array(out, self.space)
 
     def observe(
@@ -185,11 +185,11 @@ class PixelObserver:
         course: Course,  # noqa: ARG002
         out: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
-        """See `Observer.observe`."""
+        """See `ObservationBuilder.observe`."""
         return console.screen(self._screens, out)
 
 
-class RamObserver:
+class RamObservation:
     """The 4 MiB of main memory."""
 
     draws = False
@@ -199,7 +199,7 @@ class RamObserver:
         self.space = gym.spaces.Box(0, 255, (RAM_SIZE,), np.uint8)
 
     def check(self, out: Any) -> None:
-        """See `Observer.check`."""
+        """See `ObservationBuilder.check`."""
         _check_array(out, self.space)
 
     def observe(
@@ -209,18 +209,18 @@ class RamObserver:
         course: Course,  # noqa: ARG002
         out: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
-        """See `Observer.observe`."""
+        """See `ObservationBuilder.observe`."""
         if out is None:
             out = np.empty(RAM_SIZE, np.uint8)
         out[:] = console.ram
         return out
 
 
-def make_observer(
+def make_observation_builder(
     obs_type: str | Sequence[SensorLike],
     sensors: SensorLike | Sequence[SensorLike] | None,
     screens: str,
-) -> Observer:
+) -> ObservationBuilder:
     """The observer that an environment's arguments ask for.
 
     Args:
@@ -245,18 +245,18 @@ def make_observer(
                 f"obs_type={obs_type!r} names sensors already; leave out sensors={sensors!r}, or "
                 "write obs_type='sensors'"
             )
-        return SensorObserver(_own_sensors(obs_type))
+        return SensorObservation(_own_sensors(obs_type))
     if obs_type not in OBS_TYPES:
         raise ValueError(
             f"obs_type={obs_type!r} is not one of {', '.join(map(repr, OBS_TYPES))}, a sensor, or "
             f"a list of sensors; sensors are {', '.join(SENSORS)}"
         )
     if obs_type == "sensors":
-        return SensorObserver(_own_sensors(DEFAULT_SENSORS if sensors is None else sensors))
+        return SensorObservation(_own_sensors(DEFAULT_SENSORS if sensors is None else sensors))
     if obs_type == "dict":
-        return DictObserver(_own_sensors(SENSORS.names() if sensors is None else sensors))
+        return DictObservation(_own_sensors(SENSORS.names() if sensors is None else sensors))
     if sensors is not None:
         raise ValueError(f"obs_type={obs_type!r} takes no sensors; leave out sensors={sensors!r}")
     if obs_type == "pixels":
-        return PixelObserver(screens)  # type: ignore[arg-type]
-    return RamObserver()
+        return PixelObservation(screens)  # type: ignore[arg-type]
+    return RamObservation()

@@ -194,11 +194,6 @@ assert sorted(_SOON_OF_STATUS, key=_status_reader(0).index.__getitem__) == list(
 # Where the kart is, without all else that there is of it: what most observations are made of.
 _unpack_pose = _Packed(_fields(DRIVER, ("position", "up", "forward"))).unpack_from
 
-# The bits that `RaceState.marks` tells.
-_STATUS_MARKS: Final = memory_layout.STATUS_FLAG_FINISHED | memory_layout.STATUS_FLAG_WRONG_WAY
-_STATE_MARKS: Final = memory_layout.DRIVER_STATE_ON_FLOOR | memory_layout.DRIVER_STATE_TOUCHING_WALL
-_FLAG_MARKS: Final = memory_layout.DRIVER_FLAG_RESPAWNING
-
 # Where a value is in the tuples: constants, so that a property costs one lookup.
 _D = _DRIVER.index
 _S = _status_reader(0).index
@@ -326,9 +321,6 @@ class RaceState:
         state_bits: the driver's raw ``memory.DRIVER_STATE_*`` bits.
         flags: the driver's raw ``memory.DRIVER_FLAG_*`` bits.
         status_flags: raw ``memory.STATUS_FLAG_*`` bits.
-        marks: lap, checkpoint, surface, and whether the driver has finished, goes the wrong way,
-            may drive, is on the floor, touches a wall, and is being put back: two frames with
-            equal marks are alike in all of these.
     """
 
     __slots__ = (
@@ -343,7 +335,6 @@ class RaceState:
         "flags",
         "frame",
         "lap",
-        "marks",
         "state_bits",
         "status_flags",
         "surface",
@@ -383,15 +374,6 @@ class RaceState:
         self.state_bits = state_bits
         self.flags = flags
         self.surface = surface
-        self.marks = (
-            self.lap,
-            checkpoint,
-            surface,
-            not_controllable,
-            status_flags & _STATUS_MARKS,
-            state_bits & _STATE_MARKS,
-            flags & _FLAG_MARKS,
-        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle what it was made of."""
