@@ -41,8 +41,8 @@ from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.race.memory_layout import DRIVER, Layout, course_id
-from mkds_gym.race.state import RaceReader
+from mkds_gym.race.memory_layout import DRIVER, MemoryLayout, course_id
+from mkds_gym.race.reader import RaceReader
 
 CYCLES: Final = 560_190
 """Cycles of the 33.5 MHz bus clock in a frame."""
@@ -77,7 +77,7 @@ class Lap:
             console.step(0, 1, draw=False)
             try:
                 self.reader = reader = RaceReader(
-                    console.ram, Layout.detect(console.ram, console.cartridge.region)
+                    console.ram, MemoryLayout.detect(console.ram, console.cartridge.region)
                 )
                 reader.resolve()
             except NoRaceError:
@@ -248,7 +248,7 @@ def crowded(
     with Console(on_power_on=parameters.write) as console:
         console.step(0, 150, draw=False)
         parameters.check(console.ram)
-        course = Course.from_ram(console.ram, Layout())
+        course = Course.from_ram(console.ram, MemoryLayout())
         profile(console.ram)
         for distance in np.arange(0.0, course.track.length, spacing):
             place = course.track.point_at(float(distance))
@@ -260,7 +260,7 @@ def crowded(
 
 def _crowd(ram: NDArray[np.uint8], place: ArrayLike, ahead: ArrayLike) -> None:
     """Put the player's kart somewhere, and the others before it, four rows of two abreast."""
-    start = int(ram[Layout().drivers_pointer - RAM_START :][:4].view("<u4")[0]) - RAM_START
+    start = int(ram[MemoryLayout().drivers_pointer - RAM_START :][:4].view("<u4")[0]) - RAM_START
     drivers: NDArray[Any] = ram[start : start + 8 * DRIVER.itemsize].view(DRIVER)
     at, to = np.asarray(place, np.float64), np.asarray(ahead, np.float64)
     forward = (to - at) / np.linalg.norm(to - at)

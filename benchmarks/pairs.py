@@ -21,8 +21,8 @@ from benchmarks.processes import Answer, Work, processes
 from benchmarks.race import FRAME_SKIP, LAPS, Tape
 from benchmarks.report import between, spread, table
 from benchmarks.turns import PIECE, pieces
-from mkds_gym.race.memory_layout import Layout
-from mkds_gym.race.state import RaceReader
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.reader import RaceReader
 
 WARM_UP: Final = 3
 """Steps of a piece that are not counted: the state was put back just before."""
@@ -184,7 +184,7 @@ class Paired:
     def _where(self) -> tuple[int, int]:
         """Race clock and checkpoint, as they stand in memory."""
         console = self._base.console
-        reader = RaceReader(console.ram, Layout.detect(console.ram, console.cartridge.region))
+        reader = RaceReader(console.ram, MemoryLayout.detect(console.ram, console.cartridge.region))
         reader.resolve()
         state = reader.read()
         return state.frame, state.checkpoint

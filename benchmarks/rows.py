@@ -26,8 +26,8 @@ from benchmarks.report import memory_mib
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
 from mkds_gym.kartlab import boot
-from mkds_gym.race.memory_layout import RACE_STATUS, Layout
-from mkds_gym.race.state import RaceReader
+from mkds_gym.race.memory_layout import RACE_STATUS, MemoryLayout
+from mkds_gym.race.reader import RaceReader
 
 COUNTS: Final = (1, 2, 4, 8, 64)
 """Environments in a vector."""
@@ -49,7 +49,7 @@ class PlainLoop(Row):
         os.environ["SDL_VIDEODRIVER"] = os.environ["SDL_AUDIODRIVER"] = "dummy"
         with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
             os.dup2(nowhere.fileno(), 1)
-        self._layout = Layout()  # Kartlab's is that of the USA cartridge
+        self._layout = MemoryLayout()  # Kartlab's is that of the USA cartridge
         self._emulator = emulator = DeSmuME()
         emulator.open(str(cartridge.path))
         for i, word in enumerate(np.frombuffer(BOOT.pack(), "<u4").tolist()):
@@ -105,7 +105,8 @@ class ConsoleLoop(Row):
         # Without the last frame, which `where` would not see otherwise.
         console.step(0, tape.boot_frames, draw=True)
         self._start = console.snapshot()
-        self._reader = RaceReader(console.ram, Layout.detect(console.ram, console.cartridge.region))
+        layout = MemoryLayout.detect(console.ram, console.cartridge.region)
+        self._reader = RaceReader(console.ram, layout)
         self._reader.resolve()
 
     def restart(self) -> None:

@@ -41,8 +41,8 @@ from mkds_gym.kartlab.preview import MARGIN, PROFILE, SIDE
 from mkds_gym.kartlab.preview import draw as preview
 from mkds_gym.overlays import OVERLAYS, draw_overlays, make_overlays
 from mkds_gym.play.app import Player
-from mkds_gym.race.memory_layout import COURSES, Layout
-from mkds_gym.race.state import RaceReader
+from mkds_gym.race.memory_layout import COURSES, MemoryLayout
+from mkds_gym.race.reader import RaceReader
 from mkds_gym.recording.recorder import Recorder
 from mkds_gym.replay.__main__ import main as replay
 from mkds_gym.viewer import Board, Bus, RacePublisher, runs
@@ -149,7 +149,7 @@ def drive() -> tuple[list[NDArray[np.uint8]], list[NDArray[np.float32]], list[An
 def meet() -> list[NDArray[np.uint8]]:
     """What a person meets, by the keys a person presses: title, menu, a pause, a result."""
     pictures: list[NDArray[np.uint8]] = []
-    layout = Layout()
+    layout = MemoryLayout()
     with Console() as console:
 
         def press(*keys: Keys, wait: int = LOADING) -> None:
@@ -189,7 +189,7 @@ def play() -> list[NDArray[np.uint8]]:
     with Console(on_power_on=boot.write) as console:
         boot_to_race(console, boot)
         reader, driver = RaceReader(console.ram), PurePursuit()
-        course = Course.from_ram(console.ram, Layout.detect(console.ram))
+        course = Course.from_ram(console.ram, MemoryLayout.detect(console.ram))
         for _ in range(PLAYED):
             console.step(driver.keys(reader.read(), course), draw=False)
         player = Player(console, save_path=Path("play.state"), overlays=PLAYED_WITH)

@@ -36,7 +36,8 @@ from mkds_gym.episodes.race_config import RANDOM_COURSE, RaceArguments, Races
 from mkds_gym.episodes.start_manager import PRIMING_FRAMES, RaceStart, RaceStarts, check_progress
 from mkds_gym.errors import ConsoleError, CourseFormatError, NoRaceError, StateError
 from mkds_gym.overlays import OverlayLike, OverlayScene, SceneRecorder, draw_overlays, make_overlays
-from mkds_gym.race.state import RaceReader, RaceState
+from mkds_gym.race.reader import RaceReader
+from mkds_gym.race.state import RaceState
 from mkds_gym.recording.format import Start
 from mkds_gym.recording.recorder import Recorder
 from mkds_gym.utils.arguments import as_list, boolean, choice, integer

@@ -16,10 +16,11 @@ from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race import memory_layout
-from mkds_gym.race.memory_layout import Layout
-from mkds_gym.race.state import ObjectState, RaceReader, RaceState
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.reader import ObjectState, RaceReader
+from mkds_gym.race.state import RaceState
 
-LAYOUT = Layout()
+LAYOUT = MemoryLayout()
 BOOT_FRAMES = 240
 
 

@@ -23,8 +23,9 @@ from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_course
 from mkds_gym.race import memory_layout
-from mkds_gym.race.memory_layout import Layout
-from mkds_gym.race.state import CameraState, ObjectState, RaceReader, RaceState
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.reader import CameraState, ObjectState, RaceReader
+from mkds_gym.race.state import RaceState
 
 STATUS, CONFIG, SCENE, DRIVERS, CAMERA = 0x02200000, 0x02210000, 0x02220000, 0x02230000, 0x02240000
 
@@ -34,7 +35,7 @@ class RaceMemory:
 
     def __init__(self, shift: int = 0, drivers: int = 1) -> None:
         self.ram = np.zeros(memory_layout.RAM_SIZE, np.uint8)
-        self.layout = Layout.shifted(shift)
+        self.layout = MemoryLayout.shifted(shift)
         self.word(memory_layout.REGION_WORD_ADDRESS, memory_layout.REGION_WORD_USA + shift)
         self.word(self.layout.race_status_pointer, STATUS)
         self.word(self.layout.race_config_pointer, CONFIG)
@@ -202,7 +203,7 @@ def drive() -> Drive:
         for _ in range(600):
             console.step(0, 1, False)
             with contextlib.suppress(NoRaceError):
-                reader = RaceReader(console.ram, Layout.detect(console.ram))
+                reader = RaceReader(console.ram, MemoryLayout.detect(console.ram))
                 state = reader.read()
                 if state.race_on and state.controllable:
                     break

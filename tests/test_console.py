@@ -27,8 +27,8 @@ from mkds_gym.emulator.hardware import RGB_OF_COLOURS
 from mkds_gym.emulator.state_file import Difference, ReadState, Snapshot
 from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.race.memory_layout import Layout
-from mkds_gym.race.state import RaceReader
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.reader import RaceReader
 
 DRIVE = [Keys.A, Keys.A | Keys.RIGHT, Keys.A | Keys.LEFT, Keys.A, Keys.B, Keys.A | Keys.R]
 
@@ -596,7 +596,7 @@ def test_an_on_power_on_that_raises_leaves_no_console() -> None:
 def test_kartlab_boots_to_its_title_without_being_told_anything() -> None:
     with Console(BUNDLED_ROM) as console:
         console.step(0, 300, draw=False)
-        reader = RaceReader(console.ram, Layout.detect(console.ram))
+        reader = RaceReader(console.ram, MemoryLayout.detect(console.ram))
         assert not reader.read().race_on
         for keys, frames in ((Keys.START, 3), (0, 30), (Keys.START, 3), (0, 300)):
             console.step(keys, frames, draw=False)

@@ -20,7 +20,7 @@ from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Keys
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.env import MKDSEnv
-from mkds_gym.race.memory_layout import DRIVER, Layout, read_pointer
+from mkds_gym.race.memory_layout import DRIVER, MemoryLayout, read_pointer
 from mkds_gym.race.state import RaceState
 
 
@@ -43,7 +43,9 @@ def make() -> Iterator[Callable[..., MKDSEnv]]:
 def kart(env: MKDSEnv) -> Any:
     """The player's structure: live, and writable."""
     ram = env.console.ram
-    address = read_pointer(ram, Layout.detect(ram).drivers_pointer, DRIVER.itemsize, "drivers")
+    address = read_pointer(
+        ram, MemoryLayout.detect(ram).drivers_pointer, DRIVER.itemsize, "drivers"
+    )
     return ram[address - RAM_START :][: DRIVER.itemsize].view(DRIVER)[0]
 
 

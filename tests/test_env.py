@@ -20,7 +20,7 @@ from mkds_gym.emulator.console import Console
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import CartridgeError, ConsoleError, StateError
-from mkds_gym.race.memory_layout import Layout, read_pointer
+from mkds_gym.race.memory_layout import MemoryLayout, read_pointer
 
 OBS_TYPES: list[Any] = ["sensors", "dict", "pixels", "ram", "rays:9", ["seed6", "kinematics"]]
 ACTION_TYPES = ["discrete", "discrete_items", "keys", "threshold", "threshold:2", "keymask"]
@@ -377,7 +377,7 @@ def test_a_start_without_a_course_is_refused_and_forgotten(
 ) -> None:
     env = make()
     first, _ = env.reset()
-    layout = Layout.detect(env.console.ram)
+    layout = MemoryLayout.detect(env.console.ram)
     ram = env.console.ram
     header = layout.collision_header - RAM_START
     kept = ram[header : header + 0x3C].copy()
@@ -404,7 +404,7 @@ def test_a_checkpoint_that_is_none_of_the_course_ends_nothing(
 ) -> None:
     env = make(obs_type="dict", truncate_on="clock:100000")
     env.reset()
-    layout = Layout.detect(env.console.ram)
+    layout = MemoryLayout.detect(env.console.ram)
     for index in (0xFFFF, 39, 0):
         status = read_pointer(env.console.ram, layout.race_status_pointer, 0x528, "race status")
         at = status - RAM_START + 0x14 + 0x32

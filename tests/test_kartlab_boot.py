@@ -10,8 +10,8 @@ from mkds_gym.emulator.cartridge import BUNDLED_ROM
 from mkds_gym.emulator.console import Console
 from mkds_gym.errors import ConsoleError
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.race.memory_layout import COURSES, Layout, course_id
-from mkds_gym.race.state import RaceReader
+from mkds_gym.race.memory_layout import COURSES, MemoryLayout, course_id
+from mkds_gym.race.reader import RaceReader
 
 
 def test_they_reach_the_program_at_every_power_on() -> None:
@@ -41,7 +41,7 @@ def test_every_race_is_first_seen_with_its_clock_at_0(name: str, drivers: int) -
     mode = "vs" if drivers > 1 else "time_trial"
     boot = BootParameters(mode=mode, drivers=drivers, course=course_id(name))
     with Console(BUNDLED_ROM, on_power_on=boot.write) as console:
-        reader = RaceReader(console.ram, Layout())
+        reader = RaceReader(console.ram, MemoryLayout())
         for _ in range(60):
             console.step(0, 1, draw=False)
             if reader.race_on:

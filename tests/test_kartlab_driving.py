@@ -20,8 +20,9 @@ from mkds_gym.emulator.state_file import Snapshot
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_description, parse_description
 from mkds_gym.race import memory_layout
-from mkds_gym.race.memory_layout import Layout
-from mkds_gym.race.state import RaceReader, RaceState
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.reader import RaceReader
+from mkds_gym.race.state import RaceState
 
 TOP_SPEED = 4.0  # of 100 cc
 EAST = math.pi / 2
@@ -141,7 +142,7 @@ class Test:
 
     def __post_init__(self) -> None:
         self.console.step(0, 20, draw=False)
-        self.reader = RaceReader(self.console.ram, Layout())
+        self.reader = RaceReader(self.console.ram, MemoryLayout())
         self.reader.resolve()
         self.start = self.console.snapshot()
 
@@ -164,7 +165,9 @@ class Test:
     def live(self, index: int = 0) -> Any:
         """A driver's structure, to be written to."""
         pointer = int.from_bytes(
-            self.console.ram[Layout().drivers_pointer - memory_layout.RAM_START :][:4].tobytes(),
+            self.console.ram[MemoryLayout().drivers_pointer - memory_layout.RAM_START :][
+                :4
+            ].tobytes(),
             "little",
         )
         at = pointer - memory_layout.RAM_START + index * memory_layout.DRIVER.itemsize
@@ -590,7 +593,7 @@ def test_slipstream(make: Maker, aside: float, tow: bool) -> None:
 def test_a_banana_spins_a_kart_out(make: Maker) -> None:
     race = make({**VS, "items": True}, extra=ITEM_BOXES)
     config = memory_layout.read_pointer(
-        race.console.ram, Layout().race_config_pointer, 0x68, "config"
+        race.console.ram, MemoryLayout().race_config_pointer, 0x68, "config"
     )
     for seed in range(20):  # until the box of the one in front has a banana
         race.back()

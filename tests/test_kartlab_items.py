@@ -14,7 +14,7 @@ from kartlab_field import LAYOUT, Field, course_with_boxes
 from mkds_gym.emulator.console import Keys
 from mkds_gym.emulator.state_file import Snapshot
 from mkds_gym.race import memory_layout
-from mkds_gym.race.state import ObjectState
+from mkds_gym.race.reader import ObjectState
 
 ROWS = [(s, (-36.0, -12.0, 12.0, 36.0)) for s in (60.0, 900.0, 1700.0, 2600.0)]
 BOXES = 16

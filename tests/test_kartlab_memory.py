@@ -26,8 +26,9 @@ from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race import memory_layout
-from mkds_gym.race.memory_layout import Layout
-from mkds_gym.race.state import RaceReader, RaceState
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.reader import RaceReader
+from mkds_gym.race.state import RaceState
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "memory.md"
 
@@ -114,7 +115,7 @@ def drive(parameters: BootParameters, frames: int, every: int, wild: bool) -> Ra
             console.step(0, 1, draw=False)
             try:
                 reader = RaceReader(
-                    console.ram, Layout.detect(console.ram, console.cartridge.region)
+                    console.ram, MemoryLayout.detect(console.ram, console.cartridge.region)
                 )
                 reader.resolve()
                 break

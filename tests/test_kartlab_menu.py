@@ -23,10 +23,11 @@ from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.kartlab import ROM_PATH, SOURCE_DIRECTORY
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race import memory_layout
-from mkds_gym.race.memory_layout import Layout, course_id
-from mkds_gym.race.state import RaceReader, RaceState
+from mkds_gym.race.memory_layout import MemoryLayout, course_id
+from mkds_gym.race.reader import RaceReader
+from mkds_gym.race.state import RaceState
 
-LAYOUT = Layout()
+LAYOUT = MemoryLayout()
 LOADING = 40  # frames, more than any course takes
 RACE_MEMORY = slice(0x175000, 0x3CF000)
 """Main memory that a race is in: fixed addresses, heap, race config."""

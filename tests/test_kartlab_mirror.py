@@ -12,8 +12,8 @@ from mkds_gym.course import Course
 from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.kartlab import ROM_PATH
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.race.memory_layout import Layout
-from mkds_gym.race.state import RaceReader
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.reader import RaceReader
 
 COURSE = "mario_course"
 MIRROR_X = np.array([-1.0, 1.0, 1.0])
@@ -52,14 +52,14 @@ def mirrored() -> Iterator[Console]:
 @pytest.fixture(scope="module")
 def courses(plain: Console, mirrored: Console) -> tuple[Course, Course]:
     return (
-        Course.from_ram(plain.ram, Layout(), COURSE),
-        Course.from_ram(mirrored.ram, Layout(), COURSE),
+        Course.from_ram(plain.ram, MemoryLayout(), COURSE),
+        Course.from_ram(mirrored.ram, MemoryLayout(), COURSE),
     )
 
 
 def test_the_race_config_says_so(plain: Console, mirrored: Console) -> None:
     for console, expected in ((plain, 0), (mirrored, 1)):
-        pointer = Layout().race_config_pointer - 0x2000000
+        pointer = MemoryLayout().race_config_pointer - 0x2000000
         config = int(console.ram[pointer : pointer + 4].view("<u4")[0]) - 0x2000000
         assert console.ram[config + CONFIG_MIRROR] == expected
 

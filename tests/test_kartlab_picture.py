@@ -22,8 +22,8 @@ from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_description
 from mkds_gym.kartlab.compiler.description import parse_description
-from mkds_gym.race.memory_layout import CAMERA, DRIVER, Layout, course_id
-from mkds_gym.race.state import RaceReader
+from mkds_gym.race.memory_layout import CAMERA, DRIVER, MemoryLayout, course_id
+from mkds_gym.race.reader import RaceReader
 
 LATENCY = 2
 """Frames from a state in RAM to the captured picture that shows it."""
@@ -41,7 +41,7 @@ class View:
 
     @classmethod
     def of(cls, ram: NDArray[np.uint8]) -> View:
-        layout = Layout()
+        layout = MemoryLayout()
 
         def at(pointer: int, dtype: np.dtype[np.void]) -> np.void:
             start = int(ram[pointer - START :][:4].view("<u4")[0]) - START
@@ -258,7 +258,7 @@ def test_the_picture_shows_the_state_of_two_frames_before(
     console.restore(at_start)
     for _ in range(6):
         console.step(0)
-    layout = Layout()
+    layout = MemoryLayout()
     driver = int(console.ram[layout.drivers_pointer - START :][:4].view("<u4")[0]) - START
     moved = np.zeros(3, "<i4")
     moved[0] = 150 * 4096
@@ -335,7 +335,7 @@ def test_no_wall_stands_between_the_camera_and_the_kart(
 ) -> None:
     """Driven blindly along and into walls, backwards too."""
     console.restore(at_start)
-    course = Course.from_ram(console.ram, Layout(), "mario_course")
+    course = Course.from_ram(console.ram, MemoryLayout(), "mario_course")
     random = np.random.default_rng(1)
     touched, eyes = 0, []
     for _ in range(45):
@@ -410,7 +410,7 @@ def test_an_item_box_is_seen_where_the_object_table_has_it() -> None:
     with Console(ROM_PATH, on_power_on=parameters.write) as console:
         console.step(0, 140, draw=False)
         reader, driver = RaceReader(console.ram), PurePursuit()
-        course = Course.from_ram(console.ram, Layout(), "snow_course")
+        course = Course.from_ram(console.ram, MemoryLayout(), "snow_course")
         colourful = total = 0
         before: list[NDArray[np.float64]] = []
         while total < 20 and console.frame_count < 2000:
@@ -477,7 +477,7 @@ def test_what_is_too_much_for_a_picture_is_dropped_far_away() -> None:
     works, heavy, asphalt = [], [], []
     course = None
     for console, work in crowded(parameters, 300.0, draw=True):
-        course = course or Course.from_ram(console.ram, Layout())
+        course = course or Course.from_ram(console.ram, MemoryLayout())
         assert work.booked == (work.polygons, work.vertices)
         works.append(work)
         heavy.append((work.vertices, View.of(console.ram)))

@@ -14,10 +14,11 @@ from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.emulator.state_file import Snapshot
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race import memory_layout
-from mkds_gym.race.memory_layout import Layout
-from mkds_gym.race.state import RaceReader, RaceState
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.reader import RaceReader
+from mkds_gym.race.state import RaceState
 
-LAYOUT = Layout()
+LAYOUT = MemoryLayout()
 BOOT_FRAMES = 120  # far more than the cartridge takes to load
 
 

@@ -8,7 +8,7 @@ from race_memory import RaceMemory, drive
 import mkds_gym
 from mkds_gym.errors import NoRaceError
 from mkds_gym.race import memory_layout
-from mkds_gym.race.memory_layout import Layout
+from mkds_gym.race.memory_layout import MemoryLayout
 
 
 @pytest.mark.parametrize("dtype", memory_layout.TABLES, ids=lambda dtype: ",".join(dtype.names[:2]))
@@ -58,12 +58,15 @@ def test_the_cartridge_in_c_and_the_reader_in_python_agree_on_offsets():
 
 
 def test_layout_moves_every_address_by_what_the_region_word_says():
-    usa, moved = Layout.detect(RaceMemory().ram), Layout.detect(RaceMemory(0x6C0).ram, "Europe")
-    assert usa == Layout()
+    usa, moved = (
+        MemoryLayout.detect(RaceMemory().ram),
+        MemoryLayout.detect(RaceMemory(0x6C0).ram, "Europe"),
+    )
+    assert usa == MemoryLayout()
     assert usa.drivers_pointer == 0x0217ACF8
     assert moved.region == "Europe"
     assert moved.shift == 0x6C0
-    for field in Layout.__dataclass_fields__:
+    for field in MemoryLayout.__dataclass_fields__:
         if field not in ("region", "shift"):
             assert getattr(moved, field) - getattr(usa, field) == 0x6C0, field
 
@@ -73,17 +76,17 @@ def test_a_word_of_no_release_is_no_race(word):
     race = RaceMemory()
     race.word(memory_layout.REGION_WORD_ADDRESS, word)
     with pytest.raises(NoRaceError, match=f"{word:#010x}"):
-        Layout.detect(race.ram)
+        MemoryLayout.detect(race.ram)
 
 
 def test_korea_is_known_to_keep_its_checkpoints_elsewhere():
-    assert Layout.detect(RaceMemory().ram, "Europe").checkpoint_fields
-    assert not Layout.detect(RaceMemory().ram, "Korea").checkpoint_fields
+    assert MemoryLayout.detect(RaceMemory().ram, "Europe").checkpoint_fields
+    assert not MemoryLayout.detect(RaceMemory().ram, "Korea").checkpoint_fields
 
 
 def test_an_unknown_region_is_named_with_the_known_ones():
     with pytest.raises(ValueError, match=r"'Mars'.*USA.*Korea"):
-        Layout.detect(RaceMemory().ram, "Mars")
+        MemoryLayout.detect(RaceMemory().ram, "Mars")
 
 
 @pytest.mark.parametrize("pointer", [0, 0x01FFFFFF, 0x023FFFFD, 0x02400000, 0xFFFFFFFF])

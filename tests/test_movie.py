@@ -15,7 +15,7 @@ from test_replay import record
 from mkds_gym.emulator.cartridge import BUNDLED_ROM, Cartridge, header_crc16
 from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.errors import RecordingError
-from mkds_gym.race.state import RaceReader
+from mkds_gym.race.reader import RaceReader
 from mkds_gym.recording.format import Recording, Start
 from mkds_gym.recording.recorder import ConsoleRecorder
 from mkds_gym.replay.dsm import booted_cartridge, read_movie, write_movie

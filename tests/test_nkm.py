@@ -240,13 +240,13 @@ def test_kartlab_course_in_ram_is_the_cartridge_s():
     cartridge = kartlab()
     console_module = pytest.importorskip("mkds_gym.emulator.console")
     from mkds_gym.kartlab.boot import BootParameters
-    from mkds_gym.race.memory_layout import Layout as RealLayout
-    from mkds_gym.race.state import RaceReader
+    from mkds_gym.race.memory_layout import MemoryLayout
+    from mkds_gym.race.reader import RaceReader
 
     with console_module.Console(cartridge, on_power_on=BootParameters().write) as console:
         for _ in range(60):
             console.step(0, 10, draw=False)
-            layout = RealLayout.detect(console.ram, cartridge.region)
+            layout = MemoryLayout.detect(console.ram, cartridge.region)
             try:
                 reader = RaceReader(console.ram, layout)
                 reader.resolve()

@@ -76,7 +76,7 @@ def test_keys_of_the_keyboard_reach_the_console(display: str, tmp_path: Path) ->
             up(getattr(pygame, "K_" + name))
             frames(1)
             assert player.keys == 0, name
-        from mkds_gym.race.state import RaceReader
+        from mkds_gym.race.reader import RaceReader
         reader = RaceReader(console.ram)
         down(pygame.K_x)
         down(pygame.K_LEFT)
@@ -97,8 +97,8 @@ def test_keys_of_the_keyboard_reach_the_console(display: str, tmp_path: Path) ->
 def test_a_tap_shorter_than_a_picture_is_a_press(display: str, tmp_path: Path) -> None:
     play(
         """
-        from mkds_gym.race.memory_layout import RAM_START, Layout
-        unit = Layout().input_units - RAM_START
+        from mkds_gym.race.memory_layout import RAM_START, MemoryLayout
+        unit = MemoryLayout().input_units - RAM_START
         def keypad():  # the keys that the game sees: whether held, whether newly pressed
             return (player.console.ram[unit : unit + 4].view("<u2") != 0).tolist()
         seen = []
@@ -384,7 +384,7 @@ def test_the_command_starts_the_race_that_is_asked_for(display: str) -> None:
         """
         import sys
         import mkds_gym.play.app as play
-        from mkds_gym.race.state import RaceReader
+        from mkds_gym.race.reader import RaceReader
 
         class Watched(play.Player):
             def run(self):

@@ -33,7 +33,7 @@ from mkds_gym.episodes.race_config import RaceArguments
 from mkds_gym.errors import NoRaceError, RecordingError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.overlays import Ghosts
-from mkds_gym.race.state import RaceReader
+from mkds_gym.race.reader import RaceReader
 from mkds_gym.recording.format import Recording, Start, boot_digest, memory_digest
 from mkds_gym.recording.recorder import ConsoleRecorder, Recorder
 from mkds_gym.replay.__main__ import main

@@ -9,7 +9,7 @@ from race_memory import RaceMemory, drive, fx
 
 from mkds_gym.errors import NoRaceError
 from mkds_gym.race import memory_layout
-from mkds_gym.race.state import RaceReader
+from mkds_gym.race.reader import RaceReader
 
 
 def test_values_come_in_their_units():
@@ -185,7 +185,7 @@ def test_another_region_reads_the_same():
 
 def test_korea_is_warned_about(caplog):
     race = RaceMemory()
-    reader = RaceReader(race.ram, memory_layout.Layout.shifted(0, "Korea"))
+    reader = RaceReader(race.ram, memory_layout.MemoryLayout.shifted(0, "Korea"))
     with caplog.at_level(logging.WARNING, "mkds_gym"):
         reader.read()
         reader.resolve()
@@ -206,7 +206,7 @@ def test_another_driver_is_seen_by_its_own_status():
         race.reader.read_driver(3)
     with pytest.raises(NoRaceError, match="driver 3"):
         RaceReader(race.ram, driver=3).read()
-    with pytest.raises(ValueError, match="0 to 7"):
+    with pytest.raises(ValueError, match="from 0 to 7"):
         RaceReader(race.ram, driver=8)
     with pytest.raises(ValueError, match="uint8"):
         RaceReader(race.ram[:8])

@@ -20,7 +20,7 @@ import numpy as np
 from benchmarks.race import BOOT, FRAME_SKIP, Row, Tape
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.kartlab import boot
-from mkds_gym.race.memory_layout import DRIVER_STATUS, RACE_STATUS, SCENE, Layout
+from mkds_gym.race.memory_layout import DRIVER_STATUS, RACE_STATUS, SCENE, MemoryLayout
 
 VARIABLE: Final = "MKDS_PEERS"
 _FRAMES: Final = 3_000
@@ -77,7 +77,7 @@ class PeerProgram(Row):
         python = peer.interpreter()
         if python is None:
             raise RuntimeError(f"{peer.package} {peer.version} is not installed")
-        layout = Layout()  # Kartlab's is that of the USA cartridge
+        layout = MemoryLayout()  # Kartlab's is that of the USA cartridge
         checkpoint = _offset(RACE_STATUS, "drivers") + _offset(DRIVER_STATUS, "checkpoint")
         assert checkpoint % 4 == 2  # the upper half of a word
         # A pipe that nobody reads would fill up.

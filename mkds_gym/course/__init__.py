@@ -136,7 +136,7 @@ class Course:
 
         Args:
             ram: main memory, (0x400000,) uint8; index 0 is address 0x02000000.
-            layout: a `Layout`.
+            layout: a `MemoryLayout`.
             name: what to call it; memory holds only the number.
 
         Raises:

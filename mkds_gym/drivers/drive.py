@@ -9,8 +9,9 @@ from mkds_gym.components.metrics import collect_all, make_metrics, reset_all
 from mkds_gym.course import Course
 from mkds_gym.drivers.pure_pursuit import Driver
 from mkds_gym.emulator.console import Console
-from mkds_gym.race.memory_layout import Layout
-from mkds_gym.race.state import RaceReader, RaceState
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.reader import RaceReader
+from mkds_gym.race.state import RaceState
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def drive(
         NoRaceError: the console is in no race.
         CourseFormatError: memory holds no sound course.
     """
-    layout = Layout.detect(console.ram, console.cartridge.region)
+    layout = MemoryLayout.detect(console.ram, console.cartridge.region)
     reader = RaceReader(console.ram, layout)
     state = reader.read()
     if course is None:

@@ -30,8 +30,8 @@ from mkds_gym.errors import MKDSError, NoRaceError, reason
 from mkds_gym.kartlab.boot import CLASSES, COURSE_DATA_SIZE, BootParameters
 from mkds_gym.kartlab.compiler import compile_description
 from mkds_gym.kartlab.generator import COURSE_ID, SEEDS, generate
-from mkds_gym.race.memory_layout import Layout
-from mkds_gym.race.state import RaceReader
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.reader import RaceReader
 
 SPREAD = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Difficulties of ``--difficulty spread``, one seed after another."""
@@ -110,7 +110,7 @@ def survey(seed: int, difficulty: float, engine_class: int = 100) -> Survey:
         with Console(on_power_on=parameters.write) as console:
             if not _started(console):
                 return about("no race began")
-            layout = Layout.detect(console.ram, console.cartridge.region)
+            layout = MemoryLayout.detect(console.ram, console.cartridge.region)
             course = Course.from_ram(console.ram, layout)
             frames = round(course.track.length / SLOWEST)
             run = drive(console, PurePursuit(), frames=frames, course=course)
@@ -130,7 +130,7 @@ def _started(console: Console) -> bool:
     for _ in range(BOOT_FRAMES):
         console.step(0, 1, draw=False)
         try:
-            state = RaceReader(console.ram, Layout.detect(console.ram)).read()
+            state = RaceReader(console.ram, MemoryLayout.detect(console.ram)).read()
         except NoRaceError:
             continue
         if state.race_on and state.controllable:

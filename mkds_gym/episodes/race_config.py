@@ -12,8 +12,14 @@ from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
 from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import CLASSES, MAX_DRIVERS, MAX_LAPS, MODES, STRENGTHS, BootParameters
-from mkds_gym.race.memory_layout import RACE_CONFIG, Layout, course_id, read_pointer, struct_view
-from mkds_gym.race.state import RaceReader
+from mkds_gym.race.memory_layout import (
+    RACE_CONFIG,
+    MemoryLayout,
+    course_id,
+    read_pointer,
+    struct_view,
+)
+from mkds_gym.race.reader import RaceReader
 from mkds_gym.utils.arguments import boolean, choice, integer, number, optional
 
 RANDOM_COURSE: Final = "random"
@@ -197,7 +203,7 @@ def boot_to_race(console: Console, parameters: BootParameters) -> None:
     for _ in range(BOOT_FRAMES):
         console.step(0, 1, draw=False)
         try:
-            layout = Layout.detect(console.ram, console.cartridge.region)
+            layout = MemoryLayout.detect(console.ram, console.cartridge.region)
             state = RaceReader(console.ram, layout).read()
         except NoRaceError:
             continue
@@ -208,7 +214,7 @@ def boot_to_race(console: Console, parameters: BootParameters) -> None:
     raise NoRaceError(f"no race began within {BOOT_FRAMES} frames of switching on")
 
 
-def race_config(ram: NDArray[np.uint8], layout: Layout) -> NDArray[np.void]:
+def race_config(ram: NDArray[np.uint8], layout: MemoryLayout) -> NDArray[np.void]:
     """The race's config record in main memory, live.
 
     Raises:

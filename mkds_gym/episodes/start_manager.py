@@ -36,8 +36,8 @@ from mkds_gym.episodes.cloned_state import Base, ClonedState, base_of
 from mkds_gym.episodes.race_config import Races, boot_to_race, race_config
 from mkds_gym.errors import CourseFormatError, NoRaceError, StateError
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.race.memory_layout import Layout
-from mkds_gym.race.state import RaceReader
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.reader import RaceReader
 from mkds_gym.recording.format import Start, boot_digest
 from mkds_gym.utils.caches import Kept, Shared
 
@@ -308,7 +308,7 @@ class RaceStarts:
 
     def new_reader(self, console: Console) -> RaceReader:
         """A reader of the console's memory, which must be that of a race."""
-        return RaceReader(console.ram, Layout.detect(console.ram, self._cartridge.region))
+        return RaceReader(console.ram, MemoryLayout.detect(console.ram, self._cartridge.region))
 
     def recorded(self, start: RaceStart) -> tuple[Start, bytes | None]:
         """What a recording says of the start that the console is at, and its savestate, if any."""

@@ -17,8 +17,9 @@ from mkds_gym.course import Course
 from mkds_gym.emulator.console import Console
 from mkds_gym.errors import NoRaceError
 from mkds_gym.overlays.scene import OverlayScene, SceneRecorder
-from mkds_gym.race.memory_layout import Layout
-from mkds_gym.race.state import RaceReader, RaceState
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.reader import RaceReader
+from mkds_gym.race.state import RaceState
 
 
 class LiveRace:
@@ -49,7 +50,7 @@ class LiveRace:
         course = self.course
         self._reader = self.course = None
         try:
-            layout = Layout.detect(ram, self._console.cartridge.region)
+            layout = MemoryLayout.detect(ram, self._console.cartridge.region)
             reader = RaceReader(ram, layout)
             race = reader.read()
             if not race.race_on:

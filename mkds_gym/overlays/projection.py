@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.emulator.hardware import SCREEN_HEIGHT, SCREEN_WIDTH
-from mkds_gym.race.state import CameraState
+from mkds_gym.race.reader import CameraState
 
 _NEAREST: Final = 1.0
 """World units before the eye within which nothing is drawn, whatever the camera's near plane."""
@@ -39,7 +39,7 @@ class Projection:
         eye = np.array(camera.position, np.float64)
         back = eye - np.array(camera.target, np.float64)
         right = np.cross(np.array(camera.up, np.float64), back)
-        if not camera.looks:
+        if not camera.is_set_up:
             raise ValueError(f"a camera that looks nowhere, from {camera.position}")
         back, right = back / np.linalg.norm(back), right / np.linalg.norm(right)
         self._eye = eye

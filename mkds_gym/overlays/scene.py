@@ -15,7 +15,8 @@ from mkds_gym.errors import NoRaceError
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course
-    from mkds_gym.race.state import CameraState, ObjectState, RaceReader, RaceState
+    from mkds_gym.race.reader import CameraState, ObjectState, RaceReader
+    from mkds_gym.race.state import RaceState
 
 PICTURE_DELAY: Final = 2
 """Frames by which the picture is behind memory: what a program computes in one frame, the geometry
@@ -65,7 +66,7 @@ class OverlayScene:
 
 
 def _unpickled(values: dict[str, Any]) -> OverlayScene:
-    from mkds_gym.race.state import CameraState, ObjectState
+    from mkds_gym.race.reader import CameraState, ObjectState
 
     camera = values["camera"]
     matrix = np.frombuffer(camera["matrix"], np.float64).reshape(4, 3)
@@ -174,7 +175,7 @@ class SceneRecorder:
             raise RuntimeError("no race was started; call start() first")
         try:
             camera = reader.read_camera()
-            if not camera.looks:  # while a race is set up
+            if not camera.is_set_up:  # while a race is set up
                 raise NoRaceError("the game has not set up its camera yet")
             seen = _Frame(race, camera, tuple(reader.read_objects()))
         except NoRaceError as error:  # matters only if this frame's scene is asked for

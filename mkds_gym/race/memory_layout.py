@@ -1,8 +1,8 @@
 """Where Mario Kart DS keeps a race in main RAM: addresses per region, and structured dtypes.
 
-This file is the one place where an address or an offset is typed. Everything else asks the
-dtypes (``DRIVER.fields["position"]``) or the `Layout` (``layout.drivers_pointer``). Kartlab, the
-free cartridge, keeps the same structures at the USA addresses.
+This file is the only place that spells an address or an offset. All other code uses the dtypes
+(``DRIVER.fields["position"]``) or a `MemoryLayout` (``layout.drivers_pointer``). Kartlab, the free
+cartridge, keeps the same structures at the USA addresses.
 
 Number formats (all little endian), with how to read them:
 
@@ -188,6 +188,9 @@ DRIVER_STATUS = _dtype(
     Field("lap_progress", 0x48, "<i4", "fx32 fraction of the lap"),
 )
 """What the race knows of a driver: laps, checkpoints, times."""
+
+DRIVER_LIMIT = 8
+"""Drivers in a race at most."""
 
 STATUS_FLAG_PLAYER = 1 << 0
 STATUS_FLAG_WRONG_WAY = 1 << 2
@@ -499,7 +502,7 @@ _LARGEST_SHIFT = 0x20000
 
 
 @dataclass(frozen=True)
-class Layout:
+class MemoryLayout:
     """Static addresses of one release, as plain integers. The defaults are the USA cartridge's.
 
     A name ending in ``_pointer`` is the address of a pointer; the others are addresses of the
@@ -541,7 +544,7 @@ class Layout:
         return REGIONS[self.region].checkpoint_fields
 
     @classmethod
-    def shifted(cls, shift: int, region: str = "USA") -> Layout:
+    def shifted(cls, shift: int, region: str = "USA") -> MemoryLayout:
         """The layout with every static address moved by ``shift`` bytes.
 
         Raises:
@@ -558,7 +561,7 @@ class Layout:
         return replace(base, shift=shift, **moved)
 
     @classmethod
-    def detect(cls, ram: NDArray[np.uint8], region: str = "USA") -> Layout:
+    def detect(cls, ram: NDArray[np.uint8], region: str = "USA") -> MemoryLayout:
         """Find the addresses of the running game by the word that tells releases apart.
 
         The shift is taken from RAM, not from a table per region, so that other revisions and
@@ -609,6 +612,18 @@ def check_pointer(pointer: int, size: int, what: str) -> int:
     return pointer - RAM_START
 
 
+def check_ram(ram: NDArray[np.uint8]) -> None:
+    """Check that an array is main RAM.
+
+    Raises:
+        ValueError: the shape or the dtype is wrong.
+    """
+    if ram.shape != (RAM_SIZE,) or ram.dtype != np.uint8:
+        raise ValueError(
+            f"ram has shape {ram.shape} and dtype {ram.dtype}: expected ({RAM_SIZE:#x},) uint8"
+        )
+
+
 def struct_view(
     ram: NDArray[np.uint8], address: int, dtype: np.dtype[np.void], count: int = 1
 ) -> NDArray[np.void]:
@@ -627,8 +642,7 @@ def struct_view(
         NoRaceError: they do not lie within main RAM.
         ValueError: ``ram`` is not main RAM.
     """
-    if ram.shape != (RAM_SIZE,) or ram.dtype != np.uint8:
-        raise ValueError(f"ram must be ({RAM_SIZE:#x},) uint8, not {ram.shape} {ram.dtype}")
+    check_ram(ram)
     size = dtype.itemsize * count
     start = check_pointer(address, size, f"a structure of {size:#x} bytes")
     return ram[start : start + size].view(dtype)

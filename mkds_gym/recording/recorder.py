@@ -12,8 +12,8 @@ from mkds_gym.course import Course
 from mkds_gym.emulator.console import Console
 from mkds_gym.emulator.state_file import pack_state
 from mkds_gym.errors import CourseFormatError, NoRaceError, RecordingError
-from mkds_gym.race.memory_layout import Layout
-from mkds_gym.race.state import RaceReader
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.reader import RaceReader
 from mkds_gym.recording.format import Recording, Start, race_result
 
 
@@ -62,7 +62,7 @@ class ConsoleRecorder:
         """What was driven so far."""
         console = self._console
         try:
-            layout = Layout.detect(console.ram, console.cartridge.region)
+            layout = MemoryLayout.detect(console.ram, console.cartridge.region)
             race = RaceReader(console.ram, layout).read()
             # What a game shows behind its title and its menu, nobody has driven.
             result = race_result(race, Course.from_ram(console.ram, layout)) if race.race_on else {}

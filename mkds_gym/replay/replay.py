@@ -52,8 +52,9 @@ from mkds_gym.overlays import (
     make_overlays,
     pose,
 )
-from mkds_gym.race.memory_layout import Layout
-from mkds_gym.race.state import RaceReader, RaceState
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.reader import RaceReader
+from mkds_gym.race.state import RaceState
 from mkds_gym.recording.format import (
     MADE_BY,
     Recording,
@@ -147,7 +148,7 @@ def _go_to_start(
         boot_to_race(console, parameters)
         console.restore(console.snapshot())  # as an environment does: compiled code is forgotten
         if start.race_seed is not None:
-            layout = Layout.detect(console.ram, console.cartridge.region)
+            layout = MemoryLayout.detect(console.ram, console.cartridge.region)
             race_config(console.ram, layout)["rng_seed"] = start.race_seed
     elif start.kind == "state":
         source = state or recording.state or start.path
@@ -582,7 +583,7 @@ def _race_start(replay: Replay) -> tuple[bytes, int]:
     for number in range(len(keys) - PRIMING_FRAMES):
         if not keys[number : number + PRIMING_FRAMES].any():
             with contextlib.suppress(NoRaceError):
-                layout = Layout.detect(console.ram, console.cartridge.region)
+                layout = MemoryLayout.detect(console.ram, console.cartridge.region)
                 if RaceReader(console.ram, layout).read().race_on:
                     saved = console.save_state()
                     assert saved is not None

@@ -1,0 +1,348 @@
+"""Read races out of a console's main RAM."""
+
+from __future__ import annotations
+
+import logging
+import math
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mkds_gym.errors import NoRaceError
+from mkds_gym.race import memory_layout
+from mkds_gym.race.memory_layout import (
+    CAMERA,
+    DRIVER,
+    DRIVER_LIMIT,
+    FX32_SCALE,
+    OBJECT_ENTRY,
+    OBJECT_LIMIT,
+    OBJECT_TABLE,
+    RACE_CONFIG,
+    RACE_STATUS,
+    SCENE,
+    MemoryLayout,
+)
+from mkds_gym.race.packing import PackedFields, field_slice
+from mkds_gym.race.state import ANGLE16_RADIANS, RaceCopy, RaceState, Vector
+from mkds_gym.utils.arguments import integer
+
+_log = logging.getLogger(__name__)
+
+_SCENE_STATE: Final = field_slice(SCENE, "state")
+_COURSE_ID: Final = field_slice(RACE_CONFIG, "course_id")
+_POINTERS: Final = (
+    "race_status_pointer",
+    "race_config_pointer",
+    "scene_pointer",
+    "drivers_pointer",
+)
+_POSITION: Final = struct.Struct("<3i")
+_TYPE_ID: Final = struct.Struct("<h")
+
+_OBJECT_KINDS: Final = (
+    (memory_layout.OBJECT_FLAG_DRIVER, "driver"),
+    (memory_layout.OBJECT_FLAG_ITEM, "item"),
+    (memory_layout.OBJECT_FLAG_MAP_OBJECT, "map_object"),
+    (memory_layout.OBJECT_FLAG_MOVING_COLLISION, "moving_collision"),
+)
+
+
+@dataclass(frozen=True)
+class CameraState:
+    """The camera that drew the picture.
+
+    Attributes:
+        position: position of the eye, world units, with the elevation added.
+        target: point that the camera looks at, world units.
+        up: unit vector.
+        right: unit vector, as the game stores it.
+        matrix: world to view, (4, 3) float64; rows: three axes and the translation.
+        half_fov: half the vertical field of view, radians.
+        aspect: width over height.
+        near: distance of the near plane, world units.
+        far: distance of the far plane, world units.
+    """
+
+    position: Vector
+    target: Vector
+    up: Vector
+    right: Vector
+    matrix: NDArray[np.float64]
+    half_fov: float
+    aspect: float
+    near: float
+    far: float
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether the camera has a direction and a field of view; False early in a scene."""
+        x, y, z = (e - t for e, t in zip(self.position, self.target, strict=True))
+        ux, uy, uz = self.up
+        across = (uy * z - uz * y, uz * x - ux * z, ux * y - uy * x)
+        return (
+            math.hypot(*across) > 1e-9
+            and math.hypot(x, y, z) > 1e-9
+            and 0 < self.half_fov < math.pi / 2
+            and self.aspect > 0
+        )
+
+
+@dataclass(frozen=True)
+class ObjectState:
+    """One entry of the object table.
+
+    Attributes:
+        index: index of the entry.
+        kind: "driver", "item", "map_object", "moving_collision" or "other".
+        position: world units.
+        radius: radius of the bounding sphere, world units.
+        active: whether the game updates the object.
+        type_id: kind of map object (101 is an item box), None for other objects.
+        address: ARM address of the object.
+    """
+
+    index: int
+    kind: str
+    position: Vector
+    radius: float
+    active: bool
+    type_id: int | None
+    address: int
+
+
+class RaceReader:
+    """Reader of the races in one console's RAM.
+
+    Args:
+        ram: main RAM, (0x400000,) uint8, the live view of the console.
+        layout: memory layout of the game; None detects the layout at the first read.
+        driver: driver whose race to read, 0 to 7; 0 is the player.
+
+    Raises:
+        ValueError: ``ram`` or ``driver`` is invalid.
+    """
+
+    def __init__(
+        self, ram: NDArray[np.uint8], layout: MemoryLayout | None = None, driver: int = 0
+    ) -> None:
+        memory_layout.check_ram(ram)
+        driver = integer("driver", driver, 0, DRIVER_LIMIT - 1)
+        self._ram = ram
+        self._bytes: memoryview = ram.data
+        self._layout = layout
+        self._driver_index = driver
+        # The static words at the last look-up. A change means another race.
+        self._words: tuple[int, ...] | None = None
+        self._unpack_words = struct.Struct("<").unpack_from
+        self._words_start = 0
+        self._driver_count = 0
+        # Live views: race status, scene state, course id, all drivers.
+        self._live: tuple[memoryview, ...] = ()
+        self._warned = False
+
+    @property
+    def layout(self) -> MemoryLayout:
+        """Memory layout of the game in this RAM.
+
+        Raises:
+            NoRaceError: the layout is not detected yet, and the game has not started.
+        """
+        if self._layout is None:
+            self._layout = MemoryLayout.detect(self._ram)
+        return self._layout
+
+    @property
+    def race_on(self) -> bool:
+        """Whether a race scene runs, with valid pointers and a driver."""
+        try:
+            return self.read().race_on
+        except NoRaceError:
+            return False
+
+    def resolve(self) -> None:
+        """Look up all pointers. `copy` and `read` call this method when a pointer has changed.
+
+        Raises:
+            NoRaceError: a pointer is outside main RAM, or the race has no such driver.
+        """
+        layout = self.layout
+        self._words = None
+        if not layout.checkpoint_fields and not self._warned:
+            self._warned = True
+            _log.warning(
+                "the %s release keeps its checkpoint fields at unknown offsets: checkpoints and "
+                "metrics that use them are wrong",
+                layout.region,
+            )
+        addresses = {name: getattr(layout, name) for name in (*_POINTERS, "driver_count")}
+        start = min(addresses.values())
+        words = PackedFields(
+            [
+                (name, address - start, np.dtype("<i4" if name == "driver_count" else "<u4"))
+                for name, address in addresses.items()
+            ]
+        )
+        at = memory_layout.check_pointer(start, words.size, "the static words")
+        values = words.unpack_from(self._bytes, at)
+        value = {name: values[index] for name, index in words.index.items()}
+        count = value["driver_count"]
+        status = self._view(value["race_status_pointer"], RACE_STATUS, "the race status")
+        config = self._view(value["race_config_pointer"], RACE_CONFIG, "the race config")
+        scene = self._view(value["scene_pointer"], SCENE, "the scene state")
+        if not self._driver_index < count <= DRIVER_LIMIT:
+            raise NoRaceError(
+                f"no race: memory has {count} drivers, and driver {self._driver_index} is "
+                "requested; start a race, or load a savestate of a race"
+            )
+        drivers = self._view(value["drivers_pointer"], DRIVER, "the drivers", count)
+        self._live = (status, scene[_SCENE_STATE], config[_COURSE_ID], drivers)
+        self._driver_count = count
+        self._words_start = at
+        self._unpack_words = words.unpack_from
+        self._words = values
+
+    def _view(
+        self, pointer: int, dtype: np.dtype[np.void], name: str, count: int = 1
+    ) -> memoryview:
+        size = dtype.itemsize * count
+        at = memory_layout.check_pointer(pointer, size, name)
+        return self._bytes[at : at + size]
+
+    def read(self) -> RaceState:
+        """Return the race in this frame. Takes 3 µs.
+
+        A race scene that starts or ends can be read too; `RaceState.race_on` tells.
+
+        Raises:
+            NoRaceError: memory has no race.
+        """
+        return self.race(self.copy())
+
+    def copy(self) -> RaceCopy:
+        """Copy the bytes of the race out of memory, for `race`.
+
+        A loop over frames can copy after each frame and make the states later. The emulator
+        evicts Python from the processor's caches, so work between two frames is slow.
+
+        Raises:
+            NoRaceError: memory has no race.
+        """
+        if self._words is None or self._unpack_words(self._bytes, self._words_start) != self._words:
+            self.resolve()
+        return b"".join(self._live)
+
+    def race(self, copied: RaceCopy) -> RaceState:
+        """Return the race that `copy` has copied."""
+        return RaceState(copied, self._driver_index)
+
+    # Complete structures, for tools. These methods are slower.
+
+    def read_driver(self, index: int = 0) -> np.void:
+        """Return a copy of a driver, dtype `memory_layout.DRIVER`.
+
+        Raises:
+            NoRaceError: memory has no race.
+            IndexError: the race has no such driver.
+        """
+        self.resolve()
+        if not 0 <= index < self._driver_count:
+            raise IndexError(f"index={index} is out of range: the race has {self._driver_count}")
+        driver: np.void = np.frombuffer(self._live[3].tobytes(), DRIVER)[index]
+        return driver
+
+    def read_status(self) -> np.void:
+        """Return a copy of the race status, dtype `memory_layout.RACE_STATUS`.
+
+        Raises:
+            NoRaceError: memory has no race.
+        """
+        self.resolve()
+        status: np.void = np.frombuffer(self._live[0].tobytes(), RACE_STATUS)[0]
+        return status
+
+    def read_config(self) -> np.void:
+        """Return a copy of the race config, dtype `memory_layout.RACE_CONFIG`.
+
+        Raises:
+            NoRaceError: memory has no race.
+        """
+        self.resolve()
+        return self._follow(self.layout.race_config_pointer, RACE_CONFIG, "the race config")
+
+    def read_camera(self) -> CameraState:
+        """Return the camera of this frame.
+
+        Raises:
+            NoRaceError: memory has no camera.
+        """
+        camera = self._follow(self.layout.camera_pointer, CAMERA, "the camera")
+        x, y, z = _vector(camera["position"])
+        return CameraState(
+            position=(x, y + int(camera["elevation"]) * FX32_SCALE, z),
+            target=_vector(camera["target"]),
+            up=_vector(camera["up"]),
+            right=_vector(camera["right"]),
+            matrix=camera["matrix"] * FX32_SCALE,
+            half_fov=int(camera["fov"]) * ANGLE16_RADIANS,
+            aspect=int(camera["aspect"]) * FX32_SCALE,
+            near=int(camera["near"]) * FX32_SCALE,
+            far=int(camera["far"]) * FX32_SCALE,
+        )
+
+    def read_objects(self) -> list[ObjectState]:
+        """Return all live objects: karts, items, map objects. Unreadable entries are skipped.
+
+        Raises:
+            NoRaceError: memory has no object table.
+        """
+        table = memory_layout.read_struct(self._ram, self.layout.object_table, OBJECT_TABLE)
+        count = min(int(table["count"]), OBJECT_LIMIT)
+        if count == 0:
+            return []
+        # Free entries lie between live ones, so `count` does not end the table.
+        start = int(table["entries"])
+        limit = min(OBJECT_LIMIT, (memory_layout.RAM_END - start) // OBJECT_ENTRY.itemsize)
+        entries = memory_layout.struct_view(self._ram, start, OBJECT_ENTRY, max(limit, 1)).copy()
+        found: list[ObjectState] = []
+        for index, entry in enumerate(entries):
+            if len(found) == count:
+                break
+            address, position = int(entry["object"]), int(entry["position"])
+            if not address or not position:
+                continue
+            try:
+                position_at = memory_layout.check_pointer(position, 12, "an object's position")
+                object_at = memory_layout.check_pointer(address, 2, "an object")
+            except NoRaceError:
+                continue
+            flags = int(entry["flags"])
+            kind = next((name for flag, name in _OBJECT_KINDS if flags & flag), "other")
+            type_id = None
+            if kind in ("map_object", "moving_collision"):
+                (type_id,) = _TYPE_ID.unpack_from(self._bytes, object_at)
+            x, y, z = _POSITION.unpack_from(self._bytes, position_at)
+            found.append(
+                ObjectState(
+                    index=index,
+                    kind=kind,
+                    position=(x * FX32_SCALE, y * FX32_SCALE, z * FX32_SCALE),
+                    radius=int(entry["radius"]) * FX32_SCALE,
+                    active=not flags & memory_layout.OBJECT_FLAG_INACTIVE,
+                    type_id=type_id,
+                    address=address,
+                )
+            )
+        return found
+
+    def _follow(self, pointer: int, dtype: np.dtype[np.void], name: str) -> np.void:
+        address = memory_layout.read_pointer(self._ram, pointer, dtype.itemsize, name)
+        return memory_layout.read_struct(self._ram, address, dtype)
+
+
+def _vector(raw: NDArray[np.int32]) -> Vector:
+    x, y, z = (float(value) * FX32_SCALE for value in raw)
+    return (x, y, z)
