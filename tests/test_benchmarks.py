@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks import courses, frame_loop, restore, rounds, soak
+from benchmarks import courses, frame_loop, restore, soak
 from benchmarks.__main__ import report
 from benchmarks.aims import AIMS, aims, aims_lines
 from benchmarks.pairs import PAIRS, WARM_UP, Paired
@@ -260,20 +260,6 @@ def test_bad_arguments(arguments: tuple[str, ...], complaint: str) -> None:
     done = command(*arguments, timeout=60)
     assert done.returncode == 2
     assert complaint in done.stderr
-
-
-def test_rounds_are_timed_in_turns(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(rounds, "_TIMES", 20)
-    monkeypatch.setattr(sys, "argv", ["rounds"])
-    assert rounds.main() == 0
-    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines()[2:]]
-    assert [row[0].strip() for row in rows] == [
-        *("ThreadPool.run", "concurrent.futures", "InfoForm", "VectorEnv._add_info")
-    ]
-    # What the tasks themselves take, a millisecond, is not counted.
-    assert all(0 < float(row[1]) < 1000 for row in rows)
 
 
 def test_courses_take_turns_and_say_which_failed(tmp_path: Path) -> None:

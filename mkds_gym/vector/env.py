@@ -1,95 +1,95 @@
 """`MKDSVectorEnv`: many races in one process, ``gym.make_vec("MKDS-v0", num_envs=8)``.
 
-Each environment is a real `MKDSEnv` with an emulator of its own. The emulator runs without
-Python's lock, so that a few threads keep as many cores busy; observations, rewards and flags go
-straight into the arrays of the batch. Nothing is pickled and nothing goes through a pipe.
+Each environment is an `MKDSEnv` with its own emulator. The emulator releases Python's global lock
+while it runs, so a few threads keep as many cores busy. Observations, rewards and flags are
+written straight into the batch's arrays; nothing is pickled or sent through a pipe.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy as copying
 import functools
 import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, TypeAlias, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space, create_empty_array
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from mkds_gym.emulator.library import trim_memory
 from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.cloned_state import ClonedState
 from mkds_gym.errors import MKDSError, StateError, VectorEnvError
-from mkds_gym.race.state import RaceState
-from mkds_gym.utils.arguments import integer
+from mkds_gym.utils.arguments import boolean, choice, integer
 from mkds_gym.vector.arguments import (
-    Actions,
+    ActionBatch,
     Mask,
     Options,
-    autoreset_mode_of,
-    checked_wrappers,
-    chosen_by,
-    each_kwargs,
-    each_options,
-    each_seed,
-    each_state,
+    check_autoreset_mode,
+    check_wrappers,
+    kwargs_per_env,
+    masked_indices,
+    options_per_env,
+    seeds_per_env,
+    states_per_env,
 )
-from mkds_gym.vector.lanes import InfoForm, Lane, PlainLane, WrappedLane
+from mkds_gym.vector.lanes import Batch, Lane, Status
 from mkds_gym.vector.threads import ThreadPool, usable_cores
 
 logger = logging.getLogger(__name__)
 
 MAX_ENVS: Final = 1024
-"""More than any machine has memory for."""
+"""Upper limit of ``num_envs``: more than any machine has memory for."""
 MAX_THREADS: Final = 256
+"""Upper limit of ``num_threads``."""
 ON_ERROR: Final = ("raise", "replace")
+"""Values of ``on_error``."""
 
-_T = TypeVar("_T")
 EnvWrapper: TypeAlias = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
+StepResult: TypeAlias = tuple[
+    Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
+]
 
 
 class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
-    """Races in one process, stepped together by a few threads.
+    """Many races in one process, stepped together by a few threads.
 
-    Step for step and bit for bit, whatever the number of threads, its results are those of
-    ``num_envs`` single environments, in the form of Gymnasium's `SyncVectorEnv`. Get one with
-    ``gym.make_vec("MKDS-v0", num_envs=8, frame_skip=4)``: all arguments go here.
+    Make one with ``gym.make_vec("MKDS-v0", num_envs=8, frame_skip=4)``; all arguments are passed
+    on to this class. The results are bit for bit those of ``num_envs`` single environments in the
+    form of Gymnasium's `SyncVectorEnv`, whatever the number of threads.
 
     Args:
-        num_envs: how many environments, at least 1. Each takes a few ten MB of memory (see
-            docs/reference/environment.md).
-        num_threads: how many threads step them, the calling one included; None is one for each
-            core of the processor that this process may use (by its affinity, and by the quota of
-            its container). More than ``num_envs`` are not started.
-        copy: `reset` and `step` return copies of the observations. False: always the same arrays,
-            overwritten by the next call.
-        autoreset_mode: what becomes of an environment whose episode is over, one of
-            `gymnasium.vector.AutoresetMode` or its value: ``"NextStep"``, ``"SameStep"`` or
-            ``"Disabled"``.
-        on_error: what becomes of an environment that fails in a step. ``"raise"``: `VectorEnvError`
-            after the others have made the step. ``"replace"``: a new one takes its place, and its
-            episode counts as truncated; ``infos["error"]`` has the cause. One whose replacement
-            fails as well, before its first step is done, is a `VectorEnvError` all the same.
-        env_kwargs: arguments of `MKDSEnv` for each environment alone, a dict (or None) each; they
-            go before those for all. Observation and action spaces must stay the same.
-        env_wrappers: each called with an environment, gives a wrapped one
-            (``gymnasium.wrappers``), from the inside out.
-        max_episode_steps: truncate episodes after so many steps; None does not.
-        **kwargs: arguments of `MKDSEnv`, for all.
+        num_envs: number of environments, 1 to 1024. Each takes about 40 MB of memory.
+        num_threads: threads that step the environments, the calling thread included, 1 to 256;
+            at most ``num_envs`` are started. None: one for each processor core that this process
+            may use (CPU affinity and container quota).
+        copy: `reset` and `step` return copies of the observations. False: they return the same
+            arrays every time, and the next call overwrites them.
+        autoreset_mode: how an environment is reset after its episode, an `AutoresetMode` or its
+            value: ``"NextStep"``, ``"SameStep"`` or ``"Disabled"``.
+        on_error: what happens if an environment fails in a step. ``"raise"``: a `VectorEnvError`,
+            after the other environments have completed the step. ``"replace"``: a new environment
+            replaces the failed one, its episode is truncated, and ``infos["error"]`` has the
+            cause. A replacement that fails before it completes a step raises all the same.
+        env_kwargs: arguments of `MKDSEnv` per environment, a list of dicts (or None). They
+            override ``kwargs``. The observation and action spaces must be equal.
+        env_wrappers: wrappers applied to each environment, the innermost first.
+        max_episode_steps: number of steps after which an episode is truncated; None is no limit.
+        **kwargs: arguments of `MKDSEnv` for all environments.
 
     Attributes:
-        envs: the environments, in order.
-        num_threads: see above, as it came out.
-        closed: after `close`.
+        num_threads: number of threads in use.
+        closed: whether `close` was called.
 
     Raises:
-        ValueError, TypeError: an argument is wrong; nothing has been started.
+        ValueError, TypeError: an argument is wrong. Nothing has been started.
     """
 
     def __init__(
@@ -105,112 +105,195 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         max_episode_steps: int | None = None,
         **kwargs: Any,
     ) -> None:
-        # What close() touches exists before anything that may raise.
-        self.envs: list[gym.Env[Any, Any]] = []
-        self._end: Callable[[], object] = _nothing
+        # close() may be called on an object whose constructor failed.
+        self._lanes: list[Lane] = []
+        self._stop_threads: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
         self._process = os.getpid()
+
         self.num_envs = integer("num_envs", num_envs, 1, MAX_ENVS)
         if num_threads is None:
             num_threads = min(usable_cores(), MAX_THREADS)
-        else:
-            num_threads = integer("num_threads", num_threads, 1, MAX_THREADS)
-        self.num_threads = min(num_threads, self.num_envs)
-        self.autoreset_mode = autoreset_mode_of(autoreset_mode)
-        if not isinstance(copy, bool):
-            raise TypeError(f"copy={copy!r} is neither True nor False")
-        self.copy = copy
-        if on_error not in ON_ERROR:
-            raise ValueError(
-                f"on_error={on_error!r} is not one of {', '.join(map(repr, ON_ERROR))}"
-            )
-        self._replaces = on_error == "replace"
-        self._kwargs = each_kwargs(self.num_envs, env_kwargs, kwargs)
-        self._wrappers = checked_wrappers(env_wrappers)
+        self.num_threads = min(integer("num_threads", num_threads, 1, MAX_THREADS), self.num_envs)
+        self.autoreset_mode = check_autoreset_mode(autoreset_mode)
+        self.copy = boolean("copy", copy)
+        self._replaces_failed = choice("on_error", on_error, ON_ERROR) == "replace"
+        self._env_kwargs = kwargs_per_env(self.num_envs, env_kwargs, kwargs)
+        self._wrappers = check_wrappers(env_wrappers)
         if max_episode_steps is not None:
             steps = integer("max_episode_steps", max_episode_steps, 1)
             limit = functools.partial(gym.wrappers.TimeLimit, max_episode_steps=steps)
             self._wrappers = (limit, *self._wrappers)
 
-        # Of each environment, in lists as these are quicker to read than arrays: it is in an
-        # episode, and in no call that may have been left half way; that episode is over.
-        self._begun = [False] * self.num_envs
-        self._over = [False] * self.num_envs
-        self._failed: dict[int, BaseException] = {}
-        self._fresh: set[int] = set()  # in the place of one that failed, and not stepped yet
-        # Of the call under way.
-        self._actions: Any = ()
-        self._infos: list[dict[str, Any] | None] = [None] * self.num_envs
-        self._finals: list[tuple[Any, dict[str, Any]] | None] = [None] * self.num_envs
-        self._failures: dict[int, Exception] = {}
-        self._form: InfoForm | None = None
-
+        envs: list[gym.Env[Any, Any]] = []
         try:
-            self._make_all()
+            for index in range(self.num_envs):
+                envs.append(self._make_env(index))
+            self._set_spaces(envs)
+            self._batch = Batch(self.single_observation_space, self.num_envs)
+            self._lanes = [Lane(env, index, self._batch) for index, env in enumerate(envs)]
         except BaseException:
-            self._close_envs()
+            _close_all(envs)
             raise
         self._pool = ThreadPool(self.num_threads, "mkds-vector")
-        # For one that is never closed; the pool knows nothing of this object.
-        self._end = weakref.finalize(self, self._pool.close)
+        # Ends the threads of an object that is never closed. The pool has no reference to it.
+        self._stop_threads = weakref.finalize(self, self._pool.close)
 
-    # Making environments --------------------------------------------------------------------
+    # Gymnasium's interface ------------------------------------------------------------------
 
-    def _make_all(self) -> None:
-        """The environments, and the arrays that they write into."""
-        for index in range(self.num_envs):
-            self.envs.append(self._make(index))
-        first = self.envs[0]
-        self.single_observation_space = first.observation_space
-        self.single_action_space = first.action_space
-        self._check_spaces()
-        self.observation_space = batch_space(self.single_observation_space, self.num_envs)
-        self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self._given_actions = Actions(self.single_action_space, self.action_space, self.num_envs)
-        self.render_mode = first.render_mode
-        self.metadata = {**first.metadata, "autoreset_mode": self.autoreset_mode}
-        self._observations: Any = create_empty_array(
-            self.single_observation_space, n=self.num_envs, fn=np.zeros
-        )
-        self._lanes = [self._lane(env, index) for index, env in enumerate(self.envs)]
-        self._rewards = np.zeros(self.num_envs, np.float64)
-        self._terminations = np.zeros(self.num_envs, np.bool_)
-        self._truncations = np.zeros(self.num_envs, np.bool_)
+    def reset(
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: Options | Sequence[Options | None] | None = None,
+    ) -> tuple[Any, dict[str, Any]]:
+        """Start a new episode in each environment.
 
-    def _make(self, index: int) -> gym.Env[Any, Any]:
-        try:
-            env: gym.Env[Any, Any] = MKDSEnv(**self._kwargs[index])
-        except TypeError as error:
-            if "unexpected keyword argument" not in str(error):
-                raise
-            raise TypeError(
-                f"{error}; arguments of the vector environment are num_envs, num_threads, copy, "
-                "autoreset_mode, on_error, env_kwargs, env_wrappers and max_episode_steps"
-            ) from None
-        try:
-            for wrapper in self._wrappers:
-                wrapped: object = wrapper(env)
-                if not isinstance(wrapped, gym.Env):
-                    raise TypeError(f"env_wrappers: {wrapper!r} gave {wrapped!r}, no environment")
-                env = wrapped
-        except BaseException:
-            env.close()
-            raise
-        return env
+        Args:
+            seed: an int seeds environment ``i`` with ``seed + i``; a list has a seed (or None)
+                for each; None keeps the random generators as they are.
+            options: options of `MKDSEnv.reset` for all environments, or a list with options (or
+                None) for each. The dict may also hold ``"reset_mask"`` (bool, shape
+                ``(num_envs,)``: only these environments are reset) and ``"per_env"`` (such a
+                list, which overrides the options for all).
 
-    def _check_spaces(self) -> None:
-        for index, env in enumerate(self.envs):
-            for what, space, expected in (
-                ("observations", env.observation_space, self.single_observation_space),
-                ("actions", env.action_space, self.single_action_space),
-            ):
-                if space != expected:
-                    raise ValueError(
-                        f"environment {index} has {what} of {space}, and environment 0 of "
-                        f"{expected}: all must have the same; see env_kwargs"
-                    )
+        Returns:
+            Observations, and the infos of the environments that were reset.
 
-    # Gymnasium -------------------------------------------------------------------------------
+        Raises:
+            ValueError, TypeError: the seeds or all options are wrong. An unknown option and a bad
+                seed end no episode.
+            StateError: episodes are under way, and no given state can be used; the episodes
+                continue.
+            VectorEnvError: some environments could not be reset; the others were.
+        """
+        with self._call():
+            seeds = seeds_per_env(self.num_envs, seed)
+            chosen, each = options_per_env(self.num_envs, options)
+            lanes = [self._lanes[index] for index in chosen]
+            first = not any(lane.ready for lane in self._lanes)
+            races = {lane.index: lane.core.race for lane in lanes if lane.ready}
+            failures = self._run(
+                lanes, lambda lane: lane.reset(seeds[lane.index], each[lane.index])
+            )
+            if first:
+                trim_memory()
+            for lane in lanes:
+                error = failures.get(lane.index)
+                lane.in_call = False
+                if error is None:
+                    lane.begin()
+                elif not (_is_refusal(error) and self._continues(lane, races.get(lane.index))):
+                    lane.fail(error)
+            if failures:
+                raise self._joint_error("reset()", failures, lanes)
+            return self._observations(), self._merge_infos(lanes)
+
+    def step(self, actions: Any, *, step_mask: Mask | None = None) -> StepResult:
+        """Step all environments.
+
+        Args:
+            actions: an element of ``action_space``.
+            step_mask: bool, shape ``(num_envs,)``: only these environments are stepped. The
+                others keep their observation; their reward is 0 and their flags are False.
+
+        Returns:
+            Observations ``(num_envs, ...)``, rewards (float64), terminations and truncations
+            (bool) of shape ``(num_envs,)``, and infos.
+
+        Raises:
+            ValueError: the actions are not in the action space. Nothing has been stepped.
+            gymnasium.error.ResetNeeded: before the first reset, and in mode ``Disabled`` after
+                the end of an episode.
+            VectorEnvError: environments failed (``on_error="raise"``), now or in an earlier call.
+        """
+        with self._call():
+            chosen = masked_indices(self.num_envs, "step_mask", step_mask)
+            lanes = [self._lanes[index] for index in chosen]
+            self._check_steppable(lanes)
+            each = self._action_batch.split(actions, chosen)
+            if len(lanes) < self.num_envs:
+                self._batch.clear()
+            same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
+            failures = self._run(
+                lanes, lambda lane: lane.step(each[lane.index], reset_at_end=same_step)
+            )
+            lost = {i: e for i, error in failures.items() if (e := self._handle_failure(i, error))}
+            lanes = [self._lanes[index] for index in chosen]  # some have been replaced
+            batch = self._batch
+            results = (
+                self._observations(),
+                batch.rewards.copy(),
+                batch.terminations.copy(),
+                batch.truncations.copy(),
+                self._merge_infos(lanes),
+            )
+            # An interrupt before this line makes a reset necessary: the results are lost.
+            for lane in lanes:
+                lane.in_call = False
+            if lost:
+                raise self._error("step()", lost, results)
+            return results
+
+    def render(self) -> tuple[Any, ...]:
+        """Return the picture of each environment, see `MKDSEnv.render`."""
+        with self._call():
+            return tuple(env.render() for env in self.envs)
+
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Call a method of each environment, or get an attribute.
+
+        Use `reset` and `restore_states` to start episodes: this object does not notice episodes
+        that a method called here starts or ends.
+
+        Returns:
+            The result of each environment, in order.
+        """
+        with self._call():
+            found = [env.get_wrapper_attr(name) for env in self.envs]
+            return tuple(each(*args, **kwargs) if callable(each) else each for each in found)
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """Return an attribute of each environment."""
+        return self.call(name)
+
+    def set_attr(self, name: str, values: Any) -> None:
+        """Set an attribute of each environment.
+
+        Args:
+            name: an existing attribute: ``"frame_skip"``, or one of a wrapper.
+            values: one value for all environments, or a list or tuple with one for each.
+
+        Raises:
+            AttributeError: an environment has no such attribute. None is set.
+            ValueError: the list has another length, or a value is wrong.
+        """
+        if not isinstance(values, list | tuple):
+            values = [values] * self.num_envs
+        if len(values) != self.num_envs:
+            raise ValueError(f"{len(values)} values for {self.num_envs} environments")
+        with self._call():
+            if not all(env.has_wrapper_attr(name) for env in self.envs):
+                raise AttributeError(
+                    f"the environments have no attribute {name!r}: expected 'frame_skip', "
+                    "'spectator' or an attribute of a wrapper; pass other arguments to make_vec()"
+                )
+            for env, value in zip(self.envs, values, strict=True):
+                env.set_wrapper_attr(name, value)
+
+    def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002 - as the base class passes them
+        """Close all consoles and end the threads; `close` calls it once."""
+        forked = os.getpid() != self._process  # then another process's thread may hold the lock
+        if not forked:
+            self._check_idle()
+        with contextlib.nullcontext() if forked else self._lock:
+            self._stop_threads()
+            _close_all(self.envs)
+
+    @property
+    def envs(self) -> list[gym.Env[Any, Any]]:
+        """The environments, in order."""
+        return [lane.env for lane in self._lanes]
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
@@ -224,166 +307,42 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         """The ``np_random`` of each environment."""
         return self.get_attr("np_random")
 
-    def reset(
-        self,
-        *,
-        seed: int | Sequence[int | None] | None = None,
-        options: Options | Sequence[Options | None] | None = None,
-    ) -> tuple[Any, dict[str, Any]]:
-        """Restore the race starts.
+    def __enter__(self) -> MKDSVectorEnv:
+        """Return this object; the end of the ``with`` block closes it."""
+        return self
 
-        Args:
-            seed: an int seeds environment ``i`` with ``seed + i``; or one for each; None goes on.
-            options: of `MKDSEnv.reset`, for all environments; or a list of them (or None), one
-                for each. Two more may stand in the dict: ``"reset_mask"`` (bool array or list
-                of shape ``(num_envs,)``: only these are reset) and ``"per_env"`` (the list, whose
-                items go before the options for all).
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
-        Returns:
-            Observations and infos; with a mask, infos of those that were reset only.
-
-        Raises:
-            ValueError, TypeError: seeds, or the options of all that are to be reset, are wrong. A
-                wrong seed or an option of an unknown name ends no episode.
-            StateError: episodes are under way, and no state that was given can be used (no file,
-                no savestate); they go on.
-            VectorEnvError: some cannot be reset, or none for another cause (an emulator that
-                fails, a savestate for the first reset that cannot be used); the others have been.
-        """
-        self._check_usable()
-        with self._lock:
-            seeds = each_seed(self.num_envs, seed)
-            chosen, each = each_options(self.num_envs, options)
-            first = not any(self._begun)
-            races = {i: self._core(i).race for i in chosen if self._begun[i]}
-            infos, failures = self._on_each(
-                chosen, lambda index: self._lanes[index].reset(seeds[index], each[index])
-            )
-            if first:
-                trim_memory()
-            for index in chosen:
-                error = failures.get(index)
-                refused = _is_refusal(error) or isinstance(error, StateError)
-                if refused and self._untouched(index, races.get(index)):
-                    self._begun[index] = True
-                else:
-                    self._settle(index, error)
-            if failures:
-                raise self._joint_error("reset()", failures, chosen)
-            return self._returned(), self._merge(infos)
-
-    def step(
-        self, actions: Any, *, step_mask: Mask | None = None
-    ) -> tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        """Step all environments.
-
-        Args:
-            actions: a batch, one of ``action_space``.
-            step_mask: bool array (or list) of shape ``(num_envs,)``: only these make the step. The
-                others cost nothing; their observation stays, reward and flags are 0 and False.
-
-        Returns:
-            Observations, rewards (float64), terminations and truncations (bool), each of shape
-            ``(num_envs, ...)``, and infos.
-
-        Raises:
-            ValueError: the actions are not of the space; nothing has been stepped.
-            gymnasium.error.ResetNeeded: before the first reset; in mode ``Disabled``, when an
-                episode is over.
-            VectorEnvError: environments failed (``on_error="raise"``), in this step or before.
-        """
-        self._check_usable()
-        with self._lock:
-            return self._step(actions, chosen_by(self.num_envs, "step_mask", step_mask))
-
-    def _step(
-        self, actions: Any, chosen: Sequence[int]
-    ) -> tuple[Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
-        self._check_begun(chosen)
-        if self.autoreset_mode == AutoresetMode.DISABLED and any(self._over):
-            over = [i for i in chosen if self._over[i]]
-            if over:
-                raise gym.error.ResetNeeded(
-                    f"the episodes of environments {over} are over; reset them with "
-                    "envs.reset(options={'reset_mask': ...}), or leave them out with step_mask"
-                )
-        self._actions = self._given_actions.each(actions, chosen)
-        task: Callable[[int], object] = self._step_one
-        if len(chosen) < self.num_envs:
-            self._rewards.fill(0.0)
-            self._terminations.fill(False)
-            self._truncations.fill(False)
-            task = lambda number: self._step_one(chosen[number])  # noqa: E731
-        self._infos = [None] * self.num_envs
-        self._finals = [None] * self.num_envs
-        self._failures = {}
-        for index in chosen:
-            self._begun[index] = False
-        self._pool.run(task, len(chosen))
-        given_up = self._mend() if self._failures else {}
-        infos = self._merge(self._infos, self._finals)
-        results = (
-            self._returned(),
-            self._rewards.copy(),
-            self._terminations.copy(),
-            self._truncations.copy(),
-            infos,
-        )
-        # If this was interrupted, they stay as not begun: what they did is nobody's to tell.
-        for index in chosen:
-            self._begun[index] = index not in given_up
-        if given_up:
-            raise self._error("step()", given_up, results)
-        return results
-
-    def _step_one(self, index: int) -> None:
-        """One environment's step; runs in any thread."""
-        lane = self._lanes[index]
-        try:
-            # In mode `Disabled` that was refused; in `SameStep` only a restored state is like this.
-            if self._over[index]:
-                self._infos[index] = lane.reset()
-                self._clear(index)
-                return
-            reward, terminated, truncated, info = lane.step(self._actions[index])
-            if self._fresh:
-                self._fresh.discard(index)
-            self._rewards[index] = reward
-            self._terminations[index] = terminated
-            self._truncations[index] = truncated
-            if terminated or truncated:
-                self._over[index] = True
-                if self.autoreset_mode == AutoresetMode.SAME_STEP:
-                    self._finals[index] = (lane.observation(), info)
-                    info = lane.reset()
-                    self._over[index] = False
-            self._infos[index] = info
-        except Exception as error:
-            self._failures[index] = error
+    # States and replacement -----------------------------------------------------------------
 
     def clone_states(self, mask: Mask | None = None) -> tuple[ClonedState | None, ...]:
-        """The whole state of each environment, see `MKDSEnv.clone_state`.
+        """Return the complete state of each environment, see `MKDSEnv.clone_state`.
 
         Args:
-            mask: bool array (or list) of shape ``(num_envs,)``: only these; None is all.
+            mask: bool, shape ``(num_envs,)``: only these environments; None is all.
 
         Returns:
-            ``num_envs`` states, for `restore_states` and `MKDSEnv.restore_state`; None for those
-            that the mask leaves out.
+            ``num_envs`` states for `restore_states` or `MKDSEnv.restore_state`; None for
+            environments that are not in the mask.
 
         Raises:
             gymnasium.error.ResetNeeded: before the first reset.
-            VectorEnvError: environments failed, now or before.
+            VectorEnvError: environments failed, now or in an earlier call.
         """
-        self._check_usable()
-        with self._lock:
-            chosen = chosen_by(self.num_envs, "mask", mask)
-            self._check_begun(chosen)
-            states, failures = self._on_each(chosen, lambda index: self._core(index).clone_state())
-            for index in chosen:
-                self._begun[index] = True
+        with self._call():
+            lanes = [self._lanes[i] for i in masked_indices(self.num_envs, "mask", mask)]
+            self._check_ready(lanes)
+            states: list[ClonedState | None] = [None] * self.num_envs
+
+            def clone(lane: Lane) -> None:
+                states[lane.index] = lane.core.clone_state()
+
+            failures = self._run(lanes, clone)
+            for lane in lanes:
+                lane.in_call = False
             if failures:
-                raise self._joint_error("clone_states()", failures, chosen)
+                raise self._joint_error("clone_states()", failures, lanes)
             return tuple(states)
 
     def restore_states(
@@ -391,444 +350,363 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         states: ClonedState | Sequence[ClonedState | None],
         mask: Mask | None = None,
     ) -> None:
-        """Go back to cloned states, see `MKDSEnv.restore_state`; the next `step` goes on from them.
+        """Go back to cloned states, see `MKDSEnv.restore_state`. The next `step` continues there.
 
-        An episode that was under way in the state is under way again, also if the environment's
-        own was over, or none has begun yet. What wrappers count (``max_episode_steps``) is no part
-        of a state and goes on; where no episode is under way, they begin anew by a reset. What is
-        observed of the states comes with the next step. Where a state is of an ended episode, that
-        step is a reset, also in mode ``SameStep``; in ``Disabled`` it is refused.
+        The episode of the state is under way again, even if the environment's own episode was
+        over or had not begun. The next step returns the first observation. If the state's
+        episode has ended, the next step resets the environment (mode ``Disabled`` refuses).
+        Wrappers are not part of a state: their counters (``max_episode_steps``) continue, or
+        start with a reset where no episode was under way.
 
         Args:
-            states: one for all environments, or one (or None, which leaves it out) for each.
-            mask: bool array (or list) of shape ``(num_envs,)``: only these; None is all.
+            states: one state for all environments, or one (or None, to skip it) for each.
+            mask: bool, shape ``(num_envs,)``: only these environments; None is all.
 
         Raises:
-            TypeError, ValueError: no such states, or another number of them; nothing has changed.
-            StateError: none of the states can be restored where it should be.
-            VectorEnvError: some cannot, and their environments are as before; or environments
-                failed.
+            TypeError, ValueError: expected cloned states, one for each environment. Nothing has
+                changed.
+            StateError: no state fits its environment. Nothing has changed.
+            VectorEnvError: some states do not fit, and their environments are unchanged; or
+                environments failed.
         """
-        self._check_usable()
-        with self._lock:
-            each = each_state(self.num_envs, states)
-            chosen = [i for i in chosen_by(self.num_envs, "mask", mask) if each[i] is not None]
-            under_way = [b and not o for b, o in zip(self._begun, self._over, strict=True)]
-            begun = list(self._begun)
+        with self._call():
+            each = states_per_env(self.num_envs, states)
+            chosen = masked_indices(self.num_envs, "mask", mask)
+            lanes = [self._lanes[index] for index in chosen if each[index] is not None]
+            running = {lane.index for lane in lanes if lane.ready and lane.status is Status.RUNNING}
+            before = {lane.index: Status.IDLE if lane.in_call else lane.status for lane in lanes}
 
-            def restore(index: int) -> dict[str, Any]:
-                env = self._core(index)
-                state = each[index]
+            def restore(lane: Lane) -> None:
+                state = each[lane.index]
                 assert state is not None
-                if env is not self.envs[index] and not under_way[index]:
-                    # One episode goes on there, whatever it takes to get there.
-                    with env.unseen():
-                        env.restore_state(state)
-                        # Only now that the state is not refused, which is to change nothing.
-                        self._over[index] = begun[index] = False
-                        self.envs[index].reset()
-                        begun[index] = True
-                env.restore_state(state)
-                return {}
+                if lane.env is not lane.core and lane.index not in running:
+                    # The wrappers need a reset. Observers see one episode, not the reset's.
+                    with lane.core.unseen():
+                        lane.core.restore_state(state)  # a refusal here changes nothing
+                        before[lane.index] = Status.IDLE
+                        lane.env.reset()
+                        before[lane.index] = Status.RUNNING
+                lane.core.restore_state(state)
 
-            _, failures = self._on_each(chosen, restore)
-            for index in chosen:
-                error = failures.get(index)
-                if isinstance(error, StateError):  # nothing has changed
-                    self._begun[index] = begun[index]
-                    # Unless the emulator has met a damaged one.
-                    self._over[index] = self._over[index] or self._core(index).episode_over
+            failures = self._run(lanes, restore)
+            for lane in lanes:
+                error = failures.get(lane.index)
+                lane.in_call = False
+                if error is None:
+                    lane.begin()
+                elif isinstance(error, StateError):
+                    lane.status = before[lane.index]
                 else:
-                    self._settle(index, error)
-                    self._over[index] = self._core(index).episode_over
+                    lane.fail(error)
+                # A damaged state can end the episode too.
+                if lane.status is Status.RUNNING and lane.core.episode_over:
+                    lane.status = Status.OVER
             if failures:
-                raise self._joint_error("restore_states()", failures, chosen)
+                raise self._joint_error("restore_states()", failures, lanes)
 
     def replace(
         self, index: int, *, seed: int | None = None, options: Options | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Put a new environment, made with the same arguments, in the place of one; reset it.
+        """Replace one environment by a new one with the same arguments, and reset it.
 
-        The others go on where they are. To be called after a `VectorEnvError`, or at any time.
-        What was done to the old one by hand is not done to the new one: attributes that were set,
-        watchers, a recorder, ``draw``, a start that was given to `reset`; nor has it the state of
-        the old one's wrappers. Its ``spectator`` and its ``np_random`` move.
+        The other environments continue. Call this after a `VectorEnvError`, or at any time. The
+        new environment takes over ``np_random`` and the ``spectator``. It does not take over
+        attributes that were set, watchers, recorders, the start given to `reset`, or the state of
+        wrappers.
 
         Args:
             index: of the environment.
-            seed: of the new one; None goes on with the ``np_random`` of the old one.
+            seed: of the new environment; None continues with the old ``np_random``.
             options: of `MKDSEnv.reset`.
 
         Returns:
-            Observations of all, and infos of the new one, as `reset` with a mask.
+            Observations of all environments, and the infos of the new one.
 
         Raises:
             IndexError: there is no such environment.
-            ValueError, TypeError, MKDSError: the new one cannot be made or reset; the old one is
-                where it was.
+            ValueError, TypeError, MKDSError: the new environment cannot be made or reset. The old
+                one stays as it is.
         """
-        self._check_usable()
         if isinstance(index, bool) or not isinstance(index, int | np.integer):
-            raise TypeError(f"index={index!r} is no environment's number")
+            raise TypeError(f"index={index!r} is not an integer")
         if not 0 <= index < self.num_envs:
-            raise IndexError(f"no environment {index}; there are {self.num_envs}, from 0 on")
-        with self._lock:
-            infos: list[dict[str, Any] | None] = [None] * self.num_envs
-            own = None if options is None else dict(options)
-            infos[index] = self._renew(int(index), lambda lane: lane.reset(seed, own))
-            self._settle(int(index), None)
-            return self._returned(), self._merge(infos)
+            raise IndexError(f"index={index} is out of range: expected 0 to {self.num_envs - 1}")
+        with self._call():
+            reset_options = None if options is None else dict(options)
+            lane = self._replace(int(index), lambda new: new.reset(seed, reset_options))
+            lane.begin()
+            lane.in_call = False
+            return self._observations(), self._merge_infos([lane])
 
-    def render(self) -> tuple[Any, ...]:
-        """The picture of each environment, see `MKDSEnv.render`."""
-        self._check_usable()
-        with self._lock:
-            return tuple(env.render() for env in self.envs)
+    # Making environments --------------------------------------------------------------------
 
-    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Call a method of each environment, or get an attribute.
+    def _make_env(self, index: int) -> gym.Env[Any, Any]:
+        try:
+            env: gym.Env[Any, Any] = MKDSEnv(**self._env_kwargs[index])
+        except TypeError as error:
+            if "unexpected keyword argument" not in str(error):
+                raise
+            raise TypeError(
+                f"{error}; arguments of the vector environment are num_envs, num_threads, copy, "
+                "autoreset_mode, on_error, env_kwargs, env_wrappers and max_episode_steps"
+            ) from None
+        try:
+            for wrapper in self._wrappers:
+                wrapped: object = wrapper(env)
+                if not isinstance(wrapped, gym.Env):
+                    raise TypeError(
+                        f"env_wrappers: {wrapper!r} returned {wrapped!r}, expected an environment"
+                    )
+                env = wrapped
+        except BaseException:
+            env.close()
+            raise
+        return env
 
-        Of episodes that such a method begins or ends, this object knows nothing: there are `reset`
-        and `restore_states` for that.
+    def _set_spaces(self, envs: Sequence[gym.Env[Any, Any]]) -> None:
+        first = envs[0]
+        for index, env in enumerate(envs):
+            for what, space, expected in (
+                ("observation", env.observation_space, first.observation_space),
+                ("action", env.action_space, first.action_space),
+            ):
+                if space != expected:
+                    raise ValueError(
+                        f"environment {index} has the {what} space {space} and environment 0 has "
+                        f"{expected}: pass env_kwargs with which all spaces are equal"
+                    )
+        self.single_observation_space = first.observation_space
+        self.single_action_space = first.action_space
+        self.observation_space = batch_space(first.observation_space, self.num_envs)
+        self.action_space = batch_space(first.action_space, self.num_envs)
+        self._action_batch = ActionBatch(first.action_space, self.action_space, self.num_envs)
+        self.render_mode = first.render_mode
+        self.metadata = {**first.metadata, "autoreset_mode": self.autoreset_mode}
 
-        Returns:
-            What each gave, in order.
-        """
-        self._check_usable()
-        with self._lock:
-            found = [env.get_wrapper_attr(name) for env in self.envs]
-            return tuple(each(*args, **kwargs) if callable(each) else each for each in found)
+    # Checks ---------------------------------------------------------------------------------
 
-    def get_attr(self, name: str) -> tuple[Any, ...]:
-        """An attribute of each environment."""
-        return self.call(name)
-
-    def set_attr(self, name: str, values: Any) -> None:
-        """Set an attribute of each environment.
-
-        Args:
-            name: of an attribute that they have: ``"frame_skip"``, ``"spectator"``, or one of a
-                wrapper.
-            values: a list or tuple with one for each environment, or one for all.
-
-        Raises:
-            AttributeError: they have no such attribute; none is set.
-            ValueError: the list has another length, or a value is wrong.
-        """
-        self._check_usable()
-        if not isinstance(values, list | tuple):
-            values = [values] * self.num_envs
-        if len(values) != self.num_envs:
-            raise ValueError(f"{len(values)} values for {self.num_envs} environments")
-        with self._lock:
-            if not all(env.has_wrapper_attr(name) for env in self.envs):
-                raise AttributeError(
-                    f"the environments have no attribute {name!r}; to be set there are "
-                    "'frame_skip', 'spectator' and what your wrappers have; all other arguments "
-                    "of an environment are given when it is made"
-                )
-            for env, value in zip(self.envs, values, strict=True):
-                env.set_wrapper_attr(name, value)
-
-    def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002 - as the base class passes them
-        """Close all consoles and end the threads; `close` calls it once."""
-        if os.getpid() != self._process:  # the lock may be that of a thread that is not here
-            self._end()
-            self._close_envs()
-            return
-        self._check_idle()
-        with self._lock:
-            self._end()
-            self._close_envs()
-
-    def __enter__(self) -> MKDSVectorEnv:
-        """Itself, closed at the block's end."""
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    # Within ---------------------------------------------------------------------------------
-
-    def _close_envs(self) -> None:
-        first: BaseException | None = None
-        for env in self.envs:
-            try:
-                env.close()
-            except Exception as error:
-                first = first or error
-        if first is not None:
-            raise first
-
-    def _check_usable(self) -> None:
-        self._check_alive()
-        self._check_idle()
-
-    def _check_alive(self) -> None:
+    @contextlib.contextmanager
+    def _call(self) -> Iterator[None]:
+        """A call of this object: check that it may start, and hold the lock."""
         if self.closed:
             raise gym.error.ClosedEnvironmentError(
                 "this vector environment is closed; make a new one"
             )
         if os.getpid() != self._process:
             raise gym.error.Error(
-                "this vector environment belongs to the process that this one was forked from; "
-                "make a new one in the process that steps it"
+                "this vector environment was made before os.fork(), in another process; make a "
+                "new one in the forked process"
             )
+        self._check_idle()
+        with self._lock:
+            yield
 
     def _check_idle(self) -> None:
-        """Refuse a call while another is under way.
-
-        The lock is only taken afterwards, by a ``with`` that Ctrl-C cannot get between.
-        """
         if self._lock.locked():
             raise gym.error.AlreadyPendingCallError(
-                "a call of this vector environment is still under way, in another thread or in "
-                "what this one was called from; make one call after the other",
+                "another call of this vector environment is still under way, in another thread or "
+                "in a callback; make one call after the other",
                 "call",
             )
 
-    def _check_begun(self, chosen: Sequence[int]) -> None:
-        """Refuse environments that have failed, or are not in an episode."""
-        if self._failed and (still := [i for i in chosen if i in self._failed]):
-            raise self._error("an earlier call", {i: self._failed[i] for i in still}, None)
-        idle = [i for i in chosen if not self._begun[i]]
+    def _check_ready(self, lanes: Sequence[Lane]) -> None:
+        """Refuse environments that failed, were not reset, or were in an interrupted call."""
+        failed = {lane.index: lane.error for lane in lanes if lane.status is Status.FAILED}
+        if failed:
+            raise self._error("an earlier call", failed, None)
+        idle = [lane.index for lane in lanes if not lane.ready]
         if len(idle) == self.num_envs:
             raise gym.error.ResetNeeded("call envs.reset() first")
         if idle:
             raise gym.error.ResetNeeded(
-                f"environments {idle} have not been reset, or not since a call was interrupted; "
-                "call envs.reset(), or envs.reset(options={'reset_mask': ...}) for these"
+                f"environments {idle} need a reset: they were never reset, or a call was "
+                "interrupted; call envs.reset(), or envs.reset(options={'reset_mask': ...})"
             )
 
-    def _core(self, index: int) -> MKDSEnv:
-        """An environment without its wrappers."""
-        env = self.envs[index].unwrapped
-        assert isinstance(env, MKDSEnv)
-        return env
+    def _check_steppable(self, lanes: Sequence[Lane]) -> None:
+        self._check_ready(lanes)
+        if self.autoreset_mode is AutoresetMode.DISABLED:
+            over = [lane.index for lane in lanes if lane.status is Status.OVER]
+            if over:
+                raise gym.error.ResetNeeded(
+                    f"the episodes of environments {over} are over; call "
+                    "envs.reset(options={'reset_mask': ...}), or exclude them with step_mask"
+                )
 
-    def _untouched(self, index: int, race: RaceState | None) -> bool:
-        """Whether a reset that failed has changed nothing: the episode goes on, or stays over.
+    def _continues(self, lane: Lane, race: object) -> bool:
+        """Whether a failed reset changed nothing: the episode goes on, or is still over."""
+        unchanged = race is not None and lane.core.race is race
+        return unchanged and (lane.status is Status.OVER or not lane.core.episode_over)
 
-        Args:
-            index: of the environment.
-            race: that it had read last before; None where it was in no episode.
-        """
-        if race is None:
-            return False
-        env = self._core(index)
-        return env.race is race and (self._over[index] or not env.episode_over)
+    # Running and failures -------------------------------------------------------------------
 
-    def _on_each(
-        self, chosen: Sequence[int], task: Callable[[int], _T]
-    ) -> tuple[list[_T | None], dict[int, Exception]]:
-        """Call a task with each of these numbers, in the threads.
+    def _run(self, lanes: Sequence[Lane], task: Callable[[Lane], object]) -> dict[int, Exception]:
+        """Run a task for each lane, in the threads.
 
-        They are not begun then: that is to be set where the task has succeeded.
+        The lanes stay ``in_call``; the caller clears the flag once the results are complete.
 
         Returns:
-            What it gave, for each environment, and what it raised, by number.
+            What the tasks raised, by index.
         """
-        given: list[_T | None] = [None] * self.num_envs
         failures: dict[int, Exception] = {}
 
         def attempt(number: int) -> None:
-            index = chosen[number]
+            lane = lanes[number]
             try:
-                given[index] = task(index)
+                task(lane)
             except Exception as error:
-                failures[index] = error
+                failures[lane.index] = error
 
-        for index in chosen:
-            self._begun[index] = False
-        self._pool.run(attempt, len(chosen))
-        return given, failures
+        for lane in lanes:
+            lane.in_call = True
+        self._pool.run(attempt, len(lanes))
+        return dict(sorted(failures.items()))
 
-    def _clear(self, index: int) -> None:
-        """An environment is at the beginning of an episode, of which nothing is to be told yet."""
-        self._rewards[index] = 0.0
-        self._terminations[index] = self._truncations[index] = False
-        self._over[index] = False
-
-    def _settle(self, index: int, error: Exception | None) -> None:
-        """An environment is in an episode; or it has failed, with an error."""
-        self._clear(index)
-        if error is None:
-            self._begun[index] = True
-            self._failed.pop(index, None)
-        else:
-            self._failed[index] = error
-
-    def _returned(self) -> Any:
-        return copying.deepcopy(self._observations) if self.copy else self._observations
-
-    def _error(
-        self, where: str, failures: Mapping[int, BaseException], results: tuple[Any, ...] | None
-    ) -> VectorEnvError:
-        index = min(failures)
-        cause = failures[index]
-        message = (
-            f"environment {index} of {self.num_envs} failed in {where}: "
-            f"{type(cause).__name__}: {cause}"
-        )
-        if others := sorted(set(failures) - {index}):
-            message += f" (and so did {', '.join(map(str, others))})"
-        if results:
-            message += (
-                "; the others have made the step, and what it gave is in the error's `results`"
-            )
-        if lost := sorted(failures.keys() & self._failed.keys()):
-            message += f"; go on with envs.replace({lost[0]}), or envs.reset()"
-        error = VectorEnvError(message, failures, results)
-        error.__cause__ = cause
-        return error
-
-    def _joint_error(
-        self, where: str, failures: Mapping[int, Exception], chosen: Sequence[int]
-    ) -> Exception:
-        """What to raise of a call that failed for some of those it was for.
-
-        Where every one of them refused what it was given, that is the caller's own mistake.
-        """
-        refused = all(
-            _is_refusal(error) or (isinstance(error, StateError) and index not in self._failed)
-            for index, error in failures.items()
-        )
-        if refused and len(failures) == len(chosen):
-            return failures[min(failures)]
-        return self._error(where, failures, None)
-
-    def _mend(self) -> dict[int, Exception]:
-        """Cut off the episodes of the environments that failed; replace them if so asked.
+    def _handle_failure(self, index: int, error: Exception) -> Exception | None:
+        """Truncate the episode of an environment that failed in a step, and replace it if wanted.
 
         Returns:
-            Those that have failed for good.
+            The error, unless a new environment has replaced the failed one.
         """
-        given_up: dict[int, Exception] = {}
-        for index, error in sorted(self._failures.items()):
-            told = {"error": f"{type(error).__name__}: {error}"}
-            self._infos[index] = told
-            # Else the step was made, and the episode ended; it is the next that has not begun.
-            if self._finals[index] is None:
-                self._rewards[index] = 0.0
-                self._terminations[index] = False
-                self._truncations[index] = True
-            self._over[index] = True
-            if self._replaces and index not in self._fresh:
-                logger.warning(
-                    "environment %d failed and is replaced",
-                    index,
-                    exc_info=(type(error), error, error.__traceback__),
-                )
-                try:
-                    self._put_new(index, told)
-                except Exception as again:
-                    again.__cause__ = again.__cause__ or error
-                    error = again
-                    told["error"] += f"; and its replacement: {type(again).__name__}: {again}"
-                else:
-                    continue
-            self._failed[index] = given_up[index] = error
-        return given_up
+        lane = self._lanes[index]
+        info = {"error": f"{type(error).__name__}: {error}"}
+        lane.cut_off(info)
+        if self._replaces_failed and not lane.unproven:
+            logger.warning("environment %d failed and is replaced", index, exc_info=error)
+            try:
+                self._replace_in_step(lane, info)
+                return None
+            except Exception as second:
+                second.__cause__ = second.__cause__ or error
+                info["error"] += f"; and its replacement: {type(second).__name__}: {second}"
+                error = second
+        lane.fail(error)
+        return error
 
-    def _put_new(self, index: int, told: dict[str, Any]) -> None:
-        """Replace an environment that failed in a step, as the autoreset mode wants it."""
-        if self.autoreset_mode == AutoresetMode.SAME_STEP:
-            last = self._lanes[index].observation()
-            self._infos[index] = {**self._renew(index, lambda lane: lane.reset()), **told}
-            self._finals[index] = self._finals[index] or (last, told)
-            self._over[index] = False
+    def _replace_in_step(self, failed: Lane, info: dict[str, Any]) -> None:
+        """Replace an environment that failed in a step, according to the autoreset mode."""
+        if self.autoreset_mode is AutoresetMode.SAME_STEP:
+            final = failed.final or (failed.observation(), info)
+            lane = self._replace(failed.index, lambda new: new.reset())
+            lane.final, lane.status = final, Status.RUNNING
+            lane.info = {**(lane.info or {}), **info}
         else:
-            self._renew(index, None)
-        self._fresh.add(index)
+            lane = self._replace(failed.index, None)
+            lane.final, lane.status, lane.info = failed.final, Status.OVER, info
+        lane.unproven = True
 
-    def _renew(self, index: int, begin: Callable[[Lane], dict[str, Any]] | None) -> dict[str, Any]:
-        """Put a new environment in the place of one, which is closed; it goes on with its chance.
+    def _replace(self, index: int, begin: Callable[[Lane], object] | None) -> Lane:
+        """Replace an environment by a new one, which takes over its random generator.
 
         Args:
             index: of the environment.
-            begin: called with the new one's lane; what it gives is given back. None: it waits for
-                its first reset, and the last observation of the old one stays.
+            begin: resets the new lane. None: the new environment waits for its first reset, and
+                the old one's last observation stays.
+
+        Returns:
+            The new lane.
 
         Raises:
-            Exception: the new one cannot be made or begin; the old one is in place.
+            Exception: the new environment cannot be made or reset; the old one stays.
         """
-        new = self._make(index)
-        old: Any = self._core(index)
-        inner: Any = new.unwrapped
-        spectator, old.spectator = old.spectator, None
+        new = self._make_env(index)
+        old = self._lanes[index]
+        spectator, old.core.spectator = old.core.spectator, None
         try:
-            lane = self._lane(new, index)
-            inner.go_on_with_chance_of(old)
-            info: dict[str, Any] = {}
+            lane = Lane(new, index, self._batch)
+            lane.core.go_on_with_chance_of(old.core)
             if begin is None:
-                # What there is to render, clone and ask for attributes until then. Its wrappers,
-                # its chance and its spectator are to know nothing of it.
-                inner.prepare()
-            inner.spectator = spectator
+                lane.core.prepare()  # can be rendered and cloned before its first reset
+            lane.core.spectator = spectator
             if begin is not None:
-                info = begin(lane)
+                begin(lane)
         except BaseException:
             new.close()
-            old.spectator = spectator
+            old.core.spectator = spectator
             raise
-        self._begun[index] = False  # until the caller says so: there is no going back from here
-        self._close_env(index)
-        self.envs[index], self._lanes[index] = new, lane
-        self._fresh.discard(index)
-        return info
-
-    def _close_env(self, index: int) -> None:
-        """Close one that is replaced; it may not be able to."""
+        lane.in_call = True
+        self._lanes[index] = lane
         try:
-            self.envs[index].close()
+            old.env.close()
         except Exception as error:
             logger.warning("environment %d could not be closed: %r", index, error)
+        return lane
 
-    def _lane(self, env: gym.Env[Any, Any], index: int) -> Lane:
-        space, batch = self.single_observation_space, self._observations
-        if type(env) is MKDSEnv:
-            return PlainLane(env, space, batch, index)
-        return WrappedLane(env, space, batch, index)
+    # Results --------------------------------------------------------------------------------
 
-    def _merge(
-        self,
-        infos: Sequence[dict[str, Any] | None],
-        finals: Sequence[tuple[Any, dict[str, Any]] | None] = (),
-    ) -> dict[str, Any]:
-        """One dict of arrays, as `VectorEnv._add_info` makes it of one info after the other."""
-        if not any(finals):
-            complete = [info for info in infos if info]
-            if len(complete) == self.num_envs:
-                if self._form is None or not self._form.fits(complete):
-                    self._form = InfoForm(complete)
-                if self._form.usable:
-                    return self._form.merge(complete)
+    def _observations(self) -> Any:
+        observations = self._batch.observations
+        return copying.deepcopy(observations) if self.copy else observations
+
+    def _merge_infos(self, lanes: Sequence[Lane]) -> dict[str, Any]:
         merged: dict[str, Any] = {}
-        for index, info in enumerate(infos):
-            final = finals[index] if finals else None
-            if final is not None:
+        for lane in lanes:
+            if lane.final is not None:
+                observation, info = lane.final
                 merged = self._add_info(
-                    merged, {"final_obs": final[0], "final_info": final[1]}, index
+                    merged, {"final_obs": observation, "final_info": info}, lane.index
                 )
-            if info is not None:
-                merged = self._add_info(merged, info, index)
+            if lane.info is not None:
+                merged = self._add_info(merged, lane.info, lane.index)
         return merged
 
     def _add_info(
         self, vector_infos: dict[str, Any], env_info: dict[str, Any], env_num: int
     ) -> dict[str, Any]:
-        """As the base class, which fails at None where another environment had a number."""
+        """Add one info as the base class does, which fails on None where others have a number."""
         for key, value in env_info.items():
             array = vector_infos.get(key)
             if value is None and isinstance(array, np.ndarray) and array.dtype != np.object_:
                 vector_infos[key] = array.astype(np.object_)
         return super()._add_info(vector_infos, env_info, env_num)
 
+    def _joint_error(
+        self, where: str, failures: Mapping[int, Exception], lanes: Sequence[Lane]
+    ) -> Exception:
+        """The caller's own mistake if every environment refused the call, else `_error`."""
+        refused = all(
+            _is_refusal(error)
+            and not (isinstance(error, StateError) and self._lanes[index].status is Status.FAILED)
+            for index, error in failures.items()
+        )
+        if refused and len(failures) == len(lanes):
+            return failures[min(failures)]
+        return self._error(where, failures, None)
 
-def _nothing() -> None:
-    """What there is to end before the threads are started."""
+    def _error(
+        self, where: str, failures: Mapping[int, Any], results: StepResult | None
+    ) -> VectorEnvError:
+        index, *others = sorted(failures)
+        cause = failures[index]
+        message = (
+            f"environment {index} of {self.num_envs} failed in {where}: "
+            f"{type(cause).__name__}: {cause}"
+        )
+        if others:
+            message += f" (environments {', '.join(map(str, others))} failed too)"
+        if results:
+            message += "; the other environments completed the step, see the error's `results`"
+        if lost := [i for i in sorted(failures) if self._lanes[i].status is Status.FAILED]:
+            message += f"; call envs.replace({lost[0]}) or envs.reset() to continue"
+        error = VectorEnvError(message, failures, results)
+        error.__cause__ = cause
+        return error
 
 
-def _is_refusal(error: Exception | None) -> bool:
-    """Whether an argument was refused, which is the caller's mistake and no failure."""
+def _is_refusal(error: Exception) -> bool:
+    """Whether an environment refused its arguments, rather than failed."""
+    if isinstance(error, StateError):
+        return True
     return isinstance(error, ValueError | TypeError) and not isinstance(error, MKDSError)
+
+
+def _close_all(envs: Sequence[gym.Env[Any, Any]]) -> None:
+    """Close all environments; raise the first error afterwards."""
+    errors: list[Exception] = []
+    for env in envs:
+        try:
+            env.close()
+        except Exception as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]

@@ -1,217 +1,199 @@
-"""How environments become one batch: their observations, and their infos."""
+"""`Lane`: one environment of a vector environment, and where its episode stands."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
-from operator import itemgetter
-from typing import Any, Protocol
+import enum
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from numpy.typing import NDArray
+from gymnasium.vector.utils import create_empty_array
 
 from mkds_gym.env import MKDSEnv
 
 
-class Lane(Protocol):
-    """An environment that writes its observations into the batch.
+class Status(enum.Enum):
+    """Where a lane stands between two calls of the vector environment."""
 
-    The batch is one array for each leaf of the observation space, of the shape
-    ``(num_envs, *leaf.shape)`` and the leaf's dtype; the environment has the row of its index.
-    """
-
-    def reset(
-        self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Begin an episode; arguments and errors as `MKDSEnv.reset`.
-
-        Returns:
-            The info.
-        """
-
-    def step(self, action: Any) -> tuple[Any, bool, bool, dict[str, Any]]:
-        """Take a step; errors as `MKDSEnv.step`. One that fails leaves the row as it was.
-
-        Args:
-            action: one of the environment's action space.
-
-        Returns:
-            Reward, terminated, truncated, info.
-        """
-
-    def observation(self) -> Any:
-        """The last observation, which no later step writes into; of the observation space."""
+    IDLE = enum.auto()
+    """Not reset yet, or a call was interrupted: a reset is needed."""
+    RUNNING = enum.auto()
+    """An episode is under way."""
+    OVER = enum.auto()
+    """The episode has ended. The next step resets the environment, or is refused."""
+    FAILED = enum.auto()
+    """The environment raised `Lane.error`: a reset or a replacement is needed."""
 
 
-class PlainLane:
-    """An `MKDSEnv`, which writes where it is told to: nothing is allocated, nothing copied.
+class Batch:
+    """The arrays that a vector environment returns. Each lane writes into its own row.
 
     Args:
-        env: the environment.
-        space: its observation space, a Box or a Dict of them.
-        batch: arrays of all environments, see `Lane`.
-        index: of this one.
-    """
-
-    def __init__(self, env: MKDSEnv, space: gym.Space[Any], batch: Any, index: int) -> None:
-        self._env = env
-        self._row = (
-            {name: batch[name][index] for name in space.spaces}
-            if isinstance(space, gym.spaces.Dict)
-            else batch[index]
-        )
-
-    def reset(
-        self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """See `Lane`."""
-        return self._env.reset_into(self._row, seed=seed, options=options)
-
-    def step(self, action: Any) -> tuple[Any, bool, bool, dict[str, Any]]:
-        """See `Lane`."""
-        return self._env.step_into(action, self._row)
-
-    def observation(self) -> Any:
-        """See `Lane`."""
-        return copy.deepcopy(self._row)
-
-
-class WrappedLane:
-    """Any environment: it makes an observation of its own in each step, which is copied.
-
-    Args:
-        env: the environment.
-        space: its observation space: Box, Discrete, MultiDiscrete, MultiBinary, or Dict or Tuple
-            of them.
-        batch: arrays of all environments, see `Lane`.
-        index: of this one.
-
-    Raises:
-        TypeError: observations of another space, which do not go into arrays.
-    """
-
-    def __init__(
-        self, env: gym.Env[Any, Any], space: gym.Space[Any], batch: Any, index: int
-    ) -> None:
-        self._env = env
-        self._write = _Row(space, batch, index)
-        self._last: Any = None
-
-    def reset(
-        self, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """See `Lane`."""
-        self._last, info = self._env.reset(seed=seed, options=options)
-        self._write(self._last)
-        return info
-
-    def step(self, action: Any) -> tuple[Any, bool, bool, dict[str, Any]]:
-        """See `Lane`."""
-        self._last, reward, terminated, truncated, info = self._env.step(action)
-        self._write(self._last)
-        return reward, terminated, truncated, info
-
-    def observation(self) -> Any:
-        """See `Lane`."""
-        return self._last
-
-
-class _Row:
-    """Writes one environment's observation into the batch; arguments as `WrappedLane`."""
-
-    def __init__(self, space: gym.Space[Any], batch: Any, index: int) -> None:
-        self._batch = batch
-        self._index = index
-        self._parts: list[tuple[Any, _Row]] = []
-        if isinstance(space, gym.spaces.Dict):
-            self._parts = [(k, _Row(part, batch[k], index)) for k, part in space.items()]
-        elif isinstance(space, gym.spaces.Tuple):
-            self._parts = [(k, _Row(p, batch[k], index)) for k, p in enumerate(space.spaces)]
-        elif not isinstance(batch, np.ndarray):
-            raise TypeError(
-                f"observations of {space} cannot be put into arrays; use vectorization_mode='sync'"
-            )
-
-    def __call__(self, observation: Any) -> None:
-        if not self._parts:
-            self._batch[self._index] = observation
-        for key, part in self._parts:
-            part(observation[key])
-
-
-class InfoForm:
-    """Keys and types of one info for each environment, and how such infos become one.
-
-    What comes out is what `VectorEnv._add_info` makes of them, but sooner, as numbers of one
-    type are put into one table whose rows are the arrays.
-
-    Args:
-        infos: one for each environment.
+        space: the observation space of one environment.
+        num_envs: number of rows.
 
     Attributes:
-        usable: False if there is no quicker way: infos with other keys than the first, or with
-            arrays, whose rules are left to `VectorEnv._add_info`.
+        observations: an array of shape ``(num_envs, *leaf.shape)`` for each leaf of ``space``.
+        rewards: float64 ``(num_envs,)``.
+        terminations: bool ``(num_envs,)``.
+        truncations: bool ``(num_envs,)``.
     """
 
-    def __init__(self, infos: Sequence[Mapping[str, Any]]) -> None:
-        self._signatures = [_signature(info) for info in infos]
-        self._keys: tuple[str, ...] = self._signatures[0][0]
-        self._tables: list[tuple[type, Callable[[Any], Any], list[str]]] = []
-        self._inner: list[tuple[str, InfoForm]] = []
-        self._others: list[str] = []
-        self.usable = all(keys == self._keys for keys, _ in self._signatures)
-        if not self.usable:
+    def __init__(self, space: gym.Space[Any], num_envs: int) -> None:
+        self.observations: Any = create_empty_array(space, n=num_envs, fn=np.zeros)
+        self.rewards = np.zeros(num_envs, np.float64)
+        self.terminations = np.zeros(num_envs, np.bool_)
+        self.truncations = np.zeros(num_envs, np.bool_)
+
+    def clear(self) -> None:
+        """Set all rewards to 0 and all flags to False."""
+        self.rewards.fill(0.0)
+        self.terminations.fill(False)
+        self.truncations.fill(False)
+
+
+class Lane:
+    """One environment, its row of the batch, and the status of its episode.
+
+    Args:
+        env: an `MKDSEnv`, wrapped or not. An unwrapped one writes its observations straight into
+            the batch; those of a wrapped one are copied there.
+        index: row of the batch.
+        batch: arrays of all environments.
+
+    Attributes:
+        core: ``env`` without its wrappers.
+        status: see `Status`.
+        in_call: a call has started and has not been completed. A lane in which an interrupted
+            call left this set needs a reset.
+        error: what the environment raised, if ``status`` is ``FAILED``.
+        info: info of the last reset or step; None if there is nothing to report.
+        final: observation and info of the episode that ended in the last step and was reset in
+            the same step (autoreset mode ``SameStep``).
+        unproven: the environment has replaced a failed one, and has not completed a step yet.
+
+    Raises:
+        TypeError: the observations cannot be stored in arrays.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], index: int, batch: Batch) -> None:
+        core = env.unwrapped
+        assert isinstance(core, MKDSEnv)
+        self.env = env
+        self.core = core
+        self.index = index
+        self.status = Status.IDLE
+        self.in_call = False
+        self.error: Exception | None = None
+        self.info: dict[str, Any] | None = None
+        self.final: tuple[Any, dict[str, Any]] | None = None
+        self.unproven = False
+        self._batch = batch
+        self._row: Any = None
+        if type(env) is MKDSEnv:
+            self._row = _row(batch.observations, index)
+        else:
+            _check_arrays(env.observation_space, batch.observations)
+        self._observation: Any = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the environment has been reset, has not failed, and is in no unfinished call."""
+        return not self.in_call and self.status in (Status.RUNNING, Status.OVER)
+
+    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
+        """Start an episode and write its first observation; errors as `MKDSEnv.reset`."""
+        if self._row is not None:
+            self.info = self.core.reset_into(self._row, seed=seed, options=options)
             return
-        numbers: dict[type, list[str]] = {}
-        for place, key in enumerate(self._keys):
-            kinds = {types[place] for _, types in self._signatures}
-            kind = next(iter(kinds)) if len(kinds) == 1 else object
-            if key == "final_obs":
-                self.usable = False
-            elif kind in (float, int, bool):
-                numbers.setdefault(kind, []).append(key)
-            elif kind is dict:
-                self._inner.append((key, InfoForm([info[key] for info in infos])))
-            elif any(issubclass(one, np.ndarray | np.number | dict) for one in kinds):
-                self.usable = False
-            else:
-                # Numbers of different types among them: None for some and a number for others.
-                self._others.append(key)
-        self._tables = [(kind, itemgetter(*keys), keys) for kind, keys in numbers.items()]
-        self._masks = tuple(f"_{key}" for key in self._keys)
-        self.usable = self.usable and all(form.usable for _, form in self._inner)
+        self._observation, self.info = self.env.reset(seed=seed, options=options)
+        _write(self._batch.observations, self.index, self._observation)
 
-    def fits(self, infos: Sequence[Mapping[str, Any]]) -> bool:
-        """Whether these infos have the keys and types that those it was made of had."""
-        for info, (keys, types) in zip(infos, self._signatures, strict=True):
-            if tuple(info) != keys or tuple(map(type, info.values())) != types:
-                return False
-        return all(form.fits([info[key] for info in infos]) for key, form in self._inner)
+    def step(self, action: Any, *, reset_at_end: bool) -> None:
+        """Take a step, or reset an episode that is over; errors as `MKDSEnv.step`.
 
-    def merge(self, infos: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """One dict of infos that fit, if it is usable.
-
-        Returns:
-            For each key an array of shape ``(n,)`` (int64, float64, bool or object) or, of dicts,
-            such a dict; and with ``_`` before it an array of bool, all True.
+        Args:
+            action: one of the action space.
+            reset_at_end: reset in the same step if the episode ends (``SameStep``).
         """
-        merged: dict[str, Any] = {}
-        for kind, pick, keys in self._tables:
-            table: NDArray[Any] = np.array([pick(info) for info in infos], kind)
-            merged.update(zip(keys, table.reshape(len(infos), -1).T.copy(), strict=True))
-        for key, form in self._inner:
-            merged[key] = form.merge([info[key] for info in infos])
-        for key in self._others:
-            array = np.empty(len(infos), object)
-            for index, info in enumerate(infos):
-                array[index] = info[key]
-            merged[key] = array
-        masks = np.ones((len(self._masks), len(infos)), np.bool_)
-        merged.update(zip(self._masks, masks, strict=True))
-        return merged
+        self.final = None
+        if self.status is Status.OVER:
+            self.reset()
+            self.begin()
+            return
+        reward: Any
+        if self._row is not None:
+            reward, terminated, truncated, self.info = self.core.step_into(action, self._row)
+        else:
+            self._observation, reward, terminated, truncated, self.info = self.env.step(action)
+            _write(self._batch.observations, self.index, self._observation)
+        self.unproven = False
+        self._put(reward, terminated, truncated)
+        if terminated or truncated:
+            self.status = Status.OVER
+            if reset_at_end:
+                self.final = (self.observation(), self.info)
+                self.reset()
+                self.status = Status.RUNNING
+
+    def begin(self) -> None:
+        """Mark the start of an episode: reward 0, no flags, running."""
+        self._put(0.0, terminated=False, truncated=False)
+        self.status = Status.RUNNING
+        self.error = None
+        self.final = None
+
+    def fail(self, error: Exception) -> None:
+        """Mark the environment as failed."""
+        self.status = Status.FAILED
+        self.error = error
+
+    def cut_off(self, info: dict[str, Any]) -> None:
+        """End the episode as truncated, with no reward: its step failed.
+
+        A step that was completed before its reset failed keeps what it earned.
+        """
+        if self.final is None:
+            self._put(0.0, terminated=False, truncated=True)
+        self.info = info
+        self.status = Status.OVER
+
+    def observation(self) -> Any:
+        """Return a copy of the last observation, an element of the observation space."""
+        return copy.deepcopy(self._row) if self._row is not None else self._observation
+
+    def _put(self, reward: float, terminated: bool, truncated: bool) -> None:
+        self._batch.rewards[self.index] = reward
+        self._batch.terminations[self.index] = terminated
+        self._batch.truncations[self.index] = truncated
 
 
-def _signature(info: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[type, ...]]:
-    """Keys, and the types of the values."""
-    return tuple(info), tuple(map(type, info.values()))
+def _row(observations: Any, index: int) -> Any:
+    """A view of one row; of a dict of arrays, a dict of views."""
+    if isinstance(observations, dict):
+        return {name: array[index] for name, array in observations.items()}
+    return observations[index]
+
+
+def _check_arrays(space: gym.Space[Any], observations: Any) -> None:
+    if isinstance(observations, dict):
+        for array in observations.values():
+            _check_arrays(space, array)
+    elif isinstance(observations, tuple) and isinstance(space, gym.spaces.Tuple):
+        for part, array in zip(space.spaces, observations, strict=True):
+            _check_arrays(part, array)
+    elif not isinstance(observations, np.ndarray):
+        raise TypeError(
+            f"observations of {space} cannot be stored in arrays; use vectorization_mode='sync'"
+        )
+
+
+def _write(observations: Any, index: int, observation: Any) -> None:
+    """Copy an observation into its row."""
+    if isinstance(observations, np.ndarray):
+        observations[index] = observation
+        return
+    parts = observations.items() if isinstance(observations, dict) else enumerate(observations)
+    for key, part in parts:
+        _write(part, index, observation[key])

@@ -1,155 +1,97 @@
-"""A few threads that share out a round of small tasks, again and again, with little ado.
-
-`concurrent.futures` makes an object with a lock and a condition for each task; a round here costs
-one queue entry a thread. That matters where a task takes a millisecond and there are a thousand
-rounds a second (see docs/development.md for what each costs).
-"""
+"""A pool of threads that shares out many short tasks."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import os
-import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Final
 
 
-class _Round:
-    """One call of `ThreadPool.run`: whoever is free takes the next task.
-
-    Attributes:
-        error: what a task raised first. No task begins after that.
-    """
-
-    def __init__(self, task: Callable[[int], object], count: int) -> None:
-        self.task = task
-        self.count = count
-        self.error: BaseException | None = None
-        # Next numbers: taking one is a single step of the interpreter, and so needs no lock.
-        self.take = itertools.count().__next__
-        self.finish = itertools.count(1).__next__
-        self.finished = threading.Lock()
-        self.finished.acquire()
-
-    def work(self) -> None:
-        """Take tasks until there are none."""
-        task, count = self.task, self.count
-        while (number := self.take()) < count:
-            if self.error is None:
-                try:
-                    task(number)
-                except BaseException as error:  # also what ends a thread: the round must end
-                    self.error = self.error or error
-            if self.finish() == count:
-                self.finished.release()
-
-    def cancel(self) -> None:
-        """No task begins any more."""
-        for _ in range(self.count):
-            self.take()
-
-
 class ThreadPool:
-    """Threads that wait for rounds of tasks; the thread that calls `run` works along.
+    """Threads for rounds of tasks. The thread that calls `run` works too.
+
+    A round submits one job per thread to a `concurrent.futures` pool, instead of one per task:
+    the jobs take tasks from a shared counter.
 
     Args:
-        threads: how many work on a round, the caller included: with 1 there is no other thread.
-        name: of the threads, for debuggers.
+        threads: number of threads that work on a round, including the caller.
+        name: prefix of the threads' names.
     """
 
     def __init__(self, threads: int, name: str) -> None:
         self.threads: Final = threads
-        self._queues: list[SimpleQueue[_Round | threading.Event | None]] = []
-        self._members: list[threading.Thread] = []
-        for number in range(1, threads):
-            queue: SimpleQueue[_Round | threading.Event | None] = SimpleQueue()
-            # Daemons, as an interpreter that ends would else wait for them for ever.
-            member = threading.Thread(
-                target=_serve, args=(queue,), name=f"{name}-{number}", daemon=True
-            )
-            self._queues.append(queue)
-            self._members.append(member)
-            member.start()
+        self._executor = ThreadPoolExecutor(threads - 1, name) if threads > 1 else None
 
     def run(self, task: Callable[[int], object], count: int) -> None:
-        """Call ``task`` with 0 to ``count - 1``, each once, and return when all have returned.
+        """Call ``task`` with each number from 0 to ``count - 1`` and wait for all calls.
 
         Raises:
-            BaseException: what a task raised first, whichever thread it ran in, or what reached
-                this thread meanwhile (Ctrl-C). No task runs any more then, but some may never have
-                begun, and one may have been left half way.
+            BaseException: the first exception of a task, in whichever thread, or Ctrl-C. No
+                further task starts after it, and no task is running when it is raised.
         """
-        if not self._queues or count <= 1:
-            for number in range(count):
-                task(number)
-            return
-        work = _Round(task, count)
-        try:
-            for queue in self._queues[: count - 1]:
-                queue.put(work)
-            work.work()
-            work.finished.acquire()
-        except BaseException:
-            while True:
-                try:
-                    work.cancel()
-                    self._wait_idle()
-                    break
-                except KeyboardInterrupt:
-                    continue  # again: what the threads are at ends all the same, and is awaited
-            raise
-        if work.error is not None:
-            try:
-                raise work.error
-            finally:
-                work.error = None  # else it would hold itself, and all that the task holds
+        take = itertools.count().__next__  # atomic, needs no lock
+        errors: list[BaseException] = []
+        working: list[None] = []  # an entry for each thread that may be in a task
 
-    def _wait_idle(self) -> None:
-        """Wait until no thread is at a task."""
-        events = []
-        for queue in self._queues:
-            event = threading.Event()
-            events.append(event)
-            queue.put(event)
-        for event in events:
-            event.wait()
+        def work() -> None:
+            working.append(None)
+            try:
+                while not errors and (number := take()) < count:
+                    task(number)
+            except BaseException as error:
+                errors.append(error)
+            finally:
+                working.pop()
+
+        if self._executor is None or count <= 1:
+            work()
+        else:
+            try:
+                jobs = [self._executor.submit(work) for _ in range(min(self.threads, count) - 1)]
+                work()
+                for job in jobs:
+                    job.result()
+            except BaseException as error:
+                errors.append(error)
+                _wait_until_empty(working)
+        if errors:
+            try:
+                raise errors[0]
+            finally:
+                errors.clear()  # the exception must not keep the task alive
 
     def close(self) -> None:
-        """End the threads, after the tasks they are at."""
-        for queue in self._queues:
-            queue.put(None)
-        for member in self._members:
-            if member is not threading.current_thread():
-                member.join()
-        self._queues.clear()
-        self._members.clear()
+        """End the threads, after the tasks that they are running."""
+        if self._executor is not None:
+            self._executor.shutdown()
+            self._executor = None
 
 
-def _serve(queue: SimpleQueue[_Round | threading.Event | None]) -> None:
-    """What a thread of the pool does. It holds no reference to the pool."""
-    while (order := queue.get()) is not None:
-        if isinstance(order, _Round):
-            order.work()
-        else:
-            order.set()
-        del order  # the task may hold what shall be collected
+def _wait_until_empty(working: list[None]) -> None:
+    """Wait, however often Ctrl-C is pressed: `Thread.join` returns early after the first."""
+    while working:
+        with contextlib.suppress(KeyboardInterrupt):
+            time.sleep(0.001)
 
 
 def usable_cores(system: Path = Path("/")) -> int:
-    """Processor cores that this process may use: by its affinity, and by its container's quota.
+    """Return how many processor cores this process may use, at least 1.
+
+    The process's CPU affinity and the CPU quota of its container (control groups, version 1 or
+    2) both limit the number. A fraction of a core counts as one.
 
     Args:
-        system: where ``/proc`` and ``/sys`` are.
-
-    Returns:
-        At least 1; part of a core counts as one.
+        system: folder that contains ``proc`` and ``sys``.
     """
     try:
         cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
+    except AttributeError:  # not available on every system
         cores = os.cpu_count() or 1
     groups = system / "sys/fs/cgroup"
     try:
@@ -158,13 +100,13 @@ def usable_cores(system: Path = Path("/")) -> int:
         return cores
     for line in lines:
         _, controllers, path = line.split(":", 2)
-        # Version 2 has one tree without a name, version 1 one for each controller.
+        # Version 2 has one unnamed tree; version 1 has a tree for each controller.
         top, files = groups, ["cpu.max"]
         if "cpu" in controllers.split(","):
             top, files = groups / "cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
         elif controllers:
             continue
-        # Whatever is above a group limits it, too; in a container its own is the top.
+        # Parent groups limit the process too.
         own = top / path.strip("/")
         for folder in (own, *own.parents):
             if not folder.is_relative_to(top):
@@ -174,5 +116,5 @@ def usable_cores(system: Path = Path("/")) -> int:
                 if int(quota) > 0:
                     cores = min(cores, math.ceil(int(quota) / int(period)))
             except (OSError, ValueError):
-                continue  # it has no limit ("max"), or no such file
+                continue  # no limit ("max"), or no such file
     return max(1, cores)
