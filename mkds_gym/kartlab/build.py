@@ -79,6 +79,7 @@ _FLAGS = (
     "-fno-tree-loop-distribute-patterns",  # our memset must not become a call of memset
     "-fno-strict-aliasing",
     "-fwrapv",
+    "-falign-functions=32",  # a line of the instruction cache
     "-ffunction-sections",
     "-fdata-sections",
     "-frandom-seed=kartlab",
@@ -135,7 +136,7 @@ def build_rom(
         shutil.copytree(source_directory, work / "src")
         sources = [
             path.relative_to(work / "src").as_posix()
-            for path in sorted((work / "src").rglob("*.[cs]"), key=lambda path: path.name)
+            for path in sorted((work / "src").rglob("*.[cs]"))
         ]
         arm9_sources = [name for name in sources if name not in _ARM7_SOURCES]
         arm9 = _image(work / "src", "arm9", _ARM9_FLAGS, arm9_sources)

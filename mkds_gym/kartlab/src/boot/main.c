@@ -1,11 +1,10 @@
 /* Start, and one turn of the loop per VBlank. */
-#include "draw/draw.h"
-#include "game.h"
-#include "kart/kart.h"
+#include "boot/boot_block.h"
+#include "platform/card.h"
+#include "platform/heap.h"
+#include "platform/hw.h"
 #include "screens/scene.h"
-
-struct game game;
-struct kart karts[DRIVERS_MAX];
+#include "screens/sound.h"
 
 static void wait_vblank(void) {
     HW_IF = HW_IRQ_VBLANK; /* one that came while we worked does not count */
@@ -36,7 +35,16 @@ int main(void) {
     HW_DISPSTAT |= 1u << 3;
     HW_IME = 1; /* without it, an accurate machine never wakes */
 
-    scene_start();
+    race_choice choice;
+    int hosted = boot_read(&choice);
+    if (choice.course_data) {
+        heap_end_at(COURSE_DATA_START);
+    }
+    sound_init();
+    card_init();
+    if (!scene_start(hosted ? &choice : 0)) {
+        boot_no_course();
+    }
     dcache_clean();
 
     for (;;) {

@@ -6,7 +6,9 @@
  * So where two triangles meet in a plane, the neighbour never gives a push of its own, and a
  * kart that slides over a seam does not feel it.
  */
-#include "game.h"
+#include "course/collide.h"
+
+#include "platform/fx.h"
 
 #define ITCM __attribute__((section(".itcm"), noinline))
 

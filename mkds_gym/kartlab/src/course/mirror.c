@@ -2,8 +2,10 @@
  *
  * Everything in RAM then agrees with everything else, as if the course had been made that way;
  * only the drawn model stays as it is and is drawn through a mirrored matrix. */
-#include "course/course.h"
+#include "course/mirror.h"
 
+#include "platform/heap.h"
+#include "platform/memory_map.h"
 #include <string.h>
 
 static void negate(fx32 *value) { *value = -*value; }

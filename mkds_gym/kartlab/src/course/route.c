@@ -1,5 +1,8 @@
 #include "course/route.h"
 
+#include "platform/fx.h"
+#include "platform/heap.h"
+
 int route_init(struct route *route, const map_list *points, uint32_t stride, const map_list *sections) {
     *route = (struct route){
         .points = points->entries, .stride = stride, .count = points->count,

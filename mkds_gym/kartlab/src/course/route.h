@@ -2,7 +2,7 @@
 #ifndef KARTLAB_ROUTE_H
 #define KARTLAB_ROUTE_H
 
-#include "game.h"
+#include "platform/memory_map.h"
 
 struct route {
     const uint8_t *points;       /* each begins with position and radius */

@@ -1,6 +1,7 @@
-/* The course: chunks of packed commands from course_model.klm, culled, the nearest first. */
-#include "draw/picture.h"
+/* Chunks are culled, and drawn the nearest first. */
+#include "draw/draw_course.h"
 
+#include "draw/picture.h"
 #include "game.h"
 
 struct klm_chunk {

@@ -1,11 +1,10 @@
-/* What a kart throws up: drift sparks, flames of a boost, dust, streaks of wind.
- *
- * Nothing is remembered between frames: a puff of dust is where the kart was some frames ago by
+/* Nothing is remembered between frames: a puff of dust is where the kart was some frames ago by
  * its velocity now, and flicker is a hash of the frame's number.  So a picture depends on the
  * race's state alone. */
-#include "game.h"
-#include "kart/kart.h"
+#include "draw/draw_effects.h"
+
 #include "draw/list.h"
+#include "kart/kart.h"
 
 #define DUST_FRAMES 20  /* that a puff lives */
 #define DUST_PUFFS 4
@@ -161,10 +160,10 @@ static void wind(const struct view_matrix *place, const struct kart *own, uint32
 /* What the wheels throw up from a surface; 0: nothing. */
 static uint16_t dust_colour(uint32_t type) {
     switch (type) {
-    case 2: return RGB15(22, 25, 14);
-    case 3: return RGB15(31, 29, 22);
-    case 5: return RGB15(20, 15, 10);
-    case 6: return RGB15(30, 31, 31);
+    case FLOOR_WEAK_OFF_ROAD: return RGB15(22, 25, 14);
+    case FLOOR_OFF_ROAD: return RGB15(31, 29, 22);
+    case FLOOR_HEAVY_OFF_ROAD: return RGB15(20, 15, 10);
+    case FLOOR_SNOW: return RGB15(30, 31, 31);
     default: return 0;
     }
 }

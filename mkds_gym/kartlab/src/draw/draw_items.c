@@ -1,7 +1,8 @@
-/* Item boxes, bananas and shells. */
+#include "draw/draw_items.h"
+
+#include "draw/list.h"
 #include "game.h"
 #include "race/items.h"
-#include "draw/list.h"
 
 #define BOX_DEPTH FX(520)
 #define OBJECT_DEPTH FX(420)

@@ -1,9 +1,9 @@
-/* The karts: how each one stands, leans, rolls and steers, and how finely it is drawn. */
-#include "draw/picture.h"
+#include "draw/draw_karts.h"
 
-#include "game.h"
-#include "kart/kart.h"
+#include "draw/draw_effects.h"
 #include "draw/kart_model.h"
+#include "draw/picture.h"
+#include "kart/kart.h"
 #include <string.h>
 
 /* Directions the light travels, world space, as NORMAL's 1.0.9 components. */
@@ -85,8 +85,7 @@ static void pose_place(struct kart_pose *pose, const driver *kart) {
     place->m[3][1] = kart->position.y;
     place->m[3][2] = kart->position.z;
     /* Off the road the kart is shaken, the more the faster. */
-    uint32_t type = kart->floor_type;
-    if ((type == 2 || type == 3 || type == 5) && kart->state_bits & DRIVER_ON_FLOOR) {
+    if (floor_is_off_road(kart->floor_type) && kart->state_bits & DRIVER_ON_FLOOR) {
         place->m[3][1] += fx_mul(fx_min(fx_abs(kart->speed), FX(3)), fx_sin((angle16)(pose->shaking * 0x3700))) / 8 + FX(0.3);
     }
     const struct kart *own = kart_of(kart);

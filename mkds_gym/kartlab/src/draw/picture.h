@@ -2,7 +2,6 @@
 #ifndef KARTLAB_PICTURE_H
 #define KARTLAB_PICTURE_H
 
-#include "draw/sky.h"
 #include "race/camera.h"
 #include "platform/fx.h"
 #include "platform/gx.h"
@@ -85,23 +84,5 @@ static inline void send_scale(fx32 scale) {
 
 /* Place in the stack of matrices where the view matrix lies from lights_on() to the course. */
 #define VIEW_MATRIX_SLOT 29
-
-/* draw_course.c */
-void draw_course_init(const void *klm);
-void draw_course(const struct view *view);
-extern struct sky_colours draw_sky; /* of the course */
-
-/* draw_karts.c */
-void draw_karts_init(void);
-void draw_karts(const struct view *view);
-
-/* draw_items.c: boxes and what lies or rolls on the road.  After draw_karts. */
-void draw_items_init(void);
-void draw_items(const struct view *view);
-
-/* draw_effects.c: what a kart throws up: sparks, flames, dust, streaks of wind.  `place` is the
- * model's: x right, y up, z backwards. */
-void draw_effects_init(void);
-void draw_effects(const struct view *view, const driver *kart, const struct view_matrix *place);
 
 #endif

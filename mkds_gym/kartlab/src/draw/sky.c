@@ -5,9 +5,9 @@
  */
 #include "draw/sky.h"
 
-#include "race/camera.h"
 #include "platform/fx.h"
 #include "platform/gx.h"
+#include "race/camera.h"
 
 #define WIDTH 512
 #define HEIGHT 256

@@ -1,12 +1,10 @@
 #include "hud/badge.h"
 
-#include "platform/fx.h"
-#include "game.h"
-#include "platform/gx.h"
-#include "race/items.h"
-#include "kart/kart.h"
 #include "hud/letters.h"
 #include "hud/overlay.h"
+#include "kart/kart.h"
+#include "platform/gx.h"
+#include "race/items.h"
 
 #define SPRITES ((volatile uint16_t *)0x07000000)
 #define SPRITE_PALETTE(i) GX_R16(0x05000200 + 2 * (i))

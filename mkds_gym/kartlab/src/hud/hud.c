@@ -1,17 +1,17 @@
-/* The instruments on the bottom screen in a race: text and a picture (screen.h), and a sprite for
- * each kart on the map. */
+/* The bottom screen is text and a picture (hud/screen.h), and a sprite for each kart on the map. */
+#include "hud/hud.h"
+
+#include "course/course_list.h"
+#include "draw/draw_karts.h"
+#include "draw/sky.h"
 #include "hud/badge.h"
-#include "draw/draw.h"
-#include "platform/fx.h"
-#include "game.h"
-#include "platform/gx.h"
-#include "kart/kart.h"
 #include "hud/letters.h"
-#include "screens/menu.h"
 #include "hud/minimap.h"
 #include "hud/overlay.h"
 #include "hud/screen.h"
-#include "draw/sky.h"
+#include "kart/kart.h"
+#include "platform/pad.h"
+#include "race/clock.h"
 #include <string.h>
 
 #define SPRITE_PALETTE(i) GX_R16(0x05000600 + 2 * (i))
@@ -146,7 +146,7 @@ static void laps_frame(const driver_status *status) {
     text[2] = (char)('0' + laps);
     text[3] = 0;
     medium_field(&shown.lap_text, 10, 9, text, lap == laps ? GOLD : WHITE);
-    time_text(finished ? status->total_time : race_time_of(game.status->frame), text);
+    time_text(finished ? status->total_time : clock_time(game.status->frame), text);
     medium_field(&shown.time, 1, 12, text, finished ? GREEN : WHITE);
 
     /* Laps driven so far: their times, the best in gold; the running one dim and growing. */
@@ -273,7 +273,7 @@ static void keys_frame(uint32_t keys) {
 static void head(void) {
     static const char *const classes[3] = {"50CC", "100CC", "150CC"};
     const char *class = classes[game.engine_class < 3 ? game.engine_class : 1];
-    const char *title = game.choice.course_data ? 0 : menu_course_title(game.course_id);
+    const char *title = game.choice.course_data ? 0 : course_title(game.course_id);
     small(1, 0, title ? title : "RANDOM COURSE", GOLD);
     int x = 31 - text_length(class);
     small(x, 0, class, CYAN);

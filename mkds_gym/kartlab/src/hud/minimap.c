@@ -1,7 +1,7 @@
 #include "hud/minimap.h"
 
-#include "platform/fx.h"
 #include "game.h"
+#include "platform/fx.h"
 
 #define ROW 256
 #define HALF_WIDTH FX(0.55) /* of the checkpoint lines, which reach over the shoulders */

@@ -2,11 +2,11 @@
  * 0, which scales them (a word pops up large and settles) and leans them forward. */
 #include "hud/overlay.h"
 
-#include "hud/font.h"
-#include "platform/fx.h"
 #include "game.h"
-#include "platform/gx.h"
+#include "hud/font.h"
 #include "hud/letters.h"
+#include "platform/fx.h"
+#include "platform/gx.h"
 
 #define SPRITES ((volatile uint16_t *)0x07000000)
 #define SPRITE_PALETTE(i) GX_R16(0x05000200 + 2 * (i))

@@ -1,5 +1,7 @@
 /* Boosts of all kinds, and the opposite: wheels that spin at the start, and spin-outs. */
-#include "kart/kart.h"
+#include "kart/boost.h"
+
+#include "platform/pad.h"
 
 #define PAD_FRAMES 45
 #define SLOWEST_JUMP FX(0.9)        /* of the class's speed: a pad lets nobody fall short ... */
@@ -9,9 +11,7 @@
 #define START_TOO_EARLY 48          /* ... and for more the wheels spin */
 #define START_BOOST_FRAMES 24       /* beside those that A was held */
 #define STALL_FRAMES 30
-#define SPIN_FRAMES 70
 #define SAFE_FRAMES 60
-#define SPIN_SPEED FX(0.5)          /* share of the speed that is left */
 
 static const struct { fx32 factor, push; uint32_t flag; } kinds[] = {
     [BOOST_NONE] = {FX_ONE, 0, 0},
@@ -52,20 +52,6 @@ void kart_boost(driver *kart, enum boost boost, int frames) {
     kart->boost_timer = (int16_t)frames;
     kart->drift_boost = (int16_t)(boost == BOOST_DRIFT ? frames : 0);
     kart->flags |= DRIVER_BOOSTING | kinds[boost].flag;
-}
-
-void kart_spin_out(driver *kart) {
-    struct kart *own = kart_of(kart);
-    if ((kart->flags & DRIVER_RESPAWNING) || own->spin_frames || own->safe_frames) {
-        return;
-    }
-    kart_drift_end(kart, 0);
-    kart_boost_end(kart);
-    own->spin_frames = SPIN_FRAMES;
-    own->slipstream = 0;
-    kart->flags2 |= DRIVER_SPIN_OUT;
-    kart->velocity = v_scale(kart->velocity, SPIN_SPEED);
-    kart_motion_update(kart);
 }
 
 void kart_countdown(driver *kart, uint32_t keys) {

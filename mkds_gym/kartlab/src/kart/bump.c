@@ -1,5 +1,8 @@
-/* Karts and karts: bumps, and the slipstream. */
-#include "kart/kart.h"
+#include "kart/bump.h"
+
+#include "course/collide.h"
+#include "kart/boost.h"
+#include "kart/crash.h"
 
 #define REACH (2 * KART_RADIUS)
 #define BOUNCE FX(0.35)

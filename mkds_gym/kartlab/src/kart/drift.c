@@ -4,7 +4,10 @@
  * nose points into the bend by `drift_angle`, and the kart keeps its pace.  The side it drifts to
  * makes it tighter, the other side wider; one press of each is a spark, two sparks a charge, and
  * R released with a charge is a boost. */
-#include "kart/kart.h"
+#include "kart/drift.h"
+
+#include "kart/boost.h"
+#include "platform/pad.h"
 
 #define HOP_SPEED FX(0.6)           /* upwards: down again 11 frames later */
 #define HOP_LIMIT 40                /* a hop off a cliff is a fall after so many frames */
@@ -68,17 +71,13 @@ static void begin(driver *kart, int side) {
     own->tap_side = own->counted_side = (int8_t)side;
 }
 
-void kart_drift_end(driver *kart, int released) {
+void kart_drift_end(driver *kart) {
     struct kart *own = kart_of(kart);
-    int charged = own->spark == SPARKS;
     kart->state_bits &= ~(uint32_t)DRIVER_DRIFTING;
     kart->drift_direction = 0;
     kart->drift_count = kart->drift_time_left = 0;
     kart->drift_left = kart->drift_right = 0;
     own->spark = own->drift_chance = 0;
-    if (released && charged) {
-        kart_boost(kart, BOOST_DRIFT, MINI_TURBO_FRAMES);
-    }
 }
 
 /* Counts the sides: the one after the other, each held for a moment. */
@@ -129,15 +128,17 @@ void kart_drift_frame(driver *kart, uint32_t keys) {
         }
         return;
     }
-    uint32_t type = kart->floor_type;
-    int off_road = on_floor && !own->boost &&
-                   (type == FLOOR_WEAK_OFF_ROAD || type == FLOOR_OFF_ROAD || type == FLOOR_HEAVY_OFF_ROAD);
+    int off_road = on_floor && !own->boost && floor_is_off_road(kart->floor_type);
     own->off_road_frames = (uint8_t)(off_road ? own->off_road_frames + 1 : 0);
     if (!(keys & KEY_R)) {
-        kart_drift_end(kart, 1);
+        int charged = own->spark == SPARKS;
+        kart_drift_end(kart);
+        if (charged) {
+            kart_boost(kart, BOOST_DRIFT, MINI_TURBO_FRAMES);
+        }
     } else if (speed < fx_mul(top, END_SPEED) || kart->air_frames > AIR_LIMIT ||
                own->off_road_frames > OFF_ROAD_LIMIT) {
-        kart_drift_end(kart, 0);
+        kart_drift_end(kart);
     } else {
         charge(kart, side);
     }

@@ -1,8 +1,7 @@
-/* A course's archive: LZ77 (type 0x10) over a NARC. */
-#include "game.h"
+#include "platform/archive.h"
 
-static uint32_t get16(const uint8_t *p) { return p[0] | (uint32_t)p[1] << 8; }
-static uint32_t get32(const uint8_t *p) { return get16(p) | get16(p + 2) << 16; }
+#include "platform/bytes.h"
+#include "platform/heap.h"
 
 /* Header: 0x10, then the unpacked size in 24 bits.  Then groups of a flag byte and eight
  * items, the highest bit first: 0 a literal byte, 1 a copy of length (4 bits + 3) from

@@ -2,7 +2,7 @@
  * that went down to the ARM9, and play what the ARM9 wants heard. */
 #include "platform/hw.h"
 #include "platform/memory_map.h"
-#include "screens/sound.h"
+#include "platform/sound_block.h"
 
 #define SOUND_CONTROL(channel) HW_R32(0x04000400 + 16 * (channel))
 #define SOUND_SOURCE(channel) HW_R32(0x04000404 + 16 * (channel))

@@ -1,5 +1,9 @@
-/* The cartridge's file system, read through the card port by polling. */
-#include "game.h"
+/* The card port is read by polling. */
+#include "platform/card.h"
+
+#include "platform/bytes.h"
+#include "platform/heap.h"
+#include "platform/hw.h"
 
 enum { BLOCK = 0x200 };
 
@@ -39,9 +43,6 @@ static uint8_t *read_range(uint32_t offset, uint32_t size) {
     }
     return data + (offset - start);
 }
-
-static uint32_t get16(const uint8_t *p) { return p[0] | (uint32_t)p[1] << 8; }
-static uint32_t get32(const uint8_t *p) { return get16(p) | get16(p + 2) << 16; }
 
 static const uint8_t *name_table, *allocation_table;
 

@@ -52,6 +52,9 @@ static inline fx32 fx_approach(fx32 a, fx32 goal, fx32 step) {
     return a < goal ? fx_min(a + step, goal) : fx_max(a - step, goal);
 }
 
+/* fx32 degrees to an angle: 65536 / (360 * 4096) = 2 / 45. */
+static inline angle16 fx_degrees(fx32 degrees) { return (angle16)((int64_t)degrees * 2 / 45); }
+
 fx32 fx_sin(angle16 angle);
 static inline fx32 fx_cos(angle16 angle) { return fx_sin((angle16)(angle + 0x4000)); }
 angle16 fx_atan2(fx32 y, fx32 x);

@@ -1,4 +1,7 @@
-#include "game.h"
+#include "platform/heap.h"
+
+#include "platform/hw.h"
+#include "platform/memory_map.h"
 #include <string.h>
 
 static uint32_t heap_next = HEAP_START, heap_end = HEAP_END;

@@ -12,8 +12,7 @@
  */
 #include "race/camera.h"
 
-#include "draw/draw.h"
-#include "platform/fx.h"
+#include "course/collide.h"
 #include "game.h"
 
 #define HALF_FOV 4915 /* angle16: 27 degrees */

@@ -2,7 +2,7 @@
 #ifndef KARTLAB_CAMERA_H
 #define KARTLAB_CAMERA_H
 
-#include "platform/memory_map.h"
+#include "platform/fx.h"
 
 /* A matrix for row vectors, as the geometry engine has them: v' = (x, y, z, 1) * m, so rows 0 to
  * 2 are the images of the axes and row 3 is the translation. */
@@ -20,8 +20,12 @@ struct view {
     angle16 heading;       /* of the line of sight, as a kart's */
 };
 
-/* At a race's start: the camera comes from nowhere. */
+/* At a race's start: the next update places the camera. */
 void camera_reset(void);
+/* Places the camera behind the kart at once. */
+void camera_snap(void);
+/* Once a frame, after race_frame: moves the camera and writes the camera struct. */
+void camera_update(void);
 
 /* The view of this frame: what draw_frame draws and what the camera struct says. */
 const struct view *camera_view(void);

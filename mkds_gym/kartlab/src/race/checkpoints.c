@@ -1,5 +1,9 @@
-/* Checkpoints of every driver: lines crossed, laps and their times, progress, places, respawns. */
-#include "race/race.h"
+#include "race/checkpoints.h"
+
+#include "course/track.h"
+#include "kart/drive.h"
+#include "race/clock.h"
+#include "race/racer.h"
 
 #define WRONG_WAY_FRAMES 30
 #define LOOK_AHEAD 3                /* lines that may be crossed out of turn, see passed_forward */
@@ -40,10 +44,10 @@ static driver_status *status_of(uint32_t index) { return &game.status->drivers[i
 
 static void end_lap(uint32_t index) {
     driver_status *me = status_of(index);
-    uint32_t total = race_milliseconds(race.frames);
-    uint32_t lap = total - race_milliseconds(race.frames - me->lap_frames);
+    uint32_t total = clock_milliseconds(race.frames);
+    uint32_t lap = total - clock_milliseconds(race.frames - me->lap_frames);
     if (me->highest_lap <= 5) {
-        me->lap_times[me->highest_lap - 1] = race_time_split(lap);
+        me->lap_times[me->highest_lap - 1] = clock_split(lap);
     }
     if (index == 0) {
         game.last_lap_frames = me->lap_frames;
@@ -53,7 +57,7 @@ static void end_lap(uint32_t index) {
     if (me->highest_lap == game.laps) {
         me->flags |= STATUS_FINISHED;
         me->state = 2;
-        me->total_time = race_time_split(total);
+        me->total_time = clock_split(total);
         me->total_milliseconds = total;
         racers[index].finish_order = (uint8_t)++race.finished;
         if (index == 0) {
@@ -245,8 +249,8 @@ void checkpoints_frame(uint32_t index) {
     update_progress(index);
     update_wrong_way(index);
     if (!(me->flags & STATUS_FINISHED)) {
-        me->total_milliseconds = race_milliseconds(race.frames);
-        me->total_time = race_time_split(me->total_milliseconds);
+        me->total_milliseconds = clock_milliseconds(race.frames);
+        me->total_time = clock_split(me->total_milliseconds);
     }
 }
 
@@ -257,7 +261,7 @@ void checkpoints_respawn(uint32_t index) {
     kart->flags &= ~(uint32_t)DRIVER_RESPAWNING;
     if (kart->respawn_id < list->count) {
         const nkm_respawn *at = (const nkm_respawn *)list->entries + kart->respawn_id;
-        kart_place(kart, at->position, race_heading_of(at->rotation));
+        kart_place(kart, at->position, fx_degrees(at->rotation.y));
     } else {
         vec3 middle = track_middle(me->checkpoint);
         middle.y = kart->position.y;

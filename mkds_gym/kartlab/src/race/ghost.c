@@ -1,5 +1,6 @@
 #include "race/ghost.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #define RUNS 12          /* races whose best run is kept */
@@ -98,8 +99,7 @@ void ghost_race_finished(void) {
     recording = 0;
 }
 
-uint32_t ghost_keys(int index) {
-    (void)index; /* there is one */
+uint32_t ghost_keys(void) {
     while (!replay_left) {
         if (!ghost || replay_at + 1 >= ghost->count) {
             return 0;

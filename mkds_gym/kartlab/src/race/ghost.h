@@ -19,6 +19,6 @@ void ghost_frame(void);
 void ghost_race_finished(void);
 
 /* The keys that the ghost holds in this frame. */
-uint32_t ghost_keys(int index);
+uint32_t ghost_keys(void);
 
 #endif

@@ -1,8 +1,12 @@
-/* Item boxes, items in hand, and what has been let go on the road. */
 #include "race/items.h"
 
-#include "race/race.h"
+#include "course/collide.h"
 #include "course/route.h"
+#include "kart/boost.h"
+#include "kart/crash.h"
+#include "platform/pad.h"
+#include "race/chance.h"
+#include "race/racer.h"
 #include <string.h>
 
 #define BOX_HEIGHT FX(20)           /* how far above or below a box a kart still takes it */
@@ -98,7 +102,7 @@ static void boxes_frame(void) {
 /* What the roulette stops at: speed for who is behind, traps for who leads. */
 static enum item draw_item(uint32_t index) {
     int32_t place = game.drivers[index].place, rivals = race.count > 1 ? (int32_t)race.count - 1 : 1;
-    int32_t chance = (int32_t)(race_random(CHANCE_ITEM + index) >> 8 & 0xFF);
+    int32_t chance = (int32_t)(chance_now(CHANCE_ITEM + index) >> 8 & 0xFF);
     chance -= leader.mushroom + (last.mushroom - leader.mushroom) * place / rivals;
     if (chance < 0) {
         return ITEM_MUSHROOM;

@@ -2,7 +2,7 @@
 #ifndef KARTLAB_ITEMS_H
 #define KARTLAB_ITEMS_H
 
-#include "game.h"
+#include "platform/fx.h"
 
 enum item { ITEM_NONE, ITEM_MUSHROOM, ITEM_SHELL, ITEM_BANANA };
 #define ROULETTE_FRAMES 90

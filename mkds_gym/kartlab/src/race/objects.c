@@ -1,6 +1,8 @@
-/* The object table: every kart, item box, and thing on the road, for whoever looks for them. */
+#include "race/objects.h"
+
+#include "platform/heap.h"
 #include "race/items.h"
-#include "race/race.h"
+#include "race/racer.h"
 
 static void set(object_entry *entry, const vec3 *position, const void *object, fx32 radius,
                 uint32_t flags) {

@@ -1,9 +1,18 @@
-/* The race: set-up of 1 to 8 drivers, the clock, and the order of things in a frame. */
 #include "race/race.h"
 
-#include "draw/draw.h"
+#include "course/course.h"
+#include "kart/boost.h"
+#include "kart/bump.h"
+#include "kart/drive.h"
+#include "platform/heap.h"
+#include "race/camera.h"
+#include "race/checkpoints.h"
+#include "race/clock.h"
+#include "race/cpu.h"
 #include "race/ghost.h"
 #include "race/items.h"
+#include "race/objects.h"
+#include "race/racer.h"
 #include <string.h>
 
 #define COUNTDOWN_FRAMES 240        /* 3, 2, 1: a fade-in second, then one each */
@@ -12,54 +21,7 @@
 #define GRID_SIDE FX(16)
 #define GRID_ABOVE FX(12)           /* karts are let down onto the road, which may slope there */
 
-struct racer racers[DRIVERS_MAX];
-struct race race;
-
-/* ------------------------------------------------------------------------------------- times */
-
-/* A frame has 16.715 ms. */
-uint32_t race_milliseconds(uint32_t frames) {
-    return frames / 1000 * 16715 + frames % 1000 * 16715 / 1000;
-}
-
-race_time race_time_split(uint32_t milliseconds) {
-    uint32_t minutes = milliseconds / 60000;
-    if (minutes > 99) {
-        return (race_time){999, 99, 59};
-    }
-    return (race_time){(uint16_t)(milliseconds % 1000), (uint8_t)minutes,
-                       (uint8_t)(milliseconds / 1000 % 60)};
-}
-
-race_time race_time_of(uint32_t frames) { return race_time_split(race_milliseconds(frames)); }
-
-/* ------------------------------------------------------------------------------------ chance */
-
-/* Three rounds of multiply, rotate, add; then the bits are spread once more. */
-static uint32_t hash(uint32_t a, uint32_t b, uint32_t c) {
-    uint32_t h = a * 0xCC9E2D51u;
-    h = (h << 15 | h >> 17) * 0x1B873593u ^ b * 0x9E3779B1u;
-    h = (h << 13 | h >> 19) * 5u + 0xE6546B64u;
-    h ^= c * 0x85EBCA77u;
-    h ^= h >> 16;
-    h *= 0x85EBCA6Bu;
-    h ^= h >> 13;
-    h *= 0xC2B2AE35u;
-    return h ^ h >> 16;
-}
-
-uint32_t race_random(uint32_t what) {
-    return hash(game.config->current.rng_seed, game.state->frame, what);
-}
-
-uint32_t race_character(uint32_t what) {
-    return hash(game.config->current.rng_seed, 0xFFFFFFFFu, what);
-}
-
 /* ------------------------------------------------------------------------------------ set-up */
-
-/* fx32 degrees about y to an angle: 65536 / (360 * 4096) = 2 / 45. */
-angle16 race_heading_of(vec3 rotation) { return (angle16)((int64_t)rotation.y * 2 / 45); }
 
 /* The map names the pole; the other places lie behind it.  A driver alone starts in the middle. */
 static void place_on_grid(driver *kart, uint32_t place) {
@@ -68,7 +30,7 @@ static void place_on_grid(driver *kart, uint32_t place) {
         return;
     }
     const nkm_start *start = starts->entries;
-    angle16 heading = race_heading_of(start->rotation);
+    angle16 heading = fx_degrees(start->rotation.y);
     vec3 at = start->position;
     if (game.choice.drivers > 1) {
         vec3 forward = v_make(fx_sin(heading), 0, fx_cos(heading));
@@ -178,7 +140,7 @@ int race_published(void) { return !game.map || SCENE_STATE_POINTER->state == 2; 
 static uint32_t keys_of(uint32_t index) {
     switch (game.drivers[index].kind) {
     case KIND_CPU: return cpu_keys(index);
-    case KIND_GHOST: return ghost_keys((int)index);
+    case KIND_GHOST: return ghost_keys();
     default: return game.status->drivers[index].flags & STATUS_FINISHED ? 0 : game.keys;
     }
 }
@@ -242,7 +204,7 @@ void race_frame(void) {
     }
     ranking_update();
     objects_frame();
-    status->lap_time = race_time_of(status->drivers[0].lap_frames);
+    status->lap_time = clock_time(status->drivers[0].lap_frames);
     ghost_frame();
     if (race.finished != finished && racers[0].finish_order > finished) {
         ghost_race_finished();

@@ -1,24 +1,16 @@
 #include "screens/menu.h"
 
-#include "race/ghost.h"
+#include "course/course_list.h"
 #include "hud/minimap.h"
 #include "hud/overlay.h"
-#include "screens/scene.h"
 #include "hud/screen.h"
+#include "platform/fx.h"
+#include "platform/pad.h"
+#include "race/clock.h"
+#include "race/ghost.h"
+#include "screens/loading.h"
 #include "screens/sound.h"
 #include <string.h>
-
-/* kartlab/courses.bin, written by the build: "KLCT", u16 count, u16 size of an entry, entries. */
-#define TITLE_SIZE 28
-struct listed {
-    uint8_t id, laps, pad02[2];
-    char title[TITLE_SIZE]; /* upper case, zero at the end */
-};
-#define LISTED_MAX 48
-
-static const struct listed *listed;
-static uint32_t listed_count;
-static const struct listed only = {DEFAULT_COURSE, 3, {0, 0}, "KARTLAB"};
 
 static struct {
     uint32_t course, vs, engine_class, laps, mirror, opponents, strength, items;
@@ -26,31 +18,12 @@ static struct {
 static uint32_t shown_course; /* behind the title */
 
 void menu_init(void) {
-    uint32_t size;
-    const uint8_t *file = card_read_file("kartlab/courses.bin", &size);
-    listed = &only;
-    listed_count = 1;
-    if (file && size >= 8 && !memcmp(file, "KLCT", 4)) {
-        uint32_t count = file[4] | (uint32_t)file[5] << 8, entry = file[6] | (uint32_t)file[7] << 8;
-        if (count && count <= LISTED_MAX && entry == sizeof(struct listed) && 8 + count * entry <= size) {
-            listed = (const struct listed *)(file + 8);
-            listed_count = count;
-        }
-    }
-    for (uint32_t i = 0; i < listed_count; i++) {
-        if (listed[i].id == DEFAULT_COURSE) {
+    course_list_init();
+    for (uint32_t i = 0; i < course_list_count; i++) {
+        if (course_list[i].id == DEFAULT_COURSE) {
             want.course = shown_course = i;
         }
     }
-}
-
-const char *menu_course_title(uint32_t id) {
-    for (uint32_t i = 0; i < listed_count; i++) {
-        if (listed[i].id == id) {
-            return listed[i].title;
-        }
-    }
-    return 0;
 }
 
 /* ---- the title ---- */
@@ -60,23 +33,26 @@ const char *menu_course_title(uint32_t id) {
 static uint32_t age;
 static uint32_t chance; /* the seed of a race: how long somebody took to start it */
 
-static race_choice backdrop(uint32_t course) {
-    return (race_choice){.course = course, .engine_class = 1, .mode = MODE_TIME_TRIAL, .drivers = 1, .strength = 1, .sound = 1};
+static race_choice trial_on(uint32_t course) {
+    race_choice choice = race_choice_default();
+    choice.course = course;
+    choice.sound = 1;
+    return choice;
 }
 
 static void centred(int y, const char *text, int bank) { small(16 - text_length(text) / 2, y, text, bank); }
 
 void title_open(void) {
-    race_choice choice = backdrop(listed[shown_course % listed_count].id);
-    scene_backdrop(&choice);
+    race_choice choice = trial_on(course_list[shown_course % course_list_count].id);
+    load_backdrop(&choice);
     age = 0;
     screen_clear();
     screen_panel(16, 28, 224, 50);
     screen_panel(16, 90, 224, 88);
     screen_show();
     small(1, 0, "KARTLAB", GOLD);
-    int length = text_length(listed[shown_course % listed_count].title);
-    small(31 - length, 0, listed[shown_course % listed_count].title, WHITE);
+    int length = text_length(course_list[shown_course % course_list_count].title);
+    small(31 - length, 0, course_list[shown_course % course_list_count].title, WHITE);
     centred(7, "ALONE OR AGAINST SEVEN", DIM);
     static const struct {
         const char *key, *does;
@@ -98,15 +74,17 @@ void title_show(void) {
     }
 }
 
-void title_move(void) {
+enum next title_move(void) {
     chance++;
     if (pad.pressed & (KEY_START | KEY_A)) {
         sound_play(SOUND_CHOOSE);
-        scene_menu();
-    } else if (age >= SHOW_FRAMES) {
-        shown_course++;
-        scene_title();
+        return NEXT_MENU;
     }
+    if (age >= SHOW_FRAMES) {
+        shown_course++;
+        return NEXT_TITLE;
+    }
+    return NEXT_STAY;
 }
 
 /* ---- the menu ---- */
@@ -125,8 +103,8 @@ static const struct {
     {"COURSE", 2}, {"MODE", 6}, {"CLASS", 8}, {"LAPS", 10}, {"MIRROR", 12}, {"RIVALS", 14}, {"STRENGTH", 16}, {"ITEMS", 18},
 };
 
-static race_choice chosen(void) {
-    race_choice choice = backdrop(listed[want.course].id);
+race_choice menu_choice(void) {
+    race_choice choice = trial_on(course_list[want.course].id);
     choice.engine_class = want.engine_class;
     choice.laps = want.laps;
     choice.mirror = want.mirror;
@@ -171,7 +149,7 @@ static void step(uint32_t *value, uint32_t count, int by) { *value = (*value + c
 
 static void change(int which, int by) {
     switch (which) {
-    case ROW_COURSE: step(&want.course, listed_count, by); break;
+    case ROW_COURSE: step(&want.course, course_list_count, by); break;
     case ROW_MODE: step(&want.vs, 2, by); break;
     case ROW_CLASS: step(&want.engine_class, 3, by); break;
     case ROW_LAPS: step(&want.laps, 10, by); break;
@@ -193,7 +171,7 @@ static void change(int which, int by) {
 static int usable(int which) { return want.vs || which < RACE_ROWS; }
 
 static void write_course(void) {
-    const char *title = listed[want.course].title;
+    const char *title = course_list[want.course].title;
     int length = text_length(title), lit = row == ROW_COURSE;
     char blank[29];
     memset(blank, ' ', 28);
@@ -219,11 +197,11 @@ static void write_rows(void) {
         small(2, rows[i].y, rows[i].label, lit ? GOLD : usable(i) ? WHITE : KEY_UP_BANK);
         small(11, rows[i].y, usable(i) ? text : "-       ", lit ? GOLD : CYAN);
     }
-    race_choice choice = chosen();
+    race_choice choice = menu_choice();
     uint32_t record = ghost_milliseconds(&choice);
     char text[12] = "       ";
     if (record) {
-        time_text((race_time){(uint16_t)(record % 1000), (uint8_t)(record / 60000), (uint8_t)(record / 1000 % 60)}, text);
+        time_text(clock_split(record), text);
     }
     small(20, 17, record ? "RECORD" : "      ", DIM);
     small(20, 19, text, GOLD);
@@ -258,19 +236,15 @@ static void paint(void) {
     small(26, 21, "BACK", DIM);
 }
 
-static void load_course(void) {
-    race_choice choice = chosen();
+void menu_open(void) {
+    want.course %= course_list_count;
+    race_choice choice = menu_choice();
     loaded_course = want.course;
     loaded_mirror = want.mirror;
     loaded_class = want.engine_class;
-    scene_backdrop(&choice);
+    load_backdrop(&choice);
     paint();
     write_rows();
-}
-
-void menu_open(void) {
-    want.course %= listed_count;
-    load_course();
 }
 
 void menu_show(void) {
@@ -279,18 +253,15 @@ void menu_show(void) {
     }
 }
 
-void menu_move(void) {
+enum next menu_move(void) {
     chance++;
     if (pad.pressed & (KEY_START | KEY_A)) {
-        race_choice choice = chosen();
         sound_play(SOUND_CHOOSE);
-        scene_race(&choice);
-        return;
+        return NEXT_RACE;
     }
     if (pad.pressed & KEY_B) {
         sound_play(SOUND_BACK);
-        scene_title();
-        return;
+        return NEXT_TITLE;
     }
     if (pad.tapped & (KEY_UP | KEY_DOWN)) {
         do {
@@ -303,9 +274,5 @@ void menu_move(void) {
         change(ROW_COURSE, pad.tapped & KEY_R ? 1 : -1);
     }
     int stale = loaded_course != want.course || loaded_mirror != want.mirror || loaded_class != want.engine_class;
-    if (stale && ++rest >= REST) {
-        pad_look_away();
-        load_course();
-        pad_look_back();
-    }
+    return stale && ++rest >= REST ? NEXT_RELOAD : NEXT_STAY;
 }

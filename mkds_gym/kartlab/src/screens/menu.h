@@ -3,19 +3,20 @@
 #define KARTLAB_MENU_H
 
 #include "game.h"
+#include "screens/next.h"
 
-/* Once: the list of courses, read from the cartridge. */
+/* Once: reads the list of courses. */
 void menu_init(void);
 
 void title_open(void);
 void title_show(void);
-void title_move(void);
+enum next title_move(void);
 
 void menu_open(void);
 void menu_show(void);
-void menu_move(void);
+enum next menu_move(void);
 
-/* The course's name, at most 28 letters; null when the cartridge's list has it not. */
-const char *menu_course_title(uint32_t id);
+/* The race that is chosen. */
+race_choice menu_choice(void);
 
 #endif

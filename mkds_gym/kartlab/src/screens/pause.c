@@ -1,9 +1,8 @@
 #include "screens/pause.h"
 
-#include "race/ghost.h"
 #include "hud/overlay.h"
-#include "screens/scene.h"
 #include "hud/screen.h"
+#include "platform/pad.h"
 #include "screens/sound.h"
 
 #define LEFT 5
@@ -39,7 +38,7 @@ void pause_show(void) {
     }
 }
 
-int pause_move(void) {
+enum next pause_move(void) {
     if (pad.tapped & KEY_DOWN) {
         chosen = (chosen + 1) % count;
     } else if (pad.tapped & KEY_UP) {
@@ -51,15 +50,10 @@ int pause_move(void) {
     int choose = pad.pressed & KEY_A && count > 1;
     if (pad.pressed & KEY_START || (choose && chosen == 0)) {
         window_close();
-        return 0;
+        return NEXT_RESUME;
     }
-    if (choose && chosen == 1) {
-        scene_race(&game.choice);
-        return 0;
+    if (choose) {
+        return chosen == 1 ? NEXT_RACE : NEXT_MENU;
     }
-    if (choose && chosen == 2) {
-        scene_menu();
-        return 0;
-    }
-    return 1;
+    return NEXT_STAY;
 }

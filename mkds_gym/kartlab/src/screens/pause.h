@@ -2,9 +2,11 @@
 #ifndef KARTLAB_PAUSE_H
 #define KARTLAB_PAUSE_H
 
+#include "screens/next.h"
+
 /* `hosted`: the host's own race, which can only go on. */
 void pause_open(int hosted);
 void pause_show(void);
-int pause_move(void); /* 0: the race goes on */
+enum next pause_move(void);
 
 #endif

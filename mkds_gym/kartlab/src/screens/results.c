@@ -1,8 +1,10 @@
 #include "screens/results.h"
 
-#include "race/ghost.h"
-#include "screens/scene.h"
+#include "game.h"
 #include "hud/screen.h"
+#include "platform/pad.h"
+#include "race/clock.h"
+#include "race/ghost.h"
 #include "screens/sound.h"
 
 #define WAIT 150 /* frames between the finish and the window */
@@ -47,9 +49,8 @@ static void laps_page(const driver_status *me) {
         if (!best_before || me->total_milliseconds < best_before) {
             window_small(LEFT + 2, TOP + 14, best_before ? "A NEW RECORD!" : "THE FIRST RECORD", GREEN);
         } else {
-            race_time record = {(uint16_t)(best_before % 1000), (uint8_t)(best_before / 60000), (uint8_t)(best_before / 1000 % 60)};
             window_small(LEFT + 2, TOP + 14, "RECORD", DIM);
-            time_text(record, text);
+            time_text(clock_split(best_before), text);
             window_small(LEFT + 9, TOP + 14, text, DIM);
         }
     }
@@ -115,21 +116,16 @@ void results_show(void) {
     }
 }
 
-int results_move(void) {
+enum next results_move(void) {
     if (++age <= WAIT) {
-        return 1;
+        return NEXT_STAY;
     }
     if (pad.pressed & (KEY_LEFT | KEY_RIGHT)) {
         chosen = 1 - chosen;
         sound_play(SOUND_MOVE);
     }
     if (pad.pressed & (KEY_A | KEY_START)) {
-        if (chosen == 0) {
-            scene_race(&game.choice);
-        } else {
-            scene_menu();
-        }
-        return 0;
+        return chosen == 0 ? NEXT_RACE : NEXT_MENU;
     }
-    return 1;
+    return NEXT_STAY;
 }

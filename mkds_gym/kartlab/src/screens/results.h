@@ -2,8 +2,10 @@
 #ifndef KARTLAB_RESULTS_H
 #define KARTLAB_RESULTS_H
 
+#include "screens/next.h"
+
 void results_init(void);  /* at a race's start */
 void results_show(void);
-int results_move(void);   /* 0: the race is left */
+enum next results_move(void); /* NEXT_RACE: the same race again */
 
 #endif

@@ -1,95 +1,37 @@
 #include "screens/scene.h"
 
-#include "hud/badge.h"
-#include "race/camera.h"
-#include "course/course.h"
+#include "course/track.h"
 #include "draw/draw.h"
+#include "draw/sky.h"
+#include "hud/hud.h"
+#include "platform/fx.h"
+#include "platform/pad.h"
+#include "race/camera.h"
 #include "race/ghost.h"
-#include "kart/kart.h"
+#include "race/race.h"
+#include "screens/loading.h"
 #include "screens/menu.h"
-#include "hud/overlay.h"
 #include "screens/pause.h"
 #include "screens/results.h"
-#include "hud/screen.h"
-#include "draw/sky.h"
 #include "screens/sound.h"
-#include <string.h>
-
-#define REPEAT_FIRST 20 /* frames until a held key counts again, */
-#define REPEAT_NEXT 6   /* and between that and the next time */
-#define BACKDROP_SEED 7
 
 enum scene { SCENE_TITLE, SCENE_MENU, SCENE_RACE };
 
-struct pad pad;
 static enum scene scene;
-static int hosted;     /* the race is the boot block's: it stays on, come what may */
+static int hosted;     /* the race is the host's: it stays on, and has no menu to return to */
 static int paused;
 static int moved;      /* a race moved in this turn, and its picture is due */
-static uint32_t heap_free; /* the heap below this outlives races */
-static int screens_ready;
-static uint32_t held_for;
-static uint16_t missed; /* keys that went down while a course was loaded */
 
-static void read_pad(void) {
-    uint32_t low = ~HW_KEYINPUT & 0x3FF, extra = ~SHARED_EXTKEYIN & 3;
-    uint16_t held = (uint16_t)(low | extra << 10);
-    pad.pressed = (held & (uint16_t)~pad.held) | missed;
-    missed = 0;
-    pad.tapped = pad.pressed;
-    held_for = held && held == pad.held ? held_for + 1 : 0;
-    if (held_for >= REPEAT_FIRST && (held_for - REPEAT_FIRST) % REPEAT_NEXT == 0) {
-        pad.tapped = held;
-    }
-    pad.held = held;
+/* ---- from scene to scene ---- */
+
+static void enter_title(void) {
+    scene = SCENE_TITLE;
+    title_open();
 }
 
-void pad_look_away(void) { SHARED_TAPS = 0; }
-
-void pad_look_back(void) { missed = SHARED_TAPS; }
-
-/* START is the pause's, so the race does not see it: one that was paused is like one that was not. */
-static void race_keys(uint16_t held) {
-    held &= (uint16_t)~KEY_START;
-    game.pressed = held & (uint16_t)~game.keys;
-    game.keys = held;
-    INPUT_UNITS[0].held = game.keys;
-    INPUT_UNITS[0].pressed = game.pressed;
-}
-
-/* ---- loading ---- */
-
-/* As after a start of the machine, whatever was on before: a race depends on nothing but its choice. */
-static int load(const race_choice *choice) {
-    moved = 0;
-    heap_release(heap_free);
-    memset((void *)FIXED_START, 0, FIXED_END - FIXED_START);
-    race_choice kept = *choice; /* it may be game.choice itself */
-    memset(&game, 0, sizeof game);
-    memset(karts, 0, sizeof karts);
-    if (!race_start(&kept)) {
-        return 0;
-    }
-    camera_reset();
-    return 1;
-}
-
-static void open_screens(void) {
-    draw_init(game.klm, game.klm_size);
-    if (!screens_ready) {
-        screens_ready = 1;
-        screen_init();
-        overlay_letters();
-        badge_pictures();
-    }
-    overlay_init();
-    badge_init();
-}
-
-static race_choice default_choice(void) {
-    return (race_choice){
-        .course = DEFAULT_COURSE, .mode = MODE_TIME_TRIAL, .engine_class = 1, .drivers = 1, .strength = 1, .seed = 1,
-    };
+static void enter_menu(void) {
+    scene = SCENE_MENU;
+    menu_open();
 }
 
 static void enter_race(void) {
@@ -101,69 +43,61 @@ static void enter_race(void) {
     paused = 0;
 }
 
-void scene_race(const race_choice *choice) {
-    ghost_enable(1);
-    if (load(choice)) {
-        enter_race();
-    } else {
-        scene_title(); /* only a cartridge whose list names a course that it has not gets here */
+/* Does what a screen asked for; `choice` is the race of NEXT_RACE. */
+static void go_on(enum next next, const race_choice *choice) {
+    switch (next) {
+    case NEXT_STAY: return;
+    case NEXT_RESUME: paused = 0; return;
+    case NEXT_TITLE: enter_title(); break;
+    case NEXT_MENU: enter_menu(); break;
+    case NEXT_RELOAD:
+        pad_look_away();
+        menu_open();
+        pad_look_back();
+        break;
+    case NEXT_RACE:
+        ghost_enable(1);
+        if (load_race(choice)) {
+            enter_race();
+        } else {
+            enter_title(); /* only a cartridge whose list names a missing course gets here */
+        }
+        break;
     }
+    moved = 0;
 }
 
-void scene_backdrop(const race_choice *choice) {
-    sound_still();
-    race_choice watched = *choice;
-    watched.mode = MODE_TIME_TRIAL;
-    watched.drivers = 1;
-    watched.grid = watched.items = 0;
-    watched.laps = 9;
-    watched.seed = BACKDROP_SEED;
-    watched.skip_countdown = 1;
-    ghost_enable(0);
-    if (!load(&watched)) {
-        watched = default_choice();
-        watched.skip_countdown = 1;
-        load(&watched);
-    }
-    open_screens();
-}
-
-void scene_title(void) {
-    scene = SCENE_TITLE;
-    title_open();
-}
-
-void scene_menu(void) {
-    scene = SCENE_MENU;
-    menu_open();
-}
-
-void scene_start(void) {
-    race_choice choice;
-    hosted = boot_read(&choice);
-    if (choice.course_data) {
-        heap_end_at(COURSE_DATA_START);
-    }
-    sound_init();
-    card_init();
+int scene_start(const race_choice *host) {
     menu_init();
-    heap_free = heap_mark();
+    loading_init();
+    hosted = host != 0;
     if (!hosted) {
-        scene_title();
-        return;
+        enter_title();
+        return 1;
     }
-    if (!load(&choice)) {
-        boot_no_course();
-        choice.course = DEFAULT_COURSE; /* run with the default, and say why in the answer */
-        choice.course_data = 0;
-        load(&choice);
+    int loaded = load_race(host);
+    if (!loaded) {
+        race_choice other = *host;
+        other.course = DEFAULT_COURSE;
+        other.course_data = 0;
+        load_race(&other);
     }
     enter_race();
+    return loaded;
 }
 
-/* ---- the race behind title and menu ---- */
+/* ---- keys ---- */
 
-/* Keys that follow the middle of the road. */
+/* START belongs to the pause.  The race does not see it, so that a pause leaves no trace. */
+static void race_keys(uint16_t held) {
+    held &= (uint16_t)~KEY_START;
+    game.pressed = held & (uint16_t)~game.keys;
+    game.keys = held;
+    INPUT_UNITS[0].held = game.keys;
+    INPUT_UNITS[0].pressed = game.pressed;
+}
+
+/* Keys for the race behind title and menu: they follow the middle of the road. */
 static uint16_t backdrop_keys(void) {
     const driver *kart = &game.drivers[0];
     uint32_t point = game.status->drivers[0].checkpoint;
@@ -195,43 +129,51 @@ void scene_show(void) {
     }
 }
 
+static void move_race(void) {
+    if (!race_published()) {
+        /* Loading ends anywhere in a picture.  A host that looks once per picture finds every race
+         * with its clock at 0: the race is shown first, and driven from the next picture on. */
+        race_publish();
+        moved = 1;
+        return;
+    }
+    int over = game.status->drivers[0].flags & STATUS_FINISHED;
+    if (paused) {
+        enum next next = pause_move();
+        paused = next == NEXT_STAY;
+        go_on(next, &game.choice);
+        return;
+    }
+    if (pad.pressed & KEY_START && !over) {
+        paused = 1;
+        pause_open(hosted);
+        sound_play(SOUND_PAUSE);
+        return;
+    }
+    race_keys(pad.held);
+    race_frame();
+    moved = 1;
+    if (over && !hosted) {
+        go_on(results_move(), &game.choice);
+    }
+}
+
 void scene_move(void) {
-    read_pad();
+    pad_read();
     moved = 0;
     if (scene == SCENE_RACE) {
-        if (!race_published()) {
-            /* Loading ends anywhere in a picture.  A host that looks once per picture is to find every
-             * race with its clock at 0, so the race is shown first and driven from the next one on. */
-            race_publish();
-            moved = 1;
-            return;
-        }
-        int over = game.status->drivers[0].flags & STATUS_FINISHED;
-        if (paused) {
-            paused = pause_move();
-            return;
-        }
-        if (pad.pressed & KEY_START && !over) {
-            paused = 1;
-            pause_open(hosted);
-            sound_play(SOUND_PAUSE);
-            return;
-        }
-        race_keys(pad.held);
-        race_frame();
-        moved = 1;
-        if (over && !hosted) {
-            results_move();
-        }
+        move_race();
         return;
     }
     race_keys(backdrop_keys());
     race_frame();
     moved = 1;
     if (scene == SCENE_TITLE) {
-        title_move();
+        go_on(title_move(), 0);
     } else {
-        menu_move();
+        enum next next = menu_move();
+        race_choice choice = menu_choice();
+        go_on(next, &choice);
     }
 }
 
@@ -241,7 +183,7 @@ void scene_draw(void) {
     } else {
         sound_still();
     }
-    if (moved) { /* else the picture hardware shows the last one again */
+    if (moved) { /* else the picture hardware shows the last picture again */
         camera_update();
         draw_frame();
     }

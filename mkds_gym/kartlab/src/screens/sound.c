@@ -1,8 +1,8 @@
 #include "screens/sound.h"
 
-#include "game.h"
-#include "race/items.h"
 #include "kart/kart.h"
+#include "platform/pad.h"
+#include "platform/sound_block.h"
 #include <string.h>
 
 #define CLOCK 16756991u
@@ -173,12 +173,11 @@ static void engine_frame(const driver *kart, const struct kart *own) {
 static void tyres_frame(const driver *kart, const struct kart *own) {
     uint32_t volume = 0, timer = 0;
     fx32 speed = fx_abs(kart->speed);
-    uint32_t floor = kart->floor_type;
     if (own->spin_frames) {
         volume = 46;
         timer = HISS(7000);
     } else if (kart->state_bits & DRIVER_ON_FLOOR && speed > FX(0.4)) {
-        if (floor == FLOOR_WEAK_OFF_ROAD || floor == FLOOR_OFF_ROAD || floor == FLOOR_HEAVY_OFF_ROAD) {
+        if (floor_is_off_road(kart->floor_type)) {
             volume = 14 + (uint32_t)(fx_min(speed, FX(4)) >> 9);
             timer = HISS(1500);
         } else if (kart->state_bits & DRIVER_DRIFTING) {

@@ -1,5 +1,4 @@
-/* The boot block: which race the host wants, if any. */
-#include "game.h"
+#include "boot/boot_block.h"
 
 static uint32_t refused(const volatile boot_block *boot) {
     if (boot->version != 2 || boot->size != sizeof(boot_block)) {
@@ -28,10 +27,7 @@ static uint32_t refused(const volatile boot_block *boot) {
 
 int boot_read(race_choice *choice) {
     volatile boot_block *boot = BOOT_BLOCK;
-    *choice = (race_choice){
-        .course = DEFAULT_COURSE, .mode = MODE_TIME_TRIAL, .engine_class = 1, .drivers = 1,
-        .strength = 1, .seed = 1,
-    };
+    *choice = race_choice_default();
     if (*(volatile uint32_t *)boot->magic != BOOT_MAGIC) {
         return 0;
     }

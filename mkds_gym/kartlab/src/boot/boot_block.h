@@ -1,0 +1,12 @@
+/* The boot block: the race that the host wants, if any. */
+#ifndef KARTLAB_BOOT_BLOCK_H
+#define KARTLAB_BOOT_BLOCK_H
+
+#include "game.h"
+
+/* 0: the host wants no race, and `choice` is the default race. */
+int boot_read(race_choice *choice);
+/* Answers that the course does not exist. */
+void boot_no_course(void);
+
+#endif

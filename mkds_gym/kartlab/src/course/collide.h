@@ -1,0 +1,19 @@
+/* A sphere against the course's collision. */
+#ifndef KARTLAB_COLLIDE_H
+#define KARTLAB_COLLIDE_H
+
+#include "platform/memory_map.h"
+
+typedef struct {
+    vec3 floor_normal, wall_normal; /* of the deepest contact */
+    uint32_t floor_attribute;
+    uint8_t on_floor, on_wall, out_of_bounds;
+} contact;
+
+/* Pushes the sphere out of the course. */
+void collide(vec3 *centre, fx32 radius, contact *result);
+
+#define ATTRIBUTE_TYPE(a) ((a) >> 8 & 0x1F)
+#define ATTRIBUTE_VARIANT(a) ((a) >> 5 & 7)
+
+#endif

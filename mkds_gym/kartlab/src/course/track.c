@@ -1,0 +1,138 @@
+#include "course/track.h"
+
+#include "platform/fx.h"
+#include "platform/heap.h"
+
+struct track track;
+
+vec3 track_middle(uint32_t point) {
+    const nkm_checkpoint *p = &track.points[point];
+    return v_make(p->x1 / 2 + p->x2 / 2, 0, p->z1 / 2 + p->z2 / 2);
+}
+
+static uint32_t neighbours(const uint8_t *sections, int last_point, uint16_t *out) {
+    uint32_t count = 0;
+    for (int i = 0; i < 3; i++) {
+        if (sections[i] < track.section_count) {
+            const nkm_section *s = &track.sections[sections[i]];
+            out[count++] = (uint16_t)(last_point ? s->start + s->length - 1 : s->start);
+        }
+    }
+    return count;
+}
+
+uint32_t track_next(uint32_t point, uint16_t *out) {
+    const nkm_section *s = &track.sections[track.section_of[point]];
+    if (point + 1 < (uint32_t)(s->start + s->length)) {
+        out[0] = (uint16_t)(point + 1);
+        return 1;
+    }
+    return neighbours(s->next, 0, out);
+}
+
+uint32_t track_previous(uint32_t point, uint16_t *out) {
+    const nkm_section *s = &track.sections[track.section_of[point]];
+    if (point > s->start) {
+        out[0] = (uint16_t)(point - 1);
+        return 1;
+    }
+    return neighbours(s->previous, 1, out);
+}
+
+/* Where a stretch ends: the start line is there at the end of a lap, too. */
+static fx32 end_of_way(uint32_t next) { return next == track.start ? track.length : track.from_start[next]; }
+
+/* The main way follows the first of the next sections at every fork; its length is the lap's. */
+static void measure_main_way(void) {
+    fx32 there = 0;
+    uint32_t point = track.start;
+    while (track.from_start[point] < 0) {
+        uint16_t next[3];
+        track.from_start[point] = there;
+        there += track.length_of[point];
+        if (!track_next(point, next)) {
+            break;
+        }
+        point = next[0];
+    }
+    track.length = there;
+}
+
+/* Ways that leave a measured one: they begin where it goes on, and are stretched or shrunk to
+ * end where they meet a measured one again, so that nobody gains or loses a step there. */
+static void measure_other_ways(void) {
+    for (uint32_t fork = 0; fork < track.count; fork++) {
+        uint16_t next[3], after[3];
+        uint32_t count = track.from_start[fork] < 0 ? 0 : track_next(fork, next);
+        for (uint32_t i = 1; i < count; i++) {
+            if (track.from_start[next[i]] >= 0) {
+                continue;
+            }
+            fx32 begin = track.from_start[fork] + track.length_of[fork], whole = 0, driven = 0;
+            uint32_t point = next[i], steps = 0;
+            while (track.from_start[point] < 0 && steps++ < track.count && track_next(point, after)) {
+                whole += track.length_of[point];
+                point = after[0];
+            }
+            fx32 span = fx_max(end_of_way(point) - begin, 0);
+            point = next[i];
+            while (track.from_start[point] < 0) {
+                fx32 length = track.length_of[point];
+                track.from_start[point] = begin + (fx32)((int64_t)span * driven / fx_max(whole, 1));
+                driven += length;
+                track.length_of[point] = (fx32)((int64_t)span * length / fx_max(whole, 1));
+                if (!track_next(point, after)) {
+                    break;
+                }
+                point = after[0];
+            }
+        }
+    }
+}
+
+/* How far it is from checkpoint to checkpoint and from the start line to each. */
+void track_measure(map_data *map) {
+    track.points = map->lists[MAP_CPOI].entries;
+    track.count = map->lists[MAP_CPOI].count;
+    track.sections = map->lists[MAP_CPAT].entries;
+    track.section_count = map->lists[MAP_CPAT].count;
+    track.from_start = heap_allocate(track.count * 4u);
+    track.length_of = heap_allocate(track.count * 4u);
+    track.section_of = heap_allocate(track.count * 2u);
+    track.start = 0;
+    track.last_key = 0;
+    track.length = 0;
+    for (uint32_t i = 0; i < track.count; i++) {
+        track.from_start[i] = -1;
+        if (track.points[i].key == 0) {
+            track.start = i;
+        }
+        if (track.points[i].key > track.last_key) {
+            track.last_key = track.points[i].key;
+        }
+    }
+    for (uint32_t s = 0; s < track.section_count; s++) {
+        for (uint32_t i = 0; i < track.sections[s].length; i++) {
+            uint32_t point = track.sections[s].start + i;
+            if (point < track.count) {
+                track.section_of[point] = (uint16_t)s;
+            }
+        }
+    }
+    for (uint32_t i = 0; i < track.count; i++) {
+        uint16_t next[3];
+        if (track_next(i, next)) {
+            vec3 a = track_middle(i), b = track_middle(next[0]);
+            track.length_of[i] = v_length(v_sub(b, a));
+        }
+    }
+    measure_main_way();
+    for (uint32_t i = 0; i < track.section_count; i++) {
+        measure_other_ways();
+    }
+    for (uint32_t i = 0; i < track.count; i++) {
+        track.from_start[i] = fx_max(track.from_start[i], 0);
+    }
+    map->key_count = (uint16_t)(track.last_key + 1);
+    map->track_length = track.length;
+}

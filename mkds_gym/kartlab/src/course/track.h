@@ -1,0 +1,27 @@
+/* The checkpoint graph of the loaded course. */
+#ifndef KARTLAB_TRACK_H
+#define KARTLAB_TRACK_H
+
+#include "platform/memory_map.h"
+
+struct track {
+    const nkm_checkpoint *points;
+    uint32_t count, start;          /* start: the start line */
+    const nkm_section *sections;
+    uint32_t section_count;
+    fx32 *from_start, *length_of;   /* of each checkpoint, along the midpoints */
+    uint16_t *section_of;
+    fx32 length;                    /* of a lap */
+    int16_t last_key;
+};
+extern struct track track;
+
+/* At a course's load: fills `track`, and what `map` says of the track. */
+void track_measure(map_data *map);
+
+vec3 track_middle(uint32_t point);
+/* Checkpoints that may follow or come before a checkpoint: up to 3; returns their number. */
+uint32_t track_next(uint32_t point, uint16_t *out);
+uint32_t track_previous(uint32_t point, uint16_t *out);
+
+#endif

@@ -1,0 +1,13 @@
+/* The cartridge's file system. */
+#ifndef KARTLAB_CARD_H
+#define KARTLAB_CARD_H
+
+#include <stdint.h>
+
+/* Once: reads the file tables. */
+void card_init(void);
+
+/* Reads a file into the heap; null when there is no such file. */
+uint8_t *card_read_file(const char *path, uint32_t *size);
+
+#endif

@@ -1,0 +1,12 @@
+/* A stack of zeroed memory: allocations are only given back together, down to a mark. */
+#ifndef KARTLAB_HEAP_H
+#define KARTLAB_HEAP_H
+
+#include <stdint.h>
+
+void *heap_allocate(uint32_t size); /* aligned to 32 bytes */
+uint32_t heap_mark(void);
+void heap_release(uint32_t mark);
+void heap_end_at(uint32_t end);     /* memory from there on is not the heap's */
+
+#endif

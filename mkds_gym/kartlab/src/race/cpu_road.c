@@ -1,0 +1,138 @@
+#include "race/cpu_road.h"
+
+#include "course/route.h"
+#include "game.h"
+#include "platform/heap.h"
+
+#define LANE_SHARE FX(0.45)    /* of the radius that lines may differ by */
+#define LANE_WIDEST FX(26)
+#define EDGE FX(9)             /* a line keeps this far from the end of the radius */
+#define PREVIEW FX(260)        /* bends up to there are braked for */
+#define BRAKING FX(0.07)       /* what braking takes off in a frame, reckoned with care */
+#define DRIFT_RATE FX(0.037)   /* radians a frame that the tightest drift turns, nearly */
+
+static struct route route;
+static fx32 *bend_speed;       /* of each enemy point: what steering can hold there ... */
+static fx32 *drift_speed;      /* ... and drifting */
+static fx32 *across_x, *across_z; /* unit vector to the left of the way at each point */
+static fx32 *rightmost, *leftmost; /* how far to the left of the point a line may lie */
+
+/* The speed at which a kart with full lock just holds a bend: the steering of kart.c turns
+ * 0.0365 (1.09 - 0.075 v) radians a frame, and v / r is needed. */
+static fx32 speed_in_bend(fx32 curvature) {
+    return fx_div(FX(0.0398), curvature + FX(0.00274));
+}
+
+/* How far to either side the road goes.  The item points lie on the middle of the road where
+ * there is one for each enemy point; else the radius is all that is known. */
+static void measure_road(uint32_t i) {
+    const map_list *middles = &game.map->lists[MAP_IPOI];
+    fx32 middle = 0, half = route_radius(&route, i);
+    if (middles->count == route.count) {
+        const vec3 *centre = (const vec3 *)((const uint8_t *)middles->entries + i * 0x14);
+        vec3 apart = v_sub(*centre, *route_point(&route, i));
+        middle = fx_mul(apart.x, across_x[i]) + fx_mul(apart.z, across_z[i]);
+        half = *(const fx32 *)(centre + 1);
+    }
+    fx32 edge = fx_max(half - EDGE, 0);
+    rightmost[i] = fx_min(middle - edge, 0);
+    leftmost[i] = fx_max(middle + edge, 0);
+}
+
+static void measure_points(void) {
+    bend_speed = heap_allocate(route.count * 4);
+    drift_speed = heap_allocate(route.count * 4);
+    across_x = heap_allocate(route.count * 4);
+    across_z = heap_allocate(route.count * 4);
+    rightmost = heap_allocate(route.count * 4);
+    leftmost = heap_allocate(route.count * 4);
+    for (uint32_t i = 0; i < route.count; i++) {
+        vec3 here = *route_point(&route, i);
+        vec3 before = *route_point(&route, route_previous(&route, i));
+        vec3 after = *route_point(&route, route_next(&route, i, 0));
+        vec3 way = v_unit(cpu_flat(v_sub(after, before)), v_make(0, 0, FX_ONE));
+        across_x[i] = way.z;
+        across_z[i] = -way.x;
+        measure_road(i);
+        fx32 length = v_length(cpu_flat(v_sub(after, here))) / 2 + v_length(cpu_flat(v_sub(here, before))) / 2;
+        int32_t turn = (int16_t)(cpu_heading(here, after) - cpu_heading(before, here));
+        /* angle16 to radians: 2 pi / 65536 */
+        fx32 radians = (fx32)((int64_t)fx_abs(turn) * 1608 >> 12);
+        fx32 curvature = length > 0 ? fx_div(radians, length) : 0;
+        bend_speed[i] = speed_in_bend(curvature);
+        drift_speed[i] = fx_max(fx_div(DRIFT_RATE, curvature + FX(0.001)), bend_speed[i]);
+    }
+}
+
+int cpu_road_init(void) {
+    if (!route_init(&route, &game.map->lists[MAP_EPOI], 0x18, &game.map->lists[MAP_EPAT])) {
+        return 0;
+    }
+    measure_points();
+    return 1;
+}
+
+void cpu_road_find(struct cpu_line *line, vec3 position) {
+    uint32_t near = route_nearest(&route, position);
+    line->from = (uint16_t)route_previous(&route, near);
+    line->to = (uint16_t)near;
+    line->shift = 0;
+}
+
+/* A point of the kart's own line. */
+static vec3 line_point(const struct cpu_line *line, uint32_t point) {
+    fx32 spread = fx_min(fx_mul(route_radius(&route, point), LANE_SHARE), LANE_WIDEST);
+    fx32 side = fx_clamp(fx_mul(line->lane, spread) + line->shift, rightmost[point], leftmost[point]);
+    vec3 p = *route_point(&route, point);
+    p.x += fx_mul(across_x[point], side);
+    p.z += fx_mul(across_z[point], side);
+    return p;
+}
+
+void cpu_road_follow(struct cpu_line *line, vec3 position) {
+    for (int i = 0; i < 3; i++) {
+        vec3 apart = v_sub(position, *route_point(&route, line->to));
+        /* Along the way at that point: the vector to its left, turned to the right. */
+        int64_t beyond = (int64_t)apart.x * -across_z[line->to] + (int64_t)apart.z * across_x[line->to];
+        if (beyond < 0) {
+            break;
+        }
+        line->from = line->to;
+        line->to = (uint16_t)route_next(&route, line->to, line->fork);
+    }
+}
+
+vec3 cpu_road_aim(const struct cpu_line *line, vec3 at, fx32 distance) {
+    uint32_t point = line->to;
+    for (int i = 0; i < 6; i++) {
+        vec3 next = line_point(line, point), way = cpu_flat(v_sub(next, at));
+        fx32 gap = v_length(way);
+        if (gap >= distance && gap > 0) {
+            return v_mad(at, way, fx_div(distance, gap));
+        }
+        distance -= gap;
+        at = next;
+        point = route_next(&route, point, line->fork);
+    }
+    return at;
+}
+
+/* In squares, as the braking distance is one. */
+int cpu_road_too_fast(const struct cpu_line *line, vec3 at, fx32 speed, int drifts, fx32 bend) {
+    uint32_t point = line->from;
+    fx32 distance = 0;
+    int worst = 0;
+    for (int i = 0; i < 7 && distance < PREVIEW; i++) {
+        fx32 allowed = fx_mul(drifts ? drift_speed[point] : bend_speed[point], bend);
+        fx32 over = fx_mul(speed, speed) - fx_mul(allowed, allowed) - 2 * fx_mul(BRAKING, distance);
+        if (over > 0) {
+            int how = over > fx_mul(speed, FX(0.5)) ? 2 : 1;
+            worst = how > worst ? how : worst;
+        }
+        point = i == 0 ? line->to : route_next(&route, point, line->fork);
+        vec3 next = *route_point(&route, point);
+        distance += v_length(cpu_flat(v_sub(next, at)));
+        at = next;
+    }
+    return worst;
+}

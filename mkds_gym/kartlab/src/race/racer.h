@@ -1,0 +1,22 @@
+/* The drivers of a race: what their status in RAM does not say. */
+#ifndef KARTLAB_RACER_H
+#define KARTLAB_RACER_H
+
+#include "game.h"
+
+/* One for each driver[i]. */
+struct racer {
+    fx32 distance;             /* from the start line along the track, laps included: the ranking */
+    uint16_t wrong_way_frames;
+    uint8_t finish_order;      /* 1 for the winner; 0: still racing */
+};
+extern struct racer racers[DRIVERS_MAX];
+
+struct race {
+    uint32_t count;            /* of drivers, a ghost included */
+    uint32_t frames;           /* since GO; goes on when the clock of the status stands still */
+    uint32_t finished;         /* drivers that have finished */
+};
+extern struct race race;
+
+#endif
