@@ -1,6 +1,6 @@
 """What being watched costs: ``python -m benchmarks.viewer``; needs a display, such as Xvfb.
 
-Prints the tables of docs/how-to/watch.md: of single pictures and workers, and of an evolution. What
+Prints the tables of docs/reference/benchmarks.md: of single pictures and workers, and of an evolution. What
 is compared alternates within one run, so that all meet the same machine.
 """
 

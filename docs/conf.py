@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
@@ -36,6 +38,8 @@ autodoc_typehints_description_target = "documented_params"
 autodoc_preserve_defaults = True
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+suppress_warnings = ["ref.python"]  # a short name that several modules have
 # Names of other projects, and the short names that docstrings use, have no page here.
 nitpick_ignore_regex = [("py:.*", r".*")]
 
@@ -52,6 +56,23 @@ class Table(SphinxDirective):
         return self.parse_text_to_nodes(TABLES[name](*arguments), allow_section_headings=True)
 
 
+def fences_to_directives(*arguments: Any) -> None:
+    """Turn Markdown code fences in a docstring into reStructuredText, in place."""
+    lines: list[str] = arguments[-1]
+    result: list[str] = []
+    inside = False
+    for line in lines:
+        fence = re.match(r"(\s*)```(\w*)\s*$", line)
+        if fence:
+            inside = not inside
+            result += ["", f"{fence[1]}.. code-block:: {fence[2] or 'text'}", ""] if inside else [""]
+        else:
+            result.append(f"    {line}" if inside else line)
+    lines[:] = result
+
+
 def setup(app: Sphinx) -> None:
-    """Register the directive."""
+    """Register the directive and the conversion."""
     app.add_directive("table", Table, override=True)
+    # Before napoleon, which takes the lines of a section apart.
+    app.connect("autodoc-process-docstring", fences_to_directives, priority=400)

@@ -3,8 +3,8 @@
 FILE is the ``--json`` output of one of
 
 * ``python -m benchmarks``: README.md, docs/reference/benchmarks.md and its plot,
-* ``python -m benchmarks.courses`` and ``benchmarks.soak``: docs/reference/benchmarks.md,
-* ``python -m benchmarks.viewer``: docs/how-to/watch.md,
+* ``python -m benchmarks.courses``, ``benchmarks.soak`` or ``benchmarks.viewer``:
+  docs/reference/benchmarks.md,
 * ``python -m mkds_gym.drivers``: docs/reference/kartlab.md.
 """
 
@@ -101,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return
     if "viewer" in result:
         for name in result["viewer"]:
-            put(ROOT / "docs" / "how-to" / "watch.md", name, viewer.report(result, name))
+            put(ROOT / "docs" / "reference" / "benchmarks.md", name, viewer.report(result, name))
         return
     if "eight_karts" in result:
         put(ROOT / "docs" / "reference" / "benchmarks.md", "courses", courses.report(result))

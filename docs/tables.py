@@ -14,10 +14,10 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, fields
 from enum import Enum
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -80,28 +80,14 @@ def arguments(what: type) -> str:
     return markdown(rows)
 
 
-def attributes(what: Any, head: str = "attribute") -> str:
-    """Tabulate the fields of a dataclass or of a pydantic model: name, default, meaning."""
-    meanings = entries(what, "Attributes") or entries(what, "Args")
-    rows = []
-    if is_dataclass(what):
-        for field in fields(what):
-            default = field.default
-            if field.default_factory is not MISSING:
-                default = field.default_factory()
-            rows.append((field.name, default, meanings.get(field.name, "")))
-    else:
-        for name, field in what.model_fields.items():
-            default = field.get_default(call_default_factory=True)
-            rows.append((name, default, field.description or meanings.get(name, "")))
-    with_defaults = any(default is not MISSING for _, default, _ in rows)
-    table: list[tuple[str, ...]] = [
-        (head, "default", "meaning") if with_defaults else (head, "meaning")
-    ]
-    for name, default, meaning in rows:
-        shown = (default_of(default),) if with_defaults else ()
-        table.append((f"`{name}`", *shown, line(meaning)))
-    return markdown(table)
+def attributes(what: Any, head: str) -> str:
+    """Tabulate the fields of a dataclass: name, default (if there are any), meaning."""
+    meanings = entries(what, "Attributes")
+    with_default = any(field.default is not MISSING for field in fields(what))
+    rows = [(head, "default", "meaning")]
+    for field in fields(what):
+        rows.append((f"`{field.name}`", default_of(field.default), line(meanings[field.name])))
+    return markdown(rows if with_default else [(name, meaning) for name, _, meaning in rows])
 
 
 def environment_arguments() -> str:
@@ -251,11 +237,17 @@ def regions() -> str:
 
 
 def config(section: str) -> str:
-    """Keys of one of our sections of the evolution's config file."""
-    from mkds_neat import config as module
+    """Keys of one of the evolution's own sections in a config file."""
+    from mkds_neat.config.settings import Settings
 
-    kind = getattr(module, f"{section.title()}Settings")
-    return attributes(kind, "key")
+    rows: list[tuple[str, ...]] = [("key", "default", "meaning")]
+    for name, field in Settings.model_fields[section].annotation.model_fields.items():
+        meaning = field.description or ""
+        words = [word for word in get_args(field.annotation) if isinstance(word, str)]
+        if any(word not in meaning for word in words):
+            meaning += f": {', '.join(f'`{word}`' for word in words)}"
+        rows.append((f"`{name}`", f"`{field.default}`", line(meaning)))
+    return markdown(rows)
 
 
 class _ParserFound(Exception):  # noqa: N818 - not an error

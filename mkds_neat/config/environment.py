@@ -119,7 +119,7 @@ def _explain(error: Exception, env_id: str, kwargs: Mapping[str, Any]) -> str:
     # Gymnasium appends all arguments to the message.
     message = str(error).split(" was raised from the environment creator for ", 1)[0]
     if not isinstance(error, MKDSError | ValueError):
-        message = f"{type(error).__name__}: {message}; docs/environment.md lists the arguments"
+        message = f"{type(error).__name__}: {message}; docs/reference/environment.md lists the arguments"
     for key in kwargs:
         if key in _RESERVED:
             continue
