@@ -19,9 +19,10 @@ TORCH := torch==2.13.0
 # What the emulator is linked against, and Xvfb for the tests that open a window.
 LIBRARIES := libgl1 libglib2.0-0 libx11-6 zlib1g
 
-.PHONY: help evolve test test-slow test-oldest check docs format rom bench clean system-libraries system-test peers
+.PHONY: help install evolve test test-slow test-oldest check docs format rom bench clean system-libraries system-test peers
 
 help:
+	@echo "make install    install everything into .venv"
 	@echo "make evolve     set everything up and evolve drivers until one finishes a race"
 	@echo "make test       set everything up and run the tests (under ten minutes)"
 	@echo "make test-slow  run the long tests"
@@ -31,6 +32,8 @@ help:
 	@echo "make rom        rebuild the Kartlab cartridge and compare it (needs gcc-arm-none-eabi)"
 	@echo "make bench      measure speed on this machine (ten minutes)"
 	@echo "make peers      install other projects for make bench to measure as well"
+
+install: $(VENV)/.installed
 
 evolve: $(VENV)/.installed
 	$(PY) -m mkds_neat.run $(CONFIG) $(ARGS)

@@ -1,7 +1,7 @@
 """What being watched costs: ``python -m benchmarks.viewer``; needs a display, such as Xvfb.
 
-Prints the tables of docs/reference/benchmarks.md: of single pictures and workers, and of an evolution. What
-is compared alternates within one run, so that all meet the same machine.
+Prints tables of docs/reference/benchmarks.md: single pictures, workers, and an evolution. What is
+compared alternates within one run, so that all meet the same machine.
 """
 
 from __future__ import annotations

@@ -65,7 +65,9 @@ def fences_to_directives(*arguments: Any) -> None:
         fence = re.match(r"(\s*)```(\w*)\s*$", line)
         if fence:
             inside = not inside
-            result += ["", f"{fence[1]}.. code-block:: {fence[2] or 'text'}", ""] if inside else [""]
+            result += (
+                ["", f"{fence[1]}.. code-block:: {fence[2] or 'text'}", ""] if inside else [""]
+            )
         else:
             result.append(f"    {line}" if inside else line)
     lines[:] = result

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import re
 from pathlib import Path
 
 import pytest
 from tables import TABLES, parser_of
+
+from mkds_gym.kartlab.compiler import CourseDescriptionError, parse_description
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -67,16 +70,105 @@ def test_generated_tables_have_rows_and_meanings(name: str, arguments: str) -> N
         assert "|  |" not in row or name in ("events", "options"), f"a cell is empty: {row}"
 
 
-def test_every_generated_table_and_every_command_is_on_a_page() -> None:
+def test_every_generated_table_is_on_a_page() -> None:
     assert {name for name, _ in USED} == set(TABLES)
+
+
+def test_options_of_every_command_are_on_a_page() -> None:
     with_parser = {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
         for package in ("mkds_gym", "mkds_neat", "benchmarks")
         for path in (ROOT / package).rglob("*.py")
         if "ArgumentParser(" in path.read_text(encoding="utf-8")
     }
-    shown = {parser_of(command).prog for name, command in USED if name == "options"}
-    assert shown >= {parser_of(command).prog for command in with_parser}
+    assert with_parser
+    with_options = {parser_of(c).prog for c in with_parser if len(parser_of(c)._actions) > 1}
+    assert with_options == {parser_of(command).prog for name, command in USED if name == "options"}
+
+
+SMALLEST_COURSE = """
+title = "T"
+name = "mario_course"
+id = 25
+{top}
+[edges.e]
+width = 10
+end = "wall"
+{edges}
+[road]
+left = "e"
+right = "e"
+{road}
+[checkpoints]
+{checkpoints}
+[grid]
+{grid}
+[scenery]
+{scenery}
+[[point]]
+at = [0, 500]
+{point}
+[[point]]
+at = [500, 500]
+radius = 150
+[[point]]
+at = [500, -500]
+radius = 150
+[[point]]
+at = [-500, -500]
+radius = 150
+[[point]]
+at = [-500, 500]
+radius = 150
+[[branch]]
+from = 1
+to = 3
+{branch}
+[[branch.point]]
+at = [300, 0]
+[[branch.point]]
+at = [200, -100]
+[[pad]]
+kind = "boost"
+point = 0
+{pad}
+[[gap]]
+point = 0
+length = 20
+{gap}
+[[items]]
+point = 0
+{items}
+"""
+
+
+def described_course_keys() -> dict[str, dict[str, str]]:
+    """Default of each key on the page, by table."""
+    found: dict[str, dict[str, str]] = {}
+    where = "top"
+    text = TEXTS["docs/reference/course_description.md"].split("## Keys")[1].split("\n## ")[0]
+    for row in re.findall(r"^\|(.*)\|$", text, re.MULTILINE)[2:]:
+        table, keys, default, *_ = (cell.strip() for cell in row.split("|"))
+        where = re.findall(r"\w+", table)[0] if table else where
+        found.setdefault(where, {}).update(dict.fromkeys(re.findall(r"`([^`]+)`", keys), default))
+    return found
+
+
+@pytest.mark.parametrize("where", [key for key in described_course_keys() if key != "colours"])
+def test_course_description_keys_are_those_of_the_compiler(where: str) -> None:
+    def text(**extra: str) -> str:
+        return SMALLEST_COURSE.format_map(collections.defaultdict(str, extra))
+
+    described = described_course_keys()[where]
+    with pytest.raises(CourseDescriptionError) as caught:
+        parse_description(text(**{where: "unknown_key = 1"}))
+    known = set(str(caught.value).partition("expected one of ")[2].split(", "))
+    sections = {*described_course_keys(), "edges", "point"} if where == "top" else set()
+    assert known - sections == set(described) - sections
+    # A default that is written out changes nothing.
+    defaults = {key: value.strip("`") for key, value in described.items()}
+    written = [f"{key} = {value}" for key, value in defaults.items() if value not in ("", "needed")]
+    assert parse_description(text(**{where: "\n".join(written)})) == parse_description(text())
 
 
 def test_pictures_are_small_and_used() -> None:
