@@ -1,24 +1,24 @@
 """A run's folder: everything a run writes, and how it is read back.
 
-==================  ============================================================================
-file                what it holds
-==================  ============================================================================
-``config.ini``      the config, with the command line's overrides in place
-``run.json``        the cartridge: where it is, its title and its SHA-1
+===================  ============================================================================
+file                 what it holds
+===================  ============================================================================
+``config.ini``       the config, with the command line's overrides in place
+``run.json``         the cartridge: where it is, its title and its SHA-1
 ``individuals.csv``  a row for every individual of every generation, in order of id
 ``generations.csv``  a row for every generation
-``journal.jsonl``   results since the last checkpoint, as they came in, so that a crash loses none
-``checkpoints/``    the last few states of the run, for ``--resume``; pickles, so resume only from
-                    folders that you trust
-``champion.json``   the best driver so far, see `Champion`
-``champion.pt``     its network for PyTorch, see `mkds_neat.networks.load_pt`
-``champion.mkr``    its race, for ``python -m mkds_gym.replay``
-``recordings/``     likewise of every driver that was the best when it was evaluated, by generation
-                    and id
-``champion.gif``    the champion's race, and ``champion.png``, a strip of pictures of it
-``fitness.png``     fitness over the generations
-``run.log``         what was logged
-==================  ============================================================================
+``journal.jsonl``    results since the last checkpoint, as they came in, so that a crash loses none
+``checkpoints/``     the last few states of the run, for ``--resume``; pickles, so resume only from
+                     folders that you trust
+``champion.json``    the best driver so far, see `Champion`
+``champion.pt``      its network for PyTorch, see `mkds_neat.networks.load_pt`
+``champion.mkr``     its race, for ``python -m mkds_gym.replay``
+``recordings/``      likewise of every driver that was the best when it was evaluated, by generation
+                     and id
+``champion.gif``     the champion's race, and ``champion.png``, a strip of pictures of it
+``fitness.png``      fitness over the generations
+``run.log``          what was logged
+===================  ============================================================================
 
 Tables grow by appending, flushed to the disk; every other file is written beside its place and
 then renamed, so that it is never half there. A symbolic link in the folder is followed and stays.
