@@ -128,11 +128,11 @@ def discrete_actions() -> str:
 
 def observations() -> str:
     """Observation types with their spaces."""
-    from mkds_gym.components.observations import OBS_TYPES, make_observer
+    from mkds_gym.components.observations import OBS_TYPES, make_observation_builder
 
     rows: list[tuple[str, ...]] = [("`obs_type`", "default space", "an observation is")]
     for name in OBS_TYPES:
-        made = make_observer(name, None, "top")
+        made = make_observation_builder(name, None, "top")
         space = "`Dict`, a `Box` for each sensor" if name == "dict" else f"`{made.space}`"
         rows.append((f"`{name}`", space, line(description(type(made)))))
     return markdown(rows)
