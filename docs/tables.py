@@ -42,7 +42,7 @@ def prose(text: str) -> str:
 def line(text: str) -> str:
     """Return docstring text as one line, for a table cell, without the full stop."""
     text = " ".join(prose(text).split()).removesuffix(".")
-    keeps_capital = text[:2].isupper() or text.split()[:1] in (["None"], ["True"], ["False"])
+    keeps_capital = text[:2].isupper() or re.match(r"(None|True|False)\b", text)
     return text if keeps_capital else text[:1].lower() + text[1:]
 
 
@@ -67,7 +67,9 @@ def default_of(value: object) -> str:
     """Return a default as the user would write it."""
     if isinstance(value, Enum):
         return f"`{type(value).__name__}.{value.name}`"
-    return "" if value in (inspect.Parameter.empty, MISSING) else f"`{value!r}`"
+    if value in (inspect.Parameter.empty, MISSING):
+        return ""
+    return "`{}`".format(repr(value).replace("'", '"'))
 
 
 def arguments(what: type) -> str:

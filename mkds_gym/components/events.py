@@ -3,15 +3,15 @@
 An event is asked once per emulated frame, and says True from the frame on in which it has
 happened. Whether it terminates or truncates is the environment's affair.
 
-======================  =========  ==================================================================
+======================  =========  =================================================================
 event                   argument   it happens when
-======================  =========  ==================================================================
+======================  =========  =================================================================
 ``finish``                         the driver has finished the race
 ``clock[:frames]``      7200       the race clock has run this many frames in this episode
 ``stuck[:frames]``      300        for this many frames under the driver's control the kart has not
                                    come 5 world units further along the course than ever before
 ``wrong_way[:frames]``  180        the wrong-way sign has shown for this many frames on end
-======================  =========  ==================================================================
+======================  =========  =================================================================
 
 A frame is 1/59.8261 s; 7,200 of them are two minutes.
 """

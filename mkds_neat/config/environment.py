@@ -119,7 +119,8 @@ def _explain(error: Exception, env_id: str, kwargs: Mapping[str, Any]) -> str:
     # Gymnasium appends all arguments to the message.
     message = str(error).split(" was raised from the environment creator for ", 1)[0]
     if not isinstance(error, MKDSError | ValueError):
-        message = f"{type(error).__name__}: {message}; docs/reference/environment.md lists the arguments"
+        page = "docs/reference/environment.md"
+        message = f"{type(error).__name__}: {message}; {page} lists the arguments"
     for key in kwargs:
         if key in _RESERVED:
             continue
