@@ -3,6 +3,7 @@
 
 #include "draw/picture.h"
 #include "game.h"
+#include "platform/fx.h"
 
 struct klm_chunk {
     fx32 centre[3]; /* world units */

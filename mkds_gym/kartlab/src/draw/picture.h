@@ -3,7 +3,6 @@
 #define KARTLAB_PICTURE_H
 
 #include "race/camera.h"
-#include "platform/fx.h"
 #include "platform/gx.h"
 #include "platform/hw.h"
 

@@ -14,6 +14,7 @@
 
 #include "course/collide.h"
 #include "game.h"
+#include "platform/fx.h"
 
 #define HALF_FOV 4915 /* angle16: 27 degrees */
 #define ASPECT (FX_ONE * 4 / 3)

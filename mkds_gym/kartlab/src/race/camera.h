@@ -2,7 +2,7 @@
 #ifndef KARTLAB_CAMERA_H
 #define KARTLAB_CAMERA_H
 
-#include "platform/fx.h"
+#include "platform/memory_map.h"
 
 /* A matrix for row vectors, as the geometry engine has them: v' = (x, y, z, 1) * m, so rows 0 to
  * 2 are the images of the axes and row 3 is the translation. */
