@@ -13,7 +13,7 @@ import ndspy.rom
 import pytest
 
 from mkds_gym.emulator.cartridge import header_crc16
-from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH
+from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH, physics
 from mkds_gym.kartlab.__main__ import main
 from mkds_gym.kartlab.build import (
     COMPILER,
@@ -116,6 +116,13 @@ def test_a_fault_in_the_sources_is_shown(tmp_path: Path) -> None:
     (tmp_path / "src" / "race" / "race.c").write_text("int broken(void) { return nothing; }\n")
     with pytest.raises(BuildError, match="nothing"):
         build_rom(tmp_path / "src")
+
+
+def test_physics_header_has_the_constants_of_the_module() -> None:
+    text = physics.header()
+    assert f"#define GRAVITY FX({physics.GRAVITY})" in text
+    assert "#define CLASS_SPEEDS {FX(3.3), FX(4.0), FX(4.6)}" in text
+    assert pytest.approx(2.97) == physics.SLOWEST_JUMP
 
 
 def test_header_names_the_cartridge(rom: ndspy.rom.NintendoDSRom) -> None:

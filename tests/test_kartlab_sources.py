@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mkds_gym.kartlab import SOURCE_DIRECTORY
+from mkds_gym.kartlab import SOURCE_DIRECTORY, physics
+from mkds_gym.kartlab.build import PHYSICS_HEADER
 
 FOLDERS = ["platform", "", "course", "kart", "race", "draw", "hud", "screens", "boot"]
 """From the lowest to the highest; the empty name is the root, with the race's data."""
@@ -17,15 +18,18 @@ WITHOUT_HEADER = {"boot/main.c", "platform/arm7.c", "platform/libc.c"}
 """Sources that no other source calls, or that only the compiler calls."""
 
 FILES = sorted(
-    path.relative_to(SOURCE_DIRECTORY)
-    for suffix in ("c", "h")
-    for path in SOURCE_DIRECTORY.rglob(f"*.{suffix}")
+    [
+        Path(PHYSICS_HEADER),
+        *(path.relative_to(SOURCE_DIRECTORY) for path in SOURCE_DIRECTORY.rglob("*.[ch]")),
+    ]
 )
 
 
 def code(path: Path) -> str:
     """Return a file without its comments."""
-    return re.sub(r"/\*.*?\*/", "", (SOURCE_DIRECTORY / path).read_text(), flags=re.DOTALL)
+    generated = path == Path(PHYSICS_HEADER)
+    text = physics.header() if generated else (SOURCE_DIRECTORY / path).read_text()
+    return re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
 
 
 def included(path: Path) -> list[Path]:

@@ -25,7 +25,7 @@ import ndspy.rom
 from mkds_gym.emulator.cartridge import COURSE_FOLDER, KARTLAB_CODE, header_crc16
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import MKDSError, reason
-from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH, SOURCE_DIRECTORY
+from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH, SOURCE_DIRECTORY, physics
 
 if TYPE_CHECKING:
     from mkds_gym.kartlab.compiler import CompiledCourse
@@ -46,6 +46,9 @@ COMPILER = "arm-none-eabi-gcc"
 
 COMPILER_VERSION = "12.2.1"
 """Version that the committed cartridge was compiled with (Debian 12's)."""
+
+PHYSICS_HEADER = "kart/physics.h"
+"""The C header that the build writes, see `physics.header`."""
 
 SIZE_LIMIT = 1 << 20
 """Bytes that a cartridge may have: it travels in the package."""
@@ -134,6 +137,7 @@ def build_rom(
         # get into the image.
         work = Path(folder)
         shutil.copytree(source_directory, work / "src")
+        (work / "src" / PHYSICS_HEADER).write_text(physics.header())
         sources = [
             path.relative_to(work / "src").as_posix()
             for path in sorted((work / "src").rglob("*.[cs]"))

@@ -1,12 +1,11 @@
 /* Boosts of all kinds, and the opposite: wheels that spin at the start, and spin-outs. */
 #include "kart/boost.h"
 
+#include "kart/physics.h"
 #include "platform/pad.h"
 
 #define PAD_FRAMES 45
-#define SLOWEST_JUMP FX(0.9)        /* of the class's speed: a pad lets nobody fall short ... */
-#define JUMP_LEAST FX(0.3)          /* ... who rolls onto it at all */
-#define JUMP_SPEED FX(2.1)          /* upwards */
+#define JUMP_LEAST FX(0.3)          /* slower karts do not jump */
 #define START_TOO_LATE 10           /* A held for so many frames at GO is no boost yet ... */
 #define START_TOO_EARLY 48          /* ... and for more the wheels spin */
 #define START_BOOST_FRAMES 24       /* beside those that A was held */
@@ -87,7 +86,7 @@ static void pads(driver *kart) {
             least = kart_class_speed();
         }
     } else if (type == FLOOR_JUMP && kart->speed > JUMP_LEAST) {
-        least = fx_mul(kart_class_speed(), SLOWEST_JUMP);
+        least = fx_mul(kart_class_speed(), JUMP_SHARE);
         kart->flags |= DRIVER_ON_JUMP_PAD;
         kart->state_bits &= ~(uint32_t)DRIVER_ON_FLOOR;
     }

@@ -3,6 +3,7 @@
 #include "course/collide.h"
 #include "kart/boost.h"
 #include "kart/crash.h"
+#include "kart/physics.h"
 
 #define REACH (2 * KART_RADIUS)
 #define BOUNCE FX(0.35)

@@ -7,9 +7,9 @@
 #include "kart/bump.h"
 #include "kart/crash.h"
 #include "kart/drift.h"
+#include "kart/physics.h"
 #include "platform/pad.h"
 
-#define GRAVITY FX(0.11)
 #define FALL_SPEED_LIMIT FX(8.0)
 #define ENGINE_BASE FX(0.012)       /* acceleration at top speed ... */
 #define ENGINE_SURPLUS FX(0.055)    /* ... and what a standing kart has on top */

@@ -1,8 +1,10 @@
 #include "kart/kart.h"
 
+#include "kart/physics.h"
+
 struct kart karts[DRIVERS_MAX];
 
-const fx32 kart_class_speeds[3] = {FX(3.3), FX(4.0), FX(4.6)}; /* 50, 100, 150 cc */
+const fx32 kart_class_speeds[3] = CLASS_SPEEDS;
 
 /* Forward from heading and up, then everything that only restates position and attitude. */
 void kart_rotation_update(driver *kart) {

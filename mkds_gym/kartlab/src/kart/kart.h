@@ -42,8 +42,6 @@ struct kart {
 extern struct kart karts[DRIVERS_MAX];
 static inline struct kart *kart_of(const driver *kart) { return &karts[kart->id]; }
 
-#define KART_RADIUS FX(6.0)
-
 /* Top speed on a level road. */
 extern const fx32 kart_class_speeds[3];
 static inline fx32 kart_class_speed(void) { return kart_class_speeds[game.engine_class]; }

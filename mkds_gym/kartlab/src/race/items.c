@@ -4,6 +4,7 @@
 #include "course/route.h"
 #include "kart/boost.h"
 #include "kart/crash.h"
+#include "kart/physics.h"
 #include "platform/pad.h"
 #include "race/chance.h"
 #include "race/racer.h"
@@ -22,7 +23,6 @@
 #define SHELL_FRAMES 360
 #define SHELL_TURN 1100             /* angle16 a frame: 6 degrees */
 #define SHELL_HOMING FX(140)        /* so near, it leaves the road's way for its target */
-#define GRAVITY FX(0.11)
 #define FALL_LIMIT FX(6)
 #define STICK FX(1.5)               /* pressed to the floor, so that it follows the road */
 

@@ -1,0 +1,59 @@
+"""Constants of Kartlab's physics that the course compiler and the C program share.
+
+The build writes them into the C header ``kart/physics.h`` (`header`). Lengths are in world units,
+times in frames.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "CLASS_SPEEDS",
+    "GRAVITY",
+    "JUMP_SHARE",
+    "JUMP_SPEED",
+    "KART_RADIUS",
+    "SLOWEST_JUMP",
+    "header",
+]
+
+CLASS_SPEEDS = (3.3, 4.0, 4.6)
+"""Top speed of a kart on a level road, in 50cc, 100cc and 150cc."""
+
+GRAVITY = 0.11
+"""Speed that a falling kart or item gains in a frame."""
+
+JUMP_SPEED = 2.1
+"""Speed upwards that a jump pad adds."""
+
+JUMP_SHARE = 0.9
+"""Share of the class's top speed: a jump pad speeds slower karts up to it."""
+
+SLOWEST_JUMP = round(JUMP_SHARE * CLASS_SPEEDS[0], 6)
+"""Speed of the slowest kart that leaves a jump pad."""
+
+KART_RADIUS = 6.0
+"""Radius of the sphere with which a kart collides."""
+
+
+def header() -> str:
+    """Return the text of the C header ``kart/physics.h``."""
+    numbers = {
+        "GRAVITY": GRAVITY,
+        "JUMP_SPEED": JUMP_SPEED,
+        "JUMP_SHARE": JUMP_SHARE,
+        "KART_RADIUS": KART_RADIUS,
+    }
+    speeds = ", ".join(f"FX({speed})" for speed in CLASS_SPEEDS)
+    lines = [
+        "/* Generated from mkds_gym/kartlab/physics.py, which describes each constant. */",
+        "#ifndef KARTLAB_PHYSICS_H",
+        "#define KARTLAB_PHYSICS_H",
+        "",
+        '#include "platform/fx.h"',
+        "",
+        *(f"#define {name} FX({number})" for name, number in numbers.items()),
+        f"#define CLASS_SPEEDS {{{speeds}}}",
+        "",
+        "#endif",
+    ]
+    return "\n".join(lines) + "\n"
