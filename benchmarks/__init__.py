@@ -1,1 +1,1 @@
-"""Speed of this machine: ``python -m benchmarks``. See docs/reference/benchmarks.md."""
+"""Measure speed and memory on this machine."""

@@ -1,23 +1,20 @@
 """What each course costs: ``python -m benchmarks.courses``.
 
-Frames per second: the scripted driver goes round each course of the cartridge once, in a time
-trial, and its keys are written down. Then the courses take turns, each in a process of its own: the
-same keys, nothing drawn. With ``--against FILE`` another cartridge's default course takes its turn
-as well, and the others are compared with it.
+Frames per second: the scripted driver drives one lap of each course in a time trial, and its keys
+are recorded. Then all courses take turns, each in its own process, with the same keys and nothing
+drawn. ``--against FILE`` adds the default course of another Kartlab cartridge, to compare with.
 
-Work as a real Nintendo DS would see it, in the program's own profile: bus cycles (a frame has
-`CYCLES`), polygons and vertices of the picture (the machine keeps `POLYGONS` and `VERTICES`). Once
-for that lap, and once for the heaviest scenes there are: eight karts with items, all in front of
-the player's camera, at place after place along the course.
+Work on a real Nintendo DS, from the program's own profile: bus cycles (a frame has `CYCLES`),
+polygons and vertices of the picture (the limits are `POLYGONS` and `VERTICES`). Measured for that
+lap, and for the heaviest scenes: eight karts with items in front of the camera, along the course.
 
-Exit status: 0 done, 1 a course failed, 2 bad arguments, 130 stopped by Ctrl-C.
+Exit status: 0 done, 1 a course failed, 2 bad arguments, 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import json
 import math
 import os
@@ -31,9 +28,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmarks import processes
-from benchmarks.report import between, check_writable, machine, say, spread, table
-from benchmarks.turns import Samples, ratio
+from benchmarks.remote import Remote
+from benchmarks.report import cells, check_writable, describe, log, machine, spread, table
 from mkds_gym.course import Course
 from mkds_gym.drivers.pure_pursuit import PurePursuit
 from mkds_gym.emulator.cartridge import Cartridge
@@ -48,27 +44,28 @@ CYCLES: Final = 560_190
 """Cycles of the 33.5 MHz bus clock in a frame."""
 POLYGONS: Final = 2_048
 VERTICES: Final = 6_144
-"""What the geometry engine keeps of a picture."""
+"""Limits of the geometry engine per picture."""
 _PROFILE: Final = 0x023FE040 - RAM_START
-"""The program's profile block, see ``memory_map.h``: magic, race, draw, hud, total, worst; the
-picture's load at +0x24, as the machine counted it, and at +0x28, as the program did."""
+"""Address of the program's profile block (``memory_map.h``): magic, then the cycles of race, draw,
+hud, total, worst; at +0x24 polygons and vertices as the hardware counts them, at +0x28 as the
+program counts them."""
 _CROWD_FRAMES: Final = 4
-"""Frames at each place of the heaviest scenes."""
+"""Frames per place of the heaviest scenes."""
 _MAX_FRAMES: Final = 9_000
 _BATCH: Final = 64
-"""Frames between two looks at the clock."""
+"""Frames between two readings of the clock."""
 AGAINST: Final = "other cartridge"
 
 
 class Lap:
-    """A console at a race start, and a lap's keys.
+    """A console at a race start.
 
     Args:
-        rom: the cartridge's file; None for the bundled one.
+        rom: file of the cartridge; None for the bundled one.
         parameters: the race.
 
     Raises:
-        RuntimeError: no race begins.
+        RuntimeError: no race starts.
     """
 
     def __init__(self, rom: str | None, parameters: BootParameters) -> None:
@@ -86,18 +83,18 @@ class Lap:
             if state.race_on and state.controllable:
                 break
         else:
-            raise RuntimeError("no race began")
+            raise RuntimeError("no race started")
         self.start = console.snapshot()
         self.course = Course.from_ram(console.ram, reader.layout)
 
     def drive(self) -> list[int]:
-        """Let the scripted driver go round once.
+        """Let the scripted driver drive one lap.
 
         Returns:
             Its keys, frame by frame.
 
         Raises:
-            RuntimeError: it does not get round.
+            RuntimeError: the driver does not finish the lap.
         """
         driver = PurePursuit()
         keys: list[int] = []
@@ -105,82 +102,92 @@ class Lap:
         state = self.reader.read()
         while state.lap <= 1 and not state.finished:
             if len(keys) == _MAX_FRAMES:
-                raise RuntimeError(f"the scripted driver is not round after {_MAX_FRAMES} frames")
+                raise RuntimeError(
+                    f"the scripted driver did not finish the lap in {_MAX_FRAMES} frames"
+                )
             keys.append(int(driver.keys(state, self.course)))
             self.console.step(keys[-1], 1, draw=False)
             state = self.reader.read()
         return keys
 
 
-@contextlib.contextmanager
-def answering(rom: str | None, parameters: BootParameters) -> Iterator[processes.Answer]:
-    """A course's process, for `benchmarks.processes`; it drives the lap before it is ready.
+class TimedLap:
+    """Drives a lap again and again; made in a process of its own.
 
-    A number of seconds is answered with the frames per second of about so long.
+    Args:
+        rom: file of the cartridge; None for the bundled one.
+        parameters: the race.
     """
-    lap = Lap(rom, parameters)
-    console, keys = lap.console, lap.drive()
-    at = len(keys)
 
-    def answer(seconds: float) -> float:
-        nonlocal at
+    def __init__(self, rom: str | None, parameters: BootParameters) -> None:
+        self._lap = Lap(rom, parameters)
+        self._keys = self._lap.drive()
+        self._next = len(self._keys)
+
+    def frames_per_second(self, seconds: float) -> float:
+        """Drive for about so many seconds."""
+        console = self._lap.console
         frames, spent = 0, 0.0
         while spent < seconds:
-            if at >= len(keys):
-                console.restore(lap.start)
-                at = 0
-            some = keys[at : at + _BATCH]
+            if self._next >= len(self._keys):
+                console.restore(self._lap.start)
+                self._next = 0
+            keys = self._keys[self._next : self._next + _BATCH]
             begin = time.perf_counter()
-            for key in some:
+            for key in keys:
                 console.step(key, 1, draw=False)
             spent += time.perf_counter() - begin
-            frames += len(some)
-            at += _BATCH
+            frames += len(keys)
+            self._next += _BATCH
         return frames / spent
 
-    with console:
-        yield answer
+    def close(self) -> None:
+        """Close the console."""
+        self._lap.console.close()
 
 
 def frames_per_second(
     courses: Sequence[str], against: str | None, seconds: float, repeats: int
-) -> Samples:
+) -> dict[str, list[float]]:
     """Measure the courses in turns.
 
     Returns:
         Samples by course name; those of the other cartridge under `AGAINST`.
 
     Raises:
-        RuntimeError: a course's process failed.
+        RuntimeError: the process of a course failed.
     """
     races: dict[str, tuple[str | None, BootParameters]] = {
         name: (None, BootParameters(course=course_id(name), laps=1)) for name in courses
     }
     if against is not None:
         races[AGAINST] = (against, BootParameters(laps=1))
-    samples: Samples = {name: [] for name in races}
-    say("each course drives a lap ...")
-    works = {name: processes.Work(name, answering, race) for name, race in races.items()}
-    with processes.processes(works) as running:
+    samples: dict[str, list[float]] = {name: [] for name in races}
+    log("each course drives a lap ...")
+    with contextlib.ExitStack() as stack:
+        remotes = {
+            name: stack.enter_context(contextlib.closing(Remote(TimedLap, *race)))
+            for name, race in races.items()
+        }
         for number in range(1, repeats + 1):
-            say(f"round {number} of {repeats}, {seconds * len(races):.0f} s or more ...")
-            for name, process in running.items():
-                samples[name].append(process.ask(seconds))
+            log(f"round {number} of {repeats}, {seconds * len(races):.0f} s or more ...")
+            for name, remote in remotes.items():
+                samples[name].append(remote.call("frames_per_second", seconds))
     return samples
 
 
 @dataclass(frozen=True)
 class Work:
-    """A frame's work, or the most of each kind that any of some frames had.
+    """The work of a frame, or the largest values of several frames.
 
     Attributes:
         cycles: bus cycles of the whole frame.
-        race: of these, those that moved the race.
-        draw: those for camera and picture.
-        hud: those for the second screen.
-        polygons: in the picture, as the machine counted them.
+        race: the part that moves the race.
+        draw: the part for camera and picture.
+        hud: the part for the second screen.
+        polygons: in the picture, as the hardware counts them.
         vertices: in the picture.
-        booked: polygons and vertices as the program counted them while it sent them.
+        booked: polygons and vertices as the program counts them.
     """
 
     cycles: int
@@ -193,7 +200,7 @@ class Work:
 
     @classmethod
     def read(cls, ram: NDArray[np.uint8]) -> Work:
-        """Read the frame that was just run; `profile` must have been called before it."""
+        """Read the work of the last frame; call `start_profile` before that frame."""
         words = ram[_PROFILE : _PROFILE + 0x2C].view("<u4").tolist()
         (polygons, vertices), booked = ((value & 0xFFFF, value >> 16) for value in words[9:11])
         _, race, draw, hud, cycles = words[:5]
@@ -201,30 +208,27 @@ class Work:
 
     @classmethod
     def most(cls, works: Sequence[Work]) -> Work:
-        """Return the largest of each."""
+        """Return the largest value of each kind."""
         columns: list[Any] = [max(column) for column in zip(*map(astuple, works), strict=True)]
         return cls(*columns)
 
 
-def profile(ram: NDArray[np.uint8]) -> None:
-    """Let the program count, from the next frame on."""
+def start_profile(ram: NDArray[np.uint8]) -> None:
+    """Let the program count its work from the next frame on."""
     ram[_PROFILE : _PROFILE + 4] = list(b"KLPR")
 
 
 def lap_work(course: str) -> Work:
-    """The most work of any frame of a lap of a time trial.
+    """Return the largest work of any frame of a lap of a time trial.
 
     Args:
-        course: its folder name.
-
-    Returns:
-        The most of each kind.
+        course: folder name.
     """
     lap = Lap(None, BootParameters(course=course_id(course), laps=1))
     with lap.console as console:
         keys = lap.drive()
         console.restore(lap.start)
-        profile(console.ram)
+        start_profile(console.ram)
         works = []
         for key in keys:
             console.step(key, 1, draw=False)
@@ -235,21 +239,21 @@ def lap_work(course: str) -> Work:
 def crowded(
     parameters: BootParameters, spacing: float = 40.0, draw: bool = False
 ) -> Iterator[tuple[Console, Work]]:
-    """Put eight karts at place after place along a course, seven before the camera of the first.
+    """Put eight karts at places along a course, seven in front of the first one's camera.
 
     Args:
         parameters: the race; VS with eight drivers.
-        spacing: world units from place to place.
-        draw: the console has a picture, too.
+        spacing: world units between two places.
+        draw: also draw the picture.
 
     Yields:
-        the console, with the race in it, and the work of a frame there.
+        The console, and the work of a frame there.
     """
     with Console(on_power_on=parameters.write) as console:
         console.step(0, 150, draw=False)
         parameters.check(console.ram)
         course = Course.from_ram(console.ram, MemoryLayout())
-        profile(console.ram)
+        start_profile(console.ram)
         for distance in np.arange(0.0, course.track.length, spacing):
             place = course.track.point_at(float(distance))
             _crowd(console.ram, place, course.track.point_at(float(distance) + 20.0))
@@ -259,7 +263,7 @@ def crowded(
 
 
 def _crowd(ram: NDArray[np.uint8], place: ArrayLike, ahead: ArrayLike) -> None:
-    """Put the player's kart somewhere, and the others before it, four rows of two abreast."""
+    """Put the player's kart at a place, and the others ahead in rows of two."""
     start = int(ram[MemoryLayout().drivers_pointer - RAM_START :][:4].view("<u4")[0]) - RAM_START
     drivers: NDArray[Any] = ram[start : start + 8 * DRIVER.itemsize].view(DRIVER)
     at, to = np.asarray(place, np.float64), np.asarray(ahead, np.float64)
@@ -275,31 +279,34 @@ def _crowd(ram: NDArray[np.uint8], place: ArrayLike, ahead: ArrayLike) -> None:
 
 
 def crowd_parameters(course: str, mirror: bool = False) -> BootParameters:
-    """The race of the heaviest scenes."""
+    """Return the race of the heaviest scenes."""
     return BootParameters(course=course_id(course), mode="vs", drivers=8, items=True, mirror=mirror)
 
 
 def measure(
     courses: Sequence[str], against: str | None, seconds: float, repeats: int
 ) -> dict[str, Any]:
-    """Measure everything; what ``--json`` writes."""
+    """Measure everything; the result is what ``--json`` saves."""
     started = time.monotonic()
     description = machine()
     samples = frames_per_second(courses, against, seconds, repeats)
     result: dict[str, Any] = {
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         "machine": description,
         "seconds": seconds,
         "repeats": repeats,
         "courses": {
             name: {**spread(values), "samples": values} for name, values in samples.items()
         },
-        "ratios": {name: ratio(samples, name, AGAINST) for name in courses if AGAINST in samples},
+        "ratios": {
+            name: spread([a / b for a, b in zip(samples[name], samples[AGAINST], strict=True)])
+            for name in courses
+            if AGAINST in samples
+        },
         "time_trial": {},
         "eight_karts": {},
     }
     for number, name in enumerate(courses, 1):
-        say(f"counting the work, course {number} of {len(courses)}: {name}")
+        log(f"counting the work, course {number} of {len(courses)}: {name}")
         result["time_trial"][name] = asdict(lap_work(name))
         scenes = [work for _, work in crowded(crowd_parameters(name))]
         result["eight_karts"][name] = asdict(Work.most(scenes))
@@ -308,58 +315,41 @@ def measure(
 
 
 def report(result: dict[str, Any]) -> str:
-    """The tables, as Markdown, of what `measure` gives."""
-    lines = table(
-        ("frames per second, time trial", "median", "middle half"),
-        [
-            (name, f"{row['median']:,.0f}", between(row, ",.0f"))
-            for name, row in result["courses"].items()
-        ],
-    )
+    """Return the result of `measure` as Markdown tables."""
+    courses = [(name, *cells(row, ",.0f")) for name, row in result["courses"].items()]
+    tables = [table(("frames per second, time trial", "median", "quartiles"), courses)]
     if result["ratios"]:
-        lines.append("")
-        lines += table(
-            (f"ratio to the {AGAINST}", "median", "middle half"),
-            [
-                (name, f"{value['median']:.2f}", between(value, ".2f"))
-                for name, value in result["ratios"].items()
-            ],
-        )
+        ratios = [(name, *cells(value, ".2f")) for name, value in result["ratios"].items()]
+        tables.append(table((f"ratio to the {AGAINST}", "median", "quartiles"), ratios))
     for title, key in (
         ("work of a frame, time trial", "time_trial"),
         ("eight karts and items", "eight_karts"),
     ):
-        lines.append("")
-        lines += table(
-            (title, "bus cycles", "of a frame", "race", "draw", "hud", "polygons", "vertices"),
-            [
-                (
-                    name,
-                    f"{most['cycles']:,}",
-                    f"{most['cycles'] / CYCLES:.0%}",
-                    *(f"{most[kind]:,}" for kind in ("race", "draw", "hud")),
-                    *(f"{most[kind]:,}" for kind in ("polygons", "vertices")),
-                )
-                for name, most in result[key].items()
-            ],
-        )
-    about = result["machine"]
-    lines += [
-        "",
-        f"{result['date']}: {result['repeats']} rounds of {result['seconds']:g} s a course, "
-        f"{result['minutes']:.0f} minutes in all, "
-        f"{about['processor']}, {about['cores']} cores, load average before: "
-        f"{about['load_average_before']}. Work: the most of any frame; a frame has {CYCLES:,} "
-        f"bus cycles, a picture at most {POLYGONS:,} polygons and {VERTICES:,} vertices.",
-    ]
-    return "\n".join(lines)
+        kinds = ("race", "draw", "hud", "polygons", "vertices")
+        rows = [
+            (
+                name,
+                f"{most['cycles']:,}",
+                f"{most['cycles'] / CYCLES:.0%}",
+                *(f"{most[kind]:,}" for kind in kinds),
+            )
+            for name, most in result[key].items()
+        ]
+        tables.append(table((title, "bus cycles", "of a frame", *kinds), rows))
+    tables.append(
+        f"{describe(result['machine'])} {result['repeats']} rounds of {result['seconds']:g} s per "
+        f"course, {result['minutes']:.0f} minutes in all. Work: the largest value of any frame. A "
+        f"frame has {CYCLES:,} bus cycles, a picture at most {POLYGONS:,} polygons and "
+        f"{VERTICES:,} vertices."
+    )
+    return "\n\n".join(tables)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; see the module.
+    """Run the command line.
 
     Args:
-        argv: arguments, by default the process's own.
+        argv: arguments; None takes those of the process.
 
     Returns:
         The exit status.
@@ -368,14 +358,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m benchmarks.courses", description="Measure what each course costs."
     )
     parser.add_argument(
-        "courses", nargs="*", metavar="COURSE", help="folder names; by default all on Kartlab"
+        "courses", nargs="*", metavar="COURSE", help="folder names (default: all of the cartridge)"
     )
     parser.add_argument("--against", type=Path, metavar="FILE", help="another Kartlab cartridge")
-    parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="of a turn (2)")
-    parser.add_argument("--repeats", type=int, default=5, metavar="R", help="turns (5)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=2.0,
+        metavar="S",
+        help="seconds per turn (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--repeats",
+        type=int,
+        default=5,
+        metavar="R",
+        help="turns per course (default: %(default)s)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="save all results to a file")
     options = parser.parse_args(argv)
-    # The cartridge is the bundled one: only that has boot parameters and a profile.
+    # Only the bundled cartridge has boot parameters and a profile.
     os.environ.pop("MKDS_ROM", None)
     known = Cartridge.open().course_names()
     for name in options.courses:
@@ -390,10 +392,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         result = measure(options.courses or known, against, options.seconds, options.repeats)
     except RuntimeError as error:
-        say(f"failed: {error}")
+        log(f"failed: {error}")
         return 1
     except KeyboardInterrupt:
-        say("stopped")
+        log("stopped")
         return 130
     if options.json is not None:
         options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

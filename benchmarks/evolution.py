@@ -1,203 +1,145 @@
-"""Evaluation of drivers by `mkds_neat`: frames per second, and how long the workers wait.
+"""How fast `mkds_neat` evaluates drivers, and how long its workers wait.
 
-The first generation of ``examples/kartlab.ini`` is evaluated, in a process of its own for each way,
-the ways in turns. Drivers differ in how long they last, as they do in a real run.
+The first drivers of ``examples/kartlab.ini`` are evaluated in different ways, in turns. Each way
+has its own process. Drivers differ in how long their episodes are, as in a real run.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.processes import Answer, Work, processes
-from benchmarks.report import between, say, spread, table
+import psutil
+
+from benchmarks.remote import Remote
+from benchmarks.report import cells, log, spread, table
 
 CONFIG: Final = Path(__file__).parent.parent / "examples" / "kartlab.ini"
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way to evaluate.
-
-    Attributes:
-        title: in the table.
-        workers: processes, or threads.
-        run: of the config's ``[run]`` section, what it has beside the number of workers.
-    """
-
-    title: str
-    workers: int
-    run: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def overrides(self) -> dict[str, str]:
-        """All overrides."""
-        return {"workers": str(self.workers), **self.run}
-
-
-WAYS: Final = {
-    "async_1": Way("vectorization = async, 1 worker", 1),
-    "async_2": Way("vectorization = async, 2 workers", 2),
-    "native_1": Way("vectorization = native, 1 worker", 1, {"vectorization": "native"}),
-    "native_2": Way("vectorization = native, 2 workers", 2, {"vectorization": "native"}),
+WAYS: Final[dict[str, dict[str, str]]] = {
+    "async, 1 worker": {"workers": "1"},
+    "async, 2 workers": {"workers": "2"},
+    "native, 1 worker": {"workers": "1", "vectorization": "native"},
+    "native, 2 workers": {"workers": "2", "vectorization": "native"},
+    "async, 2 workers, all shown": {"workers": "2", "viewer": "all"},
 }
-"""The ways by key."""
+"""Overrides of the section ``[run]`` by title. The last way needs a display, as from Xvfb."""
 
 
-@contextlib.contextmanager
-def answering(overrides: dict[str, str], overlays: str = "") -> Iterator[Answer]:
-    """A way's process, for `benchmarks.processes`.
-
-    A number of drivers is answered with what their evaluation took: frames, seconds, CPU seconds
-    of the workers, CPU seconds of what they wait for. Native workers are threads of this process,
-    whose CPU seconds are then all theirs. If the config shows anything, a window does, while they
-    are evaluated.
+class Evaluation:
+    """Evaluates drivers in one way; made in a process of its own.
 
     Args:
-        overrides: of the config's ``[run]`` section.
-        overlays: that the window draws, such as ``rays,hud``.
+        title: a key of `WAYS`.
     """
-    import torch
 
-    from mkds_neat.config import load_config
-    from mkds_neat.evaluation import Evaluator
+    def __init__(self, title: str) -> None:
+        import torch
 
-    torch.set_num_threads(1)
-    config = load_config(CONFIG, overrides)
-    drivers = config.make_strategy().ask()
-    with (
-        _audience(config, overlays) as (audience, window),
-        Evaluator(
-            config.env_id,
-            config.env_kwargs,
-            workers=config.run.workers,
-            seed=config.run.seed,
-            scorer=config.scorer,
-            start_method=config.run.start_method,
-            vectorization=config.run.vectorization,
-            audience=audience,
-        ) as evaluator,
-    ):
+        from mkds_neat.audience import RunAudience
+        from mkds_neat.config import load_config
+        from mkds_neat.evaluation import Evaluator
 
-        def answer(wanted: int) -> tuple[int, float, float, float]:
-            workers = [process.pid for process in evaluator.processes]
-            with window():
-                frames, busy = evaluator.frames, cpu_seconds(workers)
-                own, begin = time.process_time(), time.perf_counter()
-                evaluator.evaluate(drivers[:wanted])
-                spent = time.perf_counter() - begin
-                own = time.process_time() - own
-                busy = cpu_seconds(workers) - busy
-            frames = evaluator.frames - frames
-            return (frames, spent, busy, own) if workers else (frames, spent, own, 0.0)
+        torch.set_num_threads(1)
+        config = load_config(CONFIG, WAYS[title])
+        self._drivers = config.make_strategy().ask()
+        self._workers = config.run.workers
+        with contextlib.ExitStack() as stack:
+            audience = None
+            if config.shown:
+                audience = RunAudience(config, "benchmark")
+                stack.callback(audience.close)
+            self._evaluator: Any = stack.enter_context(
+                Evaluator(
+                    config.env_id,
+                    config.env_kwargs,
+                    workers=config.run.workers,
+                    seed=config.run.seed,
+                    scorer=config.scorer,
+                    start_method=config.run.start_method,
+                    vectorization=config.run.vectorization,
+                    audience=audience,
+                )
+            )
+            self._evaluator.evaluate(self._drivers[: self._workers])  # the consoles boot now
+            self._stack = stack.pop_all()
 
-        evaluator.evaluate(drivers[: config.run.workers])  # consoles boot at the first reset
-        yield answer
+    def evaluate(self, count: int) -> dict[str, float]:
+        """Evaluate the first drivers.
 
+        Returns:
+            ``frames_per_second``; ``idle``, the share of time in which a worker computes nothing;
+            and ``parent``, the share in which the parent process computes (0 for native workers,
+            which are threads of the parent).
+        """
+        evaluator = self._evaluator
+        workers = [psutil.Process(process.pid) for process in evaluator.processes]
+        frames, busy, own = evaluator.frames, _cpu_seconds(workers), time.process_time()
+        begin = time.perf_counter()
+        evaluator.evaluate(self._drivers[:count])
+        seconds = time.perf_counter() - begin
+        own = time.process_time() - own
+        busy = _cpu_seconds(workers) - busy if workers else own
+        return {
+            "frames_per_second": (evaluator.frames - frames) / seconds,
+            "idle": max(0.0, 1.0 - busy / seconds / self._workers),
+            "parent": own / seconds if workers else 0.0,
+        }
 
-@contextlib.contextmanager
-def _audience(config: Any, overlays: str) -> Iterator[tuple[Any, Any]]:
-    """An evolution's audience, and what opens its window for a while; neither if none is shown."""
-    from mkds_gym.viewer import WindowProcess
-    from mkds_neat.audience import RunAudience
-
-    if not config.shown:
-        yield None, contextlib.nullcontext
-        return
-    audience = RunAudience(config, "benchmark", window=False)
-    process = WindowProcess(audience.bus.folder, [f"--overlays={overlays}"] if overlays else [])
-
-    @contextlib.contextmanager
-    def window() -> Iterator[None]:
-        assert process.pid is not None
-        os.kill(process.pid, signal.SIGCONT)
-        while not audience.bus.watched:
-            if not process.running:
-                raise RuntimeError("the window did not open; run this under a display, as of Xvfb")
-            time.sleep(0.05)
-        yield
-        os.kill(process.pid, signal.SIGSTOP)  # it takes nothing while others have their turn
-
-    try:
-        yield audience, window
-    finally:
-        if process.running and process.pid is not None:
-            os.kill(process.pid, signal.SIGCONT)
-        audience.close()
-        process.close()
+    def close(self) -> None:
+        """End the workers."""
+        self._stack.close()
 
 
-def cpu_seconds(numbers: Sequence[int | None]) -> float:
-    """What processes have computed so far, all their threads together."""
-    ticks = 0
-    for number in numbers:
-        text = Path(f"/proc/{number}/stat").read_text(encoding="ascii", errors="replace")
-        fields = text.rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+def _cpu_seconds(processes: list[psutil.Process]) -> float:
+    times = [process.cpu_times() for process in processes]
+    return float(sum(each.user + each.system for each in times))
 
 
-def evolution(rounds: int) -> dict[str, Any]:
-    """Let the ways take turns.
+def measure(rounds: int) -> dict[str, Any]:
+    """Evaluate drivers in all ways, in turns.
 
     Args:
-        rounds: of the benchmark; a few turns are taken, of 16 drivers, or fewer for a short run.
+        rounds: turns, at most 3, of up to 16 drivers.
 
     Returns:
-        By way: title, workers, frames per second (`spread`), and as `spread` too the shares of
-        the time in which a worker computed nothing, and in which the parent (networks,
-        bookkeeping) computed.
-
-    Raises:
-        RuntimeError: a way failed.
+        By title, what `Evaluation.evaluate` returns, each as a `spread`.
     """
-    say("evaluating drivers ...")
     turns, drivers = max(1, min(3, rounds)), max(2, min(16, 3 * rounds))
-    samples: dict[str, list[tuple[float, float, float]]] = {key: [] for key in WAYS}
-    works = {key: Work(way.title, answering, (way.overrides,)) for key, way in WAYS.items()}
-    with processes(works) as running:
+    titles = [title for title, run in WAYS.items() if "viewer" not in run]
+    if os.environ.get("DISPLAY"):
+        titles = list(WAYS)
+    else:
+        log("  no display: the evolution that is shown is left out")
+    samples: dict[str, list[dict[str, float]]] = {title: [] for title in titles}
+    with contextlib.ExitStack() as stack:
+        remotes = {
+            title: stack.enter_context(contextlib.closing(Remote(Evaluation, title)))
+            for title in titles
+        }
         for _ in range(turns):
-            for key, process in running.items():
-                frames, seconds, busy, own = process.ask(drivers)
-                idle = 1.0 - busy / seconds / WAYS[key].workers
-                samples[key].append((frames / seconds, max(0.0, idle), own / seconds))
+            for title, remote in remotes.items():
+                samples[title].append(remote.call("evaluate", drivers))
     return {
-        "drivers": drivers,
-        "rows": {
-            key: {
-                "title": WAYS[key].title,
-                **{
-                    name: spread(values)
-                    for name, values in zip(
-                        ("frames_per_second", "idle", "parent"),
-                        zip(*samples[key], strict=True),
-                        strict=True,
-                    )
-                },
-            }
-            for key in WAYS
-        },
+        title: {name: spread([each[name] for each in found]) for name in found[0]}
+        for title, found in samples.items()
     }
 
 
-def evolution_lines(data: dict[str, Any]) -> list[str]:
-    """What `evolution` gives, as Markdown."""
+def report(result: dict[str, Any]) -> str:
+    """Return the result of `measure` as a Markdown table."""
+    head = ("evaluation", "frames/s", "quartiles", "workers idle", "parent busy")
     return table(
-        ("evaluating drivers", "frames per second", "range", "workers idle", "parent busy"),
+        head,
         [
             (
-                row["title"],
-                f"{row['frames_per_second']['median']:,.0f}",
-                between(row["frames_per_second"], ",.0f"),
+                title,
+                *cells(row["frames_per_second"], ",.0f"),
                 f"{row['idle']['median']:.0%}",
                 f"{row['parent']['median']:.0%}" if row["parent"]["median"] else "",
             )
-            for row in data["rows"].values()
+            for title, row in result.items()
         ],
     )

@@ -1,8 +1,9 @@
-"""What the benchmark's commands have in common: the machine described, tables, progress."""
+"""The machine, statistics, and Markdown tables."""
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import os
 import platform
 import statistics
@@ -12,115 +13,84 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
+import psutil
+from tabulate import tabulate
+
 from mkds_gym.vector.threads import usable_cores
 
 _PACKAGES: Final = ("mkds-gym", "py-desmume", "gymnasium", "numpy", "embreex")
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers depend on: processor, cores, memory, load, versions."""
+    """Return what the numbers depend on: date, processor, cores, memory, load, versions."""
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text(errors="replace").splitlines() if cpu.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {
-        "processor": _first("/proc/cpuinfo", "model name") or platform.processor() or "unknown",
-        "architecture": platform.machine(),
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
+        "processor": names[0] if names else platform.processor() or "unknown processor",
         "cores": usable_cores(),
-        "memory_gib": round(_kib(_first("/proc/meminfo", "MemTotal")) / 2**20, 1),
-        # What a distributor or host adds to the kernel's version is of no interest.
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        # The rest of the release is the distribution's or the host's own numbering.
         "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
         "load_average_before": round(os.getloadavg()[0], 2),
-        "packages": {name: installed(name) or "not installed" for name in _PACKAGES},
+        "packages": {name: _version(name) for name in _PACKAGES},
     }
 
 
-def available_mib() -> float:
-    """Memory that programs may still ask for, in MiB; infinite where the system does not say."""
-    text = _first("/proc/meminfo", "MemAvailable")
-    return _kib(text) / 1024 if text else float("inf")
-
-
-def memory_mib(processes: Sequence[int]) -> float | None:
-    """Memory of processes, shared pages counted once between those that share them.
-
-    Args:
-        processes: their ids.
-
-    Returns:
-        MiB; None where the system does not say.
-    """
-    sizes = [_first(f"/proc/{number}/smaps_rollup", "Pss:") for number in processes]
-    return sum(map(_kib, sizes)) / 1024 if all(sizes) else None
-
-
-def installed(package: str) -> str | None:
-    """The version of a distribution package, None when it is not installed."""
+def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return None
+        return "not installed"
 
 
-def _first(file: str, key: str) -> str:
-    """The value of the first ``key: value`` line of a file; empty when there is none."""
-    try:
-        lines = Path(file).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
-
-
-def _kib(text: str) -> int:
-    return int(text.split()[0]) if text else 0
-
-
-def describe(result: dict[str, Any]) -> str:
-    """When and where: a line from a result's ``date`` and ``machine``."""
-    about = result["machine"]
+def describe(about: dict[str, Any]) -> str:
+    """Return the result of `machine` as one line."""
     packages = ", ".join(f"{name} {number}" for name, number in about["packages"].items())
     return (
-        f"{result['date']}: {about['processor']}, {about['cores']} cores, "
-        f"{about['memory_gib']} GiB, {about['system']} {about['architecture']}, "
-        f"Python {about['python']}, {packages}; load average before: "
-        f"{about['load_average_before']}."
+        f"{about['date']}: {about['processor']}, {about['cores']} cores, "
+        f"{about['memory_gib']} GiB, {about['system']}, Python {about['python']}, {packages}; "
+        f"load average before: {about['load_average_before']}."
     )
 
 
+def memory_mib(pids: Sequence[int]) -> float:
+    """Return the memory of processes in MiB (PSS: shared pages are divided between processes)."""
+    return sum(float(psutil.Process(pid).memory_full_info().pss) for pid in pids) / 2**20
+
+
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median, and the quartiles between which the middle half lies."""
+    """Return the median and the quartiles (``low``, ``high``)."""
     if len(values) == 1:
         return {"median": values[0], "low": values[0], "high": values[0]}
     low, median, high = statistics.quantiles(values, n=4, method="inclusive")
     return {"median": median, "low": low, "high": high}
 
 
-def between(row: dict[str, float], form: str) -> str:
-    """``low to high`` of a `spread`."""
-    return f"{row['low']:{form}} to {row['high']:{form}}"
+def cells(value: dict[str, float], form: str) -> tuple[str, str]:
+    """Return two cells of a table: the median, and "low to high" of a `spread`."""
+    return f"{value['median']:{form}}", f"{value['low']:{form}} to {value['high']:{form}}"
 
 
-def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """A Markdown table whose columns line up; all but the first are numbers."""
-    widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
-
-    def line(cells: tuple[str, ...]) -> str:
-        padded = [cells[0].ljust(widths[0])]
-        padded += [cell.rjust(width) for cell, width in zip(cells[1:], widths[1:], strict=True)]
-        return f"| {' | '.join(padded)} |"
-
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return [line(head), f"| {' | '.join(rule)} |", *map(line, rows)]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table. All columns but the first hold numbers."""
+    align = ("left", *("right" for _ in head[1:]))
+    text: str = tabulate(
+        rows, headers=head, tablefmt="github", colalign=align, disable_numparse=True
+    )
+    return text
 
 
 def check_writable(parser: argparse.ArgumentParser, option: str, file: Path | None) -> None:
-    """End with the parser's error if a file that is named cannot be written.
-
-    Better now than after minutes of measuring; a file that is not there yet is made, empty.
-    """
+    """Exit with the parser's error if a file cannot be written, before anything is measured."""
     if file is None:
         return
     if not file.resolve().parent.is_dir():
-        parser.error(f"{option} {file}: there is no folder {file.parent}")
+        parser.error(f"{option} {file}: the folder {file.parent} does not exist")
     if file.is_dir():
-        parser.error(f"{option} {file} is a folder; name a file")
+        parser.error(f"{option} {file} is a folder: expected a file")
     try:
         with file.open("a"):
             pass
@@ -128,6 +98,6 @@ def check_writable(parser: argparse.ArgumentParser, option: str, file: Path | No
         parser.error(f"{option} {file} cannot be written: {error.strerror}")
 
 
-def say(line: str) -> None:
-    """Progress, out of the way of the tables."""
+def log(line: str) -> None:
+    """Print progress to standard error."""
     print(line, file=sys.stderr, flush=True)

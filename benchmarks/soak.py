@@ -1,13 +1,13 @@
-"""``python -m benchmarks.soak``: does memory stay constant over a million frames?
+"""Does memory stay constant over a million frames? ``python -m benchmarks.soak``.
 
-One process drives with random actions, in turns: a native vector environment, a single environment
-with pictures, and one with a new random course at every reset; with resets in the middle of
-episodes, clones and restores. Now and then another vector is made, and closed. Some thirty times,
-what is free is given back to the system, and the memory that is resident, the open files and the
-threads are looked at. What is filled in the first third (caches, code of the recompiler) is no
-growth. From then on, growth is the median of the slopes between any two samples.
+One process drives with random actions, in turns: a native vector environment, an environment with
+pictures, and an environment with a new random course at every reset, with resets within episodes,
+clones and restores. From time to time another vector environment is made and closed. About thirty
+times, free memory is returned to the system, and resident memory, open files and threads are
+counted. Caches fill during the first third, which is not counted. After that, growth is the median
+of the slopes between all pairs of samples.
 
-Exit status: 0 constant, 1 it grew by more than ``--limit``, 2 bad arguments, 130 stopped by Ctrl-C.
+Exit status: 0 constant, 1 growth above ``--limit``, 2 bad arguments, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
-import datetime
 import gc
 import itertools
 import json
@@ -34,30 +33,30 @@ import gymnasium as gym
 import numpy as np
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
-from benchmarks.report import check_writable, describe, machine, say, table
+from benchmarks.report import check_writable, describe, log, machine, table
 
 _TURN: Final = 500
-"""Frames that the vector, and each single environment, drives in its turn."""
-_PASSING: Final = 40
-"""Turns after which another vector is made and closed."""
+"""Frames that the vector and each single environment drive per turn."""
+_NEW_VECTOR: Final = 40
+"""Turns between two vectors that are made and closed."""
 _SAMPLES: Final = 30
 _WARM_UP: Final = 1 / 3
-"""Share of the samples that tell nothing of growth."""
+"""Share of the samples that is not counted."""
 _LAST: Final = 10
-"""Rows of the table in docs/reference/benchmarks.md."""
+"""Samples shown in the docs."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What a process holds.
+    """What the process uses.
 
     Attributes:
-        frames: driven so far, of all consoles.
-        episodes: begun so far.
+        frames: driven so far, by all consoles.
+        episodes: started so far.
         seconds: since the start.
-        resident_mib: memory, when what is free in it has been given back to the system.
+        resident_mib: memory, after free memory was returned to the system.
         files: open.
-        threads: of the process, the emulator's included.
+        threads: of the process, including the emulator's.
     """
 
     frames: int
@@ -69,7 +68,7 @@ class Sample:
 
 
 class Soak:
-    """The environments, and what they have driven.
+    """The environments, and a count of frames and episodes.
 
     Args:
         envs: environments in the vector.
@@ -98,9 +97,9 @@ class Soak:
             self._stack = stack.pop_all()
 
     def turn(self) -> None:
-        """The vector, and each single environment, drives `_TURN` frames."""
-        if self._turns % _PASSING == 0:
-            self._pass_by()
+        """Let the vector and each single environment drive `_TURN` frames."""
+        if self._turns % _NEW_VECTOR == 0:
+            self._make_and_close_vector()
         self._turns += 1
         vector = self._vector
         skip = self._singles[0].unwrapped.frame_skip
@@ -125,10 +124,9 @@ class Soak:
                 elif chance < 0.02 and clone is not None:
                     env.unwrapped.restore_state(clone)
 
-    def _pass_by(self) -> None:
-        """Another vector is made, drives for a moment, and is closed."""
+    def _make_and_close_vector(self) -> None:
         with closing(self._new_vector()) as vector:
-            # Its threads drive to a place of the course and keep it: what they hold ends with them.
+            # Its threads drive along the course; their memory must end with them.
             vector.reset(options={"progress": float(self._rng.uniform(0.05, 0.15))})
             vector.step(np.zeros(self._envs, np.int64))
         self.episodes += self._envs
@@ -137,16 +135,16 @@ class Soak:
         return gym.make_vec("MKDS-v0", num_envs=self._envs, vectorization_mode="vector_entry_point")
 
     def close(self) -> None:
-        """End everything."""
+        """Close all environments."""
         self._stack.close()
 
 
 def samples(soak: Soak, frames: int) -> Iterator[Sample]:
-    """Drive, and look at the process some thirty times.
+    """Drive, and yield about thirty samples.
 
     Args:
-        soak: what drives.
-        frames: to drive from here on, of all consoles together.
+        soak: the environments.
+        frames: number to drive, by all consoles together.
     """
     begin, end = time.monotonic(), soak.frames + frames
     every = max(1, frames // _SAMPLES)
@@ -166,14 +164,14 @@ def samples(soak: Soak, frames: int) -> Iterator[Sample]:
 
 
 def growth(seen: Sequence[Sample]) -> float:
-    """MiB per 100,000 frames: the median slope between any two samples after the warm-up.
+    """Return the growth in MiB per 100,000 frames, after the warm-up.
 
     Raises:
-        ValueError: fewer than three samples are left then.
+        ValueError: fewer than three samples are left after the warm-up.
     """
     counted = seen[math.ceil(len(seen) * _WARM_UP) :]
     if len(counted) < 3:
-        raise ValueError(f"{len(seen)} samples are too few to tell growth; drive more frames")
+        raise ValueError(f"{len(seen)} samples are too few to measure growth; drive more frames")
     slopes = [
         (b.resident_mib - a.resident_mib) / (b.frames - a.frames)
         for a, b in itertools.combinations(counted, 2)
@@ -182,9 +180,9 @@ def growth(seen: Sequence[Sample]) -> float:
 
 
 def _resident_mib() -> float:
-    # States of 11 MB come and go, and leave holes that are used again, or not: no growth.
+    # Freed states of 11 MB leave holes in the heap, which are not growth.
     gc.collect()
-    with contextlib.suppress(AttributeError):  # of the GNU C library
+    with contextlib.suppress(AttributeError):  # only the GNU C library has it
         ctypes.CDLL(None).malloc_trim(0)
     with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
         pages = int(file.read().split()[1])
@@ -192,77 +190,83 @@ def _resident_mib() -> float:
 
 
 def report(seen: Sequence[Sample]) -> str:
-    """The samples as a Markdown table."""
-    return "\n".join(
-        table(
-            ("frames", "episodes", "seconds", "resident MiB", "files", "threads"),
-            [
-                (
-                    f"{s.frames:,}",
-                    f"{s.episodes:,}",
-                    f"{s.seconds:.0f}",
-                    f"{s.resident_mib:.1f}",
-                    str(s.files),
-                    str(s.threads),
-                )
-                for s in seen
-            ],
-        )
+    """Return the samples as a Markdown table."""
+    return table(
+        ("frames", "episodes", "seconds", "resident MiB", "files", "threads"),
+        [
+            (
+                f"{s.frames:,}",
+                f"{s.episodes:,}",
+                f"{s.seconds:.0f}",
+                f"{s.resident_mib:.1f}",
+                str(s.files),
+                str(s.threads),
+            )
+            for s in seen
+        ],
     )
 
 
 def growth_line(mib: float) -> str:
-    """A sentence of what `growth` gives."""
+    """Return a sentence about the result of `growth`."""
     return f"Growth per 100,000 frames: {mib:+.2f} MiB."
 
 
 def summary(result: dict[str, Any]) -> str:
-    """When, where, the last samples, and growth, as Markdown, of what ``--json`` wrote."""
+    """Return machine, last samples and growth as Markdown; ``result`` is what ``--json`` saves."""
     seen = [Sample(**sample) for sample in result["samples"]]
     last = seen[-_LAST:]
-    return "\n".join(
-        [
-            f"{describe(result)} {last[-1].frames:,} frames in {last[-1].seconds / 60:.0f} "
-            f"minutes; environments in the vector: {result['envs']}. The last {len(last)} of "
-            f"{len(seen)} samples:",
-            "",
-            report(last),
-            "",
-            f"{growth_line(result['growth'])} The limit is {result['limit']:g}.",
-        ]
+    return (
+        f"{describe(result['machine'])} {last[-1].frames:,} frames in "
+        f"{last[-1].seconds / 60:.0f} minutes, {result['envs']} environments in the vector. The "
+        f"last {len(last)} of {len(seen)} samples:\n\n{report(last)}\n\n"
+        f"{growth_line(result['growth'])} The limit is {result['limit']:g}."
     )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; see the module.
+    """Run the command line.
 
     Args:
-        argv: arguments, by default the process's own.
+        argv: arguments; None takes those of the process.
 
     Returns:
         The exit status.
     """
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.soak",
-        description="Drive for long, and see whether memory stays constant.",
+        description="Drive for a long time and check that memory stays constant.",
     )
     parser.add_argument(
-        "--frames", type=int, default=1_000_000, metavar="N", help="to drive (1000000)"
+        "--frames",
+        type=int,
+        default=1_000_000,
+        metavar="N",
+        help="frames to drive (default: %(default)s)",
     )
     parser.add_argument(
-        "--envs", type=int, default=2, metavar="N", help="environments in the vector (2)"
+        "--envs",
+        type=int,
+        default=2,
+        metavar="N",
+        help="environments in the vector (default: %(default)s)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the actions (0)")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the actions and courses (default: %(default)s)",
+    )
     parser.add_argument(
         "--limit",
         type=float,
         default=1.0,
         metavar="MIB",
-        help="growth per 100,000 frames that still counts as none (1)",
+        help="accepted growth per 100,000 frames (default: %(default)s)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to a file")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="save all results to a file")
     options = parser.parse_args(argv)
-    # Fewer would be over before enough samples are taken.
     least = _SAMPLES * 3 * _TURN
     if options.frames < least:
         parser.error(f"--frames {options.frames} must be at least {least}")
@@ -274,7 +278,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--limit {options.limit} must be greater than 0")
     check_writable(parser, "--json", options.json)
     about: dict[str, Any] = {
-        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d"),
         "machine": machine(),
         **{name: getattr(options, name) for name in ("envs", "seed", "limit")},
     }
@@ -284,7 +287,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with closing(Soak(options.envs, options.seed)) as soak:
             for sample in samples(soak, options.frames):
                 seen.append(sample)
-                say(
+                log(
                     f"{sample.frames:,} frames, {sample.episodes:,} episodes, "
                     f"{sample.resident_mib:.1f} MiB, {sample.seconds:.0f} s"
                 )
@@ -293,7 +296,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if seen:
         print(report(seen))
     if stopped:
-        say("stopped")
+        log("stopped")
         return 130
     grown = growth(seen)
     print(f"\n{growth_line(grown)}")

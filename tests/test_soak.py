@@ -29,7 +29,7 @@ def test_growth_is_told_from_warming_up() -> None:
     ]
     assert growth(passing) == pytest.approx(0.0, abs=1e-9)
     assert report(flat).count("\n") == len(flat) + 1
-    with pytest.raises(ValueError, match="too few to tell growth"):
+    with pytest.raises(ValueError, match="too few to measure growth"):
         growth(flat[:3])
 
 

@@ -21,7 +21,6 @@ from PIL import Image, ImageGrab
 from programs import DISPLAYS
 from waiting import until
 
-from benchmarks.viewer import microseconds
 from mkds_gym.errors import ViewerError
 from mkds_gym.overlays import OVERLAYS, draw_overlays, make_overlays
 from mkds_gym.overlays.scene import TRAIL_POINTS
@@ -120,13 +119,6 @@ def test_publishing_is_quick_and_costs_nothing_unwatched() -> None:
             if scene:
                 assert len(unpack_scene(shot.scene)[1].trail) == TRAIL_POINTS
     env.close()
-
-
-def test_the_benchmark_counts_the_drawing_too() -> None:
-    costs = microseconds(shots=12)
-    assert costs["in_all"] > 3 * costs["publish"]
-    assert costs["in_all_scene"] > 3 * costs["publish_scene"]
-    assert costs["unwatched"] < costs["publish"]
 
 
 def test_scenes_come_when_asked_for_and_draw_as_in_the_environment() -> None:

@@ -1,7 +1,7 @@
-"""Other projects on the same lap, where they are installed.
+"""Other projects on the same lap, if they are installed.
 
-gym-mkds brings a fork of py-desmume under the same name, so that it wants an environment of its
-own; the variable ``MKDS_PEERS`` names Python interpreters to look in, beside this one.
+gym-mkds installs a fork of py-desmume under the same name, so it needs its own virtual environment.
+The variable ``MKDS_PEERS`` lists Python interpreters to search, besides the current one.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.race import BOOT, FRAME_SKIP, Row, Tape
+from benchmarks.lap import BOOT, FRAME_SKIP, Lap
+from benchmarks.throughput import Row
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.kartlab import boot
 from mkds_gym.race.memory_layout import DRIVER_STATUS, RACE_STATUS, SCENE, MemoryLayout
 
 VARIABLE: Final = "MKDS_PEERS"
 _FRAMES: Final = 3_000
-"""Within which a race must begin: some go through title, menu and countdown."""
+"""Frames within which the race must begin, some peers start in the menu."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,9 @@ class Peer:
     """Another project.
 
     Attributes:
-        package: its distribution.
-        version: that is measured.
-        program: that drives it, in this folder.
+        package: name of the distribution.
+        version: the one that is measured.
+        program: file in this folder that drives the lap.
     """
 
     package: str
@@ -42,7 +43,7 @@ class Peer:
     program: str
 
     def interpreter(self) -> str | None:
-        """The Python that has it in that version; None when there is none."""
+        """Return the Python that has this version installed, or None."""
         others = os.environ.get(VARIABLE, "").split(os.pathsep)
         for python in (sys.executable, *filter(None, others)):
             question = f"from importlib.metadata import version; print(version({self.package!r}))"
@@ -61,18 +62,19 @@ PEERS: Final = {
     "gym_mkds": Peer("gym-mkds", "0.2.3", "drive_gym_mkds.py"),
     "stable_retro": Peer("stable-retro", "1.0.1", "drive_stable_retro.py"),
 }
-"""The projects by the key of their row."""
+"""The projects by key."""
 
 
 class PeerProgram(Row):
-    """A peer's program, run by the interpreter that has the peer.
+    """Drives the lap with a peer, in the interpreter that has it installed.
 
     Args:
-        key: of the peer.
-        tape: the lap.
+        key: of `PEERS`.
+        lap: the recorded lap.
     """
 
-    def __init__(self, key: str, tape: Tape) -> None:
+    def __init__(self, key: str, lap: Lap) -> None:
+        super().__init__(lap)
         peer = PEERS[key]
         python = peer.interpreter()
         if python is None:
@@ -80,25 +82,25 @@ class PeerProgram(Row):
         layout = MemoryLayout()  # Kartlab's is that of the USA cartridge
         checkpoint = _offset(RACE_STATUS, "drivers") + _offset(DRIVER_STATUS, "checkpoint")
         assert checkpoint % 4 == 2  # the upper half of a word
-        # A pipe that nobody reads would fill up.
-        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        # A file, because a pipe that nobody reads would fill up.
+        self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process: Any = subprocess.Popen(
             [python, str(Path(__file__).parent / peer.program)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._stderr,
             text=True,
             bufsize=1,
             env={name: text for name, text in os.environ.items() if name != "PYTHONPATH"},
         )
-        self._where = -1, -1
+        self._place = -1, -1
         self._send(
             json.dumps(
                 {
                     "rom": str(Cartridge.open().path),
-                    "keys": tape.keys,
+                    "keys": lap.keys,
                     "frame_skip": FRAME_SKIP,
-                    "start": tape.start,
+                    "start": lap.start,
                     "most_frames": _FRAMES,
                     "boot_address": boot.ADDRESS,
                     "boot_words": memoryview(BOOT.pack()).cast("I").tolist(),
@@ -112,21 +114,18 @@ class PeerProgram(Row):
         )
 
     def restart(self) -> None:
-        """Nothing: a piece that begins at 0 goes to the race start by itself."""
+        """Do nothing: the program goes to the race start for a piece that begins at 0."""
 
-    def step(self, place: int) -> None:
-        """See `Row.step`."""
-        self.run(place, place + 1)
+    def step(self, number: int) -> None:
+        self.time_steps(number, number + 1)
 
-    def run(self, begin: int, end: int) -> float:
-        """Run steps; see `benchmarks.rows.Row.run`."""
+    def time_steps(self, begin: int, end: int) -> float:
         seconds, clock, checkpoint = self._send(f"{begin} {end}").split()
-        self._where = int(clock), int(checkpoint)
+        self._place = int(clock), int(checkpoint)
         return float(seconds)
 
-    def where(self) -> tuple[int, int]:
-        """Race clock and checkpoint."""
-        return self._where
+    def place(self) -> tuple[int, int]:
+        return self._place
 
     def _send(self, line: str) -> str:
         answer = ""
@@ -137,9 +136,11 @@ class PeerProgram(Row):
             pass
         if not answer:
             self._process.wait()
-            self._said.seek(0)
-            said = self._said.read().strip().splitlines()
-            raise RuntimeError(f"its program ended: {said[-1] if said else 'without a word'}")
+            self._stderr.seek(0)
+            lines = self._stderr.read().strip().splitlines()
+            raise RuntimeError(
+                f"the program of the peer ended: {lines[-1] if lines else 'no message'}"
+            )
         return str(answer)
 
     def close(self) -> None:
@@ -151,7 +152,7 @@ class PeerProgram(Row):
             self._process.kill()
             self._process.wait()
         self._process.stdout.close()
-        self._said.close()
+        self._stderr.close()
 
 
 def _offset(structure: np.dtype[np.void], name: str) -> int:

@@ -1,0 +1,422 @@
+"""Ways to drive the recorded lap, and tables of their speed.
+
+Each row has its own process. All rows of a table drive one piece of the lap, one row after the
+other in random order, then the next piece. So a disturbance of the machine hits all rows alike,
+and the ratio of two rows compares the same frames. Tables show the median and the quartiles over
+pieces; a ratio is the median of the pieces' ratios.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import multiprocessing
+import os
+import random
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, Final
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv
+
+from benchmarks.lap import BOOT, FRAME_SKIP, LAPS, Lap
+from benchmarks.remote import Remote
+from benchmarks.report import cells, log, memory_mib, spread, table
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.console import Console
+from mkds_gym.kartlab import boot
+from mkds_gym.race.memory_layout import RACE_STATUS, MemoryLayout
+from mkds_gym.race.reader import RaceReader
+
+PIECE: Final = 25
+"""Steps of a piece of the lap."""
+
+
+class Row(ABC):
+    """One way to drive the lap.
+
+    Args:
+        lap: the recorded lap.
+    """
+
+    def __init__(self, lap: Lap) -> None:
+        self.lap = lap
+
+    @abstractmethod
+    def restart(self) -> None:
+        """Go to the race start."""
+
+    @abstractmethod
+    def step(self, number: int) -> None:
+        """Take a step of the lap, `FRAME_SKIP` frames."""
+
+    @abstractmethod
+    def place(self) -> tuple[int, int]:
+        """Return the race clock (frames) and the checkpoint."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close consoles and environments."""
+
+    def time_steps(self, begin: int, end: int) -> float:
+        """Return the seconds that a range of steps takes."""
+        start = time.perf_counter()
+        for number in range(begin, end):
+            self.step(number)
+        return time.perf_counter() - start
+
+    def drive(self, begin: int, end: int) -> float:
+        """Drive a piece, from the race start if ``begin`` is 0.
+
+        Returns:
+            Seconds, without the restart.
+
+        Raises:
+            RuntimeError: the row drives another race than the recorded one.
+        """
+        if begin == 0:
+            self.restart()
+        seconds = self.time_steps(begin, end)
+        self.lap.check(end - 1, self.place())
+        return seconds
+
+    def memory(self) -> float:
+        """Return the memory of this process and its workers, in MiB."""
+        workers = [child.pid for child in multiprocessing.active_children()]
+        return memory_mib([os.getpid(), *filter(None, workers)])
+
+
+class PlainLoop(Row):
+    """py-desmume without mkds-gym: one ``emu.cycle()`` per frame, every frame drawn."""
+
+    def __init__(self, lap: Lap) -> None:
+        from desmume.emulator import DeSmuME
+
+        super().__init__(lap)
+        self._keys = lap.keys
+        self._folder = tempfile.TemporaryDirectory(prefix="mkds-gym-benchmark-")
+        # Plain py-desmume plays sound, opens a window system, writes a battery file to the user's
+        # folder, and prints.
+        os.environ["XDG_CONFIG_HOME"] = self._folder.name
+        os.environ["SDL_VIDEODRIVER"] = os.environ["SDL_AUDIODRIVER"] = "dummy"
+        with open(os.devnull, "wb") as null:  # noqa: PTH123
+            os.dup2(null.fileno(), 1)
+        self._layout = MemoryLayout()  # Kartlab has the layout of the USA cartridge
+        self._emulator = emulator = DeSmuME()
+        emulator.open(str(Cartridge.open().path))
+        for i, word in enumerate(np.frombuffer(BOOT.pack(), "<u4").tolist()):
+            emulator.memory.write_long(boot.ADDRESS + 4 * i, word)
+        # The interpreter starts the program a few frames earlier or later than the recompiler.
+        for _ in range(2 * lap.boot_frames + 60):
+            emulator.cycle(with_joystick=False)
+            if self._read_long(self._layout.race_status_pointer) and self.place()[0] == lap.start:
+                break
+        else:
+            raise RuntimeError("Kartlab did not reach the race start")
+        self._state = os.path.join(self._folder.name, "start.dst")  # noqa: PTH118
+        emulator.savestate.save_file(self._state)
+
+    def _read_long(self, address: int) -> int:
+        return int(self._emulator.memory.unsigned.read_long(address))
+
+    def restart(self) -> None:
+        self._emulator.savestate.load_file(self._state)
+
+    def step(self, number: int) -> None:
+        emulator = self._emulator
+        emulator.input.keypad_update(self._keys[number])
+        for _ in range(FRAME_SKIP):
+            emulator.cycle(with_joystick=False)
+
+    def place(self) -> tuple[int, int]:
+        address = self._read_long(self._layout.race_status_pointer)
+        words = range(address, address + RACE_STATUS.itemsize, 4)
+        data = np.array([self._read_long(word) for word in words], "<u4").view(RACE_STATUS)[0]
+        return int(data["frame"]), int(data["drivers"][0]["checkpoint"])
+
+    def close(self) -> None:
+        self._folder.cleanup()
+
+
+class ConsoleLoop(Row):
+    """`Console.step` and nothing else; ``draw`` draws the last frame of each step."""
+
+    def __init__(self, lap: Lap, draw: bool) -> None:
+        super().__init__(lap)
+        self._keys = lap.keys
+        self._draw = draw
+        self._console = console = Console(on_power_on=BOOT.write)
+        console.step(0, lap.boot_frames, draw=True)
+        self._start = console.snapshot()
+        layout = MemoryLayout.detect(console.ram, console.cartridge.region)
+        self._reader = RaceReader(console.ram, layout)
+        self._reader.resolve()
+
+    def restart(self) -> None:
+        self._console.restore(self._start)
+
+    def step(self, number: int) -> None:
+        self._console.step(self._keys[number], FRAME_SKIP, self._draw)
+
+    def place(self) -> tuple[int, int]:
+        state = self._reader.read()
+        return state.frame, state.checkpoint
+
+    def close(self) -> None:
+        self._console.close()
+
+
+class Environment(Row):
+    """``env.step`` of ``MKDS-v0``."""
+
+    def __init__(self, lap: Lap, **arguments: Any) -> None:
+        super().__init__(lap)
+        self._env: Any = gym.make("MKDS-v0", laps=LAPS, **arguments)
+        self._info: dict[str, Any] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        _, self._info = self._env.reset()
+
+    def step(self, number: int) -> None:
+        self._info = self._env.step(self.lap.actions[number])[4]
+
+    def place(self) -> tuple[int, int]:
+        return self._info["frame"], self._info["checkpoint"]
+
+    def close(self) -> None:
+        self._env.close()
+
+
+class Vector(Row):
+    """``envs.step`` of a vector environment of ``MKDS-v0``, infos included."""
+
+    def __init__(self, lap: Lap, count: int, mode: str) -> None:
+        super().__init__(lap)
+        self._actions = [np.full(count, action) for action in lap.actions]
+        self._envs: Any = gym.make_vec(
+            "MKDS-v0", num_envs=count, vectorization_mode=mode, laps=LAPS
+        )
+        self._info: dict[str, Any] = {}
+
+    def restart(self) -> None:
+        _, self._info = self._envs.reset()
+
+    def step(self, number: int) -> None:
+        self._info = self._envs.step(self._actions[number])[4]
+
+    def place(self) -> tuple[int, int]:
+        return _common(zip(self._info["frame"], self._info["checkpoint"], strict=True))
+
+    def close(self) -> None:
+        self._envs.close()
+
+
+class PlainEnv(gym.Env[Any, Any]):
+    """A plain py-desmume loop as a minimal environment, without sensors and rewards."""
+
+    def __init__(self, lap: Lap) -> None:
+        self.observation_space = gym.spaces.Box(-1.0, 1.0, (6,), np.float32)
+        self.action_space = gym.spaces.Discrete(len(lap.actions))
+        self._lap = lap
+        self._loop: Any = None
+        self._observation = np.zeros(6, np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed, options=options)
+        self._loop = self._loop or PlainLoop(self._lap)
+        self._loop.restart()
+        return self._observation, {}
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._loop.step(action)
+        return self._observation, 0.0, False, False, {}
+
+    def place(self) -> tuple[int, int]:
+        place: tuple[int, int] = self._loop.place()
+        return place
+
+    def close(self) -> None:
+        if self._loop is not None:
+            self._loop.close()
+
+
+class PlainWorkers(Row):
+    """``AsyncVectorEnv`` of plain py-desmume loops, to compare the native vector with."""
+
+    def __init__(self, lap: Lap, count: int) -> None:
+        super().__init__(lap)
+        self._steps = [np.full(count, number) for number in range(len(lap.actions))]
+        self._envs = AsyncVectorEnv([partial(PlainEnv, lap)] * count)
+
+    def restart(self) -> None:
+        self._envs.reset()
+
+    def step(self, number: int) -> None:
+        self._envs.step(self._steps[number])
+
+    def place(self) -> tuple[int, int]:
+        return _common(self._envs.call("place"))
+
+    def close(self) -> None:
+        self._envs.close()
+
+
+def _common(places: Any) -> tuple[int, int]:
+    different = {(int(frame), int(checkpoint)) for frame, checkpoint in places}
+    if len(different) != 1:
+        raise RuntimeError(f"the environments drive different races: {different}")
+    return different.pop()
+
+
+def _peer(name: str) -> Callable[[Lap], Row]:
+    from benchmarks.peers import PeerProgram
+
+    return partial(PeerProgram, name)
+
+
+PLAIN: Final = "plain py-desmume loop, emu.cycle()"
+NATIVE_2: Final = "MKDSVectorEnv, 2"
+ENV: Final = "env.step, default arguments"
+PIXELS: Final = "env.step, obs_type='pixels'"
+_MODES: Final = {
+    "SyncVectorEnv": "sync",
+    "AsyncVectorEnv": "async",
+    "MKDSVectorEnv": "vector_entry_point",
+}
+ROWS: Final[dict[str, Callable[[Lap], Row]]] = {
+    PLAIN: PlainLoop,
+    "Console.step, one frame in 4 drawn": partial(ConsoleLoop, draw=True),
+    "Console.step, nothing drawn": partial(ConsoleLoop, draw=False),
+    ENV: Environment,
+    PIXELS: partial(Environment, obs_type="pixels"),
+    "AsyncVectorEnv of plain py-desmume loops, 2": partial(PlainWorkers, count=2),
+    **{
+        f"{title}, {count}": partial(Vector, count=count, mode=mode)
+        for title, mode in _MODES.items()
+        for count in (1, 2, 8, 64)
+    },
+    "gym-mkds 0.2.3, its core environment": _peer("gym_mkds"),
+    "stable-retro 1.0.1, melonDS core": _peer("stable_retro"),
+}
+"""All rows by their title in the tables."""
+
+TABLES: Final[dict[str, tuple[str, list[str]]]] = {
+    "plain": (
+        "How much faster than py-desmume alone?",
+        [
+            PLAIN,
+            "Console.step, one frame in 4 drawn",
+            "Console.step, nothing drawn",
+            ENV,
+            PIXELS,
+            "AsyncVectorEnv, 2",
+            NATIVE_2,
+        ],
+    ),
+    "vector": (
+        "How fast are several environments together?",
+        [
+            NATIVE_2,
+            ENV,
+            "AsyncVectorEnv of plain py-desmume loops, 2",
+            "SyncVectorEnv, 2",
+            "AsyncVectorEnv, 2",
+            "MKDSVectorEnv, 1",
+            "SyncVectorEnv, 8",
+            "AsyncVectorEnv, 8",
+            "MKDSVectorEnv, 8",
+        ],
+    ),
+    "vector64": (
+        "How fast are 64 environments, far more than cores?",
+        [NATIVE_2, "AsyncVectorEnv, 64", "MKDSVectorEnv, 64"],
+    ),
+    "peers": (
+        "How fast are other projects on the same lap?",
+        [
+            PLAIN,
+            PIXELS,
+            ENV,
+            "gym-mkds 0.2.3, its core environment",
+            "stable-retro 1.0.1, melonDS core",
+        ],
+    ),
+}
+"""Question and rows of each table. The ratios of a table are those to its first row."""
+
+
+def make_row(title: str, lap: Lap) -> Row:
+    """Make a row; called in its own process."""
+    return ROWS[title](lap)
+
+
+def pieces(lap: Lap) -> Iterator[tuple[int, int]]:
+    """Yield the pieces of the lap (first step, step after the last), again and again."""
+    starts = range(0, len(lap.actions) - PIECE + 1, PIECE)
+    return itertools.cycle([(begin, begin + PIECE) for begin in starts])
+
+
+def measure(titles: Sequence[str], lap: Lap, seconds: float, rounds: int) -> dict[str, Any]:
+    """Measure rows piece by piece.
+
+    Args:
+        titles: of the rows; the first is the reference of the ratios.
+        lap: the recorded lap.
+        seconds: measure until each row has run for so long on average, ...
+        rounds: ... and at least so many pieces.
+
+    Returns:
+        By title: ``frames_per_second`` and ``ratio`` (`spread`), and ``memory_mib``. A row that
+        cannot be made has ``missing`` instead, the reason.
+    """
+    rows: dict[str, Remote] = {}
+    result: dict[str, Any] = {title: {} for title in titles}
+    order = random.Random(0)
+    with contextlib.ExitStack() as stack:
+        for title in titles:
+            try:
+                rows[title] = stack.enter_context(contextlib.closing(Remote(make_row, title, lap)))
+            except (OSError, RuntimeError) as error:
+                log(f"  {title} is left out: {error}")
+                result[title] = {"missing": str(error)}
+        speeds: dict[str, list[float]] = {title: [] for title in rows}
+        spent = 0.0
+        for count, (begin, end) in enumerate(pieces(lap), 1):
+            for title in order.sample(list(rows), len(rows)):
+                took = rows[title].call("drive", begin, end)
+                spent += took
+                speeds[title].append((end - begin) * FRAME_SKIP / took)
+            if count >= rounds and spent >= seconds * len(rows):
+                break
+        for title, row in rows.items():
+            result[title] = {
+                "frames_per_second": spread(speeds[title]),
+                "ratio": spread(
+                    [a / b for a, b in zip(speeds[title], speeds[titles[0]], strict=True)]
+                ),
+                "memory_mib": row.call("memory"),
+            }
+    return result
+
+
+def report(result: dict[str, Any]) -> str:
+    """Return the result of `measure` as a Markdown table."""
+    reference = next(iter(result))
+    lines = []
+    for title, row in result.items():
+        if "missing" in row:
+            lines.append((title, "not measured", "", "", "", ""))
+            continue
+        ratio = ("1", "") if title == reference else cells(row["ratio"], ".3f")
+        speed = cells(row["frames_per_second"], ",.0f")
+        lines.append((title, *speed, *ratio, f"{row['memory_mib']:,.0f}"))
+    head = ("row", "frames/s", "quartiles", f"x {reference}", "quartiles", "MiB")
+    return table(head, lines)
