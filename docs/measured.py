@@ -1,10 +1,9 @@
-"""Write what was measured into the pages that show it: ``python docs/measured.py FILE``.
+"""Write measured numbers into the README and the docs: ``python docs/measured.py FILE``.
 
 FILE is the ``--json`` output of one of
 
 * ``python -m benchmarks``: README.md, docs/reference/benchmarks.md and its plot,
-* ``python -m benchmarks.courses``, ``benchmarks.soak`` or ``benchmarks.viewer``:
-  docs/reference/benchmarks.md,
+* ``python -m benchmarks.courses`` or ``benchmarks.soak``: docs/reference/benchmarks.md,
 * ``python -m mkds_gym.drivers``: docs/reference/kartlab.md.
 """
 
@@ -21,100 +20,106 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import courses, soak, viewer  # noqa: E402
+from benchmarks import courses, soak  # noqa: E402
 from benchmarks.__main__ import report  # noqa: E402
-from benchmarks.plot import draw  # noqa: E402
-from benchmarks.report import between, table  # noqa: E402
-from benchmarks.tables import TABLES  # noqa: E402
+from benchmarks.report import cells, table  # noqa: E402
+from benchmarks.throughput import ENV, NATIVE_2, PLAIN  # noqa: E402
 from mkds_gym.drivers import timing  # noqa: E402
 from mkds_gym.errors import reason  # noqa: E402
 
-README_ROWS = ("plain", "console", "env", "async_2", "native_2")
-"""Rows of the table ``plain``; all of them took turns with the first."""
+BENCHMARKS = ROOT / "docs" / "reference" / "benchmarks.md"
+README_ROWS = (PLAIN, "Console.step, nothing drawn", ENV, "AsyncVectorEnv, 2", NATIVE_2)
+NEEDED = ("plain", "vector")
+"""Tables of ``python -m benchmarks`` that the README and the plot need."""
 
 
 def put(page: Path, name: str, text: str) -> None:
-    """Replace what stands between the marks ``<!-- name: begin -->`` and ``<!-- name: end -->``."""
-    old = page.read_text(encoding="utf-8")
+    """Replace the text between ``<!-- name: begin -->`` and ``<!-- name: end -->``."""
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
     new, count = re.subn(
         f"{re.escape(begin)}.*?{re.escape(end)}",
         lambda _: f"{begin}{text}\n{end}",
-        old,
+        page.read_text(encoding="utf-8"),
         flags=re.DOTALL,
     )
     if count != 1:
-        raise SystemExit(f"{page}: the marks of {name!r} are there {count} times, not once")
+        raise SystemExit(f"{page}: expected the marks of {name!r} once, found {count}")
     page.write_text(new, encoding="utf-8")
 
 
-def short(result: dict[str, Any]) -> str:
-    """The README's table: some rows, and a sentence about where and when."""
-    tables = result["tables"]
-    plain = tables["plain"]
-    first, *others = (plain["rows"][key] for key in README_ROWS)
-    lines = [(first["title"], f"{first['median']:,.0f}", "1", "")]
-    for row in others:
-        times = plain["ratios"][f"{row['title']} / {first['title']}"]
-        numbers = f"{row['median']:,.0f}", f"{times['median']:.2f}", between(times, ".2f")
-        lines.append((row["title"], *numbers))
+def readme_table(result: dict[str, Any]) -> str:
+    """Return the README's table of speeds."""
+    rows = []
+    for title in README_ROWS:
+        row = result["tables"]["plain"][title]
+        ratio = ("1", "") if title == PLAIN else cells(row["ratio"], ".2f")
+        rows.append((title, f"{row['frames_per_second']['median']:,.0f}", *ratio))
     about = result["machine"]
-    calls = tables["states"]["milliseconds"]
-    return "\n".join(
-        [
-            *table(("frames per second", "median", "x plain", "middle half"), lines),
-            "",
-            f"Measured {result['date']} on {about['cores']} cores ({about['processor']}, load "
-            f"average {about['load_average_before']} before: idle is 0); a real console makes "
-            f"59.8. A reset takes {calls['reset']['median']:.1f} milliseconds, going back to a "
-            f"clone {calls['restore_state']['median']:.1f}.",
-        ]
+    return (
+        f"{table(('frames per second', 'median', 'x plain', 'quartiles'), rows)}\n\n"
+        f"Measured {about['date']} on {about['cores']} cores ({about['processor']}, load average "
+        f"{about['load_average_before']} before). A real console runs 59.8 frames per second."
     )
 
 
+def draw_plot(result: dict[str, Any], picture: Path) -> None:
+    """Draw the speeds of the vector environments, relative to `NATIVE_2`."""
+    from matplotlib.figure import Figure
+
+    rows = {t: row for t, row in result["tables"]["vector"].items() if "ratio" in row}
+    speed = rows[NATIVE_2]["frames_per_second"]["median"]
+    titles = list(rows)[::-1]
+    ratios = [rows[title]["ratio"] for title in titles]
+    errors = [
+        [speed * (ratio["median"] - ratio["low"]) for ratio in ratios],
+        [speed * (ratio["high"] - ratio["median"]) for ratio in ratios],
+    ]
+    figure = Figure(figsize=(7.0, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(titles, [speed * ratio["median"] for ratio in ratios], xerr=errors, capsize=3)
+    axes.set_xlabel("frames per second, all environments together")
+    about = result["machine"]
+    axes.set_title(f"{about['cores']} cores ({about['processor']}), {about['date']}", fontsize=10)
+    axes.grid(axis="x", alpha=0.3)
+    figure.savefig(picture, dpi=110, metadata={"Software": None})
+
+
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line; see the module.
+    """Run the command line.
 
     Args:
-        argv: arguments, by default the process's own.
+        argv: arguments; None takes those of the process.
 
     Raises:
-        SystemExit: the file is not what one of the commands writes when it is done.
+        SystemExit: the file is not the complete output of one of the commands.
     """
-    parser = argparse.ArgumentParser(description="Write what was measured into README and docs.")
+    parser = argparse.ArgumentParser(description="Write measured numbers into README and docs.")
     parser.add_argument(
         "file",
         type=Path,
         metavar="FILE",
-        help="of python -m benchmarks, benchmarks.courses, benchmarks.soak, benchmarks.viewer or "
-        "mkds_gym.drivers, with --json",
+        help="--json output of python -m benchmarks, benchmarks.courses, benchmarks.soak or "
+        "mkds_gym.drivers",
     )
     file = parser.parse_args(argv).file
     try:
         result = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        # A command that was stopped leaves its file empty.
-        parser.error(f"{file} is not what a measurement writes when it is done: {reason(error)}")
+        parser.error(f"{file} is not a complete --json output: {reason(error)}")
     if "drivers" in result:
         text = f"{timing.report(timing.load(result))}\n\nDriven {result['date']}."
         put(ROOT / "docs" / "reference" / "kartlab.md", "drivers", text)
-        return
-    if "viewer" in result:
-        for name in result["viewer"]:
-            put(ROOT / "docs" / "reference" / "benchmarks.md", name, viewer.report(result, name))
-        return
-    if "eight_karts" in result:
-        put(ROOT / "docs" / "reference" / "benchmarks.md", "courses", courses.report(result))
-        return
-    if "growth" in result:
-        put(ROOT / "docs" / "reference" / "benchmarks.md", "soak", soak.summary(result))
-        return
-    missing = [name for name in TABLES if name not in result.get("tables", {})]
-    if missing:
-        raise SystemExit(f"the run is not complete: {', '.join(missing)} missing; run it again")
-    put(ROOT / "docs" / "reference" / "benchmarks.md", "measured", report(result))
-    draw(result, ROOT / "docs" / "images" / "throughput.png")
-    put(ROOT / "README.md", "speed", short(result))
+    elif "eight_karts" in result:
+        put(BENCHMARKS, "courses", courses.report(result))
+    elif "growth" in result:
+        put(BENCHMARKS, "soak", soak.summary(result))
+    else:
+        missing = [name for name in NEEDED if name not in result.get("tables", {})]
+        if missing:
+            raise SystemExit(f"{file} is incomplete: {', '.join(missing)} missing; run it again")
+        put(BENCHMARKS, "measured", report(result))
+        draw_plot(result, ROOT / "docs" / "images" / "throughput.png")
+        put(ROOT / "README.md", "speed", readme_table(result))
 
 
 if __name__ == "__main__":

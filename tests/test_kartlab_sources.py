@@ -53,7 +53,7 @@ def declared(header: Path) -> set[str]:
 
 
 def layer(path: Path) -> int:
-    return FOLDERS.index("" if path.parent == Path(".") else path.parts[0])
+    return FOLDERS.index("" if path.parent == Path() else path.parts[0])
 
 
 def circle(edges: dict[str, set[str]]) -> list[str]:
