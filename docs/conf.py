@@ -31,6 +31,7 @@ html_title = "mkds-gym"
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
 pygments_style = "friendly"
+smartquotes = False
 
 default_role = "py:obj"
 autodoc_member_order = "bysource"

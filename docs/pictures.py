@@ -1,6 +1,6 @@
-"""Make the pictures of the README and the docs: ``python docs/pictures.py [FOLDER]``.
+"""Make the pictures of README and docs: ``python docs/pictures.py [FOLDER]``.
 
-Drives one lap of Kartlab; the same cartridge gives the same pictures.
+The same cartridge gives the same pictures.
 """
 
 from __future__ import annotations
@@ -56,17 +56,17 @@ logger = logging.getLogger("pictures")
 
 STRAIGHT, LEFT, RIGHT = 0, 1, 2
 MOMENTS: Final = (0.02, 0.17, 0.43, 0.68)
-"""Fractions of the lap that the strip shows."""
+"""Fractions of the lap in the strip."""
 PLAYED: Final = 700
-"""Frames driven before the window of `mkds_gym.play` is shown."""
+"""Frames driven before the picture of `mkds_gym.play`'s window."""
 PLAYED_WITH: Final = ("rays", "hud", "objects")
-"""Overlays that are then drawn."""
+"""Overlays in that picture."""
 GAP: Final = 6
-"""Pixels between pictures of the strip."""
+"""Pixels between the pictures of a row."""
 LOADING: Final = 40
-"""Frames that a course takes to load, and more."""
+"""Frames in which a course is loaded."""
 PAUSE_FRAME: Final = 240
-"""Frame of the race clock in which the race is paused."""
+"""Frame of the race clock at which the race is paused."""
 MAP_SIZE: Final = 640
 """Longer side of the course's map, in pixels."""
 COURSE_MOMENTS: Final = {
@@ -75,36 +75,36 @@ COURSE_MOMENTS: Final = {
     "desert_course": (0.245, 0.8125),
     "ridge_course": (0.4375, 0.8125),
 }
-"""Fractions of the lap that a course's picture shows; elsewhere a tenth and half of it."""
+"""Fractions of the lap in a course's picture; 0.1 and 0.5 on other courses."""
 REPLAYED: Final = {"ada": 0.6, "ben": 0.68, "cyd": 1.0}
-"""Pace of the drivers in replays, by what they are called there, the slowest first."""
+"""Pace of each driver in the replays, the slowest first."""
 REPLAYED_FRAMES: Final = 520
-"""Frames of the race clock that each drives."""
+"""Frames of the race clock in each replay."""
 TILES: Final = (1, 4, 9, 13)
 VIEWER_STEPS: Final = 60
-"""Steps that the first driver has driven when the viewer is shown; each other eight more."""
+"""Steps of the first driver in the viewer's picture; each other driver has eight more."""
 EVOLVING: Final = 4
-"""Workers of the evolution whose window is shown."""
+"""Workers of the evolution in the picture."""
 EVOLVED: Final = 1
-"""Its generation then."""
+"""Generation in the picture."""
 EVOLVED_LAPS: Final = 0.03
-"""Laps that each of its drivers has driven then, at least."""
+"""Least laps of each driver in the picture."""
 CONFIG: Final = Path(__file__).parent.parent / "examples" / "kartlab.ini"
 OVERLAY_SEED: Final = 1
 OVERLAY_MOMENT: Final = ("mario_course", 570, 0)
-"""Course, frames driven, and frames turned round after them, of the picture with the overlays."""
+"""Course, frames driven, and frames of turning after them, for most overlays."""
 OVERLAY_MOMENTS: Final = {
     "checkpoint": ("desert_course", 500, 0),
     "objects": ("airship_course", 300, 0),
     "trail": ("mario_course", 600, 140),
 }
-"""Of those that have little to show at that moment."""
+"""The same for overlays with little to show at that moment."""
 DRAWN_BEFORE: Final = 4
-"""Frames drawn before a picture is taken: the emulator decides two ahead what it draws."""
+"""Frames drawn before a picture: the emulator decides two frames ahead what to draw."""
 RANDOM_COURSES: Final = ((0, 0.0), (3, 0.0), (7, 0.5), (12, 0.5), (26, 1.0), (41, 1.0))
-"""Seed and difficulty of the random courses on the sheet, two a column."""
+"""Seed and difficulty of the random courses on the sheet, two in a column."""
 SHEET_TILE: Final = (420, 380)
-"""Pixels that each may take there."""
+"""Largest size of each, in pixels."""
 COLOURS: Final = {
     0: (112, 112, 112),
     1: (150, 186, 214),
@@ -116,11 +116,11 @@ COLOURS: Final = {
     5: (138, 98, 62),
     8: (70, 118, 196),
 }
-"""Colour of each surface on the map, by KCL type; other surfaces are not drawn."""
+"""Colour of each surface on the map, by KCL type. Other surfaces are not drawn."""
 
 
 def drive() -> tuple[list[NDArray[np.uint8]], list[NDArray[np.float32]], list[Any], Course]:
-    """Drive a lap; the picture of both screens, the observation and the race of each step."""
+    """Drive a lap and return the pictures, observations and races of its steps, and the course."""
     env: Any = gym.make(
         "MKDS-v0",
         laps=1,
@@ -142,12 +142,12 @@ def drive() -> tuple[list[NDArray[np.uint8]], list[NDArray[np.float32]], list[An
     course = env.unwrapped.course
     env.close()
     if not info["is_success"]:
-        raise SystemExit(f"the driver did not get round: {info}")
+        raise SystemExit(f"the driver did not finish: {info}")
     return pictures, observations, races, course
 
 
 def meet() -> list[NDArray[np.uint8]]:
-    """What a person meets, by the keys a person presses: title, menu, a pause, a result."""
+    """Press keys as a player does and return pictures of title, menu, pause and result."""
     pictures: list[NDArray[np.uint8]] = []
     layout = MemoryLayout()
     with Console() as console:
@@ -183,8 +183,8 @@ def meet() -> list[NDArray[np.uint8]]:
 
 
 def play() -> list[NDArray[np.uint8]]:
-    """The window that a person drives in: with overlays, and with its help."""
-    os.environ["SDL_VIDEODRIVER"] = "dummy"  # a window that is drawn, and seen by nobody
+    """Return the window of `mkds_gym.play` with overlays, and with its help."""
+    os.environ["SDL_VIDEODRIVER"] = "dummy"  # a window without a display
     boot = BootParameters(mode="vs", drivers=8, strength="easy", items=True, seed=7)
     with Console(on_power_on=boot.write) as console:
         boot_to_race(console, boot)
@@ -209,7 +209,7 @@ def play() -> list[NDArray[np.uint8]]:
 
 
 def row(pictures: Sequence[NDArray[np.uint8]], *, down: bool = False) -> Image.Image:
-    """Pictures of one size side by side, or below each other."""
+    """Join pictures of one size, side by side or one below another."""
     height, width, _ = pictures[0].shape
     count = len(pictures)
     across, along = (1, count) if down else (count, 1)
@@ -222,12 +222,12 @@ def row(pictures: Sequence[NDArray[np.uint8]], *, down: bool = False) -> Image.I
 
 
 def strip(pictures: Sequence[NDArray[np.uint8]]) -> Image.Image:
-    """Both screens at `MOMENTS` of the lap, side by side."""
+    """Join both screens at `MOMENTS` of the lap."""
     return row([pictures[int(moment * len(pictures))] for moment in MOMENTS])
 
 
 def course_map(course: Course, races: Sequence[Any]) -> Image.Image:
-    """The course from above, with its checkpoints and the way that was driven."""
+    """Draw the course from above, with its checkpoints and the driven way."""
     triangles = course.kcl.triangles[:, :, [0, 2]]
     kinds = course.kcl.types
     shown = np.isin(kinds, list(COLOURS))
@@ -258,7 +258,7 @@ def course_map(course: Course, races: Sequence[Any]) -> Image.Image:
 
 
 def course_picture(name: str) -> Image.Image:
-    """Two moments of a lap of a course, and the course from above with the way driven."""
+    """Join two moments of a lap and the course from above with the driven way."""
     parameters = BootParameters(
         course=next(number for number, known in COURSES.items() if known == name), laps=1
     )
@@ -281,7 +281,7 @@ def course_picture(name: str) -> Image.Image:
                 pending = DRAWN_BEFORE
                 del wanted[0]
     if not state.finished:
-        raise SystemExit(f"the driver did not get round {name}")
+        raise SystemExit(f"the driver did not finish on {name}")
     plan = course_map(course, states)
     height = shots[0].shape[0]
     plan.thumbnail((MAP_SIZE, height), Image.Resampling.LANCZOS)
@@ -296,12 +296,12 @@ def course_picture(name: str) -> Image.Image:
 
 
 def random_courses() -> Image.Image:
-    """A sheet of previews of random courses, harder from left to right."""
+    """Join previews of random courses, harder from left to right."""
     width, height = SHEET_TILE
     sheet = Image.new("RGB", (3 * width + 2 * GAP, 2 * height + GAP), (255, 255, 255))
     for number, (seed, difficulty) in enumerate(RANDOM_COURSES):
         plan = preview(compile_description(generate(seed, difficulty)))
-        # The map alone: title, legend and profile could not be read at this size.
+        # The map alone: title, legend and profile are illegible at this size.
         left, top = (round(part) for part in plan.corner)
         tile = plan.image().crop(
             (
@@ -319,7 +319,7 @@ def random_courses() -> Image.Image:
 
 
 def sensor_plot(observations: Sequence[NDArray[np.float32]], file: Path) -> None:
-    """The six numbers of ``seed6`` over the lap."""
+    """Plot the six numbers of ``seed6`` over the lap."""
     values = np.array(observations)
     seconds = np.arange(len(values)) * 4 / FRAMES_PER_SECOND
     figure, axes = plt.subplots(2, 1, figsize=(8, 3.6), sharex=True, layout="constrained")
@@ -337,13 +337,13 @@ def sensor_plot(observations: Sequence[NDArray[np.float32]], file: Path) -> None
 
 
 def save(image: Image.Image, file: Path, colours: int) -> None:
-    """Write a PNG with a palette, which these few colours do not suffer from."""
+    """Write a PNG with a palette of the given number of colours."""
     image.quantize(colours, dither=Image.Dither.NONE).save(file, optimize=True)
     logger.info("%s: %d bytes", file, file.stat().st_size)
 
 
 def overlays() -> list[NDArray[np.uint8]]:
-    """Moments of races against opponents, each overlay on one, in the order of the numbers."""
+    """Return a picture for each overlay, in the order of their numbers."""
     moments = {name: OVERLAY_MOMENTS.get(name, OVERLAY_MOMENT) for name in OVERLAYS}
     drawn = {}
     for moment in dict.fromkeys(moments.values()):
@@ -355,7 +355,7 @@ def overlays() -> list[NDArray[np.uint8]]:
 def overlays_at(
     course: str, frames: int, turning: int, names: Sequence[str]
 ) -> dict[str, NDArray[np.uint8]]:
-    """One moment of a race, each overlay alone on it."""
+    """Return one moment of a race with each of the named overlays."""
     env: Any = gym.make(
         "MKDS-v0",
         course=course,
@@ -383,7 +383,7 @@ def overlays_at(
 
 
 def viewer() -> dict[int, NDArray[np.uint8]]:
-    """The viewer's window with so many tiles; on the display, or unseen where there is none."""
+    """Return the viewer's window by number of tiles."""
     if "DISPLAY" not in os.environ:
         os.environ["SDL_VIDEODRIVER"] = "dummy"
     names = sorted(path.stem for path in COURSE_DIRECTORY.glob("*.toml"))
@@ -408,7 +408,7 @@ def viewer() -> dict[int, NDArray[np.uint8]]:
         for step in range(last):
             pairs = zip(drivers, lanes, strict=True)
             keys = [int(driver.keys(env.race, env.course)) for driver, env in pairs]
-            # So that not all are at the same place, the first ones wait.
+            # The first drivers wait, so the drivers are in different places.
             moving = np.array([step >= last - VIEWER_STEPS - 8 * n for n in range(len(lanes))])
             envs.step(np.array(keys), step_mask=moving)
         for count in TILES:
@@ -433,14 +433,14 @@ def viewer() -> dict[int, NDArray[np.uint8]]:
 
 
 def evolution(folder: Path) -> Image.Image | None:
-    """The window of an evolution with ``--show all``; None without a display to see it on.
+    """Return a screenshot of an evolution with ``--show all``, or None without a display.
 
     Args:
-        folder: to evolve in.
+        folder: Folder for the run.
     """
     display = os.environ.get("DISPLAY")
     if not display:
-        logger.warning("no picture of an evolution: run this under a display, as by xvfb-run")
+        logger.warning("no display, so no picture of an evolution: run this with xvfb-run")
         return None
     command = [sys.executable, "-m", "mkds_neat.run", str(CONFIG), "--show=all", "--quiet"]
     command += ["--no-pictures", "--stop-when=never", f"--workers={EVOLVING}"]
@@ -471,7 +471,7 @@ def evolution(folder: Path) -> Image.Image | None:
 
 
 def replays(folder: Path) -> None:
-    """What `mkds_gym.replay` makes of a few drivers' first lap, by its command."""
+    """Record a few drivers and export the replays with `mkds_gym.replay`."""
     with tempfile.TemporaryDirectory() as name:
         there = Path(name)
         for driver, pace in REPLAYED.items():
@@ -499,7 +499,7 @@ def replays(folder: Path) -> None:
             ([ada, ben, cyd, "--ghosts", "--speed", "4"], "--gif", "ghosts.gif"),
         ):
             if replay([*arguments, option, str(there / file)]):
-                raise SystemExit(f"there is no {file}")
+                raise SystemExit(f"mkds_gym.replay did not write {file}")
             if option == "--sheet":
                 with Image.open(there / file) as sheet:
                     save(sheet, folder / file, 128)
@@ -509,13 +509,19 @@ def replays(folder: Path) -> None:
 
 
 def main() -> None:
-    """The command line; see the module."""
-    parser = argparse.ArgumentParser(description="Make the pictures of the README and the docs.")
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description="Make the pictures of README and docs.")
     parser.add_argument(
-        "folder", type=Path, nargs="?", default=Path(__file__).parent / "images", help="where to"
+        "folder",
+        type=Path,
+        nargs="?",
+        default=Path(__file__).parent / "images",
+        help="folder to write to",
     )
-    parser.add_argument("--viewer", action="store_true", help="only those of the viewer")
-    parser.add_argument("--replays", action="store_true", help="only those of replays")
+    parser.add_argument(
+        "--viewer", action="store_true", help="make only the pictures of the viewer"
+    )
+    parser.add_argument("--replays", action="store_true", help="make only the pictures of replays")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -1,4 +1,4 @@
-"""A sensor, a metric and a scorer of one's own, in a few lines each.
+"""Drive with a custom sensor, metric and scorer.
 
 python examples/custom_parts.py
 """
@@ -47,7 +47,7 @@ class TopSpeed:
 
 
 def fast_and_far(metrics: Mapping[str, float]) -> float:
-    """Scorer: a hundred world units are worth one, and so is a unit of top speed."""
+    """Scorer: one point for a hundred world units, and one for each unit of top speed."""
     return metrics["progress"] / 100.0 + metrics["top_speed"]
 
 
@@ -62,11 +62,11 @@ def main() -> None:
     observation, info = env.reset(seed=0)
     total, done = 0.0, False
     while not done:
-        observation, reward, terminated, truncated, info = env.step(0)  # 0 is "accelerate"
+        observation, reward, terminated, truncated, info = env.step(0)  # accelerate
         total += float(reward)
         done = terminated or truncated
     env.close()
-    print(f"observation: {observation.round(2)} (the last one is the slope)")
+    print(f"observation: {observation.round(2)} (the last number is the slope)")
     print(f"top speed:   {info['metrics']['top_speed']:.2f} world units per frame")
     print(f"return:      {total:.2f} = the score {fast_and_far(info['metrics']):.2f}")
 

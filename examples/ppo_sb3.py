@@ -1,8 +1,8 @@
-"""Learn to drive with Stable-Baselines3's PPO, on MKDS-v0 as it is.
+"""Learn to drive MKDS-v0 with PPO of Stable-Baselines3.
 
     python examples/ppo_sb3.py --steps 60000 --envs 2
 
-Prints how far the untrained and the trained driver get in the same time, and saves the model.
+Print how far the untrained and the trained driver get in the same time, and save the model.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from stable_baselines3.common.vec_env import SubprocVecEnv
 import mkds_gym  # noqa: F401  registers MKDS-v0
 
 ARGUMENTS: dict[str, Any] = {
-    # What a driver would look at: distances, its own motion, and where the road goes.
+    # Distances to obstacles, the kart's own motion, and the bends ahead.
     "obs_type": ["seed6", "kinematics", "curvature"],
     "action_type": "discrete",
     "frame_skip": 6,
-    # Short episodes that end soon after a mistake make the first lessons cheap.
+    # Early in training, episodes that end soon after a mistake save time.
     "truncate_on": ["clock:2400", "stuck:120", "wrong_way:60"],
 }
 
 
 def evaluate(model: PPO, episodes: int = 1) -> float:
-    """Mean progress of the deterministic driver, in laps."""
+    """Return the mean progress of the deterministic driver, in laps."""
     env = gym.make("MKDS-v0", **ARGUMENTS)
     laps = []
     for _ in range(episodes):
@@ -48,10 +48,10 @@ def evaluate(model: PPO, episodes: int = 1) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=60_000, help="environment steps to learn from")
-    parser.add_argument("--envs", type=int, default=2, help="environments, a process each")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=Path("runs/ppo_mkds.zip"))
+    parser.add_argument("--steps", type=int, default=60_000, help="environment steps to train for")
+    parser.add_argument("--envs", type=int, default=2, help="environments, each in its own process")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all randomness")
+    parser.add_argument("--output", type=Path, default=Path("runs/ppo_mkds.zip"), help="model file")
     arguments = parser.parse_args()
 
     check_env(gym.make("MKDS-v0", **ARGUMENTS).unwrapped)
