@@ -238,6 +238,13 @@ def regions() -> str:
     return markdown([*rows, *((f"`{code}`", region) for code, region in REGIONS.items())])
 
 
+def benchmark_questions() -> str:
+    """Tables of ``python -m benchmarks``."""
+    from benchmarks.__main__ import QUESTIONS
+
+    return markdown([("table", "question"), *((f"`{k}`", text) for k, text in QUESTIONS.items())])
+
+
 def config(section: str) -> str:
     """Keys of one of the evolution's own sections in a config file."""
     from mkds_neat.config.settings import Settings
@@ -354,6 +361,7 @@ TABLES: dict[str, Callable[..., str]] = {
         capabilities,
         boot_parameters,
         regions,
+        benchmark_questions,
         config,
         options,
     )
