@@ -1,8 +1,6 @@
 """The errors that mkds_gym raises for bad input, each a `MKDSError`.
 
-Every message names the thing, the value that was met, and what to do about it. Each class
-is also the standard exception a caller would expect (`ValueError`, `RuntimeError`), so that
-``except ValueError`` keeps working.
+Each class also derives from the standard exception for its kind, such as `ValueError`.
 """
 
 from __future__ import annotations
@@ -16,10 +14,10 @@ class MKDSError(Exception):
 
 
 def reason(error: BaseException) -> str:
-    """Why something failed, for a message that names the user's own file.
+    """Return why something failed, for a message that already names the file.
 
-    Of an error of the system: its words, without the number, and without the name of the file,
-    which may be a temporary one. Of any other, what it says.
+    A system error gives its text without the number and the file name, which may be a temporary
+    one.
     """
     return str(getattr(error, "strerror", None) or error)
 
@@ -32,8 +30,7 @@ class CourseFormatError(MKDSError, ValueError):
     """A course file (KCL, NKM, NARC, LZ77) is malformed.
 
     Attributes:
-        offset: byte offset in the file (or address in RAM) at which the fault was met, or
-            None where no single place can be named.
+        offset: byte offset of the fault in the file (or its address in RAM), or None.
     """
 
     def __init__(self, message: str, offset: int | None = None) -> None:
@@ -41,7 +38,7 @@ class CourseFormatError(MKDSError, ValueError):
         super().__init__(message if offset is None else f"{message} (at offset {offset:#x})")
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle by state, as the message already carries the offset."""
+        """Pickle with the offset, which the message already contains."""
         return (_rebuild_course_format_error, (self.args[0], self.offset))
 
 
@@ -52,11 +49,11 @@ def _rebuild_course_format_error(message: str, offset: int | None) -> CourseForm
 
 
 class StateError(MKDSError, ValueError):
-    """A savestate cannot be used: missing, corrupt, of another ROM, or of another build."""
+    """A savestate cannot be used: missing, damaged, of another ROM, or of another build."""
 
 
 class RecordingError(MKDSError, ValueError):
-    """A recording cannot be used or written: missing, corrupt, of another ROM, build or version."""
+    """A recording cannot be used or written: missing, damaged, or of another ROM or version."""
 
 
 class ConsoleError(MKDSError, RuntimeError):
@@ -64,18 +61,17 @@ class ConsoleError(MKDSError, RuntimeError):
 
 
 class NoRaceError(MKDSError, RuntimeError):
-    """The console's memory holds no running race."""
+    """The console's memory contains no running race."""
 
 
 class VectorEnvError(MKDSError, RuntimeError):
-    """Some environments of a vector environment failed; the others are as good as before.
+    """Some environments of a vector environment failed. The others are not affected.
 
     Attributes:
-        failures: what each failed environment raised, by index.
-        index: the first of them.
-        results: what `step` would have returned, with the failed environments' episodes cut off
-            (their observation as it was, reward 0, truncated; where the episode had ended and the
-            next one did not begin, what its last step gave); None where it was no step.
+        failures: the exception of each failed environment, by index.
+        results: the results of `step`, with the episodes of the failed environments truncated
+            (previous observation, reward 0; if the episode had ended and the next one did not
+            start, the results of its last step). None if the call was not a step.
     """
 
     def __init__(
@@ -90,17 +86,17 @@ class VectorEnvError(MKDSError, RuntimeError):
 
     @property
     def index(self) -> int | None:
-        """See the class."""
+        """Lowest index of a failed environment, or None."""
         return min(self.failures, default=None)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle with what it carries."""
+        """Pickle with the failures and the results."""
         return (type(self), (self.args[0], self.failures, self.results))
 
 
 class OverlayError(MKDSError, RuntimeError):
-    """An overlay cannot be drawn: it raised, or there is no camera to draw it with."""
+    """An overlay cannot be drawn: it raised an exception, or there is no camera."""
 
 
 class ViewerError(MKDSError, RuntimeError):
-    """Nothing can be shown: no shared memory, no display, no run that is going."""
+    """The viewer cannot show anything: no shared memory, no display, or no running training run."""

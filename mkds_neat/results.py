@@ -43,7 +43,7 @@ from mkds_gym.display.video import race_clock
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.errors import reason
 from mkds_gym.recording.format import Recording
-from mkds_gym.utils.files import beside
+from mkds_gym.utils.files import atomic_path
 from mkds_neat.errors import ChampionFormatError, RunFolderError
 from mkds_neat.evaluation import Result
 from mkds_neat.networks import GenomeNetwork, NetworkSpec, pt_bytes
@@ -337,7 +337,7 @@ class RunFolder:
     def write(self, name: str, data: bytes) -> None:
         """Write a file, all of it or nothing."""
         path = self.path / name
-        with _reporting(path), beside(path) as partial, partial.open("wb") as file:
+        with _reporting(path), atomic_path(path) as partial, partial.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from programs import x_server
 
-from mkds_gym.emulator.library import library_path
+from mkds_gym.emulator.loader import library_path
 
 # A shell has what a script starts in the background ignore these, and all that is started from
 # there: the tests of what Ctrl-C does would wait in vain.

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from mkds_gym.emulator import builds, library
+from mkds_gym.emulator import builds, library, loader
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
 from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.errors import ConsoleError
@@ -81,20 +81,20 @@ def test_sixty_consoles_one_after_another() -> None:
 def test_forgotten_consoles_give_their_core_back() -> None:
     """Two consoles that nobody closed: the next two run on their cores, and load nothing."""
     consoles = [Console(BUNDLED_ROM), Console(BUNDLED_ROM)]
-    used = [console._core for console in consoles]  # kept, so that no other has their addresses
-    assert not any(one in library._idle for one in used)
+    used = [console.library for console in consoles]  # kept, so that no other has their addresses
+    assert not any(one in library.idle for one in used)
     consoles.clear()
     gc.collect()
-    assert all(one in library._idle for one in used)
-    idle = len(library._idle)
+    assert all(one in library.idle for one in used)
+    idle = len(library.idle)
     again = [Console(BUNDLED_ROM) for _ in range(idle)]
     try:
-        assert library._idle == []
-        assert all(any(console._core is one for console in again) for one in used)
+        assert library.idle == []
+        assert all(any(console.library is one for console in again) for one in used)
     finally:
         for console in again:
             console.close()
-    assert len(library._idle) == idle
+    assert len(library.idle) == idle
 
 
 def test_consoles_at_once_are_apart() -> None:
@@ -290,13 +290,13 @@ def test_beside_another_user_of_py_desmume() -> None:
 def test_an_unknown_build_is_told_and_works(
     unknown_library: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert builds.build_id(unknown_library) not in builds.KNOWN_BUILDS
-    monkeypatch.setenv(library.LIBRARY_VARIABLE, str(unknown_library))
+    assert loader.read_library(unknown_library)[1] not in builds.KNOWN_BUILDS
+    monkeypatch.setenv(loader.LIBRARY_VARIABLE, str(unknown_library))
     with caplog.at_level(logging.WARNING), Console(BUNDLED_ROM) as console:
         assert not console.capabilities.known_build
         assert not console.capabilities.jit
         console.step(Keys.A, 30)
-    assert "not a build that mkds-gym knows" in caplog.text
+    assert "is an unknown build" in caplog.text
     assert "py-desmume 0.0.9" in caplog.text
 
 
@@ -304,7 +304,7 @@ def test_an_unknown_build_is_told_and_works(
 def test_all_of_a_console_on_an_unknown_build(unknown_library: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", str(Path(__file__).with_name("test_console.py"))],
-        env=os.environ | {library.LIBRARY_VARIABLE: str(unknown_library)},
+        env=os.environ | {loader.LIBRARY_VARIABLE: str(unknown_library)},
         capture_output=True,
         text=True,
         check=False,
@@ -343,9 +343,9 @@ def test_no_ctrl_c_is_lost_while_the_emulator_opens_a_cartridge() -> None:
 def test_without_access_to_the_imports(unknown_library: Path, tmp_path: Path) -> None:
     """The last fallback: output redirected for a moment, battery file in the user's folder."""
     code = (
-        "from mkds_gym.emulator import builds, library\n"
+        "from mkds_gym.emulator import internals\n"
         "def refuse(data): raise ValueError('no slots')\n"
-        "builds.import_slots = refuse\n"
+        "internals.import_slots = refuse\n"
         "from mkds_gym.emulator.console import Console\n"
         "print('before', flush=True)\n"
         "with Console() as console:\n"
@@ -360,7 +360,7 @@ def test_without_access_to_the_imports(unknown_library: Path, tmp_path: Path) ->
             code,
             HOME=str(tmp_path),
             XDG_CONFIG_HOME=str(tmp_path),
-            **({library.LIBRARY_VARIABLE: path} if path else {}),
+            **({loader.LIBRARY_VARIABLE: path} if path else {}),
         )
         assert run.stdout.split() == ["before", "after"], run.stderr
 
@@ -374,7 +374,7 @@ def test_an_emulator_that_does_not_skip_frames_draws_them_all() -> None:
         "from mkds_gym.emulator.console import Console\n"
         "if {broken}:\n"
         "    one = library.acquire()\n"
-        "    one.library.desmume_skip_next_frame = ctypes.CDLL(None).getpid\n"  # does nothing
+        "    one.image.desmume_skip_next_frame = ctypes.CDLL(None).getpid\n"  # does nothing
         "    library.release(one)\n"
         "with Console() as console:\n"
         "    console.step(0, 60); before = console.screen()\n"
@@ -389,8 +389,8 @@ def test_an_emulator_that_does_not_skip_frames_draws_them_all() -> None:
 
 def test_broken_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     missing = tmp_path / "none.so"
-    monkeypatch.setenv(library.LIBRARY_VARIABLE, str(missing))
-    with pytest.raises(ConsoleError, match=r"none\.so.*MKDS_DESMUME_LIBRARY"):
+    monkeypatch.setenv(loader.LIBRARY_VARIABLE, str(missing))
+    with pytest.raises(ConsoleError, match=r"MKDS_DESMUME_LIBRARY=.*none\.so.*does not exist"):
         Console(BUNDLED_ROM)
     missing.write_bytes(b"\x7fELF nothing")
     with pytest.raises(ConsoleError, match="apt-get install libgl1"):
@@ -398,6 +398,6 @@ def test_broken_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_missing_system_library_is_named() -> None:
-    error = library._explain(OSError("libGL.so.1: cannot open shared object file"))
+    error = loader.loader_error(OSError("libGL.so.1: cannot open shared object file"))
     assert "apt-get install libgl1" in str(error)
     assert "libGL.so" in str(error)

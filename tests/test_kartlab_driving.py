@@ -16,7 +16,7 @@ import pytest
 
 from mkds_gym.course.archive import write_narc
 from mkds_gym.emulator.console import Console, Keys
-from mkds_gym.emulator.state_file import Snapshot
+from mkds_gym.emulator.snapshot import Snapshot
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_description, parse_description
 from mkds_gym.race import memory_layout

@@ -12,7 +12,7 @@ import pytest
 from kartlab_field import LAYOUT, Field, course_with_boxes
 
 from mkds_gym.emulator.console import Keys
-from mkds_gym.emulator.state_file import Snapshot
+from mkds_gym.emulator.snapshot import Snapshot
 from mkds_gym.race import memory_layout
 from mkds_gym.race.reader import ObjectState
 

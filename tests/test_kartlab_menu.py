@@ -479,7 +479,7 @@ class Channels:
     """The sixteen sound channels, as the emulator has them."""
 
     def __init__(self, console: Console) -> None:
-        library = console._core.library  # type: ignore[union-attr]
+        library = console.library.image
         self._read = library["_ZN10SPU_struct8ReadLongEj"]
         self._read.restype = ctypes.c_uint32
         self._read.argtypes = [ctypes.c_void_p, ctypes.c_uint32]

@@ -11,7 +11,7 @@ import pytest
 from kartlab_field import LAYOUT, Field
 
 from mkds_gym.emulator.console import Keys
-from mkds_gym.emulator.state_file import Snapshot
+from mkds_gym.emulator.snapshot import Snapshot
 from mkds_gym.race import memory_layout
 from mkds_gym.race.memory_layout import course_id
 

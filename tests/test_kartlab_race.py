@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mkds_gym.emulator.console import Console, Keys
-from mkds_gym.emulator.state_file import Snapshot
+from mkds_gym.emulator.snapshot import Snapshot
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race import memory_layout
 from mkds_gym.race.memory_layout import MemoryLayout

@@ -10,8 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from mkds_gym.emulator import builds
-from mkds_gym.emulator import library as cores
+from mkds_gym.emulator import internals
+from mkds_gym.emulator import library as libraries
 from mkds_gym.emulator.console import Console
 from mkds_gym.env import MKDSEnv
 
@@ -50,11 +50,11 @@ def test_an_environment_more_takes_forty_megabytes() -> None:
 LEFT = """
 import os, threading
 from pathlib import Path
-from mkds_gym.emulator import library
+from mkds_gym.emulator import loader
 from mkds_gym.env import MKDSEnv
 
 def resident():
-    library.trim_memory()
+    loader.trim_memory()
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 env = MKDSEnv()
@@ -88,22 +88,21 @@ def test_what_is_folded_stays_zero_through_races() -> None:
         env.reset(seed=seed)
         for step in range(30):
             env.step(step % 11)
-    core = env.console._core
-    assert core is not None
+    core = env.console.library
     assert core.build is not None
-    mmu = ctypes.addressof(ctypes.c_uint8.in_dll(core.library, "MMU"))
+    mmu = ctypes.addressof(ctypes.c_uint8.in_dll(core.image, "MMU"))
     for offset, size in core.build.always_zero:
-        assert not builds.memory(mmu + offset, size).any()
+        assert not internals.memory(mmu + offset, size).any()
     # And it is folded: a byte written is seen at every other place, and put back.
     offset, size = core.build.always_zero[0]
     start = -(-(mmu + offset) // 4096) * 4096
-    builds.memory(start, 1)[:] = 1
+    internals.memory(start, 1)[:] = 1
     try:
-        places = range(start, start + size - 2 * builds._FOLD, builds._FOLD)
-        assert [builds.memory(place, 1)[0] for place in places] == [1] * len(places)
+        places = range(start, start + size - 2 * internals.FOLD_SIZE, internals.FOLD_SIZE)
+        assert [internals.memory(place, 1)[0] for place in places] == [1] * len(places)
         assert len(places) > 5
     finally:
-        builds.memory(start, 1)[:] = 0
+        internals.memory(start, 1)[:] = 0
     env.close()
 
 
@@ -111,15 +110,14 @@ def test_colour_tables_are_those_of_the_first_image() -> None:
     consoles = [Console() for _ in range(3)]
     tables = []
     for console in consoles:
-        core = console._core
-        assert core is not None
+        core = console.library
         assert core.build is not None
         symbol, size = core.build.colour_tables
-        start = ctypes.addressof(ctypes.c_uint8.in_dll(core.library, symbol))
-        table = builds.memory(start, size)
+        start = ctypes.addressof(ctypes.c_uint8.in_dll(core.image, symbol))
+        table = internals.memory(start, size)
         assert table.any()
         tables.append(table)
-        assert not builds._anonymous(start + 4096, size - 8192)  # it is a file's now
+        assert not internals.is_anonymous(start + 4096, size - 8192)  # it is a file's now
     for table in tables[1:]:
         assert np.array_equal(table, tables[0])
         # Private all the same: what one writes, the others do not see.
@@ -141,18 +139,17 @@ def test_without_files_in_memory_all_works_as_before(monkeypatch: pytest.MonkeyP
 
     usual = Console()
     usual.step(frames=30)
-    monkeypatch.setattr(cores, "_idle", [])  # so that a new image is loaded
-    cores._common_tables.cache_clear()
+    monkeypatch.setattr(libraries, "idle", [])  # so that a new image is loaded
+    libraries.shared_tables.cache_clear()
     monkeypatch.setattr(os, "memfd_create", refuse)
     plain = Console()
     plain.step(frames=30)
     assert np.array_equal(plain.ram, usual.ram)
     assert np.array_equal(plain.screen("both"), usual.screen("both"))
-    core = plain._core
-    assert core is not None
+    core = plain.library
     assert core.build is not None
     offset, size = core.build.always_zero[0]
-    mmu = ctypes.addressof(ctypes.c_uint8.in_dll(core.library, "MMU"))
-    assert builds._anonymous(mmu + offset, size)
+    mmu = ctypes.addressof(ctypes.c_uint8.in_dll(core.image, "MMU"))
+    assert internals.is_anonymous(mmu + offset, size)
     for console in (plain, usual):
         console.close()

@@ -24,7 +24,7 @@ from mkds_gym.replay.replay import Replay, verify
 
 def played(console: Console, movie: Path) -> int:
     """Let DeSmuME play a movie; how many frames it has."""
-    library = console._live().library
+    library = console.library.image
     library.desmume_movie_play.argtypes = (ctypes.c_char_p,)
     library.desmume_movie_play.restype = ctypes.c_char_p
     assert library.desmume_movie_play(str(movie).encode()) is None
@@ -87,7 +87,7 @@ def test_what_desmume_records_is_read(tmp_path: Path, caplog: pytest.LogCaptureF
     movie = tmp_path / "theirs.dsm"
     masks = [0] * 5 + [int(Keys.A)] * 5 + [int(Keys.LEFT | Keys.R)] * 5
     with Console() as console:
-        library = console._live().library
+        library = console.library.image
         library.desmume_movie_record_simple.argtypes = (ctypes.c_char_p, ctypes.c_char_p)
         library.desmume_movie_record_simple.restype = ctypes.c_char_p
         assert library.desmume_movie_record_simple(str(movie).encode(), b"them") is None

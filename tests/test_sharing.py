@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mkds_gym.utils.caches import Kept, Shared
+from mkds_gym.utils.caches import LRUCache, WeakCache
 
 
 class Value:
@@ -32,7 +32,7 @@ def in_threads(count: int, call: Callable[[], Any]) -> list[Any]:
 
 
 def test_a_shared_value_is_made_once_and_goes_with_its_users() -> None:
-    shared: Shared[Value] = Shared()
+    shared: WeakCache[Value] = WeakCache()
     made = []
 
     def make() -> Value:
@@ -52,7 +52,7 @@ def test_a_shared_value_is_made_once_and_goes_with_its_users() -> None:
 
 
 def test_different_shared_values_are_made_at_once() -> None:
-    shared: Shared[Value] = Shared()
+    shared: WeakCache[Value] = WeakCache()
     both = threading.Barrier(2)
     names = iter("ab")
 
@@ -65,7 +65,7 @@ def test_different_shared_values_are_made_at_once() -> None:
 
 
 def test_who_waits_for_a_shared_value_that_fails_makes_it() -> None:
-    shared: Shared[Value] = Shared()
+    shared: WeakCache[Value] = WeakCache()
     tries: list[int] = []
 
     def make() -> Value:
@@ -88,7 +88,7 @@ def test_who_waits_for_a_shared_value_that_fails_makes_it() -> None:
 
 
 def test_kept_values_are_made_once_and_bounded() -> None:
-    kept: Kept[int, str] = Kept(3)
+    kept: LRUCache[int, str] = LRUCache(3)
     asked: list[list[int]] = []
 
     def make(missing: list[int]) -> Iterator[tuple[int, str]]:
@@ -111,7 +111,7 @@ def test_kept_values_are_made_once_and_bounded() -> None:
 
 
 def test_what_was_made_before_an_error_is_kept() -> None:
-    kept: Kept[int, str] = Kept(9)
+    kept: LRUCache[int, str] = LRUCache(9)
 
     def make(missing: list[int]) -> Iterator[tuple[int, str]]:
         for key in missing:
@@ -126,8 +126,8 @@ def test_what_was_made_before_an_error_is_kept() -> None:
 
 
 def test_a_forked_child_does_not_wait_for_threads_it_has_not_got() -> None:
-    kept: Kept[int, int] = Kept(2)
-    shared: Shared[Value] = Shared()
+    kept: LRUCache[int, int] = LRUCache(2)
+    shared: WeakCache[Value] = WeakCache()
     begun, go_on = threading.Event(), threading.Event()
 
     def make(missing: list[int]) -> Iterator[tuple[int, int]]:

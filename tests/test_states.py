@@ -23,10 +23,10 @@ from gymnasium.vector import AutoresetMode
 
 import mkds_gym  # noqa: F401
 from mkds_gym.components.events import Clock
-from mkds_gym.emulator import state_file
+from mkds_gym.emulator import snapshot
 from mkds_gym.emulator.cartridge import Cartridge
-from mkds_gym.emulator.library import LIBRARY_VARIABLE
-from mkds_gym.emulator.state_file import Snapshot
+from mkds_gym.emulator.loader import LIBRARY_VARIABLE
+from mkds_gym.emulator.snapshot import Snapshot
 from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes import cloned_state, start_manager
 from mkds_gym.episodes.cloned_state import ClonedState, base_of, describe
@@ -270,12 +270,12 @@ def damaged(state: ClonedState) -> ClonedState:
     """One that the emulator does not take."""
     start = state.base.snapshot
     data = bytearray(start.data)
-    (*_, (_, place, _), _) = state_file.chunks(start.data)
+    (*_, (_, place, _), _) = snapshot.chunks(start.data)
     struct.pack_into("<I", data, place, 9999)  # there is no such chunk
     bad = Snapshot(bytes(data), start.rom, start.build_id, start.frame_count)
     state = pickle.loads(pickle.dumps(state))
     state.base = base_of(bad)
-    state._difference = state_file.Difference(bad, bad)
+    state._difference = snapshot.Difference(bad, bad)
     return state
 
 
@@ -380,8 +380,9 @@ def test_compiled_code_makes_no_difference() -> None:
     env = make()
     env.reset()
     console = env.console
-    if not (console.capabilities.jit and console._core is not None and console._core.code):
-        pytest.fail("this build of the emulator is known, but its states are not instant")
+    code = console.library.code
+    assert code is not None
+    assert console.library.fast_restore is not None
     start = console.snapshot()
     keys = np.random.default_rng(3).choice([1, 17, 33, 257, 273], size=90)
 
@@ -389,8 +390,7 @@ def test_compiled_code_makes_no_difference() -> None:
         console.restore(start)
         for frame, key in enumerate(keys.tolist()):
             if forgetting.get(frame):
-                assert console._core is not None
-                console._core._forget_code()
+                code.forget_all()
             console.step(key)
         return bytes(console.snapshot().data)
 

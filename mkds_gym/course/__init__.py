@@ -18,12 +18,12 @@ from mkds_gym.course.track import Track
 from mkds_gym.emulator.cartridge import COURSE_FOLDER, Cartridge
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import CartridgeError, CourseFormatError
-from mkds_gym.utils.caches import Shared
+from mkds_gym.utils.caches import WeakCache
 
 if TYPE_CHECKING:
     from mkds_gym.course.mesh import ObstacleMesh
 
-_meshes: Final[Shared[ObstacleMesh]] = Shared()
+_meshes: Final[WeakCache[ObstacleMesh]] = WeakCache()
 """Of the courses of this process, by collision."""
 
 COLLISION_FILE = "course_collision.kcl"

@@ -1,1 +1,21 @@
 """One emulated Nintendo DS: cartridge, console, savestates. Knows nothing of karts."""
+
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.console import Capabilities, Console, Keys
+from mkds_gym.emulator.loader import installed_build_id
+from mkds_gym.emulator.rewind import Rewind
+from mkds_gym.emulator.snapshot import Difference, Snapshot
+from mkds_gym.emulator.state_file import pack_state, read_state
+
+__all__ = [
+    "Capabilities",
+    "Cartridge",
+    "Console",
+    "Difference",
+    "Keys",
+    "Rewind",
+    "Snapshot",
+    "installed_build_id",
+    "pack_state",
+    "read_state",
+]

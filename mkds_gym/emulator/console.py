@@ -1,4 +1,4 @@
-"""One Nintendo DS: open a cartridge, step frames, read memory and picture, save and load states.
+"""One Nintendo DS: open a cartridge, run frames, read memory and picture, save and load states.
 
 ```python
 with Console() as console:          # Kartlab, the bundled cartridge
@@ -11,8 +11,6 @@ with Console() as console:          # Kartlab, the bundled cartridge
 from __future__ import annotations
 
 import enum
-import logging
-import operator
 import os
 import stat
 import weakref
@@ -21,27 +19,32 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.emulator import builds, state_file
-from mkds_gym.emulator import library as cores
+from mkds_gym.emulator import internals
 from mkds_gym.emulator.cartridge import Cartridge
-from mkds_gym.emulator.hardware import RAM_SIZE, RGB_OF_COLOURS, SCREEN_HEIGHT, SCREEN_WIDTH
-from mkds_gym.emulator.state_file import Difference, ReadState, Snapshot, StateLike
+from mkds_gym.emulator.hardware import RGB_OF_COLOURS, SCREEN_HEIGHT, SCREEN_WIDTH
+from mkds_gym.emulator.library import Library, acquire, release
+from mkds_gym.emulator.snapshot import Difference, Snapshot, copy_of
+from mkds_gym.emulator.state_file import (
+    ReadState,
+    StateLike,
+    check_origin,
+    pack_state,
+    read_state,
+)
 from mkds_gym.errors import ConsoleError, StateError, reason
-from mkds_gym.utils.arguments import file_path
-from mkds_gym.utils.files import beside
-
-logger = logging.getLogger(__name__)
+from mkds_gym.utils.arguments import choice, file_path, integer
+from mkds_gym.utils.files import write_bytes
 
 T = TypeVar("T")
 
 
 class Keys(enum.IntFlag):
-    """The console's keys. Any combination may be held, opposing directions too."""
+    """The console's keys. Every combination is allowed, opposing directions included."""
 
     A = 1
     B = 2
@@ -62,24 +65,21 @@ ALL_KEYS: Final = 0xFFF
 
 @dataclass(frozen=True)
 class Capabilities:
-    """Which parts of the fast path a console uses.
+    """Fast paths and guarantees that a console has with the installed emulator.
 
     Attributes:
-        known_build: the emulator library is one that mkds-gym knows; all of the following that
-            depends on its insides is off otherwise.
-        jit: the recompiler runs the processors (2 to 4 times as fast as the interpreter).
+        known_build: the emulator library is a build that mkds-gym knows. If not, everything that
+            depends on its internals is off.
+        jit: the recompiler runs the processors, 2 to 4 times as fast as the interpreter.
         dummy_sound: no sound is mixed, and no audio device is opened.
-        skip_frames: frames that nobody sees are not drawn. Tried out on the picture itself when
-            an emulator core is first used; where it does not work, every frame is drawn.
-        ram_view: `Console.ram` is the emulator's own memory, not a copy. Tried out in both
-            directions at every power-on; there is no slow way, so that a console for which it
-            does not hold cannot be made, and this is always True.
-        quiet: what the emulator prints is caught before it reaches the process's output; else
-            standard output is closed for a moment around the calls that print.
-        private_battery: the battery file is in memory, empty at first, and gone with the console;
-            else it lies in the user's configuration folder.
-        fixed_clock: the console's clock starts at the same time always and counts frames; else it
-            is the host's, and a game that looks at it may differ from run to run.
+        skip_frames: frames that nobody looks at are not drawn. Tested when an emulator starts;
+            every frame is drawn if it does not work.
+        quiet: the emulator's output is caught. If not, standard output is closed for a moment
+            around calls that print.
+        private_battery: the battery file is in memory, empty at power-on, and gone with the
+            console. If not, it is in the user's configuration folder.
+        fixed_clock: the console's clock starts at a fixed time and counts frames. If not, it is the
+            host's, and a game that reads it may differ between runs.
         memory_states: snapshots do not go through files.
     """
 
@@ -87,7 +87,6 @@ class Capabilities:
     jit: bool
     dummy_sound: bool
     skip_frames: bool
-    ram_view: bool
     quiet: bool
     private_battery: bool
     fixed_clock: bool
@@ -96,83 +95,54 @@ class Capabilities:
 
 SCREENS: Final = {
     "top": slice(0, SCREEN_HEIGHT),
-    "bottom": slice(SCREEN_HEIGHT, None),
-    "both": slice(None),
+    "bottom": slice(SCREEN_HEIGHT, 2 * SCREEN_HEIGHT),
+    "both": slice(0, 2 * SCREEN_HEIGHT),
 }
-"""Rows of the picture of both screens, for each value of the argument of `Console.screen`."""
-
-
-def _state_target(path: str | PathLike[str]) -> Path:
-    """The file that a state is to replace, with links resolved: never a link, folder or device.
-
-    Raises:
-        StateError: there is no such file and cannot be.
-        TypeError: no path.
-    """
-    target = file_path("path", path, "the path of a file to write, or None for bytes")
-    try:
-        target = target.resolve()
-        mode = target.stat().st_mode
-    except FileNotFoundError:
-        mode = stat.S_IFREG
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
-        raise StateError(f"cannot write state '{path!s}': {reason(error)}") from error
-    if stat.S_ISREG(mode) and target.name:
-        return target
-    what = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
-    raise StateError(f"cannot write state '{path!s}': it is {what}; name a file")
-
-
-_CLOSED: Final = "this console is closed; make a new one"
-_INHERITED: Final = (
-    "this console belongs to the process that this one was forked from; "
-    "make a new console in the process that steps it"
-)
-
-
-def _draw_anyway() -> None:
-    """In the place of `desmume_skip_next_frame` where that does not work."""
-
+"""Rows of the picture of both screens, by the name of a screen."""
 
 _consoles: weakref.WeakSet[Console] = weakref.WeakSet()
 
 
-def _abandon_inherited() -> None:
-    """In a forked child: the consoles of the parent raise instead of touching its emulator."""
+def _disown_consoles() -> None:
+    """In a forked child: the parent's consoles raise instead of touching its emulator."""
     for console in list(_consoles):
-        console._abandon(_INHERITED)
+        console._library = None
+        console._why_closed = (
+            "this console belongs to the process that this one was forked from: make a new console "
+            "in the process that steps it"
+        )
 
 
-os.register_at_fork(after_in_child=_abandon_inherited)
+os.register_at_fork(after_in_child=_disown_consoles)
 
 
 class Console:
-    """One Nintendo DS with a cartridge in it, powered on, before its first frame.
+    """One Nintendo DS with a cartridge, powered on, before its first frame.
+
+    Several consoles may exist at once, in one thread or in several: the emulator runs without
+    Python's lock. Do not use one console in two threads at the same time. A console does not
+    survive a fork: in the child, every call raises `ConsoleError`.
+
+    The same cartridge, ``on_power_on`` and keys give the same memory in every process. There is no
+    sound.
 
     Args:
-        rom: path of a ``.nds`` file, or a `Cartridge`; None for what `Cartridge.open` finds.
-        jit: use the recompiler where the emulator build is known.
+        rom: path of a ``.nds`` file, or a `Cartridge`. None: see `Cartridge.open`.
+        jit: use the recompiler if the emulator build is known.
         on_power_on: called with `ram` after every power-on (now, and at each `reset`), before the
-            first frame: the place to write what the program reads when it starts, such as
-            Kartlab's boot parameters (`mkds_gym.kartlab.boot.BootParameters.write`).
+            first frame. Write there what the program reads at its start, such as Kartlab's boot
+            parameters (`mkds_gym.kartlab.boot.BootParameters.write`).
 
     Attributes:
-        cartridge: what is in the slot.
-        capabilities: which parts of the fast path are in use.
-        frame_count: frames since power-on (going back to a state brings its count back).
+        cartridge: the cartridge in the slot.
+        capabilities: the fast paths in use.
+        frame_count: frames since power-on. Restoring a state restores its count.
 
     Raises:
         CartridgeError: the ROM cannot be used.
         ConsoleError: the emulator cannot be started.
-        TypeError: ``rom`` is neither a path nor a `Cartridge`, or ``on_power_on`` cannot be called.
-        Exception: whatever ``on_power_on`` raises; the console is closed then.
-
-    Several consoles may live at once, in one thread or in several (the emulator runs without
-    Python's lock); one console must not be used by two threads at the same time. A console does
-    not survive a fork: in the child, every call raises `ConsoleError`.
-
-    The same cartridge, ``on_power_on`` and keys give the same memory in every process: the clock
-    and the battery memory of the console start afresh (see `Capabilities`). There is no sound.
+        TypeError: ``rom`` is neither a path nor a `Cartridge`, or ``on_power_on`` is not callable.
+        Exception: whatever ``on_power_on`` raises. The console is closed then.
     """
 
     def __init__(
@@ -182,90 +152,83 @@ class Console:
         jit: bool = True,
         on_power_on: Callable[[NDArray[np.uint8]], object] | None = None,
     ) -> None:
-        self._core: cores.Core | None = None
-        self._ram: NDArray[np.uint8] | None = None
-        self._picture: tuple[int, NDArray[np.uint16]] | None = None
-        self._why_closed = _CLOSED
         if on_power_on is not None and not callable(on_power_on):
             raise TypeError(
-                f"on_power_on={on_power_on!r}; accepted: a function of the memory, or None"
+                f"on_power_on={on_power_on!r} is not callable: expected a function of the memory, "
+                "or None"
             )
         self.cartridge = rom if isinstance(rom, Cartridge) else Cartridge.open(rom)
+        self._jit = jit
         self._on_power_on = on_power_on
-        self.frame_count = 0
-        self._keys = 0
-        core = cores.acquire()
-        self._core = core
-        # Runs at `close`, or when a console that nobody closed is collected; not at exit, where
-        # the emulator goes with the process.
-        self._finalizer = weakref.finalize(self, cores.release, core)
+        self._why_closed = "this console is closed: make a new one"
+        library = acquire()
+        self._library: Library | None = library
+        # Runs in `close`, or when the console is garbage-collected, but not at exit.
+        self._finalizer = weakref.finalize(self, release, library)
         self._finalizer.atexit = False
         try:
-            self._power_on(core, jit)
+            self.reset()
         except BaseException:
             self.close()
             raise
+        self.capabilities = Capabilities(
+            known_build=library.build is not None,
+            jit=library.jit,
+            dummy_sound=library.muted,
+            skip_frames=bool(library.skips_frames),
+            quiet=library.quieted,
+            private_battery=library.private_battery,
+            fixed_clock=library.fixed_clock,
+            memory_states=library.memory_states is not None,
+        )
         _consoles.add(self)
 
-    def _power_on(self, core: cores.Core, jit: bool) -> None:
-        jit_on = core.open(self.cartridge.path, jit)
-        address = builds.find_ram(core.library, core.build)
-        if address is None:
-            raise ConsoleError(
-                f"cannot find the console's main memory in '{core.path}'; "
-                "install py-desmume 0.0.9, or unset " + cores.LIBRARY_VARIABLE
-            )
-        self._ram = builds.memory(address, RAM_SIZE)
-        if core.drawing is not None:
-            core.drawing.begin()
-        library = core.library
-        # Bound once: looking functions up would cost as much as calling them.
-        self._cycle: Callable[..., Any] = library.desmume_cycle
-        self._skip: Callable[..., Any] = (
-            builds.held(library.desmume_skip_next_frame) if core.skips else _draw_anyway
-        )
-        self._press: Callable[..., Any] = builds.held(library.desmume_input_keypad_update)
-        self._convert = builds.rgb_converter(library, RGB_OF_COLOURS)
-        self._press(0)
-        self.capabilities = Capabilities(
-            known_build=core.build is not None,
-            jit=jit_on,
-            dummy_sound=core.muted,
-            skip_frames=bool(core.skips),
-            ram_view=True,  # `find_ram` has tried it
-            quiet=core.quieted,
-            private_battery=core.private_battery,
-            fixed_clock=core.fixed_clock,
-            memory_states=core.states is not None,
-        )
-        if self._on_power_on is not None:
-            self._on_power_on(self._ram)
+    def reset(self) -> None:
+        """Switch the console off and on, and call ``on_power_on``.
 
-    def _live(self) -> cores.Core:
-        if self._core is None:
-            raise ConsoleError(self._why_closed)
-        return self._core
+        Raises:
+            ConsoleError: the console is closed.
+        """
+        library = self.library
+        library.open(self.cartridge.path, self._jit)
+        self.frame_count = 0
+        self._hold(0)
+        if self._on_power_on is not None:
+            self._on_power_on(library.ram)
+
+    def close(self) -> None:
+        """Close the console. A second call does nothing."""
+        self._library = None
+        self._finalizer()
 
     @property
     def closed(self) -> bool:
-        """Whether the console was closed (or belongs to the parent process)."""
-        return self._core is None
+        """Whether the console is closed, or belongs to the parent process."""
+        return self._library is None
+
+    @property
+    def library(self) -> Library:
+        """The emulator library that runs this console. The next console uses it after `close`.
+
+        Raises:
+            ConsoleError: the console is closed.
+        """
+        if self._library is None:
+            raise ConsoleError(self._why_closed)
+        return self._library
 
     @property
     def ram(self) -> NDArray[np.uint8]:
         """Main memory: uint8 of shape (0x400000,), live and writable; index 0 is 0x02000000.
 
-        No copy: the array is the emulator's own memory. Ask for it anew instead of keeping it
-        beyond `close`: the emulator core goes to the next console, whose memory a kept array then
-        shows. What the host writes is seen by the program; code written this way is only sure to
-        be run as written before the first frame.
+        This is the emulator's own memory. Do not use the array after `close`: it shows the memory
+        of the next console then. Code that is written after the first frame may not run as written,
+        as the emulator may have compiled the code before it.
 
         Raises:
             ConsoleError: the console is closed.
         """
-        if self._ram is None:
-            raise ConsoleError(self._why_closed)
-        return self._ram
+        return self.library.ram
 
     @property
     def build_id(self) -> str:
@@ -274,312 +237,249 @@ class Console:
         Raises:
             ConsoleError: the console is closed.
         """
-        return self._live().build_id
+        return self.library.build_id
+
+    # Frames ----------------------------------------------------------------------------------
 
     def step(self, keys: int = 0, frames: int = 1, draw: bool = True) -> None:
         """Hold keys and run frames.
 
-        The emulator decides two frames ahead what it draws. With three frames or more, only the
-        last one is drawn. With one or two, the picture is that of the last frame if the steps
-        before were drawn short steps as well; the first picture or two after undrawn (or longer)
-        steps may be up to two frames old, and that of the first frame after `restore` one. What
-        is drawn never changes what is in memory.
+        The emulator decides two frames ahead whether to draw. A step of three frames or more draws
+        only its last one. A step of one or two frames shows its last one if the steps before were
+        short and drawn as well; otherwise the first two pictures may be up to two frames old.
+        After `restore`, the first may be one frame old. Drawing never changes memory.
 
         Args:
-            keys: combination of `Keys`, held during all the frames; opposing directions go to the
-                program as they are.
-            frames: how many frames to run, 1/59.8261 s each; at least 1.
-            draw: draw the last frame, for `screen`. False: draw nothing, which is faster.
+            keys: combination of `Keys`, held during all the frames.
+            frames: number of frames of 1/59.8261 s, at least 1.
+            draw: draw the last frame, for `screen`. False is faster.
 
         Raises:
-            TypeError: keys or frames are no whole number.
-            ValueError: keys outside 0 to 0xFFF, or less than one frame.
+            TypeError: ``keys`` or ``frames`` is not an integer.
+            ValueError: ``keys`` is outside 0 to 0xFFF, or ``frames`` is less than 1.
             ConsoleError: the console is closed.
         """
+        library = self.library
         if keys != self._keys:
             self._hold(keys)
-        cycle = self._cycle
-        if frames == 1 and type(frames) is int:  # not True, and not 1.0
-            if not draw:
-                self._skip()
-            # Counted first: Ctrl-C is raised right after the frame, which it cannot stop.
+        frames = integer("frames", frames, 1)
+        # A request before one frame takes effect two frames later.
+        drawn = range(0) if not draw else range(frames) if frames < 3 else (frames - 3,)
+        for frame in range(frames):
+            if frame not in drawn:
+                library.skip_frame()
+            # Counted first: Ctrl-C is raised after the frame, which it cannot stop.
             self.frame_count += 1
-            cycle(0)
-        else:
-            if isinstance(frames, bool) or not hasattr(frames, "__index__"):
-                raise TypeError(f"frames={frames!r}; allowed: a whole number, at least 1")
-            frames = operator.index(frames)
-            if frames < 1:
-                raise ValueError(f"frames={frames}; at least 1")
-            skip = self._skip
-            # What is asked before a frame is done to the picture two frames later.
-            drawn = frames - 3 if draw else -1
-            unskipped = draw and frames < 3
-            for i in range(frames):
-                if i != drawn and not unskipped:
-                    skip()
-                self.frame_count += 1
-                cycle(0)
+            library.image.desmume_cycle(0)
 
     def run(self, keys: int, frames: int, look: Callable[[], T], drawn: int = -1) -> list[T]:
-        """Hold keys and run frames, with a look at the memory after each of them.
+        """Hold keys and run frames, and call a function after each of them.
 
-        What `look` does costs more here than elsewhere, as the emulator has just filled the
-        processor's caches: let it copy, and work on the copies when all frames have been run.
+        The emulator has just filled the processor's caches, so let ``look`` only copy, and compute
+        after the last frame.
 
         Args:
-            keys: as `step`'s, already checked to be one of its combinations.
-            frames: how many frames to run, at least 1.
+            keys: combination of `Keys`, held during all the frames.
+            frames: number of frames, at least 1.
             look: called after each frame.
-            drawn: number, from 0, of the one frame before which the emulator is told to draw, which
-                it does two frames later; -1 is none.
+            drawn: index of the only frame that is not skipped; its effect is that the frame two
+                later is drawn. -1: skip all.
 
         Returns:
-            What `look` returned, in order.
+            The results of ``look``, in order.
 
         Raises:
-            ValueError: keys outside 0 to 0xFFF.
+            ValueError: ``keys`` is outside 0 to 0xFFF.
             ConsoleError: the console is closed.
-            Exception: whatever `look` raises; the frames after that were not run.
+            Exception: whatever ``look`` raises. The frames after that do not run.
         """
+        library = self.library
         if keys != self._keys:
             self._hold(keys)
-        cycle, skip = self._cycle, self._skip
-        seen: list[T] = []
+        skip, cycle = library.skip_frame, library.image.desmume_cycle
+        results: list[T] = []
         for frame in range(frames):
             if frame != drawn:
                 skip()
             self.frame_count += 1  # first, as in `step`
             cycle(0)
-            seen.append(look())
-        return seen
+            results.append(look())
+        return results
 
     def _hold(self, keys: int) -> None:
-        mask = operator.index(keys)
-        if not 0 <= mask <= ALL_KEYS:
-            self._live()
-            raise ValueError(f"keys={mask:#x}; allowed: a combination of Keys, 0 to {ALL_KEYS:#x}")
-        self._press(mask)
-        self._keys = mask
+        self._keys = integer("keys", keys, 0, ALL_KEYS)
+        self.library.press(self._keys)
+
+    # Picture ---------------------------------------------------------------------------------
 
     def screen(self, which: str = "top", out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """The picture of the last drawn frame.
+        """Return the last drawn picture.
 
         Args:
             which: ``"top"``, ``"bottom"``, or ``"both"`` (top above bottom).
-            out: what to write it into, uint8 of the shape below; None is a new array.
+            out: array to write to and return. None: a new array.
 
         Returns:
-            uint8 RGB of shape (192, 256, 3), or (384, 256, 3) for both; a copy. The console's
-            colours have five bits; their high bits are repeated in the low ones, so that black is
-            0 and white is 255.
+            uint8 RGB of shape (192, 256, 3), or (384, 256, 3) for both; a copy. The console's five
+            bits per colour are scaled to 0 (black) to 255 (white).
 
         Raises:
-            ValueError: no such screen, or ``out`` has another shape.
+            ValueError: ``which`` is unknown, or ``out`` has another shape or dtype.
             ConsoleError: the console is closed.
         """
-        rows = self._rows(which)
-        address = self._drawn()
-        height = len(range(2 * SCREEN_HEIGHT)[rows])
-        shape = (height, SCREEN_WIDTH, 3)
+        colours = self.colours(which)
+        shape = (*colours.shape, 3)
         if out is None:
             out = np.empty(shape, np.uint8)
         elif out.shape != shape or out.dtype != np.uint8:
-            raise ValueError(f"out is {out.dtype} of shape {out.shape}; wanted is uint8 of {shape}")
-        if self._convert is not None and out.flags.c_contiguous and out.flags.writeable:
-            start = address + 2 * SCREEN_WIDTH * (rows.start or 0)
-            self._convert(start, out.ctypes.data, height * SCREEN_WIDTH)
+            raise ValueError(
+                f"out has shape {out.shape} and dtype {out.dtype}: expected {shape} and uint8"
+            )
+        convert = self.library.convert_to_rgb
+        if convert is not None and out.flags.c_contiguous and out.flags.writeable:
+            convert(colours.ctypes.data, out.ctypes.data, colours.size)
         else:
-            # "clip" (nothing is outside the table) spares NumPy a buffer of its own.
-            RGB_OF_COLOURS.take(self._colours(address)[rows], axis=0, out=out, mode="clip")
+            # No index is outside the table, and mode="clip" saves NumPy a buffer.
+            RGB_OF_COLOURS.take(colours, axis=0, out=out, mode="clip")
         return out
 
     def colours(self, which: str = "top") -> NDArray[np.uint16]:
-        """The picture of the last drawn frame as the console has it: no copy.
+        """Return the last drawn picture in the console's format, without a copy.
 
         Args:
-            which: as `screen`'s.
+            which: ``"top"``, ``"bottom"``, or ``"both"``.
 
         Returns:
-            uint16 of shape (192, 256), or (384, 256) for both: bits 0-4 red, 5-9 green, 10-14
-            blue. The emulator's own memory, to be looked at before the next frame is run.
+            uint16 of shape (192, 256), or (384, 256) for both: bits 0-4 red, 5-9 green, 10-14 blue.
+            This is the emulator's own memory, valid until the next frame.
 
         Raises:
-            ValueError: no such screen.
+            ValueError: ``which`` is unknown.
             ConsoleError: the console is closed.
         """
-        rows = self._rows(which)
-        return self._colours(self._drawn())[rows]
+        library = self.library
+        rows = SCREENS[choice("which", which, SCREENS)]
+        address: int = library.image.desmume_draw_raw()
+        if library.drawing is not None:
+            library.drawing.clear_dimming()
+        pixels = internals.memory(address, 4 * SCREEN_HEIGHT * SCREEN_WIDTH).view(np.uint16)
+        return pixels.reshape(-1, SCREEN_WIDTH)[rows]
 
-    @staticmethod
-    def _rows(which: str) -> slice:
-        if not isinstance(which, str) or which not in SCREENS:
-            raise ValueError(f"which={which!r}; allowed: {', '.join(SCREENS)}")
-        return SCREENS[which]
-
-    def _drawn(self) -> int:
-        """Address of the picture of both screens."""
-        core = self._live()
-        address: int = core.library.desmume_draw_raw()
-        if core.drawing is not None:
-            core.drawing.picture_lit()
-        return address
-
-    def _colours(self, address: int) -> NDArray[np.uint16]:
-        """The picture of both screens at an address."""
-        if self._picture is None or self._picture[0] != address:
-            pixels = builds.memory(address, 4 * SCREEN_HEIGHT * SCREEN_WIDTH).view(np.uint16)
-            self._picture = address, pixels.reshape(-1, SCREEN_WIDTH)
-        return self._picture[1]
+    # States ----------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
-        """The whole state, in memory, for `restore`: a few milliseconds.
+        """Return the whole state, in memory, for `restore`. Takes a few milliseconds.
 
         Raises:
             ConsoleError: the console is closed.
             StateError: the emulator cannot save.
         """
-        snapshot = self._passing_snapshot()
-        snapshot.data = state_file.keep(snapshot.data)
+        snapshot = self._temporary_snapshot()
+        snapshot.data = copy_of(snapshot.data)
         return snapshot
 
     def difference(self, start: Snapshot) -> Difference:
-        """The whole state as what differs from another one: ``apply`` makes it a snapshot again.
+        """Return the whole state as its difference from another; `Difference.apply` reverses it.
 
-        Faster than `snapshot`, and a hundredth of its size, where little differs.
+        If little differs, this is faster than `snapshot`, and the result is 100 times smaller.
 
         Raises:
             ConsoleError: the console is closed.
             StateError: the emulator cannot save.
         """
-        return Difference(start, self._passing_snapshot())
+        return Difference(start, self._temporary_snapshot())
 
-    def _passing_snapshot(self) -> Snapshot:
-        """A snapshot whose data is good until the next one of this thread."""
-        core = self._live()
-        drawing = b"" if core.drawing is None else core.drawing.save()
-        return Snapshot(core.save(), self.cartridge.sha1, core.build_id, self.frame_count, drawing)
+    def _temporary_snapshot(self) -> Snapshot:
+        """A snapshot whose data the next one in this thread overwrites."""
+        library = self.library
+        drawing = b"" if library.drawing is None else library.drawing.save()
+        rom = self.cartridge.sha1
+        return Snapshot(library.save(), rom, library.build_id, self.frame_count, drawing)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back to a snapshot: exact, and some milliseconds.
+        """Go back to a snapshot, in a few milliseconds.
 
-        All keys are released. Code that is compiled stays where that is exact, but for that of
-        memory which becomes something else (see `fast_restore`), and is forgotten elsewhere:
-        what follows does not depend on what was before. `screen` shows the picture at the time
-        of the snapshot.
-
-        Raises:
-            StateError: the snapshot is of another ROM or emulator build; nothing has changed. Or
-                the emulator does not take it, as it is damaged; then the console has been
-                switched off and on, see `reset`.
-            TypeError: not a snapshot.
-            ConsoleError: the console is closed.
-        """
-        core = self._live()
-        if not isinstance(snapshot, Snapshot):
-            raise TypeError(
-                f"{type(snapshot).__name__} is no Snapshot: restore() takes what snapshot() gave, "
-                "load_state() bytes and files"
-            )
-        state_file.check_origin(snapshot, "the snapshot", self.cartridge, core.build_id)
-        try:
-            self._load(core, snapshot, ours=True)
-        except StateError as error:
-            # Some of it may have been loaded.
-            self.reset()
-            raise StateError(
-                "the emulator does not take the snapshot, which is damaged; the console has been "
-                "switched off and on"
-            ) from error
-
-    def save_state(self, path: str | PathLike[str] | None = None) -> bytes | None:
-        """Save the whole state, with what is needed to check it when it is loaded.
+        Releases all keys. The frames that follow do not depend on what the console did before.
+        `screen` shows the picture at the time of the snapshot.
 
         Args:
-            path: file to write (replaced only once the new one is complete, links followed);
-                None: return bytes.
-
-        Returns:
-            The state (some 100 KiB to 1 MiB) if no path was given.
+            snapshot: snapshot of the same ROM and emulator build.
 
         Raises:
-            StateError: the file cannot be written, or is a folder, a device or the like, or the
-                emulator cannot save.
-            TypeError: ``path`` is no path.
+            StateError: the snapshot is of another ROM or emulator build, and nothing has changed;
+                or it is damaged, and the console was `reset`.
+            TypeError: ``snapshot`` is not a `Snapshot`.
             ConsoleError: the console is closed.
         """
-        self._live()
-        target = None if path is None else _state_target(path)
-        data = state_file.pack_state(self.snapshot())
+        library = self.library
+        if not isinstance(snapshot, Snapshot):
+            raise TypeError(
+                f"snapshot is a {type(snapshot).__name__}: expected a Snapshot of snapshot(); use "
+                "load_state() for bytes and files"
+            )
+        check_origin(snapshot, "the snapshot", self.cartridge, library.build_id)
+        if not self._load(snapshot, of_save=True):
+            # Parts of it may be loaded.
+            self.reset()
+            raise StateError(
+                "the snapshot is damaged: the emulator refused it, and the console was reset"
+            )
+
+    def save_state(self, path: str | PathLike[str] | None = None) -> bytes | None:
+        """Save the whole state for `load_state`, as bytes or to a file.
+
+        Args:
+            path: file to write. It is replaced only when the new one is complete, and links are
+                followed. None: return bytes.
+
+        Returns:
+            The state (100 KiB to 1 MiB) if ``path`` is None.
+
+        Raises:
+            StateError: the file cannot be written, or is a folder or a device, or the emulator
+                cannot save.
+            TypeError: ``path`` is not a path.
+            ConsoleError: the console is closed.
+        """
+        target = None if path is None else _check_target(path)
+        data = pack_state(self.snapshot())
         if target is None:
             return data
-        try:
-            with beside(target) as partial:
-                partial.write_bytes(data)
-        except OSError as error:
-            raise StateError(f"cannot write state '{path}': {reason(error)}") from error
+        write_bytes(target, data, StateError)
         return None
 
     def load_state(self, state: StateLike | ReadState) -> None:
-        """Load a state: bytes or file of `save_state`, or a DeSmuME savestate (``.dst``).
+        """Load a state.
 
         Args:
-            state: bytes, the path of a file, or what was read of either.
+            state: bytes or the path of a file, of `save_state` or of DeSmuME (``.dst``); or the
+                result of `read_state`.
 
         Raises:
-            StateError: missing, truncated or damaged, of another ROM, or of another emulator
-                build. The console is as it was before.
+            StateError: missing, truncated, damaged, of another ROM, or of another emulator build.
+                The console has not changed.
             ConsoleError: the console is closed.
         """
-        core = self._live()
+        library = self.library
         if not isinstance(state, ReadState):
-            state = state_file.read_state(state, self.cartridge, core.build_id)
+            state = read_state(state, self.cartridge, library.build_id)
         snapshot, name = state
-        state_file.check_origin(snapshot, name, self.cartridge, core.build_id)
+        check_origin(snapshot, name, self.cartridge, library.build_id)
         before = self.snapshot()
-        try:
-            self._load(core, snapshot)
-        except StateError as error:
-            self._load(core, before)
-            raise StateError(f"the emulator does not take {name}; save it again") from error
+        if not self._load(snapshot):
+            self._load(before)
+            raise StateError(f"{name} is damaged: the emulator refused it; save it again")
 
-    def _load(self, core: cores.Core, snapshot: Snapshot, *, ours: bool = False) -> None:
-        if not core.load(snapshot.data, ours=ours):
-            raise StateError("the emulator does not take the state")
-        if core.drawing is not None:
-            core.drawing.load(snapshot.drawing)
+    def _load(self, snapshot: Snapshot, *, of_save: bool = False) -> bool:
+        """Load a snapshot, and return whether the emulator accepted it."""
+        library = self.library
+        if not library.load(snapshot.data, of_save=of_save):
+            return False
+        if library.drawing is not None:
+            library.drawing.load(snapshot.drawing)
         self.frame_count = snapshot.frame_count
-        self._keys = 0
-        self._press(0)
-
-    def reset(self) -> None:
-        """Switch the console off and on again, as if it were new, and call ``on_power_on`` again.
-
-        Raises:
-            ConsoleError: the console is closed.
-        """
-        core = self._live()
-        self._power_on(core, self.capabilities.jit)
-        self.frame_count = 0
-        self._keys = 0
-
-    def close(self) -> None:
-        """Close the console; its emulator core is kept for the next one. May be called twice."""
-        self._abandon(_CLOSED)
-        self._finalizer()
-
-    def _abandon(self, why: str) -> None:
-        """Let every later call raise."""
-        if self._core is None:
-            return
-        self._core = None
-        self._ram = self._picture = None
-        self._why_closed = why
-        self._cycle = self._skip = self._press = self._refuse
-        self._keys = -1  # so that `step` tells of bad keys and of being closed alike
-
-    def _refuse(self, *_: object) -> NoReturn:
-        raise ConsoleError(self._why_closed)
+        self._hold(0)
+        return True
 
     def __enter__(self) -> Console:
         return self
@@ -595,3 +495,24 @@ class Console:
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"frame {self.frame_count}"
         return f"<Console with {self.cartridge.title!r}, {state}>"
+
+
+def _check_target(path: str | PathLike[str]) -> Path:
+    """Return the file that a state is to replace, with links resolved.
+
+    Raises:
+        StateError: the path leads to a folder or a device, or cannot be followed.
+        TypeError: ``path`` is not a path.
+    """
+    target = file_path("path", path, "the path of a file to write, or None for bytes")
+    try:
+        target = target.resolve()
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        mode = stat.S_IFREG
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
+        raise StateError(f"cannot write state '{path!s}': {reason(error)}") from error
+    if stat.S_ISREG(mode) and target.name:
+        return target
+    found = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
+    raise StateError(f"cannot write state '{path!s}': it is {found}; expected a file")

@@ -1,7 +1,4 @@
-"""What every Nintendo DS has: the size and place of its memory, its screens and its frame rate.
-
-Nothing here is about a game or an emulator. Every other module may import this one.
-"""
+"""Constants of every Nintendo DS: memory, screens and frame rate."""
 
 from __future__ import annotations
 
@@ -11,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 RAM_START: Final = 0x02000000
-"""Address of the first byte of main RAM; ``ram[0]``."""
+"""Address of the first byte of main RAM, ``ram[0]``."""
 RAM_SIZE: Final = 0x400000
-"""Bytes of main RAM, 4 MiB."""
+"""Size of main RAM in bytes, 4 MiB."""
 RAM_END: Final = RAM_START + RAM_SIZE
 
 FRAMES_PER_SECOND: Final = 33_513_982 / (6 * 355 * 263)
@@ -35,5 +32,5 @@ RGB_OF_COLOURS: Final = _expansion_table()
 """uint8 (65536, 3): RGB of each 15-bit colour (bits 0-4 red, 5-9 green, 10-14 blue; 15 unused)."""
 
 HEADER_COPY: Final = 0x027FFE00
-"""Where the firmware leaves a copy of the cartridge's header. Main RAM repeats every
-`RAM_SIZE` bytes, so that it is at ``ram[0x3FFE00]``."""
+"""Address of the copy of the cartridge's header that the firmware makes. Main RAM repeats every
+`RAM_SIZE` bytes, so the copy is at ``ram[0x3FFE00]``."""

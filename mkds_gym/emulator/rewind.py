@@ -1,65 +1,61 @@
-"""The last minute of a console, to go back to: snapshots, kept as what differs between them."""
+"""Go back in time: the last snapshots of a console, stored as differences."""
 
 from __future__ import annotations
 
 from collections import deque
 
-from mkds_gym.emulator.state_file import Difference, Snapshot
+from mkds_gym.emulator.snapshot import Difference, Snapshot
 
 
 class Rewind:
-    """A bounded row of snapshots of one console, the newest one whole.
+    """A bounded stack of snapshots of one console.
 
-    Most of a console stays as it is from one snapshot to the next, so that one of them takes
-    about 100 KiB instead of 11 MiB.
+    The newest snapshot is stored whole (11 MiB), an older one as its difference from the next
+    (about 100 KiB).
 
     Args:
-        length: how many snapshots to go back, at most.
-        bytes_limit: how much memory the row may take up besides the newest; the oldest go first.
+        length: most snapshots to store.
+        bytes_limit: most memory for the differences. The oldest are dropped first.
     """
 
     def __init__(self, length: int = 300, bytes_limit: int = 256 << 20) -> None:
         self._length = length
         self._limit = bytes_limit
-        self._newest: Snapshot | None = None
-        self._before: deque[Difference] = deque()
-        self._weight = 0
+        self.clear()
 
     def __len__(self) -> int:
-        """How many snapshots there are."""
-        return len(self._before) + (self._newest is not None)
+        """Return the number of snapshots."""
+        return len(self._older) + (self._newest is not None)
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the row takes up, the newest snapshot included."""
-        return self._weight + (0 if self._newest is None else len(self._newest.data))
+        """Size in bytes, with the newest snapshot."""
+        return self._older_bytes + (0 if self._newest is None else len(self._newest.data))
 
     def clear(self) -> None:
-        """Forget everything."""
-        self._newest = None
-        self._before.clear()
-        self._weight = 0
+        """Remove all snapshots."""
+        self._newest: Snapshot | None = None
+        self._older: deque[Difference] = deque()
+        self._older_bytes = 0
 
     def push(self, snapshot: Snapshot) -> None:
-        """Add the snapshot of now."""
+        """Add a snapshot."""
         if self._newest is not None:
-            # The next one back is applied to what comes of this.
-            difference = Difference(snapshot, self._newest, whole=True)
-            self._before.append(difference)
-            self._weight += difference.nbytes
-            while len(self._before) >= self._length or self._weight > self._limit:
-                self._weight -= self._before.popleft().nbytes
+            # Exact, as the next older difference is applied to the result of this one.
+            difference = Difference(snapshot, self._newest, exact=True)
+            self._older.append(difference)
+            self._older_bytes += difference.nbytes
+            while len(self._older) >= self._length or self._older_bytes > self._limit:
+                self._older_bytes -= self._older.popleft().nbytes
         self._newest = snapshot
 
     def back(self) -> Snapshot | None:
-        """Take the newest snapshot off and return the one before it; the oldest one stays.
+        """Remove the newest snapshot and return the one before it.
 
-        None where there is none at all.
+        The oldest snapshot stays, and is returned again. None if the stack is empty.
         """
-        newest = self._newest
-        if newest is None or not self._before:
-            return newest
-        difference = self._before.pop()
-        self._weight -= difference.nbytes
-        self._newest = difference.apply(newest)
+        if self._newest is not None and self._older:
+            difference = self._older.pop()
+            self._older_bytes -= difference.nbytes
+            self._newest = difference.apply(self._newest)
         return self._newest

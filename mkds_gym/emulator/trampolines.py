@@ -1,10 +1,9 @@
-"""Small functions in machine code (x86-64, System V ABI) that take the place of the emulator's.
+"""Small machine-code functions (x86-64, System V ABI) that replace functions of the emulator.
 
-A Python function that C calls is no good there: a Ctrl-C that arrives while the main thread is in
-C is raised as soon as Python code runs, which is inside that function, where there is nobody to
-raise it to: ctypes prints it and goes on, and the Ctrl-C is lost. It would also wait for Python's
-lock, in the middle of a frame. So what C calls is machine code, or (`python_free`) a callable
-that is implemented in C itself.
+The emulator must not call back into Python code. A Ctrl-C that arrives while the main thread is in
+C is raised as soon as Python code runs: inside the callback, where ctypes prints and drops it. A
+callback would also wait for Python's lock in the middle of a frame. Replacements are therefore
+machine code, or a callable implemented in C (`python_free`).
 """
 
 from __future__ import annotations
@@ -17,37 +16,46 @@ import types
 from collections.abc import Callable
 from typing import Any, Final
 
-_SPACE: Final = 64
-"""Bytes of a page that each function has."""
+_FUNCTION_SIZE: Final = 64
+"""Bytes reserved for each function of a page."""
+
+DO_NOTHING: Final = ctypes.CDLL(None).getpid
+"""A C function without effect, whatever its arguments."""
+
+
+def address_of(function: Any) -> int:
+    """Return the address of a ctypes function."""
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address is not None
+    return address
 
 
 class CodePage:
-    """Functions in memory that may be executed. Keep it for as long as anybody may call them.
+    """Executable functions. Keep the object as long as anything may call them.
 
     Args:
-        functions: the machine code of each, at most 64 bytes, at most 64 of them.
+        functions: machine code of up to 64 functions of up to 64 bytes.
 
     Attributes:
-        addresses: of each function.
+        addresses: address of each function.
 
     Raises:
-        OSError: the system refuses memory, or that it be executed.
+        OSError: the system refuses executable memory.
     """
 
     def __init__(self, *functions: bytes) -> None:
-        assert len(functions) * _SPACE <= mmap.PAGESIZE
-        # Filled first, then made executable: the memory is never both.
+        assert len(functions) * _FUNCTION_SIZE <= mmap.PAGESIZE
+        assert all(len(function) <= _FUNCTION_SIZE for function in functions)
+        # Written first and then made executable: the memory is never both.
         self._code = mmap.mmap(-1, mmap.PAGESIZE)
-        place = ctypes.addressof(ctypes.c_char.from_buffer(self._code))
-        for number, function in enumerate(functions):
-            assert len(function) <= _SPACE
-            self._code[number * _SPACE : number * _SPACE + len(function)] = function
-        protect(place, mmap.PROT_READ | mmap.PROT_EXEC)
-        self.addresses = tuple(place + number * _SPACE for number in range(len(functions)))
+        self._code.write(b"".join(code.ljust(_FUNCTION_SIZE, b"\0") for code in functions))
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self._code))
+        protect(start, mmap.PROT_READ | mmap.PROT_EXEC)
+        self.addresses = tuple(start + k * _FUNCTION_SIZE for k in range(len(functions)))
 
 
 def protect(page: int, rights: int) -> None:
-    """Change what may be done with a page of memory (``mprotect``).
+    """Change the access rights of a page of memory (``mprotect``).
 
     Raises:
         OSError: the system refuses.
@@ -59,7 +67,7 @@ def protect(page: int, rights: int) -> None:
 
 
 def unless_called_from(start: int, end: int, function: int) -> bytes:
-    """Return 0 to a caller in a span of code, else be ``function``."""
+    """Return 0 to callers in a span of code, and jump to ``function`` for others."""
     return b"".join(
         (
             b"\x48\x8b\x04\x24",  # mov rax, [rsp]
@@ -75,9 +83,9 @@ def unless_called_from(start: int, end: int, function: int) -> bytes:
 
 
 def compile_and_run(compiler: int, runner: int) -> bytes:
-    """Call the compiler; if no cycle has passed in it, go on with the runner.
+    """Call the compiler and, if it returns 0 cycles, jump to the runner.
 
-    Cycles have passed where it has given up compiling an address and has interpreted instead.
+    The compiler returns cycles if it no longer compiles an address, and interpreted it instead.
     """
     return b"".join(
         (
@@ -93,7 +101,7 @@ def compile_and_run(compiler: int, runner: int) -> bytes:
 
 
 def unless_first(argument: int, function: int) -> bytes:
-    """Return the first argument at once if it is that one, else be ``function``."""
+    """Return the first argument if it equals ``argument``, else jump to ``function``."""
     return b"".join(
         (
             b"\x48\x89\xf8",  # mov rax, rdi
@@ -107,7 +115,7 @@ def unless_first(argument: int, function: int) -> bytes:
 
 
 def with_second(argument: int, function: int) -> bytes:
-    """Be ``function``, with that for its second argument."""
+    """Jump to ``function`` with ``argument`` as the second argument."""
     return b"".join(
         (
             b"\x48\xbe" + struct.pack("<Q", argument),  # mov rsi, argument
@@ -118,12 +126,12 @@ def with_second(argument: int, function: int) -> bytes:
 
 
 def clock(start: int, count: int, per_second: float) -> bytes:
-    """The C library's ``time``, by a count instead of the host's clock.
+    """Replace the C library's ``time``: return ``start`` plus the count over ``per_second``.
 
     Args:
-        start: seconds at a count of 0; fits 31 bits.
-        count: address of a 32-bit integer.
-        per_second: what to divide it by. The quotient is rounded towards 0.
+        start: seconds since 1970 at a count of 0; fits 31 bits.
+        count: address of a 32-bit count.
+        per_second: counts per second. The quotient is rounded towards 0.
     """
     return b"".join(
         (
@@ -143,11 +151,11 @@ def clock(start: int, count: int, per_second: float) -> bytes:
 
 
 def python_free(kind: Any, function: Callable[..., Any]) -> Any:
-    """A ctypes callback that runs no Python code.
+    """Return a ctypes callback that runs no Python code.
 
     Args:
-        kind: made by `ctypes.CFUNCTYPE`.
-        function: implemented in C, as methods of built-in types and functions of ctypes are.
+        kind: a type made by `ctypes.CFUNCTYPE`.
+        function: callable implemented in C: a method of a built-in type, or a ctypes function.
     """
     inner: Any = function
     while isinstance(inner, functools.partial):

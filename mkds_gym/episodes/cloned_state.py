@@ -20,9 +20,10 @@ from typing import Any, Final
 import numpy as np
 
 from mkds_gym.course import Course
-from mkds_gym.emulator.state_file import Difference, Snapshot, pack_state, unpack_state
+from mkds_gym.emulator.snapshot import Difference, Snapshot
+from mkds_gym.emulator.state_file import pack_state, unpack_state
 from mkds_gym.errors import StateError
-from mkds_gym.utils.caches import Kept
+from mkds_gym.utils.caches import LRUCache
 
 _VERSION: Final = 1
 """Of what a pickled state holds; one of another version is refused."""
@@ -102,7 +103,7 @@ class ClonedState:
         self.course = course
         self.course_seed = course_seed
         self.parts = parts
-        self._saved: Kept[str, tuple[bytes, str]] = Kept(1)
+        self._saved: LRUCache[str, tuple[bytes, str]] = LRUCache(1)
 
     @property
     def rom(self) -> str:
@@ -159,7 +160,7 @@ class ClonedState:
             )
         for name in self._PICKLED:
             setattr(self, name, state[name])
-        self._saved = Kept(1)
+        self._saved = LRUCache(1)
 
     def __repr__(self) -> str:
         return f"<ClonedState of frame {self.frame_count}, {self.nbytes} bytes>"

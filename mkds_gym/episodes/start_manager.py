@@ -23,15 +23,9 @@ from mkds_gym.course import Course
 from mkds_gym.drivers.pure_pursuit import PurePursuit
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
-from mkds_gym.emulator.library import installed_build_id
-from mkds_gym.emulator.state_file import (
-    Difference,
-    ReadState,
-    Snapshot,
-    check_origin,
-    pack_state,
-    read_state,
-)
+from mkds_gym.emulator.loader import installed_build_id
+from mkds_gym.emulator.snapshot import Difference, Snapshot
+from mkds_gym.emulator.state_file import ReadState, check_origin, pack_state, read_state
 from mkds_gym.episodes.cloned_state import Base, ClonedState, base_of
 from mkds_gym.episodes.race_config import Races, boot_to_race, race_config
 from mkds_gym.errors import CourseFormatError, NoRaceError, StateError
@@ -39,7 +33,7 @@ from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.recording.format import Start, boot_digest
-from mkds_gym.utils.caches import Kept, Shared
+from mkds_gym.utils.caches import LRUCache, WeakCache
 
 PRIMING_FRAMES: Final = 3
 """Frames run after each restore, with no key held, before anything is read: what the game keeps
@@ -76,7 +70,7 @@ class RaceStart:
     course_seed: int | None
     booted: bool
     path: str | None = None
-    along: Kept[float, Difference] = field(default_factory=lambda: Kept(POINTS_KEPT))
+    along: LRUCache[float, Difference] = field(default_factory=lambda: LRUCache(POINTS_KEPT))
     origin: RaceStart | None = None
     cloned: ClonedState | None = None
 
@@ -125,7 +119,7 @@ class RaceStart:
         return hashlib.sha256(self.snapshot.data).hexdigest()
 
 
-_booted: Final[Shared[RaceStart]] = Shared()
+_booted: Final[WeakCache[RaceStart]] = WeakCache()
 """Of this process's environments, by all that they depend on."""
 
 
@@ -194,7 +188,9 @@ class RaceStarts:
         self.console: Console | None = None
         self.reader: RaceReader | None = None
         self.current: RaceStart | None = None
-        self.kept: OrderedDict[int, tuple[bytes, Course, Kept[float, Difference]]] = OrderedDict()
+        self.kept: OrderedDict[int, tuple[bytes, Course, LRUCache[float, Difference]]] = (
+            OrderedDict()
+        )
 
     @property
     def build_id(self) -> str:

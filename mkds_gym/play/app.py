@@ -28,7 +28,7 @@ from mkds_gym.display.window import DEFAULT_SCALE, MAX_SCALE, Window
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
-from mkds_gym.emulator.library import installed_build_id
+from mkds_gym.emulator.loader import installed_build_id
 from mkds_gym.emulator.rewind import Rewind
 from mkds_gym.emulator.state_file import pack_state, read_state
 from mkds_gym.episodes.race_config import COURSE_SETS, MAX_OPPONENTS, RaceArguments, Races

@@ -39,7 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.course import Course
-from mkds_gym.emulator import builds
+from mkds_gym.emulator.builds import build_name
 from mkds_gym.emulator.console import ALL_KEYS, Console
 from mkds_gym.errors import RecordingError, reason
 from mkds_gym.race.state import RaceState
@@ -255,11 +255,10 @@ class Recording:
                 f"here ({title}, SHA-1 {rom}); give that ROM, or record the race again on this one"
             )
         if build_id != self.build_id:
-            known = builds.KNOWN_BUILDS.get(self.build_id)
-            origin = known.name if known else f"SHA-256 {self.build_id}"
             raise RecordingError(
-                f"the recording is of another build of the emulator ({origin}), on which the same "
-                "keys may lead elsewhere; install that build, or record the race again"
+                "the recording is of another build of the emulator "
+                f"({build_name(self.build_id)}), on which the same keys may lead elsewhere: "
+                "install that build, or record the race again"
             )
 
 

@@ -34,7 +34,7 @@ from mkds_gym.display.video import (
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import SCREENS, Console
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
-from mkds_gym.emulator.library import installed_build_id
+from mkds_gym.emulator.loader import installed_build_id
 from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.race_config import RaceArguments, Races, boot_to_race, race_config
 from mkds_gym.episodes.start_manager import PRIMING_FRAMES

@@ -1,1 +1,1 @@
-"""Files and caches."""
+"""Argument checks, files and caches."""

@@ -1,4 +1,4 @@
-"""What several environments of a process use together is made once."""
+"""Thread-safe caches, for objects that several environments of a process share."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from typing import Any, Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
-_all: weakref.WeakSet[Shared[Any] | Kept[Any, Any]] = weakref.WeakSet()
+_caches: weakref.WeakSet[WeakCache[Any] | LRUCache[Any, Any]] = weakref.WeakSet()
 
 
-class Shared(Generic[T]):
-    """Values by key, for as long as somebody has them; safe to use from several threads."""
+class WeakCache(Generic[T]):
+    """Values by key, as long as something else refers to them."""
 
     def __init__(self) -> None:
         self._values: weakref.WeakValueDictionary[Hashable, T] = weakref.WeakValueDictionary()
-        self._forget_locks()
-        _all.add(self)
+        self.new_locks()
+        _caches.add(self)
 
-    def _forget_locks(self) -> None:
+    def new_locks(self) -> None:
+        """Replace the locks, which a thread of the parent process may hold after a fork."""
         self._lock = threading.Lock()
         self._making: dict[Hashable, threading.Lock] = {}
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key, made if nobody has it; who asks meanwhile waits for it.
+        """Return the value of a key. If it is missing, make it while other threads wait for it.
 
         Raises:
-            Exception: whatever ``make`` raises; the next one who asks tries again.
+            Exception: whatever ``make`` raises. The next thread tries again.
         """
         with self._lock:
             value = self._values.get(key)
@@ -45,43 +46,44 @@ class Shared(Generic[T]):
                 value = make()
                 with self._lock:
                     self._values[key] = value
-                    # Whoever waits has this lock already, and then finds the value.
+                    # Waiting threads have this lock already, and then find the value.
                     self._making.pop(key, None)
             return value
 
 
-class Kept(Generic[K, T]):
-    """Values by key, those asked for last; safe to use from several threads.
+class LRUCache(Generic[K, T]):
+    """Values by key, the least recently used dropped first.
 
     Args:
-        limit: how many are kept between two calls.
+        limit: number of values that stay between two calls.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._values: OrderedDict[K, T] = OrderedDict()
-        self._forget_locks()
-        _all.add(self)
+        self.new_locks()
+        _caches.add(self)
 
-    def _forget_locks(self) -> None:
+    def new_locks(self) -> None:
+        """Replace the lock, which a thread of the parent process may hold after a fork."""
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        """How many values are kept."""
+        """Return the number of values."""
         return len(self._values)
 
     def get(self, keys: Sequence[K], make: Callable[[list[K]], Iterable[tuple[K, T]]]) -> list[T]:
-        """The values of some keys; what is missing is made, while whoever asks meanwhile waits.
+        """Return the values of some keys. Make the missing ones while other threads wait.
 
         Args:
-            keys: in any order, more than ``limit`` too.
-            make: called with the missing ones, if there are any; gives each with its value.
+            keys: keys in any order, possibly more than ``limit``.
+            make: called with the missing keys, if any; yields each key with its value.
 
         Returns:
-            Their values, in the order of ``keys``.
+            The values, in the order of ``keys``.
 
         Raises:
-            Exception: whatever ``make`` raises; what it made before is kept.
+            Exception: whatever ``make`` raises. Values made before that stay.
         """
         with self._lock:
             try:
@@ -98,9 +100,8 @@ class Kept(Generic[K, T]):
 
 
 def _after_fork() -> None:
-    """In a forked child: a lock may have been held by a thread that does not exist here."""
-    for shared in list(_all):
-        shared._forget_locks()
+    for cache in list(_caches):
+        cache.new_locks()
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mkds_gym.errors import MKDSError, RecordingError, reason
 
 
 def _umask() -> int:
-    """What the process has new files not permit."""
-    # To ask the system is to change it, for all threads; Linux says so without.
+    """The permissions that the process denies to new files."""
+    # os.umask() would change it for a moment, in all threads.
     with contextlib.suppress(OSError, StopIteration, ValueError):
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("Umask:")), 8)
@@ -22,34 +22,30 @@ def _umask() -> int:
 
 
 @contextlib.contextmanager
-def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A file beside the wanted one, which takes its place if all goes well.
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary file, which replaces ``path`` if the body succeeds.
 
-    Links are followed and stay. A file that is there keeps its permissions; a new one has what the
-    process's umask leaves. What is no file, as a device or a pipe, cannot be replaced: it is
-    written to at the end.
-
-    Args:
-        path: the wanted one.
+    Links are followed. An existing file keeps its permissions, and a new one has those of the
+    umask. A device or a pipe cannot be replaced, so the contents are written to it at the end.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: ``path`` cannot be written.
     """
     target = Path(path)
     mode = stat.S_IFREG | 0o666 & ~_umask()
     with contextlib.suppress(FileNotFoundError):
         mode = target.stat().st_mode
-    replaced = stat.S_ISREG(mode)
-    if replaced:
+    regular = stat.S_ISREG(mode)
+    if regular:
         target = target.resolve()
     handle, name = tempfile.mkstemp(
-        prefix=".", suffix=target.suffix, dir=target.parent if replaced else None
+        prefix=".", suffix=target.suffix, dir=target.parent if regular else None
     )
     os.close(handle)
     partial = Path(name)
     try:
         yield partial
-        if replaced:
+        if regular:
             partial.chmod(stat.S_IMODE(mode))
             partial.replace(target)
         else:
@@ -62,17 +58,17 @@ def beside(path: str | os.PathLike[str]) -> Iterator[Path]:
 def replacing(
     path: str | os.PathLike[str], error: type[MKDSError] = RecordingError
 ) -> Iterator[Path]:
-    """As `beside`, for who tells the user.
+    """Like `atomic_path`, with an error of this package.
 
     Args:
-        path: the wanted one.
-        error: what to raise.
+        path: the file to write.
+        error: the exception to raise.
 
     Raises:
-        MKDSError: it cannot be written.
+        MKDSError: ``path`` cannot be written.
     """
     try:
-        with beside(path) as partial:
+        with atomic_path(path) as partial:
             yield partial
     except OSError as cause:
         raise error(f"cannot write '{Path(path)}': {reason(cause)}") from cause
@@ -81,22 +77,22 @@ def replacing(
 def write_bytes(
     path: str | os.PathLike[str], data: bytes, error: type[MKDSError] = RecordingError
 ) -> None:
-    """Write a file, all of it or nothing.
+    """Write a file completely or not at all.
 
     Args:
-        path: the file.
-        data: what is in it then.
-        error: what to raise.
+        path: the file to write.
+        data: its contents.
+        error: the exception to raise.
 
     Raises:
-        MKDSError: it cannot be written.
+        MKDSError: ``path`` cannot be written.
     """
     with replacing(path, error) as partial:
         partial.write_bytes(data)
 
 
 def free_path(path: Path) -> Path:
-    """A path that nothing has yet: the given one, or the next with a number, ``run-2.mkr``."""
+    """Return ``path`` if nothing exists there, else the next free ``run-2.mkr``."""
     free, number = path, 1
     while os.path.lexists(free):
         number += 1
@@ -105,7 +101,7 @@ def free_path(path: Path) -> Path:
 
 
 def same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
-    """Whether two paths lead to one file, which need not be there yet."""
+    """Return whether two paths lead to the same file, which need not exist."""
     try:
         return Path(one).samefile(other)
     except OSError:
