@@ -158,6 +158,7 @@ def test_screen_in_the_callers_array(
 def test_a_conversion_to_other_colours_is_not_used(console: Console) -> None:
     table = RGB_OF_COLOURS.copy()
     library = console.library.image
+    assert console.library.convert_to_rgb is not None
     assert internals.rgb_converter(library, table) is not None
     table[12345, 1] ^= 1
     assert internals.rgb_converter(library, table) is None

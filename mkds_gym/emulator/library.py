@@ -176,7 +176,6 @@ class Library:
         self.skip_frame: Callable[[], object]
         self.skip_frame = internals.keeping_the_gil(self.image.desmume_skip_next_frame)
         self.press = internals.keeping_the_gil(self.image.desmume_input_keypad_update)
-        self.convert_to_rgb = internals.rgb_converter(self.image, RGB_OF_COLOURS)
         imports = self._replace_imports(data)
         with (
             self.quiet(),
@@ -191,6 +190,8 @@ class Library:
             if self.image.desmume_init() < 0:
                 raise ConsoleError("cannot initialise the emulator: SDL does not start")
             self.muted = self.build is not None and internals.mute(self.image)
+        # It uses tables that desmume_init() computes.
+        self.convert_to_rgb = internals.rgb_converter(self.image, RGB_OF_COLOURS)
         if self.build is not None:
             if not self.muted:
                 logger.warning("cannot select the dummy sound core: savestates are slow")
