@@ -38,7 +38,7 @@ class Evaluation:
     def __init__(self, title: str) -> None:
         import torch
 
-        from mkds_neat.audience import RunAudience
+        from mkds_neat.viewer import RunViewer
         from mkds_neat.config import load_config
         from mkds_neat.evaluation import Evaluator
 
@@ -47,10 +47,10 @@ class Evaluation:
         self._drivers = config.make_strategy().ask()
         self._workers = config.run.workers
         with contextlib.ExitStack() as stack:
-            audience = None
+            viewer = None
             if config.shown:
-                audience = RunAudience(config, "benchmark")
-                stack.callback(audience.close)
+                viewer = RunViewer(config, "benchmark")
+                stack.callback(viewer.close)
             self._evaluator: Any = stack.enter_context(
                 Evaluator(
                     config.env_id,
@@ -60,7 +60,7 @@ class Evaluation:
                     scorer=config.scorer,
                     start_method=config.run.start_method,
                     vectorization=config.run.vectorization,
-                    audience=audience,
+                    viewer=viewer,
                 )
             )
             self._evaluator.evaluate(self._drivers[: self._workers])  # the consoles boot now

@@ -1,4 +1,4 @@
-"""The errors of `mkds_neat`, each a `mkds_gym.errors.MKDSError` with a remedy in its message."""
+"""The errors of `mkds_neat`. Each is an `mkds_gym.errors.MKDSError` and names a remedy."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from mkds_gym.errors import MKDSError
 
 
 class ConfigError(MKDSError, ValueError):
-    """A config file, or a command line option, asks for something that cannot be."""
+    """A config file or a command line option is refused."""
 
 
 class StrategyError(MKDSError, RuntimeError):
-    """A strategy was used out of turn, or has died out."""
+    """A strategy was called in the wrong order, or its population has died out."""
 
 
 class EvaluationError(MKDSError, RuntimeError):
-    """An individual could not be evaluated, even after trying again."""
+    """An individual could not be evaluated, even after retries."""
 
 
 class RunFolderError(MKDSError, OSError):
@@ -22,4 +22,4 @@ class RunFolderError(MKDSError, OSError):
 
 
 class ChampionFormatError(MKDSError, ValueError):
-    """A champion's file is malformed, or written by another version."""
+    """A champion's file is malformed, or of another version."""

@@ -1,4 +1,4 @@
-"""The loop: a strategy, an evaluator and a run folder, generation after generation."""
+"""The loop of a run: strategy, evaluator and run folder, generation after generation."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ from typing import Any
 
 from tqdm import tqdm
 
-from mkds_neat.audience import RunAudience, audience_of
 from mkds_neat.config import Config
-from mkds_neat.evaluation import Evaluator, Result, Stopped, episode_seed
+from mkds_neat.evaluation import Evaluator, episode_seed
+from mkds_neat.individual import Individual, Result
 from mkds_neat.report import write_fitness_plot
 from mkds_neat.results import Champion, Row, RunFolder
-from mkds_neat.strategies import Individual, Strategy
+from mkds_neat.strategies import Strategy
+from mkds_neat.viewer import RunViewer, open_viewer
+from mkds_neat.workers import Stopped
 
 _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
-        reason: ``finished`` (a driver finished the race), ``solved`` (the strategy's own
-            threshold), ``generations`` (all done) or ``stopped`` (asked to).
-        champion: the best driver; None when none was evaluated.
-        generation: the generation to be evaluated next.
+        reason: ``finished`` (a driver finished the race), ``solved`` (the strategy's threshold
+            was met), ``generations`` (all generations are done) or ``stopped`` (on request).
+        champion: The best driver; None if no driver was evaluated.
+        generation: The generation to evaluate next.
     """
 
     reason: str
@@ -41,15 +43,19 @@ class Outcome:
 class Evolution:
     """One run, new or resumed.
 
-    An individual that survives unchanged (same id as in the generation before) keeps its result:
-    episodes hold no chance, so that evaluating it again would say the same.
+    An individual that survives unchanged (same id as in the generation before) keeps its result.
+    Episodes are deterministic: a second evaluation would give the same result.
 
     Args:
-        config: the checked config.
-        folder: where everything goes.
-        state: a checkpoint's state, to resume from.
-        say: receives lines for people; None logs them.
-        progress: show a progress bar, if the standard error is a terminal.
+        config: The config.
+        folder: The folder to write to.
+        state: State of a checkpoint to resume from; None for a new run.
+        say: Receives lines of output; None logs them.
+        progress: Show a progress bar if the standard error is a terminal.
+
+    Attributes:
+        champion: The best driver so far.
+        strategy: The strategy.
     """
 
     def __init__(
@@ -70,8 +76,8 @@ class Evolution:
         self.champion: Champion | None = None
         self._last: dict[int, Result] = {}
         self._reason: str | None = None
-        self._audience: RunAudience | None = None
-        self._clock = _Clock()
+        self._viewer: RunViewer | None = None
+        self._pace: tuple[float, int] | None = None
         if state is None:
             self.strategy: Strategy = config.make_strategy()
         else:
@@ -85,14 +91,14 @@ class Evolution:
         self._saved: int | None = None if state is None else self.strategy.generation
 
     def stop(self) -> None:
-        """Ask the run to stop at the next step; safe in a signal handler."""
+        """Ask the run to stop at the next step. Safe in a signal handler."""
         self._stop = True
 
     def _stopping(self) -> bool:
         return self._stop
 
     def begin(self) -> None:
-        """Save the first checkpoint of a new run, so that it can be resumed; `run` does so too."""
+        """Save the first checkpoint of a new run, so that it can be resumed. `run` calls this."""
         if self._saved is None:
             if self.config.cartridge is not None:
                 self.folder.save_cartridge(self.config.cartridge)
@@ -101,15 +107,14 @@ class Evolution:
     def run(self) -> Outcome:
         """Run to the end.
 
-        Returns:
-            How it ended. On every way out, also by an exception, the workers are ended and
-            what was earned is on the disk, as far as it takes it.
+        On every way out, including an exception, the workers are ended and the results so far
+        are on the disk, unless the disk fails.
         """
         run = self.config.run
         self.begin()
         try:
             with (
-                audience_of(self.config, self.folder.path.name, self._say) as self._audience,
+                open_viewer(self.config, self.folder.path.name, self._say) as self._viewer,
                 Evaluator(
                     self.config.env_id,
                     self.config.env_kwargs,
@@ -119,7 +124,7 @@ class Evolution:
                     start_method=run.start_method,
                     vectorization=run.vectorization,
                     retries=self.config.evaluation.retries,
-                    audience=self._audience,
+                    viewer=self._viewer,
                 ) as evaluator,
             ):
                 reason = self._generations(evaluator)
@@ -128,7 +133,7 @@ class Evolution:
         except BaseException:
             self._rescue()
             raise
-        # A stopped run resumes from the last checkpoint and the journal, which has all since.
+        # A stopped run resumes from the last checkpoint and the results in the journal.
         if reason != "stopped":
             self._reason = None if reason == "generations" else reason
             self._checkpoint()
@@ -137,15 +142,13 @@ class Evolution:
         write_fitness_plot(self.folder)
         return Outcome(reason, self.champion, self.strategy.generation)
 
-    # Within -----------------------------------------------------------------------------------
-
     def _generations(self, evaluator: Evaluator) -> str:
         run = self.config.run
         size = len(self.strategy.ask())
-        # Started before the bar, whose clock shall measure evaluation only.
+        # Before the bar, whose clock measures evaluation only.
         if self._reason is None and self.strategy.generation < run.generations:
             evaluator.start(self._stopping)
-        # The bar's monitor thread would be in the way of forking workers.
+        # Workers are forked, which must not happen beside tqdm's monitor thread.
         tqdm.monitor_interval = 0
         with tqdm(
             total=run.generations * size,
@@ -182,25 +185,25 @@ class Evolution:
                 f" | best {max(scores):.0f} | mean {statistics.fmean(scores):.0f}" if scores else ""
             )
             bar.set_postfix_str(f"{base}{best} | {rate:.0f} frames/s", refresh=False)
-            if self._audience is not None:
+            if self._viewer is not None:
                 done = generation * len(individuals) + len(results)
                 left = run.generations * len(individuals) - done
                 champion = None if self.champion is None else self.champion.fitness
-                self._audience.stands(champion, left, self._clock.left(done, left))
+                self._viewer.update(champion, left, self._seconds_left(done, left))
 
         def take(result: Result) -> None:
-            # The champion first: it is what is saved should the disk be full.
+            # The champion first: it is saved even if the journal cannot be written.
             self._challenge(individuals[result.id], result, generation)
             self.folder.journal(generation, result)
-            results[result.id] = replace(result, recording=None)  # kept, if anybody's, on the disk
+            results[result.id] = replace(result, recording=None)  # the champion's is on the disk
             show()
             bar.update()
 
         for key in sorted(results):
             self._challenge(individuals[key], results[key], generation)
-        if self._audience is not None:
-            born = [key for key in individuals if key not in survivors]
-            self._audience.evaluates(generation, born, species)
+        if self._viewer is not None:
+            new = [key for key in individuals if key not in survivors]
+            self._viewer.begin_generation(generation, new, species)
         show()
         evaluator.evaluate(
             [i for key, i in individuals.items() if key not in results], take, self._stopping
@@ -275,7 +278,7 @@ class Evolution:
         self._saved = generation
 
     def _rescue(self) -> None:
-        """Keep the champion, whatever went wrong; if even that fails, only say so."""
+        """Save the champion after an error."""
         if self.champion is None:
             return
         try:
@@ -283,19 +286,12 @@ class Evolution:
         except OSError as error:
             _LOG.error("the champion could not be saved either: %s", error)
 
-
-class _Clock:
-    """Tells how long the rest takes."""
-
-    def __init__(self) -> None:
-        self._first: tuple[float, int] | None = None
-
-    def left(self, done: int, left: int) -> float | None:
-        """Seconds for what is left, at the pace since the first call; None before there is one."""
+    def _seconds_left(self, done: int, left: int) -> float | None:
+        """Return the time for the individuals left, at the pace since the first call."""
         now = time.perf_counter()
-        if self._first is None:
-            self._first = (now, done)
-        then, before = self._first
+        if self._pace is None:
+            self._pace = (now, done)
+        then, before = self._pace
         return (now - then) * left / (done - before) if done > before else None
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a run: fitness over the generations, and the champion's race."""
+"""Pictures of a run: a plot of the fitness, and the champion's race."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from mkds_gym.display.video import gif_bytes, race_caption, sheet_bytes, spread
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
-from mkds_neat.networks import GenomeNetwork
+from mkds_neat.networks import GenomeNetwork, NetworkBatch
 from mkds_neat.results import Champion, RunFolder
 
 _LOG = logging.getLogger(__name__)
 
 GIF_LIMIT: Final = 2_000_000
-"""Bytes that a champion's GIF must stay below."""
+"""Upper limit of the size of a champion's GIF in bytes."""
 _GIF_PICTURES: Final = 160
 _GIF_SECONDS: Final = 0.08  # per picture
 _STRIP_COLUMNS: Final = 4
@@ -30,7 +30,12 @@ _SCREEN: Final = (256, 192)
 
 @dataclass(frozen=True)
 class Picture:
-    """A frame of a replay: uint8 RGB (384, 256, 3), both screens, and the info it came with."""
+    """A frame of a replay.
+
+    Attributes:
+        pixels: Both screens, uint8 RGB (384, 256, 3).
+        info: The environment's info of the same step.
+    """
 
     pixels: NDArray[np.uint8]
     info: Mapping[str, Any]
@@ -44,16 +49,17 @@ def replay(
     """Drive a champion's race again, with pictures.
 
     Args:
-        champion: who drives.
-        pictures: about how many to take, evenly spread; the first and last are always there.
-        should_stop: asked at every step; True ends the replay early.
+        champion: The driver.
+        pictures: Approximate number of pictures, evenly spread. The first and the last frame are
+            always included.
+        should_stop: Called at every step; True ends the replay early.
 
     Returns:
-        The pictures, and the info at the end.
+        The pictures, and the info of the last step.
     """
     kwargs = {**champion.env_kwargs, "render_mode": "rgb_array", "screens": "both"}
     kwargs["info_every_step"] = True
-    network = GenomeNetwork(champion.network)
+    network = NetworkBatch([GenomeNetwork(champion.network)])
     every = max(1, champion.record.steps // max(1, pictures))
     taken: list[Picture] = []
     env = gym.make(champion.env_id, disable_env_checker=True, **kwargs)
@@ -65,7 +71,7 @@ def replay(
         while not over:
             if step % every == 0:
                 taken.append(_picture(env, info))
-            action = np.clip(network.act(observation), space.low, space.high)
+            action = np.clip(network(observation[None])[0], space.low, space.high)
             observation, _, terminated, truncated, info = env.step(action.astype(space.dtype))
             over = terminated or truncated or (should_stop is not None and should_stop())
             step += 1
@@ -81,7 +87,7 @@ def _picture(env: gym.Env[Any, Any], info: Mapping[str, Any]) -> Picture:
 
 
 def gif(pictures: Sequence[Picture], limit: int = GIF_LIMIT) -> bytes:
-    """An animated GIF of the top screen, with as many of the pictures as fit in ``limit`` bytes."""
+    """Return an animated GIF of the top screen, with as many pictures as fit in ``limit`` bytes."""
     chosen = [pictures[i] for i in spread(len(pictures), min(len(pictures), _GIF_PICTURES + 1))]
     return gif_bytes([picture.pixels[: _SCREEN[1]] for picture in chosen], _GIF_SECONDS, limit)
 
@@ -89,7 +95,7 @@ def gif(pictures: Sequence[Picture], limit: int = GIF_LIMIT) -> bytes:
 def strip(
     pictures: Sequence[Picture], columns: int = _STRIP_COLUMNS, rows: int = _STRIP_ROWS
 ) -> bytes:
-    """A PNG sheet of pictures spread evenly over a race, each with lap and race clock."""
+    """Return a PNG sheet of pictures evenly spread over a race, with lap and race clock."""
     chosen = [pictures[i] for i in spread(len(pictures), min(columns * rows, len(pictures)))]
     captions = []
     for picture in chosen:
@@ -103,19 +109,19 @@ def write_pictures(
 ) -> bool:
     """Replay a champion and write ``champion.gif`` and ``champion.png``.
 
-    Logs a warning when the race is not the one that was evaluated: episodes hold no chance, so
-    cartridge or program have changed since.
+    Logs a warning if the race differs from the one that was evaluated. Episodes are
+    deterministic: a difference means that the cartridge or the program has changed.
 
     Returns:
-        They were written; False when ``should_stop`` ended the replay.
+        Whether the pictures were written; False if ``should_stop`` ended the replay.
     """
     pictures, info = replay(champion, should_stop=should_stop)
     if should_stop is not None and should_stop():
         return False
     if info.get("metrics") != champion.record.metrics:
         _LOG.warning(
-            "the champion's race went differently this time: cartridge or program have changed "
-            "since it was evaluated"
+            "the champion's race differs from the one that was evaluated: the cartridge or the "
+            "program has changed since then"
         )
     folder.write("champion.gif", gif(pictures))
     folder.write("champion.png", strip(pictures))
@@ -123,8 +129,8 @@ def write_pictures(
 
 
 def write_fitness_plot(folder: RunFolder) -> None:
-    """Plot ``generations.csv`` to ``fitness.png``; nothing without a generation."""
-    # Imported here, as it takes longer than the rest of a run's start together.
+    """Plot ``generations.csv`` to ``fitness.png``, if there is a generation."""
+    # Imported here: the import takes longer than the rest of a run's start.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

@@ -1,14 +1,14 @@
 """Evolve drivers: ``python -m mkds_neat.run CONFIG``, or ``mkds-evolve CONFIG``.
 
-Ctrl-C stops cleanly and keeps everything: ``--resume FOLDER`` goes on as if nothing had
-happened. A second Ctrl-C stops at once.
+Ctrl-C stops the run cleanly and keeps all results. ``--resume FOLDER`` continues the run, with the
+same result as a run that was never stopped. A second Ctrl-C stops at once.
 
 Exit status: 0 done, 1 failed, 2 bad config or arguments, 130 or 143 stopped by Ctrl-C or SIGTERM.
 """
 
 # ruff: noqa: T201 - this is a command line
-# Worker processes import the main module again (see multiprocessing's start methods): what
-# is slow to import is imported in functions here.
+# A worker process imports the main module again (see the start methods of multiprocessing). Slow
+# imports are therefore inside functions.
 from __future__ import annotations
 
 import argparse
@@ -28,74 +28,67 @@ if TYPE_CHECKING:
 
 _PROGRAM: Final = "python -m mkds_neat.run"
 
+_OVERRIDES: Final = {
+    "seed": "seed of all chance",
+    "workers": "races driven at a time: a number, auto or cores",
+    "generations": "most generations to evaluate",
+    "output": "folder to write to; if it exists, a number is added",
+    "stop_when": "finish stops when a driver finishes the race, never does not",
+    "log_interval": "generations between lines of progress",
+    "viewer": "races to show in a window: none, first, all, or places in a generation such as "
+    "0,3,5",
+}
+"""Keys of [run] that an option replaces, with the help of the option."""
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=_PROGRAM, description="Evolve drivers for a kart race in an emulated Nintendo DS."
     )
     parser.add_argument("config", nargs="?", help="config file, such as examples/kartlab.ini")
-    parser.add_argument("--resume", metavar="FOLDER", help="go on with the run in this folder")
-    for name, what in (
-        ("seed", "seed of everything that is left to chance"),
-        ("workers", "worker processes, or auto"),
-        ("generations", "most generations to evaluate"),
-        ("output", "folder to write to; a number is added when it exists"),
-        ("stop-when", "finish: stop when a driver finishes the race; or never"),
-        ("log-interval", "generations between lines of progress"),
-    ):
-        parser.add_argument(f"--{name}", metavar="X", help=f"{what} (instead of the config's)")
+    parser.add_argument("--resume", metavar="FOLDER", help="continue the run in this folder")
+    for key, text in _OVERRIDES.items():
+        option = "--show" if key == "viewer" else f"--{key.replace('_', '-')}"
+        parser.add_argument(
+            option, dest=key, metavar="X", help=f"{text} (replaces {key} of the config)"
+        )
     parser.add_argument(
-        "--show",
-        dest="viewer",
-        metavar="X",
-        help="races to show in a window: none, first, all workers', or of individuals by their "
-        "places in each generation, such as 0,3,5 (instead of the config's viewer)",
+        "--no-pictures", action="store_true", help="write no pictures of the champion"
     )
-    parser.add_argument("--no-pictures", action="store_true", help="no GIF and strip at the end")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; see the module.
+    """Run the command line and return the exit status.
 
     Args:
-        argv: arguments; by default the process's own, and then the process is taken to end
-            with this call: Ctrl-C and SIGTERM are ignored from its return on.
-
-    Returns:
-        The exit status.
+        argv: Arguments; None for those of the process. The process is then expected to end with
+            this call: Ctrl-C and SIGTERM are ignored afterwards.
     """
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.config is None and arguments.resume is None:
         parser.error("give a config file (examples/kartlab.ini is one), or --resume FOLDER")
-    caught = _Signals(last=argv is None)
+    signals = _Signals(last=argv is None)
     try:
-        # From here on Ctrl-C takes effect where it does no harm, and a second one at once.
-        with caught:
-            return _guarded(arguments, caught)
+        # From here on, Ctrl-C takes effect where it is harmless, and a second one at once.
+        with signals:
+            from mkds_gym.errors import MKDSError
+            from mkds_neat.errors import ConfigError
+
+            try:
+                return _evolve(arguments, signals)
+            except MKDSError as error:
+                print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
+                return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
-        hint = f"; go on with: {_resume(caught.folder)}" if caught.folder is not None else ""
+        hint = f"; continue with: {_resume(signals.folder)}" if signals.folder is not None else ""
         print(f"{_PROGRAM}: stopped at once{hint}", file=sys.stderr)
         return 128 + signal.SIGINT
 
 
-def _guarded(arguments: argparse.Namespace, caught: _Signals) -> int:
-    from mkds_gym.errors import MKDSError
-    from mkds_neat.errors import ConfigError
-
-    try:
-        return _evolve(arguments, caught)
-    except ConfigError as error:
-        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
-        return 2
-    except MKDSError as error:
-        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
-        return 1
-
-
-def _evolve(arguments: argparse.Namespace, caught: _Signals) -> int:
+def _evolve(arguments: argparse.Namespace, signals: _Signals) -> int:
     import torch
 
     from mkds_neat.config import load_config
@@ -103,30 +96,18 @@ def _evolve(arguments: argparse.Namespace, caught: _Signals) -> int:
     from mkds_neat.evolution import Evolution
     from mkds_neat.results import RunFolder
 
-    # The networks are tiny: a second thread would cost more than it computes.
+    # The networks are tiny: a second thread would cost more time than it saves.
     torch.set_num_threads(1)
-    overrides = {
-        key: str(value)
-        for key in (
-            "seed",
-            "workers",
-            "generations",
-            "output",
-            "stop_when",
-            "log_interval",
-            "viewer",
-        )
-        if (value := getattr(arguments, key)) is not None
-    }
+    overrides = {k: v for k in _OVERRIDES if (v := getattr(arguments, k)) is not None}
     state: dict[str, Any] | None = None
     if arguments.resume is not None:
         for key in ("seed", "output"):
             if key in overrides:
-                raise ConfigError(f"--{key} cannot change in a resumed run; leave it out")
+                raise ConfigError(f"--{key} cannot change in a resumed run; omit the option")
         folder = RunFolder.open(arguments.resume)
         config = load_config(folder.path / "config.ini", overrides)
         if arguments.config is not None:
-            print(f"resuming: {folder.path / 'config.ini'} counts, not {arguments.config}")
+            print(f"resuming with {folder.path / 'config.ini'}; {arguments.config} is ignored")
         state = folder.load_checkpoint()
         if state["strategy"].name != config.run.strategy:
             raise ConfigError(
@@ -138,9 +119,9 @@ def _evolve(arguments: argparse.Namespace, caught: _Signals) -> int:
         folder.write("config.ini", config.text.encode())
     else:
         config = load_config(arguments.config, overrides)
-        if caught.number:
+        if signals.number:
             print("stopped before the run began; nothing was written")
-            return 128 + caught.number
+            return 128 + signals.number
         folder = RunFolder.create(config.run.output, config.text)
     try:
         with _log_to(folder):
@@ -148,13 +129,13 @@ def _evolve(arguments: argparse.Namespace, caught: _Signals) -> int:
                 config, folder, state=state, say=_say, progress=not arguments.quiet
             )
             evolution.begin()
-            caught.begin(evolution, folder)
-            return _run(evolution, arguments, caught)
+            signals.begin(evolution, folder)
+            return _run(evolution, arguments, signals)
     finally:
-        folder.discard()  # does nothing once there is a checkpoint to resume from
+        folder.discard()  # does nothing once there is a checkpoint
 
 
-def _run(evolution: Evolution, arguments: argparse.Namespace, caught: _Signals) -> int:
+def _run(evolution: Evolution, arguments: argparse.Namespace, signals: _Signals) -> int:
     run, folder = evolution.config.run, evolution.folder
     print(
         f"{run.strategy}, seed {run.seed}, {run.workers} worker{'s'[: run.workers != 1]}, "
@@ -163,15 +144,15 @@ def _run(evolution: Evolution, arguments: argparse.Namespace, caught: _Signals) 
     )
     started = time.perf_counter()
     outcome = evolution.run()
-    _tell(outcome, folder, time.perf_counter() - started)
+    _report(outcome, folder, time.perf_counter() - started)
     pictures = run.pictures and not arguments.no_pictures
-    if pictures and outcome.champion is not None and not caught.number:
+    if pictures and outcome.champion is not None and not signals.number:
         from mkds_neat.report import write_pictures
 
         print("driving the champion's race again, for pictures ...", flush=True)
-        if write_pictures(folder, outcome.champion, lambda: bool(caught.number)):
+        if write_pictures(folder, outcome.champion, lambda: bool(signals.number)):
             print(f"pictures: {folder.path / 'champion.gif'}, {folder.path / 'champion.png'}")
-    return 128 + caught.number if outcome.reason == "stopped" else 0
+    return 128 + signals.number if outcome.reason == "stopped" else 0
 
 
 def _say(line: str) -> None:
@@ -179,10 +160,10 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _tell(outcome: Outcome, folder: RunFolder, seconds: float) -> None:
+def _report(outcome: Outcome, folder: RunFolder, seconds: float) -> None:
     resume = _resume(folder)
     if outcome.champion is None:
-        print(f"stopped before any driver was evaluated; go on with: {resume}")
+        print(f"stopped before any driver was evaluated; continue with: {resume}")
         return
     if outcome.reason == "finished":
         _say(
@@ -192,7 +173,7 @@ def _tell(outcome: Outcome, folder: RunFolder, seconds: float) -> None:
     elif outcome.reason == "solved":
         _say(f"the fitness threshold was met after {outcome.generation} generations")
     elif outcome.reason == "stopped":
-        print(f"stopped in generation {outcome.generation}; go on with: {resume}")
+        print(f"stopped in generation {outcome.generation}; continue with: {resume}")
     else:
         print(
             f"all {outcome.generation} generations done; for more: {resume} --generations "
@@ -208,7 +189,7 @@ def _resume(folder: RunFolder) -> str:
 
 @contextlib.contextmanager
 def _log_to(folder: RunFolder) -> Iterator[None]:
-    with folder.reporting("run.log"):
+    with folder.write_errors("run.log"):
         handler = _LogFile(folder.path / "run.log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in ("mkds_neat", "mkds_gym")]
@@ -220,17 +201,17 @@ def _log_to(folder: RunFolder) -> Iterator[None]:
     finally:
         for logger in loggers:
             logger.removeHandler(handler)
-        with contextlib.suppress(OSError):  # said already, by `_LogFile`
+        with contextlib.suppress(OSError):  # reported by `_LogFile`
             handler.close()
 
 
 class _LogFile(logging.FileHandler):
-    """A log that says once when it cannot be written; the run does without."""
+    """A log file that reports its first write error; the run continues without a log."""
 
     _failed = False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Say so, in one line."""
+        """Print the first write error in one line."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             super().handleError(record)
@@ -238,22 +219,21 @@ class _LogFile(logging.FileHandler):
             self._failed = True
             print(
                 f"{_PROGRAM}: {self.baseFilename!r} cannot be written "
-                f"({error.strerror or error}); the run goes on without its log",
+                f"({error.strerror or error}); the run continues without its log",
                 file=sys.stderr,
             )
 
 
 class _Signals:
-    """Turns the first Ctrl-C or SIGTERM into a clean stop; the next one stops at once.
+    """Turns the first Ctrl-C or SIGTERM into a clean stop; the second one stops at once.
 
     Args:
-        last: the process ends after this, so that signals have nothing left to stop: the end
-            of an interpreter that has loaded torch takes tenths of a second, and a Ctrl-C in
-            them would print that it was ignored, by whom, and from where.
+        last: The process ends after the block: ignore signals from then on. An interpreter that
+            has loaded torch takes tenths of a second to end, and would print a traceback.
 
     Attributes:
-        number: of the signal that came; 0 for none.
-        folder: of the run, once it can be resumed.
+        number: Number of the signal that arrived; 0 for no signal.
+        folder: Folder of the run, as soon as the run can be resumed.
     """
 
     def __init__(self, *, last: bool) -> None:
@@ -273,7 +253,7 @@ class _Signals:
             signal.signal(number, signal.SIG_IGN if self._last else old)
 
     def begin(self, evolution: Evolution, folder: RunFolder) -> None:
-        """From now on, stop this run; at once if a signal came already."""
+        """Stop this run at the next signal, or now if a signal has arrived."""
         self._evolution, self.folder = evolution, folder
         if self.number:
             evolution.stop()
@@ -284,9 +264,9 @@ class _Signals:
             if self._evolution is not None:
                 self._evolution.stop()
             return
-        # A third one shall not get in the way of ending the workers, which takes seconds at most.
-        for caught in self._old:
-            signal.signal(caught, signal.SIG_IGN)
+        # A third signal must not disturb the end of the workers, which takes seconds at most.
+        for each in self._old:
+            signal.signal(each, signal.SIG_IGN)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         sys.exit(128 + number)

@@ -1,168 +1,268 @@
-"""What runs in a worker process: one environment, driven an episode at a time.
-
-This module imports no torch, so that a worker starts quickly and stays small.
-"""
+"""Pools of workers: environments in worker processes, or emulators stepped by threads."""
 
 from __future__ import annotations
 
-import os
+import contextlib
+import logging
+import multiprocessing
 import signal
-import sys
 import time
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from multiprocessing import resource_tracker
+from typing import Any, Final, Protocol
 
 import gymnasium as gym
 import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from gymnasium.vector.async_vector_env import AsyncState
+from numpy.typing import NDArray
 
-import mkds_gym  # noqa: F401 - registers MKDS-v0, in a worker too
-from mkds_gym.env import MKDSEnv
-from mkds_gym.recording.recorder import Recorder
+from mkds_gym.errors import VectorEnvError
+from mkds_neat.episode import STARTED, EnvironmentFactory, EpisodeWrapper
 
-ALIVE = "started"
-"""The attribute that a parent asks a new worker for, to see whether its environment was made."""
-RECORD_KEY = "mkds_neat.episode"
-"""Under this key the info of an episode's last step carries its `EpisodeRecord`."""
-RECORDING_KEY = "mkds_neat.recording"
-"""And under this one the bytes of its `Recording`, where there are any."""
+_LOG = logging.getLogger(__name__)
 
+_CLOSE_TIMEOUT: Final = 5.0
+"""Seconds that a terminated worker process has to close its console before it is killed."""
 
-@dataclass(frozen=True)
-class EpisodeRecord:
-    """What became of one episode, as the worker saw it.
-
-    Attributes:
-        metrics: the environment's metrics at the end, by name.
-        steps: environment steps.
-        frames: emulated frames; steps where the environment has no ``frame_skip``.
-        score: sum of the rewards, for environments without metrics.
-        finished: the race was finished (``info["is_success"]``).
-        lap_times: seconds, one for each lap driven.
-        race_time: seconds, 0 when not finished.
-        events: names of the events that ended the episode.
-        seconds: wall time from the reset's end to the last step's.
-    """
-
-    metrics: dict[str, float]
-    steps: int
-    frames: int
-    score: float
-    finished: bool
-    lap_times: tuple[float, ...]
-    race_time: float
-    events: tuple[str, ...]
-    seconds: float
+StepResult = tuple[Any, Any, Any, dict[str, Any]]
+"""Observations, terminations, truncations and infos of all workers."""
 
 
-class Lane(gym.Wrapper[Any, Any, Any, Any]):
-    """An environment as a lane of the vector environment that the evaluator drives.
-
-    It tells the parent nothing until an episode is over and then everything at once
-    (`EpisodeRecord`), as carrying infos through the vector environment costs more than a step
-    of the network. An episode that is over, or was never begun, idles: steps are answered from
-    here and cost the emulator nothing.
-    """
-
-    started = True
-
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        super().__init__(env)
-        self._idle = True
-        self._last: Any = None
-        self._steps = 0
-        self._score = 0.0
-        self._start = 0.0
-        self._skip = int(getattr(env.unwrapped, "frame_skip", 1))
-        self._recorder = Recorder(env) if isinstance(env.unwrapped, MKDSEnv) else None
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode; the info stays here."""
-        self._last, _ = self.env.reset(seed=seed, options=options or None)
-        self._idle = False
-        self._steps = 0
-        self._score = 0.0
-        self._start = time.perf_counter()
-        return self._last, {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """A step of the environment; an empty info until the episode's last step."""
-        if self._idle:
-            if self._last is None:
-                space = self.observation_space
-                self._last = np.zeros(space.shape or (), space.dtype)
-            return self._last, 0.0, False, False, {}
-        self._last, reward, terminated, truncated, info = self.env.step(action)
-        self._steps += 1
-        self._score += float(reward)
-        if not (terminated or truncated):
-            return self._last, 0.0, False, False, {}
-        self._idle = True
-        record = EpisodeRecord(
-            metrics={name: float(value) for name, value in info.get("metrics", {}).items()},
-            steps=self._steps,
-            frames=self._steps * self._skip,
-            score=self._score,
-            finished=bool(info.get("is_success", False)),
-            lap_times=tuple(float(t) for t in info.get("lap_times", ())),
-            race_time=float(info.get("total_time", 0.0)),
-            events=tuple(info.get("events", ())),
-            seconds=time.perf_counter() - self._start,
-        )
-        last: dict[str, Any] = {RECORD_KEY: record}
-        if self._recorder is not None:
-            last[RECORDING_KEY] = self._recorder.recording().to_bytes()
-        return self._last, 0.0, terminated, truncated, last
+class Stopped(Exception):  # noqa: N818 - a stop on request is not an error
+    """The evaluation was asked to stop. The results that were reported remain valid."""
 
 
-@dataclass(frozen=True)
-class LaneFactory:
-    """Makes a `Lane`; picklable, for every start method.
-
-    Attributes:
-        env_id: a registered environment.
-        kwargs: its arguments.
-        owner: id of the process that evaluates; any other that calls is a worker.
-        spectator: of the environment, if anybody looks; see `mkds_gym.env.MKDSEnv.spectator`.
-    """
-
-    env_id: str
-    kwargs: dict[str, Any]
-    owner: int = field(default_factory=os.getpid)
-    spectator: Any = None
-
-    def __call__(self) -> gym.Env[Any, Any]:
-        """Make the environment, and a worker's manners with it."""
-        worker = os.getpid() != self.owner
-        if worker:
-            # Ctrl-C reaches the whole process group, but only the parent decides what it
-            # means; and a terminated worker shall still close its console, files and all.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, _leave)
-        try:
-            lane = Lane(gym.make(self.env_id, disable_env_checker=True, **self.kwargs))
-            if self.spectator is not None:
-                env: Any = lane.unwrapped
-                env.spectator = self.spectator
-            return lane
-        except Exception as error:
-            if not worker:
-                raise
-            return _Failed(error)
-
-
-class _Failed(gym.Env[Any, Any]):
-    """In the place of an environment that could not be made: tells the parent why, when asked."""
-
-    def __init__(self, error: Exception) -> None:
-        self._error = error
-        self.observation_space = self.action_space = gym.spaces.Discrete(1)
+class WorkerPool(Protocol):
+    """Workers with one environment each, numbered from 0."""
 
     @property
-    def started(self) -> bool:
-        raise self._error
+    def single_action_space(self) -> gym.Space[Any]:
+        """The action space of a worker."""
+
+    @property
+    def processes(self) -> list[Any]:
+        """The worker processes; empty for threads."""
+
+    def begin(self, seeds: Sequence[int | None], mask: NDArray[np.bool_]) -> Any:
+        """Begin an episode in the workers of the mask; return the observations of all workers."""
+
+    def advance(self, actions: Any, active: Sequence[int]) -> StepResult:
+        """Step the active workers.
+
+        An episode that ends without a record in its info ended because its worker failed and was
+        replaced. ``infos["error"]`` then holds the reason.
+        """
+
+    def failed(self) -> set[int]:
+        """Return the workers that caused the last error, as far as they are known."""
+
+    def shut_down(self) -> None:
+        """End all workers, in whatever state they are."""
 
 
-def _leave(number: int, frame: object) -> None:  # noqa: ARG001
-    sys.exit(128 + number)
+class ThreadPool:
+    """Emulators in this process, stepped by threads.
+
+    Args:
+        factory: Names the environment.
+        spectators: Spectator of each worker, or None.
+
+    Raises:
+        Exception: The environment cannot be made.
+    """
+
+    processes: Final[list[Any]] = []
+
+    def __init__(self, factory: EnvironmentFactory, spectators: Sequence[Any]) -> None:
+        self.envs: Any = gym.make_vec(
+            factory.env_id,
+            num_envs=len(spectators),
+            vectorization_mode="vector_entry_point",
+            env_wrappers=(EpisodeWrapper,),
+            copy=False,
+            autoreset_mode=AutoresetMode.DISABLED,
+            on_error="replace",
+            **factory.kwargs,
+        )
+        self.single_action_space: Any = self.envs.single_action_space
+        self._failed: set[int] = set()
+        if any(spectators):
+            base: Any = self.envs.unwrapped
+            base.set_attr("spectator", list(spectators))
+
+    def begin(self, seeds: Sequence[int | None], mask: NDArray[np.bool_]) -> Any:
+        """Begin episodes. An environment that cannot be reset is replaced once."""
+        try:
+            return self.envs.reset(seed=seeds, options={"reset_mask": mask})[0]
+        except VectorEnvError as error:
+            for worker, cause in sorted(error.failures.items()):
+                _LOG.warning("worker %d failed and is replaced", worker, exc_info=cause)
+                self._failed = {worker}
+                observations = self.envs.replace(worker, seed=seeds[worker])[0]
+                self._failed = set()  # the new environment did not cause later errors
+            return observations
+
+    def advance(self, actions: Any, active: Sequence[int]) -> StepResult:
+        """Step the active workers; the others rest."""
+        mask = np.zeros(len(actions), np.bool_)
+        mask[active] = True
+        try:
+            observations, _, terminated, truncated, infos = self.envs.step(actions, step_mask=mask)
+        except VectorEnvError as error:
+            self._failed = set(error.failures)
+            raise error.failures[min(error.failures)] from error
+        return observations, terminated, truncated, infos
+
+    def failed(self) -> set[int]:
+        """Return the workers that caused the last error."""
+        return self._failed
+
+    def shut_down(self) -> None:
+        """Close the emulators."""
+        self.envs.close()
+
+
+# Without type arguments, which Gymnasium accepts only from 1.4 on.
+class ProcessPool(AsyncVectorEnv):
+    """Worker processes that start, fail and end in an orderly way.
+
+    Args:
+        factories: Make the environments.
+        start_method: Start method of `multiprocessing`.
+        timeout: Seconds in which all workers must start, and answer each call.
+        stopping: Called while they start; True raises `Stopped`.
+    """
+
+    def __init__(
+        self,
+        factories: Sequence[EnvironmentFactory],
+        start_method: str,
+        timeout: float,
+        stopping: Callable[[], bool],
+    ) -> None:
+        # `shut_down` needs these if the base class fails.
+        self.parent_pipes: list[Any] = []
+        self.processes: list[Any] = []
+        self._timeout = timeout
+        self._stopping = stopping
+        if start_method == "forkserver":
+            # The server imports the environment once, and each worker is a quick fork of it.
+            context: Any = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["mkds_neat.episode", "mkds_gym.env"])
+        if start_method != "fork":
+            # Starting the tracker unblocks SIGINT; the tracker must run before SIGINT is blocked.
+            resource_tracker.ensure_running()
+        # Ctrl-C reaches the whole process group. The workers, and the server that forks them,
+        # inherit the blocked signal. Otherwise it would kill them during their imports, before
+        # `EnvironmentFactory` can ignore it.
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            super().__init__(
+                factories,
+                copy=False,
+                context=start_method,
+                autoreset_mode=AutoresetMode.DISABLED,
+            )
+        except BaseException:
+            self.shut_down()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
+    def _check_spaces(self) -> None:
+        """Check the spaces when all processes have started, with a timeout and a way to stop."""
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        try:
+            # The base class would wait for answers without a limit.
+            self.call_async(STARTED)
+            self._await_answers()
+            self.call_wait()
+            super()._check_spaces()  # type: ignore[no-untyped-call]
+        except (EOFError, ConnectionError) as error:
+            codes = set()
+            for process in self.processes:
+                process.join(0.5)
+                codes |= {process.exitcode} - {None}
+            raise RuntimeError(
+                "a worker ended while it started, with exit code "
+                + ", ".join(map(str, sorted(codes)))
+            ) from error
+
+    def _await_answers(self) -> None:
+        deadline = time.monotonic() + self._timeout
+        for pipe in self.parent_pipes:
+            while not pipe.poll(0.1):  # also true at the end of a pipe
+                if self._stopping():
+                    raise Stopped
+                if time.monotonic() > deadline:
+                    raise multiprocessing.TimeoutError(
+                        f"a worker has not started within {self._timeout:.0f} seconds"
+                    )
+
+    def begin(self, seeds: Sequence[int | None], mask: NDArray[np.bool_]) -> Any:
+        """Begin episodes in the workers of the mask."""
+        self.reset_async(seed=list(seeds), options={"reset_mask": mask})
+        return self.reset_wait(self._timeout)[0]
+
+    def advance(self, actions: Any, active: Sequence[int]) -> StepResult:  # noqa: ARG002
+        """Step all workers. An `EpisodeWrapper` without an episode does not step."""
+        self.step_async(actions)
+        observations, _, terminated, truncated, infos = self.step_wait(self._timeout)
+        return observations, terminated, truncated, infos
+
+    def failed(self) -> set[int]:
+        """Return the workers that raised an error or whose process has ended."""
+        return {
+            worker
+            for worker, (process, pipe) in enumerate(
+                zip(self.processes, self.parent_pipes, strict=True)
+            )
+            if pipe is None or not process.is_alive()
+        }
+
+    def _raise_if_errors(self, successes: Iterable[bool]) -> None:
+        """Raise the last error, as the base class does. The tracebacks go to the log."""
+        last: BaseException | None = None
+        for _ in range(sum(not success for success in successes)):
+            worker, kind, value, trace = self.error_queue.get()
+            _LOG.warning("worker %d failed:\n%s", worker, trace)
+            self.parent_pipes[worker].close()
+            self.parent_pipes[worker] = None
+            last = value if isinstance(value, Exception) else kind(value)
+        if last is not None:
+            self._state = AsyncState.DEFAULT
+            raise last
+
+    def shut_down(self) -> None:
+        """End the worker processes.
+
+        ``AsyncVectorEnv.close()`` would wait without a limit for a worker that has ended.
+        """
+        pipes = [pipe for pipe in self.parent_pipes if pipe is not None and not pipe.closed]
+        for pipe in pipes:
+            with contextlib.suppress(OSError):  # that worker has ended
+                pipe.send(("close", None))
+        deadline = time.monotonic() + _CLOSE_TIMEOUT
+        # The answer to an unfinished step may fill the pipe; reading it lets the worker continue.
+        for pipe in pipes:
+            with contextlib.suppress(EOFError, OSError):
+                while pipe.poll(max(0.0, deadline - time.monotonic())):
+                    pipe.recv()
+        # A process that was never started has no pid and cannot be joined.
+        processes = [process for process in self.processes if process.pid is not None]
+        for process in processes:
+            process.join(0.2)
+            if process.is_alive():
+                process.terminate()
+        for process in processes:
+            process.join(max(0.5, deadline - time.monotonic()))
+            if process.is_alive():
+                process.kill()
+                process.join()
+        for pipe in pipes:
+            pipe.close()
+        if hasattr(self, "error_queue"):
+            self.error_queue.close()
+            self.error_queue.join_thread()
+        self.closed = True

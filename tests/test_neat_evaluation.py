@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
+from mkds_neat.episode import EnvironmentFactory
 from mkds_neat.errors import EvaluationError
-from mkds_neat.evaluation import Evaluator, Stopped, _Threads, episode_seed
+from mkds_neat.evaluation import Evaluator, episode_seed
+from mkds_neat.individual import Individual
 from mkds_neat.networks import NetworkSpec, Node
-from mkds_neat.strategies import Individual
-from mkds_neat.workers import LaneFactory
+from mkds_neat.workers import Stopped, ThreadPool
 
 FRAMES = 200
 ENV = {
@@ -125,13 +126,13 @@ def test_a_failing_lane_costs_nothing_but_time(expected):
         def break_once(result):
             reported.append(result.id)
             if len(reported) == 1:
-                before.extend(lanes._envs._envs.get_attr("console"))
+                before.extend(lanes.pool.envs.get_attr("console"))
                 before[1].close()
 
         assert content(lanes.evaluate(drivers(), break_once)) == expected
         assert lanes.restarts == 0
         # The other two have gone on.
-        after = lanes._envs._envs.get_attr("console")
+        after = lanes.pool.envs.get_attr("console")
         assert [old is new for old, new in zip(before, after, strict=True)] == [True, False, True]
     assert sorted(reported) == sorted(d.id for d in drivers())
 
@@ -183,7 +184,7 @@ class FailsToBegin:
 
 def test_a_replaced_lane_is_not_blamed_for_what_fails_later():
     metrics = ["progress", FailsToBegin()]
-    threads = _Threads(LaneFactory("MKDS-v0", {**ENV, "metrics": metrics}), [None, None])
+    threads = ThreadPool(EnvironmentFactory("MKDS-v0", {**ENV, "metrics": metrics}), [None, None])
     try:
         FailsToBegin.armed = True
         threads.begin([1, 2], np.array([True, True]))
@@ -192,7 +193,7 @@ def test_a_replaced_lane_is_not_blamed_for_what_fails_later():
         threads.advance(np.zeros((2, *threads.single_action_space.shape), np.float32), [0, 1])
     finally:
         FailsToBegin.armed = False
-        threads.end()
+        threads.shut_down()
 
 
 def test_a_free_worker_takes_the_next_at_once():
@@ -271,14 +272,14 @@ def test_workers_that_do_not_start_are_an_error(method, tmp_path, monkeypatch, c
     shutil.copy(BUNDLED_ROM, rom)
     broken = Evaluator("MKDS-v0", {**ENV, "rom": str(rom)}, workers=2, seed=1, start_method=method)
     # The parent finds the cartridge, the workers do not.
-    make = LaneFactory.__call__
+    make = EnvironmentFactory.__call__
 
     def make_and_remove(self):
         lane = make(self)
         rom.unlink(missing_ok=True)
         return lane
 
-    monkeypatch.setattr(LaneFactory, "__call__", make_and_remove)
+    monkeypatch.setattr(EnvironmentFactory, "__call__", make_and_remove)
     with pytest.raises(EvaluationError, match=r"do not start: CartridgeError.*k\.nds.*fewer work"):
         broken.start()
     assert no_workers_left()
@@ -365,7 +366,7 @@ def test_arguments_are_checked():
         evaluator(0)
     with pytest.raises(ValueError, match="forkserver"):
         evaluator(1, start_method="thread")
-    with pytest.raises(ValueError, match="async, native"):
+    with pytest.raises(ValueError, match="async or native"):
         evaluator(1, vectorization="threads")
     with evaluator(1) as one, pytest.raises(ValueError, match="same id"):
         one.evaluate([driver(1, 1.0, 1.0)] * 2)

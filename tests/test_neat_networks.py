@@ -147,10 +147,10 @@ def test_evolved_genomes_agree_with_neat_python():
     rng = random.Random(4)
     for _ in range(8):
         strategy.tell({i.id: rng.random() for i in strategy.ask()})
-    population = strategy._population.population
+    population = strategy.population.population
     sizes, kinds = set(), set()
     for individual in strategy.ask():
-        theirs = neat.nn.FeedForwardNetwork.create(population[individual.id], strategy._config)
+        theirs = neat.nn.FeedForwardNetwork.create(population[individual.id], strategy.config)
         ours = GenomeNetwork(individual.network)
         sizes.add(len(individual.network.nodes))
         kinds |= {n.aggregation for n in individual.network.nodes}
@@ -194,7 +194,7 @@ def test_files_that_are_no_network_are_refused(tmp_path):
         ({"nodes": (Node(0, activation="tanhh"),)}, "tanhh"),
         ({"nodes": (Node(0, aggregation="median"),)}, "median"),
         ({"outputs": (5,)}, "output 5"),
-        ({"inputs": (0,)}, "each once"),
+        ({"inputs": (0,)}, "not unique"),
     ],
 )
 def test_impossible_networks_are_refused(change, message):

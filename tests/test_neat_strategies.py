@@ -15,7 +15,7 @@ from mkds_neat.config import parse_config
 from mkds_neat.errors import ChampionFormatError, StrategyError
 from mkds_neat.networks import GenomeNetwork
 from mkds_neat.strategies import neat as neat_strategy
-from mkds_neat.strategies.truncation import Genome, TruncationStrategy, top_count
+from mkds_neat.strategies.truncation import Genome, TruncationStrategy, count_parents
 
 
 def make(name: str, seed: int = 1):
@@ -143,7 +143,7 @@ def test_neat_genome_survives_json():
     strategy = make("neat")
     for _ in range(5):
         tell(strategy)
-    config = strategy._config.genome_config
+    config = strategy.config.genome_config
     for individual in strategy.ask():
         genome = neat_strategy.genome_from_json(json.loads(json.dumps(individual.genome)))
         assert neat_strategy.network_of(genome, config) == individual.network
@@ -229,10 +229,10 @@ def test_truncation_network_is_plain_tanh():
 
 @pytest.mark.parametrize(("top_k", "count"), [(1, 1), (60, 60), (0.2, 12), (1.0, 60), (0.001, 1)])
 def test_top_k_counts_or_is_a_fraction(top_k, count):
-    assert top_count(top_k, 60) == count
+    assert count_parents(60, top_k, elite=1, sigma=0.1) == count
 
 
 @pytest.mark.parametrize("top_k", [0, 61, -1, 0.0, 1.5, float("nan"), True])
 def test_top_k_out_of_range_is_refused(top_k):
     with pytest.raises(ValueError, match="top_k"):
-        top_count(top_k, 60)
+        count_parents(60, top_k, elite=1, sigma=0.1)

@@ -1,15 +1,15 @@
 """The one config file of a run: the sections of mkds_neat, and those of neat-python.
 
-========================  =====================================================================
-section                   content
-========================  =====================================================================
-``[run]``                 `RunSettings`: strategy, seed, workers, when to stop, where to write
-``[environment]``         `EnvironmentSettings`: ``id``, and arguments of ``gym.make``
-``[evaluation]``          `EvaluationSettings`: length of an episode, and the fitness
-``[truncation]``          `TruncationSettings`, for ``strategy = truncation``
+============================  ======================================================================
+section                       content
+============================  ======================================================================
+``[run]``                     `RunSettings`: strategy, seed, workers, when to stop, where to write
+``[environment]``             `EnvironmentSettings`: ``id``, and arguments of ``gym.make``
+``[evaluation]``              `EvaluationSettings`: length of an episode, and the fitness
+``[truncation]``              `TruncationSettings`, for ``strategy = truncation``
 ``[NEAT]``, ``[Default...]``  neat-python's, for ``strategy = neat``; neat-python documents them
-                          and requires every key
-========================  =====================================================================
+                              and requires every key
+============================  ======================================================================
 
 `load_config` checks everything before a worker starts. An error names file, section, key, value,
 accepted values and remedy.

@@ -119,8 +119,7 @@ def _explain(error: Exception, env_id: str, kwargs: Mapping[str, Any]) -> str:
     # Gymnasium appends all arguments to the message.
     message = str(error).split(" was raised from the environment creator for ", 1)[0]
     if not isinstance(error, MKDSError | ValueError):
-        page = "docs/reference/environment.md"
-        message = f"{type(error).__name__}: {message}; {page} lists the arguments"
+        message = f"{type(error).__name__}: {message}; see docs/reference/environment.md"
     for key in kwargs:
         if key in _RESERVED:
             continue

@@ -32,9 +32,7 @@ from mkds_neat.config.settings import (
 )
 from mkds_neat.errors import ConfigError
 from mkds_neat.scorers import Scorer, make_scorer
-from mkds_neat.strategies import Strategy
-from mkds_neat.strategies.neat import NeatStrategy
-from mkds_neat.strategies.truncation import TruncationStrategy
+from mkds_neat.strategies import NeatStrategy, Strategy, TruncationStrategy
 
 _START_FROM = "examples/kartlab.ini is a complete config file"
 

@@ -13,9 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    FiniteFloat,
     NonNegativeInt,
-    PositiveFloat,
     PositiveInt,
     StringConstraints,
     ValidationError,
@@ -25,7 +23,7 @@ from pydantic_core import ErrorDetails
 
 from mkds_gym.vector.threads import usable_cores
 from mkds_neat.errors import ConfigError
-from mkds_neat.strategies.truncation import top_count
+from mkds_neat.strategies.truncation import count_parents
 
 StrategyName = Literal["neat", "truncation"]
 STRATEGIES: Final = get_args(StrategyName)
@@ -158,23 +156,16 @@ class EvaluationSettings(Section):
 class TruncationSettings(Section):
     """Section ``[truncation]``. The fields describe themselves."""
 
-    population: int = Field(default=60, ge=2, description="individuals in a generation, at least 2")
+    population: int = Field(default=60, description="individuals in a generation, at least 2")
     top_k: Annotated[int | float, BeforeValidator(_count_or_fraction)] = Field(
         default=0.2, description="parents: an integer, or a fraction of the population in (0, 1]"
     )
-    elite: NonNegativeInt = Field(default=1, description="best individuals that are kept unchanged")
-    sigma: Annotated[PositiveFloat, FiniteFloat] = Field(
-        default=0.1, description="standard deviation of a change of weight"
-    )
+    elite: int = Field(default=1, description="best individuals that are kept unchanged")
+    sigma: float = Field(default=0.1, description="standard deviation of a change of weight")
 
     @model_validator(mode="after")
-    def _fits_population(self) -> TruncationSettings:
-        if self.elite >= self.population:
-            raise ValueError(
-                f"elite = {self.elite} is out of range: expected an integer from 0 to "
-                f"{self.population - 1}, one less than population"
-            )
-        top_count(self.top_k, self.population)
+    def _check_ranges(self) -> TruncationSettings:
+        count_parents(**self.model_dump())
         return self
 
 

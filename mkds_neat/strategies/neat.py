@@ -1,12 +1,12 @@
-"""The strategy ``neat``: NEAT by neat-python, turned inside out into ask and tell.
+"""The strategy ``neat``: NEAT by neat-python, as `ask` and `tell`.
 
-neat-python's ``Population.run`` wants to call the evaluation; here `NeatStrategy.tell` runs it
-for one generation with an "evaluation" that hands over the fitnesses told. Selection, crossover,
-mutation, speciation and stagnation are all neat-python's, steered by its own config sections.
+neat-python's ``Population.run`` calls the evaluation itself. `NeatStrategy.tell` runs it for one
+generation, with an evaluation that assigns the given fitnesses. Selection, crossover, mutation,
+speciation and stagnation are neat-python's, and its config sections control them.
 
-Two of its habits are kept in check: it draws from the ``random`` module's global generator (the
-strategy swaps its own state in and out around every call), and pickling its counters uses up
-numbers (they are replaced by counters that can be read without counting).
+neat-python draws from the global generator of ``random``: the strategy swaps its own state in and
+out around every call. Pickling neat-python's counters advances them: the strategy replaces them
+by counters that can be read.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import neat
 from neat.population import CompleteExtinctionException
 
 from mkds_neat.errors import ChampionFormatError, StrategyError
+from mkds_neat.individual import Individual
 from mkds_neat.networks import NetworkSpec, Node
-from mkds_neat.strategies import Individual, check_told
+from mkds_neat.strategies.base import check_fitnesses
 
 
 class _Counter:
-    """``itertools.count`` that can be read, and pickled, without counting."""
+    """An ``itertools.count`` whose next value can be read and pickled without counting."""
 
     def __init__(self, value: int) -> None:
         self.value = value
@@ -40,72 +41,76 @@ class _Counter:
 
 
 class NeatStrategy:
-    """See the module.
+    """NEAT by neat-python.
 
     Args:
-        config: a ``neat.Config`` with neat-python's default types.
-        seed: of the strategy's own random state.
+        config: A ``neat.Config`` with neat-python's default types. The strategy changes it.
+        seed: Seed of the strategy's random state.
+
+    Attributes:
+        config: The ``neat.Config``.
+        population: The ``neat.Population``.
     """
 
     name = "neat"
 
     def __init__(self, config: Any, *, seed: int = 0) -> None:
-        self._config = config
+        self.config = config
         self._random_state: Any = random.Random(f"mkds_neat {seed}").getstate()
         self._parents: dict[int, tuple[int, ...]] = {}
         self._asked = False
         self._solved = False
         config.genome_config.node_indexer = _Counter(config.genome_config.num_outputs)
         with self._own_random():
-            self._population: Any = neat.Population(config)
-        self._population.reproduction.genome_indexer = _Counter(
-            max(self._population.population) + 1
-        )
-        species = self._population.species
+            self.population: Any = neat.Population(config)
+        self.population.reproduction.genome_indexer = _Counter(max(self.population.population) + 1)
+        species = self.population.species
         species.indexer = _Counter(max(species.species) + 1)
 
     @property
     def generation(self) -> int:
-        """See `Strategy.generation`."""
-        return int(self._population.generation)
+        """Number of the generation that `ask` returns, from 0."""
+        return int(self.population.generation)
 
     @property
     def solved(self) -> bool:
-        """The ``fitness_threshold`` was met (unless ``no_fitness_termination``)."""
+        """Whether ``fitness_threshold`` was met (never with ``no_fitness_termination``)."""
         return self._solved
 
     def ask(self) -> list[Individual]:
-        """See `Strategy.ask`."""
+        """Return the current generation in order of id."""
         self._asked = True
-        config = self._config.genome_config
+        config = self.config.genome_config
         return [
             Individual(
                 key,
                 network_of(genome, config),
                 genome_to_json(genome, config),
-                self._population.species.get_species_id(key),
+                self.population.species.get_species_id(key),
                 self._parents.get(key, ()),
             )
-            for key, genome in sorted(self._population.population.items())
+            for key, genome in sorted(self.population.population.items())
         ]
 
     def tell(self, fitnesses: Mapping[int, float]) -> None:
-        """See `Strategy.tell`.
+        """Give the fitness of each individual, and make the next generation.
 
         Raises:
-            StrategyError: also when all species have died out, or there are too many.
+            StrategyError: `ask` was not called, the ids are not those that it returned, all
+                species have died out, or there are too many species.
+            ValueError: A fitness is not a finite number.
         """
-        population = self._population
-        check_told(population.population if self._asked else None, fitnesses)
+        population = self.population
+        check_fitnesses(population.population if self._asked else None, fitnesses)
 
-        def hand_over(genomes: list[tuple[int, Any]], config: Any) -> None:  # noqa: ARG001
+        def assign(genomes: list[tuple[int, Any]], config: Any) -> None:  # noqa: ARG001
             for key, genome in genomes:
                 genome.fitness = float(fitnesses[key])
 
         generation = population.generation
         with self._own_random():
             try:
-                population.run(hand_over, 1)
+                population.run(assign, 1)
             except CompleteExtinctionException:
                 raise StrategyError(
                     "every species has stagnated and died out; set reset_on_extinction = True in "
@@ -113,17 +118,15 @@ class NeatStrategy:
                 ) from None
             except RuntimeError as error:
                 raise StrategyError(
-                    f"neat-python cannot go on after generation {generation}: {error} (raise "
+                    f"neat-python cannot continue after generation {generation}: {error} (raise "
                     "pop_size or compatibility_threshold, or lower min_species_size and elitism)"
                 ) from error
-        # neat-python leaves the generation as it is when its threshold is met.
+        # neat-python does not advance the generation when its threshold is met.
         self._solved = population.generation == generation
         ancestors = population.reproduction.ancestors
         self._parents = {k: tuple(ancestors.get(k, ())) for k in population.population}
         ancestors.clear()
         self._asked = False
-
-    # Chance and pickles ------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def _own_random(self) -> Iterator[None]:
@@ -136,36 +139,33 @@ class NeatStrategy:
             random.setstate(outside)
 
     def __getstate__(self) -> dict[str, Any]:
-        genomes = self._config.genome_config
-        species = self._population.species
+        genomes = self.config.genome_config
+        species = self.population.species
         counters = (genomes.node_indexer.value, species.indexer.value)
         saved = genomes.node_indexer, species.indexer
-        # neat-python's own __getstate__ would draw a number from each.
+        # neat-python's own __getstate__ would advance each of them.
         genomes.node_indexer = species.indexer = None
         try:
-            blob = pickle.dumps((self._config, self._population))
+            blob = pickle.dumps((self.config, self.population))
         finally:
             genomes.node_indexer, species.indexer = saved
-        state = {k: v for k, v in self.__dict__.items() if k not in ("_config", "_population")}
+        state = {k: v for k, v in self.__dict__.items() if k not in ("config", "population")}
         return {**state, "blob": blob, "counters": counters}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         blob, counters = state.pop("blob"), state.pop("counters")
         self.__dict__.update(state)
-        self._config, self._population = pickle.loads(blob)
-        self._config.genome_config.node_indexer = _Counter(counters[0])
-        self._population.species.indexer = _Counter(counters[1])
+        self.config, self.population = pickle.loads(blob)
+        self.config.genome_config.node_indexer = _Counter(counters[0])
+        self.population.species.indexer = _Counter(counters[1])
 
 
 def network_of(genome: Any, config: Any) -> NetworkSpec:
-    """The network of a neat-python genome.
+    """Return the network of a neat-python genome: all nodes, and the enabled connections.
 
     Args:
-        genome: a ``DefaultGenome``, feed-forward.
-        config: its ``genome_config``.
-
-    Returns:
-        All of its nodes, in order of key, and its enabled connections.
+        genome: A feed-forward ``neat.DefaultGenome``.
+        config: Its ``genome_config``.
     """
     return NetworkSpec(
         inputs=tuple(config.input_keys),
@@ -181,7 +181,7 @@ def network_of(genome: Any, config: Any) -> NetworkSpec:
 
 
 def genome_to_json(genome: Any, config: Any) -> dict[str, Any]:
-    """A neat-python genome as JSON-ready values, complete: `genome_from_json` reads it back."""
+    """Return a neat-python genome as JSON-ready values, which `genome_from_json` reads back."""
     return {
         "key": genome.key,
         "inputs": config.num_inputs,
@@ -203,10 +203,10 @@ def genome_to_json(genome: Any, config: Any) -> dict[str, Any]:
 
 
 def genome_from_json(data: Any) -> Any:
-    """A ``neat.DefaultGenome`` from what `genome_to_json` wrote.
+    """Return the ``neat.DefaultGenome`` that `genome_to_json` wrote.
 
     Raises:
-        ChampionFormatError: it is malformed.
+        ChampionFormatError: The data are malformed.
     """
     try:
         genome = neat.DefaultGenome(int(data["key"]))
@@ -222,5 +222,5 @@ def genome_from_json(data: Any) -> Any:
                 setattr(connection, attribute.name, item[attribute.name])
             genome.connections[key] = connection
     except (KeyError, TypeError, ValueError, AssertionError) as error:
-        raise ChampionFormatError(f"this is no genome of neat: {error!r}") from error
+        raise ChampionFormatError(f"expected a genome of neat: {error!r}") from error
     return genome

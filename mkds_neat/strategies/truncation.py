@@ -1,18 +1,18 @@
-"""The strategy ``truncation``: keep the best, mutate copies of the top few.
+"""The strategy ``truncation``: keep the best, and mutate copies of the top few.
 
-The first trainer's strategy, kept as it was: each genome starts as one random connection. Each
-generation keeps its best unchanged and fills up with copies of parents drawn uniformly from the
-top k, each with one of three mutations, at equal odds:
+Each genome starts as one random connection. Each generation keeps its best individuals unchanged.
+The others are copies of parents drawn uniformly from the top k, each with one of three mutations
+at equal odds:
 
-* one connection's weight changes by a normal deviate of standard deviation ``sigma``;
-* a new connection, never into an input or out of an output, with a standard normal weight;
-* a node that splits an enabled connection: the way in has weight 1, the way out the old weight,
-  and the old connection is disabled.
+* The weight of a connection changes by a normal deviate of standard deviation ``sigma``.
+* A connection is added, never into an input or out of an output, with a standard normal weight.
+* A node splits an enabled connection. The new connection into the node has weight 1, the one out of
+  the node has the old weight, and the old connection is disabled.
 
-A mutation that a genome has no room for (every connection exists already) becomes a change of
-weight. Equal fitnesses rank by id, the older first.
+If all connections exist already, the weight of a connection changes instead. Of equal fitnesses,
+the older individual ranks first.
 
-Units are ``tanh`` of the plain weighted sum, outputs among them; there are no biases.
+A node is ``tanh`` of the weighted sum of its inputs. There are no biases.
 """
 
 from __future__ import annotations
@@ -26,24 +26,25 @@ from typing import Any, Final
 import numpy as np
 
 from mkds_neat.errors import ChampionFormatError
+from mkds_neat.individual import Individual
 from mkds_neat.networks import NetworkSpec, Node
-from mkds_neat.strategies import Individual, check_told
+from mkds_neat.strategies.base import check_fitnesses
 
 ACTIVATION: Final = "unit_tanh"
 
 
 @dataclass
 class Genome:
-    """A genome of ints and dicts.
+    """A genome.
 
-    Inputs are numbered 0 to inputs - 1, outputs follow, hidden nodes after them.
+    Inputs are numbered from 0; outputs follow, and then hidden nodes.
 
     Attributes:
-        inputs: number of inputs.
-        outputs: number of outputs.
-        hidden: number of hidden nodes.
-        weights: weight by (from, to).
-        disabled: connections that a node has split.
+        inputs: Number of inputs.
+        outputs: Number of outputs.
+        hidden: Number of hidden nodes.
+        weights: Weight by (from, to), in order of age.
+        disabled: Connections that a node has split.
     """
 
     inputs: int
@@ -54,13 +55,13 @@ class Genome:
 
     @classmethod
     def random(cls, inputs: int, outputs: int, rng: np.random.Generator) -> Genome:
-        """A genome of one random connection, from an input to an output."""
+        """Return a genome of one random connection, from an input to an output."""
         genome = cls(inputs, outputs)
         genome.add_connection(rng)
         return genome
 
     def enabled(self) -> list[tuple[int, int]]:
-        """Enabled connections, in order of age."""
+        """Return the enabled connections in order of age."""
         return [key for key in self.weights if key not in self.disabled]
 
     def change_weight(self, rng: np.random.Generator, sigma: float) -> None:
@@ -70,7 +71,7 @@ class Genome:
         self.weights[key] += float(rng.normal(0.0, sigma))
 
     def add_connection(self, rng: np.random.Generator) -> bool:
-        """Add a connection that is not there yet; False when all are."""
+        """Add a missing connection; return False if all connections exist."""
         first_hidden = self.inputs + self.outputs
         nodes = first_hidden + self.hidden
         sources = [*range(self.inputs), *range(first_hidden, nodes)]
@@ -86,7 +87,7 @@ class Genome:
         return True
 
     def add_node(self, rng: np.random.Generator) -> None:
-        """Split one enabled connection by a new node."""
+        """Split an enabled connection by a new node."""
         keys = self.enabled()
         source, target = keys[int(rng.integers(len(keys)))]
         node = self.inputs + self.outputs + self.hidden
@@ -96,7 +97,7 @@ class Genome:
         self.weights[node, target] = self.weights[source, target]
 
     def mutate(self, rng: np.random.Generator, sigma: float) -> None:
-        """One mutation of the three, at equal odds."""
+        """Apply one of the three mutations, at equal odds."""
         kind = int(rng.integers(3))
         if kind == 2:
             self.add_node(rng)
@@ -104,7 +105,7 @@ class Genome:
             self.change_weight(rng, sigma)
 
     def network(self) -> NetworkSpec:
-        """The network that this genome describes."""
+        """Return the network of the genome."""
         nodes = range(self.inputs, self.inputs + self.outputs + self.hidden)
         return NetworkSpec(
             inputs=tuple(range(self.inputs)),
@@ -114,7 +115,7 @@ class Genome:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The genome as JSON-ready values."""
+        """Return the genome as JSON-ready values."""
         return {
             "inputs": self.inputs,
             "outputs": self.outputs,
@@ -132,10 +133,10 @@ class Genome:
 
     @classmethod
     def from_json(cls, data: Any) -> Genome:
-        """The genome that `to_json` wrote.
+        """Return the genome that `to_json` wrote.
 
         Raises:
-            ChampionFormatError: it is malformed.
+            ChampionFormatError: The data are malformed.
         """
         try:
             genome = cls(int(data["inputs"]), int(data["outputs"]), int(data["hidden"]))
@@ -146,47 +147,49 @@ class Genome:
                     genome.disabled.add(key)
             genome.network()
         except (KeyError, TypeError, ValueError) as error:
-            raise ChampionFormatError(f"this is no genome of truncation: {error!r}") from error
+            raise ChampionFormatError(f"expected a genome of truncation: {error!r}") from error
         return genome
 
 
-def top_count(top_k: float, population: int) -> int:
-    """How many individuals are parents: ``top_k`` itself, or that fraction, at least one.
-
-    Args:
-        top_k: an integer of 1 to ``population``, or a float in (0, 1].
-        population: individuals in a generation.
+def count_parents(population: int, top_k: float, elite: int, sigma: float) -> int:
+    """Check the arguments of `TruncationStrategy`, and return its number of parents.
 
     Raises:
-        ValueError: out of range.
+        ValueError: An argument is out of range.
     """
-    if isinstance(top_k, bool) or not math.isfinite(top_k):
-        raise ValueError(f"top_k={top_k!r} is not a number")
-    if isinstance(top_k, int):
-        if not 1 <= top_k <= population:
-            raise ValueError(f"top_k={top_k} is outside 1..{population}, the population")
-        return top_k
-    if not 0.0 < top_k <= 1.0:
+    if population < 2:
+        raise ValueError(f"population = {population} is out of range: expected at least 2")
+    if not 0 <= elite < population:
         raise ValueError(
-            f"top_k={top_k} as a fraction must be in (0, 1]; write 2, not 2.0, to count"
+            f"elite = {elite} is out of range: expected 0 to {population - 1}, less than the "
+            "population"
         )
-    return max(1, round(top_k * population))
+    if not (sigma > 0.0 and math.isfinite(sigma)):
+        raise ValueError(f"sigma = {sigma} is out of range: expected a positive number")
+    is_count = isinstance(top_k, int)
+    in_range = 1 <= top_k <= population if is_count else 0.0 < top_k <= 1.0
+    if isinstance(top_k, bool) or not in_range:
+        raise ValueError(
+            f"top_k = {top_k} is out of range: expected an integer from 1 to {population}, the "
+            "population, or a fraction in (0, 1] (2.0 is a fraction, 2 an integer)"
+        )
+    return int(top_k) if is_count else max(1, round(top_k * population))
 
 
 class TruncationStrategy:
-    """See the module.
+    """Truncation selection with mutation.
 
     Args:
-        inputs: width of the observation.
-        outputs: width of the action.
-        population: individuals in a generation.
-        top_k: how many of the best are parents: an int, or a fraction in (0, 1] as a float.
-        elite: how many of the best are kept unchanged.
-        sigma: standard deviation of a change of weight.
-        seed: of the strategy's own random generator.
+        inputs: Components of an observation.
+        outputs: Components of an action.
+        population: Individuals in a generation, at least 2.
+        top_k: Number of parents: an int, or a fraction of the population in (0, 1] as a float.
+        elite: Number of the best individuals that are kept unchanged.
+        sigma: Standard deviation of a change of weight.
+        seed: Seed of the strategy's random generator.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: An argument is out of range.
     """
 
     name = "truncation"
@@ -203,14 +206,8 @@ class TruncationStrategy:
         seed: int = 0,
     ) -> None:
         if inputs < 1 or outputs < 1:
-            raise ValueError(f"{inputs} inputs and {outputs} outputs: both must be at least 1")
-        if population < 2:
-            raise ValueError(f"population={population} must be at least 2")
-        if not 0 <= elite < population:
-            raise ValueError(f"elite={elite} is outside 0..{population - 1}")
-        if not (sigma > 0.0 and math.isfinite(sigma)):
-            raise ValueError(f"sigma={sigma} must be a positive number")
-        self._top = top_count(top_k, population)
+            raise ValueError(f"inputs={inputs}, outputs={outputs}: expected at least 1 of each")
+        self._top = count_parents(population, top_k, elite, sigma)
         self._population = population
         self._elite = elite
         self._sigma = sigma
@@ -223,16 +220,16 @@ class TruncationStrategy:
 
     @property
     def generation(self) -> int:
-        """See `Strategy.generation`."""
+        """Number of the generation that `ask` returns, from 0."""
         return self._generation
 
     @property
     def solved(self) -> bool:
-        """Never: truncation has no goal of its own."""
+        """Always False: the strategy has no goal."""
         return False
 
     def ask(self) -> list[Individual]:
-        """See `Strategy.ask`."""
+        """Return the current generation in order of id."""
         self._asked = True
         return [
             Individual(key, genome.network(), genome.to_json(), None, self._parents.get(key, ()))
@@ -240,8 +237,13 @@ class TruncationStrategy:
         ]
 
     def tell(self, fitnesses: Mapping[int, float]) -> None:
-        """See `Strategy.tell`."""
-        check_told(self._genomes if self._asked else None, fitnesses)
+        """Give the fitness of each individual, and make the next generation.
+
+        Raises:
+            StrategyError: `ask` was not called, or the ids are not those that it returned.
+            ValueError: A fitness is not a finite number.
+        """
+        check_fitnesses(self._genomes if self._asked else None, fitnesses)
         ranked = sorted(self._genomes, key=lambda key: (-fitnesses[key], key))
         new = {key: self._genomes[key] for key in ranked[: self._elite]}
         parents: dict[int, tuple[int, ...]] = {}

@@ -2,7 +2,7 @@
 
 import sys
 
-import mkds_neat.run
-import mkds_neat.workers  # noqa: F401
+import mkds_neat.episode
+import mkds_neat.run  # noqa: F401
 
 sys.exit("torch" in sys.modules)
