@@ -132,6 +132,9 @@ class ProcessPool(AsyncVectorEnv):
         start_method: Start method of `multiprocessing`.
         timeout: Seconds in which all workers must start, and answer each call.
         stopping: Called while they start; True raises `Stopped`.
+
+    Attributes:
+        timeout: Seconds in which all workers must answer a call.
     """
 
     def __init__(
@@ -144,7 +147,7 @@ class ProcessPool(AsyncVectorEnv):
         # `shut_down` needs these if the base class fails.
         self.parent_pipes: list[Any] = []
         self.processes: list[Any] = []
-        self._timeout = timeout
+        self.timeout = timeout
         self._stopping = stopping
         if start_method == "forkserver":
             # The server imports the environment once, and each worker is a quick fork of it.
@@ -190,25 +193,25 @@ class ProcessPool(AsyncVectorEnv):
             ) from error
 
     def _await_answers(self) -> None:
-        deadline = time.monotonic() + self._timeout
+        deadline = time.monotonic() + self.timeout
         for pipe in self.parent_pipes:
             while not pipe.poll(0.1):  # also true at the end of a pipe
                 if self._stopping():
                     raise Stopped
                 if time.monotonic() > deadline:
                     raise multiprocessing.TimeoutError(
-                        f"a worker has not started within {self._timeout:.0f} seconds"
+                        f"a worker has not started within {self.timeout:.0f} seconds"
                     )
 
     def begin(self, seeds: Sequence[int | None], mask: NDArray[np.bool_]) -> Any:
         """Begin episodes in the workers of the mask."""
         self.reset_async(seed=list(seeds), options={"reset_mask": mask})
-        return self.reset_wait(self._timeout)[0]
+        return self.reset_wait(self.timeout)[0]
 
     def advance(self, actions: Any, active: Sequence[int]) -> StepResult:  # noqa: ARG002
         """Step all workers. An `EpisodeWrapper` without an episode does not step."""
         self.step_async(actions)
-        observations, _, terminated, truncated, infos = self.step_wait(self._timeout)
+        observations, _, terminated, truncated, infos = self.step_wait(self.timeout)
         return observations, terminated, truncated, infos
 
     def failed(self) -> set[int]:

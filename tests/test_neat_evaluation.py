@@ -1,4 +1,4 @@
-"""The evaluator over real workers: order, company, crashes, and leaving nothing behind."""
+"""The evaluator over real workers: order, independence, crashes, and no process left behind."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import shutil
 import signal
 import threading
 import time
+from collections.abc import Iterator
 
+import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.vector import AsyncVectorEnv
 
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
 from mkds_neat.episode import EnvironmentFactory
 from mkds_neat.errors import EvaluationError
 from mkds_neat.evaluation import Evaluator, episode_seed
 from mkds_neat.individual import Individual
-from mkds_neat.networks import NetworkSpec, Node
+from mkds_neat.networks import GenomeNetwork, NetworkBatch, NetworkSpec, Node
 from mkds_neat.workers import Stopped, ThreadPool
 
 FRAMES = 200
@@ -31,28 +34,27 @@ ENV = {
 
 
 def driver(key: int, right: float, left: float) -> Individual:
-    """Holds right and left as told, with a little of the first sensors mixed in."""
+    """Presses right and left as given, with a small influence of the first sensors."""
     nodes = (Node(0, bias=right), Node(1, bias=left))
     connections = ((-1, 0, 0.01 * key), (-2, 1, 0.02))
     return Individual(key, NetworkSpec(tuple(range(-1, -7, -1)), (0, 1), nodes, connections), {})
 
 
-def drivers() -> list[Individual]:
-    # Some stand still, and are stuck at once; some drive straight, some turn.
-    return [
-        driver(key, right=1.0 if key % 3 else -1.0, left=1.0 if key % 4 else -1.0)
-        for key in (5, 12, 8, 3, 6)
-    ]
+# Some stand still and are stuck early; some drive straight, some turn.
+DRIVERS = [
+    driver(key, right=1.0 if key % 3 else -1.0, left=1.0 if key % 4 else -1.0)
+    for key in (5, 12, 8, 3, 6)
+]
+IDS = sorted(d.id for d in DRIVERS)
 
 
-def evaluator(workers: int = 2, **kwargs) -> Evaluator:
-    return Evaluator(
-        "MKDS-v0", ENV, workers=workers, seed=1, scorer=lambda m: m["progress"], **kwargs
-    )
+def evaluator(workers: int = 2, *, env: dict | None = None, **kwargs) -> Evaluator:
+    arguments = {"scorer": lambda m: m["progress"], **kwargs}
+    return Evaluator("MKDS-v0", {**ENV, **(env or {})}, workers=workers, seed=1, **arguments)
 
 
 def content(results):
-    """All of the results but how long it took."""
+    """The results without the time that the episodes took."""
     return [
         (r.id, r.fitness, r.record.metrics, r.record.steps, r.record.frames, r.record.events)
         for r in results
@@ -61,84 +63,111 @@ def content(results):
 
 @pytest.fixture(scope="module")
 def expected():
-    with evaluator(1) as one:
-        return content(one.evaluate(drivers()))
+    with evaluator(1, vectorization="native") as one:
+        return content(one.evaluate(DRIVERS))
 
 
-def no_workers_left() -> bool:
-    return not multiprocessing.active_children()
+@pytest.fixture(autouse=True)
+def no_worker_is_left() -> Iterator[None]:
+    yield
+    assert not multiprocessing.active_children()
 
 
-def test_results_are_what_driving_alone_gives(expected):
-    """Against the environment driven by hand, without workers and batches."""
-    import gymnasium as gym
-    import numpy as np
+both = pytest.mark.parametrize("vectorization", ["async", "native"])
 
-    from mkds_neat.networks import GenomeNetwork
 
+def test_results_equal_driving_by_hand(expected):
     env = gym.make("MKDS-v0", disable_env_checker=True, **ENV)
     by_id = {e[0]: e for e in expected}
-    for individual in drivers()[:3]:
-        network = GenomeNetwork(individual.network)
+    for individual in DRIVERS[:3]:
+        network = NetworkBatch([GenomeNetwork(individual.network)])
         observation, _ = env.reset(seed=episode_seed(1, individual.id))
         over, steps = False, 0
         while not over:
-            action = np.clip(network.act(observation), -1, 1).astype(np.float32)
+            action = np.clip(network(observation[None])[0], -1, 1).astype(np.float32)
             observation, _, terminated, truncated, info = env.step(action)
             over = terminated or truncated
             steps += 1
         assert by_id[individual.id][1:4] == (info["metrics"]["progress"], info["metrics"], steps)
     env.close()
+    assert len({e[3] for e in expected}) > 1
 
 
 @pytest.mark.parametrize(
-    ("workers", "method"), [(2, "forkserver"), (3, "fork"), (2, "spawn"), (10, "fork")]
+    ("workers", "method"),
+    [(1, "fork"), (2, "forkserver"), (2, "spawn"), (10, "fork"), (2, "native"), (5, "native")],
 )
-def test_results_do_not_depend_on_workers(workers, method, expected):
-    got = []
-    with evaluator(workers, start_method=method) as many:
-        results = many.evaluate(drivers(), lambda r: got.append(r.id))
+def test_results_do_not_depend_on_the_workers(workers, method, expected):
+    how = {"vectorization": "native"} if method == "native" else {"start_method": method}
+    reported = []
+    with evaluator(workers, **how) as pool:
+        results = pool.evaluate(DRIVERS, lambda r: reported.append(r.id))
         assert content(results) == expected
-        # And again, by workers with a past.
-        assert content(many.evaluate(drivers()[:2:-1])) == expected[:1] + expected[2:3]
-    assert [r.id for r in results] == sorted(d.id for d in drivers())
-    assert sorted(got) == [r.id for r in results]
-    assert len({r.record.steps for r in results}) > 1
-    assert no_workers_left()
+        # Workers that have driven before give the same results.
+        assert content(pool.evaluate(DRIVERS[:2:-1])) == expected[:1] + expected[2:3]
+        assert len(pool.processes) == (0 if method == "native" else workers)
+    assert sorted(reported) == IDS
 
 
-@pytest.mark.parametrize("workers", [1, 2, 5])
-def test_results_do_not_depend_on_where_the_emulators_are(workers, expected):
-    got = []
-    with evaluator(workers, vectorization="native") as lanes:
-        results = lanes.evaluate(drivers(), lambda r: got.append(r.id))
-        assert content(results) == expected
-        assert content(lanes.evaluate(drivers()[:2:-1])) == expected[:1] + expected[2:3]
-        assert lanes.processes == []
-    assert sorted(got) == [r.id for r in results]
-    assert no_workers_left()
+def test_free_worker_takes_the_next_individual_at_once():
+    long, short = driver(1, 1.0, 1.0), [driver(k, -1.0, -1.0) for k in range(2, 6)]
+    order = []
+    with evaluator(2, vectorization="native") as two:
+        results = two.evaluate([long, *short], lambda r: order.append(r.id))
+    steps = {r.id: r.record.steps for r in results}
+    assert steps[1] >= 3 * steps[2], steps
+    # While the first individual drove, the other worker had time for at least three.
+    assert order.index(1) >= 3
 
 
-def test_a_failing_lane_costs_nothing_but_time(expected):
+def test_failed_emulator_is_replaced_and_its_episode_repeated(expected):
     reported, before = [], []
-    with evaluator(3, vectorization="native") as lanes:
+    with evaluator(3, vectorization="native") as three:
 
         def break_once(result):
             reported.append(result.id)
             if len(reported) == 1:
-                before.extend(lanes.pool.envs.get_attr("console"))
+                before.extend(three.pool.envs.get_attr("console"))
                 before[1].close()
 
-        assert content(lanes.evaluate(drivers(), break_once)) == expected
-        assert lanes.restarts == 0
-        # The other two have gone on.
-        after = lanes.pool.envs.get_attr("console")
+        assert content(three.evaluate(DRIVERS, break_once)) == expected
+        assert three.restarts == 0
+        after = three.pool.envs.get_attr("console")
         assert [old is new for old, new in zip(before, after, strict=True)] == [True, False, True]
-    assert sorted(reported) == sorted(d.id for d in drivers())
+    assert sorted(reported) == IDS
 
 
-class Fails:
-    """A metric that fails once the kart has driven for a second."""
+@pytest.mark.parametrize("method", ["forkserver", "fork"])
+def test_killed_workers_are_started_again_and_their_episodes_repeated(method, expected):
+    reported = []
+    with evaluator(2, start_method=method) as two:
+
+        def kill_once(result):
+            reported.append(result.id)
+            if len(reported) in (1, 3):
+                os.kill(two.processes[len(reported) % 2].pid, signal.SIGKILL)
+
+        assert content(two.evaluate(DRIVERS, kill_once)) == expected
+        assert two.restarts == 2
+    assert sorted(reported) == IDS  # each exactly once
+
+
+def test_hanging_worker_counts_as_dead(expected):
+    reported = []
+    with evaluator(2, start_method="fork") as two:
+
+        def stop_once(result):
+            reported.append(result.id)
+            if len(reported) == 1:
+                two.pool.timeout = 3.0
+                os.kill(two.processes[0].pid, signal.SIGSTOP)
+
+        assert content(two.evaluate(DRIVERS, stop_once)) == expected
+        assert two.restarts >= 1
+
+
+class FailsLater:
+    """A metric that fails after a second of driving."""
 
     name = "fails"
 
@@ -154,26 +183,25 @@ class Fails:
         return {"fails": 0.0}
 
 
-@pytest.mark.parametrize("vectorization", ["async", "native"])
-def test_a_lane_that_always_fails_is_an_error(vectorization):
-    arguments = {"workers": 2, "seed": 1, "vectorization": vectorization, "retries": 1}
+@both
+def test_worker_that_always_fails_is_an_error(vectorization):
+    arguments = {"vectorization": vectorization, "start_method": "fork", "retries": 1}
     with (
-        Evaluator("MKDS-v0", {**ENV, "metrics": ["progress", Fails()]}, **arguments) as two,
+        evaluator(2, env={"metrics": ["progress", FailsLater()]}, **arguments) as two,
         pytest.raises(EvaluationError, match=r"failed 2 times.*ZeroDivisionError.*metric broke"),
     ):
         two.evaluate([driver(1, 1.0, 1.0), driver(2, 1.0, 1.0)])
-    assert no_workers_left()
 
 
-class FailsToBegin:
-    """A metric whose next reset fails, where it is told to."""
+class FailsToReset:
+    """A metric whose next reset fails if ``armed``."""
 
     name = "begins"
     armed = False
 
     def reset(self):
-        if FailsToBegin.armed:
-            FailsToBegin.armed = False
+        if FailsToReset.armed:
+            FailsToReset.armed = False
             raise ZeroDivisionError("the metric broke")
 
     def update(self, state, course): ...
@@ -182,122 +210,91 @@ class FailsToBegin:
         return {"begins": 0.0}
 
 
-def test_a_replaced_lane_is_not_blamed_for_what_fails_later():
-    metrics = ["progress", FailsToBegin()]
-    threads = ThreadPool(EnvironmentFactory("MKDS-v0", {**ENV, "metrics": metrics}), [None, None])
+def test_replaced_worker_is_not_blamed_for_later_errors():
+    kwargs = {**ENV, "metrics": ["progress", FailsToReset()]}
+    pool = ThreadPool(EnvironmentFactory("MKDS-v0", kwargs), [None, None])
     try:
-        FailsToBegin.armed = True
-        threads.begin([1, 2], np.array([True, True]))
-        assert not FailsToBegin.armed
-        assert threads.failed() == set()
-        threads.advance(np.zeros((2, *threads.single_action_space.shape), np.float32), [0, 1])
+        FailsToReset.armed = True
+        pool.begin([1, 2], np.array([True, True]))
+        assert not FailsToReset.armed
+        assert pool.failed() == set()
+        pool.advance(np.zeros((2, *pool.single_action_space.shape), np.float32), [0, 1])
     finally:
-        FailsToBegin.armed = False
-        threads.shut_down()
+        FailsToReset.armed = False
+        pool.shut_down()
 
 
-def test_a_free_worker_takes_the_next_at_once():
-    long, short = driver(1, 1.0, 1.0), [driver(k, -1.0, -1.0) for k in range(2, 6)]
-    order = []
-    with evaluator(2) as two:
-        results = two.evaluate([long, *short], lambda r: order.append(r.id))
-    steps = {r.id: r.record.steps for r in results}
-    assert steps[1] >= 3 * steps[2], steps
-    # While the first was driving, the other worker had time for at least three.
-    assert order.index(1) >= 3
-
-
-@pytest.mark.parametrize("method", ["forkserver", "fork"])
-def test_a_killed_worker_costs_nothing_but_time(method, expected):
-    reported = []
-    with evaluator(2, start_method=method) as two:
-
-        def kill_once(result):
-            reported.append(result.id)
-            if len(reported) in (1, 3):
-                os.kill(two.processes[len(reported) % 2].pid, signal.SIGKILL)
-
-        assert content(two.evaluate(drivers(), kill_once)) == expected
-        assert two.restarts == 2
-    assert sorted(reported) == sorted(d.id for d in drivers())  # each exactly once
-    assert no_workers_left()
-
-
-def test_a_worker_that_always_dies_is_an_error():
-    with evaluator(2, retries=1) as two:
+def test_workers_that_always_die_are_an_error():
+    with evaluator(2, retries=1, start_method="fork") as two:
         two.start()
         done = threading.Event()
 
-        def murder():
+        def kill_all():
             while not done.is_set():
                 for process in two.processes:
                     with contextlib.suppress(ProcessLookupError, TypeError):
                         os.kill(process.pid, signal.SIGKILL)
                 time.sleep(0.05)
 
-        thread = threading.Thread(target=murder)
+        thread = threading.Thread(target=kill_all)
         thread.start()
         try:
             with pytest.raises(EvaluationError, match=r"failed 2 times|do not start"):
-                two.evaluate(drivers())
+                two.evaluate(DRIVERS)
         finally:
             done.set()
             thread.join()
-    assert no_workers_left()
 
 
-@pytest.mark.parametrize("vectorization", ["async", "native"])
-def test_an_environment_that_fails_in_its_workers_is_an_error(tmp_path, vectorization):
-    state = tmp_path / "gone.state"
-    import gymnasium as gym
-
+@pytest.fixture(scope="module")
+def start_state(tmp_path_factory):
+    state = tmp_path_factory.mktemp("state") / "start.state"
     env = gym.make("MKDS-v0")
     env.reset()
     env.unwrapped.console.save_state(state)
     env.close()
-    arguments = {"workers": 2, "seed": 1, "vectorization": vectorization}
-    with Evaluator("MKDS-v0", {**ENV, "state": str(state)}, **arguments) as two:
-        two.start()
-        assert len(two.evaluate(drivers()[:1])) == 1
+    return state
+
+
+@both
+def test_missing_file_of_the_environment_is_an_error(tmp_path, start_state, vectorization):
+    state = shutil.copy(start_state, tmp_path / "gone.state")
+    arguments = {"vectorization": vectorization, "start_method": "fork"}
+    with evaluator(2, env={"state": str(state)}, **arguments) as two:
+        assert len(two.evaluate(DRIVERS[:1])) == 1
         two.close()
         state.unlink()
         with pytest.raises(EvaluationError, match=r"gone\.state"):
-            two.evaluate(drivers())
-    assert no_workers_left()
+            two.evaluate(DRIVERS)
 
 
 @pytest.mark.parametrize("method", ["forkserver", "fork", "spawn"])
 def test_workers_that_do_not_start_are_an_error(method, tmp_path, monkeypatch, capfd):
-    rom = tmp_path / "k.nds"
-    shutil.copy(BUNDLED_ROM, rom)
-    broken = Evaluator("MKDS-v0", {**ENV, "rom": str(rom)}, workers=2, seed=1, start_method=method)
+    rom = shutil.copy(BUNDLED_ROM, tmp_path / "k.nds")
+    broken = evaluator(2, env={"rom": str(rom)}, start_method=method)
     # The parent finds the cartridge, the workers do not.
     make = EnvironmentFactory.__call__
 
     def make_and_remove(self):
-        lane = make(self)
+        env = make(self)
         rom.unlink(missing_ok=True)
-        return lane
+        return env
 
     monkeypatch.setattr(EnvironmentFactory, "__call__", make_and_remove)
     with pytest.raises(EvaluationError, match=r"do not start: CartridgeError.*k\.nds.*fewer work"):
         broken.start()
-    assert no_workers_left()
+    assert not multiprocessing.active_children()
     monkeypatch.undo()
-    # Without it from the beginning.
+    # The parent does not find the cartridge either.
     with pytest.raises(EvaluationError, match=r"do not start: CartridgeError.*k\.nds"):
-        broken.evaluate(drivers())
-    # And when someone has asked to stop anyway.
+        broken.evaluate(DRIVERS)
+    # A stop on request is not an error.
     with pytest.raises(Stopped):
-        broken.evaluate(drivers(), should_stop=lambda: True)
-    assert no_workers_left()
+        broken.evaluate(DRIVERS, should_stop=lambda: True)
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_workers_killed_while_starting_are_an_error(monkeypatch):
-    from gymnasium.vector import AsyncVectorEnv
-
-    two = evaluator(2, start_method="spawn")
     ask = AsyncVectorEnv.call_async
 
     def kill_first(self, *args, **kwargs):
@@ -306,67 +303,58 @@ def test_workers_killed_while_starting_are_an_error(monkeypatch):
 
     monkeypatch.setattr(AsyncVectorEnv, "call_async", kill_first)
     with pytest.raises(EvaluationError, match=r"do not start.*exit code -9"):
-        two.start()
-    assert no_workers_left()
+        evaluator(2, start_method="spawn").start()
 
 
-def test_a_worker_that_hangs_counts_as_dead(expected):
-    reported = []
-    with evaluator(2, timeout=15.0) as two:
-
-        def stop_once(result):
-            reported.append(result.id)
-            if len(reported) == 1:
-                os.kill(two.processes[0].pid, signal.SIGSTOP)
-
-        assert content(two.evaluate(drivers(), stop_once)) == expected
-        assert two.restarts == 1
-    assert no_workers_left()
-
-
-@pytest.mark.parametrize("vectorization", ["async", "native"])
-def test_stop_and_exceptions_leave_no_process(vectorization):
-    steps = 0
+@both
+def test_stop_and_interrupt_leave_no_process(vectorization):
+    calls = 0
 
     def soon():
-        nonlocal steps
-        steps += 1
-        return steps > 5
+        nonlocal calls
+        calls += 1
+        return calls > 5
 
-    two = evaluator(2, vectorization=vectorization)
+    two = evaluator(2, vectorization=vectorization, start_method="fork")
     with pytest.raises(Stopped):
-        two.evaluate(drivers(), should_stop=soon)
-    assert no_workers_left()
+        two.evaluate(DRIVERS, should_stop=soon)
+    assert not multiprocessing.active_children()
 
     def interrupt():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        two.evaluate(drivers(), should_stop=interrupt)
-    assert no_workers_left()
+        two.evaluate(DRIVERS, should_stop=interrupt)
+    assert not multiprocessing.active_children()
     two.close()
 
 
-def test_a_scorer_that_fails_is_named():
+@pytest.mark.parametrize(
+    ("scorer", "message"),
+    [(lambda m: m["none"], "individual 0"), (lambda _: float("nan"), "finite")],
+)
+def test_failing_scorer_is_an_error(scorer, message):
     with (
-        Evaluator("MKDS-v0", ENV, workers=1, seed=1, scorer=lambda m: m["none"]) as one,
-        pytest.raises(EvaluationError, match="individual 0"),
+        evaluator(1, scorer=scorer, vectorization="native") as one,
+        pytest.raises(EvaluationError, match=message),
     ):
-        one.evaluate([driver(0, 1.0, 1.0)])
-    with (
-        Evaluator("MKDS-v0", ENV, workers=1, seed=1, scorer=lambda _: float("nan")) as one,
-        pytest.raises(EvaluationError, match="finite"),
-    ):
-        one.evaluate([driver(0, 1.0, 1.0)])
-    assert no_workers_left()
+        one.evaluate([driver(0, -1.0, -1.0)])
 
 
-def test_arguments_are_checked():
-    with pytest.raises(ValueError, match="workers=0"):
-        evaluator(0)
-    with pytest.raises(ValueError, match="forkserver"):
-        evaluator(1, start_method="thread")
-    with pytest.raises(ValueError, match="async or native"):
-        evaluator(1, vectorization="threads")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"workers": 0}, "workers=0"),
+        ({"retries": -1}, "retries=-1"),
+        ({"start_method": "thread"}, "forkserver"),
+        ({"vectorization": "threads"}, "async or native"),
+    ],
+)
+def test_argument_out_of_range_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        evaluator(**arguments)
+
+
+def test_equal_ids_are_refused():
     with evaluator(1) as one, pytest.raises(ValueError, match="same id"):
-        one.evaluate([driver(1, 1.0, 1.0)] * 2)
+        one.evaluate([DRIVERS[0]] * 2)
