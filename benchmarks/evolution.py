@@ -38,9 +38,9 @@ class Evaluation:
     def __init__(self, title: str) -> None:
         import torch
 
-        from mkds_neat.viewer import RunViewer
         from mkds_neat.config import load_config
         from mkds_neat.evaluation import Evaluator
+        from mkds_neat.viewer import RunViewer
 
         torch.set_num_threads(1)
         config = load_config(CONFIG, WAYS[title])

@@ -36,13 +36,12 @@ class RunViewer:
     Args:
         config: The run's config.
         title: Title of the window.
-        window: Open a window.
 
     Raises:
         ViewerError: There is no shared memory.
     """
 
-    def __init__(self, config: Config, title: str, *, window: bool = True) -> None:
+    def __init__(self, config: Config, title: str) -> None:
         run = config.run
         self._by_place: Final = run.viewer not in SHOW_WORDS
         self.bus: Final = Bus(config.shown, label=title, lanes=run.workers)
@@ -64,7 +63,7 @@ class RunViewer:
         self._frames = 0
         self._counts: deque[tuple[float, int]] = deque([(time.monotonic(), 0)], maxlen=_COUNTS)
         self._post()
-        self._window = WindowProcess(self.bus.folder) if window else None
+        self._window = WindowProcess(self.bus.folder)
 
     def spectator(self, worker: int) -> RacePublisher | None:
         """Return the publisher of a worker's pictures; None for a worker that is not shown."""
@@ -115,8 +114,7 @@ class RunViewer:
     def close(self) -> None:
         """Close the bus and the window."""
         self.bus.close()
-        if self._window is not None:
-            self._window.close()
+        self._window.close()
 
     def _post(self) -> None:
         (then, before), (now, frames) = self._counts[0], self._counts[-1]
