@@ -7,14 +7,14 @@
 #include "screens/sound.h"
 
 static void wait_vblank(void) {
-    HW_IF = HW_IRQ_VBLANK; /* one that came while we worked does not count */
+    HW_IF = HW_IRQ_VBLANK; /* ignore a VBlank that came during the frame's work */
     do {
         wait_for_interrupt();
     } while (!(HW_IF & HW_IRQ_VBLANK));
     HW_IF = HW_IRQ_VBLANK;
 }
 
-/* Timers 0 and 1 in a chain count bus cycles; started and read only when profiling. */
+/* Timers 0 and 1 together count bus cycles. They run only while the host profiles. */
 static uint32_t bus_cycles(void) {
     uint32_t high = HW_TIMER(1), low = HW_TIMER(0), again = HW_TIMER(1);
     return high == again ? high << 16 | low : again << 16 | HW_TIMER(0);
@@ -28,12 +28,12 @@ static void start_timers(void) {
 }
 
 int main(void) {
-    HW_EXMEMCNT &= (uint16_t)~0x8800; /* the ARM9 reads the cartridge and goes first in main RAM */
+    HW_EXMEMCNT &= (uint16_t)~0x8800; /* the ARM9 reads the cartridge and has priority in main RAM */
     SHARED_EXTKEYIN = 0x7F;
     HW_IE = HW_IRQ_VBLANK;
     HW_IF = ~0u;
     HW_DISPSTAT |= 1u << 3;
-    HW_IME = 1; /* without it, an accurate machine never wakes */
+    HW_IME = 1; /* without IME, real hardware never wakes up */
 
     race_choice choice;
     int hosted = boot_read(&choice);

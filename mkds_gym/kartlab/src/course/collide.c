@@ -1,30 +1,26 @@
-/* A sphere against the course's prisms.
- *
- * A prism is a triangle with a face normal n and three edge normals e1, e2, e3 that point out
- * of it within its plane; e1 and e2 pass through the vertex v0, e3 lies `height` beyond it.
- * The sphere is pushed along n only, far enough to touch the triangle's face, edge or corner.
- * So where two triangles meet in a plane, the neighbour never gives a push of its own, and a
- * kart that slides over a seam does not feel it.
- */
+/* A prism is a triangle with a face normal n and three edge normals e1, e2, e3, which point out of
+ * the triangle within its plane. e1 and e2 pass through the vertex v0, e3 lies `height` beyond v0.
+ * The sphere is only pushed along n, far enough to touch the triangle's face, edge or corner. Where
+ * two triangles meet in a plane, the second triangle adds no push, and a kart slides over the seam
+ * without a bump. */
 #include "course/collide.h"
 
 #include "platform/fx.h"
 
 #define ITCM __attribute__((section(".itcm"), noinline))
 
-/* How far behind a face the centre may be and still be pushed out in front.  A wall moves a
- * kart that came from the front, which is never that deep at one step's length; what lies
- * deeper came from behind. */
+/* How far behind a face the centre may be and still be pushed to the front. A kart that came from
+ * the front is never deeper behind a wall after one step; a deeper kart came from behind. */
 #define WALL_DEPTH FX(2.0)
 #define FLOOR_DEPTH FX(8.0)
-/* A face this near counts as touched even when nothing has to be pushed. */
+/* A face this near counts as touched even without a push. */
 #define TOUCH FX(0.02)
 
 static inline fx32 dot(const kcl_normal *n, vec3 p) {
     return (fx32)(((int64_t)n->x * p.x + (int64_t)n->y * p.y + (int64_t)n->z * p.z + 2048) >> 12);
 }
 
-/* The list of prisms of the octree's leaf around a point: u16 indices from 1, ended by 0. */
+/* Returns the prisms of the octree's leaf at a point: u16 indices from 1, a 0 at the end. */
 static ITCM const uint16_t *leaf(const collision_header *kcl, vec3 at) {
     uint32_t x = (uint32_t)((at.x - kcl->minimum.x) >> 12);
     uint32_t y = (uint32_t)((at.y - kcl->minimum.y) >> 12);
@@ -57,7 +53,7 @@ ITCM void collide(vec3 *centre, fx32 radius, contact *result) {
         const kcl_prism *prism = &kcl->prisms[*list];
         uint32_t attribute = prism->attribute, type = ATTRIBUTE_TYPE(attribute);
         if ((attribute & 1u << 4) || type == 13 || type == 14 || type == 4) {
-            continue; /* not for drivers */
+            continue; /* does not affect drivers */
         }
         int is_wall = (attribute >> 14 & 1) != 0;
         vec3 p = v_sub(*centre, kcl->positions[prism->position]);
@@ -81,7 +77,7 @@ ITCM void collide(vec3 *centre, fx32 radius, contact *result) {
         if (d[2] >= radius) {
             continue;
         }
-        int i = d[0] > d[1] ? 0 : 1; /* the edge that the centre is farthest beyond */
+        int i = d[0] > d[1] ? 0 : 1; /* the edge that the centre lies farthest beyond */
         if (d[2] > d[i]) {
             i = 2;
         }
@@ -90,7 +86,7 @@ ITCM void collide(vec3 *centre, fx32 radius, contact *result) {
             if (away < 0) {
                 continue; /* beside the triangle and behind its plane */
             }
-            /* Beyond two edges it may be the corner that is nearest. */
+            /* Beyond two edges, the corner may be nearest. */
             int64_t square = (int64_t)beyond * beyond;
             int j = i == 0 ? 1 : 0, k = 3 - i - j;
             if (d[k] > d[j]) {
@@ -134,7 +130,7 @@ ITCM void collide(vec3 *centre, fx32 radius, contact *result) {
                 result->wall_normal = normal;
                 result->on_wall = 1;
             }
-        } else if (beyond < best_floor) { /* the floor right below, rather than one at the side */
+        } else if (beyond < best_floor) { /* prefer the floor right below to a floor at the side */
             best_floor = beyond;
             result->floor_normal = normal;
             result->floor_attribute = attribute;

@@ -29,8 +29,8 @@ static const char list_names[MAP_LISTS][5] = {
     "EPOI", "EPAT", "AREA", "CAME", "MEPO", "MEPA",
 };
 
-/* A file of the archive; a copy where it lies askew, or is to be changed: what the host has handed
- * over is there for another race as well. */
+/* Returns a file of the archive. Unaligned files and files that change are copied: the host's data
+ * must stay as they are for the next race. */
 static uint8_t *course_file(const uint8_t *narc, uint32_t narc_size, const char *name, int change,
                             uint32_t *size) {
     uint8_t *file = (uint8_t *)(uintptr_t)narc_file(narc, narc_size, name, size);
@@ -80,7 +80,7 @@ static void fill_map(map_data *map, const uint8_t *nkm, uint32_t size) {
     }
 }
 
-/* The archive as the cartridge has it, or as the host put it into memory, unpacked. */
+/* Returns the unpacked archive, from the host's memory or from the cartridge. */
 static const uint8_t *archive_of(const race_choice *choice, const char *folder, uint32_t *size) {
     const uint8_t *packed = choice->course_data;
     uint32_t packed_size = choice->course_size;

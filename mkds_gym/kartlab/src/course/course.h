@@ -4,7 +4,7 @@
 
 #include "game.h"
 
-/* 0: there is no such course, and nothing has changed. */
+/* Returns 0 when the course does not exist; nothing has changed then. */
 int course_load(const race_choice *choice);
 
 #endif

@@ -10,7 +10,7 @@ const struct listed_course *course_list;
 uint32_t course_list_count;
 static const struct listed_course only = {DEFAULT_COURSE, 3, {0, 0}, "KARTLAB"};
 
-/* The file: "KLCT", u16 count, u16 size of an entry, entries. */
+/* The file holds "KLCT", u16 number of entries, u16 size of an entry, and the entries. */
 void course_list_init(void) {
     uint32_t size;
     const uint8_t *file = card_read_file("kartlab/courses.bin", &size);

@@ -1,4 +1,4 @@
-/* The courses that the menu offers, as the build lists them in kartlab/courses.bin. */
+/* The courses of the menu. The build lists them in kartlab/courses.bin. */
 #ifndef KARTLAB_COURSE_LIST_H
 #define KARTLAB_COURSE_LIST_H
 
@@ -11,10 +11,10 @@ struct listed_course {
 extern const struct listed_course *course_list;
 extern uint32_t course_list_count;
 
-/* Once: reads the list.  Without one, the default course is the only entry. */
+/* Reads the list, once. Without a file, the default course is the only entry. */
 void course_list_init(void);
 
-/* Null when the list does not have the course. */
+/* Returns null for a course that is not in the list. */
 const char *course_title(uint32_t id);
 
 #endif

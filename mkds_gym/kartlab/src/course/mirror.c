@@ -1,7 +1,5 @@
-/* The mirrored course: x becomes -x in what is loaded, before anyone reads it.
- *
- * Everything in RAM then agrees with everything else, as if the course had been made that way;
- * only the drawn model stays as it is and is drawn through a mirrored matrix. */
+/* Mirroring turns x into -x in the loaded files. All structures in RAM then agree with each other.
+ * The course's model is not changed; draw/draw_course.c draws it through a mirrored matrix. */
 #include "course/mirror.h"
 
 #include "platform/heap.h"
@@ -10,14 +8,14 @@
 
 static void negate(fx32 *value) { *value = -*value; }
 
-/* ------------------------------------------------------------------------------- collision */
+/* ---- collision ---- */
 
-/* Children that differ in x alone change places, in each block once: blocks may be shared. */
-static void mirror_block(uint32_t *octree, uint32_t *seen, uint32_t at) {
-    if (seen[at >> 5] & 1u << (at & 31)) {
+/* Swaps the children that differ only in x. Blocks may be shared, so each block is swapped once. */
+static void mirror_block(uint32_t *octree, uint32_t *visited, uint32_t at) {
+    if (visited[at >> 5] & 1u << (at & 31)) {
         return;
     }
-    seen[at >> 5] |= 1u << (at & 31);
+    visited[at >> 5] |= 1u << (at & 31);
     uint32_t *block = octree + at;
     for (uint32_t i = 0; i < 8; i += 2) {
         uint32_t left = block[i];
@@ -26,14 +24,14 @@ static void mirror_block(uint32_t *octree, uint32_t *seen, uint32_t at) {
     }
     for (uint32_t i = 0; i < 8; i++) {
         if (!(block[i] & 0x80000000u)) {
-            mirror_block(octree, seen, at + block[i] / 4);
+            mirror_block(octree, visited, at + block[i] / 4);
         }
     }
 }
 
 static void mirror_octree(collision_header *header, uint32_t *octree, uint32_t bytes) {
     uint32_t mark = heap_mark();
-    uint32_t *seen = heap_allocate(bytes / 32 + 4); /* a bit a word */
+    uint32_t *visited = heap_allocate(bytes / 32 + 4); /* one bit for each word */
     uint32_t shift = header->block_shift;
     uint32_t count_x = (~header->x_mask >> shift) + 1, count_y = (~header->y_mask >> shift) + 1;
     uint32_t count_z = (~header->z_mask >> shift) + 1;
@@ -47,16 +45,16 @@ static void mirror_octree(collision_header *header, uint32_t *octree, uint32_t b
         }
         for (uint32_t i = 0; i < count_x; i++) {
             if (!(nodes[i] & 0x80000000u)) {
-                mirror_block(octree, seen, nodes[i] / 4);
+                mirror_block(octree, visited, nodes[i] / 4);
             }
         }
     }
     heap_release(mark);
 }
 
-/* A triangle's second and third corner lie on its edges 1 and 2, on the other side of the first
- * one when seen in a mirror: the two edges change places, and the formula for the corners stays
- * right, as does which side of it is outside. */
+/* A triangle's second and third corners lie on its edges 1 and 2. In a mirror they swap sides, so
+ * the two edges swap places. The formula for the corners and the direction of the normal stay
+ * valid. */
 void mirror_collision(uint8_t *kcl, uint32_t size) {
     collision_header *header = (collision_header *)kcl;
     const uint32_t *offsets = (const uint32_t *)kcl;
@@ -74,23 +72,23 @@ void mirror_collision(uint8_t *kcl, uint32_t size) {
         prisms->edge[0] = prisms->edge[1];
         prisms->edge[1] = edge;
     }
-    /* The area is as wide as its mask lets coordinates be. */
+    /* The mask gives the width of the area. */
     header->minimum.x = -header->minimum.x - (fx32)((~header->x_mask + 1) << 12);
     mirror_octree(header, (uint32_t *)(kcl + offsets[3]), size - offsets[3]);
 }
 
-/* -------------------------------------------------------------------------------------- map */
+/* ---- map ---- */
 
 static void mirror_vector(uint8_t *entry, uint32_t offset) { negate((fx32 *)(entry + offset)); }
 
-/* Turns about y and z run the other way. */
+/* Rotations about y and z change direction. */
 static void mirror_rotation(uint8_t *entry, uint32_t offset) {
     negate((fx32 *)(entry + offset + 4));
     negate((fx32 *)(entry + offset + 8));
 }
 
 static void mirror_checkpoint(nkm_checkpoint *point) {
-    fx32 x = point->x1, z = point->z1; /* what was the left end is the right one */
+    fx32 x = point->x1, z = point->z1; /* the left end becomes the right end */
     point->x1 = -point->x2;
     point->z1 = point->z2;
     point->x2 = -x;
@@ -98,7 +96,7 @@ static void mirror_checkpoint(nkm_checkpoint *point) {
     point->sine = -point->sine;
 }
 
-/* Entries of a section: how large they are, and where they have a rotation (0: nowhere). */
+/* The size of a section's entries, and the offset of their rotation (0: no rotation). */
 static const struct {
     char magic[5];
     uint8_t size, rotation;
@@ -113,11 +111,11 @@ static void mirror_entry(const char *magic, uint8_t *entry, uint32_t rotation) {
     if (rotation) {
         mirror_rotation(entry, rotation);
     }
-    if (!memcmp(magic, "AREA", 4)) { /* its three axes, still right-handed */
+    if (!memcmp(magic, "AREA", 4)) { /* the three axes stay right-handed */
         mirror_rotation(entry, 0x18);
         mirror_vector(entry, 0x24);
         mirror_vector(entry, 0x30);
-    } else if (!memcmp(magic, "CAME", 4)) { /* two places that it looks at */
+    } else if (!memcmp(magic, "CAME", 4)) { /* the two points that the camera looks at */
         mirror_vector(entry, 0x18);
         mirror_vector(entry, 0x24);
     }

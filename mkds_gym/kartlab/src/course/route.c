@@ -32,13 +32,13 @@ uint32_t route_next(const struct route *route, uint32_t point, uint32_t choice) 
     if (point + 1 < (uint32_t)(s->start + s->length)) {
         return point + 1;
     }
-    uint32_t ways = 0, section[3];
+    uint32_t count = 0, section[3];
     for (int i = 0; i < 3; i++) {
         if (s->next[i] < route->section_count) {
-            section[ways++] = s->next[i];
+            section[count++] = s->next[i];
         }
     }
-    return ways ? route->sections[section[ways > 1 ? choice % ways : 0]].start : s->start;
+    return count ? route->sections[section[count > 1 ? choice % count : 0]].start : s->start;
 }
 
 uint32_t route_previous(const struct route *route, uint32_t point) {
@@ -60,7 +60,7 @@ uint32_t route_nearest(const struct route *route, vec3 position) {
     fx32 least = 0x7FFFFFFF;
     for (uint32_t i = 0; i < route->count; i++) {
         vec3 apart = v_sub(*route_point(route, i), position);
-        /* One road over another: what is near in height counts for more. */
+        /* Height counts more: a road may cross over another road. */
         fx32 far = fx_abs(apart.x) + fx_abs(apart.z) + 3 * fx_abs(apart.y);
         if (far < least) {
             least = far;

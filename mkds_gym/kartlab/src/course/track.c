@@ -39,10 +39,11 @@ uint32_t track_previous(uint32_t point, uint16_t *out) {
     return neighbours(s->previous, 1, out);
 }
 
-/* Where a stretch ends: the start line is there at the end of a lap, too. */
+/* Returns the distance at the end of a stretch. The start line also ends a lap. */
 static fx32 end_of_way(uint32_t next) { return next == track.start ? track.length : track.from_start[next]; }
 
-/* The main way follows the first of the next sections at every fork; its length is the lap's. */
+/* The main way takes the first of the next sections at every fork. Its length is the length of a
+ * lap. */
 static void measure_main_way(void) {
     fx32 there = 0;
     uint32_t point = track.start;
@@ -58,8 +59,9 @@ static void measure_main_way(void) {
     track.length = there;
 }
 
-/* Ways that leave a measured one: they begin where it goes on, and are stretched or shrunk to
- * end where they meet a measured one again, so that nobody gains or loses a step there. */
+/* Measures the ways that leave a measured way. They start at the fork's distance, and are scaled to
+ * end at the distance where they join a measured way again. No driver gains distance by the choice
+ * of a way. */
 static void measure_other_ways(void) {
     for (uint32_t fork = 0; fork < track.count; fork++) {
         uint16_t next[3], after[3];
@@ -68,19 +70,19 @@ static void measure_other_ways(void) {
             if (track.from_start[next[i]] >= 0) {
                 continue;
             }
-            fx32 begin = track.from_start[fork] + track.length_of[fork], whole = 0, driven = 0;
+            fx32 begin = track.from_start[fork] + track.length_of[fork], unscaled = 0, driven = 0;
             uint32_t point = next[i], steps = 0;
             while (track.from_start[point] < 0 && steps++ < track.count && track_next(point, after)) {
-                whole += track.length_of[point];
+                unscaled += track.length_of[point];
                 point = after[0];
             }
             fx32 span = fx_max(end_of_way(point) - begin, 0);
             point = next[i];
             while (track.from_start[point] < 0) {
                 fx32 length = track.length_of[point];
-                track.from_start[point] = begin + (fx32)((int64_t)span * driven / fx_max(whole, 1));
+                track.from_start[point] = begin + (fx32)((int64_t)span * driven / fx_max(unscaled, 1));
                 driven += length;
-                track.length_of[point] = (fx32)((int64_t)span * length / fx_max(whole, 1));
+                track.length_of[point] = (fx32)((int64_t)span * length / fx_max(unscaled, 1));
                 if (!track_next(point, after)) {
                     break;
                 }
@@ -90,7 +92,8 @@ static void measure_other_ways(void) {
     }
 }
 
-/* How far it is from checkpoint to checkpoint and from the start line to each. */
+/* Measures the distances from checkpoint to checkpoint and from the start line to each
+ * checkpoint. */
 void track_measure(map_data *map) {
     track.points = map->lists[MAP_CPOI].entries;
     track.count = map->lists[MAP_CPOI].count;

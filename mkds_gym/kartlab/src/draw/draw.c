@@ -9,24 +9,24 @@
 #include "draw/sky.h"
 
 void draw_init(const void *klm) {
-    GX_POWCNT = 0x820F; /* LCDs, both 2D engines, 3D; main engine on the top screen */
+    GX_POWCNT = 0x820F; /* power for LCDs, both 2D engines and 3D; the main engine drives the top screen */
     draw_course_init(klm);
     GX_VRAMCNT(1) = 0x81; /* B: main background */
     GX_VRAMCNT(2) = 0x84; /* C: sub background */
     GX_VRAMCNT(3) = 0x84; /* D: sub sprites */
     GX_VRAMCNT(4) = 0x82; /* E: main sprites */
 
-    /* 3D as background 0, the sky behind it as background 3 (extended, so mode 3),
-     * sprites (letters) in front of both, named in steps of 128 bytes. */
+    /* Background 0 is the 3D picture, background 3 the sky behind it (extended, hence mode 3).
+     * Sprites (letters) lie in front; their names count in steps of 128 bytes. */
     GX_DISPCNT(GX_MAIN) = 1u << 16 | 2u << 20 | 1u << 12 | 9u << 8 | 1u << 4 | 1u << 3 | 3u;
     GX_BGCNT(GX_MAIN, 0) = 1;
-    /* The 3D picture is scrolled as any background, by whatever was left in the register. */
+    /* The scroll registers also move the 3D picture. */
     GX_BGHOFS(GX_MAIN, 0) = 0;
     GX_BGVOFS(GX_MAIN, 0) = 0;
     sky_init(&draw_sky);
 
     GX_DISP3DCNT = 1 << 0 | 1 << 3 | 1 << 4; /* textures, blending, anti-aliasing */
-    GX_CLEAR_COLOR = 63u << 24;                       /* transparent: the sky is a background behind */
+    GX_CLEAR_COLOR = 63u << 24;                       /* transparent: the sky shows through */
     GX_CLEAR_DEPTH = 0x7FFF;
     lists_init();
     draw_karts_init();
@@ -47,21 +47,21 @@ void draw_frame(void) {
             GX_FIFO = (uint32_t)view->projection[row][column];
         }
     }
-    /* What moves comes first, translucent or not (the machine draws opaque polygons before the
-     * others whatever the order), but leaves the course its part: if anything does not fit, it is
-     * what lies furthest away. */
+    /* Moving things are sent first but leave the course its share, so that the farthest parts of
+     * the course are dropped when the picture is full. The hardware draws opaque polygons before
+     * translucent polygons in any order of sending. */
     draw_karts(view);
     draw_items(view);
     draw_course(view);
 
     if (PROFILE_BLOCK->magic == PROFILE_MAGIC) {
-        /* Wait until the engine has eaten its FIFO, so that the counts are those of this picture;
-         * only when asked, as the waiting is a seventh of what a frame costs an emulator. */
+        /* Wait until the engine has processed its FIFO, to count this picture. Only while
+         * profiling: the wait takes a seventh of an emulator's time for a frame. */
         for (int turn = 0; turn < 20000 && (GX_STAT & 1u << 27); turn++) {
         }
         uint32_t count = GX_RAM_COUNT;
         PICTURE_LOAD = (count & 0xFFF) | (count >> 16 & 0x1FFF) << 16;
         PICTURE_BOOKED = picture_sent.polygons | picture_sent.vertices << 16;
     }
-    send_1(GX_SWAP_BUFFERS, 1u << 1); /* W-buffering; translucent polygons sorted by the machine */
+    send_1(GX_SWAP_BUFFERS, 1u << 1); /* W-buffering; the hardware sorts translucent polygons */
 }

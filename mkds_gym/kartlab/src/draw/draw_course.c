@@ -1,4 +1,4 @@
-/* Chunks are culled, and drawn the nearest first. */
+/* Chunks out of view are skipped; the others are drawn from near to far. */
 #include "draw/draw_course.h"
 
 #include "draw/picture.h"
@@ -10,7 +10,7 @@ struct klm_chunk {
     fx32 radius;
     uint32_t offset; /* of the packed commands, from the start of the file */
     uint32_t words;
-    uint32_t far_words; /* of a plainer list behind the other one, 0: none */
+    uint32_t far_words; /* of the simpler list that follows; 0: there is no simpler list */
 };
 
 struct klm {
@@ -21,11 +21,11 @@ struct klm {
     struct klm_chunk chunks[];
 };
 
-#define KLM_FINE_SHIFT 4   /* model space of fine chunks is world units / 16, */
-#define KLM_COARSE_SHIFT 8 /* of the others / 256 */
-#define KLM_MATRIX_SLOT 30 /* lists restore the matrix from here before they move it */
-#define CHUNKS_MAX 1024 /* the compiler's 5,000 triangles of collision come with fewer */
-#define FAR_DETAIL FX(120) /* chunks that begin this far away are drawn plainly */
+#define KLM_FINE_SHIFT 4   /* fine chunks are in world units / 16 */
+#define KLM_COARSE_SHIFT 8 /* coarse chunks are in world units / 256 */
+#define KLM_MATRIX_SLOT 30 /* lists restore the matrix from this slot */
+#define CHUNKS_MAX 1024 /* the compiler's limit of 5,000 triangles gives fewer */
+#define FAR_DETAIL FX(120) /* chunks farther away than this use their simpler list */
 
 static const struct klm *model;
 static struct {
@@ -33,17 +33,18 @@ static struct {
 } sizes[CHUNKS_MAX];
 struct sky_colours draw_sky;
 
-/* A grain for every surface, laid over the world in the xz plane by the texture unit itself
- * (coordinates from the vertex position), so that the ground is seen to move. */
+/* A grain texture covers every surface, so that the ground visibly moves. The texture unit takes
+ * its coordinates from the vertex positions in the xz plane. */
 #define GRAIN_SIZE 64
-#define GRAIN_TEXEL_WORLD 2 /* world units a texel */
+#define GRAIN_TEXEL_WORLD 2 /* world units per texel */
 /* 7: direct colour; 64 x 64; repeat both; coordinates from vertices; at video memory 0. */
 #define GRAIN_PARAM (7u << 26 | 3u << 20 | 3u << 23 | 1u << 16 | 1u << 17 | 3u << 30)
 
 static void grain_init(void) {
-    volatile uint16_t *bank = (volatile uint16_t *)0x06800000; /* bank A while it is mapped for us */
+    volatile uint16_t *bank = (volatile uint16_t *)0x06800000; /* bank A while the CPU has it mapped */
     GX_VRAMCNT(0) = 0x80;
-    /* A lattice of hashed values, smoothed once, plus finer speckle: seamless as indices wrap. */
+    /* A smoothed lattice of hashed values plus finer speckle. Indices wrap, so the texture
+     * tiles. */
     for (uint32_t y = 0; y < GRAIN_SIZE; y++) {
         for (uint32_t x = 0; x < GRAIN_SIZE; x++) {
             uint32_t coarse = 0;
@@ -95,7 +96,7 @@ static void send_texture_matrix(uint32_t scale_shift) {
         if (i == 0 || i == 9) {
             value = per_axis; /* s from x, t from z */
         } else if (i == 4 || i == 5) {
-            value = per_axis / 2; /* height joins both: walls get a grain too, not streaks */
+            value = per_axis / 2; /* height adds to both: walls get a grain instead of streaks */
         } else if (i == 15) {
             value = FX_ONE;
         }
@@ -108,7 +109,7 @@ static struct {
     fx32 depth;
 } visible[CHUNKS_MAX];
 
-/* Chunks whose sphere touches the view, nearest first. */
+/* Lists the chunks whose sphere touches the view, from near to far. */
 static uint32_t cull(const struct view *view) {
     uint32_t count = 0, total = model->chunk_count < CHUNKS_MAX ? model->chunk_count : CHUNKS_MAX;
     for (uint32_t i = 0; i < total; i++) {
@@ -149,7 +150,7 @@ void draw_course(const struct view *real_view) {
     }
     uint32_t faces = GX_FRONT_FACES;
     if (game.choice.mirror) {
-        /* The model stays as it is and is seen in a mirror, where fronts are wound like backs. */
+        /* The mirrored view swaps the winding of the faces. */
         mirrored = *real_view;
         for (int column = 0; column < 3; column++) {
             mirrored.matrix.m[0][column] = -mirrored.matrix.m[0][column];
@@ -160,7 +161,8 @@ void draw_course(const struct view *real_view) {
     send_1(GX_TEXIMAGE_PARAM, GRAIN_PARAM);
     send_1(GX_POLYGON_ATTR, faces | GX_FAR_CLIPPED | GX_ALPHA(31) | GX_POLYGON_ID(POLYGON_COURSE));
     uint32_t count = cull(view);
-    /* The few coarse chunks first: they lie under everything, and none may be dropped. */
+    /* The few coarse chunks come first: they lie under everything, and the picture needs all of
+     * them. */
     send_course_matrix(view, KLM_COARSE_SHIFT);
     for (uint32_t i = 0; i < count; i++) {
         const struct klm_chunk *chunk = &model->chunks[visible[i].index];
@@ -177,7 +179,7 @@ void draw_course(const struct view *real_view) {
         }
         int far = chunk->far_words && visible[i].depth - chunk->radius > FAR_DETAIL;
         if (!picture_takes(far ? sizes[visible[i].index].far : sizes[visible[i].index].near, none)) {
-            break; /* nearest first: what is dropped is far away */
+            break; /* from near to far: only distant chunks are dropped */
         }
         send_list(commands(chunk) + (far ? chunk->words : 0), far ? chunk->far_words : chunk->words);
     }

@@ -1,19 +1,19 @@
-/* Nothing is remembered between frames: a puff of dust is where the kart was some frames ago by
- * its velocity now, and flicker is a hash of the frame's number.  So a picture depends on the
+/* Effects keep no state between frames. A puff of dust lies where the kart was some frames ago by
+ * its present velocity, and flicker is a hash of the frame's number. A picture depends on the
  * race's state alone. */
 #include "draw/draw_effects.h"
 
 #include "draw/list.h"
 #include "kart/kart.h"
 
-#define DUST_FRAMES 20  /* that a puff lives */
+#define DUST_FRAMES 20  /* lifetime of a puff */
 #define DUST_PUFFS 4
 #define LANDING_FRAMES 14
 
 static struct display_list flame, spark, puff, streak;
 
 static void build_flame(void) {
-    /* a three-sided spike along z, hot at its root */
+    /* a three-sided spike along z, hottest at its root */
     static const int16_t x[3] = {0, 12, -12}, y[3] = {14, -8, -8};
     list_start(&flame);
     list_begin(GX_TRIANGLES);
@@ -28,9 +28,9 @@ static void build_flame(void) {
     list_end(&flame);
 }
 
-/* Flat to the viewer, so without normals; the colour is the sender's. */
+/* These lists face the viewer and need no normals. The caller sets the colour. */
 static void build_flats(void) {
-    list_start(&spark); /* a star of two slivers */
+    list_start(&spark); /* a star of two thin diamonds */
     list_begin(GX_QUADS);
     list_vertex((point){0, -36, 0});
     list_vertex((point){6, 0, 0});
@@ -80,7 +80,7 @@ static void attributes(uint32_t alpha, uint32_t id) {
     send_1(GX_POLYGON_ATTR, GX_FRONT_FACES | GX_BACK_FACES | GX_ALPHA(alpha) | GX_POLYGON_ID(id));
 }
 
-/* A list that faces the viewer, at a place in the world. */
+/* Draws a list at a place in the world, facing the viewer. */
 static void put_flat(const struct view *view, const struct display_list *list, vec3 at, fx32 size) {
     const fx32(*m)[3] = view->matrix.m;
     struct view_matrix here = {{{size, 0, 0}, {0, size, 0}, {0, 0, size}, {0, 0, 0}}};
@@ -93,15 +93,15 @@ static void put_flat(const struct view *view, const struct display_list *list, v
     }
 }
 
-/* A point given in the kart's own directions. */
-static vec3 beside(const struct view_matrix *place, fx32 right, fx32 up, fx32 back) {
+/* Returns the world position of a point in the kart's own directions. */
+static vec3 kart_point(const struct view_matrix *place, fx32 right, fx32 up, fx32 back) {
     const fx32(*m)[3] = place->m;
     return v_make(m[3][0] + fx_mul(right, m[0][0]) + fx_mul(up, m[1][0]) + fx_mul(back, m[2][0]),
                   m[3][1] + fx_mul(right, m[0][1]) + fx_mul(up, m[1][1]) + fx_mul(back, m[2][1]),
                   m[3][2] + fx_mul(right, m[0][2]) + fx_mul(up, m[1][2]) + fx_mul(back, m[2][2]));
 }
 
-/* A list in the kart's own directions, as long as `stretch` says. */
+/* Draws a list in the kart's own directions, stretched along z. */
 static void put_along(const struct view_matrix *place, const struct display_list *list, fx32 right, fx32 up, fx32 back, fx32 size, fx32 stretch) {
     if (!begin(list)) {
         return;
@@ -130,16 +130,16 @@ static void sparks(const struct view *view, const struct view_matrix *place, con
     for (uint32_t n = 0; n < 4; n++) {
         uint32_t chance = flicker(id * 8 + n);
         fx32 side = n & 1 ? FX(5.4) : -FX(5.4);
-        vec3 at = beside(place, side + (fx32)(chance & 0x1FFF) - FX(1), (fx32)(chance >> 13 & 0x1FFF) + FX(0.6), FX(6.4) + (fx32)(chance >> 19 & 0x1FFF));
+        vec3 at = kart_point(place, side + (fx32)(chance & 0x1FFF) - FX(1), (fx32)(chance >> 13 & 0x1FFF) + FX(0.6), FX(6.4) + (fx32)(chance >> 19 & 0x1FFF));
         put_flat(view, &spark, at, (fx32)(FX_ONE * 2 + (chance >> 5 & 0x1FFF)));
     }
 }
 
-/* Puffs behind the rear wheels, each a little older, larger and paler than the one before. */
+/* Draws puffs behind the rear wheels: older puffs are larger and paler. */
 static void dust(const struct view *view, const driver *kart, const struct view_matrix *place, uint16_t colour, uint32_t id) {
     for (uint32_t n = 0; n < DUST_PUFFS; n++) {
         uint32_t age = (game.state->frame + n * (DUST_FRAMES / DUST_PUFFS)) % DUST_FRAMES;
-        vec3 at = beside(place, n & 1 ? FX(5) : -FX(5), FX(1.2) + (fx32)age * FX(0.18), FX(5.5));
+        vec3 at = kart_point(place, n & 1 ? FX(5) : -FX(5), FX(1.2) + (fx32)age * FX(0.18), FX(5.5));
         at = v_mad(at, kart->velocity, -(fx32)age * (FX_ONE * 5 / 8));
         attributes(3 + (DUST_FRAMES - age) * 3 / 5, POLYGON_EFFECTS + 1 + (id * DUST_PUFFS + n) % 16);
         send_1(GX_COLOR, colour);
@@ -157,7 +157,7 @@ static void wind(const struct view_matrix *place, const struct kart *own, uint32
     }
 }
 
-/* What the wheels throw up from a surface; 0: nothing. */
+/* Returns the colour of a surface's dust; 0: no dust. */
 static uint16_t dust_colour(uint32_t type) {
     switch (type) {
     case FLOOR_WEAK_OFF_ROAD: return RGB15(22, 25, 14);

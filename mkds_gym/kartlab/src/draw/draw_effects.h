@@ -1,11 +1,11 @@
-/* What a kart throws up: drift sparks, flames of a boost, dust, streaks of wind. */
+/* A kart's effects: drift sparks, flames of a boost, dust, streaks of wind. */
 #ifndef KARTLAB_DRAW_EFFECTS_H
 #define KARTLAB_DRAW_EFFECTS_H
 
 #include "race/camera.h"
 
 void draw_effects_init(void);
-/* `place` is the model's: x right, y up, z backwards. */
+/* `place` is the kart model's matrix: x right, y up, z backwards. */
 void draw_effects(const struct view *view, const driver *kart, const struct view_matrix *place);
 
 #endif

@@ -6,10 +6,10 @@
 
 #define BOX_DEPTH FX(520)
 #define OBJECT_DEPTH FX(420)
-#define ITEMS_MAX 28      /* drawn at once, the nearest */
+#define ITEMS_MAX 28      /* the limit for a picture; the nearest are drawn */
 #define BOX_TURN 700      /* angle16 a frame */
 #define SHELL_TURN 3000
-#define BOB FX(1.2)       /* boxes float up and down by so much */
+#define BOB FX(1.2)       /* how far boxes float up and down */
 
 static struct display_list box, shell, banana;
 
@@ -18,7 +18,7 @@ static void coloured(point p, uint16_t colour) {
     list_vertex(p);
 }
 
-/* A cube whose corners all differ in colour. */
+/* A cube with a different colour at each corner. */
 static void build_box(void) {
     static const uint16_t colours[8] = {
         RGB15(31, 8, 8), RGB15(31, 24, 4), RGB15(8, 28, 8), RGB15(6, 14, 31),
@@ -43,7 +43,7 @@ static void build_box(void) {
     list_end(&box);
 }
 
-/* A dome of six sides over a pale rim. */
+/* A dome of six sides on a pale rim. */
 static void build_shell(void) {
     static const int16_t x6[6] = {0, 222, 222, 0, -222, -222}, z6[6] = {256, 128, -128, -256, -128, 128};
     static const int16_t radius[3] = {64, 58, 26}, height[3] = {6, 30, 72};
@@ -70,7 +70,7 @@ static void build_shell(void) {
     list_end(&shell);
 }
 
-/* A peel that lies on its four flaps, its stalk in the air. */
+/* A peel on its four flaps, with its stalk in the air. */
 static void build_banana(void) {
     static const int8_t x4[4] = {1, 0, -1, 0}, z4[4] = {0, 1, 0, -1};
     list_start(&banana);
@@ -114,7 +114,7 @@ struct sight {
 static struct sight sights[ITEMS_MAX];
 static uint32_t sight_count;
 
-/* Keeps the nearest. */
+/* Adds a thing to the sights if it is among the nearest. */
 static void note(const struct view *view, const struct display_list *list, const vec3 *position, fx32 limit, uint32_t number) {
     fx32 depth = view_depth(view, &position->x);
     if (depth > limit || !view_sees(view, &position->x, FX(9))) {

@@ -6,32 +6,32 @@
 #include "kart/kart.h"
 #include <string.h>
 
-/* Directions the light travels, world space, as NORMAL's 1.0.9 components. */
+/* Directions of the light in world space, as components of NORMAL (1.0.9). */
 #define LIGHT_DIRECTION(x, y, z) (((uint32_t)(x) & 0x3FF) | ((uint32_t)(y) & 0x3FF) << 10 | ((uint32_t)(z) & 0x3FF) << 20)
 #define SUN LIGHT_DIRECTION(-220, -430, 160)
 #define SKY_LIGHT LIGHT_DIRECTION(200, -300, -360)
 
-#define KART_SPHERE FX(14)     /* round all of a kart, its shadow included */
-#define MIDDLE_DEPTH FX(230)   /* up to here another kart has wheels */
-#define FAR_DEPTH FX(1100)     /* beyond, it is less than two pixels */
-#define MIDDLE_MAX 4           /* karts drawn in that detail, the nearest */
+#define KART_SPHERE FX(14)     /* radius of a kart with its shadow */
+#define MIDDLE_DEPTH FX(230)   /* nearer karts have wheels */
+#define FAR_DEPTH FX(1100)     /* farther karts are smaller than two pixels */
+#define MIDDLE_MAX 4           /* karts with wheels, the nearest */
 #define SHADOW_DEPTH FX(500)
 #define EFFECTS_DEPTH FX(260)
 #define GHOST_ALPHA 14
-#define SPIN_STEP 1872            /* angle16 a frame of a spin-out: twice round in its 70 */
+#define SPIN_STEP 1872            /* angle16 a frame: two turns in a spin-out of 70 frames */
 
-/* Of the drivers, by number; the player is red. */
+/* By driver number; the player is red. */
 const uint16_t paint_of[DRIVERS_MAX] = {
     RGB15(28, 4, 5), RGB15(3, 10, 28),  RGB15(4, 23, 6),   RGB15(30, 26, 3),
     RGB15(28, 12, 24), RGB15(4, 24, 26), RGB15(30, 15, 2), RGB15(14, 6, 24),
 };
 
 static struct kart_pose {
-    struct view_matrix place; /* of the kart, shaken by the ground */
-    fx32 steering;            /* shown, -1 right to 1 left */
+    struct view_matrix place; /* of the kart, with the shaking of rough ground */
+    fx32 steering;            /* as drawn, -1 right to 1 left */
     angle16 roll[2];          /* of the front and the rear wheels */
     uint16_t shaking;
-    fx32 ground;              /* height of the floor it stood on last */
+    fx32 ground;              /* height of the last floor that the kart stood on */
 } poses[DRIVERS_MAX];
 
 void draw_karts_init(void) {
@@ -39,7 +39,7 @@ void draw_karts_init(void) {
     kart_model_init();
 }
 
-/* A rotation by `angle` in the plane of rows a and b of the unit matrix. */
+/* Returns a rotation by `angle` in the plane of axes a and b. */
 static struct view_matrix turned(int a, int b, angle16 angle) {
     struct view_matrix m = {{{FX_ONE, 0, 0}, {0, FX_ONE, 0}, {0, 0, FX_ONE}, {0, 0, 0}}};
     m.m[a][a] = m.m[b][b] = fx_cos(angle);
@@ -48,7 +48,7 @@ static struct view_matrix turned(int a, int b, angle16 angle) {
     return m;
 }
 
-/* first, then second: rotations only, the second's translation stays. */
+/* Returns the first rotation followed by the second, with the second's translation. */
 static struct view_matrix joined(const struct view_matrix *first, const struct view_matrix *second) {
     struct view_matrix out = *second;
     for (int r = 0; r < 3; r++) {
@@ -60,10 +60,10 @@ static struct view_matrix joined(const struct view_matrix *first, const struct v
     return out;
 }
 
-/* Every frame, whether it is seen or not: what a pose keeps from one frame to the next. */
+/* Updates what a pose keeps between frames, also for karts out of view. */
 static void pose_update(struct kart_pose *pose, const driver *kart) {
     pose->steering += (kart->turning - pose->steering) / 4;
-    /* a turn is 2 pi r: 65536 / (2 pi r) angle16 a unit, r = 2.0625 and 2.625 */
+    /* A unit of way turns a wheel by 65536 / (2 pi r) angle16; r = 2.0625 and 2.625. */
     pose->roll[0] = (angle16)(pose->roll[0] + (kart->speed * 5057 >> 12));
     pose->roll[1] = (angle16)(pose->roll[1] + (kart->speed * 3973 >> 12));
     pose->shaking++;
@@ -76,7 +76,7 @@ static void pose_place(struct kart_pose *pose, const driver *kart) {
     const fx32(*m)[3] = kart->matrix;
     struct view_matrix *place = &pose->place;
     for (int c = 0; c < 3; c++) {
-        /* the model's x runs right and its z backwards */
+        /* the model's x runs right, its z backwards */
         place->m[0][c] = -m[0][c];
         place->m[1][c] = m[1][c];
         place->m[2][c] = -m[2][c];
@@ -84,7 +84,7 @@ static void pose_place(struct kart_pose *pose, const driver *kart) {
     place->m[3][0] = kart->position.x;
     place->m[3][1] = kart->position.y;
     place->m[3][2] = kart->position.z;
-    /* Off the road the kart is shaken, the more the faster. */
+    /* Rough ground shakes the kart, faster karts more. */
     if (floor_is_off_road(kart->floor_type) && kart->state_bits & DRIVER_ON_FLOOR) {
         place->m[3][1] += fx_mul(fx_min(fx_abs(kart->speed), FX(3)), fx_sin((angle16)(pose->shaking * 0x3700))) / 8 + FX(0.3);
     }
@@ -103,11 +103,11 @@ static void pose_place(struct kart_pose *pose, const driver *kart) {
 static void draw_part(int part) { list_send(&kart_parts[part]); }
 
 static void paint(uint16_t colour) {
-    /* Diffuse the colour itself, ambient half of it: shadow sides keep their hue. */
+    /* Ambient is half of diffuse, so shaded sides keep their hue. */
     send_1(GX_DIF_AMB, colour | (uint32_t)(colour >> 1 & RGB15(15, 15, 15)) << 16);
 }
 
-/* From here on the view matrix lies in its slot, and lights shine from the world's directions. */
+/* Stores the view matrix in its slot, and sets the lights in world directions. */
 static void lights_on(const struct view *view) {
     send_1(GX_MTX_MODE, GX_MODE_POSITION_VECTOR);
     send_matrix_4x3(GX_MTX_LOAD_4X3, &view->matrix);
@@ -119,7 +119,7 @@ static void lights_on(const struct view *view) {
     send_1(GX_SPE_EMI, 0);
 }
 
-/* in_front: the viewer sees faces that look forward. */
+/* in_front: faces that look forward are visible. */
 static void draw_near(const struct kart_pose *pose, uint16_t colour, int in_front) {
     paint(colour);
     draw_part(KART_PAINT);
@@ -147,7 +147,7 @@ static void draw_near(const struct kart_pose *pose, uint16_t colour, int in_fron
         if (i < 2) {
             wheel = joined(&wheel, &steer);
         }
-        /* in the model's own scale */
+        /* in the scale of the model */
         wheel.m[3][0] = kart_wheel_pivot[i].x / LIST_SCALE;
         wheel.m[3][1] = kart_wheel_pivot[i].y / LIST_SCALE;
         wheel.m[3][2] = kart_wheel_pivot[i].z / LIST_SCALE;
@@ -178,7 +178,7 @@ static int book(int first_part, int last_part) {
     return picture_takes(size, none);
 }
 
-/* Discs of shrinking size, each a little darker where they overlap: a soft edge. */
+/* Draws discs of decreasing size on top of each other: a soft edge. */
 static void draw_shadow(const struct kart_pose *pose, uint32_t id, int rings) {
     struct view_matrix place = pose->place;
     place.m[3][1] = pose->ground + FX(0.3);
@@ -196,7 +196,7 @@ void draw_karts(const struct view *view) {
     struct {
         uint8_t index;
         fx32 depth;
-    } seen[DRIVERS_MAX];
+    } visible[DRIVERS_MAX];
     int count = 0, middle = 0, drivers = DRIVER_COUNT < DRIVERS_MAX ? DRIVER_COUNT : DRIVERS_MAX;
     for (int i = 0; i < drivers; i++) {
         const driver *kart = &game.drivers[i];
@@ -207,15 +207,15 @@ void draw_karts(const struct view *view) {
             continue;
         }
         int at = count++;
-        for (; at > 0 && seen[at - 1].depth > depth && seen[at - 1].index != 0; at--) {
-            seen[at] = seen[at - 1];
+        for (; at > 0 && visible[at - 1].depth > depth && visible[at - 1].index != 0; at--) {
+            visible[at] = visible[at - 1];
         }
-        seen[at].index = (uint8_t)i;
-        seen[at].depth = depth;
+        visible[at].index = (uint8_t)i;
+        visible[at].depth = depth;
     }
     lights_on(view);
     for (int n = 0; n < count; n++) {
-        int i = seen[n].index;
+        int i = visible[n].index;
         const driver *kart = &game.drivers[i];
         struct kart_pose *pose = &poses[i];
         int ghost = kart->kind == KIND_GHOST;
@@ -223,15 +223,16 @@ void draw_karts(const struct view *view) {
         send_1(GX_MTX_RESTORE, VIEW_MATRIX_SLOT);
         send_matrix_4x3(GX_MTX_MULT_4X3, &pose->place);
         send_scale(FX_ONE * LIST_SCALE);
-        /* A translucent polygon is not drawn over another of its number: the ghost has no insides. */
+        /* The hardware does not draw a translucent polygon over another polygon of the same number,
+         * so the ghost's inner faces stay hidden. */
         send_1(GX_POLYGON_ATTR, GX_LIGHTS(3) | GX_FRONT_FACES | GX_ALPHA(ghost ? GHOST_ALPHA : 31) | GX_POLYGON_ID(ghost ? POLYGON_GHOST : POLYGON_KARTS + i));
         if (i == 0) {
             vec3 from = v_sub(view->eye, kart->position);
-            /* Nothing that looks forward is seen from further back than this. */
+            /* From farther back than this, no face that looks forward is visible. */
             int in_front = v_dot(from, kart->forward) > -FX(12) || kart_of(kart)->spin_frames;
             book(KART_PAINT, in_front ? KART_MIDDLE_PAINT - 1 : KART_FRONT_PAINT - 1);
             draw_near(pose, paint_of[i], in_front);
-        } else if (seen[n].depth < MIDDLE_DEPTH && middle < MIDDLE_MAX) {
+        } else if (visible[n].depth < MIDDLE_DEPTH && middle < MIDDLE_MAX) {
             middle++;
             book(KART_MIDDLE_PAINT, KART_MIDDLE_TRIM);
             draw_plain(paint_of[i], KART_MIDDLE_PAINT);
@@ -241,12 +242,12 @@ void draw_karts(const struct view *view) {
         }
     }
     for (int n = 0; n < count; n++) {
-        int i = seen[n].index;
-        if (seen[n].depth < EFFECTS_DEPTH && game.drivers[i].kind != KIND_GHOST) {
+        int i = visible[n].index;
+        if (visible[n].depth < EFFECTS_DEPTH && game.drivers[i].kind != KIND_GHOST) {
             draw_effects(view, &game.drivers[i], &poses[i].place);
         }
-        int fallen = game.drivers[i].position.y < poses[i].ground - FX(4); /* off the course */
-        if (seen[n].depth < SHADOW_DEPTH && game.drivers[i].kind != KIND_GHOST && !fallen) {
+        int fallen = game.drivers[i].position.y < poses[i].ground - FX(4); /* the kart falls off the course */
+        if (visible[n].depth < SHADOW_DEPTH && game.drivers[i].kind != KIND_GHOST && !fallen) {
             draw_shadow(&poses[i], POLYGON_SHADOWS + (i ? 1u + (uint32_t)i : 0u), i ? 1 : 2);
         }
     }

@@ -1,14 +1,11 @@
-/* The kart: lofted hull, lathed wheels and helmet, a few boxes; shaded by the hardware's lights.
- *
- * Nothing is stored as a mesh.  The shapes are described by a handful of sections and built into
- * display lists at the start.  Faces that no camera behind, before or above the kart sees are left
- * out, and round things are strips: a vertex costs the machine and its emulators alike, and there
- * may be eight karts in a picture.  So there are three karts: the near one, with wheels that roll
- * and steer, the middle one in one piece, and the far one, which is three boxes.
- */
+/* The kart: a lofted hull, lathed wheels and helmet, and a few boxes; the hardware lights them. The
+ * program builds the display lists from a few cross sections when it starts. Up to eight karts are
+ * in a picture, and every vertex costs the hardware and its emulators time. So faces that no camera
+ * behind, before or above the kart sees are left out, round shapes are strips, and there are three
+ * models: near, with wheels that roll and steer; middle, in one piece; far, three boxes. */
 #include "draw/kart_model.h"
 
-/* Lengths below are sixteenths of a world unit, see list.h. */
+/* Lengths in this file are sixteenths of a world unit, as in draw/list.h. */
 #define SIXTEENTH 256 /* fx32 */
 
 struct display_list kart_parts[KART_PARTS];
@@ -22,12 +19,12 @@ const struct kart_pivot kart_wheel_pivot[4] = {
 
 /* ---- shapes ---- */
 
-/* One cross section of the hull: half widths and heights at the sill, the waist and the top. */
+/* A cross section of the hull: half widths and heights at the sill, the waist and the top. */
 struct section {
     int16_t z, sill, waist, top, y_sill, y_waist, y_top;
 };
 
-/* Corner 0 to 5 of a section: sill, waist and top on the right, then top, waist and sill left. */
+/* Corners 0 to 5 of a section: right sill, waist, top, then left top, waist, sill. */
 static point section_point(const struct section *s, int corner) {
     int i = corner < 3 ? corner : 5 - corner;
     int width = i == 0 ? s->sill : i == 1 ? s->waist : s->top;
@@ -36,7 +33,7 @@ static point section_point(const struct section *s, int corner) {
     return p;
 }
 
-/* A strip along the hull between two corners that follow each other. */
+/* A strip along the hull between two neighbouring corners. */
 static void hull_strip(const struct section *sections, int count, int corner) {
     point pairs[6][2];
     for (int i = 0; i < count; i++) {
@@ -46,7 +43,7 @@ static void hull_strip(const struct section *sections, int count, int corner) {
     list_strip((const point(*)[2])pairs, count);
 }
 
-/* The hull's end, in two quads. */
+/* The end of the hull, in two quads. */
 static void hull_cap(const struct section *s, int rear) {
     point p[6];
     for (int i = 0; i < 6; i++) {
@@ -73,7 +70,7 @@ static void circle_quad(const int *steps, int x, int radius, int facing) {
     }
 }
 
-/* An octagon on one side of a wheel, as a fan of three quads. */
+/* An octagon on one side of a wheel, in three quads. */
 static void wheel_side(int x, int radius, int facing) {
     for (int k = 0; k < 12; k += 4) {
         const int steps[4] = {0, k + 2, k + 4, k + 6};
@@ -86,14 +83,14 @@ static void square(int x, int radius, int facing) {
     circle_quad(steps, x, radius, facing);
 }
 
-/* A wheel around the x axis, centred on its own hub: tread, outer side with a rim, and part of the
- * inner side where the hull does not hide it.  `side` is -1 for a wheel on the kart's left, 1
- * right.  Black as it is, it does without lights. */
+/* A wheel around the x axis, centred on its hub: tread, outer side with a rim, and the part of the
+ * inner side that the hull does not hide. `side` is -1 for a wheel on the left, 1 on the right.
+ * Wheels are black and need no lights. */
 static void wheel(int side, int radius, int half_width, int inner) {
     const uint16_t tyre = RGB15(5, 5, 6), tread = RGB15(8, 8, 9), wall = RGB15(4, 4, 5), rim = RGB15(22, 23, 25);
     list_begin(GX_QUAD_STRIP);
     for (int k = 0; k <= 16; k += 2) {
-        list_colour(k & 2 ? tyre : tread); /* alternate, so that one sees it roll */
+        list_colour(k & 2 ? tyre : tread); /* alternate colours show that the wheel rolls */
         list_vertex(on_circle(k, half_width, radius));
         list_vertex(on_circle(k, -half_width, radius));
     }
@@ -103,11 +100,11 @@ static void wheel(int side, int radius, int half_width, int inner) {
     if (inner) {
         square(-side * half_width, radius, -side);
     }
-    list_colour(rim); /* its corners are seen to turn */
+    list_colour(rim); /* the corners show that the wheel turns */
     square(side * (half_width + 1), radius * 10 / 16, side);
 }
 
-/* A sphere cut in rings from bottom to top around (0, y, z), for the helmet. */
+/* The helmet: a sphere around (0, y, z), cut into rings from bottom to top. */
 static const int16_t ring_radius[4] = {170, 256, 200, 60}, ring_height[4] = {-200, -40, 150, 240};
 
 static point on_sphere(int ring, int step, int radius, int y, int z) {
@@ -117,8 +114,8 @@ static point on_sphere(int ring, int step, int radius, int y, int z) {
     return p;
 }
 
-/* Gores from bottom to top, `width` sixteenths of a turn each, from step to step; step 0 looks
- * backwards (+z). */
+/* Strips from bottom to top, each `width` sixteenths of a turn wide. Step 0 looks backwards
+ * (+z). */
 static void gores(int from, int to, int width, int first_ring, int radius, int y, int z) {
     for (int k = from; k < to; k += width) {
         point pairs[4][2];
@@ -130,7 +127,7 @@ static void gores(int from, int to, int width, int first_ring, int radius, int y
     }
 }
 
-/* An arm from the shoulder to the steering wheel: its upper side. */
+/* The upper side of an arm, from the shoulder to the steering wheel. */
 static void arm(int side) {
     const point inner[2] = {{(int16_t)(side * 26), 98, 24}, {(int16_t)(side * 14), 76, -24}};
     const point outer[2] = {{(int16_t)(side * 42), 86, 24}, {(int16_t)(side * 28), 66, -24}};
@@ -208,7 +205,7 @@ static void build_near(void) {
     gores(-5, 5, 2, 0, 36, 126, 22);
     list_end(&kart_parts[KART_HELMET]);
 
-    /* What only shows its face to those in front. */
+    /* Faces that are only visible from the front. */
     list_start(&kart_parts[KART_FRONT_PAINT]);
     hull_cap(&hull[0], 0);
     list_box(BOX_FRONT, -72, 72, 92, 98, 102, 132, 0, 6);
@@ -238,12 +235,12 @@ static void build_near(void) {
     }
 }
 
-/* ---- karts further away, in one piece ---- */
+/* ---- karts farther away, in one piece ---- */
 
 /* A wheel that does not roll: half an octagon and its outer side. */
 static void plain_wheel(const struct kart_pivot *at, int side, int radius, int half_width) {
     int y = at->y / SIXTEENTH, z = at->z / SIXTEENTH, x = at->x / SIXTEENTH;
-    static const int8_t steps[4] = {10, 14, 2, 6}; /* below in front, above in front, ... */
+    static const int8_t steps[4] = {10, 14, 2, 6}; /* lower front, upper front, ... */
     point pairs[4][2];
     for (int i = 0; i < 4; i++) {
         for (int right = 0; right < 2; right++) {
@@ -306,7 +303,7 @@ static void build_far(void) {
     list_end(&kart_parts[KART_FAR_TRIM]);
 }
 
-/* A flat disc, unlit: colour and polygon attributes are the caller's. */
+/* A flat disc without lights. The caller sets colour and polygon attributes. */
 static void build_shadow(int radius_x, int radius_z) {
     list_start(&kart_parts[KART_SHADOW]);
     list_begin(GX_QUADS);

@@ -4,7 +4,7 @@
 static uint32_t pool[POOL_WORDS];
 static uint32_t pool_used;
 
-/* Four commands share a word, their data follow. */
+/* Four commands share a word; their data follow. */
 static uint32_t *command_word;
 static uint32_t command_slot;
 
@@ -29,8 +29,7 @@ static void command(uint32_t number) {
 static void data(uint32_t word) { pool[pool_used++] = word; }
 
 void list_end(struct display_list *list) {
-    /* No END_VTXS: the machine needs none, and it takes no data, which packed words dislike at
-     * their end.  The free slots of the last word stay NOPs. */
+    /* The hardware needs no END_VTXS. The free slots of the last word stay NOPs. */
     command_slot = 4;
     list->count = (uint32_t)(pool + pool_used - list->words);
     list->size = picture_count(list->words, list->count);
@@ -58,7 +57,7 @@ static uint16_t shade(uint16_t colour, uint32_t sixteenths) {
     return RGB15(r, g, b);
 }
 
-/* Shadow sides keep their hue. */
+/* Ambient is a part of diffuse, so shaded sides keep their hue. */
 void list_material(uint16_t colour) {
     command(GX_DIF_AMB);
     data(colour | (uint32_t)shade(colour, 9) << 16);
@@ -84,7 +83,8 @@ static void flat_normal(point a, point b, point c, point d) {
     int32_t ux = c.x - a.x, uy = c.y - a.y, uz = c.z - a.z;
     int32_t vx = d.x - b.x, vy = d.y - b.y, vz = d.z - b.z;
     int32_t nx = uy * vz - uz * vy, ny = uz * vx - ux * vz, nz = ux * vy - uy * vx;
-    /* Sides stay below 300 sixteenths, so products fit 17 bits; squares need room for three. */
+    /* Sides are shorter than 300 sixteenths, so products fit 17 bits. The sum of three squares
+     * needs room. */
     while (nx > 16000 || nx < -16000 || ny > 16000 || ny < -16000 || nz > 16000 || nz < -16000) {
         nx >>= 1;
         ny >>= 1;

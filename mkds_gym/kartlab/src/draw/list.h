@@ -1,18 +1,18 @@
-/* Display lists that the program builds itself, at the start: what moves is small and is made of
- * few shapes, so it is described here rather than stored. */
+/* Display lists that the program builds when it starts: small moving things made of a few
+ * shapes. */
 #ifndef KARTLAB_LIST_H
 #define KARTLAB_LIST_H
 
 #include "draw/picture.h"
 
-/* Words for the GX FIFO, to be sent after the matrix and the polygon attributes. */
+/* Words for the GX FIFO. Send the matrix and the polygon attributes first. */
 struct display_list {
     uint32_t *words;
     uint32_t count;
     struct picture_size size;
 };
 
-/* Sixteenths of a world unit, none above 511: a vertex takes one word, VTX_10, where 1.0 is
+/* In sixteenths of a world unit, up to 511, so that a vertex takes one word (VTX_10). 1.0 is
  * LIST_SCALE world units. */
 typedef struct {
     int16_t x, y, z;
@@ -26,21 +26,21 @@ void list_end(struct display_list *list);
 void list_begin(uint32_t kind); /* GX_QUADS, ... */
 void list_vertex(point p);
 void list_colour(uint16_t colour);   /* without lights */
-void list_material(uint16_t colour); /* with lights: diffuse the colour itself, ambient a part of it */
+void list_material(uint16_t colour); /* with lights: diffuse is the colour, ambient a part of it */
 
-/* With its flat normal; the corners run anticlockwise seen from outside. */
+/* A quad with its flat normal. Seen from outside, the corners run anticlockwise. */
 void list_quad(point a, point b, point c, point d);
 
-/* A quad strip through pairs of points, the left one first when seen from outside and along the
- * strip.  Each pair has the normal of the face that follows it. */
+/* A quad strip through pairs of points. Seen from outside and along the strip, the first point of a
+ * pair lies left. Each pair carries the normal of the face that follows. */
 void list_strip(const point (*pairs)[2], int count);
 
-/* A box whose top may be smaller than its bottom and pushed along z (tapered, leaning); only the
- * faces that can be seen are built.  Within GX_QUADS. */
+/* The visible faces of a box, for use within GX_QUADS. The top may be smaller than the bottom
+ * (taper) and shifted along z (lean). */
 enum { BOX_TOP = 1, BOX_BACK = 2, BOX_FRONT = 4, BOX_RIGHT = 8, BOX_LEFT = 16, BOX_SIDES = BOX_RIGHT | BOX_LEFT };
 void list_box(int faces, int x0, int x1, int y0, int y1, int z0, int z1, int taper, int lean);
 
-/* Sine in sixteenths of a turn, 256 = 1: enough for every lathe here. */
+/* Sine in sixteenths of a turn; 256 = 1. */
 extern const int16_t list_sine16[16];
 
 static inline void list_send(const struct display_list *list) { send_list(list->words, list->count); }

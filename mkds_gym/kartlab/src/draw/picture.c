@@ -2,7 +2,7 @@
 
 struct picture_size picture_sent;
 
-/* Parameters of each command that may stand in a list. */
+/* Returns the number of data words of a command. */
 static uint32_t parameters(uint32_t command) {
     switch (command) {
     case 0x16: case 0x18: return 16;
@@ -25,8 +25,8 @@ struct picture_size picture_count(const uint32_t *words, uint32_t count) {
                 kind = words[at] & 3;
                 corners = 0;
             } else if (command >= GX_VTX_16 && command <= 0x28) {
-                /* Every third or fourth corner ends a polygon; in strips, the first three or four
-                 * and then every or every second one. */
+                /* Every third or fourth corner ends a polygon. In strips, the first three or four
+                 * corners do, then every corner or every second corner. */
                 static const uint8_t first[4] = {3, 4, 3, 4}, every[4] = {3, 4, 1, 2};
                 size.vertices++;
                 corners++;

@@ -1,4 +1,4 @@
-/* What the parts of the 3D picture share: sending, counting, and the order of drawing. */
+/* The 3D picture's budget of polygons, and how to send commands. */
 #ifndef KARTLAB_PICTURE_H
 #define KARTLAB_PICTURE_H
 
@@ -6,8 +6,8 @@
 #include "platform/gx.h"
 #include "platform/hw.h"
 
-/* The machine keeps 2,048 polygons and 6,144 vertices of a picture and silently drops the rest.
- * Clipping at the picture's sides adds vertices, hence the distance to that limit. */
+/* The hardware keeps 2,048 polygons and 6,144 vertices of a picture and drops the rest. Clipping at
+ * the sides of the picture adds vertices, hence the lower limit. */
 #define PICTURE_POLYGONS 2048
 #define PICTURE_VERTICES 5800
 
@@ -15,25 +15,25 @@ struct picture_size {
     uint32_t polygons, vertices;
 };
 
-/* Polygon numbers: opaque things do not care; of translucent ones, the machine draws none over
- * another of the same number. */
+/* Polygon numbers. The hardware does not draw a translucent polygon over another of the same
+ * number. */
 enum { POLYGON_COURSE = 1, POLYGON_KARTS = 8, POLYGON_ITEMS = 16, POLYGON_EFFECTS = 20, POLYGON_SHADOWS = 40, POLYGON_GHOST = 50 };
 
-/* What was sent of this picture so far. */
+/* Size of the commands sent for this picture so far. */
 extern struct picture_size picture_sent;
 
-/* The course's own part, which items and effects leave alone: the worst view of a course of our own
- * in full takes as much. */
+/* Items and effects leave this much to the course: the largest view of a Kartlab course. */
 static const struct picture_size picture_reserve = {1000, 3000};
 
-/* Counts a list of packed commands that begins outside of BEGIN and END. */
+/* Counts a list of packed commands that starts outside of BEGIN and END. */
 struct picture_size picture_count(const uint32_t *words, uint32_t count);
 
 static inline int picture_fits(struct picture_size size) {
     return size.polygons <= PICTURE_POLYGONS && size.vertices <= PICTURE_VERTICES;
 }
 
-/* Whether that much more still fits, with `reserve` left to those who come later; books it. */
+/* Returns whether `size` more still fits while `reserve` stays free, and books `size` if it
+ * does. */
 static inline int picture_takes(struct picture_size size, struct picture_size reserve) {
     size.polygons += picture_sent.polygons;
     size.vertices += picture_sent.vertices;
@@ -46,12 +46,12 @@ static inline int picture_takes(struct picture_size size, struct picture_size re
     return 1;
 }
 
-/* By DMA, which the FIFO port stalls when it is full: half the bus cycles of a loop of the CPU's, and
- * half the time in an emulator, which sees one event where it would see one a word. The lists are
- * written before the race and cleaned out of the data cache at the end of each frame. */
+/* Sends words by DMA, which waits while the FIFO is full. This takes half the bus cycles of a loop,
+ * and half the time of an emulator. The data must have left the data cache, which is cleaned at the
+ * end of each frame. */
 static inline void send_list(const uint32_t *words, uint32_t count) {
     if (count == 0) {
-        return; /* to the DMA, none is 2^21 */
+        return; /* the DMA reads 0 as 2^21 */
     }
     HW_DMA_SOURCE(3) = (uint32_t)words;
     HW_DMA_DESTINATION(3) = (uint32_t)&GX_FIFO;
@@ -81,7 +81,7 @@ static inline void send_scale(fx32 scale) {
     GX_FIFO = (uint32_t)scale;
 }
 
-/* Place in the stack of matrices where the view matrix lies from lights_on() to the course. */
+/* Slot of the matrix stack that holds the view matrix, from draw_karts to draw_course. */
 #define VIEW_MATRIX_SLOT 29
 
 #endif

@@ -1,8 +1,6 @@
-/* The far distance: a painted panorama behind the 3D picture, scrolled with the view.
- *
- * 512 x 256 pixels of 256 colours, an extended background that wraps; a full turn of the view
- * scrolls by 1,024 pixels, close to what the lens does in the middle of the picture.
- */
+/* A painted panorama behind the 3D picture scrolls with the view: an extended background of 512 x
+ * 256 pixels in 256 colours that wraps. A full turn of the view scrolls by 1,024 pixels, close to
+ * the scale of the 3D picture at its centre. */
 #include "draw/sky.h"
 
 #include "platform/fx.h"
@@ -11,10 +9,10 @@
 
 #define WIDTH 512
 #define HEIGHT 256
-#define HORIZON 110 /* row of the panorama that lies on the horizon */
+#define HORIZON 110 /* row of the panorama at the horizon */
 #define SCREEN_HEIGHT 192
 
-/* Palette: three ramps, dithered between neighbours. */
+/* Palette: colour ramps, dithered between neighbouring colours. */
 enum { SKY = 1, SKY_STEPS = 32, SEA = SKY + SKY_STEPS, SEA_STEPS = 24, HILL = SEA + SEA_STEPS, HILL_STEPS = 8, CLOUD = HILL + HILL_STEPS, CLOUD_STEPS = 4 };
 
 static uint8_t line[WIDTH] __attribute__((aligned(4)));
@@ -36,17 +34,17 @@ static void ramp(int first, int steps, uint16_t from, uint16_t to) {
 
 static const uint8_t bayer[4][4] = {{0, 8, 2, 10}, {12, 4, 14, 6}, {3, 11, 1, 9}, {15, 7, 13, 5}};
 
-/* Index of a ramp for a position in sixteenths of a step. */
+/* Returns the palette index at a position in sixteenths of a ramp's step. */
 static uint8_t dithered(int first, int steps, uint32_t sixteenths, uint32_t x, uint32_t y) {
     uint32_t step = (sixteenths + bayer[y & 3][x & 3]) >> 4;
     return (uint8_t)(first + (int)(step < (uint32_t)steps ? step : (uint32_t)steps - 1));
 }
 
-/* Two ranges of hills, periodic in the panorama: rows above the horizon, and the side in the sun. */
+/* Two ranges of hills, periodic in the panorama: rows above the horizon, and sunny sides. */
 static uint8_t hill[2][WIDTH], sunny[2][WIDTH];
 
 static fx32 hill_height(uint32_t x, int nearer) {
-    uint32_t a = x * 128; /* angle16: a turn in 512 */
+    uint32_t a = x * 128; /* angle16: one turn in 512 columns */
     return nearer ? FX(5) + 3 * fx_sin((angle16)(a * 3 + 9000)) + 2 * fx_sin((angle16)(a * 8)) + fx_sin((angle16)(a * 19))
                     : FX(9) + 4 * fx_sin((angle16)(a * 2)) + 3 * fx_sin((angle16)(a * 5 + 20000)) + 2 * fx_sin((angle16)(a * 13));
 }
@@ -83,7 +81,7 @@ static void clouds(uint32_t y) {
             if (inside < 0) {
                 continue;
             }
-            /* white on top, the sky's own light below */
+            /* white at the top, the sky's light below */
             int32_t shade = (dy * 20 / p->ry + 24 + bayer[y & 3][x & 3]) / 16;
             uint8_t colour = (uint8_t)(CLOUD + (shade < 0 ? 0 : shade > CLOUD_STEPS - 1 ? CLOUD_STEPS - 1 : shade));
             if (line[x] < CLOUD || line[x] > colour) {
@@ -98,7 +96,7 @@ void sky_init(const struct sky_colours *c) {
     GX_R16(0x05000000) = bottom;
     ramp(SKY, SKY_STEPS, c->top, bottom);
     ramp(SEA, SEA_STEPS, mix(bottom, c->sea_far, 1, 2), c->sea_near);
-    /* The farther range is halfway lost in the haze. */
+    /* Haze covers half of the farther range. */
     uint16_t haze = mix(bottom, mix(c->hills, c->sea_far, 1, 3), 1, 2);
     ramp(HILL, 2, mix(haze, bottom, 2, 5), haze);
     ramp(HILL + 2, 2, mix(haze, c->hills, 1, 2), mix(haze, mix(c->hills, 0, 1, 8), 3, 4));
@@ -109,7 +107,7 @@ void sky_init(const struct sky_colours *c) {
     volatile uint32_t *out = (volatile uint32_t *)0x06000000;
     for (uint32_t y = 0; y < HEIGHT; y++) {
         if (y < HORIZON) {
-            /* the pale band lies low: the ramp is walked faster near the horizon */
+            /* the ramp runs faster near the horizon, so that the pale band lies low */
             uint32_t place = (y * y * 3 / 4 + y * 27) * (SKY_STEPS - 1) * 16 / 12100;
             for (uint32_t x = 0; x < WIDTH; x++) {
                 line[x] = dithered(SKY, SKY_STEPS, place, x, y);
@@ -128,7 +126,7 @@ void sky_init(const struct sky_colours *c) {
             for (uint32_t x = 0; x < WIDTH; x++) {
                 line[x] = dithered(SEA, SEA_STEPS, place, x, y);
             }
-            /* glints: short dashes, longer towards the viewer */
+            /* glints: dashes that get longer towards the viewer */
             uint32_t length = 2 + down / 8;
             for (uint32_t x = 0, cell = 0; x + length < WIDTH && down > 1 && down < 60; x += length, cell++) {
                 if (((cell * 0x9E37u + y * 0x79B9u) * 0x85EBCA6Bu) >> 26 == 7) {

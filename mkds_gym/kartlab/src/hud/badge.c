@@ -13,9 +13,9 @@
 enum { SLOT_ITEM = 16, SLOT_FRAME, SLOT_COUNT, SLOT_TIMES, SLOT_PLACE, SLOT_ORDINAL, SLOTS_END = SLOT_ORDINAL + 2 };
 enum { PALETTE_ITEM = 8 };
 #define HIDDEN (1 << 9)
-#define ICONS 4 /* mushroom, shell, banana, the frame round them */
+#define ICONS 4 /* mushroom, shell, banana, and the frame */
 
-/* 12 x 12, each pixel two by two; a letter is a colour of `inks`, a dot none. */
+/* 12 x 12 pixels, shown at twice the size. A letter is a colour of `inks`, a dot is transparent. */
 static const char *const icons[ICONS][12] = {
     {"....oooo....", "..ooyyyooo..", ".ooyyyooooo.", ".oyyooooyyo.", "oooooooyyyyo", "ooooooooyyoo",
      "oddddddddddo", ".dwwwwwwwwd.", "...wwwwww...", "...wwwwsw...", "...wwwssw...", "....wwss...."},
@@ -85,13 +85,13 @@ void badge_init(void) {
     shown.item = shown.count = 0;
     shown.place = -1;
     scale_group(1, FX(0.62)); /* the place */
-    scale_group(2, FX(0.5));  /* how many items, and the place's ending */
+    scale_group(2, FX(0.5));  /* the number of items, and the ordinal of the place */
     for (int i = SLOT_ITEM; i < SLOTS_END; i++) {
         SPRITES[4 * i] = HIDDEN;
     }
 }
 
-/* A letter of the overlay's, shrunk by a rotation group. */
+/* Shows a letter of the overlay, scaled by a rotation group. */
 static void put_letter(int slot, int x, int y, int name, int large, int group, int palette) {
     SPRITES[4 * slot] = (uint16_t)((y & 0xFF) | 1 << 8);
     SPRITES[4 * slot + 1] = (uint16_t)((x & 0x1FF) | group << 9 | (large ? 3 : 2) << 14);

@@ -1,10 +1,10 @@
-/* The HUD's own 8 x 8 alphabet: ASCII 32 to 95 (no lower case) and a few signs. */
+/* The program's own 8 x 8 alphabet: ASCII 32 to 95 (no lower case) and a few signs. */
 #ifndef KARTLAB_FONT_H
 #define KARTLAB_FONT_H
 
 #define FONT_FIRST 32 /* the code of glyph 0 */
 
-/* Signs behind the letters; use them in strings as the escape given. */
+/* Signs after the letters, as escapes for strings. */
 #define FONT_LEFT "\x60"
 #define FONT_RIGHT "\x61"
 #define FONT_UP "\x62"

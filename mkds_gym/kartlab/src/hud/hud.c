@@ -1,4 +1,5 @@
-/* The bottom screen is text and a picture (hud/screen.h), and a sprite for each kart on the map. */
+/* The bottom screen consists of text and a picture (hud/screen.h), and a sprite for each kart on
+ * the map. */
 #include "hud/hud.h"
 
 #include "course/course_list.h"
@@ -18,13 +19,13 @@
 #define SPRITE_TILES ((volatile uint32_t *)0x06600000)
 #define SPRITES ((volatile uint16_t *)0x07000400)
 
-#define SPEED_TO_KMH 20 /* a unit a frame; only a figure for the driver's comfort */
+#define SPEED_TO_KMH 20 /* km/h for a world unit a frame, for display only */
 #define BAR_TILES 14
 #define BAR_FULL_KMH 110
 
-#define DISC_TILE 4 /* behind the four of the arrow */
+#define DISC_TILE 4 /* after the four tiles of the arrow */
 
-/* ---- the picture behind ---- */
+/* ---- the picture in the background ---- */
 
 static void picture_init(void) {
     screen_clear();
@@ -45,7 +46,7 @@ static void dot_init(void) {
         "....#oooooo#....", "....#oooooo#....", "...#oooooooo#...", "...#oooooooo#...", "..#oooo##oooo#..", "..#ooo#..#ooo#..",
         "..#o##....##o#..", "...#........#...", "................", "................",
     };
-    /* The others are discs in the paint of their karts. */
+    /* Discs in the paint of the other karts. */
     uint8_t disc[8][8];
     for (int y = 0; y < 8; y++) {
         for (int x = 0; x < 8; x++) {
@@ -75,14 +76,14 @@ static void dot_init(void) {
 static void dot_frame(const driver *kart) {
     int x, y;
     minimap_pixel(&kart->position, &x, &y);
-    /* The shape points up, heading 0 runs down the map (+z) and headings grow towards +x. */
+    /* The shape points up. Heading 0 runs down the map (+z), and headings grow towards +x. */
     angle16 turn = fx_atan2(kart->forward.x, -kart->forward.z);
     int16_t sine = (int16_t)(fx_sin(turn) >> 4), cosine = (int16_t)(fx_cos(turn) >> 4);
     SPRITES[3] = (uint16_t)cosine; /* PA PB PC PD of rotation 0 */
     SPRITES[7] = (uint16_t)sine;
     SPRITES[11] = (uint16_t)-sine;
     SPRITES[15] = (uint16_t)cosine;
-    SPRITES[0] = (uint16_t)(((y - 16) & 0xFF) | 3 << 8); /* turned, in a box of twice its size */
+    SPRITES[0] = (uint16_t)(((y - 16) & 0xFF) | 3 << 8); /* rotated sprites stand in a box of twice their size */
     SPRITES[1] = (uint16_t)(((x - 16) & 0x1FF) | 1 << 14);
     SPRITES[2] = 0;
 }
@@ -97,7 +98,7 @@ static void discs_frame(void) {
     }
 }
 
-/* ---- what is shown ---- */
+/* ---- instruments ---- */
 
 static struct {
     int kmh, bar, surface, charge;
@@ -149,7 +150,7 @@ static void laps_frame(const driver_status *status) {
     time_text(finished ? status->total_time : clock_time(game.status->frame), text);
     medium_field(&shown.time, 1, 12, text, finished ? GREEN : WHITE);
 
-    /* Laps driven so far: their times, the best in gold; the running one dim and growing. */
+    /* Times of the laps: the best in gold, the running lap in cyan. */
     int done = finished ? laps : lap - 1, best = -1;
     for (int i = 0; i < done && i < 5; i++) {
         if (best < 0 || time_value(status->lap_times[i]) < time_value(status->lap_times[best])) {
@@ -157,7 +158,7 @@ static void laps_frame(const driver_status *status) {
         }
     }
     for (int i = 0; i < 3; i++) {
-        /* the last three when there are more */
+        /* the last three laps of more */
         int row = (done > 2 && !finished ? done - 2 : finished && done > 3 ? done - 3 : 0) + i;
         char label[12] = "            ";
         int bank = DIM;
@@ -220,8 +221,8 @@ static void surface_frame(const driver *kart) {
     }
 }
 
-/* Three cells beside the surface: how far a drift has charged its boost, or how much of a boost is
- * left.  The way a tow behind another kart builds up shows in the same place. */
+/* Three cells beside the surface: the charge of a drift's boost, what is left of a boost, or how
+ * far the tow behind another kart has built up. */
 static void charge_frame(const driver *kart, const struct kart *own) {
     int cells = 0, bank = CYAN;
     if (own->boost) {
@@ -269,7 +270,7 @@ static void keys_frame(uint32_t keys) {
     shown.keys = keys;
 }
 
-/* Course, mode, class, and two arrows when left is right. */
+/* The title line: course, mode, class, and two arrows on a mirrored course. */
 static void head(void) {
     static const char *const classes[3] = {"50CC", "100CC", "150CC"};
     const char *class = classes[game.engine_class < 3 ? game.engine_class : 1];

@@ -4,7 +4,7 @@
 
 void hud_init(void);
 
-/* First thing in every VBlank: writes what changed since the last frame to video memory. */
+/* Writes what changed since the last frame to video memory, first in every VBlank. */
 void hud_frame(void);
 
 #endif

@@ -2,7 +2,7 @@
 
 #include "hud/font.h"
 
-/* Spreads 32 bits to the even places of 64. */
+/* Spreads 32 bits to the even bits of 64. */
 static uint64_t spread(uint32_t bits) {
     uint64_t b = bits;
     b = (b | b << 16) & 0x0000FFFF0000FFFFull;
@@ -25,15 +25,15 @@ void letter_draw(char code, int doublings, letter_rows out) {
         out[y] = row;
     }
     for (int size = 8; doublings > 0; doublings--, size *= 2) {
-        /* From the last row up, as row y becomes rows 2y and 2y + 1; `below` keeps the old row. */
+        /* Rows are doubled from the last to the first; `below` keeps the old row below. */
         uint64_t below = 0;
         for (int y = size - 1; y >= 0; y--) {
             uint64_t self = out[y], above = y ? out[y - 1] : 0;
-            uint64_t left = self << 1, right = self >> 1; /* each pixel's neighbours */
+            uint64_t left = self << 1, right = self >> 1; /* the neighbours of each pixel */
             for (int lower = 0; lower < 2; lower++) {
                 uint64_t vertical = lower ? below : above, opposite = lower ? above : below;
                 /* A quarter of a pixel takes the colour of the two neighbours at its corner when
-                 * they agree and form an edge there: steps turn into slopes. */
+                 * they agree and form an edge there. Steps become slopes. */
                 uint64_t edge = vertical ^ opposite, corner_left = ~(left ^ vertical) & (left ^ right) & edge;
                 uint64_t corner_right = ~(right ^ vertical) & (left ^ right) & edge;
                 uint64_t left_half = (self & ~corner_left) | (left & corner_left);

@@ -4,9 +4,9 @@
 #include "platform/fx.h"
 
 #define ROW 256
-#define HALF_WIDTH FX(0.55) /* of the checkpoint lines, which reach over the shoulders */
+#define HALF_WIDTH FX(0.55) /* of a checkpoint line, as lines reach over the shoulders of the road */
 
-static fx32 scale;        /* pixels a world unit, with 12 more fraction bits */
+static fx32 scale;        /* pixels per world unit, with 12 more fraction bits */
 static fx32 centre_x, centre_z;
 static int middle_x, middle_y;
 
@@ -45,7 +45,7 @@ static void fill(uint8_t *canvas, const int (*corner)[2], int corners, uint8_t c
     }
 }
 
-/* An end of a checkpoint line, drawn in towards the middle. */
+/* Returns an end of a checkpoint line, moved towards the middle of the road. */
 static void end_of(const nkm_checkpoint *c, int right, int *x, int *y) {
     fx32 mx = (c->x1 >> 1) + (c->x2 >> 1), mz = (c->z1 >> 1) + (c->z2 >> 1);
     fx32 ex = right ? c->x2 : c->x1, ez = right ? c->z2 : c->z1;
@@ -105,7 +105,7 @@ void minimap_paint(uint8_t *canvas, int left, int top, int size, uint8_t rim, ui
             fill(canvas, line, 4, start);
         }
     }
-    /* A rim one pixel wide round everything painted. */
+    /* A rim of one pixel around the road. */
     for (int y = top - 2; y < top + size + 2; y++) {
         for (int x = left - 2; x < left + size + 2; x++) {
             uint8_t *at = &canvas[y * ROW + x];

@@ -1,5 +1,5 @@
-/* Sprites in front of the 3D picture.  One word is shown at a time; its letters share rotation
- * 0, which scales them (a word pops up large and settles) and leans them forward. */
+/* One word is shown at a time. Its letters share rotation 0, which scales them (a word appears
+ * large and shrinks to its size) and slants them. */
 #include "hud/overlay.h"
 
 #include "game.h"
@@ -13,12 +13,12 @@
 #define TILES ((volatile uint32_t *)0x06400000)
 
 #define LETTERS_MAX 10
-#define NAME_BYTES 128 /* sprite names count in steps of this */
+#define NAME_BYTES 128 /* unit of sprite names */
 #define SIZE_32 (32 * 32 / 2 / NAME_BYTES)
 #define SIZE_64 (64 * 64 / 2 / NAME_BYTES)
 _Static_assert(OVERLAY_FREE == 64 * SIZE_32 + 11 * SIZE_64, "the letters end elsewhere");
 
-static const char small_set[] = "FINISH!WROGAYLP0123456789/BDEKTU"; /* letters of the words below */
+static const char small_set[] = "FINISH!WROGAYLP0123456789/BDEKTU"; /* the letters of the words below */
 static const char large_set[] = "123GO!45678";
 #define LARGE_FIRST (64 * SIZE_32)
 
@@ -29,7 +29,7 @@ static const char large_set[] = "123GO!45678";
 
 static letter_rows fill, outline;
 
-/* A glyph with an outline: fill 1..12 from top to bottom, outline 13. */
+/* Draws a glyph with an outline: colours 1 to 12 from top to bottom, outline 13. */
 static void make_letter(char code, int doublings, int name) {
     int size = 8 << doublings, margin = size / 16;
     letter_draw(code, doublings, fill);
@@ -38,7 +38,7 @@ static void make_letter(char code, int doublings, int name) {
         outline[y] = fill[y];
     }
     for (int turn = 0; turn < margin; turn++) {
-        letter_grow(outline, size, turn & 1); /* an octagon: nearly round */
+        letter_grow(outline, size, turn & 1); /* an octagon, nearly round */
     }
     volatile uint32_t *out = TILES + name * (NAME_BYTES / 4);
     for (int tile = 0; tile < size * size / 64; tile++) {
@@ -101,7 +101,7 @@ int overlay_large_letter(char code) {
     return LARGE_FIRST + at * SIZE_64;
 }
 
-/* scale: 4096 = natural size; lean: shift of x for a pixel of y */
+/* scale: 4096 is the natural size */
 static void show(const char *word, int large, int y, fx32 scale, int palette) {
     int length = 0, advance = fx_mul(large ? 52 : 27, scale), size = large ? 64 : 32;
     while (word[length]) {
@@ -110,7 +110,7 @@ static void show(const char *word, int large, int y, fx32 scale, int palette) {
     int x = 128 - length * advance / 2 + advance / 2;
     fx32 inverse = fx_div(FX_ONE, scale);
     SPRITES[3] = (uint16_t)(inverse >> 4);       /* PA */
-    SPRITES[7] = (uint16_t)(inverse / 5 >> 4);   /* PB: leans forward */
+    SPRITES[7] = (uint16_t)(inverse / 5 >> 4);   /* PB: slants forward */
     SPRITES[11] = 0;                             /* PC */
     SPRITES[15] = (uint16_t)(inverse >> 4);      /* PD */
     int used = 0;
@@ -119,7 +119,7 @@ static void show(const char *word, int large, int y, fx32 scale, int palette) {
             continue;
         }
         int name = large ? overlay_large_letter(word[i]) : overlay_letter(word[i]);
-        /* turned sprites stand in a box of twice their size */
+        /* rotated sprites stand in a box of twice their size */
         SPRITES[4 * used] = (uint16_t)(((y - size) & 0xFF) | 3 << 8);
         SPRITES[4 * used + 1] = (uint16_t)(((x - size) & 0x1FF) | (large ? 3 : 2) << 14);
         SPRITES[4 * used + 2] = (uint16_t)(name | palette << 12);
@@ -133,7 +133,6 @@ static void show(const char *word, int large, int y, fx32 scale, int palette) {
 
 void overlay_word(const char *word, int y, fx32 scale, int palette) { show(word, 0, y, scale, palette); }
 
-/* A word's size as it appears: from 1.9 down to 1 within a dozen frames. */
 fx32 overlay_pop(uint32_t age) { return age >= 12 ? FX_ONE : FX_ONE + (fx32)((12 - age) * (12 - age)) * 25; }
 
 static void fade_frame(void) {

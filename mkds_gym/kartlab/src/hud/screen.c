@@ -5,11 +5,11 @@
 #define TILES ((volatile uint32_t *)0x06200000)  /* 4 bit tiles, 8 words each */
 #define MAP ((volatile uint16_t *)0x0620C000)    /* 32 x 32 entries of background 0 */
 #define BOX ((volatile uint16_t *)0x0620C800)    /* of background 1: the window */
-#define BOX_TEXT ((volatile uint16_t *)0x0620D000) /* of background 2: what is written in it */
+#define BOX_TEXT ((volatile uint16_t *)0x0620D000) /* of background 2: the text of the window */
 #define SPRITES ((volatile uint16_t *)0x07000400)
 #define PICTURE ((volatile uint32_t *)0x06210000) /* 256 x 256 bytes */
 
-/* The text lies this far right and down of its 8 x 8 grid. */
+/* Offset of the text from the grid of 8 x 8 tiles. */
 #define TEXT_RIGHT 2
 #define TEXT_DOWN 3
 
@@ -26,7 +26,7 @@ static void set_bank(int bank, uint16_t stroke, uint16_t rim, uint16_t top) {
 
 static letter_rows bitmap;
 
-/* Cuts a bitmap of n x n tiles up; a shadow of `drop` pixels lies to its lower right. */
+/* Cuts a bitmap into n x n tiles, with a shadow `drop` pixels to the lower right. */
 static void tiles_from_bitmap(int first, int n, int drop, int gradient) {
     for (int tile = 0; tile < n * n; tile++) {
         uint8_t pixels[8][8];
@@ -114,7 +114,7 @@ static void tiles_init(void) {
 
 /* ---- writing text ---- */
 
-static volatile uint16_t *target = MAP; /* where text is written */
+static volatile uint16_t *target = MAP; /* the map that text goes to */
 
 void put(int x, int y, int tile, int bank) { target[32 * y + x] = (uint16_t)(tile | bank << 12); }
 
@@ -197,7 +197,7 @@ void window_open(int x, int y, int width, int height) {
             BOX_TEXT[32 * row + column] = TILE_EMPTY;
         }
     }
-    /* the karts on the map are sprites, which would lie in front: off with them */
+    /* hide the karts on the map: sprites would lie in front of the window */
     GX_DISPCNT(GX_SUB) = (DISPCNT & ~(1u << 12)) | 1u << 9 | 1u << 10;
 }
 
@@ -244,7 +244,7 @@ void screen_clear(void) {
     }
     for (int y = 0; y < 192; y++) {
         for (int x = 0; x < 256; x++) {
-            /* woven like carbon fibre: 4 x 4 cells, leaning both ways */
+            /* carbon fibre: a weave of 4 x 4 cells */
             int cell = (x >> 2) + (y >> 2), lean = cell & 1 ? (x + y) & 3 : (x - y) & 3;
             canvas[y * 256 + x] = (uint8_t)(WEAVE + lean + (cell & 1) * 4);
         }
@@ -280,7 +280,7 @@ void screen_init(void) {
     set_bank(CHIP_BANK, 0, 0, 0);
     set_bank(FIGURE_BANK, RGB15(31, 31, 31), 0, 0);
     for (int i = 4; i < 16; i++) {
-        /* the big figures shine: white above, then a horizon, then blue growing paler */
+        /* the large figures shine: white at the top, a horizon, then blue that gets paler */
         int row = i - 4;
         PALETTE(16 * FIGURE_BANK + i) = (uint16_t)(row < 5 ? RGB15(31 - row, 31, 31) : RGB15(8 + row * 2, 18 + row, 31));
     }

@@ -1,4 +1,3 @@
-/* Boosts of all kinds, and the opposite: wheels that spin at the start, and spin-outs. */
 #include "kart/boost.h"
 
 #include "kart/physics.h"
@@ -6,9 +5,9 @@
 
 #define PAD_FRAMES 45
 #define JUMP_LEAST FX(0.3)          /* slower karts do not jump */
-#define START_TOO_LATE 10           /* A held for so many frames at GO is no boost yet ... */
-#define START_TOO_EARLY 48          /* ... and for more the wheels spin */
-#define START_BOOST_FRAMES 24       /* beside those that A was held */
+#define START_TOO_LATE 10           /* A held for more frames at GO gives a boost */
+#define START_TOO_EARLY 48          /* A held for more frames at GO spins the wheels */
+#define START_BOOST_FRAMES 24       /* plus the frames that A was held */
 #define STALL_FRAMES 30
 #define SAFE_FRAMES 60
 
@@ -33,7 +32,7 @@ void kart_boost_end(driver *kart) {
     kart->flags &= ~BOOST_FLAGS;
 }
 
-/* A boost takes the place of a weaker one, and is lost on a stronger one. */
+/* A boost replaces a weaker boost and has no effect during a stronger boost. */
 void kart_boost(driver *kart, enum boost boost, int frames) {
     struct kart *own = kart_of(kart);
     if ((kart->flags & DRIVER_RESPAWNING) || own->spin_frames || boost == BOOST_NONE) {
@@ -62,7 +61,7 @@ void kart_countdown(driver *kart, uint32_t keys) {
     }
 }
 
-/* At GO: the longer A was held the better, but too long is worse than not at all. */
+/* At GO: a longer A gives a longer boost; an A too long stalls the kart. */
 static void start(driver *kart) {
     struct kart *own = kart_of(kart);
     uint32_t held = own->throttle_frames;
@@ -124,7 +123,7 @@ void kart_boost_frame(driver *kart) {
     pads(kart);
 }
 
-/* What of the keys does something now. */
+/* Returns the keys that have an effect now. */
 uint32_t kart_usable_keys(const driver *kart, uint32_t keys) {
     const struct kart *own = kart_of(kart);
     if (own->spin_frames) {

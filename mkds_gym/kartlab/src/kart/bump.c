@@ -7,13 +7,13 @@
 
 #define REACH (2 * KART_RADIUS)
 #define BOUNCE FX(0.35)
-#define KICK FX(0.3)                /* what a first touch gives each at least */
-#define PUSH_LIMIT FX(1.5)          /* a frame; what is left comes in the next one */
-#define TOW_NEAR FX(12.0)           /* the tow begins so far behind a kart ... */
-#define TOW_FAR FX(75.0)            /* ... and ends here */
+#define KICK FX(0.3)                /* least push of a first touch, for each kart */
+#define PUSH_LIMIT FX(1.5)          /* in a frame; the rest follows in the next frame */
+#define TOW_NEAR FX(12.0)           /* nearest end of the tow behind a kart */
+#define TOW_FAR FX(75.0)            /* farthest end of the tow */
 #define TOW_WIDTH FX(9.0)
-#define TOW_SPEED FX(0.75)          /* of the class, both karts */
-#define TOW_GAIN 3                  /* a frame: 85 frames to the boost */
+#define TOW_SPEED FX(0.75)          /* least share of the class's speed, for both karts */
+#define TOW_GAIN 3                  /* in a frame: 85 frames to the boost */
 #define TOW_LOSS 6
 #define TOW_FRAMES 60
 
@@ -21,7 +21,7 @@ static int is_solid(const driver *kart) {
     return kart->kind != KIND_GHOST && !(kart->flags & DRIVER_RESPAWNING);
 }
 
-/* Both are as heavy: they exchange speed along the line between them. */
+/* Both karts have the same mass: they exchange speed along the line between them. */
 static void bump(driver *a, driver *b, vec3 normal, int first) {
     fx32 closing = v_dot(v_sub(a->velocity, b->velocity), normal);
     fx32 push = closing > 0 ? fx_mul(closing, FX_ONE + BOUNCE) / 2 : 0;
@@ -33,7 +33,7 @@ static void bump(driver *a, driver *b, vec3 normal, int first) {
     b->velocity = v_mad(b->velocity, normal, push);
 }
 
-/* Move a kart aside, but not through anything. */
+/* Moves a kart aside, but not through the course. */
 static void shift(driver *kart, vec3 move) {
     contact hit = {0};
     vec3 centre = v_add(kart->sphere_centre, move);
@@ -68,7 +68,7 @@ void karts_touch(void) {
             if (distance >= REACH) {
                 continue;
             }
-            apart.y = 0; /* aside, never onto or under each other */
+            apart.y = 0; /* push aside, never up or down */
             vec3 normal = v_unit(apart, v_make(a->forward.z, 0, -a->forward.x));
             bump(a, b, normal, !(karts[i].touching >> j & 1));
             fx32 push = fx_min((REACH - distance) / 2, PUSH_LIMIT);
@@ -99,8 +99,8 @@ static int tows(const driver *ahead, const driver *kart) {
     if (along < TOW_NEAR || along > TOW_FAR || !is_solid(ahead)) {
         return 0;
     }
-    vec3 beside = v_mad(apart, kart->forward, -along);
-    return v_length(beside) < TOW_WIDTH &&
+    vec3 aside = v_mad(apart, kart->forward, -along);
+    return v_length(aside) < TOW_WIDTH &&
            v_dot(ahead->velocity, kart->forward) > fx_mul(kart_class_speed(), TOW_SPEED);
 }
 

@@ -1,4 +1,4 @@
-/* Karts and karts: bumps, and the slipstream. */
+/* Contacts between karts, and the slipstream. */
 #ifndef KARTLAB_BUMP_H
 #define KARTLAB_BUMP_H
 

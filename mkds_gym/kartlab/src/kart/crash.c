@@ -4,11 +4,11 @@
 #include "kart/drift.h"
 
 #define HARD_BUMP FX(0.5)
-#define DRIFT_END_BUMP FX(0.35)     /* how squarely a wall must be hit to end a drift */
+#define DRIFT_END_BUMP FX(0.35)     /* share of the speed into a wall that ends a drift */
 #define WALL_BOUNCE FX(0.35)
-#define WALL_FRICTION FX(0.015)     /* of the speed, each frame at a wall ... */
-#define WALL_IMPACT_COST FX(0.30)   /* ... and by how squarely it is hit */
-#define WALL_DEFLECTION 420         /* angle16 that the nose turns along the wall at most */
+#define WALL_FRICTION FX(0.015)     /* share of the speed lost in each frame at a wall */
+#define WALL_IMPACT_COST FX(0.30)   /* more is lost by the share of the speed into the wall */
+#define WALL_DEFLECTION 420         /* largest angle16 that the nose turns along the wall */
 #define SPIN_FRAMES 70
 #define SPIN_SPEED FX(0.5)          /* share of the speed that is left */
 #define RESPAWN_FRAMES 60
@@ -27,11 +27,11 @@ void kart_wall(driver *kart, vec3 normal) {
     if (squarely > DRIFT_END_BUMP) {
         kart_drift_end(kart);
     }
-    /* A graze keeps touching, a crash throws back. */
+    /* A graze keeps contact; a head-on hit bounces back. */
     fx32 bounce = fx_mul(into, fx_mul(WALL_BOUNCE, squarely));
     kart->velocity = v_mad(kart->velocity, normal, into + bounce);
     kart->velocity = v_scale(kart->velocity, FX_ONE - WALL_FRICTION - fx_mul(WALL_IMPACT_COST, squarely));
-    /* Turn the nose along the wall, to the side that it points to already. */
+    /* Turn the nose along the wall, to the side it already points to. */
     fx32 facing = v_dot(kart->forward, normal);
     if (facing < 0) {
         vec3 along = v_mad(kart->forward, normal, -facing);

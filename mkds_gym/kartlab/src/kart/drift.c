@@ -1,29 +1,27 @@
-/* Hop, drift and mini-turbo.
- *
- * A press of R hops.  Who holds R and a side when the kart comes down drifts to that side: the
- * nose points into the bend by `drift_angle`, and the kart keeps its pace.  The side it drifts to
- * makes it tighter, the other side wider; one press of each is a spark, two sparks a charge, and
- * R released with a charge is a boost. */
+/* R hops. A kart that lands with R and a side held drifts to that side: the nose points into the
+ * bend by `drift_angle`, and the kart keeps its speed. The side of the drift tightens the bend, the
+ * other side widens it. One press of each side makes a spark, two sparks a charge, and releasing R
+ * with a charge gives a boost. */
 #include "kart/drift.h"
 
 #include "kart/boost.h"
 #include "platform/pad.h"
 
-#define HOP_SPEED FX(0.6)           /* upwards: down again 11 frames later */
-#define HOP_LIMIT 40                /* a hop off a cliff is a fall after so many frames */
-#define DRIFT_CHANCE 12             /* frames after a hop in which a side begins a drift */
-#define BEGIN_SPEED FX(0.5)         /* of the class: slower karts do not begin ... */
-#define END_SPEED FX(0.4)           /* ... or go on */
-#define AIR_LIMIT 20                /* frames in the air that a drift survives ... */
-#define OFF_ROAD_LIMIT 12           /* ... and off the road */
-#define TURN FX(324)                /* angle16 a frame, nothing held: 1.8 degrees ... */
-#define TURN_SIDE FX(0.62)          /* ... what share of it the sides add or take ... */
-#define TURN_FAST_LOSS FX(0.055)    /* ... and what share each unit of speed takes */
-#define ANGLE 3095                  /* nose against way, nothing held: 17 degrees ... */
-#define ANGLE_SIDE 910              /* ... and what the sides add or take: 5 */
-#define ANGLE_STEP 200              /* a frame */
-#define TAP_FRAMES 4                /* so long a side must be held to count */
-#define TAP_TIME 45                 /* so long after one side the other one still counts */
+#define HOP_SPEED FX(0.6)           /* upwards; the kart lands 11 frames later */
+#define HOP_LIMIT 40                /* a hop that takes more frames is a fall */
+#define DRIFT_CHANCE 12             /* frames after a hop in which a side can begin a drift */
+#define BEGIN_SPEED FX(0.5)         /* share of the class's speed, to begin a drift */
+#define END_SPEED FX(0.4)           /* share of the class's speed, to keep drifting */
+#define AIR_LIMIT 20                /* a drift ends after more frames in the air */
+#define OFF_ROAD_LIMIT 12           /* a drift ends after more frames off the road */
+#define TURN FX(324)                /* angle16 a frame with no side held: 1.8 degrees */
+#define TURN_SIDE FX(0.62)          /* share of TURN that a side adds or takes */
+#define TURN_FAST_LOSS FX(0.055)    /* share of TURN lost for each unit of speed */
+#define ANGLE 3095                  /* nose against the way with no side held: 17 degrees */
+#define ANGLE_SIDE 910              /* what a side adds or takes: 5 degrees */
+#define ANGLE_STEP 200              /* in a frame */
+#define TAP_FRAMES 4                /* a side counts after this many frames */
+#define TAP_TIME 45                 /* the other side must follow within these frames */
 #define SPARKS 2
 #define MINI_TURBO_FRAMES 50
 
@@ -80,11 +78,11 @@ void kart_drift_end(driver *kart) {
     own->spark = own->drift_chance = 0;
 }
 
-/* Counts the sides: the one after the other, each held for a moment. */
+/* Counts the sides, each held for TAP_FRAMES, one after the other. */
 static void charge(driver *kart, int side) {
     struct kart *own = kart_of(kart);
     if (kart->drift_time_left && --kart->drift_time_left == 0) {
-        kart->drift_left = kart->drift_right = own->spark; /* half a spark is lost */
+        kart->drift_left = kart->drift_right = own->spark; /* half a spark expires */
     }
     if (side != own->tap_side) {
         own->tap_side = (int8_t)side;
@@ -112,7 +110,7 @@ void kart_drift_frame(driver *kart, uint32_t keys) {
     struct kart *own = kart_of(kart);
     int on_floor = (kart->state_bits & DRIVER_ON_FLOOR) != 0, side = side_of(keys);
     fx32 speed = v_length(kart->velocity), top = kart_class_speed();
-    if (on_floor && own->hop > 1) { /* down again */
+    if (on_floor && own->hop > 1) { /* landed */
         own->hop = 0;
         own->drift_chance = DRIFT_CHANCE;
     }
@@ -156,7 +154,7 @@ int32_t kart_drift_turn(driver *kart) {
     return turn + direction * (fx_mul(rate, FX_ONE + fx_mul(inwards, TURN_SIDE)) >> 12);
 }
 
-/* Behind a drift nose and way come together again, each by half. */
+/* After a drift, nose and way come together again, each by half. */
 int32_t kart_drift_recover(driver *kart) {
     int32_t step = kart->drift_angle / 6;
     if (!step) {

@@ -9,6 +9,6 @@ void kart_drift_frame(driver *kart, uint32_t keys); /* begins, charges and ends 
 void kart_drift_end(driver *kart);                  /* without a boost */
 int32_t kart_drift_turn(driver *kart);              /* angle16 that the heading turns in a drift */
 int32_t kart_drift_recover(driver *kart);           /* ... and after a drift */
-vec3 kart_way(const driver *kart);                  /* unit: where the kart goes if it does not slide */
+vec3 kart_way(const driver *kart);                  /* unit vector: where the kart goes when it does not slide */
 
 #endif

@@ -1,5 +1,5 @@
-/* All state is in the driver struct, in RAM: position, velocity, heading, up.  Speeds are world
- * units a frame, rates are per frame. */
+/* The driver struct in RAM holds all state: position, velocity, heading, up. Speeds are world units
+ * a frame; rates are per frame. */
 #include "kart/drive.h"
 
 #include "course/collide.h"
@@ -11,37 +11,37 @@
 #include "platform/pad.h"
 
 #define FALL_SPEED_LIMIT FX(8.0)
-#define ENGINE_BASE FX(0.012)       /* acceleration at top speed ... */
-#define ENGINE_SURPLUS FX(0.055)    /* ... and what a standing kart has on top */
+#define ENGINE_BASE FX(0.012)       /* acceleration at top speed */
+#define ENGINE_SURPLUS FX(0.055)    /* additional acceleration at rest */
 #define BRAKE FX(0.10)
 #define COAST FX(0.025)
 #define REVERSE_SPEED FX(1.2)
 #define REVERSE_ENGINE FX(0.045)
-#define SLOPE_SHARE FX(0.35)        /* of gravity along the slope: engines hide the rest */
-#define STEER_SPEED FX(0.125)       /* wheel from straight to full in 8 frames */
+#define SLOPE_SHARE FX(0.35)        /* share of gravity along the slope; engines compensate the rest */
+#define STEER_SPEED FX(0.125)       /* 8 frames from straight to full lock */
 #define STEER_RATE 380              /* angle16: 2.1 degrees */
-#define STEER_SLOW FX(1.2)          /* full rate at this speed ... */
-#define STEER_FAST_LOSS FX(0.075)   /* ... and that much less for each unit above it */
+#define STEER_SLOW FX(1.2)          /* speed of the full steering rate */
+#define STEER_FAST_LOSS FX(0.075)   /* share of the rate lost for each unit of speed above STEER_SLOW */
 #define TURN_COST FX(0.06)          /* share of top speed that a full lock costs */
-#define AIR_STEER_SHIFT 1           /* half the steering in the air */
-#define AIR_CONTROL_FROM 12         /* frames in the air: no control over a bump or a hop */
-#define AIR_PUSH FX(0.02)           /* aside by steering, back by DOWN */
-#define AIR_DIVE FX(0.04)           /* falls faster by UP */
-#define AIR_PITCH FX(0.2)           /* nose up by DOWN, down by UP */
-#define SLOPE_COST FX(0.6)          /* share of top speed lost uphill, times the sine ... */
-#define SLOPE_GAIN FX(0.5)           /* ... and won downhill */
+#define AIR_STEER_SHIFT 1           /* half the steering rate in the air */
+#define AIR_CONTROL_FROM 12         /* frames in the air before the keys act: not on a bump or a hop */
+#define AIR_PUSH FX(0.02)           /* sideways by steering, backwards by DOWN */
+#define AIR_DIVE FX(0.04)           /* faster fall by UP */
+#define AIR_PITCH FX(0.2)           /* nose up by DOWN, nose down by UP */
+#define SLOPE_COST FX(0.6)          /* share of top speed lost uphill, times the sine of the slope */
+#define SLOPE_GAIN FX(0.5)           /* share won downhill */
 #define SLOPE_LIMIT FX(0.35)
-#define DRIFT_COST FX(0.12)           /* share of top speed, whatever the side */
-#define DRIFT_GRIP FX(1.6)           /* times as much grip in a drift: little pace is lost */
+#define DRIFT_COST FX(0.12)           /* share of top speed, for every side */
+#define DRIFT_GRIP FX(1.6)           /* factor of the grip in a drift */
 #define HARD_LANDING FX(1.0)
 #define STEP_LIMIT FX(4.9)          /* longest move between two collision tests */
-#define LOST_FRAMES 240             /* in the air that long: nothing is below */
+#define LOST_FRAMES 240             /* frames in the air after which a kart respawns */
 
 static const vec3 world_up = {0, FX_ONE, 0};
 
 typedef struct { fx32 top_speed, grip; } surface;
 
-/* What a collision type does to a kart. */
+/* How a collision type changes a kart's speed and grip. */
 static surface surface_of(uint32_t type) {
     switch (type) {
     case FLOOR_ICE: return (surface){FX_ONE, FX(0.045)};
@@ -57,7 +57,7 @@ void kart_place(driver *kart, vec3 position, angle16 heading) {
     contact hit = {0};
     vec3 centre = v_mad(position, world_up, KART_RADIUS);
     kart->up = world_up;
-    for (int i = 0; i < 60; i++) { /* down to the floor */
+    for (int i = 0; i < 60; i++) { /* let the kart down to the floor */
         collide(&centre, KART_RADIUS, &hit);
         if (hit.on_floor) {
             break;
@@ -126,7 +126,7 @@ static void steer(driver *kart, uint32_t keys, int on_floor) {
     kart->wall_rotation = (int16_t)(kart->wall_rotation * 3 / 4);
 }
 
-/* Engine, brakes, grip: turns velocity towards the way. */
+/* Engine, brakes and grip: turns the velocity towards the way. */
 static void drive(driver *kart, uint32_t keys) {
     surface below = surface_of(kart->floor_type);
     int drifting = (kart->state_bits & DRIVER_DRIFTING) != 0;
@@ -168,7 +168,7 @@ static void drive(driver *kart, uint32_t keys) {
     kart->velocity = v_add(v_scale(way, speed), v_scale(slide, FX_ONE - kart->grip));
 
     if (speed == 0 && !(keys & (KEY_A | KEY_B)) && v_length(slide) < FX(0.1)) {
-        kart->velocity = v_make(0, 0, 0); /* parked: holds on a slope */
+        kart->velocity = v_make(0, 0, 0); /* a parked kart stays on a slope */
     } else {
         fx32 pull = fx_mul(GRAVITY, SLOPE_SHARE);
         kart->velocity.x += fx_mul(pull, kart->up.x);
@@ -176,7 +176,7 @@ static void drive(driver *kart, uint32_t keys) {
     }
 }
 
-/* In the air: gravity, and what little a driver can do. */
+/* In the air: gravity and the driver's small influence. */
 static void fly(driver *kart, uint32_t keys) {
     fx32 fall = GRAVITY;
     if (kart->air_frames > AIR_CONTROL_FROM) {
@@ -200,7 +200,7 @@ static void count_up(uint16_t *frames) {
     }
 }
 
-/* Up at rest in the air: level, or as far up or down as UP and DOWN bring the nose. */
+/* The up vector that a flying kart settles at: level, or tilted by UP and DOWN. */
 static vec3 flying_up(const driver *kart, uint32_t keys) {
     if (kart->air_frames <= AIR_CONTROL_FROM || !(keys & (KEY_UP | KEY_DOWN))) {
         return world_up;
@@ -238,8 +238,8 @@ void kart_frame(driver *kart, uint32_t keys) {
         fly(kart, keys);
     }
 
-    /* On the floor the sphere is also moved a little into it, so that it follows the road
-     * over a crest; if there is none to touch, this is taken back and the kart flies. */
+    /* On the floor, the sphere is also pressed a little into the floor and follows the road over a
+     * crest. Without contact the press is undone, and the kart flies. */
     fx32 stick = on_floor ? FX(0.3) + fx_abs(v_dot(kart->velocity, kart->forward)) / 5 : 0;
     vec3 centre = v_mad(kart->position, kart->up, KART_RADIUS);
     vec3 move = kart->velocity, press = v_scale(kart->up, -stick);
@@ -286,7 +286,7 @@ void kart_frame(driver *kart, uint32_t keys) {
         kart->air_frames++;
         kart->vertical_velocity = v_make(0, kart->velocity.y, 0);
     }
-    /* Attitude follows the floor; in the air it slowly comes level. */
+    /* The kart's up follows the floor, and slowly levels in the air. */
     vec3 goal = landed ? hit.floor_normal : flying_up(kart, keys), lean = v_sub(goal, kart->up);
     if (fx_abs(lean.x) + fx_abs(lean.y) + fx_abs(lean.z) < 24) {
         kart->up = goal;

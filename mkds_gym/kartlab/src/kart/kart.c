@@ -6,7 +6,7 @@ struct kart karts[DRIVERS_MAX];
 
 const fx32 kart_class_speeds[3] = CLASS_SPEEDS;
 
-/* Forward from heading and up, then everything that only restates position and attitude. */
+/* Computes forward from heading and up, then the pitch, matrix and quaternion. */
 void kart_rotation_update(driver *kart) {
     vec3 flat = kart_flat_heading(kart), up = kart->up;
     vec3 forward = v_unit(v_mad(flat, up, -v_dot(flat, up)), flat);
@@ -19,7 +19,7 @@ void kart_rotation_update(driver *kart) {
         kart->matrix[i][1] = rows[i].y;
         kart->matrix[i][2] = rows[i].z;
     }
-    /* Quaternion: from the largest of the four sums, so that nothing small is divided by. */
+    /* The quaternion's largest component comes first, to divide by a large number. */
     fx32 (*m)[3] = kart->matrix;
     fx32 sums[4] = {m[0][0] - m[1][1] - m[2][2], m[1][1] - m[0][0] - m[2][2],
                     m[2][2] - m[0][0] - m[1][1], m[0][0] + m[1][1] + m[2][2]};

@@ -1,4 +1,5 @@
-/* A kart: what the original's memory map has no name for, and what follows from its state. */
+/* A kart: state that the original's memory map has no name for, and values that follow from
+ * state. */
 #ifndef KARTLAB_KART_H
 #define KARTLAB_KART_H
 

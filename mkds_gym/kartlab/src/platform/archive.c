@@ -3,9 +3,9 @@
 #include "platform/bytes.h"
 #include "platform/heap.h"
 
-/* Header: 0x10, then the unpacked size in 24 bits.  Then groups of a flag byte and eight
- * items, the highest bit first: 0 a literal byte, 1 a copy of length (4 bits + 3) from
- * distance (12 bits + 1). */
+/* The header is 0x10 and the unpacked size in 24 bits. Groups of a flag byte and eight items
+ * follow; the highest bit belongs to the first item. 0 is a literal byte, 1 a copy of a length (4
+ * bits + 3) from a distance (12 bits + 1). */
 uint8_t *lz_unpack(const uint8_t *data, uint32_t size, uint32_t *unpacked_size) {
     if (size < 4 || data[0] != 0x10) {
         return 0;
@@ -45,8 +45,8 @@ uint8_t *lz_unpack(const uint8_t *data, uint32_t size, uint32_t *unpacked_size) 
     return out;
 }
 
-/* NARC: header of 0x10 bytes, then BTAF (start and end of each file), BTNF (names, as the
- * cartridge's own name table; files are looked for in the root), GMIF (data). */
+/* A NARC has a header of 0x10 bytes, then BTAF (start and end of each file), BTNF (a name table
+ * like the cartridge's) and GMIF (data). */
 const uint8_t *narc_file(const uint8_t *narc, uint32_t narc_size, const char *name, uint32_t *size) {
     if (narc_size < 0x28 || get32(narc) != 0x4352414E) { /* "NARC" */
         return 0;

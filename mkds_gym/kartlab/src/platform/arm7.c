@@ -1,5 +1,5 @@
-/* The ARM7's whole work, once a VBlank: hand X, Y and the pen, which only it can read, and the keys
- * that went down to the ARM9, and play what the ARM9 wants heard. */
+/* The ARM7's work in each VBlank: give the ARM9 the keys X and Y and the pen, which only the ARM7
+ * can read, and the keys that went down; and play the ARM9's sounds. */
 #include "platform/hw.h"
 #include "platform/memory_map.h"
 #include "platform/sound_block.h"
@@ -13,7 +13,7 @@
 #define SOUND_BIAS HW_R16(0x04000504)
 #define POWER HW_R16(0x04000304)
 
-/* Channels 8 to 13 can make squares, 14 and 15 noise, all can play waves. */
+/* Channels 8 to 13 can make squares, 14 and 15 noise; all can play waves. */
 static const uint8_t channel_of[VOICES] = {0, 14, 8, 9, 15};
 static struct sound_voice heard[VOICES];
 
@@ -52,11 +52,11 @@ static void voice_frame(int i) {
 void arm7_main(void) {
     HW_IME = 0;
     HW_IE = HW_IRQ_VBLANK;
-    HW_DISPSTAT |= 1u << 3; /* ask for the VBlank interrupt */
+    HW_DISPSTAT |= 1u << 3; /* enable the VBlank interrupt */
     HW_IF = ~0u;
     HW_IME = 1;
     for (int i = 0; i < VOICES; i++) {
-        heard[i].volume = 0; /* nobody clears this memory */
+        heard[i].volume = 0; /* this memory is not cleared */
     }
     POWER |= 1;
     SOUND_BIAS = 0x200;
@@ -74,7 +74,7 @@ void arm7_main(void) {
         }
         HW_IF = HW_IRQ_VBLANK;
         do {
-            HW_HALTCNT = 0x80; /* sleep until an enabled interrupt asks */
+            HW_HALTCNT = 0x80; /* sleep until an enabled interrupt occurs */
         } while (!(HW_IF & HW_IRQ_VBLANK));
     }
 }

@@ -1,4 +1,4 @@
-/* The card port is read by polling. */
+/* Reads the card port by polling. */
 #include "platform/card.h"
 
 #include "platform/bytes.h"
@@ -7,14 +7,14 @@
 
 enum { BLOCK = 0x200 };
 
-/* The header fields used here; ROM offsets and sizes in bytes. */
+/* Header fields: ROM offsets and sizes in bytes. */
 #define HEADER_FNT HW_R32(HW_CARD_HEADER + 0x40)
 #define HEADER_FNT_SIZE HW_R32(HW_CARD_HEADER + 0x44)
 #define HEADER_FAT HW_R32(HW_CARD_HEADER + 0x48)
 #define HEADER_FAT_SIZE HW_R32(HW_CARD_HEADER + 0x4C)
 #define HEADER_PORT_SETTINGS HW_R32(HW_CARD_HEADER + 0x60)
 
-/* Command B7 with a block of 0x200 bytes.  `offset` is a multiple of 0x200, as a read may not
+/* Command B7 reads a block of 0x200 bytes. `offset` is a multiple of 0x200, as a read must not
  * cross a page of 0x1000. */
 static void read_block(uint32_t offset, uint32_t *to) {
     HW_AUXSPICNT = 0x8000; /* slot on, ROM mode, no interrupt */
@@ -24,7 +24,7 @@ static void read_block(uint32_t offset, uint32_t *to) {
     HW_CARD_COMMAND(3) = (uint8_t)(offset >> 8);
     HW_CARD_COMMAND(4) = (uint8_t)offset;
     HW_CARD_COMMAND(5) = HW_CARD_COMMAND(6) = HW_CARD_COMMAND(7) = 0;
-    /* start, keep reset released, block of 0x200, gaps and encryption as the header says */
+    /* start, keep reset released, block of 0x200, gaps and encryption from the header */
     HW_ROMCTRL = 0xA1000000u | (HEADER_PORT_SETTINGS & 0x007FFFFFu);
     uint32_t *end = to + BLOCK / 4, status;
     do {
@@ -46,8 +46,8 @@ static uint8_t *read_range(uint32_t offset, uint32_t size) {
 
 static const uint8_t *name_table, *allocation_table;
 
-/* Id of the entry `name` (up to '/' or the end) in a folder: a file's number, or for a folder
- * 0xF000 and up; -1 when there is none. */
+/* Returns the id of the entry `name` (up to '/' or the end) in a folder: the number of a file,
+ * 0xF000 and up for a folder, -1 when there is no such entry. */
 static int find(uint32_t folder, const char *name) {
     const uint8_t *main_entry = name_table + (folder & 0xFFF) * 8;
     const uint8_t *entry = name_table + get32(main_entry);

@@ -1,7 +1,7 @@
 #include "platform/fx.h"
 
-/* Sine of a quarter turn times x, 0 <= x <= 1, as an odd polynomial in Q28 (error < 2e-6):
- * the Taylor series' coefficients, the last one shifted so that x = 1 gives 1. */
+/* Sine of a quarter turn times x, 0 <= x <= 1, as an odd polynomial in Q28 (error < 2e-6): the
+ * coefficients of the Taylor series, the last one changed to give 1 at x = 1. */
 fx32 fx_sin(angle16 angle) {
     uint32_t quarter = angle & 0x3FFF;
     if (angle & 0x4000) {
@@ -21,7 +21,7 @@ fx32 fx_sin(angle16 angle) {
     return angle & 0x8000 ? -sine : sine;
 }
 
-/* atan of t in 0..1 as a polynomial; error below a twentieth of a degree. */
+/* atan of t in 0 to 1 as a polynomial; the error is below a twentieth of a degree. */
 angle16 fx_atan2(fx32 y, fx32 x) {
     fx32 ay = fx_abs(y), ax = fx_abs(x);
     if (ay == 0 && ax == 0) {

@@ -1,4 +1,4 @@
-/* Fixed-point arithmetic: fx32 has 12 fraction bits, products go through 64 bits. */
+/* Fixed-point arithmetic: fx32 has 12 fraction bits; products use 64 bits. */
 #ifndef KARTLAB_FX_H
 #define KARTLAB_FX_H
 
@@ -6,12 +6,12 @@
 #include "platform/memory_map.h"
 
 #define FX_ONE 4096
-/* A constant in fx32; only for literals, which the compiler folds (there is no FPU). */
+/* A constant in fx32, only for literals: the compiler folds them, as there is no FPU. */
 #define FX(value) ((fx32)((value) * 4096 + ((value) < 0 ? -0.5 : 0.5)))
 
 static inline fx32 fx_mul(fx32 a, fx32 b) { return (fx32)(((int64_t)a * b + 2048) >> 12); }
 
-/* The divider works beside the processor: 18 cycles for 32 bits over 32, 34 for 64 over 32. */
+/* The divider runs beside the processor: 18 cycles for 32 by 32 bits, 34 for 64 by 32. */
 static inline fx32 fx_div(fx32 a, fx32 b) {
     HW_DIVCNT = 1;
     HW_DIV_NUMERATOR = (uint64_t)((int64_t)a << 12);
@@ -19,7 +19,7 @@ static inline fx32 fx_div(fx32 a, fx32 b) {
     while (HW_DIVCNT & 0x8000) {}
     return (fx32)HW_DIV_RESULT;
 }
-/* a / b as whole numbers; the quotient has to fit. */
+/* Integer a / b; the quotient must fit. */
 static inline int32_t fx_quotient(int64_t a, int32_t b) {
     HW_DIVCNT = 1;
     HW_DIV_NUMERATOR = (uint64_t)a;
@@ -47,7 +47,7 @@ static inline fx32 fx_abs(fx32 a) { return a < 0 ? -a : a; }
 static inline fx32 fx_min(fx32 a, fx32 b) { return a < b ? a : b; }
 static inline fx32 fx_max(fx32 a, fx32 b) { return a > b ? a : b; }
 static inline fx32 fx_clamp(fx32 a, fx32 low, fx32 high) { return a < low ? low : a > high ? high : a; }
-/* `a` moved towards `goal` by `step` at most. */
+/* Returns `a` moved towards `goal` by at most `step`. */
 static inline fx32 fx_approach(fx32 a, fx32 goal, fx32 step) {
     return a < goal ? fx_min(a + step, goal) : fx_max(a - step, goal);
 }
@@ -76,7 +76,7 @@ static inline vec3 v_cross(vec3 a, vec3 b) {
 static inline fx32 v_length(vec3 a) {
     return (fx32)fx_isqrt64((uint64_t)((int64_t)a.x * a.x + (int64_t)a.y * a.y + (int64_t)a.z * a.z));
 }
-/* Unit vector along `a`; `otherwise` when `a` is (nearly) nothing. */
+/* Returns the unit vector along `a`, or `otherwise` when `a` is (nearly) zero. */
 vec3 v_unit(vec3 a, vec3 otherwise);
 
 #endif

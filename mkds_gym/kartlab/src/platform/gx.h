@@ -1,8 +1,5 @@
-/* The picture hardware: registers and packed geometry commands (GBATEK's names).
- *
- * Video memory takes 16 and 32 bit writes only: an 8 bit write is dropped by the machine, so
- * nothing in this program writes a byte to it.
- */
+/* The picture hardware: registers and packed geometry commands (GBATEK's names). Video memory takes
+ * 16 and 32 bit writes only and ignores 8 bit writes. */
 #ifndef KARTLAB_GX_H
 #define KARTLAB_GX_H
 
@@ -12,7 +9,7 @@
 #define GX_R16(address) (*(volatile uint16_t *)(address))
 #define GX_R32(address) (*(volatile uint32_t *)(address))
 
-/* Both engines: the sub engine's registers sit 0x1000 above the main one's. */
+/* Registers of both engines: the sub engine's lie 0x1000 above the main engine's. */
 #define GX_MAIN 0x04000000u
 #define GX_SUB 0x04001000u
 #define GX_DISPCNT(engine) GX_R32((engine) + 0x00)
@@ -33,10 +30,10 @@
 #define GX_STAT GX_R32(0x04000600)
 #define GX_RAM_COUNT GX_R32(0x04000604) /* bits 0-11 polygons, 16-28 vertices */
 
-/* Packed commands go to one port; STM mirrors it up to 0x0400043F. */
+/* Port of the packed commands; STM repeats the port up to 0x0400043F. */
 #define GX_FIFO GX_R32(0x04000400)
 
-/* Command numbers.  Four of them make one FIFO word, the first in the low byte. */
+/* Command numbers. Four of them make a FIFO word, the first in the low byte. */
 #define GX_NOP 0x00
 #define GX_MTX_MODE 0x10
 #define GX_MTX_PUSH 0x11
@@ -77,7 +74,7 @@
 #define GX_LIGHTS(mask) (mask)
 #define GX_BACK_FACES (1u << 6)
 #define GX_FRONT_FACES (1u << 7)
-#define GX_FAR_CLIPPED (1u << 12) /* cut polygons at the far plane instead of dropping them */
+#define GX_FAR_CLIPPED (1u << 12) /* clip polygons at the far plane instead of dropping them */
 #define GX_ALPHA(a) ((uint32_t)(a) << 16)
 #define GX_POLYGON_ID(id) ((uint32_t)(id) << 24)
 

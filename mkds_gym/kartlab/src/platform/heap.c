@@ -11,7 +11,7 @@ void *heap_allocate(uint32_t size) {
     size = (size + 31) & ~31u;
     if (size > heap_end - start) {
         for (;;) {
-            wait_for_interrupt(); /* only a cartridge packed with too large a course gets here */
+            wait_for_interrupt(); /* only a cartridge with too large a course gets here */
         }
     }
     heap_next = start + size;
@@ -21,7 +21,7 @@ void *heap_allocate(uint32_t size) {
 uint32_t heap_mark(void) { return heap_next; }
 
 void heap_release(uint32_t mark) {
-    memset((void *)mark, 0, heap_next - mark); /* no trace of what was there */
+    memset((void *)mark, 0, heap_next - mark); /* leave no trace of earlier contents */
     heap_next = mark;
 }
 

@@ -1,4 +1,4 @@
-/* Registers of the ARM9 side other than the picture (gx.h has those). */
+/* Registers other than the picture hardware's (platform/gx.h). */
 #ifndef KARTLAB_HW_H
 #define KARTLAB_HW_H
 
@@ -43,8 +43,8 @@
 /* Copy of the cartridge header that the firmware leaves in RAM. */
 #define HW_CARD_HEADER 0x027FFE00u
 
-/* start.s */
-void dcache_clean(void);      /* write back every dirty line: RAM is what the program wrote */
+/* boot/start9.s */
+void dcache_clean(void);      /* write back all dirty lines: RAM then holds what the program wrote */
 void wait_for_interrupt(void);
 
 #endif

@@ -1,4 +1,4 @@
-/* The four functions that the compiler may call on its own. */
+/* The four functions that the compiler calls on its own. */
 #include <stddef.h>
 #include <stdint.h>
 

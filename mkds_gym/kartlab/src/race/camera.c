@@ -1,14 +1,16 @@
-/* The chase camera: behind and above the kart, a little late in the bends.
+/* The camera follows the kart and turns a little late.
  *
- * What is drawn is what the camera struct says: eye = position + (0, elevation, 0), looking at
- * target.  The 4x3 matrix at +0x30 takes world units to view space for row vectors,
+ * The camera struct describes the view that is drawn: eye = position + (0, elevation, 0), looking
+ * at target.  The 4x3 matrix at +0x30 takes world units to view space, for row vectors:
  *
- *     (vx, vy, vz) = (x, y, z, 1) * M,   M[0..2][c] = component of axis x, y, z along
- *     c = 0: right, 1: up of the screen, 2: backwards (target to eye);  M[3] = -eye * M[0..2]
+ *     (vx, vy, vz) = (x, y, z, 1) * M
+ *     M[0..2][c]: components of the world's axes x, y, z along
+ *                 c = 0: right, 1: up of the screen, 2: backwards (target to eye)
+ *     M[3] = -eye * M[0..2]
  *
- * so vx runs right, vy up and points in front of the eye have vz < 0, depth = -vz.  A point is
- * at column 128 + 96 / tan(fov) * 4/3 / aspect * vx / depth, row 96 - 96 / tan(fov) * vy / depth,
- * where fov is the HALF vertical angle at +0x60.
+ * So vx runs right, vy up, and points in front of the eye have vz < 0 and depth = -vz.  A point is
+ * at column 128 + 96 / tan(fov) * 4/3 / aspect * vx / depth and at row
+ * 96 - 96 / tan(fov) * vy / depth, where fov is the HALF vertical angle at +0x60.
  */
 #include "race/camera.h"
 
@@ -21,36 +23,36 @@
 #define NEAR FX(6)
 #define FAR FX(2600) /* the rasteriser keeps 24 bits of depth: below 4,096 units */
 
-#define DISTANCE FX(35)       /* behind the kart, standing */
-#define DISTANCE_BY_SPEED FX(1.6) /* and this much more for each unit a frame */
+#define DISTANCE FX(35)       /* behind a kart at rest */
+#define DISTANCE_BY_SPEED FX(1.6) /* more distance for each unit of speed */
 #define HEIGHT FX(18)
 #define LOOK_AHEAD FX(30)
 #define LOOK_UP FX(8)
-#define HEADING_EASE 7        /* a seventh of what is missing, each frame */
+#define HEADING_EASE 7        /* each frame closes a seventh of the gap */
 #define PITCH_EASE 12
 #define CLEARANCE FX(5)       /* between eye and floor */
-#define WALL_CLEARANCE FX(8)  /* between eye and wall: more than the near corners of the view */
-#define FEELER_STEPS 4        /* from the kart to the eye, along a wall */
-#define DRIFT_LOOK 2          /* in a drift the camera turns by that part of the nose's angle less */
-#define LIFT_EASE 5           /* it follows a kart in the air that slowly ... */
-#define LIFT_LIMIT FX(9)      /* ... but stays that near */
-#define JUMP FX(60)           /* a move no kart makes in a frame: it was put somewhere else */
-#define ORBIT_STEP 90         /* angle16 a frame round a kart that has finished */
+#define WALL_CLEARANCE FX(8)  /* between eye and wall: larger than the near corners of the view */
+#define FEELER_STEPS 4        /* steps from the kart to the eye, along a wall */
+#define DRIFT_LOOK 2          /* in a drift the camera turns less, by this part of the drift angle */
+#define LIFT_EASE 5           /* how slowly the camera follows a kart in the air */
+#define LIFT_LIMIT FX(9)      /* largest distance from the kart in the air */
+#define JUMP FX(60)           /* a longer move in a frame is a respawn, not driving */
+#define ORBIT_STEP 90         /* angle16 a frame around a kart that has finished */
 #define ORBIT_END 0x7000
 
 static struct view view;
 static angle16 heading;
-static fx32 slope; /* of the chase line, sine */
+static fx32 slope; /* sine of the chase line's slope */
 static fx32 distance;
 static int32_t orbit;
 static int placed;
 static vec3 last_kart;
-static fx32 lift;      /* how far the camera's idea of the kart's height is above the kart */
-static int near_wall;  /* the eye was pushed by a wall in the frame before */
+static fx32 lift;      /* height of the followed point above the kart */
+static int near_wall;  /* a wall pushed the eye in the frame before */
 
 const struct view *camera_view(void) { return &view; }
 
-/* A world point along an axis of the view, one rounding for all three products. */
+/* Returns a world point's component along an axis of the view, rounded once. */
 static inline fx32 along(const struct view *v, int axis, const fx32 *point) {
     const fx32(*m)[3] = v->matrix.m;
     return (fx32)(((int64_t)point[0] * m[0][axis] + (int64_t)point[1] * m[1][axis] + (int64_t)point[2] * m[2][axis]) >> 12) + m[3][axis];
@@ -72,7 +74,7 @@ static void set_projection(void) {
     view.sine_v = fx_sin(HALF_FOV);
     view.cosine_v = fx_cos(HALF_FOV);
     fx32 cotangent = fx_div(view.cosine_v, view.sine_v);
-    fx32 width = fx_mul(fx_div(FX_ONE, cotangent), ASPECT); /* tangent of the horizontal half angle */
+    fx32 width = fx_mul(fx_div(FX_ONE, cotangent), ASPECT); /* tangent of half the horizontal angle */
     fx32 length = fx_sqrt(FX_ONE + fx_mul(width, width));
     view.cosine_h = fx_div(FX_ONE, length);
     view.sine_h = fx_div(width, length);
@@ -122,8 +124,8 @@ static void look(vec3 eye, vec3 target) {
     }
 }
 
-/* Where the eye may be: from above the kart back to where it would like to be, pushed out of the
- * walls on the way, so that it slides along them and never looks through one from behind. */
+/* Moves the eye in steps from above the kart to where it should be. Walls push it on the way: the
+ * eye slides along them and never looks through a wall from behind. */
 static vec3 felt_along(vec3 from, vec3 to) {
     vec3 step = v_sub(to, from), at = from;
     step = v_make(step.x / FEELER_STEPS, step.y / FEELER_STEPS, step.z / FEELER_STEPS);
@@ -153,8 +155,8 @@ static void place(void) {
     middle.y += lift;
     vec3 eye = v_mad(middle, ahead, -distance);
     eye.y += HEIGHT;
-    /* The course pushes a sphere round the eye out of the floor, and out of walls.  Walls are felt
-     * for only when one is near: this is the dearest part of the camera. */
+    /* The course pushes a sphere around the eye out of floor and walls. The slow test along walls
+     * only runs near a wall. */
     vec3 pushed = eye;
     contact touch;
     collide(&pushed, near_wall ? CLEARANCE : WALL_CLEARANCE + FX(2), &touch);
@@ -194,11 +196,11 @@ void camera_update(void) {
         camera_snap();
         return;
     }
-    /* Rather where a drifting kart goes than where it points. */
+    /* Look where a drifting kart goes, not where it points. */
     angle16 goal = (angle16)(fx_atan2(kart->forward.x, kart->forward.z) - kart->drift_angle / DRIFT_LOOK);
     heading = (angle16)(heading + (int16_t)(goal - heading) / HEADING_EASE);
     slope += (fx_clamp(kart->forward.y, FX(-0.5), FX(0.5)) - slope) / PITCH_EASE;
-    /* Hops and jumps are seen, as the camera does not make all of them. */
+    /* The camera follows hops and jumps only in part, which makes them visible. */
     lift -= kart->position.y - last_kart.y;
     lift = kart->state_bits & DRIVER_ON_FLOOR ? lift / 2 : lift - lift / LIFT_EASE;
     lift = fx_clamp(lift, -LIFT_LIMIT, LIFT_LIMIT);

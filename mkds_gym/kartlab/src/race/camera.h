@@ -4,8 +4,8 @@
 
 #include "platform/memory_map.h"
 
-/* A matrix for row vectors, as the geometry engine has them: v' = (x, y, z, 1) * m, so rows 0 to
- * 2 are the images of the axes and row 3 is the translation. */
+/* A matrix for row vectors, as in the geometry engine: v' = (x, y, z, 1) * m. Rows 0 to 2 are the
+ * images of the axes, row 3 is the translation. */
 struct view_matrix {
     fx32 m[4][3];
 };
@@ -16,8 +16,8 @@ struct view {
     vec3 eye;
     fx32 sine_v, cosine_v; /* of half the vertical field of view */
     fx32 sine_h, cosine_h; /* of half the horizontal one */
-    int32_t horizon;       /* screen row where level sight lines end */
-    angle16 heading;       /* of the line of sight, as a kart's */
+    int32_t horizon;       /* screen row of the horizon */
+    angle16 heading;       /* of the line of sight, in the units of a kart's heading */
 };
 
 /* At a race's start: the next update places the camera. */
@@ -27,12 +27,12 @@ void camera_snap(void);
 /* Once a frame, after race_frame: moves the camera and writes the camera struct. */
 void camera_update(void);
 
-/* The view of this frame: what draw_frame draws and what the camera struct says. */
+/* Returns the view of this frame: draw_frame draws it and the camera struct describes it. */
 const struct view *camera_view(void);
 
-/* Distance of a world point in front of the eye, and whether a sphere touches the view. */
+/* The distance of a world point in front of the eye, and whether a sphere touches the view. */
 fx32 view_depth(const struct view *view, const fx32 *point);
-int view_sees_at(const struct view *view, const fx32 *centre, fx32 radius, fx32 depth); /* when that is known */
+int view_sees_at(const struct view *view, const fx32 *centre, fx32 radius, fx32 depth); /* with a known depth */
 static inline int view_sees(const struct view *view, const fx32 *centre, fx32 radius) {
     return view_sees_at(view, centre, radius, view_depth(view, centre));
 }

@@ -2,7 +2,7 @@
 
 #include "game.h"
 
-/* Three rounds of multiply, rotate, add; then the bits are spread once more. */
+/* Three rounds of multiply, rotate and add, then a final mix. */
 static uint32_t hash(uint32_t a, uint32_t b, uint32_t c) {
     uint32_t h = a * 0xCC9E2D51u;
     h = (h << 15 | h >> 17) * 0x1B873593u ^ b * 0x9E3779B1u;

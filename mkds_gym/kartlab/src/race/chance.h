@@ -1,13 +1,13 @@
-/* Random numbers without a state: a race repeats itself from its seed alone. */
+/* Random numbers without state: a race's seed alone decides them. */
 #ifndef KARTLAB_CHANCE_H
 #define KARTLAB_CHANCE_H
 
 #include <stdint.h>
 
-/* `purpose`: one of these plus the driver's number. */
+/* A purpose is one of these numbers plus the driver's number. */
 enum { CHANCE_ITEM = 0x100, CHANCE_CPU = 0x200 };
 
-uint32_t chance_now(uint32_t purpose);  /* of this frame */
-uint32_t chance_race(uint32_t purpose); /* of the whole race */
+uint32_t chance_now(uint32_t purpose);  /* a number for this frame */
+uint32_t chance_race(uint32_t purpose); /* a number for the whole race */
 
 #endif

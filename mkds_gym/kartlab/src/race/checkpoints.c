@@ -6,25 +6,25 @@
 #include "race/racer.h"
 
 #define WRONG_WAY_FRAMES 30
-#define LOOK_AHEAD 3                /* lines that may be crossed out of turn, see passed_forward */
+#define LOOK_AHEAD 3                /* number of next lines that a driver may cross, see passed_forward */
 
-/* How far in front (positive) of a checkpoint's line a point is, not to scale. */
+/* Returns how far a point lies in front of a checkpoint's line, not to scale. */
 static int64_t in_front(uint32_t point, vec3 p) {
     const nkm_checkpoint *c = &track.points[point];
-    /* Left to right is l; forward is up x l turned: for l = (-1, 0) (right is -x) it is +z. */
+    /* The line runs from left to right, l. Forward is up x l: for l = (-1, 0) (right is -x), +z. */
     int64_t lx = c->x2 - c->x1, lz = c->z2 - c->z1;
     return lz * (p.x - c->x1) - lx * (p.z - c->z1);
 }
 
-/* How far behind a checkpoint's line a point is, in driving direction. */
+/* Returns how far a point lies past a checkpoint's line, in world units. */
 static fx32 distance_behind(uint32_t point, vec3 p) {
     const nkm_checkpoint *c = &track.points[point];
     fx32 length = v_length(v_make(c->x2 - c->x1, 0, c->z2 - c->z1));
     return length > 0 ? fx_quotient(in_front(point, p), length) : 0;
 }
 
-/* 1 when the way from a to b crosses the line between its ends in driving direction, -1 the
- * other way. */
+/* Returns 1 when the way from a to b crosses the line between its ends in driving direction, -1 in
+ * the other direction, else 0. */
 static int crossing(uint32_t point, vec3 a, vec3 b) {
     int64_t from = in_front(point, a), to = in_front(point, b);
     if ((from < 0) == (to < 0)) {
@@ -71,27 +71,27 @@ static void enter(driver_status *me, uint32_t point) {
     me->section = track.section_of[point];
 }
 
-/* Over a line in driving direction. */
+/* The driver crosses a line in driving direction. */
 static void crossed_forward(uint32_t index, uint32_t point) {
     driver_status *me = status_of(index);
     int16_t key = track.points[point].key;
     enter(me, point);
     if (key < 0 || (me->flags & STATUS_FINISHED)) {
-        return; /* who has finished and drives on is followed, but not counted */
+        return; /* laps do not count after the finish */
     }
     me->key = key;
     if (key == me->last_key + 1) {
         me->last_key = key;
     } else if (key == 0 && me->last_key == track.last_key) {
-        /* All keys in order: a lap counts.  A line crossed back and forth does not get here
-         * with a new lap, as going back takes the lap away again. */
+        /* All keys came in order: a lap counts. Crossing the line back and forth does not give a
+         * lap, as crossing it backwards takes the lap away. */
         me->last_key = 0;
         if (me->lap + 1 > me->highest_lap) {
             if (me->lap >= 1) {
                 end_lap(index);
             }
             if (me->flags & STATUS_FINISHED) {
-                return; /* the lap stays at the number of laps */
+                return; /* the lap stays at the last lap */
             }
             me->highest_lap = (uint16_t)(me->lap + 1);
         }
@@ -99,7 +99,8 @@ static void crossed_forward(uint32_t index, uint32_t point) {
     }
 }
 
-/* Of the checkpoints that lead to one, the nearest: where ways join, that is the way it came. */
+/* Returns the nearest of the checkpoints that lead to a checkpoint: the way that the driver
+ * came. */
 static uint32_t nearest_of(const uint16_t *points, uint32_t count, vec3 p) {
     uint32_t best = points[0];
     fx32 least = 0x7FFFFFFF;
@@ -114,7 +115,7 @@ static uint32_t nearest_of(const uint16_t *points, uint32_t count, vec3 p) {
     return best;
 }
 
-/* Back over a line. */
+/* The driver crosses a line backwards. */
 static void crossed_back(uint32_t index, uint32_t point) {
     driver_status *me = status_of(index);
     int16_t key = track.points[point].key;
@@ -136,8 +137,8 @@ static void crossed_back(uint32_t index, uint32_t point) {
     }
 }
 
-/* The next line counts, and up to two behind it when it was missed (driven round its end),
- * but never beyond a key checkpoint: those must all be crossed. */
+/* The next line counts. If the driver missed it (around its end), one of the two lines after it
+ * counts, but never a line beyond a key checkpoint. */
 static int passed_forward(uint32_t index, uint32_t point, vec3 a, vec3 b, int depth) {
     uint16_t next[3];
     uint32_t count = track_next(point, next);
@@ -178,7 +179,7 @@ static void update_progress(uint32_t index) {
     uint32_t count = track_next(point, next);
     fx32 share = 0;
     if (count) {
-        /* Of the distances to both lines: it is 0 on the one and 1 on the other. */
+        /* From the distances to both lines: 0 on the first line and 1 on the second. */
         fx32 behind = fx_max(distance_behind(point, kart->position), 0);
         fx32 ahead = fx_max(-distance_behind(nearest_of(next, count, kart->position), kart->position), 0);
         share = behind + ahead > 0 ? fx_div(behind, behind + ahead) : FX_ONE;
@@ -228,7 +229,7 @@ void checkpoints_start(uint32_t index) {
     enter(me, track_previous(track.start, previous) ? previous[0] : track.start);
     for (int i = 0; i < LOOK_AHEAD && in_front(me->checkpoint, game.drivers[index].position) < 0; i++) {
         if (!track_previous(me->checkpoint, previous)) {
-            break; /* the last rows of the grid stand before the line before the start line */
+            break; /* the last rows of the grid stand farther back */
         }
         enter(me, previous[0]);
     }
@@ -267,13 +268,13 @@ void checkpoints_respawn(uint32_t index) {
         middle.y = kart->position.y;
         kart_place(kart, middle, kart->heading);
     }
-    /* The point may lie before the line that was crossed last: that one is then still to come. */
+    /* The respawn point may lie before the last line crossed: that line is crossed again. */
     for (int i = 0; i < LOOK_AHEAD && in_front(me->checkpoint, kart->position) < 0; i++) {
         crossed_back(index, me->checkpoint);
     }
 }
 
-/* ---------------------------------------------------------------------------------- ranking */
+/* ---- ranking ---- */
 
 /* Whether driver a is ahead of driver b. */
 static int ahead(uint32_t a, uint32_t b) {
@@ -284,8 +285,7 @@ static int ahead(uint32_t a, uint32_t b) {
     return racers[a].distance > racers[b].distance;
 }
 
-/* Places from the last frame's, which they rarely differ from; of two that are level, the one
- * stays ahead that was. */
+/* Sorts the places of the last frame, which rarely change. A tie keeps its order. */
 void ranking_update(void) {
     int8_t *order = game.status->driver_by_place;
     for (uint32_t i = 1; i < race.count; i++) {

@@ -1,6 +1,6 @@
 #include "race/clock.h"
 
-/* A frame has 16.715 ms. */
+/* A frame takes 16.715 ms. */
 uint32_t clock_milliseconds(uint32_t frames) {
     return frames / 1000 * 16715 + frames % 1000 * 16715 / 1000;
 }

@@ -1,6 +1,6 @@
-/* A kart aims at a point of its own line some way ahead.  Each kart's line lies to one side of the
- * enemy points by a share of their radius, and bends round what is in the way.  A kart brakes for
- * the bends ahead. */
+/* A kart aims at a point of its own line some way ahead. Each kart's line lies to one side of the
+ * enemy points by a share of their radius, and bends around obstacles. A kart brakes for the bends
+ * ahead. */
 #include "race/cpu.h"
 
 #include "kart/crash.h"
@@ -13,54 +13,54 @@
 #include "race/racer.h"
 #include <string.h>
 
-/* What makes an opponent easy, normal or hard. */
+/* The strengths of opponents: easy, normal, hard. */
 static const struct skill {
-    fx32 pace;                 /* share of the class's top speed that it allows itself */
-    fx32 bend;                 /* share of the speed that a bend allows */
-    fx32 spread;               /* by how much the pace of two such drivers differs at most */
-    uint8_t drifts;            /* 1 to get round, 2 for the boost behind it too */
-    uint8_t start, start_spread; /* frames that it holds A at GO, and how many more it may be */
+    fx32 pace;                 /* share of the class's top speed */
+    fx32 bend;                 /* share of a bend's speed limit */
+    fx32 spread;               /* largest difference in pace between two such drivers */
+    uint8_t drifts;            /* 1: drifts to turn; 2: drifts for the boost too */
+    uint8_t start, start_spread; /* frames of A at GO, and the spread of that number */
 } skills[3] = {
     {FX(0.77), FX(0.84), FX(0.05), 0, 0, 9},
     {FX(0.89), FX(0.94), FX(0.04), 1, 4, 24},
     {FX(1.10), FX(1.02), FX(0.02), 2, 34, 12},
 };
 
-#define AIM_NEAR FX(34)        /* the point aimed at lies this far ahead ... */
-#define AIM_BY_SPEED FX(7.5)   /* ... and this much further for each unit a frame */
-#define STEER_DEAD 420         /* angle16 of bearing that needs no steering */
-#define STEER_LEAD 4           /* frames of turning that are still to come */
-#define SHIFT_SPEED FX(0.7)    /* units a frame that a line moves round something */
+#define AIM_NEAR FX(34)        /* distance of the point aimed at */
+#define AIM_BY_SPEED FX(7.5)   /* more distance for each unit of speed */
+#define STEER_DEAD 420         /* largest bearing (angle16) without steering */
+#define STEER_LEAD 4           /* frames of turning to anticipate */
+#define SHIFT_SPEED FX(0.7)    /* units a frame that a line moves around an obstacle */
 #define SHELL_RANGE FX(350)    /* along the track, to the kart ahead */
-#define DRIFT_SPEED FX(0.7)    /* of the class: slower karts just steer */
-#define DRIFT_BEGIN 150        /* angle16 a frame that the way has to turn for a drift to begin ... */
-#define DRIFT_END 60           /* ... and to go on */
-#define DRIFT_NEUTRAL 291      /* drift.c: so much turns a drift with nothing held */
+#define DRIFT_SPEED FX(0.7)    /* share of the class's speed; slower karts steer instead */
+#define DRIFT_BEGIN 150        /* angle16 a frame that the way must turn to begin a drift */
+#define DRIFT_END 60           /* ... and to keep drifting */
+#define DRIFT_NEUTRAL 291      /* turn of a drift with no side held, see kart/drift.c */
 #define DRIFT_DEAD 45
-#define DRIFT_AHEAD FX(110)    /* the bend has to go on for so long ... */
-#define DRIFT_TURN 6500        /* ... and to have turned the way by so much there: 36 degrees */
-#define TAP_FRAMES 5           /* that a side is held at least, to count for the boost */
+#define DRIFT_AHEAD FX(110)    /* the bend must go on for this distance */
+#define DRIFT_TURN 6500        /* ... and turn the way by this angle16: 36 degrees */
+#define TAP_FRAMES 5           /* least frames of a side, to count for the boost */
 #define STUCK_SPEED FX(0.5)
 #define STUCK_FRAMES 45
 #define REVERSE_FRAMES 45
-#define GIVE_UP 4              /* reversing so often without getting on: back to the course */
+#define GIVE_UP 4              /* attempts to reverse before a respawn */
 
 static struct cpu {
     struct cpu_line line;
     uint16_t stuck, reverse, tries;
-    uint16_t item_frames;      /* for so long it has had the item that it holds */
-    int16_t box;               /* item box that it makes for, -1 none */
-    uint8_t tap_frames;        /* in a drift: for so long it holds the side it holds */
+    uint16_t item_frames;      /* frames with the item in hand */
+    int16_t box;               /* item box that it drives to, -1: none */
+    uint8_t tap_frames;        /* frames that the side of a drift is held */
     int8_t tap_side;           /* 1 left, -1 right */
-    uint8_t start;             /* frames that it holds A at GO */
+    uint8_t start;             /* frames of A at GO */
     const struct skill *skill;
     fx32 pace, bend;           /* its character in this race */
-    uint32_t seed;             /* that the character was made from */
+    uint32_t seed;             /* seed of the character */
     uint8_t lap;               /* of the line's lane and fork */
 } cpus[DRIVERS_MAX];
-static int ready; /* the map has a road for the CPU */
+static int ready; /* the map has enemy points */
 
-/* ------------------------------------------------------------------------------------ set-up */
+/* ---- set-up ---- */
 
 static uint32_t part(uint32_t bits, uint32_t shift) { return bits >> shift & 0xFF; } /* 0 to 255 */
 
@@ -75,7 +75,7 @@ static void make_character(uint32_t index) {
     me->bend = skill->bend - fx_mul(skill->spread, (fx32)part(bits, 8) << 4);
 }
 
-/* Lines lie side by side, each somewhere in its own strip, another one in every lap. */
+/* Lines lie side by side, each in its own strip, in another strip in every lap. */
 static void choose_lane(uint32_t index, uint32_t lap) {
     fx32 strip = 2 * FX_ONE / 7;
     uint32_t bits = chance_race(CHANCE_CPU + index + (lap + 1) * 16);
@@ -98,9 +98,9 @@ void cpu_init(void) {
     }
 }
 
-/* ----------------------------------------------------------------------------------- driving */
+/* ---- driving ---- */
 
-/* Whether the way goes on turning to that side for some distance: a bend to drift through. */
+/* Returns whether the way keeps turning to that side: a bend to drift through. */
 static int is_bend(uint32_t index, int side) {
     const driver *kart = &game.drivers[index];
     const struct cpu_line *line = &cpus[index].line;
@@ -110,8 +110,8 @@ static int is_bend(uint32_t index, int side) {
     return side * turn > DRIFT_TURN;
 }
 
-/* Hop and drift: the keys for it while there is one, or one should begin; 0 otherwise.
- * `needed` is how fast the way has to turn, angle16 a frame. */
+/* Returns the keys of a running or beginning drift; 0: no drift. `needed` is how fast the way has
+ * to turn, angle16 a frame. */
 static uint32_t drift_keys(uint32_t index, int32_t needed) {
     struct cpu *me = &cpus[index];
     const struct kart *own = &karts[index];
@@ -120,7 +120,7 @@ static uint32_t drift_keys(uint32_t index, int32_t needed) {
     if (!(kart->state_bits & DRIVER_DRIFTING)) {
         uint32_t hold = KEY_R | (me->tap_side > 0 ? KEY_LEFT : KEY_RIGHT);
         if (own->hop || (own->drift_chance && me->tap_frames)) {
-            me->tap_frames = 1; /* in the air, or just down again */
+            me->tap_frames = 1; /* in the air, or just landed */
             return hold;
         }
         me->tap_frames = 0;
@@ -138,7 +138,7 @@ static uint32_t drift_keys(uint32_t index, int32_t needed) {
         me->tap_frames = 0;
         return 0;
     }
-    /* Held to the inside it turns sharper, to the outside wider; the changes charge the boost. */
+    /* The inner side turns tighter, the outer side wider. Changes of side charge the boost. */
     int32_t error = inwards - DRIFT_NEUTRAL;
     int charging = me->skill->drifts > 1 && own->spark < 2;
     int32_t dead = charging ? 2 * DRIFT_DEAD : DRIFT_DEAD;
@@ -156,7 +156,7 @@ static uint32_t drift_keys(uint32_t index, int32_t needed) {
     return KEY_R | (me->tap_side > 0 ? KEY_LEFT : KEY_RIGHT);
 }
 
-/* By how much the line has to move to run through the box. */
+/* Returns how far the line has to move to hit the item box. */
 static fx32 box_shift(uint32_t index, vec3 target, fx32 distance) {
     struct cpu *me = &cpus[index];
     if (karts[index].item || karts[index].roulette || !item_box_count) {
@@ -173,7 +173,7 @@ static fx32 box_shift(uint32_t index, vec3 target, fx32 distance) {
     return me->line.shift + side;
 }
 
-/* Whether now is the time for the item in hand. */
+/* Returns whether to use the item in hand now. */
 static int wants_item(uint32_t index, int fast, int32_t bearing) {
     struct cpu *me = &cpus[index];
     const driver *kart = &game.drivers[index];
@@ -206,13 +206,13 @@ static int wants_item(uint32_t index, int fast, int32_t bearing) {
     }
 }
 
-/* Back out when the kart does not get on; when that does not help, be put back. */
+/* A kart that is stuck reverses; after several attempts it respawns. */
 static int backing_out(uint32_t index, int32_t bearing, uint32_t *keys) {
     struct cpu *me = &cpus[index];
     driver *kart = &game.drivers[index];
     if (me->reverse) {
         me->reverse--;
-        *keys = KEY_B | (bearing > 0 ? KEY_RIGHT : KEY_LEFT); /* in reverse the nose swings round */
+        *keys = KEY_B | (bearing > 0 ? KEY_RIGHT : KEY_LEFT); /* in reverse the nose turns the other way */
         return 1;
     }
     if (kart->speed > STUCK_SPEED || (kart->flags2 & DRIVER_SPIN_OUT)) {
@@ -250,7 +250,7 @@ uint32_t cpu_keys(uint32_t index) {
     if (kart->flags & DRIVER_RESPAWNING) {
         me->stuck = me->reverse = 0;
         if (kart->respawn_counter == 1) {
-            me->line.to = 0xFFFF; /* it will stand somewhere else */
+            me->line.to = 0xFFFF; /* find the way again after the respawn */
         }
         return KEY_A;
     }
@@ -274,7 +274,7 @@ uint32_t cpu_keys(uint32_t index) {
     if (backing_out(index, bearing, &keys)) {
         return keys;
     }
-    /* The arc through the target: its curvature is 2 sin(bearing) / distance. */
+    /* The curvature of the arc through the target is 2 sin(bearing) / distance. */
     int32_t off_way = bearing + kart->drift_angle;
     int32_t needed = (int32_t)((int64_t)off_way * fx_div(2 * speed, distance) >> 12);
     uint32_t drift = me->skill->drifts ? drift_keys(index, needed) : 0;

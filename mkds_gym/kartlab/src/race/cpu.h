@@ -1,4 +1,4 @@
-/* How the CPU drives: along the enemy points of the map, by the same keys as a person. */
+/* CPU drivers: they follow the enemy points of the map with the keys that a person has. */
 #ifndef KARTLAB_CPU_H
 #define KARTLAB_CPU_H
 

@@ -8,9 +8,9 @@
 #define CLEAR_OF_KART FX(15)
 #define CLEAR_OF_BANANA FX(17)
 #define LOOK_OUT FX(75)
-#define BOX_AHEAD FX(150)      /* item boxes are seen from so far */
+#define BOX_AHEAD FX(150)      /* largest distance to a box */
 
-/* Distances on the ground, in the kart's own directions. */
+/* Distances on the ground in the kart's own directions. */
 static inline fx32 ahead_of(const driver *kart, vec3 apart) {
     return fx_mul(apart.x, kart->forward.x) + fx_mul(apart.z, kart->forward.z);
 }
@@ -18,8 +18,8 @@ static inline fx32 left_of(const driver *kart, vec3 apart) {
     return fx_mul(apart.x, kart->forward.z) - fx_mul(apart.z, kart->forward.x);
 }
 
-/* How far to the left of the kart's way to `target` a point lies that is `ahead`. */
-static inline fx32 beside_way(const driver *kart, vec3 target, fx32 distance, vec3 apart, fx32 ahead) {
+/* Returns how far a point that lies `ahead` is to the left of the way to `target`. */
+static inline fx32 left_of_way(const driver *kart, vec3 target, fx32 distance, vec3 apart, fx32 ahead) {
     fx32 aimed_left = left_of(kart, v_sub(target, kart->position));
     return left_of(kart, apart) - fx_div(fx_mul(aimed_left, fx_min(ahead, distance)), distance);
 }
@@ -33,11 +33,11 @@ static fx32 dodge(const driver *kart, vec3 target, fx32 distance, vec3 obstacle,
     if (ahead < FX(4) || ahead > LOOK_OUT) {
         return 0;
     }
-    fx32 beside = beside_way(kart, target, distance, apart, ahead);
-    if (fx_abs(beside) >= clear) {
+    fx32 left = left_of_way(kart, target, distance, apart, ahead);
+    if (fx_abs(left) >= clear) {
         return 0;
     }
-    return beside > 0 ? beside - clear : beside + clear;
+    return left > 0 ? left - clear : left + clear;
 }
 
 fx32 cpu_dodge(uint32_t index, vec3 target, fx32 distance) {
@@ -46,7 +46,7 @@ fx32 cpu_dodge(uint32_t index, vec3 target, fx32 distance) {
     for (uint32_t i = 0; i < race.count; i++) {
         const driver *other = &game.drivers[i];
         if (i == index || other->kind == KIND_GHOST || other->speed > kart->speed + FX(0.2)) {
-            continue; /* who drives away is not in the way */
+            continue; /* a faster kart is not in the way */
         }
         fx32 shift = dodge(kart, target, distance, other->position, CLEAR_OF_KART);
         most = fx_abs(shift) > fx_abs(most) ? shift : most;
@@ -85,6 +85,6 @@ int cpu_box_side(uint32_t index, int box, vec3 target, fx32 distance, fx32 *side
     if (ahead < FX(4)) {
         return 0;
     }
-    *side = beside_way(kart, target, distance, apart, ahead);
+    *side = left_of_way(kart, target, distance, apart, ahead);
     return 1;
 }

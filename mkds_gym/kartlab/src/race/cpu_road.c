@@ -4,27 +4,27 @@
 #include "game.h"
 #include "platform/heap.h"
 
-#define LANE_SHARE FX(0.45)    /* of the radius that lines may differ by */
+#define LANE_SHARE FX(0.45)    /* share of the radius by which lines differ */
 #define LANE_WIDEST FX(26)
-#define EDGE FX(9)             /* a line keeps this far from the end of the radius */
-#define PREVIEW FX(260)        /* bends up to there are braked for */
-#define BRAKING FX(0.07)       /* what braking takes off in a frame, reckoned with care */
-#define DRIFT_RATE FX(0.037)   /* radians a frame that the tightest drift turns, nearly */
+#define EDGE FX(9)             /* distance of a line from the end of the radius */
+#define PREVIEW FX(260)        /* largest distance of bends to brake for */
+#define BRAKING FX(0.07)       /* speed that braking takes in a frame, at least */
+#define DRIFT_RATE FX(0.037)   /* radians a frame that the tightest drift turns */
 
 static struct route route;
-static fx32 *bend_speed;       /* of each enemy point: what steering can hold there ... */
-static fx32 *drift_speed;      /* ... and drifting */
+static fx32 *bend_speed;       /* of each enemy point: the speed limit when steering */
+static fx32 *drift_speed;      /* the speed limit when drifting */
 static fx32 *across_x, *across_z; /* unit vector to the left of the way at each point */
-static fx32 *rightmost, *leftmost; /* how far to the left of the point a line may lie */
+static fx32 *rightmost, *leftmost; /* limits of a line, to the left of the point */
 
-/* The speed at which a kart with full lock just holds a bend: the steering of kart.c turns
- * 0.0365 (1.09 - 0.075 v) radians a frame, and v / r is needed. */
+/* Returns the speed at which full lock holds a bend: kart/drive.c steers 0.0365 (1.09 - 0.075 v)
+ * radians a frame, and the bend needs v / r. */
 static fx32 speed_in_bend(fx32 curvature) {
     return fx_div(FX(0.0398), curvature + FX(0.00274));
 }
 
-/* How far to either side the road goes.  The item points lie on the middle of the road where
- * there is one for each enemy point; else the radius is all that is known. */
+/* Measures the road's width on both sides. The item points lie on the middle of the road when there
+ * is one for each enemy point; else only the radius is known. */
 static void measure_road(uint32_t i) {
     const map_list *middles = &game.map->lists[MAP_IPOI];
     fx32 middle = 0, half = route_radius(&route, i);
@@ -92,7 +92,7 @@ static vec3 line_point(const struct cpu_line *line, uint32_t point) {
 void cpu_road_follow(struct cpu_line *line, vec3 position) {
     for (int i = 0; i < 3; i++) {
         vec3 apart = v_sub(position, *route_point(&route, line->to));
-        /* Along the way at that point: the vector to its left, turned to the right. */
+        /* The direction of the way at that point: the vector to its left, turned to the right. */
         int64_t beyond = (int64_t)apart.x * -across_z[line->to] + (int64_t)apart.z * across_x[line->to];
         if (beyond < 0) {
             break;
@@ -117,7 +117,7 @@ vec3 cpu_road_aim(const struct cpu_line *line, vec3 at, fx32 distance) {
     return at;
 }
 
-/* In squares, as the braking distance is one. */
+/* Compares squares, as the braking distance grows with the square of the speed. */
 int cpu_road_too_fast(const struct cpu_line *line, vec3 at, fx32 speed, int drifts, fx32 bend) {
     uint32_t point = line->from;
     fx32 distance = 0;

@@ -3,27 +3,27 @@
 #include <stddef.h>
 #include <string.h>
 
-#define RUNS 12          /* races whose best run is kept */
-#define CHANGES_MAX 6000 /* a quarter of an hour of a person's driving; a longer run is not kept */
+#define RUNS 12          /* number of races with a best run */
+#define CHANGES_MAX 6000 /* a quarter of an hour of driving; longer runs are not kept */
 
 struct change {
-    uint16_t keys, frames; /* held for so many frames */
+    uint16_t keys, frames; /* frames that these keys are held */
 };
 
 struct run {
     race_choice choice;
     uint32_t milliseconds; /* 0: no run */
-    uint32_t number;       /* counts the runs kept: the oldest makes room */
+    uint32_t number;       /* how many runs were kept before this run: the oldest is replaced */
     uint32_t count;
     struct change changes[CHANGES_MAX];
 };
 
 static struct run runs[RUNS], recorded;
-static const struct run *ghost; /* that drives in this race, null: none */
+static const struct run *ghost; /* the run of this race's ghost; null: no ghost */
 static int enabled, recording;
-static uint32_t replay_at, replay_left, kept;
+static uint32_t replay_at, replay_left, run_count;
 
-/* The same race as far as a run can be compared: same road, same kart. */
+/* Returns whether the times of two races compare: same road, same kart. */
 static int same_race(const race_choice *a, const race_choice *b) {
     return a->course == b->course && a->laps == b->laps && a->mode == b->mode && a->engine_class == b->engine_class &&
            a->mirror == b->mirror && a->skip_countdown == b->skip_countdown;
@@ -39,7 +39,7 @@ static struct run *run_of(const race_choice *choice) {
 }
 
 void ghost_enable(int on) {
-    if (recorded.milliseconds) { /* kept only now: at the finish the old ghost may still drive */
+    if (recorded.milliseconds) { /* store the run only now: at the finish the old ghost may still drive */
         struct run *to = run_of(&recorded.choice);
         if (!to) {
             to = &runs[0];
@@ -48,7 +48,7 @@ void ghost_enable(int on) {
             }
         }
         memcpy(to, &recorded, offsetof(struct run, changes) + recorded.count * sizeof *recorded.changes);
-        to->number = ++kept;
+        to->number = ++run_count;
         recorded.milliseconds = 0;
     }
     recording = 0;

@@ -1,19 +1,19 @@
-/* The best run of a time trial, kept as the keys that were pressed. */
+/* The best run of a time trial, stored as key presses. */
 #ifndef KARTLAB_GHOST_H
 #define KARTLAB_GHOST_H
 
 #include "game.h"
 
-/* Before race_start: whether the race is recorded and runs against a ghost (a person's does). */
+/* Before race_start: turns recording and ghosts on or off (on for a person's race). */
 void ghost_enable(int on);
 
-/* Whether there is a ghost for this race: then driver 1 is it. */
+/* Whether this race has a ghost. The ghost is driver 1. */
 int ghost_wanted(const race_choice *choice);
 
-/* The best time that is kept for it, in milliseconds; 0 for none. */
+/* The best time of this race in milliseconds; 0: no run yet. */
 uint32_t ghost_milliseconds(const race_choice *choice);
 
-/* Called by the race: at its start, each frame with driver 0's keys, when driver 0 has finished. */
+/* The race calls these at its start, in each frame, and when driver 0 finishes. */
 void ghost_race_started(void);
 void ghost_frame(void);
 void ghost_race_finished(void);

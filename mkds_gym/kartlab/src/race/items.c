@@ -10,25 +10,25 @@
 #include "race/racer.h"
 #include <string.h>
 
-#define BOX_HEIGHT FX(20)           /* how far above or below a box a kart still takes it */
+#define BOX_HEIGHT FX(20)           /* largest height above or below a box that still takes the box */
 #define BOX_HIDDEN_FRAMES 75
 #define TRIAL_MUSHROOMS 3
 #define MUSHROOM_FRAMES 90
-#define DROP_DISTANCE FX(17)        /* behind the kart, or in front of it */
-#define OWNER_SAFE_FRAMES 24        /* nobody trips over what has only just left his hand */
-#define BANANA_REACH FX(10)         /* of a kart's centre and the thing's */
+#define DROP_DISTANCE FX(17)        /* behind the kart, or in front of the kart */
+#define OWNER_SAFE_FRAMES 24        /* frames in which a thing does not hit its owner */
+#define BANANA_REACH FX(10)         /* distance between the centres of a kart and a thing */
 #define SHELL_REACH FX(11)
 #define SHELL_RADIUS FX(5)
 #define SHELL_STEP FX(4.5)          /* longest move between two collision tests */
 #define SHELL_FRAMES 360
 #define SHELL_TURN 1100             /* angle16 a frame: 6 degrees */
-#define SHELL_HOMING FX(140)        /* so near, it leaves the road's way for its target */
+#define SHELL_HOMING FX(140)        /* within this distance a shell leaves the route for its target */
 #define FALL_LIMIT FX(6)
-#define STICK FX(1.5)               /* pressed to the floor, so that it follows the road */
+#define STICK FX(1.5)               /* presses a shell to the floor, so that it follows the road */
 
 static const fx32 shell_speed[3] = {FX(6.2), FX(7.2), FX(8.2)}; /* by class */
 
-/* Chances in 256 of mushroom and shell, the rest are bananas: for who leads and who is last. */
+/* Chances of 256 for a mushroom and a shell, else a banana: for the first and the last driver. */
 static const struct { int32_t mushroom, shell; } leader = {40, 40}, last = {170, 80};
 
 struct item_object item_objects[ITEM_OBJECTS_MAX];
@@ -66,7 +66,7 @@ void items_init(void) {
     route_init(&route, &game.map->lists[MAP_IPOI], 0x14, &game.map->lists[MAP_IPAT]);
 }
 
-/* --------------------------------------------------------------------------- boxes and hands */
+/* ---- boxes and hands ---- */
 
 static int takes_part(uint32_t index) {
     const driver *kart = &game.drivers[index];
@@ -99,7 +99,7 @@ static void boxes_frame(void) {
     }
 }
 
-/* What the roulette stops at: speed for who is behind, traps for who leads. */
+/* Returns the roulette's result: more mushrooms for the last driver, more traps for the first. */
 static enum item draw_item(uint32_t index) {
     int32_t place = game.drivers[index].place, rivals = race.count > 1 ? (int32_t)race.count - 1 : 1;
     int32_t chance = (int32_t)(chance_now(CHANCE_ITEM + index) >> 8 & 0xFF);
@@ -111,7 +111,7 @@ static enum item draw_item(uint32_t index) {
     return chance < 0 ? ITEM_SHELL : ITEM_BANANA;
 }
 
-/* A free place; when there is none, the oldest thing on the road makes room. */
+/* Returns a free place, or the place of the oldest thing on the road. */
 static struct item_object *new_object(void) {
     struct item_object *oldest = &item_objects[0];
     for (uint32_t i = 0; i < ITEM_OBJECTS_MAX; i++) {
@@ -126,7 +126,7 @@ static struct item_object *new_object(void) {
     return oldest;
 }
 
-/* Who is one place ahead. */
+/* Returns the driver one place ahead; -1 for the leader. */
 static int8_t driver_ahead(uint32_t index) {
     int32_t place = game.drivers[index].place;
     return place > 0 ? game.status->driver_by_place[place - 1] : -1;
@@ -173,9 +173,9 @@ static void hand_frame(uint32_t index) {
     }
 }
 
-/* ------------------------------------------------------------------------ things on the road */
+/* ---- things on the road ---- */
 
-/* Along the way of the item points, past those that lie behind. */
+/* Returns the next item point, past those that lie behind. */
 static vec3 next_on_route(struct item_object *shell) {
     for (int i = 0; i < 3; i++) {
         uint32_t after = route_next(&route, shell->route, 0);
@@ -189,7 +189,7 @@ static vec3 next_on_route(struct item_object *shell) {
     return *route_point(&route, shell->route);
 }
 
-/* Which way a shell that follows somebody turns. */
+/* Turns a shell towards its target. */
 static void steer_shell(struct item_object *shell) {
     const driver *prey = &game.drivers[(uint32_t)shell->target];
     vec3 apart = v_sub(prey->position, shell->position), goal;
@@ -250,7 +250,7 @@ static void move_shell(struct item_object *shell) {
     }
 }
 
-/* A banana falls to the road and lies there. */
+/* A banana falls to the road and stays there. */
 static void settle_banana(struct item_object *banana) {
     if (banana->on_floor) {
         return;
@@ -294,7 +294,7 @@ static void hit_karts(struct item_object *thing) {
     }
 }
 
-/* A shell and whatever else lies in its way are gone together. */
+/* A shell and a thing in its way both disappear. */
 static void hit_things(struct item_object *shell) {
     for (uint32_t i = 0; i < ITEM_OBJECTS_MAX && shell->active; i++) {
         struct item_object *other = &item_objects[i];

@@ -1,4 +1,4 @@
-/* Items: boxes on the course, what comes out of them, and what has been let go on the road. */
+/* Items: boxes on the course, items in hand, and things on the road. */
 #ifndef KARTLAB_ITEMS_H
 #define KARTLAB_ITEMS_H
 
@@ -7,26 +7,26 @@
 enum item { ITEM_NONE, ITEM_MUSHROOM, ITEM_SHELL, ITEM_BANANA };
 #define ROULETTE_FRAMES 90
 
-/* A thing on the road.  In the object table from slot DRIVERS_MAX + item_box_count on. */
+/* A thing on the road. Its slot in the object table is DRIVERS_MAX + item_box_count + its index. */
 struct item_object {
     uint16_t kind;             /* enum item: shell or banana */
-    uint8_t active;            /* 0: not there, its entry is removed */
-    uint8_t owner;             /* driver who let it go */
+    uint8_t active;            /* 0: removed */
+    uint8_t owner;             /* driver who dropped it */
     uint16_t age;              /* frames */
-    int8_t target;             /* driver a shell follows, -1 none */
+    int8_t target;             /* driver that a shell follows, -1: none */
     uint8_t on_floor;
-    vec3 position, velocity;   /* where it touches the road; world units a frame */
+    vec3 position, velocity;   /* the point on the road; world units a frame */
     angle16 heading;
-    uint16_t route;            /* next item point of a shell's way */
+    uint16_t route;            /* next item point of a shell */
 };
 enum { ITEM_OBJECTS_MAX = 24 };
 extern struct item_object item_objects[ITEM_OBJECTS_MAX];
 
-/* A box of the course.  It begins with its object id as every map object does. */
+/* A box of the course. Every map object starts with its object id. */
 struct item_box {
     int16_t id;                /* OBJECT_ITEM_BOX */
-    uint16_t hidden_frames;    /* until it is back after somebody took it */
-    vec3 position;             /* of its middle */
+    uint16_t hidden_frames;    /* until it appears again */
+    vec3 position;             /* of its centre */
 };
 enum { ITEM_BOXES_MAX = 96 };
 extern struct item_box item_boxes[ITEM_BOXES_MAX];

@@ -26,7 +26,7 @@ void objects_init(void) {
     objects_frame();
 }
 
-/* An item's entry keeps its slot: it is free, its position null, while nothing lies there. */
+/* An item's entry keeps its slot. The entry's position is null while the item does not exist. */
 void objects_frame(void) {
     object_entry *entries = OBJECT_TABLE.entries;
     for (uint32_t i = 0; i < item_box_count; i++) {

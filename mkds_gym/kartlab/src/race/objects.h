@@ -3,6 +3,6 @@
 #define KARTLAB_OBJECTS_H
 
 void objects_init(void);
-void objects_frame(void); /* flags and removed entries, from the things themselves */
+void objects_frame(void); /* updates flags and removed entries */
 
 #endif

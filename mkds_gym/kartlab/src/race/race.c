@@ -15,15 +15,16 @@
 #include "race/racer.h"
 #include <string.h>
 
-#define COUNTDOWN_FRAMES 240        /* 3, 2, 1: a fade-in second, then one each */
-#define GRID_ROW FX(24)             /* the grid: two abreast, the second a little behind the first */
+#define COUNTDOWN_FRAMES 240        /* one second of fade-in, then 3, 2, 1 */
+#define GRID_ROW FX(24)             /* the grid has two columns; the second column stands back a little */
 #define GRID_STAGGER FX(9)
 #define GRID_SIDE FX(16)
-#define GRID_ABOVE FX(12)           /* karts are let down onto the road, which may slope there */
+#define GRID_ABOVE FX(12)           /* karts are let down to the road, which may slope */
 
-/* ------------------------------------------------------------------------------------ set-up */
+/* ---- set-up ---- */
 
-/* The map names the pole; the other places lie behind it.  A driver alone starts in the middle. */
+/* The map gives the pole; the other places lie behind the pole. A single driver starts in the
+ * middle. */
 static void place_on_grid(driver *kart, uint32_t place) {
     const map_list *starts = &game.map->lists[MAP_KTPS];
     if (!starts->count) {
@@ -55,7 +56,8 @@ static void set_up_drivers(const race_choice *choice) {
         kart->id = (uint16_t)i;
         kart->kind = i == 0 ? KIND_PLAYER : ghost ? KIND_GHOST : KIND_CPU;
         setup->drivers[i] = (config_driver){.character = i, .kart = i, .type = kart->kind};
-        /* The player's place, and the CPU's in the order of their ids around it. */
+        /* The CPU drivers take the places before and after the player's, in the order of their
+         * ids. */
         uint32_t place = i == 0 ? choice->grid : i <= choice->grid ? i - 1 : i;
         place_on_grid(kart, ghost ? 0 : place);
         checkpoints_start(i);
@@ -112,7 +114,7 @@ int race_start(const race_choice *choice) {
     } else {
         game.status->not_controllable = COUNTDOWN_FRAMES;
     }
-    game.state->frame = 1; /* one ahead of the other counter, always */
+    game.state->frame = 1; /* always one ahead of second_counter */
     RACE_STATUS_POINTER = game.status;
     MAP_DATA_POINTER = game.map;
     RACE_CONFIG_POINTER = game.config;
@@ -125,7 +127,7 @@ int race_start(const race_choice *choice) {
     return 1;
 }
 
-/* From here on the structures are true: whoever reads them may take them for a race. */
+/* The structures are complete: from now on a host may read them as a race. */
 void race_publish(void) {
     if (game.map) {
         SCENE_STATE_POINTER->state = 2;
@@ -134,9 +136,9 @@ void race_publish(void) {
 
 int race_published(void) { return !game.map || SCENE_STATE_POINTER->state == 2; }
 
-/* ------------------------------------------------------------------------------- every frame */
+/* ---- every frame ---- */
 
-/* What a driver presses.  The player's kart coasts when it has finished; the others drive on. */
+/* Returns a driver's keys. After the finish, the player's kart coasts and the others drive on. */
 static uint32_t keys_of(uint32_t index) {
     switch (game.drivers[index].kind) {
     case KIND_CPU: return cpu_keys(index);
@@ -188,7 +190,7 @@ void race_frame(void) {
         }
         for (uint32_t i = 0; i < race.count; i++) {
             if (!(status->drivers[i].flags & STATUS_FINISHED)) {
-                status->drivers[i].lap_frames++; /* the first lap counts from GO: laps add up */
+                status->drivers[i].lap_frames++; /* the first lap counts from GO, so that laps add up */
             }
         }
     }
@@ -199,7 +201,8 @@ void race_frame(void) {
     items_frame();
     uint32_t finished = race.finished;
     for (uint32_t i = 0; i < race.count; i++) {
-        /* In the order of places: of two that finish in one frame, the first stays ahead. */
+        /* In the order of places: of two drivers that finish in one frame, the first stays
+         * ahead. */
         checkpoints_frame((uint32_t)status->driver_by_place[i]);
     }
     ranking_update();

@@ -5,7 +5,7 @@
 #include "game.h"
 
 int race_start(const race_choice *choice); /* 0: no such course */
-void race_publish(void);                   /* once the pictures are set up too */
+void race_publish(void);                   /* after the pictures are set up */
 int race_published(void);
 void race_frame(void);
 

@@ -1,4 +1,4 @@
-/* The drivers of a race: what their status in RAM does not say. */
+/* The state of drivers that their status in RAM does not hold. */
 #ifndef KARTLAB_RACER_H
 #define KARTLAB_RACER_H
 
@@ -6,7 +6,7 @@
 
 /* One for each driver[i]. */
 struct racer {
-    fx32 distance;             /* from the start line along the track, laps included: the ranking */
+    fx32 distance;             /* from the start line along the track, with laps: decides the places */
     uint16_t wrong_way_frames;
     uint8_t finish_order;      /* 1 for the winner; 0: still racing */
 };
@@ -14,7 +14,7 @@ extern struct racer racers[DRIVERS_MAX];
 
 struct race {
     uint32_t count;            /* of drivers, a ghost included */
-    uint32_t frames;           /* since GO; goes on when the clock of the status stands still */
+    uint32_t frames;           /* since GO; also runs when the status's clock stands still */
     uint32_t finished;         /* drivers that have finished */
 };
 extern struct race race;

@@ -19,14 +19,14 @@ static int screens_ready;
 
 void loading_init(void) { heap_free = heap_mark(); }
 
-/* Clears all that an earlier race has left: a race depends on its choice alone. */
+/* Clears everything of an earlier race: a race depends on its choice alone. */
 int load_race(const race_choice *choice) {
     heap_release(heap_free);
     memset((void *)FIXED_START, 0, FIXED_END - FIXED_START);
-    race_choice kept = *choice; /* `choice` may be &game.choice */
+    race_choice copy = *choice; /* `choice` may be &game.choice */
     memset(&game, 0, sizeof game);
     memset(karts, 0, sizeof karts);
-    if (!race_start(&kept)) {
+    if (!race_start(&copy)) {
         return 0;
     }
     camera_reset();

@@ -4,13 +4,13 @@
 
 #include "game.h"
 
-/* Once: the heap's present contents outlive every race. */
+/* Marks the heap, once: its present contents survive every race. */
 void loading_init(void);
 
-/* Loads a race; takes a few frames.  0: there is no such course. */
+/* Loads a race, which takes a few frames. Returns 0 when the course does not exist. */
 int load_race(const race_choice *choice);
 
-/* Loads a race for the background of title and menu, with its screens. */
+/* Loads a race behind title or menu, and sets up its screens. */
 void load_backdrop(const race_choice *choice);
 
 /* Sets up both screens for the loaded race. */

@@ -28,10 +28,10 @@ void menu_init(void) {
 
 /* ---- the title ---- */
 
-#define SHOW_FRAMES 1200 /* each course behind the title */
+#define SHOW_FRAMES 1200 /* frames of each course behind the title */
 
 static uint32_t age;
-static uint32_t chance; /* the seed of a race: how long somebody took to start it */
+static uint32_t chance; /* the seed of a race: the frames until somebody starts it */
 
 static race_choice trial_on(uint32_t course) {
     race_choice choice = race_choice_default();
@@ -90,7 +90,7 @@ enum next title_move(void) {
 /* ---- the menu ---- */
 
 enum row { ROW_COURSE, ROW_MODE, ROW_CLASS, ROW_LAPS, ROW_MIRROR, ROW_OPPONENTS, ROW_STRENGTH, ROW_ITEMS, ROWS };
-#define RACE_ROWS ROW_OPPONENTS /* rows from here on are for VS only */
+#define RACE_ROWS ROW_OPPONENTS /* the rows from here on are for VS only */
 #define REST 20 /* frames that a choice rests before its course is loaded */
 
 static int row, drawn_row, changed;
@@ -212,14 +212,14 @@ static void write_rows(void) {
     changed = 0;
 }
 
-/* Paints what the loaded course gives: its map. */
+/* Paints the background and the map of the loaded course. */
 static void paint(void) {
     screen_clear();
     screen_panel(3, 15, 250, 23);
     screen_panel(3, 41, 152, 127);
     screen_panel(157, 41, 96, 127);
     screen_panel(3, 170, 250, 21);
-    for (int i = ROW_MODE; i < ROWS; i++) { /* a band under each row, lit where the choice is */
+    for (int i = ROW_MODE; i < ROWS; i++) { /* a band under each row; the chosen row's is lit */
         for (int y = 0; y < 13; y++) {
             for (int x = 0; x < 144; x++) {
                 canvas[(8 * rows[i].y + y) * CANVAS_ROW + 7 + x] = (uint8_t)(BAND + i);

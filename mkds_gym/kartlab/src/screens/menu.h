@@ -1,11 +1,11 @@
-/* Title and menu: both write the bottom screen and big letters over a race that drives itself. */
+/* Title and menu: the bottom screen, and large letters over a race that drives itself. */
 #ifndef KARTLAB_MENU_H
 #define KARTLAB_MENU_H
 
 #include "game.h"
 #include "screens/next.h"
 
-/* Once: reads the list of courses. */
+/* Reads the list of courses, once. */
 void menu_init(void);
 
 void title_open(void);
@@ -16,7 +16,7 @@ void menu_open(void);
 void menu_show(void);
 enum next menu_move(void);
 
-/* The race that is chosen. */
+/* Returns the chosen race. */
 race_choice menu_choice(void);
 
 #endif

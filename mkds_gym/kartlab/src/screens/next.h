@@ -7,7 +7,7 @@ enum next {
     NEXT_RESUME, /* the paused race goes on */
     NEXT_TITLE,
     NEXT_MENU,
-    NEXT_RELOAD, /* the menu again, with the course that is chosen now */
+    NEXT_RELOAD, /* the menu again, with the course chosen now */
     NEXT_RACE,
 };
 

@@ -10,7 +10,7 @@
 #define WIDTH 21
 
 static const char *const entries[] = {"RESUME", "RESTART", "QUIT"};
-static int count, chosen, drawn; /* drawn: which entry is lit, -1 before the window is open */
+static int count, chosen, drawn; /* drawn: the entry that is lit; -1: the window is not open yet */
 static uint32_t age;
 
 void pause_open(int hosted) {

@@ -1,10 +1,10 @@
-/* The window of a race that stands still. */
+/* The window of a paused race. */
 #ifndef KARTLAB_PAUSE_H
 #define KARTLAB_PAUSE_H
 
 #include "screens/next.h"
 
-/* `hosted`: the host's own race, which can only go on. */
+/* `hosted`: the host's own race, which can only be resumed. */
 void pause_open(int hosted);
 void pause_show(void);
 enum next pause_move(void);

@@ -75,7 +75,7 @@ static void places_page(void) {
         if (one->flags & STATUS_FINISHED) {
             time_text(one->total_time, text + 11);
         }
-        /* eight lines touch each other: two colours in turn keep them apart */
+        /* eight lines touch each other: alternating colours separate them */
         int rows = game.choice.drivers > 4 ? 1 : 2;
         int colour = who == 0 ? GOLD : rows == 1 && place % 2 ? CYAN : WHITE;
         window_small(LEFT + 4, TOP + 7 + rows * place, text, colour);
@@ -112,7 +112,7 @@ static void draw(void) {
 
 void results_show(void) {
     if (age >= WAIT && (drawn != chosen || age % 32 == 0)) {
-        draw(); /* now and then again, as others finish */
+        draw(); /* again from time to time, as other drivers finish */
     }
 }
 

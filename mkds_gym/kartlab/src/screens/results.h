@@ -1,4 +1,4 @@
-/* The window that a finished race of the menu's ends with. */
+/* The window after the finish of a race from the menu. */
 #ifndef KARTLAB_RESULTS_H
 #define KARTLAB_RESULTS_H
 

@@ -18,9 +18,9 @@
 enum scene { SCENE_TITLE, SCENE_MENU, SCENE_RACE };
 
 static enum scene scene;
-static int hosted;     /* the race is the host's: it stays on, and has no menu to return to */
+static int hosted;     /* the race is the host's: it has no menu to return to */
 static int paused;
-static int moved;      /* a race moved in this turn, and its picture is due */
+static int moved;      /* a race moved in this turn and must be drawn */
 
 /* ---- from scene to scene ---- */
 
@@ -43,7 +43,7 @@ static void enter_race(void) {
     paused = 0;
 }
 
-/* Does what a screen asked for; `choice` is the race of NEXT_RACE. */
+/* Does what a screen asked for. `choice` is the race for NEXT_RACE. */
 static void go_on(enum next next, const race_choice *choice) {
     switch (next) {
     case NEXT_STAY: return;
@@ -88,7 +88,7 @@ int scene_start(const race_choice *host) {
 
 /* ---- keys ---- */
 
-/* START belongs to the pause.  The race does not see it, so that a pause leaves no trace. */
+/* START belongs to the pause and is hidden from the race, so that a pause leaves no trace. */
 static void race_keys(uint16_t held) {
     held &= (uint16_t)~KEY_START;
     game.pressed = held & (uint16_t)~game.keys;
@@ -131,8 +131,9 @@ void scene_show(void) {
 
 static void move_race(void) {
     if (!race_published()) {
-        /* Loading ends anywhere in a picture.  A host that looks once per picture finds every race
-         * with its clock at 0: the race is shown first, and driven from the next picture on. */
+        /* Loading ends anywhere in a picture. The race is published in one picture and driven from
+         * the next picture on, so that a host that looks once per picture finds every race with its
+         * clock at 0. */
         race_publish();
         moved = 1;
         return;

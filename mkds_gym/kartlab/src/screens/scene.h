@@ -4,11 +4,11 @@
 
 #include "game.h"
 
-/* Once: starts the host's race, or the title when `host` is null.  0: the host's course does not
- * exist, and the default course runs instead. */
+/* Starts the host's race, or the title when `host` is null, once. Returns 0 when the host's course
+ * does not exist; the default course runs instead. */
 int scene_start(const race_choice *host);
 
-/* One turn of the loop, in this order: video memory of both screens (in VBlank), the keys and the
+/* One turn of the main loop, in this order: video memory of both screens (in VBlank), keys and
  * race, the 3D picture. */
 void scene_show(void);
 void scene_move(void);

@@ -6,26 +6,26 @@
 #include <string.h>
 
 #define CLOCK 16756991u
-#define NOTE(frequency) ((uint16_t)(65536u - CLOCK / 8 / (frequency)))      /* square: 8 steps a turn */
+#define NOTE(frequency) ((uint16_t)(65536u - CLOCK / 8 / (frequency)))      /* square: 8 steps a period */
 #define HISS(frequency) ((uint16_t)(65536u - CLOCK / (frequency)))          /* noise: a step a sample */
 
-/* SOUNDxCNT's upper half: pan in the middle, then */
+/* SOUNDxCNT's upper half: pan in the middle, then: */
 #define PAN_MIDDLE 0x40
-#define WAVE_DUTY(n) ((n) << 8)                /* (n + 1) eighths of a turn are high */
+#define WAVE_DUTY(n) ((n) << 8)                /* (n + 1) eighths of a period are high */
 #define REPEATED (1 << 11)
 #define FORMAT_PCM8 (0 << 13)
 #define FORMAT_OWN (3 << 13)                   /* square or noise */
 
-/* ---- effects: short steps, between whose pitches and volumes the voice glides ---- */
+/* ---- effects: a voice glides between the pitches and volumes of short steps ---- */
 
 struct step {
     uint16_t timer;
-    uint8_t volume, frames; /* reached after so many frames; 0 frames: the end */
+    uint8_t volume, frames; /* reached after this many frames; 0 frames: the end */
 };
 
 struct effect {
     uint8_t voice, duty;
-    struct step steps[8]; /* the first is where it begins: its frames do not count, but are not 0 */
+    struct step steps[8]; /* the first is the starting point: its frames do not count, but must not be 0 */
 };
 
 static const struct effect
@@ -51,23 +51,23 @@ static const struct effect
     back = {VOICE_LEAD, 2, {{NOTE(660), 56, 1}, {NOTE(440), 40, 6}, {NOTE(440), 0, 5}}},
     pause_on = {VOICE_LEAD, 3, {{NOTE(660), 60, 1}, {NOTE(660), 50, 5}, {NOTE(495), 60, 1}, {NOTE(495), 0, 14}}};
 
-static int silent; /* the host wants none: emulators pay for each voice that is heard */
+static int silent; /* the host wants no sound: each voice costs an emulator time */
 
 static struct playing {
-    const struct effect *effect; /* null: silent */
-    uint8_t step, frame;         /* on the way to this step for so many frames */
+    const struct effect *effect; /* null: no effect */
+    uint8_t step, frame;         /* the step that the voice glides to, and the frames so far */
 } playing[VOICES];
 
 /* ---- the engine's wave ---- */
 
-#define WAVE_SAMPLES 128 /* two turns of the crank: four cylinders that do not fire quite alike */
+#define WAVE_SAMPLES 128 /* two turns of the crank: four cylinders that fire a little differently */
 static int8_t wave[WAVE_SAMPLES] __attribute__((aligned(32)));
 
 static void make_wave(void) {
     static const int16_t strength[4] = {100, 74, 92, 66};
     for (int i = 0; i < WAVE_SAMPLES; i++) {
         int since = i & 31, bang = strength[i >> 5];
-        /* each a sharp rise, a fall below the middle, a ring that dies away */
+        /* a sharp rise, a fall below the middle, and a decaying ring */
         fx32 ring = fx_sin((angle16)(since * 0x1400)) * (32 - since) / 32;
         fx32 slope = FX_ONE - since * (2 * FX_ONE / 31);
         wave[i] = (int8_t)((slope * 3 / 5 + ring * 2 / 5) * bang / FX_ONE);
@@ -110,10 +110,10 @@ static void effects_frame(void) {
             continue;
         }
         p->frame++;
-        int part = p->frame, whole = to->frames;
-        set(voice, SOUND_BLOCK->voices[voice].shape, (uint32_t)(from->timer + (to->timer - from->timer) * part / whole),
-            (uint32_t)(from->volume + (to->volume - from->volume) * part / whole));
-        if (part == whole) {
+        int part = p->frame, frames = to->frames;
+        set(voice, SOUND_BLOCK->voices[voice].shape, (uint32_t)(from->timer + (to->timer - from->timer) * part / frames),
+            (uint32_t)(from->volume + (to->volume - from->volume) * part / frames));
+        if (part == frames) {
             p->step++;
             p->frame = 0;
         }
@@ -135,7 +135,7 @@ void sound_init(void) {
     SOUND_BLOCK->magic = SOUND_MAGIC;
 }
 
-/* ---- what there is to hear in a race ---- */
+/* ---- the sounds of a race ---- */
 
 static struct {
     struct kart kart; /* the player's, a frame ago */
@@ -152,14 +152,14 @@ void sound_race(void) {
     }
 }
 
-#define IDLE 17       /* turns of the wave a second, standing */
+#define IDLE 17       /* periods of the wave a second at rest */
 #define FULL 62       /* ... and at top speed */
 
 static void engine_frame(const driver *kart, const struct kart *own) {
     int gas = own->keys & KEY_A;
     fx32 goal = fx_div(fx_abs(kart->speed), kart_class_speed());
     if (gas && goal < FX(0.25)) {
-        goal += FX(0.2); /* it revs before it moves */
+        goal += FX(0.2); /* the engine revs before the kart moves */
     }
     if (!(kart->state_bits & DRIVER_ON_FLOOR) && gas) {
         goal += FX(0.12);
