@@ -20,7 +20,7 @@ from sybil.parsers.markdown import CodeBlockParser
 ROOT = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "docs"))
 
-from tables import parser_of  # noqa: E402
+from doc_tables import parser_of  # noqa: E402
 
 
 def check_command(example: Any) -> None:

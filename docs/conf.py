@@ -13,7 +13,7 @@ from sphinx.util.docutils import SphinxDirective
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
-from tables import TABLES  # noqa: E402
+from doc_tables import TABLES  # noqa: E402
 
 from mkds_gym import __version__  # noqa: E402
 
@@ -46,7 +46,7 @@ nitpick_ignore_regex = [("py:.*", r".*")]
 
 
 class Table(SphinxDirective):
-    """``{table} NAME ARGUMENT ...``: a table of docs/tables.py."""
+    """``{table} NAME ARGUMENT ...``: a table of docs/doc_tables.py."""
 
     required_arguments = 1
     optional_arguments = 9

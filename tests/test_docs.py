@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from tables import TABLES, parser_of
+from doc_tables import TABLES, parser_of
 
 from mkds_gym.kartlab.compiler import CourseDescriptionError, parse_description
 

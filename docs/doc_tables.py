@@ -1,7 +1,7 @@
 """Build the tables of the documentation from the code.
 
 ``conf.py`` turns each entry of `TABLES` into a directive: ``{table} sensors`` or
-``{table} options mkds_gym.play``. ``python docs/tables.py sensors`` prints the same Markdown.
+``{table} options mkds_gym.play``. ``python docs/doc_tables.py sensors`` prints the same Markdown.
 """
 
 from __future__ import annotations
@@ -147,11 +147,13 @@ def named(registry: Any) -> Iterator[tuple[str, Any]]:
 
 
 def heading(name: str, part: object) -> list[str]:
-    """Return the heading and the description of a component."""
-    takes = list(inspect.signature(type(part)).parameters.values())
-    number = [p for p in takes if isinstance(p.default, int | float)]
-    form = f"`{name}`" + "".join(f", `{name}:{p.name}` ({p.default:g})" for p in number)
-    return [f"### {form}", description(type(part))]
+    """Return the heading of a component, its description, and the number that it takes."""
+    parts = [f"### `{name}`", description(type(part))]
+    for parameter in inspect.signature(type(part)).parameters.values():
+        if isinstance(parameter.default, int | float):
+            form = f"`{name}:{parameter.name}`, by default `{name}:{parameter.default:g}`"
+            parts.append(f"The number: {form}.")
+    return parts
 
 
 def sensors() -> str:
