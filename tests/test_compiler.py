@@ -81,7 +81,7 @@ def test_prisms_give_back_the_triangles(meadow: CompiledCourse) -> None:
     kcl = KCL.from_bytes(meadow.files["course_collision.kcl"])
     wanted = meadow.triangles.vertices
     assert kcl.triangles.shape == wanted.shape
-    # A prism may begin at any of the three vertices, but never goes round the other way.
+    # A prism may begin at any of the three vertices, but never reverses its winding.
     errors = [
         np.linalg.norm(np.roll(kcl.triangles, turn, axis=1) - wanted, axis=2).max(axis=1)
         for turn in range(3)
@@ -271,7 +271,7 @@ def test_map_reads_back_as_planned(meadow: CompiledCourse) -> None:
     for index, ends in enumerate(plan.checkpoints):
         entry = struct.unpack_from("<7i3h2B", raw_entries, 36 * index)
         assert np.array(entry[:4]) / 4096 == pytest.approx(ends.reshape(-1), abs=2e-4)
-        # Sine and cosine are of the way across, from the right end's left.
+        # Sine and cosine are of the line across, from the right end's left.
         ahead = np.array([entry[4], entry[5]]) / 4096
         across = ends[0] - ends[1]
         assert np.hypot(*ahead) == pytest.approx(1, abs=1e-3)

@@ -91,7 +91,7 @@ def test_decodes_and_stays_within_the_hardware(drawn: dict[str, Drawn], name: st
 
 @pytest.mark.parametrize("name", ["mario_course", BRIDGE, BRANCH, GAPS])
 def test_every_floor_is_drawn_where_it_is(drawn: dict[str, Drawn], name: str) -> None:
-    """Also where ways meet, and on both levels of a bridge; near and from afar.
+    """Also where paths meet, and on both levels of a bridge; near and from afar.
 
     Where the bank changes, a quad and its two triangles differ by some units.
     """
@@ -110,10 +110,10 @@ def test_every_floor_is_drawn_where_it_is(drawn: dict[str, Drawn], name: str) ->
 
 @pytest.mark.parametrize("name", ["mario_course", BRIDGE, BRANCH, GAPS])
 def test_nothing_stands_on_a_road(drawn: dict[str, Drawn], name: str) -> None:
-    """No tree, land or wall of one way on another's road, up to a wall's height."""
+    """No tree, land or wall of one path on another's road, up to a wall's height."""
     shown = drawn[name]
     checked = 0
-    for ribbon in shown.course.layout.ways:
+    for ribbon in shown.course.layout.paths:
         for share in (-0.7, 0.8):
             line = ribbon.line(ribbon.half_width * share)
             for k in range(ribbon.segments):
@@ -126,7 +126,7 @@ def test_nothing_stands_on_a_road(drawn: dict[str, Drawn], name: str) -> None:
 
 @pytest.mark.parametrize("name", [BRANCH, "mario_course"])
 def test_no_two_faces_fight_for_a_place(drawn: dict[str, Drawn], name: str) -> None:
-    """Paint lies above the road, and where ways meet there is one floor."""
+    """Paint lies above the road, and where paths meet there is one floor."""
     shown = drawn[name]
     random = np.random.default_rng(2)
     roads = shown.course.triangles.vertices[shown.course.triangles.types == 0]

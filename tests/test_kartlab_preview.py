@@ -56,7 +56,7 @@ def test_png_has_road_on_the_road_and_none_beside_it(
         return bool(abs(red - green) < 12 and abs(green - blue) < 12 and 80 < red < 150)
 
     on_road, beside = [], []
-    for ribbon in branched.layout.ways:
+    for ribbon in branched.layout.paths:
         # Halfway to the road's edges there is no dash, arrow or number.
         for sign in (1, -1):
             line = ribbon.line(sign * ribbon.half_width * 0.5)

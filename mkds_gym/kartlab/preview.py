@@ -1,6 +1,6 @@
 """Draw a compiled course from above, to a PNG or an SVG file.
 
-`draw` makes a `Drawing` of plain shapes, which writes itself in either way; the SVG is made of
+`draw` makes a `Drawing` of plain shapes, which writes itself as PNG or SVG; the SVG is made of
 real vector elements, in groups whose ids say what they are. Both need nothing beyond the base
 installation.
 """
@@ -354,16 +354,16 @@ def _places(drawing: Drawing, course: CompiledCourse) -> None:
         drawing.add("respawns", Shape(corners_of, _RESPAWN, (255, 255, 255), 0.8, title=title))
 
 
-def section_name(way: int, order: int) -> str:
+def section_name(path: int, order: int) -> str:
     """Name a section by its order from the start line, with a letter for a branch."""
-    return f"{order + 1}{chr(ord('a') + way - 1) if way else ''}"
+    return f"{order + 1}{chr(ord('a') + path - 1) if path else ''}"
 
 
 def _sections(drawing: Drawing, course: CompiledCourse) -> None:
     """Write each section's name in its middle, with an arrow in the direction of driving."""
     plan = course.plan
     for index, section in enumerate(plan.checkpoint_sections):
-        ribbon = course.layout.ways[section.way]
+        ribbon = course.layout.paths[section.path]
         last = section.start + section.length - 1
         begin = float(plan.checkpoint_distance[section.start])
         end = float(plan.checkpoint_distance[last])
@@ -374,9 +374,9 @@ def _sections(drawing: Drawing, course: CompiledCourse) -> None:
         px, py = drawing.place(x, z)
         angles = math.tau * np.arange(24) / 24
         circle = tuple((px + 9 * math.cos(a), py + 9 * math.sin(a)) for a in angles.tolist())
-        name = section_name(section.way, section.order)
+        name = section_name(section.path, section.order)
         following = ", ".join(
-            section_name(other.way, other.order)
+            section_name(other.path, other.order)
             for other in (plan.checkpoint_sections[i] for i in section.next)
         )
         title = f"section {name} ({index}): checkpoints {section.start} to {last}, then {following}"
@@ -438,7 +438,7 @@ def _legend(drawing: Drawing, course: CompiledCourse, x: float, y: float) -> Non
 
 
 def _profile(drawing: Drawing, course: CompiledCourse, y: float, width: float) -> None:
-    """Draw the height of the main way's road along the lap, gaps left open."""
+    """Draw the height of the main path's road along the lap, gaps left open."""
     ribbon = course.ribbon
     x = MARGIN
     distance = np.append(ribbon.distance, ribbon.length)
@@ -458,7 +458,7 @@ def _profile(drawing: Drawing, course: CompiledCourse, y: float, width: float) -
         drawing.add("profile", Shape((a, b, (b[0], bottom), (a[0], bottom)), (206, 212, 206)))
         drawing.add("profile", Shape((a, b), None, _INK, 1.6, title=f"height {height[k]:.0f}"))
     for index, key in enumerate(course.plan.keys.tolist()):
-        if key >= 0 and _on_main_way(course, index):
+        if key >= 0 and _on_main_path(course, index):
             along = float(course.plan.checkpoint_distance[index])
             px = at(along, low)[0]
             colour = _START if key == 0 else _KEY
@@ -468,8 +468,8 @@ def _profile(drawing: Drawing, course: CompiledCourse, y: float, width: float) -
     drawing.add("profile", _text(x + width - 4, y + PROFILE - 5, label, _PALE, 11, "end"))
 
 
-def _on_main_way(course: CompiledCourse, checkpoint: int) -> bool:
+def _on_main_path(course: CompiledCourse, checkpoint: int) -> bool:
     return any(
-        section.way == 0 and section.start <= checkpoint < section.start + section.length
+        section.path == 0 and section.start <= checkpoint < section.start + section.length
         for section in course.plan.checkpoint_sections
     )

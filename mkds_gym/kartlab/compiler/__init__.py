@@ -19,7 +19,7 @@ from mkds_gym.kartlab.compiler.description import (
     read_description,
 )
 from mkds_gym.kartlab.compiler.geometry import (
-    Layout,
+    CourseLayout,
     Ribbon,
     Triangles,
     build_layout,
@@ -56,7 +56,7 @@ class CompiledCourse:
     Attributes:
         description: what was compiled.
         files: file name -> bytes: the KCL, the NKM and the KLM.
-        layout: the ways' cross-sections, in world units, before any rounding.
+        layout: the paths' cross-sections, in world units, before any rounding.
         triangles: the collision surface before rounding, in the order of the prisms.
         prisms: the same as prisms, with the triangles recovered from the rounded numbers.
         octree: numbers about the octree.
@@ -67,7 +67,7 @@ class CompiledCourse:
 
     description: CourseDescription
     files: dict[str, bytes] = field(repr=False)
-    layout: Layout = field(repr=False)
+    layout: CourseLayout = field(repr=False)
     triangles: Triangles = field(repr=False)
     prisms: Prisms = field(repr=False)
     octree: Octree = field(repr=False)
@@ -92,7 +92,7 @@ class CompiledCourse:
 
     @property
     def ribbon(self) -> Ribbon:
-        """The main way's cross-sections."""
+        """The main path's cross-sections."""
         return self.layout.main
 
     @property

@@ -18,7 +18,7 @@ the point that names it until another point names another; so does the road's su
 ``[[point]]``           ``at`` = [x, z], ``radius`` of the bend here, ``height``, ``width``,
                         ``bank`` (degrees, inside lower), ``left`` and ``right``: edges from
                         here, ``surface`` of the road from here
-``[[branch]]``          a second way: ``from`` and ``to``, points of the main way, with
+``[[branch]]``          a second path: ``from`` and ``to``, points of the main path, with
                         ``from_offset`` and ``to_offset`` (0), ``width`` (the road's), ``left``,
                         ``right``, ``surface`` (the road's); and its own ``[[branch.point]]``
 ``[[pad]]``             ``kind`` = boost or jump, ``point``, ``offset`` (0: units beyond that
@@ -35,9 +35,9 @@ the point that names it until another point names another; so does the road's su
 
 Lengths are in world units. A height or width that is left out follows from the points around it.
 The place of a point in a bend is the middle of its arc. A pad, a gap or a row of items lies on the
-main way unless its ``branch`` names one by its number. A branch turns off and joins again at the
-height of the main way, which has to be level there, and wherever the road crosses itself
-one way has to pass `BRIDGE_CLEARANCE` above the other.
+main path unless its ``branch`` names one by its number. A branch turns off and joins again at the
+height of the main path, which has to be level there, and wherever the road crosses itself
+one path has to pass `BRIDGE_CLEARANCE` above the other.
 Everything is checked here or in `geometry` before a byte is written, and every error says
 which entry of which file is wrong, and what was met there.
 """
@@ -86,7 +86,7 @@ SIZE_LIMIT = 128 * 1024
 """Largest description, in bytes of TOML: far more than the points it may have take."""
 
 POINT_LIMIT = 200
-"""Most points of one way."""
+"""Most points of one path."""
 
 BRANCH_LIMIT = 4
 ENTRY_LIMIT = 40
@@ -160,14 +160,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Place:
-    """A place along a way: `offset` units beyond its point number `point`.
+    """A place along a path: `offset` units beyond its point number `point`.
 
     Attributes:
-        way: 0 for the main way, n + 1 for branch n.
+        path: 0 for the main path, n + 1 for branch n.
         label: how the entry is called in errors, e.g. ``pad 0``.
     """
 
-    way: int
+    path: int
     point: int
     offset: float
     label: str
@@ -202,10 +202,10 @@ class ItemRow:
 
 @dataclass(frozen=True)
 class Branch:
-    """A second way, from one place of the main way to a later one.
+    """A second path, from one place of the main path to a later one.
 
     Attributes:
-        start, end: places on the main way.
+        start, end: places on the main path.
         width: of the road where no point says another, in world units.
         surface: of the road where no point says another.
         points: corners of its centre line between the two places; the first has both edges.
@@ -440,19 +440,19 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
         _read_branch(source, f"branch {index}", value, edges, points, width, surface)
         for index, value in enumerate(_entries(root, "branch", BRANCH_LIMIT))
     )
-    ways = [len(points), *(len(branch.points) for branch in branches)]
+    paths = [len(points), *(len(branch.points) for branch in branches)]
     pads = tuple(
-        _read_pad(_Table(source, f"pad {index}", value), ways)
+        _read_pad(_Table(source, f"pad {index}", value), paths)
         for index, value in enumerate(_entries(root, "pad", ENTRY_LIMIT))
     )
     gaps, items = [], []
     for index, value in enumerate(_entries(root, "gap", ENTRY_LIMIT)):
         table = _Table(source, f"gap {index}", value)
-        gaps.append(Gap(_read_place(table, ways), table.number("length", 5, 1000)))
+        gaps.append(Gap(_read_place(table, paths), table.number("length", 5, 1000)))
         table.done()
     for index, value in enumerate(_entries(root, "items", ENTRY_LIMIT)):
         table = _Table(source, f"items {index}", value)
-        items.append(ItemRow(_read_place(table, ways), table.integer("count", 1, 10, 4)))
+        items.append(ItemRow(_read_place(table, paths), table.integer("count", 1, 10, 4)))
         table.done()
 
     checkpoints = _Table(source, "[checkpoints]", root.take("checkpoints", {}))
@@ -570,7 +570,7 @@ def _read_points(
 def _with_first_edges(
     source: str, points: tuple[Point, ...], left: str | None, right: str | None
 ) -> tuple[Point, ...]:
-    """Give the first point the edges that the way begins with."""
+    """Give the first point the edges that the path begins with."""
     first = replace(points[0], left=points[0].left or left, right=points[0].right or right)
     for key, value in (("left", first.left), ("right", first.right)):
         if value is None:
@@ -580,25 +580,25 @@ def _with_first_edges(
     return (first, *points[1:])
 
 
-def _read_place(table: _Table, ways: list[int]) -> Place:
-    """Read where something is; `ways` has the number of points of each way."""
-    way = 0
+def _read_place(table: _Table, paths: list[int]) -> Place:
+    """Read where something is; `paths` has the number of points of each path."""
+    path = 0
     if table.has("branch"):
-        if len(ways) == 1:
+        if len(paths) == 1:
             raise table.error("branch: the course has no [[branch]]")
-        way = table.integer("branch", 0, len(ways) - 2) + 1
+        path = table.integer("branch", 0, len(paths) - 2) + 1
     return Place(
-        way=way,
-        point=table.integer("point", 0, ways[way] - 1),
+        path=path,
+        point=table.integer("point", 0, paths[path] - 1),
         offset=table.number("offset", -MAXIMUM_OFFSET, MAXIMUM_OFFSET, 0),
         label=table.where,
     )
 
 
 def _read_end(table: _Table, key: str, points: int) -> Place:
-    """Read where a branch begins or ends on the main way, which has so many points."""
+    """Read where a branch begins or ends on the main path, which has so many points."""
     return Place(
-        way=0,
+        path=0,
         point=table.integer(key, 0, points - 1),
         offset=table.number(f"{key}_offset", -MAXIMUM_OFFSET, MAXIMUM_OFFSET, 0),
         label=table.where,
@@ -633,10 +633,10 @@ def _read_branch(
     return branch
 
 
-def _read_pad(table: _Table, ways: list[int]) -> Pad:
+def _read_pad(table: _Table, paths: list[int]) -> Pad:
     pad = Pad(
         kind=table.choice("kind", PADS),
-        place=_read_place(table, ways),
+        place=_read_place(table, paths),
         side=table.number("side", -MAXIMUM_WIDTH, MAXIMUM_WIDTH, 0),
         width=table.number("width", MINIMUM_PAD, MAXIMUM_WIDTH, 40),
         length=table.number("length", MINIMUM_PAD, 400, 40),

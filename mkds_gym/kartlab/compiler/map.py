@@ -5,7 +5,7 @@ order. All positions are fx32 (12 fraction bits), rotations are degrees as fx32,
 y of 0 looks along +z and of 90 along +x.
 
 Where the course has branches, checkpoints and routes come in pieces: a common one up to where a
-branch leaves, the main way's and the branch's beside it, and a common one from where they join.
+branch leaves, the main path's and the branch's beside it, and a common one from where they join.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.kartlab.compiler.description import CourseDescription
-from mkds_gym.kartlab.compiler.geometry import Layout, Ribbon, outer_reach
+from mkds_gym.kartlab.compiler.geometry import CourseLayout, Ribbon, outer_reach
 from mkds_gym.kartlab.compiler.racing_line import racing_line
 
 Floats = NDArray[np.float64]
@@ -72,11 +72,11 @@ NONE_8 = 0xFF
 class Section:
     """A run of checkpoints or route points: `start` and `length`, and the sections around it.
 
-    `way` is 0 on the main way (alone or in common), n + 1 on branch n; `order` counts how many
-    sections come before it on the way from the start line.
+    `path` is 0 on the main path (alone or in common), n + 1 on branch n; `order` counts how many
+    sections come before it from the start line on.
     """
 
-    way: int
+    path: int
     start: int
     length: int
     next: tuple[int, ...]
@@ -90,13 +90,13 @@ class MapPlan:
 
     Attributes:
         checkpoints: (C, 2, 2) left then right end, each x and z.
-        checkpoint_distance: (C,) distance of each along its way's centre line; the first is 0.
+        checkpoint_distance: (C,) distance of each along its path's centre line; the first is 0.
         checkpoint_sections: their sections.
         keys: (C,) key number or -1; the start line is key 0.
         respawn_ids: (C,) index of each checkpoint's respawn point.
         respawns: (R, 3) positions on the road's centre.
         respawn_headings: (R,) radians.
-        respawn_ways: (R,) the way each is on.
+        respawn_paths: (R,) the path each is on.
         start: (3,) pole position; start_heading in radians.
         route: (E, 3) points along the centre, for items.
         route_radius: (E,) half the road's width there.
@@ -114,7 +114,7 @@ class MapPlan:
     respawn_ids: NDArray[np.int64]
     respawns: Floats
     respawn_headings: Floats
-    respawn_ways: NDArray[np.int64]
+    respawn_paths: NDArray[np.int64]
     start: Floats
     start_heading: float
     route: Floats
@@ -127,11 +127,11 @@ class MapPlan:
 
 
 def at_distance(ribbon: Ribbon, distance: float) -> tuple[Floats, float, int, float]:
-    """Find a place on a way's centre line.
+    """Find a place on a path's centre line.
 
     Returns:
         the point (3,), the heading there, and the station before it with the fraction (0 to 1)
-        of the way to the next one.
+        of the distance to the next one.
     """
     if ribbon.closed:
         distance %= ribbon.length
@@ -166,28 +166,28 @@ def _evenly(start: float, end: float, spacing: float, *, with_end: bool) -> list
 
 
 def _sections(
-    layout: Layout, runs: Callable[[int, float | None, float | None], list[float]]
+    layout: CourseLayout, runs: Callable[[int, float | None, float | None], list[float]]
 ) -> tuple[tuple[Section, ...], list[tuple[int, float]]]:
     """Lay sections round the course.
 
     Args:
-        layout: the ways.
+        layout: the paths.
         runs: returns the distances of the points of a piece. Called with -1, the end of the
             branch before (None: from the start line) and the start of the next (None: up to the
-            lap's end) for a common piece; with 2 n for the main way's beside branch n and
+            lap's end) for a common piece; with 2 n for the main path's beside branch n and
             2 n + 1 for the branch's.
 
     Returns:
-        the sections, and the way and the distance of every point, in their order.
+        the sections, and the path and the distance of every point, in their order.
     """
     order = sorted(range(len(layout.spans)), key=lambda index: layout.spans[index].start)
     places: list[tuple[int, float]] = []
     sections: list[Section] = []
 
-    def add(way: int, distances: list[float], following: tuple[int, ...], depth: int) -> None:
+    def add(path: int, distances: list[float], following: tuple[int, ...], depth: int) -> None:
         before = tuple(i for i, section in enumerate(sections) if len(sections) in section.next)
-        sections.append(Section(way, len(places), len(distances), following, before, depth))
-        places.extend((way, distance) for distance in distances)
+        sections.append(Section(path, len(places), len(distances), following, before, depth))
+        places.extend((path, distance) for distance in distances)
 
     behind: float | None = None
     for number, index in enumerate(order):
@@ -204,18 +204,20 @@ def _sections(
     return tuple(sections), places
 
 
-def _joint_allowance(layout: Layout, description: CourseDescription, index: int, end: int) -> float:
+def _joint_allowance(
+    layout: CourseLayout, description: CourseDescription, index: int, end: int
+) -> float:
     """How far behind (end 0) or beyond (end 1) a joint's place the branch's floor reaches."""
-    span, way = layout.spans[index], layout.ways[index + 1]
+    span, path = layout.spans[index], layout.paths[index + 1]
     place = (span.start, span.end)[end]
     heading = at_distance(layout.main, place)[1]
-    angle = float(way.heading[-end]) - heading
-    reach = max(float(outer_reach(description, way, side)[-end]) for side in (0, 1))
+    angle = float(path.heading[-end]) - heading
+    reach = max(float(outer_reach(description, path, side)[-end]) for side in (0, 1))
     return reach * abs(math.sin(angle)) + 10.0
 
 
 def _checkpoint_places(
-    description: CourseDescription, layout: Layout
+    description: CourseDescription, layout: CourseLayout
 ) -> tuple[tuple[Section, ...], list[tuple[int, float]]]:
     main = layout.main
     spacing = description.checkpoint_spacing
@@ -244,7 +246,7 @@ def _checkpoint_places(
     return _sections(layout, runs)
 
 
-def _route_places(layout: Layout) -> tuple[tuple[Section, ...], list[tuple[int, float]]]:
+def _route_places(layout: CourseLayout) -> tuple[tuple[Section, ...], list[tuple[int, float]]]:
     main = layout.main
 
     def runs(which: int, behind: float | None, ahead: float | None) -> list[float]:
@@ -252,7 +254,7 @@ def _route_places(layout: Layout) -> tuple[tuple[Section, ...], list[tuple[int, 
             begin = 0.0 if behind is None else behind + 40.0
             end = main.length if ahead is None else ahead
         elif which % 2:
-            begin, end = 40.0, layout.ways[which // 2 + 1].length - 20.0
+            begin, end = 40.0, layout.paths[which // 2 + 1].length - 20.0
         else:
             span = layout.spans[which // 2]
             begin, end = span.start + 40.0, span.end - 20.0
@@ -261,12 +263,12 @@ def _route_places(layout: Layout) -> tuple[tuple[Section, ...], list[tuple[int, 
     return _sections(layout, runs)
 
 
-def plan_map(description: CourseDescription, layout: Layout) -> MapPlan:
+def plan_map(description: CourseDescription, layout: CourseLayout) -> MapPlan:
     """Decide where checkpoints, respawns, start and routes go.
 
     Args:
         description: the course.
-        layout: its ways.
+        layout: its paths.
 
     Raises:
         CourseDescriptionError: there is no room for the checkpoints and keys asked for, or the
@@ -282,20 +284,20 @@ def plan_map(description: CourseDescription, layout: Layout) -> MapPlan:
         )
     reaches = [
         np.stack([outer_reach(description, ribbon, side) for side in (0, 1)], axis=1)
-        for ribbon in layout.ways
+        for ribbon in layout.paths
     ]
     checkpoints = np.array(
-        [_checkpoint(layout.ways[way], reaches[way], distance) for way, distance in places]
+        [_checkpoint(layout.paths[path], reaches[path], distance) for path, distance in places]
     )
     respawn_places, respawn_ids = _respawns(description, layout, sections, places)
-    respawns = [at_distance(layout.ways[way], distance)[:2] for way, distance in respawn_places]
+    respawns = [at_distance(layout.paths[path], distance)[:2] for path, distance in respawn_places]
     start, start_heading = _grid(description, layout)
 
     route_sections, route_places = _route_places(layout)
-    lines = [racing_line(ribbon) for ribbon in layout.ways]
+    lines = [racing_line(ribbon) for ribbon in layout.paths]
     route, radius, racing, racing_radius, drifting = [], [], [], [], []
-    for way, distance in route_places:
-        ribbon, line = layout.ways[way], lines[way]
+    for path, distance in route_places:
+        ribbon, line = layout.paths[path], lines[path]
         room = _half_width(ribbon, distance)
         offset = line.offset_at(distance)
         route.append(at_distance(ribbon, distance)[0])
@@ -311,7 +313,7 @@ def plan_map(description: CourseDescription, layout: Layout) -> MapPlan:
         respawn_ids=np.array(respawn_ids),
         respawns=np.array([point for point, _ in respawns]),
         respawn_headings=np.array([heading for _, heading in respawns]),
-        respawn_ways=np.array([way for way, _ in respawn_places]),
+        respawn_paths=np.array([path for path, _ in respawn_places]),
         start=start,
         start_heading=start_heading,
         route=np.array(route),
@@ -325,7 +327,7 @@ def plan_map(description: CourseDescription, layout: Layout) -> MapPlan:
 
 
 def _checkpoint(ribbon: Ribbon, reach: Floats, distance: float) -> Floats:
-    """(2, 2) the ends of the line across a way at a distance."""
+    """(2, 2) the ends of the line across a path at a distance."""
     point, heading, k, t = at_distance(ribbon, distance)
     n = ribbon.following(k)
     left = np.array([math.cos(heading), -math.sin(heading)])
@@ -342,7 +344,7 @@ def _checkpoint(ribbon: Ribbon, reach: Floats, distance: float) -> Floats:
 
 def _keys(
     description: CourseDescription,
-    layout: Layout,
+    layout: CourseLayout,
     sections: tuple[Section, ...],
     places: list[tuple[int, float]],
 ) -> NDArray[np.int64]:
@@ -378,10 +380,10 @@ def _keys(
     return keys
 
 
-def _run_ups(layout: Layout) -> list[list[tuple[float, float]]]:
-    """Per way the stretches where nobody may be put back: (from, to) in distances."""
+def _run_ups(layout: CourseLayout) -> list[list[tuple[float, float]]]:
+    """Per path the stretches where nobody may be put back: (from, to) in distances."""
     out = []
-    for ribbon in layout.ways:
+    for ribbon in layout.paths:
         ends = np.append(ribbon.distance, ribbon.length) if ribbon.closed else ribbon.distance
         stretches = [
             (float(ends[pad.first]) - PAD_RUN_UP, float(ends[pad.last]) + 20.0)
@@ -399,14 +401,14 @@ def _run_ups(layout: Layout) -> list[list[tuple[float, float]]]:
 
 def _respawns(
     description: CourseDescription,
-    layout: Layout,
+    layout: CourseLayout,
     sections: tuple[Section, ...],
     places: list[tuple[int, float]],
 ) -> tuple[list[tuple[int, float]], list[int]]:
     """Put a respawn point at every so many checkpoints of each section.
 
     Returns:
-        the way and the distance of each, and the respawn of each checkpoint.
+        the path and the distance of each, and the respawn of each checkpoint.
     """
     forbidden = _run_ups(layout)
     found: list[tuple[int, float]] = []
@@ -414,8 +416,8 @@ def _respawns(
     for section in sections:
         for i in range(section.length):
             if i % description.respawn_every == 0:
-                way, distance = places[section.start + i]
-                found.append((way, _moved_back(layout.ways[way], forbidden[way], distance)))
+                path, distance = places[section.start + i]
+                found.append((path, _moved_back(layout.paths[path], forbidden[path], distance)))
             ids.append(len(found) - 1)
     return found, ids
 
@@ -435,7 +437,7 @@ def _moved_back(ribbon: Ribbon, stretches: list[tuple[float, float]], distance: 
     return distance if ribbon.closed else max(distance, 0.0)
 
 
-def _grid(description: CourseDescription, layout: Layout) -> tuple[Floats, float]:
+def _grid(description: CourseDescription, layout: CourseLayout) -> tuple[Floats, float]:
     """Return the pole position and its heading; checks that all eight places are on the road."""
     ribbon = layout.main
     back, side = description.grid_back, description.grid_side
@@ -472,12 +474,12 @@ def _grid(description: CourseDescription, layout: Layout) -> tuple[Floats, float
     return _beside(ribbon, -back, side), heading
 
 
-def _item_boxes(description: CourseDescription, layout: Layout) -> Floats:
+def _item_boxes(description: CourseDescription, layout: CourseLayout) -> Floats:
     """(B, 3) the places of all item boxes."""
     boxes: list[Floats] = []
     above = np.array([0.0, ITEM_BOX_HEIGHT, 0.0])
     for row in description.items:
-        ribbon = layout.ways[row.place.way]
+        ribbon = layout.paths[row.place.path]
         distance = ribbon.distance_of(row.place)
         if not ribbon.closed and not 0 <= distance <= ribbon.length:
             raise description.error(
@@ -507,9 +509,9 @@ def _section_entries(sections: tuple[Section, ...]) -> bytes:
     """Write CPAT, IPAT or EPAT entries."""
     out = bytearray()
     for section in sections:
-        ways = [(*ids, *(NONE_8,) * (3 - len(ids))) for ids in (section.next, section.previous)]
+        paths = [(*ids, *(NONE_8,) * (3 - len(ids))) for ids in (section.next, section.previous)]
         out += struct.pack(
-            "<HH8B", section.start, section.length, *ways[0], *ways[1], section.order, 0
+            "<HH8B", section.start, section.length, *paths[0], *paths[1], section.order, 0
         )
     return bytes(out)
 
@@ -539,7 +541,7 @@ def _checkpoint_entries(plan: MapPlan) -> bytes:
     return bytes(out)
 
 
-def build_nkm(description: CourseDescription, layout: Layout, plan: MapPlan) -> bytes:
+def build_nkm(description: CourseDescription, layout: CourseLayout, plan: MapPlan) -> bytes:
     """Write an NKM file for a planned map."""
     ribbon = layout.main
     centre = ribbon.centre.mean(axis=0)

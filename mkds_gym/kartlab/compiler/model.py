@@ -1,4 +1,4 @@
-"""Draw a whole course: every way of it, its scenery, and the water it all stands in."""
+"""Draw a whole course: every path of it, its scenery, and the water it all stands in."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import numpy as np
 
 from mkds_gym.kartlab.compiler import klm, scenery
 from mkds_gym.kartlab.compiler.description import CourseDescription
-from mkds_gym.kartlab.compiler.geometry import Layout, fall_height
+from mkds_gym.kartlab.compiler.geometry import CourseLayout, fall_height
 from mkds_gym.kartlab.compiler.klm import Faces, ModelStatistics, rgb15
 from mkds_gym.kartlab.compiler.painter import (
     STATION_GRID,
+    DrawnPath,
     Painter,
-    Way,
     find_bridges,
     skirt_widths,
 )
@@ -22,21 +22,23 @@ __all__ = ["ModelStatistics", "build_klm", "rgb15"]
 GRID_PLACES = 8
 
 
-def build_klm(description: CourseDescription, layout: Layout) -> tuple[bytes, ModelStatistics]:
+def build_klm(
+    description: CourseDescription, layout: CourseLayout
+) -> tuple[bytes, ModelStatistics]:
     """Draw a course; returns the file and numbers about it."""
     colours = {name: np.array(value, float) for name, value in description.colours.items()}
     base = fall_height(description, layout)
     floor = round(base / STATION_GRID) * STATION_GRID
-    ways = [
-        Way(description, ribbon, cuts)
-        for ribbon, cuts in zip(layout.ways, layout.cuts, strict=True)
+    paths = [
+        DrawnPath(description, ribbon, cuts)
+        for ribbon, cuts in zip(layout.paths, layout.cuts, strict=True)
     ]
-    find_bridges(ways)
+    find_bridges(paths)
     faces = Faces()
     painters: list[Painter] = []
     first_chunk = 0
-    for way, skirt in zip(ways, skirt_widths(ways), strict=True):
-        painter = Painter(faces, description, colours, way, floor, skirt, first_chunk)
+    for path, skirt in zip(paths, skirt_widths(paths), strict=True):
+        painter = Painter(faces, description, colours, path, floor, skirt, first_chunk)
         painter.paint()
         painters.append(painter)
         first_chunk = painter.next_chunk
@@ -47,4 +49,4 @@ def build_klm(description: CourseDescription, layout: Layout) -> tuple[bytes, Mo
     sky = [
         colours[name] for name in ("sky top", "sky bottom", "shallows", "water", "hill", "cloud")
     ]
-    return klm.build(faces, scenery.water(colours, ways, base), sky)
+    return klm.build(faces, scenery.water(colours, paths, base), sky)

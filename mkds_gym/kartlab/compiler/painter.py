@@ -1,6 +1,6 @@
-"""Draw a way: the road and its paint, shoulders, walls, cliffs and the land beyond.
+"""Draw a path: the road and its paint, shoulders, walls, cliffs and the land beyond.
 
-Everything is drawn many segments at a time. Between two lines of points along the way, one point
+Everything is drawn many segments at a time. Between two lines of points along the path, one point
 to a station, lies a *band*; a picture's cost is its vertices, so bands are drawn in colours that
 change from station to station, not from face to face, and a band is one strip. What is painted on
 the road lies `PAINT` above it instead of being cut out of it.
@@ -19,11 +19,12 @@ from mkds_gym.kartlab.compiler.geometry import (
     STATION_STEP,
     Cut,
     PlacedPad,
+    Region,
     Ribbon,
     outer_reach,
+    quads_overlap,
 )
 from mkds_gym.kartlab.compiler.klm import GRID, Faces, Floats, shade
-from mkds_gym.kartlab.compiler.planar import Region, quads_overlap
 
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -78,27 +79,27 @@ START_COLUMNS = 12
 
 
 def mix(a: ArrayLike, b: ArrayLike, t: float | Floats) -> Floats:
-    """Return the colour at part `t` of the way from `a` to `b`."""
+    """Return the colour at fraction `t` between `a` and `b`."""
     first, second = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     return np.asarray(first + (second - first) * t)
 
 
 @dataclass(frozen=True)
-class Span:
-    """Stretches of a way: from stations `here` to stations `there`, as segments `of` are."""
+class Stretch:
+    """Stretches of a path: from stations `here` to stations `there`, as segments `of` are."""
 
     here: Integers
     there: Integers
     of: Integers
 
-    def where(self, mask: Mask) -> Span:
+    def where(self, mask: Mask) -> Stretch:
         """Return the stretches whose segment is in a mask (S,)."""
         keep = mask[self.of]
-        return Span(self.here[keep], self.there[keep], self.of[keep])
+        return Stretch(self.here[keep], self.there[keep], self.of[keep])
 
 
-class Way:
-    """A way of the course, with what the picture needs to know of its S segments."""
+class DrawnPath:
+    """A path of the course, with what the picture needs to know of its S segments."""
 
     def __init__(
         self, description: CourseDescription, ribbon: Ribbon, cuts: tuple[Cut | None, ...]
@@ -107,7 +108,7 @@ class Way:
         self.stations = len(ribbon)
         count = ribbon.segments
         first = np.arange(count)
-        self.segments = Span(first, (first + 1) % self.stations, first)
+        self.segments = Stretch(first, (first + 1) % self.stations, first)
         self.half = ribbon.half_width
         self.reach = np.stack([ribbon.reach(side) for side in (0, 1)])
         self.outer = np.stack([outer_reach(description, ribbon, side) for side in (0, 1)])
@@ -138,7 +139,7 @@ class Way:
         return self.ribbon.strip(left, -right)
 
     def at(self, distance: ArrayLike, offset: ArrayLike, rise: float) -> Floats:
-        """(N, 3) points of the drawn road at distances along the way, raised by `rise`."""
+        """(N, 3) points of the drawn road at distances along the path, raised by `rise`."""
         ribbon = self.ribbon
         along, lateral = np.broadcast_arrays(
             np.asarray(distance, dtype=np.float64), np.asarray(offset, dtype=np.float64)
@@ -161,14 +162,14 @@ class Way:
 
 
 class Painter:
-    """Draws one way into chunks of its own, from `first_chunk` on."""
+    """Draws one path into chunks of its own, from `first_chunk` on."""
 
     def __init__(
         self,
         faces: Faces,
         description: CourseDescription,
         colours: Colours,
-        way: Way,
+        path: DrawnPath,
         floor: float,
         skirt: Floats,
         first_chunk: int,
@@ -179,7 +180,7 @@ class Painter:
             faces: where to.
             description: what was described.
             colours: by name, 0 to 255.
-            way: the way.
+            path: the path.
             floor: height of everything's foot, the water.
             skirt: (2, K) widths of the land beyond the edges.
             first_chunk: number of the first chunk.
@@ -187,10 +188,10 @@ class Painter:
         self.faces = faces
         self.description = description
         self.colours = colours
-        self.way = way
+        self.path = path
         self.floor = floor
         self.skirt = skirt
-        segments = way.segments
+        segments = path.segments
         self.chunk = first_chunk + segments.of // SEGMENTS_PER_CHUNK
         first_land = int(self.chunk.max()) + 1
         lands = int(segments.of.max()) // SEGMENTS_PER_LAND + 1
@@ -198,42 +199,42 @@ class Painter:
             [first_land + side * lands + segments.of // SEGMENTS_PER_LAND for side in (0, 1)]
         )
         self.next_chunk = first_land + 2 * lands
-        self.tint = np.where(np.arange(way.stations) % 2, 1.0, 0.92)
-        bends = np.abs(way.ribbon.curvature[segments.of]) >= KERB_CURVATURE
-        self.kerbed = way.touching(way.touching(bends)[segments.here])[segments.here]
+        self.tint = np.where(np.arange(path.stations) % 2, 1.0, 0.92)
+        bends = np.abs(path.ribbon.curvature[segments.of]) >= KERB_CURVATURE
+        self.kerbed = path.touching(path.touching(bends)[segments.here])[segments.here]
         self.kerbed |= bends | np.roll(bends, 1)
         self.far = self._far()
 
     def paint(self) -> None:
         """Draw all of it."""
-        way = self.way
-        near, far = way.segments.where(way.floor), self.far.where(way.floor)
+        path = self.path
+        near, far = path.segments.where(path.floor), self.far.where(path.floor)
         self.road(near)
         self.band(
             far,
-            way.line(way.half),
-            way.line(-way.half),
-            self.toned(way.road, far, True),
+            path.line(path.half),
+            path.line(-path.half),
+            self.toned(path.road, far, True),
             far=True,
             cut="road",
         )
         for side in (0, 1):
             self.side(near, side, False)
             self.side(far, side, True)
-        self.deck(near.where(way.bridge), False)
-        self.deck(far.where(way.bridge), True)
+        self.deck(near.where(path.bridge), False)
+        self.deck(far.where(path.bridge), True)
         self.caps()
-        for pad in way.ribbon.pads:
+        for pad in path.ribbon.pads:
             self.pad(pad)
 
     # -- bands --------------------------------------------------------------------------
 
-    def toned(self, names: str | NDArray[np.str_], span: Span, far: bool = False) -> Floats:
+    def toned(self, names: str | NDArray[np.str_], span: Stretch, far: bool = False) -> Floats:
         """(N, 2, 3) a surface's colour at both ends, lighter and darker in turn.
 
         Without that nothing on an even surface shows the speed; from afar, nothing does.
         """
-        wanted = np.broadcast_to(np.asarray(names), self.way.floor.shape)[span.of]
+        wanted = np.broadcast_to(np.asarray(names), self.path.floor.shape)[span.of]
         known, index = np.unique(wanted, return_inverse=True)
         plain = np.array([self.colours[name] for name in known]).reshape(-1, 3)[index]
         tints = np.stack([self.tint[span.here], self.tint[span.there]], axis=1)
@@ -243,7 +244,7 @@ class Painter:
 
     def band(
         self,
-        span: Span,
+        span: Stretch,
         left: Floats,
         right: Floats,
         left_tone: ArrayLike,
@@ -267,8 +268,8 @@ class Painter:
             chunk: (S,) of each segment; the road's by default.
             lit: shade it by the sun.
             far: it is what is drawn from afar.
-            cut: what is left out at joints with other ways: an attribute of `Cut`; or "paint",
-                which gives way to any road.
+            cut: what is left out at joints with other paths: an attribute of `Cut`; or "paint",
+                which yields to any road.
         """
         if right_tone is None:
             right_tone = left_tone
@@ -290,13 +291,13 @@ class Painter:
         wide |= np.linalg.norm(lines[0][1] - lines[1][1], axis=1) >= STATION_GRID
         chunks = (self.chunk if chunk is None else chunk)[span.of]
         if cut:
-            for index in np.flatnonzero(wide & self.way.joint[span.of]):
+            for index in np.flatnonzero(wide & self.path.joint[span.of]):
                 self._cut(chunks[index], corners[index], tones[index], span.of[index], cut, far)
-            wide &= ~self.way.joint[span.of]
+            wide &= ~self.path.joint[span.of]
         self.faces.add(chunks[wide], corners[wide], tones[wide], lit=False, far=far)
 
     def _region(self, segment: int, cut: str) -> Region:
-        known = self.way.cuts[segment]
+        known = self.path.cuts[segment]
         assert known is not None, "only segments of a joint are asked"
         if cut == "paint":
             return known.road if len(known.road) else known.shoulder
@@ -306,19 +307,19 @@ class Painter:
     def _cut(
         self, chunk: int, corners: Floats, tones: Floats, segment: int, cut: str, far: bool
     ) -> None:
-        """Draw what another way leaves of a quad."""
+        """Draw what another path leaves of a quad."""
         for piece in self._region(segment, cut).subtract(np.concatenate([corners, tones], axis=1)):
             # A fan of quads, the last of them a triangle where need be.
             for first in range(1, len(piece) - 1, 2):
                 part = piece[[0, first, first + 1, min(first + 2, len(piece) - 1)]][None]
                 self.faces.add(chunk, part[..., :3], part[..., 3:], lit=False, far=far)
 
-    def _smooth(self, span: Span, light: Floats) -> Floats:
+    def _smooth(self, span: Stretch, light: Floats) -> Floats:
         """(N, 2) brightness at both ends of stretches: the mean of those that meet there.
 
         A strip goes on only where colours do.
         """
-        sums, counts = np.zeros(self.way.stations), np.zeros(self.way.stations)
+        sums, counts = np.zeros(self.path.stations), np.zeros(self.path.stations)
         for ends in (span.here, span.there):
             np.add.at(sums, ends, light)
             np.add.at(counts, ends, 1)
@@ -328,7 +329,7 @@ class Painter:
     def _outward(
         self,
         side: int,
-        span: Span,
+        span: Stretch,
         outer: Floats,
         inner: Floats,
         outer_tone: ArrayLike,
@@ -349,16 +350,16 @@ class Painter:
             lines = (inner, outer, inner_tone, outer_tone)
         self.band(span, *lines, part=part, chunk=chunk, lit=lit, far=far, cut=cut)
 
-    def _far(self) -> Span:
+    def _far(self) -> Stretch:
         """Return the stretches as drawn from afar: two segments as one where both are straight."""
-        way, segments = self.way, self.way.segments
+        path, segments = self.path, self.path.segments
         first = np.arange(0, len(segments.of) - 1, SEGMENTS_PER_CHUNK)
         second = first + 1
-        known = (*way.ends, *way.surfaces, way.road, way.floor, way.bridge)
+        known = (*path.ends, *path.surfaces, path.road, path.floor, path.bridge)
         alike = np.all([what[first] == what[second] for what in known], axis=0)
-        alike &= ~way.joint[first] & ~way.joint[second]
-        for offset in (0.0, *way.reach, *-way.reach):
-            line = way.line(offset)
+        alike &= ~path.joint[first] & ~path.joint[second]
+        for offset in (0.0, *path.reach, *-path.reach):
+            line = path.line(offset)
             a, m, b = line[segments.here[first]], line[second], line[segments.there[second]]
             alike &= np.abs((a + b) / 2 - m).max(axis=1) < 1.0
         skipped = second[alike]
@@ -366,41 +367,41 @@ class Painter:
         there[first[alike]] = segments.there[skipped]
         keep = np.ones(len(segments.of), dtype=np.bool_)
         keep[skipped] = False
-        return Span(segments.here[keep], there[keep], segments.of[keep])
+        return Stretch(segments.here[keep], there[keep], segments.of[keep])
 
     # -- road ---------------------------------------------------------------------------
 
-    def road(self, span: Span) -> None:
+    def road(self, span: Stretch) -> None:
         """Draw the road with its edge lines or kerbs and the dashes in its middle."""
-        way = self.way
+        path = self.path
         line, kerb = self.colours["line"], self.colours["kerb"]
-        inner = way.half - EDGE_LINE
-        joint, apart = span.where(way.joint), span.where(~way.joint)
-        self.band(apart, way.line(inner), way.line(-inner), self.toned(way.road, apart))
-        # Where ways meet, one floor lies below the paint of both.
-        floor = way.line(way.half), way.line(-way.half)
-        self.band(joint, *floor, self.toned(way.road, joint), cut="road")
+        inner = path.half - EDGE_LINE
+        joint, apart = span.where(path.joint), span.where(~path.joint)
+        self.band(apart, path.line(inner), path.line(-inner), self.toned(path.road, apart))
+        # Where paths meet, one floor lies below the paint of both.
+        floor = path.line(path.half), path.line(-path.half)
+        self.band(joint, *floor, self.toned(path.road, joint), cut="road")
         paint = np.array([0.0, PAINT, 0.0])
         kerbed = span.where(self.kerbed)
-        for left, right in ((way.half, inner), (-inner, -way.half)):
-            lines = way.line(left), way.line(right)
+        for left, right in ((path.half, inner), (-inner, -path.half)):
+            lines = path.line(left), path.line(right)
             self.band(apart, *lines, line)
             self.band(joint, lines[0] + paint, lines[1] + paint, line, cut="paint")
-            for stretch, rise in ((kerbed.where(~way.joint), 1), (kerbed.where(way.joint), 2)):
+            for stretch, rise in ((kerbed.where(~path.joint), 1), (kerbed.where(path.joint), 2)):
                 raised = [edge + rise * paint for edge in lines]
                 self.band(stretch, raised[0], raised[1], kerb, part=(0.0, 0.5), cut="paint")
         mid = CENTRE_LINE / 2
-        dash = way.line(mid) + paint, way.line(-mid) + paint
+        dash = path.line(mid) + paint, path.line(-mid) + paint
         self.band(span, *dash, line, part=(0.5, 1.0), cut="paint")
 
     def start_line(self) -> None:
         """Paint the chequered line over the first third of the first segment."""
-        way = self.way
+        path = self.path
         dark, light = self.colours["dark"], self.colours["light"]
-        first = way.segments.where(way.segments.of == 0)
+        first = path.segments.where(path.segments.of == 0)
         rise = np.array([0.0, PAINT, 0.0])
         lines = [
-            way.line(way.half * (1 - 2 * column / START_COLUMNS)) + rise
+            path.line(path.half * (1 - 2 * column / START_COLUMNS)) + rise
             for column in range(START_COLUMNS + 1)
         ]
         self.band(first, lines[0], lines[-1], light, part=(0.0, 0.35))
@@ -410,7 +411,7 @@ class Painter:
 
     def grid(self, places: int) -> None:
         """Paint the places of the start grid, as the program hands them out."""
-        way, description = self.way, self.description
+        path, description = self.path, self.description
         length, width, line = 9.0, 15.0, 1.5
         for place in range(places):
             back = description.grid_back + place // 2 * GRID_ROW + place % 2 * GRID_STAGGER
@@ -421,21 +422,21 @@ class Painter:
                 (front - length, front - line, left, left - line),
                 (front - length, front - line, right + line, right),
             ):
-                corners = way.at([near, near, far, far], [a, b, b, a], PAINT)
+                corners = path.at([near, near, far, far], [a, b, b, a], PAINT)
                 self.faces.add(self._chunk_at(front), corners[None], self.colours["light"])
 
     def _chunk_at(self, distance: float) -> int:
-        ribbon = self.way.ribbon
+        ribbon = self.path.ribbon
         k = int(np.searchsorted(ribbon.distance, distance % ribbon.length, "right")) - 1
         return int(self.chunk[min(k, len(self.chunk) - 1)])
 
     def pad(self, pad: PlacedPad) -> None:
         """Draw a pad: bright arrows on a boost pad, bars across a jump pad."""
-        way, ribbon = self.way, self.way.ribbon
-        of = way.segments.of
+        path, ribbon = self.path, self.path.ribbon
+        of = path.segments.of
         mask = (of >= pad.first) & (of < pad.last)
-        edges = [way.line(u) + np.array([0.0, PAINT, 0.0]) for u in (pad.left, pad.right)]
-        span = way.segments.where(mask)
+        edges = [path.line(u) + np.array([0.0, PAINT, 0.0]) for u in (pad.left, pad.right)]
+        span = path.segments.where(mask)
         for far in (False, True):
             self.band(span, edges[0], edges[1], self.colours[pad.kind], lit=False, far=far)
         start = float(ribbon.distance[pad.first])
@@ -455,7 +456,7 @@ class Painter:
                 else:
                     ends, rear = [pad.left, pad.right], [near, near]
                 for i in range(len(ends) - 1):
-                    corners = way.at(
+                    corners = path.at(
                         [rear[i], rear[i + 1], rear[i + 1] + thick, rear[i] + thick],
                         [ends[i], ends[i + 1], ends[i + 1], ends[i]],
                         2 * PAINT,
@@ -465,29 +466,29 @@ class Painter:
 
     # -- roadside -----------------------------------------------------------------------
 
-    def side(self, span: Span, side: int, far: bool) -> None:
+    def side(self, span: Stretch, side: int, far: bool) -> None:
         """Draw one side: shoulder, what it ends in, and the land beyond."""
-        way = self.way
+        path = self.path
         sign = 1.0 if side == 0 else -1.0
-        reach = way.reach[side]
-        shoulder = way.line(sign * reach)
-        inner = way.line(sign * way.half)
-        surface = self.toned(way.surfaces[side], span, far)
+        reach = path.reach[side]
+        shoulder = path.line(sign * reach)
+        inner = path.line(sign * path.half)
+        surface = self.toned(path.surfaces[side], span, far)
         self._outward(side, span, shoulder, inner, surface, far=far, cut="shoulder")
-        ends = way.ends[side]
+        ends = path.ends[side]
         strip = reach + self.description.bounds_width
         bounds, walls = span.where(ends == "bounds"), span.where(ends == "wall")
         colour = self.toned("bounds", bounds, far)
-        self._outward(side, bounds, way.line(sign * strip), shoulder, colour, far=far, cut="outer")
+        self._outward(side, bounds, path.line(sign * strip), shoulder, colour, far=far, cut="outer")
         self.wall(walls, side, far)
-        self.land(bounds.where(~way.bridge), side, strip, far)
-        self.land(walls.where(~way.bridge), side, reach + WALL_DEPTH, far)
+        self.land(bounds.where(~path.bridge), side, strip, far)
+        self.land(walls.where(~path.bridge), side, reach + WALL_DEPTH, far)
         rock = self.colours["rock"]
-        foot = way.line(sign * (reach + CLIFF_WIDTH))
+        foot = path.line(sign * (reach + CLIFF_WIDTH))
         foot[:, 1] = self.floor
         self._outward(
             side,
-            span.where((ends == "drop") & ~way.bridge),
+            span.where((ends == "drop") & ~path.bridge),
             foot,
             shoulder,
             rock * 0.6,
@@ -497,26 +498,26 @@ class Painter:
             cut="outer",
         )
 
-    def wall(self, span: Span, side: int, far: bool) -> None:
+    def wall(self, span: Stretch, side: int, far: bool) -> None:
         """Draw a wall: a coloured panel below a pale stripe, its top and its back."""
-        way = self.way
+        path = self.path
         sign = 1.0 if side == 0 else -1.0
-        reach, height = way.reach[side], self.description.wall_height
-        foot, rim = way.line(sign * reach), way.line(sign * reach, height)
-        back = way.line(sign * (reach + WALL_DEPTH), -DECK)
-        stripe = way.line(sign * reach, height * 0.72)
-        edge = way.line(sign * (reach + WALL_DEPTH), height)
-        parts: list[tuple[Span, tuple[float, float]]] = [(span.where(~way.joint), (0.0, 1.0))]
+        reach, height = path.reach[side], self.description.wall_height
+        foot, rim = path.line(sign * reach), path.line(sign * reach, height)
+        back = path.line(sign * (reach + WALL_DEPTH), -DECK)
+        stripe = path.line(sign * reach, height * 0.72)
+        edge = path.line(sign * (reach + WALL_DEPTH), height)
+        parts: list[tuple[Stretch, tuple[float, float]]] = [(span.where(~path.joint), (0.0, 1.0))]
         for k, here, there in zip(span.of, span.here, span.there, strict=True):
-            if way.joint[k]:
+            if path.joint[k]:
                 a, b = foot[here][[0, 2]], foot[there][[0, 2]]
-                one = Span(np.array([here]), np.array([there]), np.array([k]))
+                one = Stretch(np.array([here]), np.array([there]), np.array([k]))
                 stretches = self._region(int(k), "outer").subtract_line(a, b)
                 parts += [(one, stretch) for stretch in stretches]
         top = self.colours["wall top"]
         for stretch, part in parts:
-            # Red on the outside of a bend: there the wall says which way the road goes.
-            curve = way.ribbon.curvature[stretch.here]
+            # Red on the outside of a bend: there the wall shows where the road turns.
+            curve = path.ribbon.curvature[stretch.here]
             outside = (np.abs(curve) > KERB_CURVATURE) & (curve * sign < 0)
             panel = np.where(outside[:, None], self.colours["wall bend"], self.colours["wall"])
             mean = mix(panel, top, 0.28)[:, None]
@@ -532,16 +533,16 @@ class Painter:
             self._outward(side, stretch, edge, rim, top, part=part)
             self._outward(side, stretch, back, edge, mean * 0.9, part=part)
 
-    def deck(self, span: Span, far: bool) -> None:
+    def deck(self, span: Stretch, far: bool) -> None:
         """Draw the sides and the underside of a bridge."""
-        way, rock = self.way, self.colours["rock"]
+        path, rock = self.path, self.colours["rock"]
         brink = []
         for side, sign in ((0, 1.0), (1, -1.0)):
-            wall = way.touching(way.ends[side] == "wall")
-            reach = way.outer[side] + np.where(wall, WALL_DEPTH, 0.0)
-            top, bottom = way.line(sign * reach), way.line(sign * reach, -DECK)
+            wall = path.touching(path.ends[side] == "wall")
+            reach = path.outer[side] + np.where(wall, WALL_DEPTH, 0.0)
+            top, bottom = path.line(sign * reach), path.line(sign * reach, -DECK)
             brink.append(bottom)
-            free = span.where(way.ends[side] != "wall")
+            free = span.where(path.ends[side] != "wall")
             self._outward(side, free, bottom, top, rock * 1.1, lit=False, far=far)
         # Seen from below, left is right.
         self.band(span, brink[1], brink[0], rock * 0.55, lit=False, far=far)
@@ -550,10 +551,10 @@ class Painter:
 
     def land_line(self, side: int, outer: Floats, part: float) -> Floats:
         """(K, 3) points of the land beyond the edge; part 0 is at the edge, 1 the far end."""
-        way = self.way
+        path = self.path
         sign = 1.0 if side == 0 else -1.0
-        points = way.line(sign * (outer + self.skirt[side] * part))
-        height = self.land_height(side, np.arange(way.stations), outer, part)
+        points = path.line(sign * (outer + self.skirt[side] * part))
+        height = self.land_height(side, np.arange(path.stations), outer, part)
         points[:, 1] = np.rint(height / STATION_GRID) * STATION_GRID
         return points
 
@@ -561,16 +562,16 @@ class Painter:
         self, side: int, station: ArrayLike, outer: Floats | float, part: float
     ) -> Floats:
         """Height of the land at stations, at a part of its width."""
-        way, k = self.way, np.asarray(station)
+        path, k = self.path, np.asarray(station)
         sign = 1.0 if side == 0 else -1.0
-        edge = way.ribbon.centre[k, 1] + sign * outer * way.ribbon.slope[k]
+        edge = path.ribbon.centre[k, 1] + sign * outer * path.ribbon.slope[k]
         end = np.maximum(self.floor - 1.0, edge - 1.1 * self.skirt[side][k])
-        end = np.where(way.steep[side][k], self.floor - 1.0, end)
+        end = np.where(path.steep[side][k], self.floor - 1.0, end)
         # A shoulder of land first, then the slope: parts up to 0.45 lose little height.
         fall = part / 0.45 * 0.12 if part <= 0.45 else 0.12 + (part - 0.45) / 0.55 * 0.88
         return np.asarray(edge + (end - edge) * fall)
 
-    def land(self, span: Span, side: int, outer: Floats, far: bool) -> None:
+    def land(self, span: Stretch, side: int, outer: Floats, far: bool) -> None:
         """Draw the land beyond an edge that lies at `outer`, (K,)."""
         grass = self.toned("terrain", span, True)
         shore = mix(grass, self.colours["shore"], 0.55)
@@ -583,9 +584,9 @@ class Painter:
 
     def caps(self) -> None:
         """Close the ends of the land where the road leaves it: at gaps and at bridges."""
-        way, rock = self.way, self.colours["rock"]
-        solid = way.floor & ~way.bridge
-        for k, n in zip(way.segments.here, way.segments.there, strict=True):
+        path, rock = self.path, self.colours["rock"]
+        solid = path.floor & ~path.bridge
+        for k, n in zip(path.segments.here, path.segments.there, strict=True):
             ahead = int(n) if int(n) < len(solid) else int(k)
             if solid[k] == solid[ahead]:
                 continue
@@ -602,21 +603,21 @@ class Painter:
 
     def _profile(self, segment: int, station: int, side: int) -> Floats:
         """Return the land at a station as a segment has it: from the road's edge outwards."""
-        way = self.way
+        path = self.path
         sign = 1.0 if side == 0 else -1.0
-        end = way.ends[side][segment]
-        reach = way.reach[side]
+        end = path.ends[side][segment]
+        reach = path.reach[side]
         if end == "drop":
-            foot = way.line(sign * (reach + CLIFF_WIDTH))[station]
+            foot = path.line(sign * (reach + CLIFF_WIDTH))[station]
             foot[1] = self.floor
-            return np.stack([way.line(sign * reach)[station], foot])
+            return np.stack([path.line(sign * reach)[station], foot])
         outer = reach + (WALL_DEPTH if end == "wall" else self.description.bounds_width)
         return np.stack([self.land_line(side, outer, part)[station] for part in LAND_PARTS])
 
 
-def find_bridges(ways: list[Way]) -> None:
-    """Mark the segments of all ways that lead over another road."""
-    beds = np.concatenate([way.bed() for way in ways])
+def find_bridges(paths: list[DrawnPath]) -> None:
+    """Mark the segments of all paths that lead over another road."""
+    beds = np.concatenate([path.bed() for path in paths])
     ground = beds[:, :, [0, 2]]
     low, high = ground.min(axis=1) - BRIDGE_MARGIN, ground.max(axis=1) + BRIDGE_MARGIN
     height = beds[:, :, 1].mean(axis=1)
@@ -628,19 +629,19 @@ def find_bridges(ways: list[Way]) -> None:
     crossing = quads_overlap(middle + (ground[upper] - middle) * reach, ground[lower])
     flags = np.zeros(len(beds), dtype=np.bool_)
     flags[upper[crossing]] = True
-    for way in ways:
-        way.bridge, flags = flags[: len(way.floor)] & way.floor, flags[len(way.floor) :]
+    for path in paths:
+        path.bridge, flags = flags[: len(path.floor)] & path.floor, flags[len(path.floor) :]
 
 
-def skirt_widths(ways: list[Way]) -> list[Floats]:
-    """Return for each way (2, K) widths of the land beyond its edges that hit no other part."""
-    ground = np.concatenate([way.ribbon.centre[:, [0, 2]] for way in ways])
-    height = np.concatenate([way.ribbon.centre[:, 1] for way in ways])
-    lefts = np.concatenate([way.ribbon.left for way in ways])
-    outer = np.concatenate([way.outer for way in ways], axis=1)
+def skirt_widths(paths: list[DrawnPath]) -> list[Floats]:
+    """Return for each path (2, K) widths of the land beyond its edges that hit no other part."""
+    ground = np.concatenate([path.ribbon.centre[:, [0, 2]] for path in paths])
+    height = np.concatenate([path.ribbon.centre[:, 1] for path in paths])
+    lefts = np.concatenate([path.ribbon.left for path in paths])
+    outer = np.concatenate([path.outer for path in paths], axis=1)
     result, begin = [], 0
-    for way in ways:
-        ribbon, count = way.ribbon, way.stations
+    for path in paths:
+        ribbon, count = path.ribbon, path.stations
         mine = slice(begin, begin + count)
         begin += count
         along = np.abs(ribbon.distance[:, None] - ribbon.distance[None])
@@ -653,7 +654,7 @@ def skirt_widths(ways: list[Way]) -> list[Floats]:
         out = np.empty((2, count))
         step = np.diff(np.append(ribbon.distance, ribbon.length))
         for side, sign in ((0, 1.0), (1, -1.0)):
-            own = way.outer[side] + WALL_DEPTH
+            own = path.outer[side] + WALL_DEPTH
             width = np.full(count, SKIRT_WIDTHS[-1])
             for wanted in SKIRT_WIDTHS[-2::-1]:  # from narrow to wide
                 points = ground[mine] + sign * (own + wanted)[:, None] * ribbon.left
@@ -665,9 +666,11 @@ def skirt_widths(ways: list[Way]) -> list[Floats]:
                 # want their own land as well.
                 need = need + np.where(near, 0.7 * wanted, min(wanted, 25.0))
                 width[((gap >= need) | above).all(axis=1)] = wanted
-            width[way.steep[side]] = CLIFF_WIDTH
+            width[path.steep[side]] = CLIFF_WIDTH
             # The land narrows no faster than it goes on, so no end stands in the air.
-            pairs = list(zip(way.segments.here.tolist(), way.segments.there.tolist(), strict=True))
+            pairs = list(
+                zip(path.segments.here.tolist(), path.segments.there.tolist(), strict=True)
+            )
             values = width.tolist()
             for _ in range(2):
                 for a, b in pairs:

@@ -41,10 +41,10 @@ _PENALTY = 0.05
 
 @dataclass(frozen=True)
 class RacingLine:
-    """A line along a way.
+    """A line along a path.
 
     Attributes:
-        distance: (S,) along the way's centre, from 0 to its length; for a closed way the last is
+        distance: (S,) along the path's centre, from 0 to its length; for a closed path the last is
             the first again.
         offset: (S,) to the left of the centre, in world units.
         drifting: (S,) whether drifting pays.
@@ -64,7 +64,7 @@ class RacingLine:
 
 
 def racing_line(ribbon: Ribbon) -> RacingLine:
-    """Find the racing line of a way."""
+    """Find the racing line of a path."""
     samples = max(round(ribbon.length / SAMPLE_STEP), 8)
     distance = np.linspace(0.0, ribbon.length, samples + 1)
     if ribbon.closed:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.kartlab.compiler.klm import Faces, Floats
-from mkds_gym.kartlab.compiler.painter import WALL_DEPTH, Colours, Painter, Way, mix
+from mkds_gym.kartlab.compiler.painter import WALL_DEPTH, Colours, DrawnPath, Painter, mix
 
 WATER_LIMIT = 2040.0
 """The water reaches this far, in world units: as far as coarse vertices do."""
@@ -18,9 +18,9 @@ WATER_LIMIT = 2040.0
 WATER_TILE = 340.0
 
 
-def water(colours: Colours, ways: list[Way], height: float) -> Faces:
+def water(colours: Colours, paths: list[DrawnPath], height: float) -> Faces:
     """Draw the water: tiles over the whole plane, lighter near the land."""
-    ground = np.concatenate([way.ribbon.centre[:, [0, 2]] for way in ways])
+    ground = np.concatenate([path.ribbon.centre[:, [0, 2]] for path in paths])
     tiles = round(2 * WATER_LIMIT / WATER_TILE)
     lattice = np.linspace(-WATER_LIMIT, WATER_LIMIT, tiles + 1)
     x, z = np.meshgrid(lattice, lattice)  # rows along z
@@ -190,7 +190,7 @@ def plant(painters: list[Painter], seed: int, wanted: int, kinds: tuple[str, ...
     """Put objects on the land beyond the edges, off every road and not too near each other."""
     random = np.random.default_rng(seed)
     tries = 60 * wanted
-    counts = np.array([len(painter.way.segments.of) for painter in painters])
+    counts = np.array([len(painter.path.segments.of) for painter in painters])
     starts = np.cumsum(counts) - counts
     place = random.integers(int(counts.sum()), size=tries)
     side = random.integers(2, size=tries)
@@ -199,17 +199,17 @@ def plant(painters: list[Painter], seed: int, wanted: int, kinds: tuple[str, ...
     tints = random.uniform(0.85, 1.2, tries)
     turns = random.uniform(0, math.tau, tries)
     chosen_kind = random.integers(len(kinds), size=tries)
-    ground = np.concatenate([painter.way.ribbon.centre[:, [0, 2]] for painter in painters])
-    reach = np.concatenate([painter.way.outer.max(axis=0) for painter in painters]) + 22
+    ground = np.concatenate([painter.path.ribbon.centre[:, [0, 2]] for painter in painters])
+    reach = np.concatenate([painter.path.outer.max(axis=0) for painter in painters]) + 22
     fits = np.concatenate([_room(painter) for painter in painters], axis=1)
     feet: list[Floats] = []
     for index in np.flatnonzero(fits[side, place]):
         which = int(np.searchsorted(starts, place[index], side="right")) - 1
         painter, k, s = painters[which], int(place[index] - starts[which]), int(side[index])
-        way, sign = painter.way, 1.0 if s == 0 else -1.0
-        outer = float(way.outer[s, k]) + WALL_DEPTH
+        path, sign = painter.path, 1.0 if s == 0 else -1.0
+        outer = float(path.outer[s, k]) + WALL_DEPTH
         width = float(painter.skirt[s, k])
-        foot = way.ribbon.point(k, sign * (outer + width * part[index]))
+        foot = path.ribbon.point(k, sign * (outer + width * part[index]))
         near = ((ground - foot[[0, 2]]) ** 2).sum(axis=1) < reach**2
         if near.any() or any(math.dist(other[::2], foot[::2]) < 26 for other in feet):
             continue
@@ -224,10 +224,10 @@ def plant(painters: list[Painter], seed: int, wanted: int, kinds: tuple[str, ...
 
 def _room(painter: Painter) -> NDArray[np.bool_]:
     """(2, S) whether the land beside a segment has room for objects."""
-    way = painter.way
-    ends = way.ends
-    fits = (painter.skirt[:, way.segments.here] >= 70) & (ends != "drop")
-    return np.asarray(fits & (np.roll(ends, 1, axis=1) == ends) & way.floor & ~way.bridge)
+    path = painter.path
+    ends = path.ends
+    fits = (painter.skirt[:, path.segments.here] >= 70) & (ends != "drop")
+    return np.asarray(fits & (np.roll(ends, 1, axis=1) == ends) & path.floor & ~path.bridge)
 
 
 def _stand(
@@ -251,10 +251,10 @@ def _stand(
 
 def arch(painter: Painter) -> None:
     """Draw the gate over the start line: two posts and a chequered beam."""
-    way, colours = painter.way, painter.colours
-    left = float(way.outer[0, 0]) + 1.0
-    right = -float(way.outer[1, 0]) - 1.0
-    heading = float(way.ribbon.heading[0])
+    path, colours = painter.path, painter.colours
+    left = float(path.outer[0, 0]) + 1.0
+    right = -float(path.outer[1, 0]) - 1.0
+    heading = float(path.ribbon.heading[0])
     ahead = np.array([math.sin(heading), 0, math.cos(heading)])
     white, blue = colours["wall top"], colours["wall"]
     light, dark = colours["light"], colours["dark"]
@@ -262,7 +262,7 @@ def arch(painter: Painter) -> None:
     chunk = int(painter.chunk[0])
 
     def at(offset: float, rise: float, along: float) -> Floats:
-        return way.ribbon.point(0, offset, rise) + ahead * along
+        return path.ribbon.point(0, offset, rise) + ahead * along
 
     def quad(corners: list[Floats], tone: Floats, lit: bool = True) -> None:
         painter.faces.add(chunk, np.array([corners]), tone, lit=lit)

@@ -25,10 +25,10 @@ from mkds_gym.kartlab.compiler import (
     parse_description,
 )
 from mkds_gym.kartlab.compiler.description import BRIDGE_CLEARANCE, POINT_LIMIT
-from mkds_gym.kartlab.compiler.geometry import Ribbon, jump_reach
+from mkds_gym.kartlab.compiler.geometry import Region, Ribbon
+from mkds_gym.kartlab.compiler.geometry.checks import jump_reach
+from mkds_gym.kartlab.compiler.geometry.planar import THIN, area
 from mkds_gym.kartlab.compiler.map import at_distance
-from mkds_gym.kartlab.compiler.planar import _THIN as THIN
-from mkds_gym.kartlab.compiler.planar import Region, area
 from mkds_gym.kartlab.compiler.racing_line import racing_line
 
 Floats = NDArray[np.float64]
@@ -164,7 +164,7 @@ def floors(course: CompiledCourse, point: Floats) -> list[tuple[float, int]]:
 
 
 def places(ribbon: Ribbon, across: tuple[float, ...]) -> list[tuple[int, float, Floats]]:
-    """Segment, share across (1 is the left end of the floor) and place, all along a way."""
+    """Segment, share across (1 is the left end of the floor) and place, all along a path."""
     out = []
     for k in range(ribbon.segments):
         for share in across:
@@ -177,31 +177,31 @@ def places(ribbon: Ribbon, across: tuple[float, ...]) -> list[tuple[int, float, 
 
 
 def test_ways_meet_with_one_floor_and_no_hole(forked: CompiledCourse) -> None:
-    for way, ribbon in enumerate(forked.layout.ways):
+    for path, ribbon in enumerate(forked.layout.paths):
         for k, share, place in places(ribbon, (-0.97, -0.5, 0.02, 0.5, 0.97)):
             near = [(h, t) for h, t in floors(forked, place) if abs(h - place[1]) < 20]
-            assert near, f"a hole in segment {k} of way {way}, {share} across, at {place}"
+            assert near, f"a hole in segment {k} of path {path}, {share} across, at {place}"
             heights = [h for h, _ in near]
             assert max(heights) - min(heights) < 0.8, f"two floors at {place}: {near}"
             assert max(abs(h - place[1]) for h in heights) < 0.8
-            # On the road of either way the road is what one drives on.
+            # Where either road runs, a kart drives on road.
             half = float(min(ribbon.half_width[[k, ribbon.following(k)]]))
             if abs(share) * float(ribbon.reach(0)[k]) < half - 2:
-                assert {t for _, t in near} == {0}, f"not road at {place}, segment {k}, way {way}"
+                assert {t for _, t in near} == {0}, f"not road at {place}, segment {k}, path {path}"
 
 
 def test_no_wall_stands_across_a_road(forked: CompiledCourse) -> None:
     walls = forked.triangles.vertices[forked.triangles.walls]
     assert len(walls) > 100
     low, high = walls.min(axis=1), walls.max(axis=1)
-    for ribbon in forked.layout.ways:
+    for ribbon in forked.layout.paths:
         for _, _, place in places(ribbon, (-0.7, -0.3, 0.0, 0.3, 0.7)):
             hub = place + np.array([0, 6, 0])
             for corners in walls[((low - 0.5 < hub) & (hub < high + 0.5)).all(axis=1)]:
                 normal = np.cross(corners[1] - corners[0], corners[2] - corners[0])
                 away = abs(float((place - corners[0]) @ normal / np.linalg.norm(normal)))
                 assert away > 3, f"a wall at {place}"
-    # And yet both ways have their outer walls, and the branch's inner one begins at the fork.
+    # And yet both paths have their outer walls, and the branch's inner one begins at the fork.
     assert np.hypot(*(walls.mean(axis=1) - [800, 0, 100])[:, [0, 2]].T).min() < 140
 
 
@@ -223,7 +223,7 @@ def test_map_forks_and_joins(forked: CompiledCourse) -> None:
     assert track.length == pytest.approx(forked.length, rel=0.03)
     assert all(
         track.section(index) in (0, 3) for index in range(len(track)) if track.is_key(index)
-    ), "everybody passes every key, whichever way they take"
+    ), "everybody passes every key, whichever branch a driver takes"
     assert [track.key(index) for index in range(len(track)) if track.is_key(index)] == [
         0,
         1,
@@ -233,8 +233,8 @@ def test_map_forks_and_joins(forked: CompiledCourse) -> None:
     ]
     fork = int(nkm.checkpoint_paths["start"][1]) - 1
     assert len(track.next(fork)) == 2
-    # Progress grows evenly all along the branch, and its end is the end of the main way's part.
-    plan, branch = forked.plan, forked.layout.ways[1]
+    # Progress grows evenly all along the branch, and its end is the end of the main path's part.
+    plan, branch = forked.plan, forked.layout.paths[1]
     own = plan.checkpoint_sections[2]
     values = []
     for distance in np.arange(0, branch.length, 12.0):
@@ -247,19 +247,19 @@ def test_map_forks_and_joins(forked: CompiledCourse) -> None:
     assert values[-1] - values[0] == pytest.approx(span.end - span.start, rel=0.1)
 
 
-def test_checkpoints_of_a_way_leave_the_other_alone(forked: CompiledCourse) -> None:
+def test_checkpoints_of_a_path_leave_the_other_alone(forked: CompiledCourse) -> None:
     plan = forked.plan
     for section in plan.checkpoint_sections[1:3]:
-        other = forked.layout.ways[1 - section.way]
+        other = forked.layout.paths[1 - section.path]
         half = other.half_width
         road = Region(other.strip(half, -half)[:, :, [0, 2]])
         for left, right in plan.checkpoints[section.start : section.start + section.length]:
             assert road.subtract_line(left, right) == [(0.0, 1.0)]
-    # Each way has its own places to be put back at.
-    assert set(plan.respawn_ways.tolist()) == {0, 1}
+    # Each path has its own places to be put back at.
+    assert set(plan.respawn_paths.tolist()) == {0, 1}
     for section in plan.checkpoint_sections:
         ids = plan.respawn_ids[section.start : section.start + section.length]
-        assert set(plan.respawn_ways[ids].tolist()) == {section.way}
+        assert set(plan.respawn_paths[ids].tolist()) == {section.path}
 
 
 def test_routes_stay_on_the_road(forked: CompiledCourse, bridged: CompiledCourse) -> None:
@@ -393,7 +393,7 @@ BAD = {
     "branch turns back": (BRANCH.replace("from = 3\nto = 5", "from = 5\nto = 3"), "branch 0: to: "),
     "branch too sharp": (
         BRANCH.replace("at = [500, -150]", "at = [500, 300]"),
-        "branch 0: from: it meets the main way at",
+        "branch 0: from: it meets the main path at",
     ),
     "branch not level": (
         BRANCH.replace("from = 3", "from = 3\nfrom_offset = -100").replace("height = 18", ""),
@@ -401,7 +401,7 @@ BAD = {
     ),
     "branch wider than the road": (
         BRANCH.replace("width = 80", "width = 200"),
-        "sticks out of the main way",
+        "sticks out of the main path",
     ),
     "branch beyond its points": (
         BRANCH.replace("to = 5", "to = 9"),
@@ -413,7 +413,7 @@ BAD = {
     ),
     "second branch inside the first": (
         BRANCH + BRANCH.replace("[500, -150]", "[520, -140]"),
-        "branch 1: from: it leaves the main way at",
+        "branch 1: from: it leaves the main path at",
     ),
     "unknown key": (BRANCH.replace("width = 80", "wide = 80"), "branch 0: wide is unknown"),
     "pad off the road": (PADS.replace("side = 25", "side = 50"), "pad 0: side: the pad reaches 65"),
@@ -512,7 +512,7 @@ def test_a_million_points_and_long_files_are_refused_at_once(tmp_path: Path) -> 
 
 
 def winding(rows: int) -> str:
-    """A course of so many long rows, one below the other, and a way back at the left."""
+    """A course of so many long rows, one below the other, and a road back at the left."""
     z = [-1700 + 280 * row for row in range(rows)]
     corners = [(-1780, -1700)]
     for row in range(rows):

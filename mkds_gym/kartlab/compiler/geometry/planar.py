@@ -1,7 +1,7 @@
-"""Cutting polygons where two ways of a course meet: what one lays down, the other leaves out.
+"""Polygons in the ground plane: overlap, and cutting where two paths of a course meet.
 
-All tests are in the ground plane. A polygon's corners may have any further columns, such as a
-height or a colour: where a side is cut, they are interpolated along it.
+A polygon's corners may have further columns, such as a height or a colour: where a side is cut,
+they are interpolated along it.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_THIN = 0.02
-"""Pieces whose area is below this, in square units, are dropped."""
+THIN = 0.02
+"""Smallest area of a piece, in square units; smaller pieces are dropped."""
 
 
 def area(polygon: Floats, x: int = 0, z: int = 2) -> float:
-    """Area of a polygon's shadow on the ground, from the columns `x` and `z`."""
+    """Return the area of a polygon's projection on the ground, from the columns `x` and `z`."""
     px, pz = polygon[:, x], polygon[:, z]
     return abs(float(px @ np.roll(pz, -1) - pz @ np.roll(px, -1))) / 2
 
 
 def _split(polygon: Floats, side: Floats) -> tuple[Floats | None, Floats | None]:
-    """Split a convex polygon by a line: where `side` is positive, and the rest."""
+    """Split a convex polygon by a line into the part where `side` is positive and the rest."""
     if (side <= 1e-9).all():
         return None, polygon
     if (side >= -1e-9).all():
@@ -45,17 +45,17 @@ def _split(polygon: Floats, side: Floats) -> tuple[Floats | None, Floats | None]
 
 
 class Region:
-    """A part of the ground: the union of convex quadrilaterals.
+    """A part of the ground: a union of convex quadrilaterals.
 
     Args:
-        quads: (N, 4, 2) x and z of the corners, in either order round.
+        quads: (N, 4, 2) x and z of the corners, in either orientation.
     """
 
     def __init__(self, quads: Floats | Iterable[Floats]) -> None:
         corners = np.asarray(quads, dtype=np.float64).reshape(-1, 4, 2)
         sides = np.roll(corners, -1, axis=1) - corners
         outward = np.stack([sides[..., 1], -sides[..., 0]], axis=2)
-        # Two corners may be in one place; such a side separates nothing.
+        # A side whose two corners coincide separates nothing.
         length = np.linalg.norm(outward, axis=2, keepdims=True)
         outward = outward / np.maximum(length, 1e-9)
         offset = np.einsum("nij,nij->ni", outward, corners)
@@ -78,12 +78,12 @@ class Region:
         return np.asarray(np.nonzero(near)[0])
 
     def contains(self, points: Floats, margin: float = 0.0) -> NDArray[np.bool_]:
-        """(P,) whether each of (P, 2) points is within, or nearer than `margin` to it."""
+        """Return (P,) whether each of (P, 2) points is inside or nearer than `margin`."""
         beyond = np.einsum("nij,pj->pni", self._outward, points) - self._offset
         return np.asarray((beyond <= margin).all(axis=2).any(axis=1), dtype=np.bool_)
 
     def subtract(self, polygon: Floats, x: int = 0, z: int = 2) -> list[Floats]:
-        """Return what is left of a convex polygon outside of the region, in convex pieces.
+        """Return the convex pieces of a convex polygon outside the region.
 
         Args:
             polygon: (M, C) corners in order; columns `x` and `z` are the place on the ground.
@@ -91,11 +91,11 @@ class Region:
             z: column of z.
 
         Returns:
-            convex polygons (., C), which go round the way `polygon` does.
+            Convex polygons (., C) with the orientation of `polygon`.
         """
         pieces = [np.asarray(polygon, dtype=np.float64)]
         for quad in self._near(pieces[0][:, [x, z]]):
-            kept = []
+            remaining = []
             for piece in pieces:
                 inside: Floats | None = piece
                 outside = []
@@ -104,16 +104,16 @@ class Region:
                         continue
                     side = inside[:, [x, z]] @ normal - offset
                     part, inside = _split(inside, side)
-                    if part is not None and area(part, x, z) > _THIN:
+                    if part is not None and area(part, x, z) > THIN:
                         outside.append(part)
-                # What the quad does not touch stays in one piece.
-                touched = inside is not None and area(inside, x, z) > _THIN
-                kept += outside if touched else [piece]
-            pieces = kept
+                # A piece that the quad does not touch stays complete.
+                touched = inside is not None and area(inside, x, z) > THIN
+                remaining += outside if touched else [piece]
+            pieces = remaining
         return pieces
 
     def subtract_line(self, start: Floats, end: Floats) -> list[tuple[float, float]]:
-        """Return the stretches of a line outside of the region, as parts (0 to 1) of its length.
+        """Return the parts of a line outside the region, as fractions (0 to 1) of its length.
 
         Args:
             start: (2,) x and z.
@@ -146,7 +146,7 @@ class Region:
 
 
 def quads_overlap(a: Floats, b: Floats) -> NDArray[np.bool_]:
-    """(P,) whether convex quadrilaterals (P, 4, 2) overlap in the ground plane, pair by pair."""
+    """Return (P,) whether pairs of convex quadrilaterals (P, 4, 2) overlap in the ground plane."""
     apart = np.zeros(len(a), dtype=np.bool_)
     for one in (a, b):
         sides = np.roll(one, -1, axis=1) - one
