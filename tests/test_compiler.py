@@ -22,7 +22,7 @@ from mkds_gym.kartlab.compiler import (
     compile_description,
     parse_description,
 )
-from mkds_gym.kartlab.compiler.collision import PRISM_THICKNESS, SPHERE_RADIUS
+from mkds_gym.kartlab.compiler.kcl import PRISM_THICKNESS, SPHERE_RADIUS
 
 MEADOW = importlib.resources.files("mkds_gym") / "kartlab" / "courses" / "mario_course.toml"
 TEXT = MEADOW.read_text(encoding="utf-8")
@@ -411,16 +411,20 @@ BAD = {
     "bend without radius": (
         "radius = 190\n",
         "",
-        "point 5: radius: missing, though the road turns 90.0",
+        "point 5: radius is missing, though the road turns 90.0",
     ),
-    "radius too large": ("radius = 190", "radius = 400", "their bends need"),
-    "inner edge folds": ("radius = 120", "radius = 70", "radius: 70 is too small"),
+    "radius too large": ("radius = 190", "radius = 400", "the bends need"),
+    "inner edge folds": ("radius = 120", "radius = 70", "radius=70 is too small"),
     "too steep": ("height = 34", "height = 120", "height: the road changes height by"),
-    "start in a bend": ("at = [-60, 340]", "at = [-60, 300]", "point 0: the start line must lie"),
+    "start in a bend": (
+        "at = [-60, 340]",
+        "at = [-60, 300]",
+        "point 0: at=[-60.0, 300.0] is in a bend",
+    ),
     "keys": ("keys = 4", "keys = 30\n#", None),
-    "too many keys": ("spacing = 110\nkeys = 4", "spacing = 400\nkeys = 20", "20 keys need more"),
-    "grid beside the road": ("side = 0", "side = 70", "[grid]: side: 70 is not on the road"),
-    "grid in a bend": ("back = 50", "back = 400", "[grid]: back: 400 behind the line is in a bend"),
+    "too many keys": ("spacing = 110\nkeys = 4", "spacing = 400\nkeys = 20", "keys=20 needs more"),
+    "grid beside the road": ("side = 0", "side = 70", "[grid]: side=70 is not on the road"),
+    "grid in a bend": ("back = 50", "back = 400", "[grid]: back=400 is in a bend"),
     "folder name of another id": (
         "id = 25",
         "id = 24",
@@ -435,7 +439,7 @@ BAD = {
     "colour": (
         "[grid]",
         "[colours]\nroad = [1, 2]\n[grid]",
-        "[colours]: road=[1, 2] is not a colour",
+        "[colours]: road=[1, 2] is malformed",
     ),
 }
 
@@ -474,7 +478,7 @@ def test_missing_file_is_named(tmp_path: object) -> None:
 def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "picture.toml"
     path.write_bytes(b"\x89PNG\r\n\xff\xfe")
-    with pytest.raises(CourseDescriptionError, match=r"picture\.toml: is not text in UTF-8"):
+    with pytest.raises(CourseDescriptionError, match=r"picture\.toml: not text in UTF-8"):
         compile_course(path)
 
 

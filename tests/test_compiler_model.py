@@ -18,8 +18,8 @@ from mkds_gym.kartlab.compiler import (
     parse_description,
     read_description,
 )
-from mkds_gym.kartlab.compiler.klm import rgb15
-from mkds_gym.kartlab.compiler.scenery import OBJECTS
+from mkds_gym.kartlab.compiler.model.klm import rgb15
+from mkds_gym.kartlab.compiler.model.scenery import OBJECTS
 from mkds_gym.kartlab.compiler.themes import COLOURS, THEMES
 
 FOLDER = Path(str(importlib.resources.files("mkds_gym") / "kartlab" / "courses"))

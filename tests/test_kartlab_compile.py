@@ -130,7 +130,7 @@ def test_a_fault_leaves_the_old_file_and_no_other(
     bad.write_text(OVAL.replace("radius = 150", "radius = 50", 1), encoding="utf-8")
     assert main(["compile", str(bad), "-o", str(rom)]) == 1
     program = "python -m mkds_gym.kartlab"
-    assert capsys.readouterr().err.startswith(f"{program}: error: {bad}: point 1: radius: 50 is ")
+    assert capsys.readouterr().err.startswith(f"{program}: error: {bad}: point 1: radius=50 is ")
     twin = tmp_path / "twin.toml"
     twin.write_text(OVAL, encoding="utf-8")
     assert main(["compile", str(oval), str(twin), "-o", str(rom)]) == 1

@@ -20,11 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mkds_gym.errors import MKDSError
 from mkds_gym.kartlab.compiler import CompiledCourse
-from mkds_gym.kartlab.compiler.painter import (
-    GRID_ROW,
-    GRID_SIDE,
-    GRID_STAGGER,
-)
+from mkds_gym.kartlab.compiler.map import GRID_PLACES, GRID_ROW, GRID_SIDE, GRID_STAGGER
 
 Floats = NDArray[np.float64]
 RGB = tuple[int, int, int]
@@ -43,7 +39,6 @@ SIDE: Final = 190.0
 PROFILE: Final = 110.0
 """Height of the strip with the road's height."""
 
-GRID_PLACES: Final = 8
 _OVERSAMPLING: Final = 2
 
 FLOORS: Final[dict[int, tuple[str, RGB]]] = {

@@ -1,8 +1,7 @@
-"""The course compiler: a short course description in, the course's files out.
+"""The course compiler: from a TOML description to the files of a course.
 
-`compile_course` reads a TOML description and makes the three files a Kartlab course consists
-of: `course_collision.kcl` and `course_map.nkm` in the game's formats, and `course_model.klm`,
-Kartlab's own picture of it. The same description always gives the same bytes.
+A Kartlab course has three files: `course_collision.kcl` and `course_map.nkm` in the game's formats,
+and `course_model.klm`, the drawn course. The same description always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -10,14 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from os import PathLike
 
+from mkds_gym.course.archive import write_carc, write_narc
 from mkds_gym.kartlab.boot import COURSE_DATA_SIZE
-from mkds_gym.kartlab.compiler.collision import Octree, Prisms, build_kcl
-from mkds_gym.kartlab.compiler.description import (
-    CourseDescription,
-    CourseDescriptionError,
-    parse_description,
-    read_description,
-)
+from mkds_gym.kartlab.compiler.description import CourseDescription, CourseDescriptionError
 from mkds_gym.kartlab.compiler.geometry import (
     CourseLayout,
     Ribbon,
@@ -26,9 +20,10 @@ from mkds_gym.kartlab.compiler.geometry import (
     build_triangles,
     fall_height,
 )
-from mkds_gym.kartlab.compiler.klm import ModelStatistics
+from mkds_gym.kartlab.compiler.kcl import Octree, Prisms, build_kcl
 from mkds_gym.kartlab.compiler.map import MapPlan, build_nkm, plan_map
-from mkds_gym.kartlab.compiler.model import build_klm
+from mkds_gym.kartlab.compiler.model import ModelStatistics, build_klm
+from mkds_gym.kartlab.compiler.parser import parse_description, read_description
 
 __all__ = [
     "CompiledCourse",
@@ -45,23 +40,22 @@ TRIANGLE_LIMIT = 5000
 """Most collision triangles of a course."""
 
 SIZE_LIMIT = COURSE_DATA_SIZE - 1024
-"""Most bytes of a course's files: unpacked, they share the memory with the race, and what the host
-hands over has its own room; the difference is for the archive around them."""
+"""Most bytes of a course's files: room of a course in memory, less the archive around them."""
 
 
 @dataclass(frozen=True)
 class CompiledCourse:
-    """A course's files, with the shapes they were made from (for checks and tools).
+    """The files of a course and the shapes from which they were made.
 
     Attributes:
-        description: what was compiled.
-        files: file name -> bytes: the KCL, the NKM and the KLM.
-        layout: the paths' cross-sections, in world units, before any rounding.
+        description: the course.
+        files: bytes of the KCL, the NKM and the KLM, by file name.
+        layout: cross-sections of the paths, in world units, before rounding.
         triangles: the collision surface before rounding, in the order of the prisms.
-        prisms: the same as prisms, with the triangles recovered from the rounded numbers.
-        octree: numbers about the octree.
-        plan: checkpoints, respawns, start and routes, before packing.
-        model: numbers about the drawn model.
+        prisms: the collision surface as prisms, after rounding.
+        octree: the octree over the prisms.
+        plan: checkpoints, respawn points, start and routes.
+        model: size of the model.
         fall_height: height of the fall boundary, in world units.
     """
 
@@ -82,12 +76,12 @@ class CompiledCourse:
 
     @property
     def course_id(self) -> int:
-        """The game's number for that name."""
+        """The game's number of the course."""
         return self.description.course_id
 
     @property
     def title(self) -> str:
-        """The course's own title."""
+        """Title of the course."""
         return self.description.title
 
     @property
@@ -101,15 +95,11 @@ class CompiledCourse:
         return self.ribbon.length
 
     def carc(self) -> bytes:
-        """Pack the files as the cartridge holds them: LZ77 type 0x10 over a NARC."""
-        from mkds_gym.course.archive import write_carc
-
+        """Return the files as on the cartridge: a NARC compressed with LZ77 type 0x10."""
         return write_carc(self.files)
 
     def narc(self) -> bytes:
-        """Pack the files without compressing them: quick, for a course handed over in memory."""
-        from mkds_gym.course.archive import write_narc
-
+        """Return the files as a NARC, for `BootParameters.course_data`."""
         return write_narc(self.files)
 
 
@@ -117,28 +107,28 @@ def compile_course(path: str | PathLike[str]) -> CompiledCourse:
     """Compile a course description.
 
     Args:
-        path: a TOML file, see `courses/mario_course.toml`.
+        path: a TOML file, such as `courses/mario_course.toml`.
 
     Raises:
-        CourseDescriptionError: the file cannot be read or describes no possible course; the
-            message names the file, the entry and the value.
+        CourseDescriptionError: the file cannot be read or the course is impossible; the message
+            names the file, the entry and the value.
     """
     return compile_description(read_description(path))
 
 
 def compile_description(description: CourseDescription) -> CompiledCourse:
-    """Compile a description that was read already.
+    """Compile a parsed description.
 
     Raises:
-        CourseDescriptionError: as for `compile_course`.
+        CourseDescriptionError: the course is impossible; the message names the entry and the value.
     """
     layout = build_layout(description)
     triangles = build_triangles(description, layout)
     if len(triangles) > TRIANGLE_LIMIT:
         raise description.error(
             "[[point]]",
-            f"{layout.main.length:,.0f} units of road take {len(triangles):,} collision triangles; "
-            f"a DS has room for {TRIANGLE_LIMIT:,}",
+            f"{layout.main.length:,.0f} units of road take {len(triangles):,} collision triangles: "
+            f"expected at most {TRIANGLE_LIMIT:,}",
         )
     plan = plan_map(description, layout)
     kcl, prisms, octree = build_kcl(triangles)
@@ -154,7 +144,7 @@ def compile_description(description: CourseDescription) -> CompiledCourse:
         raise description.error(
             "[[point]]",
             f"{layout.main.length:,.0f} units of road take {len(triangles):,} collision triangles "
-            f"and {statistics.polygons:,} polygons, together {size:,} bytes; a DS has room for "
+            f"and {statistics.polygons:,} polygons, together {size:,} bytes: expected at most "
             f"{SIZE_LIMIT:,}",
         )
     return CompiledCourse(

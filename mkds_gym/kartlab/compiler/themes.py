@@ -1,4 +1,4 @@
-"""Themes: the colours of a course, and what grows or stands beside its road."""
+"""Themes: the colours of a course and the objects beside its road."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ COLOURS: Mapping[str, RGB] = {
     "hill": (72, 152, 104),
     "cloud": (255, 255, 255),
 }
-"""Colours (red, green, blue, 0 to 255) a description may replace under ``[colours]``: those of the
-theme ``meadow``. ``light`` and ``dark`` are the paint of the start line and the gate's beam,
-``wall bend`` is a wall on the outside of a bend, ``extra`` the second colour of what stands beside
-the road: snow on a tree, a lamp's light, a window."""
+"""Colours (red, green, blue of 0 to 255) of the theme ``meadow``.
+
+A description may replace them under ``[colours]``. ``light`` and ``dark`` are the paint of the
+start line and of the gate's beam, ``wall bend`` is a wall on the outside of a bend, ``extra`` is
+the second colour of objects: snow on a tree, a lamp's light, a window."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Theme:
 
     Attributes:
         colours: by name.
-        objects: names in `scenery.OBJECTS`, each as often as it is there.
+        objects: names in `scenery.OBJECTS`; repeat a name to make the object more frequent.
     """
 
     colours: Mapping[str, RGB]

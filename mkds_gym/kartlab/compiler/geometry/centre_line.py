@@ -124,17 +124,27 @@ class CentreLine:
         Raises:
             CourseDescriptionError: the place is beyond the end of a branch.
         """
-        index = place.point + (not self.closed)
-        distance = float(self.bends[index].mean()) + place.offset
-        if self.closed:
-            return distance % self.length
-        if not 0 <= distance <= self.length:
-            raise description.error(
-                place.label,
-                f"offset={place.offset:g} leads to {distance:.0f} units along a branch that is "
-                f"{self.length:.0f} long",
-            )
-        return distance
+        return distance_of(description, place, self.bends, self.length, self.closed)
+
+
+def distance_of(
+    description: CourseDescription, place: Place, bends: Floats, length: float, closed: bool
+) -> float:
+    """Return the distance of a described place along a path with these bends and this length.
+
+    Raises:
+        CourseDescriptionError: the place is beyond the end of a branch.
+    """
+    distance = float(bends[place.point + (not closed)].mean()) + place.offset
+    if closed:
+        return distance % length
+    if not 0 <= distance <= length:
+        raise description.error(
+            place.label,
+            f"offset={place.offset:g} leads to {distance:.0f} units along a branch that is "
+            f"{length:.0f} long",
+        )
+    return distance
 
 
 def _turns(

@@ -41,8 +41,7 @@ def check_path(description: CourseDescription, ribbon: Ribbon) -> None:
         CourseDescriptionError: the message names the described point before the fault.
     """
     count, following = ribbon.segments, ribbon.next_stations
-    run = np.diff(np.append(ribbon.distance, ribbon.length))[:count]
-    rise = (ribbon.centre[following, 1] - ribbon.centre[:count, 1]) / run
+    rise = (ribbon.centre[following, 1] - ribbon.centre[:count, 1]) / np.diff(ribbon.borders)
     steepest = int(np.argmax(np.abs(rise)))
     if abs(rise[steepest]) > MAXIMUM_SLOPE:
         raise description.error(
@@ -193,7 +192,7 @@ def check_gaps(description: CourseDescription, paths: Sequence[Ribbon]) -> None:
     for gap in description.gaps:
         ribbon = paths[gap.place.path]
         distance, height = ribbon.distance, ribbon.centre[:, 1]
-        first = int(np.abs(distance - ribbon.distance_of(gap.place) % ribbon.length).argmin())
+        first = int(np.abs(distance - ribbon.distance_of(description, gap.place)).argmin())
         last = first
         while ribbon.gap[last]:
             last = ribbon.following(last)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.kartlab.compiler.description import CourseDescription, Edge, Place, Point
+from mkds_gym.kartlab.compiler.geometry.centre_line import distance_of
 
 Floats = NDArray[np.float64]
 
@@ -29,6 +31,22 @@ class PlacedPad:
     last: int
     left: float
     right: float
+
+
+class Spot(NamedTuple):
+    """A place on a centre line.
+
+    Attributes:
+        point: (3,) x, y and z.
+        heading: there, in radians.
+        station: the station before the place.
+        fraction: 0 to 1 of the distance to the next station.
+    """
+
+    point: Floats
+    heading: float
+    station: int
+    fraction: float
 
 
 @dataclass(frozen=True)
@@ -93,6 +111,11 @@ class Ribbon:
         return (np.arange(self.segments) + 1) % len(self)
 
     @property
+    def borders(self) -> Floats:
+        """(S + 1,) distances at which segments begin and end."""
+        return np.append(self.distance, self.length) if self.closed else self.distance
+
+    @property
     def forward(self) -> Floats:
         """(K, 2) forward directions, x and z."""
         return np.stack([np.sin(self.heading), np.cos(self.heading)], axis=1)
@@ -133,6 +156,35 @@ class Ribbon:
         k, n = np.arange(self.segments), self.next_stations
         return np.stack([a[k], b[k], b[n], a[n]], axis=1)
 
+    def at(self, distance: float) -> Spot:
+        """Return the place on the centre line at a distance; a closed path wraps."""
+        if self.closed:
+            distance %= self.length
+        k = int(np.searchsorted(self.distance, distance, side="right")) - 1
+        k = min(max(k, 0), self.segments - 1)
+        n = self.following(k)
+        end = self.distance[n] if n else self.length
+        t = min(max(float((distance - self.distance[k]) / (end - self.distance[k])), 0.0), 1.0)
+        turn = math.remainder(float(self.heading[n] - self.heading[k]), math.tau)
+        point = self.centre[k] * (1 - t) + self.centre[n] * t
+        return Spot(point, float(self.heading[k]) + turn * t, k, t)
+
+    def _between(self, values: Floats, spot: Spot) -> float:
+        k, t = spot.station, spot.fraction
+        return float(values[k] * (1 - t) + values[self.following(k)] * t)
+
+    def floor_at(self, distance: float, offset: float) -> Floats:
+        """Return the floor's point (3,) `offset` to the left of the centre at a distance."""
+        spot = self.at(distance)
+        slope = self._between(self.slope, spot)
+        return spot.point + offset * np.array(
+            [math.cos(spot.heading), slope, -math.sin(spot.heading)]
+        )
+
+    def half_width_at(self, distance: float) -> float:
+        """Return half the road's width at a distance."""
+        return self._between(self.half_width, self.at(distance))
+
     def pads_at(self, segment: int) -> list[PlacedPad]:
         """Return the pads on a segment, from left to right."""
         found = [pad for pad in self.pads if pad.first <= segment < pad.last]
@@ -143,10 +195,13 @@ class Ribbon:
         index = int(np.searchsorted(self.bends[:, 0], self.distance[station] + 1e-6, "right")) - 1
         return self.points[max(index, 0)].label
 
-    def distance_of(self, place: Place) -> float:
-        """Return the distance of a described place; it may be beyond the path's length."""
-        index = place.point + (not self.closed)
-        return float(self.bends[index].mean()) + place.offset
+    def distance_of(self, description: CourseDescription, place: Place) -> float:
+        """Return the distance of a described place; a closed path wraps.
+
+        Raises:
+            CourseDescriptionError: the place is beyond the end of a branch.
+        """
+        return distance_of(description, place, self.bends, self.length, self.closed)
 
 
 def outer_reach(description: CourseDescription, ribbon: Ribbon, side: int) -> Floats:

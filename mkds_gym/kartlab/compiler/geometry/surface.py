@@ -177,7 +177,7 @@ def _padded_road(ribbon: Ribbon, k: int, road: int, surface: _Surface) -> None:
 def _thinned(ribbon: Ribbon, cuts: tuple[Cut | None, ...]) -> tuple[Ribbon, tuple[Cut | None, ...]]:
     """Drop stations that lie on the line between their neighbours, where nothing changes."""
     count = len(ribbon)
-    ends = np.append(ribbon.distance, ribbon.length)
+    ends = ribbon.borders
     values = np.column_stack(
         [ribbon.centre, ribbon.half_width, ribbon.shoulder, 200 * ribbon.slope]
     )

@@ -1,4 +1,4 @@
-"""Draw what stands beside the road, the gate over the start line, and the water or sand below."""
+"""Objects beside the road, the gate over the start line, and the water or sand below."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.kartlab.compiler.klm import Faces, Floats
-from mkds_gym.kartlab.compiler.painter import WALL_DEPTH, Colours, DrawnPath, Painter, mix
+from mkds_gym.kartlab.compiler.model.drawn_path import WALL_DEPTH, DrawnPath
+from mkds_gym.kartlab.compiler.model.klm import Faces
+from mkds_gym.kartlab.compiler.model.painter import Colours, Painter, mix
+
+Floats = NDArray[np.float64]
 
 WATER_LIMIT = 2040.0
-"""The water reaches this far, in world units: as far as coarse vertices do."""
+"""Largest |x| and |z| of the water, in world units: the range of coarse vertices."""
 
 WATER_TILE = 340.0
+"""Side of the water's square tiles, in world units."""
 
 
 def water(colours: Colours, paths: list[DrawnPath], height: float) -> Faces:
@@ -29,7 +33,7 @@ def water(colours: Colours, paths: list[DrawnPath], height: float) -> Faces:
     tones = mix(colours["shallows"], colours["water"], depth)
     points = np.stack([x, np.full_like(x, height), z], axis=2)
     row, column = (index.ravel() for index in np.indices((tiles, tiles)))
-    # A row of two tiles is a strip.
+    # Two tiles in a row make a strip.
     corners = ((0, 0), (1, 0), (1, 1), (0, 1))
     faces = Faces()
     faces.add(
@@ -42,7 +46,7 @@ def water(colours: Colours, paths: list[DrawnPath], height: float) -> Faces:
 
 @dataclass(frozen=True)
 class _Part:
-    """Faces of an object of size 1 that stands on the ground: (N, 4, 3) corners, one colour."""
+    """Faces (N, 4, 3) of one colour, of an object of size 1 on the ground."""
 
     corners: Floats
     colour: str
@@ -183,11 +187,11 @@ OBJECTS: dict[str, tuple[list[_Part], list[_Part]]] = {
         _body("extra", (0.05, 0.0), (0.2, 0.4), (0.0, 1.0), corners=3),
     ),
 }
-"""What may stand beside the road, near and from afar."""
+"""Objects beside the road, by name: their parts drawn near and far."""
 
 
 def plant(painters: list[Painter], seed: int, wanted: int, kinds: tuple[str, ...]) -> None:
-    """Put objects on the land beyond the edges, off every road and not too near each other."""
+    """Put objects on the land beyond the edges, away from every road and from each other."""
     random = np.random.default_rng(seed)
     tries = 60 * wanted
     counts = np.array([len(painter.path.segments.of) for painter in painters])
@@ -223,7 +227,7 @@ def plant(painters: list[Painter], seed: int, wanted: int, kinds: tuple[str, ...
 
 
 def _room(painter: Painter) -> NDArray[np.bool_]:
-    """(2, S) whether the land beside a segment has room for objects."""
+    """Return (2, S) whether the land beside a segment has room for objects."""
     path = painter.path
     ends = path.ends
     fits = (painter.skirt[:, path.segments.here] >= 70) & (ends != "drop")
@@ -240,7 +244,7 @@ def _stand(
     tint: float,
     far: bool,
 ) -> None:
-    """Put one object on its foot, turned and tinted."""
+    """Draw one object at its foot, turned and tinted."""
     sine, cosine = math.sin(turn), math.cos(turn)
     matrix = np.array([[cosine, 0.0, -sine], [0.0, 1.0, 0.0], [sine, 0.0, cosine]]) * size
     for part in parts:

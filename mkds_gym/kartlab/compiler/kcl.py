@@ -1,7 +1,7 @@
-"""Write `course_collision.kcl`: prisms and the octree that finds them.
+"""Packing of `course_collision.kcl`: prisms and the octree that finds them.
 
-The layout is the game's (header 0x3C bytes, fx32 with 12 fraction bits, fx16 normals, prism
-indices counted from 1). A prism stores a triangle as one vertex, the face normal, the outward
+The layout is the game's: a header of 0x3C bytes, fx32 positions with 12 fraction bits, fx16
+normals, prism indices from 1. A prism stores a triangle as one vertex, the face normal, the outward
 normals of its three edges and the height of the first vertex below the third edge.
 """
 
@@ -21,22 +21,22 @@ FX32_ONE = 4096
 FX16_ONE = 4096
 
 PRISM_THICKNESS = 30.0
-"""Depth below a prism's face in which it still counts, in world units."""
+"""Depth below its face to which a prism acts, in world units."""
 
 SPHERE_RADIUS = 12.0
-"""Largest sphere the octree answers for, in world units."""
+"""Radius of the largest sphere that the octree serves, in world units."""
 
 ROOT_SIZE_SHIFT = 8
-"""log2 of the side of a root cube, in world units."""
+"""log2 of a root cube's side in world units."""
 
 LEAF_SIZE_SHIFT = 6
-"""log2 of the smallest cube's side."""
+"""log2 of the smallest cube's side in world units."""
 
 LEAF_TARGET = 20
-"""A cube with more prisms than this is divided, until it is of the smallest size.
+"""Most prisms of a cube that is not divided; cubes of the smallest size may have more.
 
-With 12, and cubes down to 32 units, the lists that karts meet had 11 prisms on average instead of
-18, and the octree was three times as large: most of what a course takes on the cartridge.
+With 12, and cubes down to 32 units, lists have 11 prisms on average instead of 18, but the octree,
+the largest part of a course on the cartridge, is three times as large.
 """
 
 FLOOR_BIT = 0x8000
@@ -46,7 +46,7 @@ HEADER_SIZE = 0x3C
 
 @dataclass(frozen=True)
 class Prisms:
-    """Prisms as the file holds them, N of them over V positions and W normals.
+    """N prisms as in the file, over V positions and W normals.
 
     Attributes:
         positions: (V, 3) int32, fx32.
@@ -54,7 +54,7 @@ class Prisms:
         heights: (N,) int32, fx32.
         indices: (N, 5) uint16: position, face normal, edge normals 1, 2, 3.
         attributes: (N,) uint16.
-        triangles: (N, 3, 3) float64, the triangles as recovered from the rounded numbers.
+        triangles: (N, 3, 3) float64 triangles, recovered from the rounded numbers.
     """
 
     positions: NDArray[np.int32]
@@ -70,7 +70,7 @@ def _unit(vectors: Floats) -> Floats:
 
 
 def recover_triangles(origin: Floats, face: Floats, edges: Floats, height: Floats) -> Floats:
-    """Rebuild triangles from prisms, by the formula of the format.
+    """Return the triangles of prisms.
 
     With a = e1 x n and b = e2 x n: v1 = v0 + b * height / (b . e3) and
     v2 = v0 + a * height / (a . e3).
@@ -82,7 +82,7 @@ def recover_triangles(origin: Floats, face: Floats, edges: Floats, height: Float
         height: (N,) prism heights.
 
     Returns:
-        (N, 3, 3) vertices.
+        Vertices (N, 3, 3).
     """
     a = np.cross(edges[:, 0], face)
     b = np.cross(edges[:, 1], face)
@@ -92,12 +92,12 @@ def recover_triangles(origin: Floats, face: Floats, edges: Floats, height: Float
 
 
 def make_prisms(triangles: Triangles) -> Prisms:
-    """Turn triangles into prisms, choosing the first vertex so that rounding hurts least."""
+    """Return the prisms of triangles, each with the first vertex that rounds best."""
     exact = np.rint(triangles.vertices * FX32_ONE) / FX32_ONE
     # All three choices of the first vertex, rounded as the file rounds: (3, N, ...).
     v = np.stack([np.roll(exact, -rotation, axis=1) for rotation in range(3)])
     face = _unit(np.cross(v[..., 1, :] - v[..., 0, :], v[..., 2, :] - v[..., 0, :]))
-    # The edge facing corner 1, the edge facing corner 2, and the one facing the first corner.
+    # The edges opposite the second, the third and the first corner.
     along = np.stack(
         [v[..., 0, :] - v[..., 2, :], v[..., 1, :] - v[..., 0, :], v[..., 2, :] - v[..., 1, :]],
         axis=2,
@@ -126,7 +126,7 @@ def make_prisms(triangles: Triangles) -> Prisms:
     )
     indices = np.concatenate([position_index.reshape(-1, 1), normal_index.reshape(-1, 4)], axis=1)
     if len(positions) > 0xFFFF or len(normals) > 0xFFFF or len(exact) > 0xFFFE:
-        raise ValueError(f"{len(exact)} triangles are more than a KCL file can index")
+        raise ValueError(f"a KCL file cannot index {len(exact)} triangles: at most {0xFFFE}")
     attributes = (triangles.types.astype(np.uint16) << 8) | np.where(
         triangles.walls, WALL_BIT, FLOOR_BIT
     ).astype(np.uint16)
@@ -144,8 +144,8 @@ class PrismHulls:
     """Tests which prisms come near a cube, by separating axes.
 
     A prism's hull is its triangle together with the same triangle `PRISM_THICKNESS` below its
-    face. A cube is grown by `SPHERE_RADIUS` on every side: that is a little more than needed,
-    never less, so a sphere with its centre in the cube finds every prism it could touch.
+    face. A cube is enlarged by `SPHERE_RADIUS` on every side: a sphere whose centre is in the cube
+    finds every prism that it could touch.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class PrismHulls:
             len(triangles), -1, 3
         )
         self._low, self._high = hull.min(axis=1), hull.max(axis=1)
-        # The cheaper axes first: what they part needs no test with the others.
+        # The cheaper axes first: pairs that they separate need no further test.
         self._groups = []
         for axes in (np.concatenate([face[:, None, :], outward], axis=1), crossed):
             along = axes @ hull.transpose(0, 2, 1)
@@ -173,7 +173,7 @@ class PrismHulls:
             self._groups.append((axes, along.min(axis=2), along.max(axis=2), spread))
 
     def boxes(self, corners: Floats, size: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Pair (C, 3) cubes with all prisms whose bounding box is near: cubes, then prisms."""
+        """Return the pairs of a cube (C, 3) and a prism whose bounding boxes are near."""
         low, high = self._low - self._radius, self._high + self._radius
         near = np.ones((len(corners), len(low)), dtype=np.bool_)
         for axis in range(3):
@@ -183,11 +183,11 @@ class PrismHulls:
         return cube, prism
 
     def near(self, prisms: NDArray[np.intp], corners: Floats, size: float) -> NDArray[np.bool_]:
-        """(P,) whether each prism comes near the cube at its corner.
+        """Return (P,) whether each prism comes near its cube.
 
         Args:
-            prisms: (P,) numbers.
-            corners: (P, 3) lowest corner of the cube that each is tested with.
+            prisms: (P,) numbers of prisms.
+            corners: (P, 3) lowest corner of the cube of each.
             size: side of the cubes.
         """
         near: NDArray[np.bool_] = (
@@ -209,21 +209,21 @@ class PrismHulls:
 
 @dataclass
 class _Block:
-    """Eight children (or all root cubes): each a list of prisms or another block."""
+    """Eight children, or all root cubes: each is a list of prisms or another block."""
 
     entries: list[_Block | tuple[int, ...]] = field(default_factory=list)
     offset: int = 0
 
 
 def _grow(hulls: PrismHulls, minimum: Floats, widths: list[int]) -> _Block:
-    """Divide the area into cubes, all of one size at a time."""
+    """Divide the area into cubes, one size after another."""
     size = 1 << ROOT_SIZE_SHIFT
     steps = [np.arange(0, width, size) for width in widths]
     z, y, x = np.meshgrid(steps[2], steps[1], steps[0], indexing="ij")
     corners: Floats = minimum + np.stack([x.ravel(), y.ravel(), z.ravel()], axis=1)
     eighths = np.array([[i & 1, i >> 1 & 1, i >> 2 & 1] for i in range(8)], dtype=np.float64)
 
-    # Pairs of a cube and a prism that may be near it, those of a cube together.
+    # Pairs of a cube and a prism that may be near, grouped by cube.
     cube, prism = hulls.boxes(corners, float(size))
     root = _Block()
     places: list[tuple[_Block, int]] = []
@@ -250,7 +250,7 @@ def _grow(hulls: PrismHulls, minimum: Floats, widths: list[int]) -> _Block:
             child = _Block([()] * 8)
             block.entries[place] = child
             below += [(child, eighth) for eighth in range(8)]
-        # Each pair eight times, the cubes' children one after another.
+        # Each pair eight times, grouped by child.
         begin, end = ends[:-1][divided], ends[1:][divided]
         count = np.repeat(end - begin, 8)
         start = np.repeat(begin, 8) - (np.cumsum(count) - count)
@@ -263,15 +263,15 @@ def _grow(hulls: PrismHulls, minimum: Floats, widths: list[int]) -> _Block:
 
 @dataclass(frozen=True)
 class Octree:
-    """The octree's bytes, and what the header says about it.
+    """The octree section of the file.
 
     Attributes:
         data: the section's bytes.
-        minimum: (3,) corner of the area, whole world units.
+        minimum: (3,) lowest corner of the area, in integral world units.
         shifts: (3,) log2 of the area's widths in world units.
         leaves: number of leaves.
         longest: length of the longest list.
-        mean: mean length of a leaf's list over the leaves that have one.
+        mean: mean length of the lists that are not empty.
     """
 
     data: bytes
@@ -283,9 +283,9 @@ class Octree:
 
 
 def build_octree(triangles: Floats) -> Octree:
-    """Build the octree over all prisms: one set of root cubes, divided where it is crowded."""
+    """Return the octree over triangles of prisms."""
     low = triangles.min(axis=(0, 1)) - (SPHERE_RADIUS + 1)
-    # Prisms reach below their faces; a kart that has sunk a little must still be inside.
+    # Prisms reach below their faces; a kart that sank a little must still be inside.
     low[1] -= PRISM_THICKNESS
     high = triangles.max(axis=(0, 1)) + (SPHERE_RADIUS + 1)
     minimum = np.floor(low).astype(np.int64)
@@ -293,8 +293,8 @@ def build_octree(triangles: Floats) -> Octree:
     root = _grow(PrismHulls(triangles), minimum.astype(np.float64), [1 << s for s in shifts])
     lengths: list[int] = []
 
-    # All blocks first, breadth first, then the lists: every offset is then positive, as a
-    # leaf's offset counts from its own block.
+    # All blocks breadth first, then the lists: a leaf's offset counts from its block and must be
+    # positive.
     blocks = [root]
     size = 0
     for block in blocks:
@@ -313,7 +313,7 @@ def build_octree(triangles: Floats) -> Octree:
             if entry not in places:
                 places[entry] = size + len(lists_data)
                 lists_data += struct.pack(f"<{len(entry) + 1}H", *entry, 0)
-            # A list begins two bytes after the place a leaf names.
+            # A leaf names the place two bytes before its list.
             out += struct.pack("<I", 0x80000000 | (places[entry] - 2 - block.offset))
     data = bytes(out + lists_data)
     filled = [length for length in lengths if length] or [0]
@@ -328,7 +328,7 @@ def build_octree(triangles: Floats) -> Octree:
 
 
 def build_kcl(triangles: Triangles) -> tuple[bytes, Prisms, Octree]:
-    """Write a KCL file; returns its bytes and the two things it is made of."""
+    """Return the bytes of a KCL file, its prisms and its octree."""
     prisms = make_prisms(triangles)
     octree = build_octree(prisms.triangles)
 
@@ -362,6 +362,6 @@ def build_kcl(triangles: Triangles) -> tuple[bytes, Prisms, Octree]:
         shift_x + shift_y - 2 * ROOT_SIZE_SHIFT,
         round(SPHERE_RADIUS * FX32_ONE),
     )
-    assert len(header) == HEADER_SIZE, "the header's size is part of the format"
+    assert len(header) == HEADER_SIZE
     data = header + positions + normals + record.tobytes() + octree.data
     return data, prisms, octree

@@ -1,20 +1,20 @@
-"""Write `course_model.klm`, Kartlab's own draw file: coloured polygons as ready GX commands.
+"""Packing of `course_model.klm`: coloured polygons as ready commands for the geometry engine.
 
-Layout, little endian: "KLM3", u32 chunk count, u32 number of fine chunks, which come first, six u16
-colours (15-bit) of what is seen beyond the course: the sky at the top and at the horizon, the sea
-at the horizon and near, hills, clouds. Then per chunk 0x1C bytes: fx32 centre (3)
-and radius of its bounding sphere in world units, u32 offset of its commands from the file's start,
-u32 their number of words, u32 number of words of a plainer list right behind them, to be sent
-instead when the chunk is far away; 0 where there is none.
-The commands are geometry engine commands as the DS takes them in packed form: four command
-bytes to a word, lowest first, followed by their parameters in order. A chunk is complete in
-itself. Faces are counter-clockwise when seen from their front.
-What a picture costs an emulator is the words sent, and half of them were coordinates. So fine
-chunks have one word to a vertex, VTX_10 (4.6, in units of 16 world units: a grid of a quarter),
-around an origin that is set first: MTX_RESTORE of the matrix that the program has put into place
-30 of the matrix stack, then MTX_TRANS in the same units. A list may have more than one origin.
-Coarse chunks, the water, have polygons too large for that and VTX_16 or VTX_XZ (4.12, in units
-of 256 world units) without an origin.
+The file is little endian. The header is "KLM3", u32 number of chunks, u32 number of fine chunks
+(they come first), and six u16 colours (15-bit) of the surroundings: sky at the top and at the
+horizon, sea at the horizon and near, hills, clouds. Each chunk has an entry of 0x1C bytes: fx32
+centre (3) and radius of its bounding sphere in world units, u32 offset of its commands in the file,
+u32 number of their words, u32 number of words of the far list. The far list follows the commands
+and replaces them when the chunk is far away; 0 for no far list.
+
+The commands are in the DS's packed form: four command bytes to a word, lowest first, followed by
+their parameters in order. Each chunk is complete. Faces are counter-clockwise from their front.
+
+The words sent decide how long an emulator takes for a picture, and half of them are coordinates.
+Fine chunks therefore have one word per vertex: VTX_10 (4.6 in units of 16 world units, a grid of a
+quarter), around an origin. MTX_RESTORE of the program's matrix in slot 30 of the matrix stack, then
+MTX_TRANS in the same units, set the origin; a list may have several. The polygons of coarse chunks
+(the water) are too large for that and use VTX_16 or VTX_XZ (4.12 in units of 256 world units).
 """
 
 from __future__ import annotations
@@ -36,20 +36,22 @@ HEADER_SIZE = 24
 CHUNK_ENTRY_SIZE = 0x1C
 
 COARSE_GRID = 256 / 4096
-"""World units to a step of a coarse chunk's vertices: VTX_16's 1/4096 at 256 world units to 1."""
+"""World units per step of a coarse vertex: VTX_16's 1/4096 of 256 world units."""
 
 GRID = 0.25
-"""World units to a step of a fine chunk's vertices: VTX_10's 1/64 at 16 world units to 1."""
+"""World units per step of a fine vertex: VTX_10's 1/64 of 16 world units."""
 
 _GRAIN_STEPS = (512, 1024, 512)
-"""Steps of the grid an origin should be a multiple of: the surface's grain, which the machine
-lays by the vertex, repeats after 128 world units on the level and 256 upwards."""
+"""Multiples, in steps of the grid, that an origin should have.
+
+The surface's texture, which the machine places by vertices, repeats after 128 world units on the
+level and 256 upwards."""
 
 _ORIGIN_STEP = 128
-"""And what it has to do with if a polygon is too large: the grain is cut at its sides."""
+"""Multiples for polygons that are too large: the texture does not continue at their sides."""
 
 MATRIX_SLOT = 30
-"""Place in the machine's matrix stack where the course's matrix is."""
+"""Slot of the course's matrix in the machine's matrix stack."""
 
 _COLOR, _BEGIN = 0x20, 0x40
 _MTX_RESTORE, _MTX_TRANS = 0x14, 0x1C
@@ -61,7 +63,7 @@ _SUN = np.array([0.45, 0.80, 0.40]) / math.sqrt(0.45**2 + 0.80**2 + 0.40**2)
 
 @dataclass(frozen=True)
 class ModelStatistics:
-    """How big the drawn model is; polygons and vertices are those of the full lists."""
+    """Size of a model; polygons and vertices are those of the near lists."""
 
     chunks: int
     polygons: int
@@ -76,7 +78,7 @@ def rgb15(colour: ArrayLike) -> Integers:
         colour: (..., 3).
 
     Returns:
-        (...,) the packed colours.
+        The packed colours (...,).
     """
     parts = np.clip(np.rint(np.asarray(colour) / 255 * 31), 0, 31).astype(np.int64)
     return np.asarray(parts[..., 0] | parts[..., 1] << 5 | parts[..., 2] << 10)
@@ -85,9 +87,8 @@ def rgb15(colour: ArrayLike) -> Integers:
 class Faces:
     """Polygons of all chunks, added many at a time.
 
-    A triangle is a quad whose last corner is there twice. Quads added one after the other are sent
-    as a strip where the second begins as the first ends: with corners a, b, c, d, the edge from d
-    to c of one is that from a to b of the next, colours included.
+    A triangle is a quad whose last two corners are equal. Consecutive quads become a strip where
+    the edge from d to c of one is the edge from a to b of the next, colours included.
     """
 
     def __init__(self) -> None:
@@ -107,11 +108,11 @@ class Faces:
         """Add polygons.
 
         Args:
-            chunk: (N,) or a single number: the chunk they belong to.
-            corners: (N, 4, 3) or (N, 3, 3), world units, counter-clockwise from the front.
-            colours: 0 to 255; (3,) for all, or anything that broadcasts to (N, 4, 3).
-            lit: shade them by the sun.
-            far: they stand for the chunk's other polygons when it is far away.
+            chunk: (N,) or one number: the chunk of each polygon.
+            corners: (N, 4, 3) or (N, 3, 3) in world units, counter-clockwise from the front.
+            colours: 0 to 255; (3,) for all, or an array that broadcasts to (N, 4, 3).
+            lit: shade by the sun.
+            far: add to the chunk's far list.
         """
         if not len(corners):
             return
@@ -126,10 +127,10 @@ class Faces:
         self._colours.append(tones)
 
     def table(self) -> tuple[Integers, Floats, Integers]:
-        """Return all polygons as they were added.
+        """Return all polygons in the order of their addition.
 
         Returns:
-            (P,) lists, each twice the chunk and one more if far; (P, 4, 3) corners; (P, 4) colours.
+            Lists (P,), twice the chunk plus one if far; corners (P, 4, 3); colours (P, 4).
         """
         if not self._lists:
             return np.empty(0, np.int64), np.empty((0, 4, 3)), np.empty((0, 4), np.int64)
@@ -141,7 +142,7 @@ class Faces:
 
 
 def shade(corners: Floats) -> Floats:
-    """(N,) brightness of faces in the sun; level ground has 1."""
+    """Return the brightness (N,) of faces in the sun; level ground has 1."""
     a = corners[:, 1] - corners[:, 0]
     b = corners[:, 3] - corners[:, 0]
     normal = np.stack(
@@ -159,10 +160,10 @@ def shade(corners: Floats) -> Floats:
 
 @dataclass
 class _Polygons:
-    """Snapped polygons in the order in which they were added.
+    """Snapped polygons in the order of their addition.
 
     Attributes:
-        lists: (P,) list each belongs to.
+        lists: (P,) list of each.
         points: (P, 4, 3) corners in steps of the grid.
         colours: (P, 4) 15-bit colours.
         corners: (P,) 3 or 4.
@@ -180,12 +181,12 @@ class _Polygons:
 
 
 def _snapped(lists: Integers, points: Floats, colours: Integers, grid: float) -> _Polygons:
-    """Snap polygons to the grid; corners that fall together become one, slivers vanish."""
+    """Snap polygons to the grid; merge corners that coincide and drop slivers."""
     steps = np.rint(points / grid).astype(np.int64)
     same = (steps == np.roll(steps, -1, axis=1)).all(axis=2)  # corner i falls on i + 1
     corners = 4 - same.sum(axis=1)
     triangle = np.flatnonzero(corners == 3)
-    # A quad's double corner goes to the end, where triangles have it.
+    # A quad's double corner goes to the end, as in triangles.
     turn = (np.argmax(same[triangle], axis=1)[:, None] + 2 + np.arange(4)) % 4
     turn = turn[:, [0, 1, 2, 2]]
     steps[triangle] = np.take_along_axis(steps[triangle], turn[:, :, None], axis=1)
@@ -195,7 +196,7 @@ def _snapped(lists: Integers, points: Floats, colours: Integers, grid: float) ->
 
 
 def _split(lists: Integers, points: Floats, colours: Integers) -> tuple[Integers, Floats, Integers]:
-    """Cut polygons that no origin reaches in halves, across their longer sides."""
+    """Halve polygons that no origin reaches, across their longer sides."""
     while True:
         spread = (points.max(axis=1) - points.min(axis=1)).max(axis=1) / GRID
         large = np.flatnonzero(spread > 1023 - _ORIGIN_STEP)
@@ -204,8 +205,7 @@ def _split(lists: Integers, points: Floats, colours: Integers) -> tuple[Integers
         corners, tones = points[large], _parts(colours[large])
         lengths = np.linalg.norm(np.roll(corners, -1, axis=1) - corners, axis=2)
         triangle = lengths[:, 2] == 0
-        # A triangle is turned so that its first side is the longest, a quad so that that and the
-        # one opposite are.
+        # The first side becomes the longest; in a quad, the first and the third side.
         first = np.where(
             triangle,
             np.argmax(lengths[:, [0, 1, 3]], axis=1),
@@ -244,7 +244,7 @@ def _parts(colours: Integers) -> Floats:
 
 
 def _origins(polygons: _Polygons) -> Integers:
-    """(P, 3) origins for polygons sorted by list: few to a list, that which reaches most first."""
+    """Return origins (P, 3) for polygons sorted by list; each origin takes as many as fit."""
     low = polygons.points.max(axis=1) - 511
     high = polygons.points.min(axis=1) + 512
     out = np.zeros((len(low), 3), dtype=np.int64)
@@ -274,7 +274,7 @@ def _origins(polygons: _Polygons) -> Integers:
 
 @dataclass(frozen=True)
 class _Packed:
-    """Command lists: `words`, and where each list begins and ends in them."""
+    """Command lists, and where each begins and ends in `words`."""
 
     words: NDArray[np.uint32]
     lists: Integers
@@ -292,9 +292,9 @@ def _pack(polygons: _Polygons, *, fine: bool) -> _Packed:
     polygons, origins = polygons.take(order), origins[order]
     count = len(order)
 
-    # Chains: quads that begin where the one before ends.
+    # Chains: quads that begin where the previous quad ends.
     def new(*keys: Integers) -> NDArray[np.bool_]:
-        """(P,) whether any key differs from the one before."""
+        """Return (P,) whether any key differs from the previous."""
         changed = np.ones(count, dtype=np.bool_)
         changed[1:] = np.any([np.diff(key) != 0 for key in keys], axis=0)
         return changed
@@ -303,9 +303,9 @@ def _pack(polygons: _Polygons, *, fine: bool) -> _Packed:
     quad = polygons.corners == 4
     follows = ~new(polygons.lists, origin_key)
     follows[1:] &= quad[1:] & quad[:-1]
-    for mine, yours in ((0, 3), (1, 2)):
-        follows[1:] &= (polygons.points[1:, mine] == polygons.points[:-1, yours]).all(axis=1)
-        follows[1:] &= polygons.colours[1:, mine] == polygons.colours[:-1, yours]
+    for corner, previous in ((0, 3), (1, 2)):
+        follows[1:] &= (polygons.points[1:, corner] == polygons.points[:-1, previous]).all(axis=1)
+        follows[1:] &= polygons.colours[1:, corner] == polygons.colours[:-1, previous]
     chained = follows.copy()
     chained[:-1] |= follows[1:]
 
@@ -318,20 +318,20 @@ def _pack(polygons: _Polygons, *, fine: bool) -> _Packed:
     new_origin = new(polygons.lists, origin_key)
     begins = new(polygons.lists, origin_key, rank) | ((rank == 2) & ~follows)
 
-    # One row to a vertex: which corner of which polygon.
+    # One row per vertex: which corner of which polygon.
     slots = np.array([[0, 1, 2, 3], [0, 1, 2, -1], [0, 1, 3, 2], [3, 2, -1, -1]])
-    corner = slots[np.where(follows, 3, rank)]
-    owner, slot = np.nonzero(corner >= 0)
-    corner = corner[owner, slot]
+    corners = slots[np.where(follows, 3, rank)]
+    owner, slot = np.nonzero(corners >= 0)
+    corner_of = corners[owner, slot]
     opens = slot == 0
     lists = polygons.lists[owner]
-    place = polygons.points[owner, corner] - origins[owner]
-    colour = polygons.colours[owner, corner]
+    place = polygons.points[owner, corner_of] - origins[owner]
+    colour = polygons.colours[owner, corner_of]
     coloured = np.ones(len(owner), dtype=np.bool_)
     coloured[1:] = (np.diff(colour) != 0) | (np.diff(lists) != 0)
     coloured |= opens & new_list[owner]
 
-    # And up to five commands to a vertex, each with up to three parameters.
+    # Up to five commands per vertex, with up to three parameters each.
     rows = len(owner)
     codes = np.zeros((rows, 5), dtype=np.int64)
     parameters = np.zeros((rows, 5, 3), dtype=np.int64)
@@ -348,7 +348,7 @@ def _pack(polygons: _Polygons, *, fine: bool) -> _Packed:
         parameters[:, 4, 0] = part[:, 0] | part[:, 1] << 10 | part[:, 2] << 20
     else:
         if rows and np.abs(place).max() > 0x7FFF:
-            raise ValueError("a vertex of the water is outside the model's range")
+            raise ValueError("a vertex of the water is outside the range of the model")
         level = np.zeros(rows, dtype=np.bool_)
         level[1:] = (np.diff(place[:, 1]) == 0) & (np.diff(lists) == 0)
         codes[:, 4] = np.where(level, _VTX_XZ, _VTX_16)
@@ -379,10 +379,10 @@ def _words(
     polygon_lists: Integers,
     vertex_lists: Integers,
 ) -> _Packed:
-    """Put commands, sorted by list, into words: four codes, then their parameters.
+    """Pack commands, sorted by list, into words: four codes, then their parameters.
 
-    All of them have parameters: a packed word whose last command has none needs a dummy word on
-    the real machine. END_VTXS is not among them, as the machine does without.
+    All commands have parameters: a packed word whose last command has no parameter needs a dummy
+    word on the real machine. END_VTXS is left out, because the machine ignores it.
     """
     names, first, sizes = np.unique(lists, return_index=True, return_counts=True)
     within = np.arange(len(codes)) - np.repeat(first, sizes)
@@ -393,7 +393,7 @@ def _words(
     starts = ends - lengths
     base = np.repeat(starts, sizes)
     words = np.zeros(int(ends[-1]) if len(ends) else 0, dtype=np.int64)
-    # A word of codes stands before the parameters of its first command.
+    # A word of codes precedes the parameters of its first command.
     ahead = before[np.arange(len(codes)) - within % 4]
     np.add.at(words, base + within // 4 + ahead, codes << 8 * (within % 4))
     for index in range(3):
@@ -409,16 +409,18 @@ def _words(
     )
 
 
-def build(fine: Faces, coarse: Faces, beyond: Sequence[ArrayLike]) -> tuple[bytes, ModelStatistics]:
-    """Write the file.
+def pack_klm(
+    fine: Faces, coarse: Faces, beyond: Sequence[ArrayLike]
+) -> tuple[bytes, ModelStatistics]:
+    """Pack a KLM file.
 
     Args:
-        fine: the course, in chunks small enough to be left out when they are not in view.
-        coarse: large polygons that lie under everything, in chunks of their own.
+        fine: the course, in chunks small enough to be skipped outside the view.
+        coarse: large polygons below everything, in separate chunks.
         beyond: six colours of 0 to 255 in the header's order.
 
     Returns:
-        the file and numbers about it.
+        The file and its statistics.
     """
     lists, points, colours = fine.table()
     wide_lists, wide_points, wide_colours = coarse.table()

@@ -1,31 +1,28 @@
-"""Draw a whole course: every path of it, its scenery, and the water it all stands in."""
+"""The model of a course: its paths, scenery and water."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mkds_gym.kartlab.compiler import klm, scenery
 from mkds_gym.kartlab.compiler.description import CourseDescription
 from mkds_gym.kartlab.compiler.geometry import CourseLayout, fall_height
-from mkds_gym.kartlab.compiler.klm import Faces, ModelStatistics, rgb15
-from mkds_gym.kartlab.compiler.painter import (
+from mkds_gym.kartlab.compiler.map import GRID_PLACES
+from mkds_gym.kartlab.compiler.model import scenery
+from mkds_gym.kartlab.compiler.model.drawn_path import (
     STATION_GRID,
     DrawnPath,
-    Painter,
     find_bridges,
     skirt_widths,
 )
+from mkds_gym.kartlab.compiler.model.klm import Faces, ModelStatistics, pack_klm
+from mkds_gym.kartlab.compiler.model.painter import Painter
 from mkds_gym.kartlab.compiler.themes import THEMES
-
-__all__ = ["ModelStatistics", "build_klm", "rgb15"]
-
-GRID_PLACES = 8
 
 
 def build_klm(
     description: CourseDescription, layout: CourseLayout
 ) -> tuple[bytes, ModelStatistics]:
-    """Draw a course; returns the file and numbers about it."""
+    """Return the model file of a course and its statistics."""
     colours = {name: np.array(value, float) for name, value in description.colours.items()}
     base = fall_height(description, layout)
     floor = round(base / STATION_GRID) * STATION_GRID
@@ -49,4 +46,4 @@ def build_klm(
     sky = [
         colours[name] for name in ("sky top", "sky bottom", "shallows", "water", "hill", "cloud")
     ]
-    return klm.build(faces, scenery.water(colours, paths, base), sky)
+    return pack_klm(faces, scenery.water(colours, paths, base), sky)

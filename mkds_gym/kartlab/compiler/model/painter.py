@@ -1,78 +1,70 @@
-"""Draw a path: the road and its paint, shoulders, walls, cliffs and the land beyond.
+"""Drawing of a path: the road and its paint, shoulders, walls, cliffs and the land beyond.
 
-Everything is drawn many segments at a time. Between two lines of points along the path, one point
-to a station, lies a *band*; a picture's cost is its vertices, so bands are drawn in colours that
-change from station to station, not from face to face, and a band is one strip. What is painted on
-the road lies `PAINT` above it instead of being cut out of it.
+Everything is drawn many segments at a time. A *band* lies between two lines of points along the
+path, one point to a station. The cost of a picture is its vertices: bands change colour from
+station to station, not from face to face, and become strips. Paint lies `PAINT` above the road and
+is not cut out of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mkds_gym.kartlab.compiler.description import BRIDGE_CLEARANCE, CourseDescription
-from mkds_gym.kartlab.compiler.geometry import (
-    STATION_STEP,
-    Cut,
-    PlacedPad,
-    Region,
-    Ribbon,
-    outer_reach,
-    quads_overlap,
+from mkds_gym.kartlab.compiler.description import CourseDescription
+from mkds_gym.kartlab.compiler.geometry import PlacedPad, Region
+from mkds_gym.kartlab.compiler.map import GRID_ROW, GRID_SIDE, GRID_STAGGER
+from mkds_gym.kartlab.compiler.model.drawn_path import (
+    CLIFF_WIDTH,
+    STATION_GRID,
+    WALL_DEPTH,
+    DrawnPath,
+    Stretch,
 )
-from mkds_gym.kartlab.compiler.klm import GRID, Faces, Floats, shade
+from mkds_gym.kartlab.compiler.model.klm import GRID, Faces, shade
 
+Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Colours = Mapping[str, Floats]
 
-STATION_GRID = 2 * GRID
-"""Places at stations are on this grid, so that the point halfway between two is on the other.
-
-Where one face has a corner in the middle of another's side, no gap opens between them."""
-
 PAINT = GRID
-"""Height of what is painted on the road: far away and from low down, that is far in front of it."""
+"""Height of paint above the road, in world units."""
 
 SEGMENTS_PER_CHUNK = 2
+"""Segments of road in a chunk."""
+
 SEGMENTS_PER_LAND = 4
-"""Of the land beyond one edge and its trees. It is apart from the road, as a chunk is drawn as
-soon as its sphere touches the view: with the land the road's were so wide that those beside and
-behind the camera were drawn, all in vain."""
+"""Segments of land in a chunk.
+
+A chunk is drawn when its bounding sphere touches the view. Land has chunks of its own because road
+chunks with land are so wide that many are drawn in vain."""
 
 EDGE_LINE = 5.0
 """Width of the painted edge of the road, in world units."""
 
 CENTRE_LINE = 3.0
-KERB_CURVATURE = 1 / 320
-"""From this curvature on the road's edge is a red and white kerb."""
+"""Width of the dashes on the road's centre, in world units."""
 
-WALL_DEPTH = 5.0
-SKIRT_WIDTHS = (130.0, 110.0, 90.0, 70.0, 50.0, 35.0, 22.0, 12.0, 6.0)
-CLIFF_WIDTH = 8.0
+KERB_CURVATURE = 1 / 320
+"""Smallest curvature at which the road's edge is a red and white kerb."""
+
 LAND_PARTS = (0.0, 0.45, 1.0)
-"""Where the land beyond an edge bends, as parts of its width."""
+"""Places at which the land beyond an edge bends, as fractions of its width."""
 
 DECK = 6.0
-"""Thickness of a bridge, and how far a wall's back reaches down."""
+"""Thickness of a bridge and depth of a wall's back, in world units."""
 
-BRIDGE_MARGIN = 16.0
-"""How far from the road below the land above it ends."""
-
-GRID_ROW = 24.0
-GRID_SIDE = 16.0
-GRID_STAGGER = 9.0
 GRID_NOSE = 8.0
-"""The start grid as race.c has it: row to row, to the sides, second behind first; and how far the
-paint is in front of a kart's centre."""
+"""Distance of the paint before a kart's centre on the start grid, in world units."""
 
 ARROW_PITCH = 22.0
+"""Distance between arrows on a boost pad, in world units."""
+
 BAR_PITCH = 14.0
-"""From one arrow on a boost pad to the next, and from one bar on a jump pad to the next."""
+"""Distance between bars on a jump pad, in world units."""
 
 START_COLUMNS = 12
 """Squares of the chequered line."""
@@ -84,85 +76,8 @@ def mix(a: ArrayLike, b: ArrayLike, t: float | Floats) -> Floats:
     return np.asarray(first + (second - first) * t)
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """Stretches of a path: from stations `here` to stations `there`, as segments `of` are."""
-
-    here: Integers
-    there: Integers
-    of: Integers
-
-    def where(self, mask: Mask) -> Stretch:
-        """Return the stretches whose segment is in a mask (S,)."""
-        keep = mask[self.of]
-        return Stretch(self.here[keep], self.there[keep], self.of[keep])
-
-
-class DrawnPath:
-    """A path of the course, with what the picture needs to know of its S segments."""
-
-    def __init__(
-        self, description: CourseDescription, ribbon: Ribbon, cuts: tuple[Cut | None, ...]
-    ) -> None:
-        self.ribbon = ribbon
-        self.stations = len(ribbon)
-        count = ribbon.segments
-        first = np.arange(count)
-        self.segments = Stretch(first, (first + 1) % self.stations, first)
-        self.half = ribbon.half_width
-        self.reach = np.stack([ribbon.reach(side) for side in (0, 1)])
-        self.outer = np.stack([outer_reach(description, ribbon, side) for side in (0, 1)])
-        edges = ribbon.edges[:count]
-        self.ends = np.array([[pair[side].end for pair in edges] for side in (0, 1)])
-        self.surfaces = np.array([[pair[side].surface for pair in edges] for side in (0, 1)])
-        self.road = np.array(ribbon.surfaces[:count])
-        self.floor = ~ribbon.gap[:count]
-        self.bridge = np.zeros(count, dtype=np.bool_)
-        self.cuts = cuts
-        self.joint = np.array([cut is not None for cut in cuts[:count]])
-        self.steep = np.stack([self.touching(self.ends[side] == "drop") for side in (0, 1)])
-
-    def touching(self, mask: Mask) -> Mask:
-        """(K,) which stations are at an end of a segment in a mask (S,)."""
-        out = np.zeros(self.stations, dtype=np.bool_)
-        out[self.segments.here[mask]] = True
-        out[self.segments.there[mask]] = True
-        return out
-
-    def line(self, offset: Floats | float, rise: float = 0.0) -> Floats:
-        """(K, 3) points at lateral offsets, on the grid."""
-        return np.asarray(np.rint(self.ribbon.line(offset, rise) / STATION_GRID) * STATION_GRID)
-
-    def bed(self) -> Floats:
-        """(S, 4, 3) the ground each segment takes, from its left end to its right end."""
-        left, right = self.outer + WALL_DEPTH
-        return self.ribbon.strip(left, -right)
-
-    def at(self, distance: ArrayLike, offset: ArrayLike, rise: float) -> Floats:
-        """(N, 3) points of the drawn road at distances along the path, raised by `rise`."""
-        ribbon = self.ribbon
-        along, lateral = np.broadcast_arrays(
-            np.asarray(distance, dtype=np.float64), np.asarray(offset, dtype=np.float64)
-        )
-        if ribbon.closed:
-            along = along % ribbon.length
-        k = np.clip(np.searchsorted(ribbon.distance, along, "right") - 1, 0, ribbon.segments - 1)
-        n = (k + 1) % self.stations
-        end = np.append(ribbon.distance, ribbon.length)[k + 1]
-        t = ((along - ribbon.distance[k]) / (end - ribbon.distance[k]))[:, None]
-        points = []
-        for station in (k, n):
-            heading = ribbon.heading[station]
-            place = ribbon.centre[station].copy()
-            place[:, 0] += lateral * np.cos(heading)
-            place[:, 1] += lateral * ribbon.slope[station] + rise
-            place[:, 2] -= lateral * np.sin(heading)
-            points.append(place)
-        return np.asarray(points[0] + (points[1] - points[0]) * t)
-
-
 class Painter:
-    """Draws one path into chunks of its own, from `first_chunk` on."""
+    """Draws one path into its own chunks."""
 
     def __init__(
         self,
@@ -177,12 +92,12 @@ class Painter:
         """Prepare to draw.
 
         Args:
-            faces: where to.
-            description: what was described.
+            faces: receives the polygons.
+            description: the course.
             colours: by name, 0 to 255.
             path: the path.
-            floor: height of everything's foot, the water.
-            skirt: (2, K) widths of the land beyond the edges.
+            floor: height of the water, in world units.
+            skirt: (2, K) widths of the land beyond the edges, in world units.
             first_chunk: number of the first chunk.
         """
         self.faces = faces
@@ -206,7 +121,7 @@ class Painter:
         self.far = self._far()
 
     def paint(self) -> None:
-        """Draw all of it."""
+        """Draw the path and the land beside it."""
         path = self.path
         near, far = path.segments.where(path.floor), self.far.where(path.floor)
         self.road(near)
@@ -227,12 +142,10 @@ class Painter:
         for pad in path.ribbon.pads:
             self.pad(pad)
 
-    # -- bands --------------------------------------------------------------------------
-
     def toned(self, names: str | NDArray[np.str_], span: Stretch, far: bool = False) -> Floats:
-        """(N, 2, 3) a surface's colour at both ends, lighter and darker in turn.
+        """Return a surface's colour (N, 2, 3) at both ends, lighter and darker in turn.
 
-        Without that nothing on an even surface shows the speed; from afar, nothing does.
+        The alternation shows the speed on an even surface; far stretches have one colour.
         """
         wanted = np.broadcast_to(np.asarray(names), self.path.floor.shape)[span.of]
         known, index = np.unique(wanted, return_inverse=True)
@@ -256,20 +169,20 @@ class Painter:
         far: bool = False,
         cut: str = "",
     ) -> None:
-        """Draw what lies between two lines of points, seen from where `left` is on the left.
+        """Draw the band between two lines of points; its front is where `left` is on the left.
 
         Args:
             span: the stretches.
-            left: (K, 3), one point to a station.
-            right: likewise.
+            left: (K, 3) one point per station.
+            right: (K, 3) likewise.
             left_tone: colour along the left line: (3,), or (N, 2, 3) at both ends.
-            right_tone: along the right line; the same if left out.
-            part: what part of each stretch.
-            chunk: (S,) of each segment; the road's by default.
-            lit: shade it by the sun.
-            far: it is what is drawn from afar.
-            cut: what is left out at joints with other paths: an attribute of `Cut`; or "paint",
-                which yields to any road.
+            right_tone: colour along the right line; None for the same.
+            part: fractions of each stretch at which the band begins and ends.
+            chunk: (S,) chunk of each segment; None for the road's.
+            lit: shade by the sun.
+            far: draw into the far list.
+            cut: name of the region left out at joints, an attribute of `Cut`; or "paint", which
+                leaves out any road.
         """
         if right_tone is None:
             right_tone = left_tone
@@ -286,7 +199,7 @@ class Painter:
         tones = np.stack([one[:, 0], two[:, 0], two[:, 1], one[:, 1]], axis=1)
         if lit:
             tones = tones * self._smooth(span, shade(corners))[:, [0, 0, 1, 1], None]
-        # Widths of nothing are not worth a face.
+        # Skip faces without a width.
         wide = np.linalg.norm(lines[0][0] - lines[1][0], axis=1) >= STATION_GRID
         wide |= np.linalg.norm(lines[0][1] - lines[1][1], axis=1) >= STATION_GRID
         chunks = (self.chunk if chunk is None else chunk)[span.of]
@@ -297,27 +210,27 @@ class Painter:
         self.faces.add(chunks[wide], corners[wide], tones[wide], lit=False, far=far)
 
     def _region(self, segment: int, cut: str) -> Region:
-        known = self.path.cuts[segment]
-        assert known is not None, "only segments of a joint are asked"
+        own = self.path.cuts[segment]
+        assert own is not None, "only segments of a joint have a cut"
         if cut == "paint":
-            return known.road if len(known.road) else known.shoulder
-        region: Region = getattr(known, cut)
+            return own.road if len(own.road) else own.shoulder
+        region: Region = getattr(own, cut)
         return region
 
     def _cut(
         self, chunk: int, corners: Floats, tones: Floats, segment: int, cut: str, far: bool
     ) -> None:
-        """Draw what another path leaves of a quad."""
+        """Draw the part of a quad that another path does not cover."""
         for piece in self._region(segment, cut).subtract(np.concatenate([corners, tones], axis=1)):
-            # A fan of quads, the last of them a triangle where need be.
+            # A fan of quads; the last may be a triangle.
             for first in range(1, len(piece) - 1, 2):
                 part = piece[[0, first, first + 1, min(first + 2, len(piece) - 1)]][None]
                 self.faces.add(chunk, part[..., :3], part[..., 3:], lit=False, far=far)
 
     def _smooth(self, span: Stretch, light: Floats) -> Floats:
-        """(N, 2) brightness at both ends of stretches: the mean of those that meet there.
+        """Return brightness (N, 2) at both ends: the mean of the stretches that meet there.
 
-        A strip goes on only where colours do.
+        Equal colours at the seam let the strip continue.
         """
         sums, counts = np.zeros(self.path.stations), np.zeros(self.path.stations)
         for ends in (span.here, span.there):
@@ -341,7 +254,7 @@ class Painter:
         far: bool = False,
         cut: str = "",
     ) -> None:
-        """Draw a band on one side, given its line away from the road and the one nearer to it."""
+        """Draw a band on one side of the road, given its outer and inner line."""
         if inner_tone is None:
             inner_tone = outer_tone
         if side == 0:
@@ -351,12 +264,12 @@ class Painter:
         self.band(span, *lines, part=part, chunk=chunk, lit=lit, far=far, cut=cut)
 
     def _far(self) -> Stretch:
-        """Return the stretches as drawn from afar: two segments as one where both are straight."""
+        """Return the far stretches: two segments as one where both are straight."""
         path, segments = self.path, self.path.segments
         first = np.arange(0, len(segments.of) - 1, SEGMENTS_PER_CHUNK)
         second = first + 1
-        known = (*path.ends, *path.surfaces, path.road, path.floor, path.bridge)
-        alike = np.all([what[first] == what[second] for what in known], axis=0)
+        properties = (*path.ends, *path.surfaces, path.road, path.floor, path.bridge)
+        alike = np.all([values[first] == values[second] for values in properties], axis=0)
         alike &= ~path.joint[first] & ~path.joint[second]
         for offset in (0.0, *path.reach, *-path.reach):
             line = path.line(offset)
@@ -378,7 +291,7 @@ class Painter:
         inner = path.half - EDGE_LINE
         joint, apart = span.where(path.joint), span.where(~path.joint)
         self.band(apart, path.line(inner), path.line(-inner), self.toned(path.road, apart))
-        # Where paths meet, one floor lies below the paint of both.
+        # At a joint, one floor lies below the paint of both paths.
         floor = path.line(path.half), path.line(-path.half)
         self.band(joint, *floor, self.toned(path.road, joint), cut="road")
         paint = np.array([0.0, PAINT, 0.0])
@@ -410,7 +323,7 @@ class Painter:
                 self.band(first, lines[column] + rise, lines[column + 1] + rise, dark, part=part)
 
     def grid(self, places: int) -> None:
-        """Paint the places of the start grid, as the program hands them out."""
+        """Paint the places of the start grid."""
         path, description = self.path, self.description
         length, width, line = 9.0, 15.0, 1.5
         for place in range(places):
@@ -440,7 +353,7 @@ class Painter:
         for far in (False, True):
             self.band(span, edges[0], edges[1], self.colours[pad.kind], lit=False, far=far)
         start = float(ribbon.distance[pad.first])
-        length = float(np.append(ribbon.distance, ribbon.length)[pad.last]) - start
+        length = float(ribbon.borders[pad.last]) - start
         middle, mark = (pad.left + pad.right) / 2, self.colours[f"{pad.kind} mark"]
         arrows = pad.kind == "boost"
         pitch = ARROW_PITCH if arrows else BAR_PITCH
@@ -467,7 +380,7 @@ class Painter:
     # -- roadside -----------------------------------------------------------------------
 
     def side(self, span: Stretch, side: int, far: bool) -> None:
-        """Draw one side: shoulder, what it ends in, and the land beyond."""
+        """Draw one side: shoulder, edge and the land beyond."""
         path = self.path
         sign = 1.0 if side == 0 else -1.0
         reach = path.reach[side]
@@ -523,7 +436,7 @@ class Painter:
             mean = mix(panel, top, 0.28)[:, None]
             if far:
                 self._outward(side, stretch, rim, foot, mean, part=part, far=True)
-                # Its back is what one sees of it from other parts of the course.
+                # The back is visible from other parts of the course.
                 self._outward(side, stretch, back, rim, mean * 0.65, part=part, far=True)
                 continue
             turns = (stretch.of % 2 == 0)[:, None]
@@ -544,13 +457,13 @@ class Painter:
             brink.append(bottom)
             free = span.where(path.ends[side] != "wall")
             self._outward(side, free, bottom, top, rock * 1.1, lit=False, far=far)
-        # Seen from below, left is right.
+        # From below, left and right are exchanged.
         self.band(span, brink[1], brink[0], rock * 0.55, lit=False, far=far)
 
     # -- land ---------------------------------------------------------------------------
 
     def land_line(self, side: int, outer: Floats, part: float) -> Floats:
-        """(K, 3) points of the land beyond the edge; part 0 is at the edge, 1 the far end."""
+        """Return points (K, 3) of the land; `part` is 0 at the edge and 1 at the far end."""
         path = self.path
         sign = 1.0 if side == 0 else -1.0
         points = path.line(sign * (outer + self.skirt[side] * part))
@@ -561,18 +474,18 @@ class Painter:
     def land_height(
         self, side: int, station: ArrayLike, outer: Floats | float, part: float
     ) -> Floats:
-        """Height of the land at stations, at a part of its width."""
+        """Return the height of the land at stations, at a fraction of its width."""
         path, k = self.path, np.asarray(station)
         sign = 1.0 if side == 0 else -1.0
         edge = path.ribbon.centre[k, 1] + sign * outer * path.ribbon.slope[k]
         end = np.maximum(self.floor - 1.0, edge - 1.1 * self.skirt[side][k])
         end = np.where(path.steep[side][k], self.floor - 1.0, end)
-        # A shoulder of land first, then the slope: parts up to 0.45 lose little height.
+        # A level shoulder of land up to 0.45, then the slope.
         fall = part / 0.45 * 0.12 if part <= 0.45 else 0.12 + (part - 0.45) / 0.55 * 0.88
         return np.asarray(edge + (end - edge) * fall)
 
     def land(self, span: Stretch, side: int, outer: Floats, far: bool) -> None:
-        """Draw the land beyond an edge that lies at `outer`, (K,)."""
+        """Draw the land beyond an edge at the offset `outer` (K,)."""
         grass = self.toned("terrain", span, True)
         shore = mix(grass, self.colours["shore"], 0.55)
         lines = [self.land_line(side, outer, part) for part in LAND_PARTS]
@@ -583,7 +496,7 @@ class Painter:
             )
 
     def caps(self) -> None:
-        """Close the ends of the land where the road leaves it: at gaps and at bridges."""
+        """Close the ends of the land at gaps and bridges."""
         path, rock = self.path, self.colours["rock"]
         solid = path.floor & ~path.bridge
         for k, n in zip(path.segments.here, path.segments.there, strict=True):
@@ -602,7 +515,7 @@ class Painter:
                 self.faces.add(int(self.chunk[land]), corners, tones, lit=False, far=far)
 
     def _profile(self, segment: int, station: int, side: int) -> Floats:
-        """Return the land at a station as a segment has it: from the road's edge outwards."""
+        """Return the cross-section of a segment's land at a station, from the edge outwards."""
         path = self.path
         sign = 1.0 if side == 0 else -1.0
         end = path.ends[side][segment]
@@ -613,70 +526,3 @@ class Painter:
             return np.stack([path.line(sign * reach)[station], foot])
         outer = reach + (WALL_DEPTH if end == "wall" else self.description.bounds_width)
         return np.stack([self.land_line(side, outer, part)[station] for part in LAND_PARTS])
-
-
-def find_bridges(paths: list[DrawnPath]) -> None:
-    """Mark the segments of all paths that lead over another road."""
-    beds = np.concatenate([path.bed() for path in paths])
-    ground = beds[:, :, [0, 2]]
-    low, high = ground.min(axis=1) - BRIDGE_MARGIN, ground.max(axis=1) + BRIDGE_MARGIN
-    height = beds[:, :, 1].mean(axis=1)
-    near = (low[:, None] < high[None]).all(axis=2) & (high[:, None] > low[None]).all(axis=2)
-    upper, lower = np.nonzero(near & (height[:, None] > height[None] + BRIDGE_CLEARANCE / 2))
-    middle = ground[upper].mean(axis=1, keepdims=True)
-    # A little longer than it is: the land ends before the road below begins.
-    reach = 1 + 2 * BRIDGE_MARGIN / STATION_STEP
-    crossing = quads_overlap(middle + (ground[upper] - middle) * reach, ground[lower])
-    flags = np.zeros(len(beds), dtype=np.bool_)
-    flags[upper[crossing]] = True
-    for path in paths:
-        path.bridge, flags = flags[: len(path.floor)] & path.floor, flags[len(path.floor) :]
-
-
-def skirt_widths(paths: list[DrawnPath]) -> list[Floats]:
-    """Return for each path (2, K) widths of the land beyond its edges that hit no other part."""
-    ground = np.concatenate([path.ribbon.centre[:, [0, 2]] for path in paths])
-    height = np.concatenate([path.ribbon.centre[:, 1] for path in paths])
-    lefts = np.concatenate([path.ribbon.left for path in paths])
-    outer = np.concatenate([path.outer for path in paths], axis=1)
-    result, begin = [], 0
-    for path in paths:
-        ribbon, count = path.ribbon, path.stations
-        mine = slice(begin, begin + count)
-        begin += count
-        along = np.abs(ribbon.distance[:, None] - ribbon.distance[None])
-        if ribbon.closed:
-            along = np.minimum(along, ribbon.length - along)
-        near = np.zeros((count, len(ground)), dtype=np.bool_)
-        near[:, mine] = along < 250
-        # A road well above is a bridge, whose land begins elsewhere.
-        above = height[None] > height[mine, None] + BRIDGE_CLEARANCE / 2
-        out = np.empty((2, count))
-        step = np.diff(np.append(ribbon.distance, ribbon.length))
-        for side, sign in ((0, 1.0), (1, -1.0)):
-            own = path.outer[side] + WALL_DEPTH
-            width = np.full(count, SKIRT_WIDTHS[-1])
-            for wanted in SKIRT_WIDTHS[-2::-1]:  # from narrow to wide
-                points = ground[mine] + sign * (own + wanted)[:, None] * ribbon.left
-                away = points[:, None] - ground[None]
-                gap = np.hypot(away[..., 0], away[..., 1])
-                facing = (away * lefts[None]).sum(axis=2) >= 0
-                need = np.where(facing, outer[0], outer[1]) + WALL_DEPTH
-                # Nearby stations on the same side must not be cut off (inside of a bend); others
-                # want their own land as well.
-                need = need + np.where(near, 0.7 * wanted, min(wanted, 25.0))
-                width[((gap >= need) | above).all(axis=1)] = wanted
-            width[path.steep[side]] = CLIFF_WIDTH
-            # The land narrows no faster than it goes on, so no end stands in the air.
-            pairs = list(
-                zip(path.segments.here.tolist(), path.segments.there.tolist(), strict=True)
-            )
-            values = width.tolist()
-            for _ in range(2):
-                for a, b in pairs:
-                    values[b] = min(values[b], values[a] + step[a])
-                for a, b in reversed(pairs):
-                    values[a] = min(values[a], values[b] + step[a])
-            out[side] = values
-        result.append(out)
-    return result

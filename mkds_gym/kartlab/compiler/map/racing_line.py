@@ -1,8 +1,7 @@
-"""The line of computer drivers: as few bends as the road allows, and where drifting pays.
+"""The line of CPU drivers, and where drifting pays.
 
-Of all lines within the road the one is taken whose bending is least, summed over the lap: it
-comes from the outside, touches the inside of a bend and goes out again. Pads are taken along, and
-before a gap the line leads over the jump pad.
+The racing line is the line within the road that bends least, summed over the lap: it enters a bend
+on the outside, touches the inside and leaves on the outside. It leads over pads.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ from mkds_gym.kartlab.compiler.geometry import Ribbon
 Floats = NDArray[np.float64]
 
 SAMPLE_STEP = 40.0
-"""Distance between the samples that the line is found at, in world units."""
+"""Distance between the samples of the line, in world units."""
 
 LINE_EDGE = 28.0
-"""How far the line stays within the road's edge."""
+"""Distance of the line from the road's edge, in world units."""
 
 PAD_EDGE = 8.0
-"""How far it stays within a pad."""
+"""Distance of the line from a pad's edge, in world units."""
 
 SHORTNESS = 0.003
 """Weight of a short line against a straight one."""
 
 DRIFT_RADIUS = 190.0
-"""Drifting pays in a bend narrower than this, in world units ..."""
+"""Largest radius of a bend in which drifting pays, in world units."""
 
 DRIFT_TURN = math.radians(50)
-"""... that turns by so much."""
+"""Smallest turn of a bend in which drifting pays."""
 
 _ROUNDS = 200
 _PENALTY = 0.05
@@ -44,8 +43,8 @@ class RacingLine:
     """A line along a path.
 
     Attributes:
-        distance: (S,) along the path's centre, from 0 to its length; for a closed path the last is
-            the first again.
+        distance: (S,) along the path's centre, from 0 to its length; on a closed path the last
+            sample repeats the first.
         offset: (S,) to the left of the centre, in world units.
         drifting: (S,) whether drifting pays.
     """
@@ -59,12 +58,12 @@ class RacingLine:
         return float(np.interp(distance, self.distance, self.offset))
 
     def drifting_at(self, distance: float) -> bool:
-        """Whether drifting pays at a distance along the centre."""
+        """Return whether drifting pays at a distance along the centre."""
         return bool(self.drifting[int(np.abs(self.distance - distance).argmin())])
 
 
 def racing_line(ribbon: Ribbon) -> RacingLine:
-    """Find the racing line of a path."""
+    """Return the racing line of a path."""
     samples = max(round(ribbon.length / SAMPLE_STEP), 8)
     distance = np.linspace(0.0, ribbon.length, samples + 1)
     if ribbon.closed:
@@ -72,17 +71,12 @@ def racing_line(ribbon: Ribbon) -> RacingLine:
 
     def along(values: Floats) -> Floats:
         if ribbon.closed:
-            ends = np.append(ribbon.distance, ribbon.length)
-            return np.asarray(np.interp(distance, ends, np.append(values, values[0])))
-        return np.asarray(np.interp(distance, ribbon.distance, values))
+            values = np.append(values, values[0])
+        return np.asarray(np.interp(distance, ribbon.borders, values))
 
     centre = np.stack([along(ribbon.centre[:, 0]), along(ribbon.centre[:, 2])], axis=1)
-    heading = np.unwrap(np.append(ribbon.heading, ribbon.heading[0]))
-    heading = (
-        np.interp(distance, np.append(ribbon.distance, ribbon.length), heading)
-        if ribbon.closed
-        else np.interp(distance, ribbon.distance, heading[:-1])
-    )
+    headings = np.unwrap(np.append(ribbon.heading, ribbon.heading[0]))
+    heading = np.interp(distance, ribbon.borders, headings[: len(ribbon.borders)])
     left = np.stack([np.cos(heading), -np.sin(heading)], axis=1)
     room = np.maximum(along(ribbon.half_width) - LINE_EDGE, 0.0)
     low, high = -room, room.copy()
@@ -99,7 +93,7 @@ def racing_line(ribbon: Ribbon) -> RacingLine:
     curvature = turn / np.maximum((size + np.roll(size, 1)) / 2, 1.0)
     if not ribbon.closed:
         turn[[0, -1]] = curvature[[0, -1]] = 0.0
-    drifting = _worth_drifting(turn, curvature)
+    drifting = _drifting_pays(turn, curvature)
     if ribbon.closed:
         distance = np.append(distance, ribbon.length)
         offset = np.append(offset, offset[0])
@@ -108,15 +102,15 @@ def racing_line(ribbon: Ribbon) -> RacingLine:
 
 
 def _keep_to_pads(ribbon: Ribbon, distance: Floats, low: Floats, high: Floats) -> None:
-    """Narrow the room of the line to the pads, and behind a jump pad to its width in the gap."""
-    ends = np.append(ribbon.distance, ribbon.length) if ribbon.closed else ribbon.distance
-    # The pad nearest to the middle of the road comes first and is the one that counts.
+    """Narrow the bounds of the line to the pads."""
+    ends = ribbon.borders
+    # Of several pads, the pad nearest to the middle of the road counts.
     taken = np.zeros(len(distance), dtype=np.bool_)
     for pad in sorted(ribbon.pads, key=lambda pad: abs(pad.left + pad.right)):
         begin, end = float(ends[pad.first]), float(ends[pad.last])
         on = (distance >= begin - SAMPLE_STEP / 2) & (distance <= end + SAMPLE_STEP / 2) & ~taken
         edge = min(PAD_EDGE, (pad.left - pad.right) / 2)
-        # A wide road and a pad at its edge: as near as the line may go.
+        # A pad may lie beyond the bounds of the line: go as near as they allow.
         right = np.clip(pad.right + edge, low[on], high[on])
         left = np.clip(pad.left - edge, low[on], high[on])
         low[on], high[on] = right, left
@@ -124,10 +118,10 @@ def _keep_to_pads(ribbon: Ribbon, distance: Floats, low: Floats, high: Floats) -
 
 
 def _least_bending(centre: Floats, left: Floats, low: Floats, high: Floats, closed: bool) -> Floats:
-    """(S,) the offsets within their bounds for which the line bends least."""
+    """Return the offsets (S,) within bounds for which the line bends least."""
     count = len(centre)
-    # Differences as matrices: a line's second ones say how it bends, its first ones how long it is.
-    # Without LAPACK and BLAS, whose threads cost more than they save when every core has work.
+    # Matrices of second differences (bending) and first differences (length). No BLAS or LAPACK:
+    # their threads cost more than they save when every core has work.
     identity = np.eye(count)
     second = np.roll(identity, 1, axis=0) - 2 * identity + np.roll(identity, -1, axis=0)
     first = np.roll(identity, -1, axis=0) - identity
@@ -139,18 +133,18 @@ def _least_bending(centre: Floats, left: Floats, low: Floats, high: Floats, clos
     square = weight * alike + 1e-6 * identity
     linear = -(_product(weight, centre) * left).sum(axis=1)
 
-    # Alternating directions (ADMM): bend least without bounds, then keep to them, and agree.
+    # Alternating direction method of multipliers (ADMM): minimise, then clip to the bounds.
     solver = _inverse(square + _PENALTY * identity)
-    offset, debt = np.zeros(count), np.zeros(count)
+    offset, dual = np.zeros(count), np.zeros(count)
     for _ in range(_ROUNDS):
-        wanted = np.einsum("ij,j->i", solver, linear + _PENALTY * (offset - debt))
-        offset = np.clip(wanted + debt, low, high)
-        debt += wanted - offset
+        wanted = np.einsum("ij,j->i", solver, linear + _PENALTY * (offset - dual))
+        offset = np.clip(wanted + dual, low, high)
+        dual += wanted - offset
     return offset
 
 
 def _product(a: Floats, b: Floats) -> Floats:
-    """Multiply two matrices of which the first has few entries in a row."""
+    """Multiply two matrices; the first is sparse."""
     out = np.zeros((len(a), b.shape[1]))
     row, column = np.nonzero(a)
     np.add.at(out, row, a[row, column][:, None] * b[column])
@@ -158,7 +152,7 @@ def _product(a: Floats, b: Floats) -> Floats:
 
 
 def _inverse(matrix: Floats) -> Floats:
-    """Invert a symmetric positive definite matrix (Gauss and Jordan)."""
+    """Invert a symmetric positive definite matrix (Gauss-Jordan)."""
     count = len(matrix)
     work = np.concatenate([matrix, np.eye(count)], axis=1)
     for k in range(count):
@@ -169,8 +163,8 @@ def _inverse(matrix: Floats) -> Floats:
     return work[:, count:]
 
 
-def _worth_drifting(turn: Floats, curvature: Floats) -> NDArray[np.bool_]:
-    """(S,) the samples of bends that are narrow enough and turn by enough."""
+def _drifting_pays(turn: Floats, curvature: Floats) -> NDArray[np.bool_]:
+    """Return (S,) whether each sample is in a narrow bend that turns far enough."""
     count = len(turn)
     drifting = np.zeros(count, dtype=np.bool_)
     tight = np.abs(curvature) > 1 / DRIFT_RADIUS
