@@ -46,14 +46,11 @@ def header() -> str:
     speeds = ", ".join(f"FX({speed})" for speed in CLASS_SPEEDS)
     lines = [
         "/* Generated from mkds_gym/kartlab/physics.py, which describes each constant. */",
-        "#ifndef KARTLAB_PHYSICS_H",
-        "#define KARTLAB_PHYSICS_H",
+        "#pragma once",
         "",
         '#include "platform/fx.h"',
         "",
         *(f"#define {name} FX({number})" for name, number in numbers.items()),
         f"#define CLASS_SPEEDS {{{speeds}}}",
-        "",
-        "#endif",
     ]
     return "\n".join(lines) + "\n"

@@ -1,6 +1,5 @@
 /* The race that is on: what was chosen, and where its structures lie in RAM. */
-#ifndef KARTLAB_GAME_H
-#define KARTLAB_GAME_H
+#pragma once
 
 #include "platform/memory_map.h"
 
@@ -38,5 +37,3 @@ struct game {
     uint32_t since_lap;        /* frames since that lap ended */
 };
 extern struct game game;
-
-#endif

@@ -1,6 +1,5 @@
 /* The boot block: the race that the host wants, if any. */
-#ifndef KARTLAB_BOOT_BLOCK_H
-#define KARTLAB_BOOT_BLOCK_H
+#pragma once
 
 #include "game.h"
 
@@ -8,5 +7,3 @@
 int boot_read(race_choice *choice);
 /* Answers that the course does not exist. */
 void boot_no_course(void);
-
-#endif

@@ -1,6 +1,5 @@
 /* A sphere against the course's collision. */
-#ifndef KARTLAB_COLLIDE_H
-#define KARTLAB_COLLIDE_H
+#pragma once
 
 #include "platform/memory_map.h"
 
@@ -15,5 +14,3 @@ void collide(vec3 *centre, fx32 radius, contact *result);
 
 #define ATTRIBUTE_TYPE(a) ((a) >> 8 & 0x1F)
 #define ATTRIBUTE_VARIANT(a) ((a) >> 5 & 7)
-
-#endif

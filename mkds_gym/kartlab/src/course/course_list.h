@@ -1,6 +1,5 @@
 /* The courses of the menu. The build lists them in kartlab/courses.bin. */
-#ifndef KARTLAB_COURSE_LIST_H
-#define KARTLAB_COURSE_LIST_H
+#pragma once
 
 #include <stdint.h>
 
@@ -16,5 +15,3 @@ void course_list_init(void);
 
 /* Returns null for a course that is not in the list. */
 const char *course_title(uint32_t id);
-
-#endif

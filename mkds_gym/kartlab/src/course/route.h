@@ -1,6 +1,5 @@
 /* Routes round the course: enemy points (EPOI, EPAT) or item points (IPOI, IPAT) of the map. */
-#ifndef KARTLAB_ROUTE_H
-#define KARTLAB_ROUTE_H
+#pragma once
 
 #include "platform/memory_map.h"
 
@@ -25,5 +24,3 @@ static inline fx32 route_radius(const struct route *route, uint32_t point) {
 uint32_t route_next(const struct route *route, uint32_t point, uint32_t choice);
 uint32_t route_previous(const struct route *route, uint32_t point);
 uint32_t route_nearest(const struct route *route, vec3 position);
-
-#endif

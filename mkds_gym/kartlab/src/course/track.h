@@ -1,6 +1,5 @@
 /* The checkpoint graph of the loaded course. */
-#ifndef KARTLAB_TRACK_H
-#define KARTLAB_TRACK_H
+#pragma once
 
 #include "platform/memory_map.h"
 
@@ -24,5 +23,3 @@ vec3 track_middle(uint32_t point);
  * number. */
 uint32_t track_next(uint32_t point, uint16_t *out);
 uint32_t track_previous(uint32_t point, uint16_t *out);
-
-#endif

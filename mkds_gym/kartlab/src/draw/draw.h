@@ -1,6 +1,5 @@
 /* The 3D picture on the top screen. */
-#ifndef KARTLAB_DRAW_H
-#define KARTLAB_DRAW_H
+#pragma once
 
 /* Sets up video memory, engines, lights and display lists, once after the course is loaded. `klm`
  * is course_model.klm, 4-aligned, and stays in use. */
@@ -14,5 +13,3 @@ void draw_init(const void *klm);
  * The 2D parts of the picture (sky scroll, letters, instruments) are written in VBlank k+1 from the
  * state of frame k, and are visible in frame k+2 as well. */
 void draw_frame(void);
-
-#endif

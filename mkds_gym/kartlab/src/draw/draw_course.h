@@ -1,6 +1,5 @@
 /* The course: chunks of packed commands from course_model.klm. */
-#ifndef KARTLAB_DRAW_COURSE_H
-#define KARTLAB_DRAW_COURSE_H
+#pragma once
 
 #include "draw/sky.h"
 #include "race/camera.h"
@@ -8,5 +7,3 @@
 void draw_course_init(const void *klm); /* null: no model */
 void draw_course(const struct view *view);
 extern struct sky_colours draw_sky;     /* of the course */
-
-#endif

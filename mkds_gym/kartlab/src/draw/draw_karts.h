@@ -1,6 +1,5 @@
 /* The karts: their pose and their level of detail. */
-#ifndef KARTLAB_DRAW_KARTS_H
-#define KARTLAB_DRAW_KARTS_H
+#pragma once
 
 #include "race/camera.h"
 
@@ -8,5 +7,3 @@ extern const uint16_t paint_of[]; /* the paint of each driver's kart */
 
 void draw_karts_init(void);
 void draw_karts(const struct view *view);
-
-#endif

@@ -1,6 +1,5 @@
 /* The kart, its wheels and its driver as packed geometry commands. */
-#ifndef KARTLAB_KART_MODEL_H
-#define KARTLAB_KART_MODEL_H
+#pragma once
 
 #include "draw/list.h"
 
@@ -29,5 +28,3 @@ extern struct display_list kart_parts[KART_PARTS];
 
 /* Builds all parts; after lists_init. */
 void kart_model_init(void);
-
-#endif

@@ -1,7 +1,6 @@
 /* Display lists that the program builds when it starts: small moving things made of a few
  * shapes. */
-#ifndef KARTLAB_LIST_H
-#define KARTLAB_LIST_H
+#pragma once
 
 #include "draw/picture.h"
 
@@ -44,5 +43,3 @@ void list_box(int faces, int x0, int x1, int y0, int y1, int z0, int z1, int tap
 extern const int16_t list_sine16[16];
 
 static inline void list_send(const struct display_list *list) { send_list(list->words, list->count); }
-
-#endif

@@ -1,6 +1,5 @@
 /* The 3D picture's budget of polygons, and how to send commands. */
-#ifndef KARTLAB_PICTURE_H
-#define KARTLAB_PICTURE_H
+#pragma once
 
 #include "race/camera.h"
 #include "platform/gx.h"
@@ -83,5 +82,3 @@ static inline void send_scale(fx32 scale) {
 
 /* Slot of the matrix stack that holds the view matrix, from draw_karts to draw_course. */
 #define VIEW_MATRIX_SLOT 29
-
-#endif

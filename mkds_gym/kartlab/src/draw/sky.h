@@ -1,6 +1,5 @@
 /* The sky and the sea behind the course. */
-#ifndef KARTLAB_SKY_H
-#define KARTLAB_SKY_H
+#pragma once
 
 #include <stdint.h>
 
@@ -15,5 +14,3 @@ void sky_init(const struct sky_colours *colours);
 
 /* Turns the panorama to the last view sent, in the VBlank. */
 void sky_frame(void);
-
-#endif

@@ -1,10 +1,7 @@
 /* Sprites in the corners of the top screen: the item in hand, and the place in a race of
  * several. */
-#ifndef KARTLAB_BADGE_H
-#define KARTLAB_BADGE_H
+#pragma once
 
 void badge_pictures(void); /* once: tiles and palettes */
 void badge_init(void);     /* at a race's start: hides all badges */
 void badge_frame(void);    /* writes what changed */
-
-#endif

@@ -1,6 +1,5 @@
 /* The program's own 8 x 8 alphabet: ASCII 32 to 95 (no lower case) and a few signs. */
-#ifndef KARTLAB_FONT_H
-#define KARTLAB_FONT_H
+#pragma once
 
 #define FONT_FIRST 32 /* the code of glyph 0 */
 
@@ -12,5 +11,3 @@
 #define FONT_COUNT 69
 
 extern const unsigned char font_glyphs[FONT_COUNT][8];
-
-#endif

@@ -1,10 +1,7 @@
 /* The instruments on the bottom screen in a race, and the sky and the letters of the top screen. */
-#ifndef KARTLAB_HUD_H
-#define KARTLAB_HUD_H
+#pragma once
 
 void hud_init(void);
 
 /* Writes what changed since the last frame to video memory, first in every VBlank. */
 void hud_frame(void);
-
-#endif

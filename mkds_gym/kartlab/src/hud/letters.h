@@ -1,6 +1,5 @@
 /* Large smooth letters from the 8 x 8 alphabet. */
-#ifndef KARTLAB_LETTERS_H
-#define KARTLAB_LETTERS_H
+#pragma once
 
 #include <stdint.h>
 
@@ -17,5 +16,3 @@ void letter_grow(letter_rows rows, int size, int diagonal);
 
 /* Writes the pixels (4 bit indices) of an 8 x 8 tile to video memory: eight words. */
 void letter_tile(volatile uint32_t *tile, const uint8_t pixels[8][8]);
-
-#endif

@@ -1,6 +1,5 @@
 /* The course from above, drawn from the checkpoints of its NKM. */
-#ifndef KARTLAB_MINIMAP_H
-#define KARTLAB_MINIMAP_H
+#pragma once
 
 #include "platform/memory_map.h"
 
@@ -10,5 +9,3 @@ void minimap_paint(uint8_t *canvas, int left, int top, int size, uint8_t rim, ui
 
 /* Returns the canvas pixel of a world position. */
 void minimap_pixel(const vec3 *position, int *x, int *y);
-
-#endif

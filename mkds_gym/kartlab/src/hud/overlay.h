@@ -1,6 +1,5 @@
 /* Large letters over the race: countdown, GO, laps, wrong way, finish. Also the fade. */
-#ifndef KARTLAB_OVERLAY_H
-#define KARTLAB_OVERLAY_H
+#pragma once
 
 #include "platform/memory_map.h"
 
@@ -19,5 +18,3 @@ int overlay_large_letter(char code);
 /* Shows a word, for title and pause. y is its top row; at scale 4096 a letter has 32 pixels. */
 void overlay_word(const char *word, int y, fx32 scale, int palette);
 fx32 overlay_pop(uint32_t age); /* scale of a word after `age` frames: from 1.9 down to 1 */
-
-#endif

@@ -2,8 +2,7 @@
  * small letters, letters of twice and figures of four times the size, keycaps and a bar. A changed
  * value costs a few halfwords. Backgrounds 1 and 2 are a window and its text. Background 3 is a
  * picture that is painted once. */
-#ifndef KARTLAB_SCREEN_H
-#define KARTLAB_SCREEN_H
+#pragma once
 
 #include "hud/font.h"
 #include "platform/gx.h"
@@ -69,5 +68,3 @@ void window_close(void);
 /* writes "1:23.45" and a zero byte */
 void time_text(race_time time, char *out);
 uint32_t time_value(race_time time); /* milliseconds */
-
-#endif

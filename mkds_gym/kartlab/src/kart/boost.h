@@ -1,6 +1,5 @@
 /* Boosts, and the timers of boosts, stalls and spin-outs. */
-#ifndef KARTLAB_BOOST_H
-#define KARTLAB_BOOST_H
+#pragma once
 
 #include "kart/kart.h"
 
@@ -11,5 +10,3 @@ void kart_countdown(driver *kart, uint32_t keys); /* a frame before GO: counts t
 uint32_t kart_usable_keys(const driver *kart, uint32_t keys);
 fx32 kart_boost_factor(const driver *kart);       /* of the top speed; FX_ONE without a boost */
 fx32 kart_boost_push(const driver *kart);         /* acceleration; 0 without a boost */
-
-#endif

@@ -1,6 +1,5 @@
 /* Hop, drift and mini-turbo. */
-#ifndef KARTLAB_DRIFT_H
-#define KARTLAB_DRIFT_H
+#pragma once
 
 #include "kart/kart.h"
 
@@ -10,5 +9,3 @@ void kart_drift_end(driver *kart);                  /* without a boost */
 int32_t kart_drift_turn(driver *kart);              /* angle16 that the heading turns in a drift */
 int32_t kart_drift_recover(driver *kart);           /* ... and after a drift */
 vec3 kart_way(const driver *kart);                  /* unit vector: where the kart goes when it does not slide */
-
-#endif

@@ -1,7 +1,6 @@
 /* A kart: state that the original's memory map has no name for, and values that follow from
  * state. */
-#ifndef KARTLAB_KART_H
-#define KARTLAB_KART_H
+#pragma once
 
 #include "game.h"
 #include "platform/fx.h"
@@ -53,5 +52,3 @@ static inline vec3 kart_flat_heading(const driver *kart) {
 
 void kart_rotation_update(driver *kart); /* from heading, up and position */
 void kart_motion_update(driver *kart);   /* from position and velocity */
-
-#endif

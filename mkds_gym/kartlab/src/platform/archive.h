@@ -1,6 +1,5 @@
 /* A course's archive: LZ77 (type 0x10) around a NARC. */
-#ifndef KARTLAB_ARCHIVE_H
-#define KARTLAB_ARCHIVE_H
+#pragma once
 
 #include <stdint.h>
 
@@ -9,5 +8,3 @@ uint8_t *lz_unpack(const uint8_t *data, uint32_t size, uint32_t *unpacked_size);
 
 /* A file in the root of a NARC; null when there is no such file. */
 const uint8_t *narc_file(const uint8_t *narc, uint32_t narc_size, const char *name, uint32_t *size);
-
-#endif

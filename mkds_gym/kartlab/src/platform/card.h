@@ -1,6 +1,5 @@
 /* The cartridge's file system. */
-#ifndef KARTLAB_CARD_H
-#define KARTLAB_CARD_H
+#pragma once
 
 #include <stdint.h>
 
@@ -9,5 +8,3 @@ void card_init(void);
 
 /* Reads a file into the heap; null when there is no such file. */
 uint8_t *card_read_file(const char *path, uint32_t *size);
-
-#endif

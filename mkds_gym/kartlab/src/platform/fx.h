@@ -1,6 +1,5 @@
 /* Fixed-point arithmetic: fx32 has 12 fraction bits; products use 64 bits. */
-#ifndef KARTLAB_FX_H
-#define KARTLAB_FX_H
+#pragma once
 
 #include "platform/hw.h"
 #include "platform/memory_map.h"
@@ -78,5 +77,3 @@ static inline fx32 v_length(vec3 a) {
 }
 /* Returns the unit vector along `a`, or `otherwise` when `a` is (nearly) zero. */
 vec3 v_unit(vec3 a, vec3 otherwise);
-
-#endif

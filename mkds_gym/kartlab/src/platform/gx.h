@@ -1,7 +1,6 @@
 /* The picture hardware: registers and packed geometry commands (GBATEK's names). Video memory takes
  * 16 and 32 bit writes only and ignores 8 bit writes. */
-#ifndef KARTLAB_GX_H
-#define KARTLAB_GX_H
+#pragma once
 
 #include <stdint.h>
 
@@ -79,5 +78,3 @@
 #define GX_POLYGON_ID(id) ((uint32_t)(id) << 24)
 
 #define RGB15(r, g, b) ((uint16_t)((r) | (g) << 5 | (b) << 10))
-
-#endif

@@ -1,6 +1,5 @@
 /* Registers other than the picture hardware's (platform/gx.h). */
-#ifndef KARTLAB_HW_H
-#define KARTLAB_HW_H
+#pragma once
 
 #include <stdint.h>
 
@@ -46,5 +45,3 @@
 /* boot/start9.s */
 void dcache_clean(void);      /* write back all dirty lines: RAM then holds what the program wrote */
 void wait_for_interrupt(void);
-
-#endif

@@ -1,6 +1,5 @@
 /* The keys, as a person presses them. */
-#ifndef KARTLAB_PAD_H
-#define KARTLAB_PAD_H
+#pragma once
 
 #include <stdint.h>
 
@@ -22,5 +21,3 @@ void pad_read(void);
 /* Around work that takes several frames: keys tapped in between count in the next frame. */
 void pad_look_away(void);
 void pad_look_back(void);
-
-#endif

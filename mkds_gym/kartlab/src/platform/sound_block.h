@@ -1,7 +1,6 @@
 /* The block in which the ARM9 tells the ARM7, which alone can reach the sound channels, what to
  * play.  The ARM9 writes the block each frame; the ARM7 reads it at its next VBlank. */
-#ifndef KARTLAB_SOUND_BLOCK_H
-#define KARTLAB_SOUND_BLOCK_H
+#pragma once
 
 #include <stdint.h>
 
@@ -23,5 +22,3 @@ struct sound_block {
 };
 #define SOUND_BLOCK ((volatile struct sound_block *)0x027FF000) /* the uncached mirror */
 #define SOUND_MAGIC 0x4E534C4Bu
-
-#endif

@@ -1,6 +1,5 @@
 /* The chase camera and the view it makes. */
-#ifndef KARTLAB_CAMERA_H
-#define KARTLAB_CAMERA_H
+#pragma once
 
 #include "platform/memory_map.h"
 
@@ -36,5 +35,3 @@ int view_sees_at(const struct view *view, const fx32 *centre, fx32 radius, fx32 
 static inline int view_sees(const struct view *view, const fx32 *centre, fx32 radius) {
     return view_sees_at(view, centre, radius, view_depth(view, centre));
 }
-
-#endif

@@ -1,6 +1,5 @@
 /* Random numbers without state: a race's seed alone decides them. */
-#ifndef KARTLAB_CHANCE_H
-#define KARTLAB_CHANCE_H
+#pragma once
 
 #include <stdint.h>
 
@@ -9,5 +8,3 @@ enum { CHANCE_ITEM = 0x100, CHANCE_CPU = 0x200 };
 
 uint32_t chance_now(uint32_t purpose);  /* a number for this frame */
 uint32_t chance_race(uint32_t purpose); /* a number for the whole race */
-
-#endif

@@ -1,6 +1,5 @@
 /* Checkpoints of every driver: laps and their times, progress, places, respawns. */
-#ifndef KARTLAB_CHECKPOINTS_H
-#define KARTLAB_CHECKPOINTS_H
+#pragma once
 
 #include <stdint.h>
 
@@ -8,5 +7,3 @@ void checkpoints_start(uint32_t index);   /* before the start line, in no lap ye
 void checkpoints_frame(uint32_t index);   /* lines crossed, laps, progress, wrong way */
 void checkpoints_respawn(uint32_t index); /* puts the kart back on the course */
 void ranking_update(void);
-
-#endif

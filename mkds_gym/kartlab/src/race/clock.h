@@ -1,11 +1,8 @@
 /* Frames to times. */
-#ifndef KARTLAB_CLOCK_H
-#define KARTLAB_CLOCK_H
+#pragma once
 
 #include "platform/memory_map.h"
 
 uint32_t clock_milliseconds(uint32_t frames);
 race_time clock_split(uint32_t milliseconds);
 race_time clock_time(uint32_t frames);
-
-#endif

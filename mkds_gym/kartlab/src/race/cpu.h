@@ -1,10 +1,7 @@
 /* CPU drivers: they follow the enemy points of the map with the keys that a person has. */
-#ifndef KARTLAB_CPU_H
-#define KARTLAB_CPU_H
+#pragma once
 
 #include <stdint.h>
 
 void cpu_init(void);
 uint32_t cpu_keys(uint32_t index);
-
-#endif

@@ -1,6 +1,5 @@
 /* Why a CPU kart leaves its line: karts and bananas in the way, and item boxes. */
-#ifndef KARTLAB_CPU_OBSTACLES_H
-#define KARTLAB_CPU_OBSTACLES_H
+#pragma once
 
 #include "platform/memory_map.h"
 
@@ -14,5 +13,3 @@ int16_t cpu_find_box(uint32_t index);
 /* Computes how far the line has to move to the left to hit the box. Returns 0 when the box is no
  * longer ahead. */
 int cpu_box_side(uint32_t index, int box, vec3 target, fx32 distance, fx32 *side);
-
-#endif

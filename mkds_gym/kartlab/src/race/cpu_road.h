@@ -1,6 +1,5 @@
 /* The road as the CPU drives it: along the enemy points of the map. */
-#ifndef KARTLAB_CPU_ROAD_H
-#define KARTLAB_CPU_ROAD_H
+#pragma once
 
 #include "platform/fx.h"
 
@@ -29,5 +28,3 @@ int cpu_road_too_fast(const struct cpu_line *line, vec3 position, fx32 speed, in
 
 static inline vec3 cpu_flat(vec3 a) { return v_make(a.x, 0, a.z); }
 static inline angle16 cpu_heading(vec3 from, vec3 to) { return fx_atan2(to.x - from.x, to.z - from.z); }
-
-#endif

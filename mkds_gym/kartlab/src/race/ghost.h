@@ -1,6 +1,5 @@
 /* The best run of a time trial, stored as key presses. */
-#ifndef KARTLAB_GHOST_H
-#define KARTLAB_GHOST_H
+#pragma once
 
 #include "game.h"
 
@@ -20,5 +19,3 @@ void ghost_race_finished(void);
 
 /* The keys that the ghost holds in this frame. */
 uint32_t ghost_keys(void);
-
-#endif

@@ -1,6 +1,5 @@
 /* Items: boxes on the course, items in hand, and things on the road. */
-#ifndef KARTLAB_ITEMS_H
-#define KARTLAB_ITEMS_H
+#pragma once
 
 #include "platform/fx.h"
 
@@ -37,5 +36,3 @@ extern uint32_t item_box_count;
 
 void items_init(void);
 void items_frame(void);
-
-#endif

@@ -1,6 +1,5 @@
 /* The race: set-up of 1 to 8 drivers, the clock, and the order of things in a frame. */
-#ifndef KARTLAB_RACE_H
-#define KARTLAB_RACE_H
+#pragma once
 
 #include "game.h"
 
@@ -8,5 +7,3 @@ int race_start(const race_choice *choice); /* 0: no such course */
 void race_publish(void);                   /* after the pictures are set up */
 int race_published(void);
 void race_frame(void);
-
-#endif

@@ -1,6 +1,5 @@
 /* The state of drivers that their status in RAM does not hold. */
-#ifndef KARTLAB_RACER_H
-#define KARTLAB_RACER_H
+#pragma once
 
 #include "game.h"
 
@@ -18,5 +17,3 @@ struct race {
     uint32_t finished;         /* drivers that have finished */
 };
 extern struct race race;
-
-#endif

@@ -1,6 +1,5 @@
 /* Loads races and sets up both screens for them. */
-#ifndef KARTLAB_LOADING_H
-#define KARTLAB_LOADING_H
+#pragma once
 
 #include "game.h"
 
@@ -15,5 +14,3 @@ void load_backdrop(const race_choice *choice);
 
 /* Sets up both screens for the loaded race. */
 void open_screens(void);
-
-#endif

@@ -1,6 +1,5 @@
 /* Title and menu: the bottom screen, and large letters over a race that drives itself. */
-#ifndef KARTLAB_MENU_H
-#define KARTLAB_MENU_H
+#pragma once
 
 #include "game.h"
 #include "screens/next.h"
@@ -18,5 +17,3 @@ enum next menu_move(void);
 
 /* Returns the chosen race. */
 race_choice menu_choice(void);
-
-#endif

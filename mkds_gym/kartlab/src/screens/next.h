@@ -1,6 +1,5 @@
 /* What a screen asks for at the end of a frame. */
-#ifndef KARTLAB_NEXT_H
-#define KARTLAB_NEXT_H
+#pragma once
 
 enum next {
     NEXT_STAY,
@@ -10,5 +9,3 @@ enum next {
     NEXT_RELOAD, /* the menu again, with the course chosen now */
     NEXT_RACE,
 };
-
-#endif

@@ -1,6 +1,5 @@
 /* The window of a paused race. */
-#ifndef KARTLAB_PAUSE_H
-#define KARTLAB_PAUSE_H
+#pragma once
 
 #include "screens/next.h"
 
@@ -8,5 +7,3 @@
 void pause_open(int hosted);
 void pause_show(void);
 enum next pause_move(void);
-
-#endif

@@ -1,11 +1,8 @@
 /* The window after the finish of a race from the menu. */
-#ifndef KARTLAB_RESULTS_H
-#define KARTLAB_RESULTS_H
+#pragma once
 
 #include "screens/next.h"
 
 void results_init(void);  /* at a race's start */
 void results_show(void);
 enum next results_move(void); /* NEXT_RACE: the same race again */
-
-#endif

@@ -1,6 +1,5 @@
 /* What the program is doing: title, menu, or a race, which may be paused or over. */
-#ifndef KARTLAB_SCENE_H
-#define KARTLAB_SCENE_H
+#pragma once
 
 #include "game.h"
 
@@ -13,5 +12,3 @@ int scene_start(const race_choice *host);
 void scene_show(void);
 void scene_move(void);
 void scene_draw(void);
-
-#endif

@@ -1,6 +1,5 @@
 /* The sounds of a race and of the menu: an engine, tyres, and effects.  No race depends on them. */
-#ifndef KARTLAB_SOUND_H
-#define KARTLAB_SOUND_H
+#pragma once
 
 enum sound { SOUND_MOVE, SOUND_CHOOSE, SOUND_BACK, SOUND_PAUSE };
 
@@ -9,5 +8,3 @@ void sound_race(void);       /* at a race's start: silence */
 void sound_frame(void);      /* a frame of a race */
 void sound_still(void);      /* a frame without a race: effects ring out, engines are off */
 void sound_play(enum sound sound);
-
-#endif
