@@ -1,4 +1,4 @@
-"""Constants of Kartlab's physics that the course compiler and the C program share.
+"""Constants that the course compiler and the C program share: the physics and the start grid.
 
 The build writes them into the C header ``kart/physics.h`` (`header`). Lengths are in world units,
 times in frames.
@@ -9,6 +9,9 @@ from __future__ import annotations
 __all__ = [
     "CLASS_SPEEDS",
     "GRAVITY",
+    "GRID_ROW",
+    "GRID_SIDE",
+    "GRID_STAGGER",
     "JUMP_SHARE",
     "JUMP_SPEED",
     "KART_RADIUS",
@@ -34,6 +37,15 @@ SLOWEST_JUMP = round(JUMP_SHARE * CLASS_SPEEDS[0], 6)
 KART_RADIUS = 6.0
 """Radius of the sphere with which a kart collides."""
 
+GRID_ROW = 24.0
+"""Distance between two rows of the start grid, which has two columns."""
+
+GRID_SIDE = 16.0
+"""Distance of both columns from the middle of the grid."""
+
+GRID_STAGGER = 9.0
+"""How far the second column stands behind the first."""
+
 
 def header() -> str:
     """Return the text of the C header ``kart/physics.h``."""
@@ -42,6 +54,9 @@ def header() -> str:
         "JUMP_SPEED": JUMP_SPEED,
         "JUMP_SHARE": JUMP_SHARE,
         "KART_RADIUS": KART_RADIUS,
+        "GRID_ROW": GRID_ROW,
+        "GRID_SIDE": GRID_SIDE,
+        "GRID_STAGGER": GRID_STAGGER,
     }
     speeds = ", ".join(f"FX({speed})" for speed in CLASS_SPEEDS)
     lines = [

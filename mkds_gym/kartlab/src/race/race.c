@@ -4,6 +4,7 @@
 #include "kart/boost.h"
 #include "kart/bump.h"
 #include "kart/drive.h"
+#include "kart/physics.h"
 #include "platform/heap.h"
 #include "race/camera.h"
 #include "race/checkpoints.h"
@@ -16,9 +17,6 @@
 #include <string.h>
 
 #define COUNTDOWN_FRAMES 240        /* one second of fade-in, then 3, 2, 1 */
-#define GRID_ROW FX(24)             /* the grid has two columns; the second column stands back a little */
-#define GRID_STAGGER FX(9)
-#define GRID_SIDE FX(16)
 #define GRID_ABOVE FX(12)           /* karts are let down to the road, which may slope */
 
 /* ---- set-up ---- */
