@@ -20,7 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mkds_gym.errors import MKDSError
 from mkds_gym.kartlab.compiler import CompiledCourse
-from mkds_gym.kartlab.compiler.map import GRID_PLACES, GRID_ROW, GRID_SIDE, GRID_STAGGER
+from mkds_gym.kartlab.compiler.map import GRID_PLACES
+from mkds_gym.kartlab.physics import GRID_ROW, GRID_SIDE, GRID_STAGGER
 
 Floats = NDArray[np.float64]
 RGB = tuple[int, int, int]

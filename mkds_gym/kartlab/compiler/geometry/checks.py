@@ -16,7 +16,7 @@ from mkds_gym.kartlab.compiler.description import (
 from mkds_gym.kartlab.compiler.geometry.junctions import Joint
 from mkds_gym.kartlab.compiler.geometry.planar import quads_overlap
 from mkds_gym.kartlab.compiler.geometry.ribbon import PlacedPad, Ribbon, ground, outer_reach
-from mkds_gym.kartlab.physics import GRAVITY, JUMP_SPEED, SLOWEST_JUMP
+from mkds_gym.kartlab.physics import GRAVITY, JUMP_SPEED, KART_RADIUS, SLOWEST_JUMP
 
 MAXIMUM_SLOPE = 0.15
 """Steepest road, as height over distance."""
@@ -24,7 +24,7 @@ MAXIMUM_SLOPE = 0.15
 INNER_MARGIN = 10.0
 """Smallest radius left at the inside of a bend, in world units."""
 
-GAP_MARGIN = 12.0
+GAP_MARGIN = 2 * KART_RADIUS
 """Distance a jump must reach beyond the gap, in world units: a kart's sphere."""
 
 PAD_TO_GAP = 60.0

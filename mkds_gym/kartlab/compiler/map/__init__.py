@@ -3,18 +3,12 @@
 from mkds_gym.kartlab.compiler.map.nkm import build_nkm
 from mkds_gym.kartlab.compiler.map.plan import (
     GRID_PLACES,
-    GRID_ROW,
-    GRID_SIDE,
-    GRID_STAGGER,
     MapPlan,
     plan_map,
 )
 
 __all__ = [
     "GRID_PLACES",
-    "GRID_ROW",
-    "GRID_SIDE",
-    "GRID_STAGGER",
     "MapPlan",
     "build_nkm",
     "plan_map",

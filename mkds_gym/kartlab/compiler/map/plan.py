@@ -17,6 +17,7 @@ from mkds_gym.kartlab.compiler.map.sections import (
     checkpoint_sections,
     route_sections,
 )
+from mkds_gym.kartlab.physics import GRID_SIDE
 
 Floats = NDArray[np.float64]
 
@@ -36,16 +37,7 @@ RESPAWN_AFTER = 20.0
 """Shortest distance of a respawn point behind a pad or gap, in world units."""
 
 GRID_PLACES = 8
-"""Places on the start grid. ``race.c`` has the same grid."""
-
-GRID_ROW = 24.0
-"""Distance between two rows of the start grid, in world units."""
-
-GRID_STAGGER = 9.0
-"""Distance of a row's second place behind the first, in world units."""
-
-GRID_SIDE = 16.0
-"""Distance of the places from the grid's middle line, in world units."""
+"""Places on the start grid."""
 
 GRID_BACK = 110.0
 """Length of straight road that the eight places of the grid need, in world units."""

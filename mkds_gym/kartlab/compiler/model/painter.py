@@ -15,7 +15,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from mkds_gym.kartlab.compiler.description import CourseDescription
 from mkds_gym.kartlab.compiler.geometry import PlacedPad, Region
-from mkds_gym.kartlab.compiler.map import GRID_ROW, GRID_SIDE, GRID_STAGGER
 from mkds_gym.kartlab.compiler.model.drawn_path import (
     CLIFF_WIDTH,
     STATION_GRID,
@@ -24,6 +23,7 @@ from mkds_gym.kartlab.compiler.model.drawn_path import (
     Stretch,
 )
 from mkds_gym.kartlab.compiler.model.klm import GRID, Faces, shade
+from mkds_gym.kartlab.physics import GRID_ROW, GRID_SIDE, GRID_STAGGER
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
