@@ -37,7 +37,8 @@ from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.race.memory_layout import DRIVER, MemoryLayout, course_id
+from mkds_gym.race.memory_layout import DRIVER, MemoryLayout
+from mkds_gym.race.names import course_id
 from mkds_gym.race.reader import RaceReader
 
 CYCLES: Final = 560_190

@@ -247,6 +247,27 @@ def benchmark_questions() -> str:
     return markdown([("table", "question"), *((f"`{k}`", text) for k, text in QUESTIONS.items())])
 
 
+def memory() -> str:
+    """Structures of a race in memory, field by field, and the bits of its flags."""
+    from mkds_gym.race.memory_layout import BIT_FIELDS, STRUCTURES, UNSET_IN_KARTLAB, bits
+
+    parts = []
+    for structure in STRUCTURES.values():
+        rows = [("field", "offset", "unit", "meaning", "confirmed by", "in Kartlab")]
+        for entry in structure.fields:
+            offset = f"+{entry.offset:#05x}"
+            row = (f"`{entry.name}`", offset, entry.unit, entry.meaning, entry.confirmed)
+            rows.append((*row, entry.kartlab))
+        title = structure.name.replace("_", " ").capitalize()
+        parts.append(f"## {title}\n\n{structure.note}\n\n{markdown(rows)}")
+    rows = [("constant", "bit", "in Kartlab")]
+    for prefix in BIT_FIELDS:
+        for name, value in bits(prefix).items():
+            state = "never set" if name in UNSET_IN_KARTLAB else "set"
+            rows.append((f"`{name}`", str(value.bit_length() - 1), state))
+    return "\n\n".join([*parts, "## Bits", markdown(rows)])
+
+
 def config(section: str) -> str:
     """Keys of one of the evolution's own sections in a config file."""
     from mkds_neat.config.settings import Settings
@@ -364,6 +385,7 @@ TABLES: dict[str, Callable[..., str]] = {
         boot_parameters,
         regions,
         benchmark_questions,
+        memory,
         config,
         options,
     )

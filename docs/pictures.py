@@ -41,7 +41,8 @@ from mkds_gym.kartlab.preview import MARGIN, PROFILE, SIDE
 from mkds_gym.kartlab.preview import draw as preview
 from mkds_gym.overlays import OVERLAYS, draw_overlays, make_overlays
 from mkds_gym.play.app import Player
-from mkds_gym.race.memory_layout import COURSES, MemoryLayout
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.names import COURSES
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.recording.recorder import Recorder
 from mkds_gym.replay.__main__ import main as replay

@@ -16,6 +16,7 @@ from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race import memory_layout
+from mkds_gym.race.memory import read_pointer, struct_view
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import ObjectState, RaceReader
 from mkds_gym.race.state import RaceState
@@ -40,12 +41,10 @@ class Field:
         self.reader = RaceReader(self.ram, LAYOUT)
         self.count = self.state().driver_count
         self.readers = [RaceReader(self.ram, LAYOUT, driver=i) for i in range(self.count)]
-        first = memory_layout.read_pointer(self.ram, LAYOUT.drivers_pointer, 4, "the drivers")
-        self.drivers = memory_layout.struct_view(self.ram, first, memory_layout.DRIVER, self.count)
-        config = memory_layout.read_pointer(
-            self.ram, LAYOUT.race_config_pointer, 4, "the race config"
-        )
-        self.config = memory_layout.struct_view(self.ram, config, memory_layout.RACE_CONFIG)[0]
+        first = read_pointer(self.ram, LAYOUT.drivers_pointer, 4, "the drivers")
+        self.drivers = struct_view(self.ram, first, memory_layout.DRIVER, self.count)
+        config = read_pointer(self.ram, LAYOUT.race_config_pointer, 4, "the race config")
+        self.config = struct_view(self.ram, config, memory_layout.RACE_CONFIG)[0]
         self.course = Course.from_ram(self.ram, LAYOUT)
         self.player = PurePursuit()
 

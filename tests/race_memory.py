@@ -19,10 +19,12 @@ import numpy as np
 import mkds_gym
 from mkds_gym.course import Course, nkm
 from mkds_gym.emulator.console import Console, Keys
+from mkds_gym.emulator.hardware import RAM_SIZE
 from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_course
 from mkds_gym.race import memory_layout
+from mkds_gym.race.memory import WORD, struct_view
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import CameraState, ObjectState, RaceReader
 from mkds_gym.race.state import RaceState
@@ -34,7 +36,7 @@ class RaceMemory:
     """RAM with one race in it; `frame` drives it on and reads it."""
 
     def __init__(self, shift: int = 0, drivers: int = 1) -> None:
-        self.ram = np.zeros(memory_layout.RAM_SIZE, np.uint8)
+        self.ram = np.zeros(RAM_SIZE, np.uint8)
         self.layout = MemoryLayout.shifted(shift)
         self.word(memory_layout.REGION_WORD_ADDRESS, memory_layout.REGION_WORD_USA + shift)
         self.word(self.layout.race_status_pointer, STATUS)
@@ -43,13 +45,13 @@ class RaceMemory:
         self.word(self.layout.drivers_pointer, DRIVERS)
         self.word(self.layout.camera_pointer, CAMERA)
         self.word(self.layout.driver_count, drivers)
-        self.drivers = memory_layout.struct_view(self.ram, DRIVERS, memory_layout.DRIVER, drivers)
+        self.drivers = struct_view(self.ram, DRIVERS, memory_layout.DRIVER, drivers)
         self.driver = self.drivers[0]
-        self.race = memory_layout.struct_view(self.ram, STATUS, memory_layout.RACE_STATUS)[0]
+        self.race = struct_view(self.ram, STATUS, memory_layout.RACE_STATUS)[0]
         self.status = self.race["drivers"][0]
-        self.config = memory_layout.struct_view(self.ram, CONFIG, memory_layout.RACE_CONFIG)[0]
-        self.scene = memory_layout.struct_view(self.ram, SCENE, memory_layout.SCENE)[0]
-        self.camera = memory_layout.struct_view(self.ram, CAMERA, memory_layout.CAMERA)[0]
+        self.config = struct_view(self.ram, CONFIG, memory_layout.RACE_CONFIG)[0]
+        self.scene = struct_view(self.ram, SCENE, memory_layout.SCENE)[0]
+        self.camera = struct_view(self.ram, CAMERA, memory_layout.CAMERA)[0]
         self.scene["state"] = 2
         self.config["course_id"] = 25
         self.race["clock_running"] = 1
@@ -59,7 +61,7 @@ class RaceMemory:
         self.reader = RaceReader(self.ram)
 
     def word(self, address: int, value: int) -> None:
-        memory_layout.struct_view(self.ram, address, memory_layout.WORD)["value"] = value
+        struct_view(self.ram, address, WORD)["value"] = value
 
     def face(self, heading: float) -> None:
         """Turn the kart, radians."""

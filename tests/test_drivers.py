@@ -20,7 +20,8 @@ from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Keys
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.env import MKDSEnv
-from mkds_gym.race.memory_layout import DRIVER, MemoryLayout, read_pointer
+from mkds_gym.race.memory import read_pointer
+from mkds_gym.race.memory_layout import DRIVER, MemoryLayout
 from mkds_gym.race.state import RaceState
 
 

@@ -20,7 +20,8 @@ from mkds_gym.emulator.console import Console
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import CartridgeError, ConsoleError, StateError
-from mkds_gym.race.memory_layout import MemoryLayout, read_pointer
+from mkds_gym.race.memory import read_pointer
+from mkds_gym.race.memory_layout import MemoryLayout
 
 OBS_TYPES: list[Any] = ["sensors", "dict", "pixels", "ram", "rays:9", ["seed6", "kinematics"]]
 ACTION_TYPES = ["discrete", "discrete_items", "keys", "threshold", "threshold:2", "keymask"]

@@ -10,7 +10,8 @@ from mkds_gym.emulator.cartridge import BUNDLED_ROM
 from mkds_gym.emulator.console import Console
 from mkds_gym.errors import ConsoleError
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.race.memory_layout import COURSES, MemoryLayout, course_id
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.names import COURSES, course_id
 from mkds_gym.race.reader import RaceReader
 
 
@@ -102,5 +103,5 @@ def test_they_are_for_kartlab_only(tmp_path: Path) -> None:
 def test_courses_have_ids() -> None:
     assert course_id("mario_course") == 25
     assert [course_id(name) for name in COURSES.values()] == list(COURSES)
-    with pytest.raises(ValueError, match=r"no course is named 'atlantis'; known: .*mario_course"):
+    with pytest.raises(ValueError, match=r"course='atlantis' is unknown: .*'mario_course'"):
         course_id("atlantis")

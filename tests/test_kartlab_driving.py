@@ -16,10 +16,12 @@ import pytest
 
 from mkds_gym.course.archive import write_narc
 from mkds_gym.emulator.console import Console, Keys
+from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.emulator.snapshot import Snapshot
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_description, parse_description
 from mkds_gym.race import memory_layout
+from mkds_gym.race.memory import read_pointer
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
@@ -165,12 +167,10 @@ class Test:
     def live(self, index: int = 0) -> Any:
         """A driver's structure, to be written to."""
         pointer = int.from_bytes(
-            self.console.ram[MemoryLayout().drivers_pointer - memory_layout.RAM_START :][
-                :4
-            ].tobytes(),
+            self.console.ram[MemoryLayout().drivers_pointer - RAM_START :][:4].tobytes(),
             "little",
         )
-        at = pointer - memory_layout.RAM_START + index * memory_layout.DRIVER.itemsize
+        at = pointer - RAM_START + index * memory_layout.DRIVER.itemsize
         return self.console.ram[at : at + memory_layout.DRIVER.itemsize].view(memory_layout.DRIVER)[
             0
         ]
@@ -592,12 +592,10 @@ def test_slipstream(make: Maker, aside: float, tow: bool) -> None:
 
 def test_a_banana_spins_a_kart_out(make: Maker) -> None:
     race = make({**VS, "items": True}, extra=ITEM_BOXES)
-    config = memory_layout.read_pointer(
-        race.console.ram, MemoryLayout().race_config_pointer, 0x68, "config"
-    )
+    config = read_pointer(race.console.ram, MemoryLayout().race_config_pointer, 0x68, "config")
     for seed in range(20):  # until the box of the one in front has a banana
         race.back()
-        race.console.ram[config - memory_layout.RAM_START + 0x5C] = seed
+        race.console.ram[config - RAM_START + 0x5C] = seed
         race.put(x=-930)
         race.step(Keys.A, 110)
         race.put(x=-400)

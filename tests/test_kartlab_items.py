@@ -14,6 +14,7 @@ from kartlab_field import LAYOUT, Field, course_with_boxes
 from mkds_gym.emulator.console import Keys
 from mkds_gym.emulator.snapshot import Snapshot
 from mkds_gym.race import memory_layout
+from mkds_gym.race.memory import read_struct, struct_view
 from mkds_gym.race.reader import ObjectState
 
 ROWS = [(s, (-36.0, -12.0, 12.0, 36.0)) for s in (60.0, 900.0, 1700.0, 2600.0)]
@@ -73,9 +74,9 @@ def holding(prepared: tuple[Field, Snapshot], item: str) -> Field:
 
 
 def entry_flags(field: Field, thing: ObjectState) -> int:
-    table = memory_layout.read_struct(field.ram, LAYOUT.object_table, memory_layout.OBJECT_TABLE)
+    table = read_struct(field.ram, LAYOUT.object_table, memory_layout.OBJECT_TABLE)
     address = int(table["entries"]) + thing.index * memory_layout.OBJECT_ENTRY.itemsize
-    return int(memory_layout.read_struct(field.ram, address, memory_layout.OBJECT_ENTRY)["flags"])
+    return int(read_struct(field.ram, address, memory_layout.OBJECT_ENTRY)["flags"])
 
 
 def test_boxes_stand_where_the_map_says() -> None:
@@ -256,10 +257,8 @@ def test_opponents_use_items_and_the_table_stays_true() -> None:
     boosting = np.zeros(8, bool)
     for _ in range(250):
         field.step(0, 4)
-        table = memory_layout.read_struct(
-            field.ram, LAYOUT.object_table, memory_layout.OBJECT_TABLE
-        )
-        entries = memory_layout.struct_view(
+        table = read_struct(field.ram, LAYOUT.object_table, memory_layout.OBJECT_TABLE)
+        entries = struct_view(
             field.ram, int(table["entries"]), memory_layout.OBJECT_ENTRY, memory_layout.OBJECT_LIMIT
         )
         live = (entries["position"] != 0) & (entries["object"] != 0)

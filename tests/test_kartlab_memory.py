@@ -1,24 +1,20 @@
-"""What docs/reference/memory.md says of each tabled field, held against races that are driven.
+"""Kartlab's memory in three driven races, compared with the memory layout and the course files.
 
-Three races are recorded, all structures of all drivers: a time trial by a driver who drifts,
-reverses and falls off, and races of eight karts with items on a forked course, mirrored, and on
-one with jumps. A field that never changes
-in them is constant, one that is never anything but zero is not kept, and the page must say so.
-Then fields are compared with what the course files say of the places driven at.
+The races: a time trial with drifts, reversing and falls; eight karts with items on a mirrored
+course that forks; eight karts on a course with jumps.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from mkds_gym.course import Course
 from mkds_gym.drivers.pure_pursuit import PurePursuit
@@ -26,31 +22,10 @@ from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race import memory_layout
-from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.memory import WORD, read_struct, struct_view
+from mkds_gym.race.memory_layout import STRUCTURES, MemoryLayout
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
-
-PAGE = Path(__file__).parent.parent / "docs" / "reference" / "memory.md"
-
-STRUCTURES: dict[str, np.dtype[np.void]] = {
-    "Driver": memory_layout.DRIVER,
-    "Driver status": memory_layout.DRIVER_STATUS,
-    "Race status": memory_layout.RACE_STATUS,
-    "Race state": memory_layout.RACE_STATE,
-    "Scene": memory_layout.SCENE,
-    "Race config": memory_layout.RACE_CONFIG,
-    "Config driver": memory_layout.CONFIG_DRIVER,
-    "Camera": memory_layout.CAMERA,
-    "Map data": memory_layout.MAP_DATA,
-    "Collision header": memory_layout.COLLISION_HEADER,
-    "Object table": memory_layout.OBJECT_TABLE,
-    "Object entry": memory_layout.OBJECT_ENTRY,
-    "Input unit": memory_layout.INPUT_UNIT,
-}
-"""Heading on the page -> structure."""
-
-NESTED = {"drivers"}
-"""Fields that are structures with a table of their own."""
 
 
 @dataclass
@@ -58,57 +33,58 @@ class Race:
     """One recorded race.
 
     Attributes:
-        records: by heading, (N,) records in time order; driver after driver within a frame.
-        states: driver 0's, a frame each.
-        course: what was driven on.
+        records: (N,) records by structure, in time order; within a frame in driver order.
+        states: states of driver 0, one per recorded frame.
+        course: the course.
+        drivers: number of drivers.
     """
 
-    records: dict[str, list[np.void]] = field(default_factory=dict)
+    records: dict[str, NDArray[np.void]] = field(default_factory=dict)
     states: list[RaceState] = field(default_factory=list)
     course: Any = None
     drivers: int = 1
 
 
-def record(console: Console, reader: RaceReader, race: Race) -> None:
-    """Write down every structure as it is now."""
+def record(console: Console, reader: RaceReader, race: Race, rows: dict[str, list[bytes]]) -> None:
+    """Append a copy of every structure to the rows."""
     ram, layout = console.ram, reader.layout
 
-    def put(heading: str, address: int) -> np.void:
-        row: np.void = memory_layout.read_struct(ram, address, STRUCTURES[heading]).copy()
-        race.records.setdefault(heading, []).append(row)
-        return row
+    def put(name: str, address: int, count: int = 1) -> np.void:
+        records = struct_view(ram, address, STRUCTURES[name].dtype, count)
+        rows.setdefault(name, []).append(records.tobytes())
+        first: np.void = records[0]
+        return first
 
     def pointer(address: int) -> int:
-        return int(ram[address & 0x3FFFFF :][:4].view("<u4")[0])
+        return int(read_struct(ram, address, WORD)["value"])
 
-    status = put("Race status", pointer(layout.race_status_pointer))
-    for i in range(race.drivers):
-        put("Driver", pointer(layout.drivers_pointer) + i * memory_layout.DRIVER.itemsize)
-        race.records.setdefault("Driver status", []).append(status["drivers"][i].copy())
-    put("Race state", pointer(layout.race_state_pointer))
-    put("Scene", pointer(layout.scene_pointer))
-    config = put("Race config", pointer(layout.race_config_pointer))
-    race.records.setdefault("Config driver", []).extend(config["drivers"][: race.drivers].copy())
-    put("Camera", pointer(layout.camera_pointer))
-    put("Map data", pointer(layout.map_data_pointer))
-    put("Collision header", layout.collision_header)
-    put("Input unit", layout.input_units)
-    table = put("Object table", layout.object_table)
-    for i in range(int(table["count"])):
-        put("Object entry", int(table["entries"]) + i * memory_layout.OBJECT_ENTRY.itemsize)
+    status = put("race_status", pointer(layout.race_status_pointer))
+    rows.setdefault("driver_status", []).append(status["drivers"][: race.drivers].tobytes())
+    put("driver", pointer(layout.drivers_pointer), race.drivers)
+    put("race_state", pointer(layout.race_state_pointer))
+    put("scene_state", pointer(layout.scene_pointer))
+    config = put("race_config", pointer(layout.race_config_pointer))
+    rows.setdefault("config_driver", []).append(config["drivers"][: race.drivers].tobytes())
+    put("camera", pointer(layout.camera_pointer))
+    put("map_data", pointer(layout.map_data_pointer))
+    put("collision_header", layout.collision_header)
+    put("input_unit", layout.input_units)
+    table = put("object_table", layout.object_table)
+    put("object_entry", int(table["entries"]), int(table["count"]))
     race.states.append(reader.read())
 
 
 def drive(parameters: BootParameters, frames: int, every: int, wild: bool) -> Race:
-    """Drive a race, and record every so many frames.
+    """Drive a race and record it.
 
     Args:
         parameters: the race.
-        frames: how long.
-        every: frames from record to record.
-        wild: drift, use items, reverse, and drive off the course now and then.
+        frames: length of the drive.
+        every: frames between two records.
+        wild: whether to drift, use items, reverse and leave the course.
     """
     race = Race(drivers=parameters.drivers)
+    rows: dict[str, list[bytes]] = {}
     driver = PurePursuit()
     with Console(on_power_on=parameters.write) as console:
         for _ in range(200):
@@ -127,24 +103,27 @@ def drive(parameters: BootParameters, frames: int, every: int, wild: bool) -> Ra
             keys = driver.keys(state, race.course)
             if wild:
                 phase = frame % 1200
-                if 420 < phase < 510:  # a side after the hop, then both in turn: a mini-turbo
+                if 420 < phase < 510:  # one side after the hop, then both in turns: a mini-turbo
                     left = phase < 440 or phase % 16 < 8
                     keys = int(Keys.A | Keys.R | (Keys.LEFT if left else Keys.RIGHT))
                 elif 620 < phase < 860:
-                    keys = int(Keys.A | Keys.LEFT)  # until something stops it
+                    keys = int(Keys.A | Keys.LEFT)  # into a wall or off the course
                 elif 860 < phase < 900:
                     keys = int(Keys.B)
                 if phase in (20, 550, 1000):
                     keys |= Keys.L
             console.step(keys, 1, draw=False)
             if frame % every == 0:
-                record(console, reader, race)
+                record(console, reader, race, rows)
+    race.records = {
+        name: np.frombuffer(b"".join(parts), STRUCTURES[name].dtype) for name, parts in rows.items()
+    }
     return race
 
 
 @pytest.fixture(scope="module")
 def races() -> list[Race]:
-    """A time trial from the countdown on, and a race of eight."""
+    """Drive the three races."""
     eight = BootParameters(course=27, laps=1, mode="vs", drivers=8, items=True, seed=7)
     return [
         drive(BootParameters(laps=1, skip_countdown=False), 3600, 3, wild=True),
@@ -158,92 +137,46 @@ def races() -> list[Race]:
     ]
 
 
-def flat(values: np.ndarray) -> np.ndarray:
-    """(N, bytes) of a field's values, whatever their form."""
-    rows = np.ascontiguousarray(values)
-    return rows.view(np.uint8).reshape(len(rows), -1)
-
-
-def seen(races: list[Race], heading: str, name: str) -> str:
-    """How a field behaved: meaningful (it changed), constant, or zero throughout."""
-    values = flat(np.concatenate([np.array(race.records[heading])[name] for race in races]))
-    if not values.any():
+def behaviour(races: list[Race], structure: str, field: str) -> str:
+    """Return whether a field changed, kept one value, or stayed 0 in all races."""
+    values = np.concatenate([race.records[structure][field] for race in races])
+    rows = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), -1)
+    if not rows.any():
         return "zero"
-    return "constant" if (values == values[0]).all() else "meaningful"
+    return "constant" if (rows == rows[0]).all() else "meaningful"
 
 
-def said() -> dict[tuple[str, str], str]:
-    """What the page says: (heading, field) -> meaningful, constant or not kept."""
-    out: dict[tuple[str, str], str] = {}
-    heading = ""
-    for line in PAGE.read_text(encoding="utf-8").splitlines():
-        if line.startswith("## "):
-            heading = line[3:].strip()
-        if heading == "Bits":
-            break
-        row = re.match(r"\| `([^`]+)` \| ([^|]+) \| ([^|]+) \|", line)
-        if row:
-            out[heading, row[1]] = row[3].strip()
-    return out
-
-
-def test_the_page_lists_every_field() -> None:
-    fields = {
-        (heading, name)
-        for heading, dtype in STRUCTURES.items()
-        for name in dtype.names or ()
-        if name not in NESTED
-    }
-    assert set(said()) == fields
-
-
-def test_every_field_is_kept_as_the_page_says(races: list[Race]) -> None:
+def test_fields_behave_in_kartlab_as_the_layout_says(races: list[Race]) -> None:
     allowed = {
-        "meaningful": {"meaningful"},
-        "constant": {"constant", "zero"},
-        "not kept": {"zero"},
-        "with a ghost": {"zero"},  # tests/test_kartlab_menu.py has one
+        memory_layout.KEPT: {"meaningful"},
+        memory_layout.CONSTANT: {"constant", "zero"},
+        memory_layout.ZERO: {"zero"},
+        memory_layout.GHOST: {"zero"},  # tests/test_kartlab_menu.py has a ghost
     }
-    wrong = {
-        key: (statement, found)
-        for key, statement in said().items()
-        if (found := seen(races, *key)) not in allowed[statement]
+    found = {
+        (structure.name, entry.name): (behaviour(races, structure.name, entry.name), entry.kartlab)
+        for structure in STRUCTURES.values()
+        for entry in structure.fields
+        if structure.name in races[0].records and entry.name != "drivers"
     }
-    assert not wrong
+    assert set(STRUCTURES) - {name for name, _ in found} == {"race_time", "map_list"}
+    assert {key: pair for key, pair in found.items() if pair[0] not in allowed[pair[1]]} == {}
 
 
-BITS = {
-    "DRIVER_STATE": ("Driver", "state_bits"),
-    "DRIVER_FLAG": ("Driver", "flags"),
-    "DRIVER_FLAG2": ("Driver", "flags2"),
-    "STATUS_FLAG": ("Driver status", "flags"),
-    "OBJECT_FLAG": ("Object entry", "flags"),
-}
-"""Prefix of a bit's constant -> where it is."""
-
-
-def test_every_bit_is_set_as_the_page_says(races: list[Race]) -> None:
-    rows = re.findall(
-        r"^\| `((\w+?(?:FLAG2?|STATE))_\w+)` \| (\d+) \| (yes|never) \|$",
-        PAGE.read_text(encoding="utf-8"),
-        re.MULTILINE,
-    )
-    known = {name for name in dir(memory_layout) if re.match(rf"({'|'.join(BITS)})_", name)}
-    assert {row[0] for row in rows} == known
-    for name, prefix, number, statement in rows:
-        mask = getattr(memory_layout, name)
-        assert mask == 1 << int(number)
-        heading, where = BITS[prefix]
-        ever = any((np.array(race.records[heading])[where] & mask).any() for race in races)
-        assert ever == (statement == "yes"), name
+def test_bits_are_set_in_kartlab_as_the_layout_says(races: list[Race]) -> None:
+    for prefix, (structure, field_name) in memory_layout.BIT_FIELDS.items():
+        values = [race.records[structure][field_name] for race in races]
+        for name, mask in memory_layout.bits(prefix).items():
+            ever = any((value & mask).any() for value in values)
+            assert ever == (name not in memory_layout.UNSET_IN_KARTLAB), name
 
 
 def drivers_of(race: Race) -> tuple[np.ndarray, np.ndarray]:
-    """(frames, drivers) of `memory.DRIVER` and of `memory.DRIVER_STATUS`."""
+    """Return the drivers and their statuses, (frames, drivers) each."""
     shape = (-1, race.drivers)
     return (
-        np.array(race.records["Driver"]).reshape(shape),
-        np.array(race.records["Driver status"]).reshape(shape),
+        race.records["driver"].reshape(shape),
+        race.records["driver_status"].reshape(shape),
     )
 
 
@@ -348,7 +281,7 @@ def test_places_are_those_of_the_way_driven(races: list[Race]) -> None:
     for race in races[1:]:
         track = race.course.track
         drivers, statuses = drivers_of(race)
-        for row, status, whole in zip(drivers, statuses, race.records["Race status"], strict=True):
+        for row, status, whole in zip(drivers, statuses, race.records["race_status"], strict=True):
             order = [int(i) for i in whole["driver_by_place"]]
             assert sorted(order) == list(range(8))
             for place, i in enumerate(order):
@@ -372,6 +305,6 @@ def test_item_boxes_stand_where_the_map_file_puts_them(races: list[Race]) -> Non
     boxes = race.course.nkm.objects
     boxes = boxes[boxes["id"] == 101]
     assert len(boxes) > 0
-    entries = np.array(race.records["Object entry"])
+    entries = race.records["object_entry"]
     maps = entries[bit(entries["flags"], memory_layout.OBJECT_FLAG_MAP_OBJECT)]
     assert len(np.unique(maps["object"])) == len(boxes)

@@ -20,10 +20,12 @@ from mkds_gym.course import Course
 from mkds_gym.drivers.pure_pursuit import PurePursuit
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console, Keys
+from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.kartlab import ROM_PATH, SOURCE_DIRECTORY
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race import memory_layout
-from mkds_gym.race.memory_layout import MemoryLayout, course_id
+from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.names import course_id
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
 
@@ -372,9 +374,7 @@ def shown_time(milliseconds: int) -> str:
 def recordings(person: Person) -> list[int]:
     """What each input unit says of recorded inputs: a pointer, or 0."""
     size = memory_layout.INPUT_UNIT.itemsize * memory_layout.INPUT_UNIT_COUNT
-    units = person.ram[LAYOUT.input_units - memory_layout.RAM_START :][:size].view(
-        memory_layout.INPUT_UNIT
-    )
+    units = person.ram[LAYOUT.input_units - RAM_START :][:size].view(memory_layout.INPUT_UNIT)
     return [int(pointer) for pointer in units["recording"]]
 
 
@@ -385,7 +385,7 @@ def test_results_ghost_and_record(person: Person) -> None:
     way: dict[int, tuple[int, ...]] = {}
 
     pressed: list[int] = []
-    keys = person.ram[LAYOUT.input_units - memory_layout.RAM_START :][:2].view("<u2")
+    keys = person.ram[LAYOUT.input_units - RAM_START :][:2].view("<u2")
 
     def record() -> None:
         pressed.append(int(keys[0]))
@@ -411,9 +411,7 @@ def test_results_ghost_and_record(person: Person) -> None:
     pointer = recordings(person)[1]
     assert recordings(person) == [0, pointer, *[0] * (memory_layout.INPUT_UNIT_COUNT - 2)]
     recorded: list[int] = []
-    for held, frames in (
-        person.ram[pointer - memory_layout.RAM_START :][:4000].view("<u2").reshape(-1, 2)
-    ):
+    for held, frames in person.ram[pointer - RAM_START :][:4000].view("<u2").reshape(-1, 2):
         recorded += [int(held)] * int(frames)
     assert recorded[:1000] in [pressed[i : i + 1000] for i in range(10)]
     assert len(set(recorded[:1000])) > 3

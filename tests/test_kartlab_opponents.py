@@ -11,9 +11,10 @@ import pytest
 from kartlab_field import LAYOUT, Field
 
 from mkds_gym.emulator.console import Keys
+from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.emulator.snapshot import Snapshot
-from mkds_gym.race import memory_layout
-from mkds_gym.race.memory_layout import course_id
+from mkds_gym.race.memory import WORD, read_pointer, read_struct
+from mkds_gym.race.names import course_id
 
 
 @pytest.fixture(scope="module")
@@ -300,13 +301,9 @@ def test_the_status_of_drivers_who_are_not_there_is_empty() -> None:
     field = Field(drivers=3)
     field.step(0, 30)
     assert field.order() == [*field.order()[:3], -1, -1, -1, -1, -1]
-    status = memory_layout.read_pointer(
-        field.ram, LAYOUT.race_status_pointer, 0x528, "the race status"
-    )
-    first = status - memory_layout.RAM_START + 0x14 + 3 * 0x8C
+    status = read_pointer(field.ram, LAYOUT.race_status_pointer, 0x528, "the race status")
+    first = status - RAM_START + 0x14 + 3 * 0x8C
     assert not field.ram[first : first + 5 * 0x8C].any()
     assert len(field.objects("driver")) == 3
-    assert (
-        memory_layout.read_struct(field.ram, LAYOUT.driver_count, memory_layout.WORD)["value"] == 3
-    )
+    assert read_struct(field.ram, LAYOUT.driver_count, WORD)["value"] == 3
     field.close()

@@ -21,7 +21,8 @@ from mkds_gym.emulator.snapshot import Snapshot
 from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_description, parse_description
-from mkds_gym.race.memory_layout import CAMERA, DRIVER, MemoryLayout, course_id
+from mkds_gym.race.memory_layout import CAMERA, DRIVER, MemoryLayout
+from mkds_gym.race.names import course_id
 from mkds_gym.race.reader import RaceReader
 
 LATENCY = 2

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mkds_gym.kartlab import SOURCE_DIRECTORY, physics
-from mkds_gym.kartlab.build import PHYSICS_HEADER
+from mkds_gym.kartlab import SOURCE_DIRECTORY
+from mkds_gym.kartlab.build import GENERATED_HEADERS
 
 FOLDERS = ["platform", "", "course", "kart", "race", "draw", "hud", "screens", "boot"]
 """From the lowest to the highest; the empty name is the root, with the race's data."""
@@ -19,7 +19,7 @@ WITHOUT_HEADER = {"boot/main.c", "platform/arm7.c", "platform/libc.c"}
 
 FILES = sorted(
     [
-        Path(PHYSICS_HEADER),
+        *map(Path, GENERATED_HEADERS),
         *(path.relative_to(SOURCE_DIRECTORY) for path in SOURCE_DIRECTORY.rglob("*.[ch]")),
     ]
 )
@@ -27,8 +27,8 @@ FILES = sorted(
 
 def code(path: Path) -> str:
     """Return a file without its comments."""
-    generated = path == Path(PHYSICS_HEADER)
-    text = physics.header() if generated else (SOURCE_DIRECTORY / path).read_text()
+    generated = GENERATED_HEADERS.get(path.as_posix())
+    text = generated() if generated else (SOURCE_DIRECTORY / path).read_text()
     return re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
 
 

@@ -1,60 +1,56 @@
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 from race_memory import RaceMemory, drive
 
-import mkds_gym
+from mkds_gym.emulator.hardware import RAM_END, RAM_SIZE, RAM_START
 from mkds_gym.errors import NoRaceError
-from mkds_gym.race import memory_layout
-from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.kartlab import memory_header
+from mkds_gym.race import memory_layout, names
+from mkds_gym.race.memory import WORD, check_pointer, read_pointer, read_struct, struct_view
+from mkds_gym.race.memory_layout import STRUCTURES, MemoryLayout
 
 
-@pytest.mark.parametrize("dtype", memory_layout.TABLES, ids=lambda dtype: ",".join(dtype.names[:2]))
-def test_fields_lie_within_their_structure_and_do_not_overlap(dtype):
-    used = np.zeros(dtype.itemsize, int)
-    for field in memory_layout.TABLES[dtype]:
-        size = dtype.fields[field.name][0].itemsize
-        assert field.offset + size <= dtype.itemsize
-        assert field.unit
+@pytest.mark.parametrize("structure", STRUCTURES.values(), ids=STRUCTURES)
+def test_fields_lie_within_their_structure_and_do_not_overlap(structure):
+    used = np.zeros(structure.dtype.itemsize, int)
+    for field in structure.fields:
+        size = structure.dtype.fields[field.name][0].itemsize
+        assert field.offset + size <= structure.dtype.itemsize
         used[field.offset : field.offset + size] += 1
-    # next_course_id lies in what is otherwise the next race's copy of the same fields.
     assert used.max() == 1
 
 
-def test_sizes_are_those_of_the_game():
-    assert memory_layout.DRIVER.itemsize == 0x5A8
-    assert memory_layout.RACE_STATUS.itemsize == 0x528
-    assert memory_layout.DRIVER_STATUS.itemsize == 0x8C
-    assert memory_layout.RACE_STATE.itemsize == 0x48
-    assert memory_layout.CAMERA.itemsize == 0x270
-    assert memory_layout.MAP_DATA.itemsize == 0x110
-    assert memory_layout.COLLISION_HEADER.itemsize == 0x3C
-    assert memory_layout.OBJECT_ENTRY.itemsize == 0x1C
-
-
-def test_the_cartridge_in_c_and_the_reader_in_python_agree_on_offsets():
-    header = Path(mkds_gym.__file__).parent / "kartlab" / "src" / "platform" / "memory_map.h"
-    text = header.read_text()
-    structures = {
-        "driver": memory_layout.DRIVER,
-        "driver_status": memory_layout.DRIVER_STATUS,
-        "race_status": memory_layout.RACE_STATUS,
-        "camera": memory_layout.CAMERA,
-        "collision_header": memory_layout.COLLISION_HEADER,
-        "scene_state": memory_layout.SCENE,
+def test_structures_have_the_sizes_of_the_game():
+    assert {name: structure.dtype.itemsize for name, structure in STRUCTURES.items()} == {
+        "race_time": 4,
+        "driver": 0x5A8,
+        "driver_status": 0x8C,
+        "race_status": 0x528,
+        "race_state": 0x48,
+        "scene_state": 0x110,
+        "config_driver": 0x30,
+        "race_config": 0x3D4,
+        "camera": 0x270,
+        "map_list": 8,
+        "map_data": 0x110,
+        "collision_header": 0x3C,
+        "object_entry": 0x1C,
+        "object_table": 0x14,
+        "input_unit": 0x5C,
     }
-    agreed = 0
-    for name, field, offset in re.findall(r"^AT\((\w+), (\w+), (\w+)\);", text, re.MULTILINE):
-        dtype = structures.get(name)
-        if dtype is not None and field in dtype.fields:
-            assert dtype.fields[field][1] == int(offset, 0), f"{name}.{field}"
-            agreed += 1
-    assert agreed >= 40
-    for name, size in re.findall(r"sizeof\((\w+)\) == (0x\w+)", text):
-        if name in structures:
-            assert structures[name].itemsize == int(size, 0), name
+
+
+def test_c_header_has_every_field_bit_and_address():
+    header = memory_header.header()
+    for structure in STRUCTURES.values():
+        for field in structure.fields:
+            assert f"offsetof({structure.name}, {field.name}) == {field.offset:#x}" in header
+    for prefix in memory_layout.BIT_FIELDS:
+        for name, value in memory_layout.bits(prefix).items():
+            assert f"    {name} = {value:#x},\n" in header
+    for name, address in MemoryLayout.addresses().items():
+        assert f"#define {name.upper()} " in header
+        assert f"{address:#010x}" in header
 
 
 def test_layout_moves_every_address_by_what_the_region_word_says():
@@ -92,25 +88,25 @@ def test_an_unknown_region_is_named_with_the_known_ones():
 @pytest.mark.parametrize("pointer", [0, 0x01FFFFFF, 0x023FFFFD, 0x02400000, 0xFFFFFFFF])
 def test_pointers_out_of_main_ram_are_refused_by_name(pointer):
     with pytest.raises(NoRaceError, match=f"the moon is {pointer:#010x}"):
-        memory_layout.check_pointer(pointer, 4, "the moon")
+        check_pointer(pointer, 4, "the moon")
 
 
 def test_structures_at_both_ends_of_ram():
-    ram = np.zeros(memory_layout.RAM_SIZE, np.uint8)
-    for address in (memory_layout.RAM_START, memory_layout.RAM_END - 4):
-        memory_layout.struct_view(ram, address, memory_layout.WORD)["value"] = 0x12345678
-        assert memory_layout.read_struct(ram, address, memory_layout.WORD)["value"] == 0x12345678
+    ram = np.zeros(RAM_SIZE, np.uint8)
+    for address in (RAM_START, RAM_END - 4):
+        struct_view(ram, address, WORD)["value"] = 0x12345678
+        assert read_struct(ram, address, WORD)["value"] == 0x12345678
     assert ram[0] == ram[-4] == 0x78
     with pytest.raises(NoRaceError):
-        memory_layout.struct_view(ram, memory_layout.RAM_END - 4, memory_layout.WORD, 2)
+        struct_view(ram, RAM_END - 4, WORD, 2)
     with pytest.raises(ValueError, match="uint8"):
-        memory_layout.read_struct(ram[:100], memory_layout.RAM_START, memory_layout.WORD)
+        read_struct(ram[:100], RAM_START, WORD)
 
 
 def test_a_copy_stays_and_a_view_follows():
     race = RaceMemory()
-    copy = memory_layout.read_struct(race.ram, 0x02230000, memory_layout.DRIVER)
-    view = memory_layout.struct_view(race.ram, 0x02230000, memory_layout.DRIVER)[0]
+    copy = read_struct(race.ram, 0x02230000, memory_layout.DRIVER)
+    view = struct_view(race.ram, 0x02230000, memory_layout.DRIVER)[0]
     race.driver["speed"] = 77
     assert copy["speed"] == 0
     assert view["speed"] == 77
@@ -119,26 +115,24 @@ def test_a_copy_stays_and_a_view_follows():
 def test_pointers_are_followed():
     race = RaceMemory()
     layout = race.layout
-    assert (
-        memory_layout.read_pointer(race.ram, layout.drivers_pointer, 0x5A8, "drivers") == 0x02230000
-    )
+    assert read_pointer(race.ram, layout.drivers_pointer, 0x5A8, "drivers") == 0x02230000
     race.word(layout.drivers_pointer, 0x023FFF00)
     with pytest.raises(NoRaceError, match="drivers is 0x023fff00"):
-        memory_layout.read_pointer(race.ram, layout.drivers_pointer, 0x5A8, "drivers")
+        read_pointer(race.ram, layout.drivers_pointer, 0x5A8, "drivers")
 
 
 def test_courses_characters_and_surfaces():
-    assert len(memory_layout.COURSES) == 54
-    assert memory_layout.COURSES[25] == "mario_course"
-    assert len(set(memory_layout.COURSES.values())) == 54
-    assert len(memory_layout.CHARACTERS) == 13
-    assert {memory_layout.SURFACES[i] for i in memory_layout.OFFROAD_SURFACES} == {
+    assert len(names.COURSES) == 54
+    assert names.COURSES[25] == "mario_course"
+    assert len(set(names.COURSES.values())) == 54
+    assert len(names.CHARACTERS) == 13
+    assert {names.SURFACES[i] for i in names.OFFROAD_SURFACES} == {
         "weak_offroad",
         "offroad",
         "heavy_offroad",
     }
-    assert memory_layout.SURFACES[10] == "out_of_bounds"
-    assert memory_layout.SURFACES[22] == "force_recalculation"
+    assert names.SURFACES[10] == "out_of_bounds"
+    assert names.SURFACES[22] == "force_recalculation"
 
 
 def test_a_frame_lasts_as_the_console_says():

@@ -38,7 +38,7 @@ from mkds_gym.overlays import (
 )
 from mkds_gym.overlays.course import checkpoint_line, next_checkpoints
 from mkds_gym.overlays.scene import TRAIL_POINTS, TRAIL_SPACING
-from mkds_gym.race.memory_layout import course_id
+from mkds_gym.race.names import course_id
 from mkds_gym.race.reader import RaceReader
 
 BOX_HEIGHT = 9.0

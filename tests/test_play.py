@@ -97,7 +97,8 @@ def test_keys_of_the_keyboard_reach_the_console(display: str, tmp_path: Path) ->
 def test_a_tap_shorter_than_a_picture_is_a_press(display: str, tmp_path: Path) -> None:
     play(
         """
-        from mkds_gym.race.memory_layout import RAM_START, MemoryLayout
+        from mkds_gym.emulator.hardware import RAM_START
+        from mkds_gym.race.memory_layout import MemoryLayout
         unit = MemoryLayout().input_units - RAM_START
         def keypad():  # the keys that the game sees: whether held, whether newly pressed
             return (player.console.ram[unit : unit + 4].view("<u2") != 0).tolist()

@@ -9,6 +9,7 @@ from race_memory import RaceMemory, drive, fx
 
 from mkds_gym.errors import NoRaceError
 from mkds_gym.race import memory_layout
+from mkds_gym.race.memory import WORD, struct_view
 from mkds_gym.race.reader import RaceReader
 
 
@@ -171,7 +172,7 @@ def test_a_race_is_on_in_a_race_scene(scene, on):
 def test_a_new_race_elsewhere_in_memory_is_found():
     race = RaceMemory()
     race.frame(position=(1, 1, 1))
-    other = memory_layout.struct_view(race.ram, 0x02300000, memory_layout.DRIVER)[0]
+    other = struct_view(race.ram, 0x02300000, memory_layout.DRIVER)[0]
     other["position"] = fx((9, 9, 9))
     race.word(race.layout.drivers_pointer, 0x02300000)
     assert race.reader.read().position == (9.0, 9.0, 9.0)
@@ -228,13 +229,11 @@ def test_the_camera_includes_its_elevation():
 def test_objects_skip_what_cannot_be_read():
     race = RaceMemory()
     assert race.reader.read_objects() == []
-    table = memory_layout.struct_view(
-        race.ram, race.layout.object_table, memory_layout.OBJECT_TABLE
-    )[0]
+    table = struct_view(race.ram, race.layout.object_table, memory_layout.OBJECT_TABLE)[0]
     table["count"], table["entries"] = 3, 0x02250000
-    entries = memory_layout.struct_view(race.ram, 0x02250000, memory_layout.OBJECT_ENTRY, 8)
-    memory_layout.struct_view(race.ram, 0x02260000, memory_layout.WORD, 3)["value"] = fx((7, 8, 9))
-    memory_layout.struct_view(race.ram, 0x02261000, memory_layout.WORD)["value"] = 101
+    entries = struct_view(race.ram, 0x02250000, memory_layout.OBJECT_ENTRY, 8)
+    struct_view(race.ram, 0x02260000, WORD, 3)["value"] = fx((7, 8, 9))
+    struct_view(race.ram, 0x02261000, WORD)["value"] = 101
     for index, flags in ((1, 0x2000), (3, 0x8000), (4, 0x4200)):
         entries[index]["object"], entries[index]["position"] = 0x02261000, 0x02260000
         entries[index]["flags"], entries[index]["radius"] = flags, fx(2)

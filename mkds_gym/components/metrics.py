@@ -43,10 +43,10 @@ from mkds_gym.race.memory_layout import (
     DRIVER_FLAG_RESPAWNING,
     DRIVER_STATE_ON_FLOOR,
     DRIVER_STATE_TOUCHING_WALL,
-    OFFROAD_SURFACES,
     STATUS_FLAG_FINISHED,
     STATUS_FLAG_WRONG_WAY,
 )
+from mkds_gym.race.names import OFFROAD_SURFACES
 from mkds_gym.utils.arguments import as_list
 
 if TYPE_CHECKING:

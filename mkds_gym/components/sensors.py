@@ -39,7 +39,7 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from mkds_gym.components.registry import Registry
-from mkds_gym.race.memory_layout import OFFROAD_SURFACES, SURFACES
+from mkds_gym.race.names import OFFROAD_SURFACES, SURFACES
 from mkds_gym.utils.arguments import as_list
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeVar
 
 from mkds_gym.course import Course, Track
 from mkds_gym.emulator.console import Keys
-from mkds_gym.race.memory_layout import OFFROAD_SURFACES
+from mkds_gym.race.names import OFFROAD_SURFACES
 from mkds_gym.race.state import RaceState
 
 _A: Final = int(Keys.A)

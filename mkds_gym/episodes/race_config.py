@@ -12,13 +12,9 @@ from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
 from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import CLASSES, MAX_DRIVERS, MAX_LAPS, MODES, STRENGTHS, BootParameters
-from mkds_gym.race.memory_layout import (
-    RACE_CONFIG,
-    MemoryLayout,
-    course_id,
-    read_pointer,
-    struct_view,
-)
+from mkds_gym.race.memory import read_pointer, struct_view
+from mkds_gym.race.memory_layout import RACE_CONFIG, MemoryLayout
+from mkds_gym.race.names import course_id
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.utils.arguments import boolean, choice, integer, number, optional
 

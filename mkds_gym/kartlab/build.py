@@ -15,7 +15,7 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ import ndspy.rom
 from mkds_gym.emulator.cartridge import COURSE_FOLDER, KARTLAB_CODE, header_crc16
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import MKDSError, reason
-from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH, SOURCE_DIRECTORY, physics
+from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH, SOURCE_DIRECTORY, memory_header, physics
 
 if TYPE_CHECKING:
     from mkds_gym.kartlab.compiler import CompiledCourse
@@ -47,8 +47,11 @@ COMPILER = "arm-none-eabi-gcc"
 COMPILER_VERSION = "12.2.1"
 """Version that the committed cartridge was compiled with (Debian 12's)."""
 
-PHYSICS_HEADER = "kart/physics.h"
-"""The C header that the build writes, see `physics.header`."""
+GENERATED_HEADERS: dict[str, Callable[[], str]] = {
+    "kart/physics.h": physics.header,
+    "platform/memory_layout.h": memory_header.header,
+}
+"""C headers that the build writes, by path within the sources."""
 
 SIZE_LIMIT = 1 << 20
 """Bytes that a cartridge may have: it travels in the package."""
@@ -137,7 +140,8 @@ def build_rom(
         # get into the image.
         work = Path(folder)
         shutil.copytree(source_directory, work / "src")
-        (work / "src" / PHYSICS_HEADER).write_text(physics.header())
+        for name, text in GENERATED_HEADERS.items():
+            (work / "src" / name).write_text(text(), encoding="ascii")
         sources = [
             path.relative_to(work / "src").as_posix()
             for path in sorted((work / "src").rglob("*.[cs]"))

@@ -26,7 +26,7 @@ from mkds_gym.kartlab.compiler import (
 )
 from mkds_gym.kartlab.compiler.geometry import build_layout
 from mkds_gym.kartlab.compiler.themes import THEMES
-from mkds_gym.race.memory_layout import COURSES
+from mkds_gym.race.names import COURSES
 from mkds_gym.utils.arguments import integer, number
 
 __all__ = [

@@ -10,7 +10,7 @@ import numpy as np
 from mkds_gym.components.sensors import RAY_HEIGHT, Seed6
 from mkds_gym.emulator.console import Keys
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
-from mkds_gym.race.memory_layout import OFFROAD_SURFACES, SURFACES
+from mkds_gym.race.names import OFFROAD_SURFACES, SURFACES
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course

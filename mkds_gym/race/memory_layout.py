@@ -1,70 +1,114 @@
-"""Where Mario Kart DS keeps a race in main RAM: addresses per region, and structured dtypes.
+"""Memory layout of a race in Mario Kart DS: addresses per region, and structures as dtypes.
 
-This file is the only place that spells an address or an offset. All other code uses the dtypes
-(``DRIVER.fields["position"]``) or a `MemoryLayout` (``layout.drivers_pointer``). Kartlab, the free
-cartridge, keeps the same structures at the USA addresses.
+This file is the only place that spells an address or an offset. All other Python code uses the
+dtypes (``DRIVER.fields["position"]``) or a `MemoryLayout` (``layout.drivers_pointer``). The C
+header of Kartlab (`mkds_gym.kartlab.memory_header`) and the reference page of the documentation
+are generated from `STRUCTURES`.
 
-Number formats (all little endian), with how to read them:
+Units in the tables (all numbers are little endian):
 
-* ``fx32``: signed 32 bits, 12 of them fraction: divide by `FX32_ONE`. Lengths are then in world
-  units, speeds in world units per frame, unit vectors and matrices in plain numbers.
-* ``fx16``: signed 16 bits, 12 of them fraction.
-* ``angle16``: `ANGLE16_TURN` (65,536) to the turn.
-* ``frames``: emulated VBlanks, `FRAMES_PER_SECOND` to the second.
+* ``fx32``: signed 32 bits, 12 fraction bits; multiply by `FX32_SCALE`.
+* ``fx16``: signed 16 bits, 12 fraction bits.
+* ``angle16``: `ANGLE16_TURN` (65,536) per turn.
+* ``frames``: emulated VBlanks, `FRAMES_PER_SECOND` per second.
 * ``pointer``: an ARM address in main RAM.
 
-The tables name each field's unit in these words. Sources: the public decompilation's headers, a
-tool-assisted-speedrun script, and an earlier learning project, which agree on all that is here
-except where a note says otherwise.
+Sources: the headers of a public decompilation, a tool-assisted-speedrun script and an earlier
+learning project agree on all fields. Fields marked `GAME` were also read from the memory of one
+race of the USA release.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND as FRAMES_PER_SECOND
-from mkds_gym.emulator.hardware import RAM_END as RAM_END
-from mkds_gym.emulator.hardware import RAM_SIZE as RAM_SIZE
-from mkds_gym.emulator.hardware import RAM_START as RAM_START
 from mkds_gym.errors import NoRaceError
+from mkds_gym.race.memory import WORD, read_struct
+from mkds_gym.utils.arguments import choice
 
 FX32_ONE = 4096
-"""One, in fx32 and fx16."""
+"""The number 1 as fx32 and as fx16."""
 FX32_SCALE = 1.0 / FX32_ONE
-"""What an fx32 is multiplied by to become a float; exact."""
+"""Factor from fx32 to float; exact."""
 ANGLE16_TURN = 0x10000
-"""One turn, in angle16."""
+"""One turn as angle16."""
 CENTISECONDS_PER_FRAME = 100.0 / FRAMES_PER_SECOND
-"""True centiseconds that a frame lasts, 1.6715."""
+"""Centiseconds per frame, 1.6715."""
 
 REGION_WORD_ADDRESS = 0x02000B54
-"""Address of a word that tells the regions apart; the same on all of them."""
+"""Address of a word that differs between regions; the address is the same in all regions."""
 REGION_WORD_USA = 0x0216F320
-"""Its value on the USA cartridge. Its difference elsewhere is added to every static address."""
+"""Value of that word on the USA cartridge. The difference on another region is the amount that
+its static addresses are moved by."""
+
+SOURCES: Final = "sources"
+"""`Field.confirmed`: public sources agree."""
+GAME: Final = "game"
+"""`Field.confirmed`: public sources agree with the memory of the original game."""
+
+KARTLAB: Final = "Kartlab"
+"""`Field.confirmed`: only Kartlab has the field."""
+
+KEPT: Final = "meaningful"
+"""`Field.kartlab`: the value changes, within a race or between races, as described."""
+CONSTANT: Final = "constant"
+"""`Field.kartlab`: the value is right, and the same in all races of the tests (may be 0)."""
+GHOST: Final = "with a ghost"
+"""`Field.kartlab`: set in a time trial with a ghost, otherwise 0."""
+ZERO: Final = "always 0"
+"""`Field.kartlab`: Kartlab does not use the field."""
 
 
 class Field(NamedTuple):
     """One field of a structure.
 
     Attributes:
-        name: what the dtype calls it.
+        name: name in the dtype and in C.
         offset: bytes from the start of the structure.
         format: NumPy format, little endian.
-        unit: what a value is measured in (see the module's head), or what it is.
+        unit: unit of the value, see the top of this module.
+        meaning: one line.
+        confirmed: `SOURCES`, `GAME` or `KARTLAB`.
+        kartlab: `KEPT`, `CONSTANT`, `GHOST` or `ZERO`.
+        c: C type, where the format does not imply the type.
     """
 
     name: str
     offset: int
     format: Any
     unit: str
+    meaning: str
+    confirmed: str = SOURCES
+    kartlab: str = KEPT
+    c: str = ""
 
 
-def _dtype(size: int, *table: Field) -> np.dtype[np.void]:
-    """Build a dtype of ``size`` bytes with every field where the table says."""
+class Structure(NamedTuple):
+    """One structure.
+
+    Attributes:
+        name: name in C.
+        dtype: NumPy dtype with every field at its offset.
+        fields: the fields in the order of the documentation.
+        note: what the structure is, for the documentation.
+    """
+
+    name: str
+    dtype: np.dtype[np.void]
+    fields: tuple[Field, ...]
+    note: str
+
+
+STRUCTURES: dict[str, Structure] = {}
+"""All structures by C name. Nested structures come before the structures that contain them."""
+
+
+def _structure(name: str, size: int, note: str, *table: Field) -> np.dtype[np.void]:
     dtype = np.dtype(
         {
             "names": [field.name for field in table],
@@ -73,74 +117,86 @@ def _dtype(size: int, *table: Field) -> np.dtype[np.void]:
             "itemsize": size,
         }
     )
-    TABLES[dtype] = table
+    STRUCTURES[name] = Structure(name, dtype, table, note)
     return dtype
 
 
-TABLES: dict[np.dtype[np.void], tuple[Field, ...]] = {}
-"""The field tables, by dtype: names, offsets, formats and units, for documentation and tools."""
-
 _VECTOR = ("<i4", (3,))
+_MATRIX = ("<i4", (4, 3))
+_WORLD = "fx32 world units"
+_SPEED = "fx32 world units per frame"
+_UNIT = "fx32 unit vector"
+_FRACTION = "fx32 fraction"
+_TURN_SPEED = "angle16 per frame"
 
-TIME = _dtype(
+TIME = _structure(
+    "race_time",
     4,
-    Field("milliseconds", 0x00, "<u2", "milliseconds, 0 to 999"),
-    Field("minutes", 0x02, "u1", "minutes"),
-    Field("seconds", 0x03, "u1", "seconds, 0 to 59"),
+    "A lap or race time as the screen shows it.",
+    Field("milliseconds", 0x00, "<u2", "milliseconds", "0 to 999", GAME),
+    Field("minutes", 0x02, "u1", "minutes", "minutes", GAME),
+    Field("seconds", 0x03, "u1", "seconds", "0 to 59", GAME),
 )
-"""A lap or race time as the screen shows it."""
 
-DRIVER = _dtype(
+DRIVER = _structure(
+    "driver",
     0x5A8,
-    Field("state_bits", 0x044, "<u4", "bits: DRIVER_STATE_*"),
-    Field("flags", 0x048, "<u4", "bits: DRIVER_FLAG_*"),
-    Field("flags2", 0x04C, "<u4", "bits: DRIVER_FLAG2_*"),
-    Field("wanted_direction", 0x050, _VECTOR, "fx32 unit vector the kart wants to move along"),
-    Field("driving_direction", 0x05C, _VECTOR, "fx32 unit vector"),
-    Field("velocity", 0x068, _VECTOR, "fx32 movement direction or velocity"),
-    Field("driver_id", 0x074, "<u2", "0 to 7"),
-    Field("kind", 0x07C, "<u4", "0 player, 1 CPU, 2 ghost"),
-    Field("position", 0x080, _VECTOR, "fx32 world units"),
-    Field("previous_position", 0x08C, _VECTOR, "fx32 world units, a frame ago"),
-    Field("delta", 0x0A4, _VECTOR, "fx32 world units per frame"),
-    Field("target_max_speed", 0x0CC, "<i4", "fx32 world units per frame"),
-    Field("max_speed", 0x0D0, "<i4", "fx32 world units per frame"),
-    Field("speed_multiplier", 0x0DC, "<i4", "fx32 factor of the surface: 1 on a road"),
-    Field("rotation", 0x0E0, ("<i4", (4,)), "fx32 unit quaternion"),
-    Field("matrix", 0x120, ("<i4", (4, 3)), "fx32 rows right, up, forward, translation"),
-    Field("sphere_centre", 0x1B8, _VECTOR, "fx32 world units, of the collision sphere"),
-    Field("previous_sphere_centre", 0x1C4, _VECTOR, "fx32 world units"),
-    Field("sphere_radius", 0x1D0, "<i4", "fx32 world units"),
-    Field("pitch", 0x234, "<i2", "angle16"),
-    Field("heading", 0x236, "<i2", "angle16"),
-    Field("boost_timer", 0x238, "<i2", "frames"),
-    Field("drift_boost_counter", 0x23C, "<i2", "frames of mini-turbo"),
-    Field("grip", 0x240, "<i4", "fx32 factor"),
-    Field("up", 0x244, _VECTOR, "fx32 unit vector"),
-    Field("vertical_velocity", 0x25C, _VECTOR, "fx32 world units per frame"),
-    Field("forward", 0x278, _VECTOR, "fx32 unit vector"),
-    Field("max_speed_fraction", 0x2A0, "<i4", "fx32 fraction"),
-    Field("delta_length", 0x2A4, "<i4", "fx32 world units per frame"),
-    Field("speed", 0x2A8, "<i4", "fx32 world units per frame, negative backwards"),
-    Field("drift_direction", 0x2C4, "<i4", "fx32, left or right by sign, 0 when not drifting"),
-    Field("turning", 0x2D4, "<i4", "fx32 turning amount"),
-    Field("drift_count", 0x2FC, "<i4", "left/right changes in this drift"),
-    Field("drift_left_count", 0x300, "<u2", "towards a mini-turbo"),
-    Field("drift_right_count", 0x302, "<u2", "towards a mini-turbo"),
-    Field("drift_time_left", 0x30C, "<i4", "frames left to continue them"),
-    Field("air_frames", 0x380, "<u4", "frames in the air"),
-    Field("wall_rotation_speed", 0x386, "<i2", "angle16 per frame, off a wall"),
-    Field("drift_angle", 0x388, "<i2", "angle16"),
-    Field("respawn_counter", 0x3AC, "<u2", "frames"),
-    Field("respawn_id", 0x3C4, "<u4", "index of a respawn point"),
-    Field("place", 0x3D8, "<i4", "place in the race"),
-    Field("floor_driver_type", 0x3DC, "<u4", "what the floor is to a driver"),
-    Field("floor_type", 0x3E0, "<u4", "collision type of the floor, see SURFACES"),
-    Field("floor_variant", 0x3E4, "<i4", "variant of the collision type, 0 to 7"),
-    Field("heading_speed_target", 0x3EC, "<i4", "angle16 per frame"),
-    Field("heading_speed", 0x3F0, "<i4", "angle16 per frame"),
+    "The body of a kart. Memory has an array of eight; the player is driver 0.",
+    Field("state_bits", 0x044, "<u4", "bits", "DRIVER_STATE_*", GAME),
+    Field("flags", 0x048, "<u4", "bits", "DRIVER_FLAG_*"),
+    Field("flags2", 0x04C, "<u4", "bits", "DRIVER_FLAG2_*", GAME),
+    Field("wanted_direction", 0x050, _VECTOR, _UNIT, "direction the kart steers to", GAME),
+    Field("driving_direction", 0x05C, _VECTOR, _UNIT, "direction the kart moves in", GAME),
+    Field("velocity", 0x068, _VECTOR, _SPEED, "movement vector", GAME),
+    Field("driver_id", 0x074, "<u2", "number", "0 to 7"),
+    Field("kind", 0x07C, "<u4", "number", "0 player, 1 CPU, 2 ghost; the original has bits", GAME),
+    Field("position", 0x080, _VECTOR, _WORLD, "contact point of the wheels", GAME),
+    Field("previous_position", 0x08C, _VECTOR, _WORLD, "position in the frame before"),
+    Field("delta", 0x0A4, _VECTOR, _SPEED, "position - previous_position"),
+    Field("target_max_speed", 0x0CC, "<i4", _SPEED, "top speed of the class on this surface", GAME),
+    Field("max_speed", 0x0D0, "<i4", _SPEED, "follows target_max_speed", GAME),
+    Field("speed_multiplier", 0x0DC, "<i4", "fx32 factor", "of the surface, 1 on a road"),
+    Field("rotation", 0x0E0, ("<i4", (4,)), "fx32 unit quaternion", "x, y, z, w of the matrix"),
+    Field("matrix", 0x120, _MATRIX, "fx32", "rows left, up, forward, translation", GAME),
+    Field("sphere_centre", 0x1B8, _VECTOR, _WORLD, "centre of the collision sphere", GAME),
+    Field("previous_sphere_centre", 0x1C4, _VECTOR, _WORLD, "centre in the frame before"),
+    Field("sphere_radius", 0x1D0, "<i4", _WORLD, "6 in Kartlab, 8 in the original", GAME, CONSTANT),
+    Field("pitch", 0x234, "<i2", "angle16", "positive nose up"),
+    Field("heading", 0x236, "<i2", "angle16", "atan2(forward x, forward z)", c="angle16"),
+    Field("boost_timer", 0x238, "<i2", "frames", "remaining frames of the boost"),
+    Field("drift_boost_counter", 0x23C, "<i2", "frames", "remaining frames of the mini-turbo"),
+    Field("grip", 0x240, "<i4", "fx32 factor", "share of the sideways slide lost per frame"),
+    Field("up", 0x244, _VECTOR, _UNIT, "out of the roof", GAME),
+    Field("vertical_velocity", 0x25C, _VECTOR, _SPEED, "vertical part of the movement"),
+    Field("forward", 0x278, _VECTOR, _UNIT, "along the kart", GAME),
+    Field("max_speed_fraction", 0x2A0, "<i4", _FRACTION, "speed / top speed of the class"),
+    Field("delta_length", 0x2A4, "<i4", _SPEED, "length of delta"),
+    Field("speed", 0x2A8, "<i4", _SPEED, "along forward, negative backwards", GAME),
+    Field("drift_direction", 0x2C4, "<i4", "fx32", "sign is the side, 0 without a drift"),
+    Field("turning", 0x2D4, "<i4", "fx32", "-1 right to 1 left"),
+    Field("drift_count", 0x2FC, "<i4", "number", "left/right changes in this drift"),
+    Field("drift_left_count", 0x300, "<u2", "number", "left presses towards a mini-turbo"),
+    Field("drift_right_count", 0x302, "<u2", "number", "right presses towards a mini-turbo"),
+    Field("drift_time_left", 0x30C, "<i4", "frames", "remaining frames to continue the presses"),
+    Field("air_frames", 0x380, "<u4", "frames", "frames in the air"),
+    Field("wall_rotation_speed", 0x386, "<i2", _TURN_SPEED, "rotation off a wall"),
+    Field("drift_angle", 0x388, "<i2", "angle16", "angle between kart and movement in a drift"),
+    Field("respawn_counter", 0x3AC, "<u2", "frames", "remaining frames of the pause"),
+    Field("respawn_id", 0x3C4, "<u4", "number", "index of the respawn point (KTPJ)"),
+    Field("place", 0x3D8, "<i4", "number", "place in the race", GAME),
+    Field("floor_driver_type", 0x3DC, "<u4", "number", "effect of the floor on a driver", GAME),
+    Field("floor_type", 0x3E0, "<u4", "number", "of the floor, see names.SURFACES", GAME),
+    Field("floor_variant", 0x3E4, "<i4", "number", "variant of the floor, 0 to 7", GAME, CONSTANT),
+    Field("heading_speed_target", 0x3EC, "<i4", _TURN_SPEED, "target of heading_speed"),
+    Field("heading_speed", 0x3F0, "<i4", _TURN_SPEED, "change of heading"),
 )
-"""A driver: the kart's body. The player is driver 0."""
+
+KIND_PLAYER = 0
+KIND_CPU = 1
+KIND_GHOST = 2
+
+DRIVER_LIMIT = 8
+"""Largest number of drivers in a race."""
 
 DRIVER_STATE_DRIFTING = 1 << 3
 DRIVER_STATE_ON_FLOOR = 1 << 4
@@ -167,175 +223,169 @@ DRIVER_FLAG2_SPIN_OUT = 1 << 5
 DRIVER_FLAG2_STAR = 1 << 6
 DRIVER_FLAG2_SHRUNK = 1 << 7
 
-DRIVER_STATUS = _dtype(
+DRIVER_STATUS = _structure(
+    "driver_status",
     0x8C,
-    Field("state", 0x00, "<u4", "state of the driver in the race"),
-    Field("lap_frames", 0x04, "<u4", "frames in this lap"),
-    Field("lap_times", 0x0C, (TIME, (5,)), "times of the laps done"),
-    Field("total_time", 0x20, TIME, "time of the race"),
-    Field("lap", 0x24, "<i4", "current lap: 0 before the start line, then 1, 2, ..."),
-    Field("total_milliseconds", 0x2C, "<u4", "milliseconds"),
-    Field("flags", 0x30, "<u2", "bits: STATUS_FLAG_*"),
-    Field("checkpoint", 0x32, "<u2", "index of the current checkpoint"),
-    # The earlier projects read "the key checkpoint" here, at the last correct one.
-    Field("last_key_checkpoint", 0x34, "<i2", "last correct key checkpoint"),
-    Field("key_checkpoint", 0x36, "<i2", "current key checkpoint"),
-    Field("section", 0x38, "<u2", "index of the current checkpoint section"),
-    Field("highest_lap", 0x3A, "<u2", "highest lap reached"),
-    Field("place_and_driver", 0x3C, "<u2", "place in bits 0-3, driver id in bits 4-7"),
-    Field("checkpoint_progress", 0x40, "<i4", "fx32 fraction of the way to the next checkpoint"),
-    Field("race_progress", 0x44, "<i4", "fx32 fraction of the race"),
-    Field("lap_progress", 0x48, "<i4", "fx32 fraction of the lap"),
+    "Laps, checkpoints and times of a driver; part of the race status.",
+    Field("state", 0x00, "<u4", "number", "0 not in the race, 1 racing, 2 finished", GAME),
+    Field("lap_frames", 0x04, "<u4", "frames", "frames in this lap", GAME),
+    Field("lap_times", 0x0C, (TIME, (5,)), "race_time", "times of the finished laps", GAME),
+    Field("total_time", 0x20, TIME, "race_time", "time of the race", GAME),
+    Field("lap", 0x24, "<i4", "number", "0 before the start line, then 1, 2, ...", GAME),
+    Field("total_milliseconds", 0x2C, "<u4", "milliseconds", "time of the race", GAME),
+    Field("flags", 0x30, "<u2", "bits", "STATUS_FLAG_*", GAME),
+    Field("checkpoint", 0x32, "<u2", "number", "index of the current checkpoint", GAME),
+    # Two of the sources use this field as the key checkpoint.
+    Field("last_key_checkpoint", 0x34, "<i2", "number", "last correct key checkpoint", GAME),
+    Field("key_checkpoint", 0x36, "<i2", "number", "current key checkpoint", GAME),
+    Field("section", 0x38, "<u2", "number", "index of the current checkpoint section", GAME),
+    Field("highest_lap", 0x3A, "<u2", "number", "highest lap reached", GAME),
+    Field("place_and_driver", 0x3C, "<u2", "bits", "0-3 place, 4-7 driver id", GAME),
+    Field("checkpoint_progress", 0x40, "<i4", _FRACTION, "of the way to the next checkpoint", GAME),
+    Field("race_progress", 0x44, "<i4", _FRACTION, "of the race", GAME),
+    Field("lap_progress", 0x48, "<i4", _FRACTION, "of the lap", GAME),
 )
-"""What the race knows of a driver: laps, checkpoints, times."""
-
-DRIVER_LIMIT = 8
-"""Drivers in a race at most."""
 
 STATUS_FLAG_PLAYER = 1 << 0
 STATUS_FLAG_WRONG_WAY = 1 << 2
 STATUS_FLAG_FINISHED = 1 << 6
 
-RACE_STATUS = _dtype(
+RACE_STATUS = _structure(
+    "race_status",
     0x528,
-    Field("frame", 0x00, "<u4", "frames since GO"),
-    Field("clock_running", 0x04, "<u4", "1 from GO on, 0 in the countdown"),
-    Field("lap_time", 0x08, TIME, "time of this lap"),
-    Field("drivers", 0x14, (DRIVER_STATUS, (8,)), "a status per driver"),
-    Field("driver_by_place", 0x474, ("i1", (8,)), "driver ids, the first place first"),
-    Field("not_controllable", 0x4F0, "<u4", "not 0 in the countdown"),
+    "Clock of the race and the status of every driver.",
+    Field("frame", 0x00, "<u4", "frames", "frames since GO", GAME),
+    Field("clock_running", 0x04, "<u4", "boolean", "1 from GO on, 0 in the countdown", GAME),
+    Field("lap_time", 0x08, TIME, "race_time", "time of this lap", GAME),
+    Field("drivers", 0x14, (DRIVER_STATUS, (DRIVER_LIMIT,)), "driver_status", "by driver", GAME),
+    Field("driver_by_place", 0x474, ("i1", (DRIVER_LIMIT,)), "number", "driver ids by place"),
+    Field("not_controllable", 0x4F0, "<u4", "frames", "not 0 in the countdown"),
 )
-"""The race: clock, and every driver's status."""
 
-RACE_STATE = _dtype(
+RACE_STATE = _structure(
+    "race_state",
     0x48,
-    Field("state", 0x00, "<i2", "0 before the start, 1 started"),
-    Field("frame", 0x04, "<u4", "frames since the scene began"),
-    # Called "second counter" by one source, but it counts frames too.
-    Field("second_counter", 0x08, "<i4", "frames; the first counter less one in a race"),
-    Field("counter_modulo_8", 0x0C, "<i4", "frames modulo 8"),
+    "Timers of the race scene.",
+    Field("state", 0x00, "<i2", "number", "0 before the start, 1 started"),
+    Field("frame", 0x04, "<u4", "frames", "frames since the scene began", GAME),
+    # One source calls this field a counter of seconds.
+    Field("second_counter", 0x08, "<i4", "frames", "frame - 1 in a race", GAME),
+    Field("counter_modulo_8", 0x0C, "<i4", "frames", "frames modulo 8"),
 )
-"""Timers of the race scene."""
 
-SCENE = _dtype(0x110, Field("state", 0x10C, "<u4", "2 or 3 while a race scene runs"))
-"""The scene state. Only this field of it is known."""
-
-CONFIG_DRIVER = _dtype(
-    0x30,
-    Field("character", 0x00, "<u4", "see CHARACTERS"),
-    Field("kart", 0x04, "<u4", "kart id"),
-    Field("type", 0x08, "<u4", "0 player, 1 CPU, 2 ghost"),
-)
-"""Who drives what."""
-
-RACE_CONFIG = _dtype(
-    0x3D4,
-    Field("course_id", 0x00, "<u4", "see COURSES"),
-    Field("mode", 0x08, "<u4", "0 GP, 1 time trial, 2 battle, 3 VS, 4 mission"),
-    Field("engine_class", 0x10, "<u4", "0 50cc, 1 100cc, 2 150cc"),
-    Field("mirror", 0x57, "i1", "1 for a mirrored course"),
-    Field("rng_seed", 0x5C, "<u4", "seed of the game's random numbers"),
-    Field("player_driver_id", 0x62, "i1", "driver id of the player"),
-    Field("lap_override", 0x64, "i1", "laps in place of the course's own, 0 for none"),
-    Field("drivers", 0x68, (CONFIG_DRIVER, (8,)), "who drives what"),
-    Field("next_course_id", 0x1E8, "<u4", "course of the next race, whose config starts here"),
-    Field("driver_count", 0x3D0, "u1", "drivers in the race"),
-)
-"""What race this is. The config of the next race starts at +0x1E8, in the same form."""
-
-CAMERA = _dtype(
-    0x270,
-    Field("up", 0x00, _VECTOR, "fx32 unit vector"),
-    Field("right", 0x0C, _VECTOR, "fx32 unit vector"),
-    Field("target", 0x18, _VECTOR, "fx32 world units, the point looked at"),
-    Field("position", 0x24, _VECTOR, "fx32 world units"),
-    Field("matrix", 0x30, ("<i4", (4, 3)), "fx32 world to view"),
-    Field("fov", 0x60, "<u2", "angle16, HALF the vertical field of view"),
-    Field("aspect", 0x6C, "<i4", "fx32 width over height"),
-    Field("near", 0x70, "<i4", "fx32 world units"),
-    Field("far", 0x74, "<i4", "fx32 world units"),
-    Field("previous_position", 0x134, _VECTOR, "fx32 world units"),
-    Field("elevation", 0x178, "<i4", "fx32 world units to add to the position's y"),
-)
-"""The camera of the race."""
-
-NKM_SECTIONS: dict[str, int] = {
-    "OBJI": 0x00,
-    "PATH": 0x08,
-    "POIT": 0x10,
-    "KTPS": 0x1C,
-    "KTPJ": 0x24,
-    "KTP2": 0x2C,
-    "KTPC": 0x34,
-    "KTPM": 0x3C,
-    "CPOI": 0x44,
-    "CPAT": 0x4C,
-    "IPOI": 0x54,
-    "IPAT": 0x5C,
-    "EPOI": 0x64,
-    "EPAT": 0x6C,
-    "AREA": 0x74,
-    "CAME": 0x7C,
-    "MEPO": 0x84,
-    "MEPA": 0x8C,
-}
-"""Offset in `MAP_DATA` of each counted NKM section's pointer; its u16 count is 4 further on."""
-
-MAP_DATA = _dtype(
+SCENE = _structure(
+    "scene_state",
     0x110,
-    *(
-        field
-        for name, offset in NKM_SECTIONS.items()
-        for field in (
-            Field(name, offset, "<u4", "pointer to the first entry, past the section header"),
-            Field(f"{name}_count", offset + 4, "<u2", "entries"),
-        )
-    ),
-    # One reader takes it as that of the section (magic first), another as that of the data
-    # behind the magic: accept both.
-    Field("STAG", 0x18, "<u4", "pointer to the stage section or to its data"),
-    Field("key_checkpoint_count", 0x98, "<u2", "key checkpoints"),
-    Field("track_length", 0x104, "<i4", "fx32 world units"),
-    Field("version", 0x10C, "<u2", "NKM version, 37 in shipped courses"),
+    "State of the scene. Only this field is known.",
+    Field("state", 0x10C, "<u4", "number", "2 or 3 while a race scene runs", GAME),
 )
-"""Pointers into the course's NKM."""
 
-COLLISION_HEADER = _dtype(
+CONFIG_DRIVER = _structure(
+    "config_driver",
+    0x30,
+    "Character and kart of a driver; part of the race config.",
+    Field("character", 0x00, "<u4", "number", "see names.CHARACTERS"),
+    Field("kart", 0x04, "<u4", "number", "kart id"),
+    Field("type", 0x08, "<u4", "number", "0 player, 1 CPU, 2 ghost"),
+)
+
+_NEXT_CONFIG = 0x1E8
+
+RACE_CONFIG = _structure(
+    "race_config",
+    0x3D4,
+    "Settings of the race.",
+    Field("course_id", 0x00, "<u4", "number", "see names.COURSES", GAME),
+    Field("mode", 0x08, "<u4", "number", "0 GP, 1 time trial, 2 battle, 3 VS, 4 mission", GAME),
+    Field("engine_class", 0x10, "<u4", "number", "0 50cc, 1 100cc, 2 150cc", GAME),
+    Field("mirror", 0x57, "i1", "boolean", "1 for a mirrored course"),
+    Field("rng_seed", 0x5C, "<u4", "number", "seed of the game's random numbers"),
+    Field("player_driver_id", 0x62, "i1", "number", "driver id of the player", SOURCES, CONSTANT),
+    Field("lap_override", 0x64, "i1", "number", "laps of this race; 0 or -1: the course's", GAME),
+    Field("drivers", 0x68, (CONFIG_DRIVER, (DRIVER_LIMIT,)), "config_driver", "by driver"),
+    Field("next", _NEXT_CONFIG, ("u1", (_NEXT_CONFIG,)), "bytes", "config of the next race"),
+    Field("driver_count", 0x3D0, "u1", "number", "drivers in the race"),
+)
+
+CAMERA = _structure(
+    "camera",
+    0x270,
+    "Camera of the race. In the original the matrix's translation is in 1/16 world units.",
+    Field("up", 0x00, _VECTOR, _UNIT, "length 0.965 in the original", GAME),
+    Field("right", 0x0C, _VECTOR, _UNIT, "points to the screen's left in the original", GAME),
+    Field("target", 0x18, _VECTOR, _WORLD, "point that the camera looks at", GAME),
+    Field("position", 0x24, _VECTOR, _WORLD, "position of the eye", GAME),
+    Field("matrix", 0x30, _MATRIX, "fx32", "world to view", GAME),
+    Field("fov", 0x60, "<u2", "angle16", "HALF of the vertical field of view", GAME),
+    Field("aspect", 0x6C, "<i4", "fx32", "width / height", GAME),
+    Field("near", 0x70, "<i4", _WORLD, "distance of the near plane", GAME),
+    Field("far", 0x74, "<i4", _WORLD, "distance of the far plane", GAME),
+    Field("previous_position", 0x134, _VECTOR, _WORLD, "position in the frame before"),
+    Field("elevation", 0x178, "<i4", _WORLD, "added to the y of position", SOURCES, ZERO),
+)
+
+FIRST_MAP_LISTS = ("OBJI", "PATH", "POIT")
+"""NKM sections of the entries of ``MAP_DATA["first"]``."""
+MAP_LISTS = (
+    *("KTPS", "KTPJ", "KTP2", "KTPC", "KTPM", "CPOI", "CPAT", "IPOI", "IPAT", "EPOI", "EPAT"),
+    *("AREA", "CAME", "MEPO", "MEPA"),
+)
+"""NKM sections of the entries of ``MAP_DATA["lists"]``."""
+
+MAP_LIST = _structure(
+    "map_list",
+    8,
+    "One section of the course's NKM; part of the map data.",
+    Field("entries", 0x00, "<u4", "pointer", "first entry", GAME, c="const void *"),
+    Field("count", 0x04, "<u2", "number", "entries", GAME),
+)
+
+MAP_DATA = _structure(
+    "map_data",
+    0x110,
+    "Pointers into the course's NKM, which lies in memory as in its file. Kartlab mirrors the "
+    f"entries in a mirrored race. `first` has {', '.join(FIRST_MAP_LISTS)}; `lists` has "
+    f"{', '.join(MAP_LISTS)}.",
+    Field("first", 0x00, (MAP_LIST, (len(FIRST_MAP_LISTS),)), "map_list", "by section", GAME),
+    # Sources differ: pointer to the magic, or to the data behind the magic. Readers accept both.
+    Field("stage", 0x18, "<u4", "pointer", "data of the STAG section", GAME, c="const nkm_stage *"),
+    Field("lists", 0x1C, (MAP_LIST, (len(MAP_LISTS),)), "map_list", "by section", GAME),
+    Field("key_checkpoint_count", 0x98, "<u2", "number", "key checkpoints"),
+    Field("track_length", 0x104, "<i4", _WORLD, "length of a lap", GAME),
+    Field("version", 0x10C, "<u2", "number", "NKM version, 37", GAME, CONSTANT),
+)
+
+COLLISION_HEADER = _structure(
+    "collision_header",
     0x3C,
-    Field("positions", 0x00, "<u4", "pointer"),
-    Field("normals", 0x04, "<u4", "pointer"),
-    Field("prisms", 0x08, "<u4", "pointer, one prism before the first"),
-    Field("octree", 0x0C, "<u4", "pointer"),
-    Field("prism_thickness", 0x10, "<i4", "fx32 world units"),
-    Field("area_minimum", 0x14, _VECTOR, "fx32 world units"),
-    Field("x_mask", 0x20, "<u4", "bits outside the area"),
-    Field("y_mask", 0x24, "<u4", "bits outside the area"),
-    Field("z_mask", 0x28, "<u4", "bits outside the area"),
-    Field("block_width_shift", 0x2C, "<u4", "bits"),
-    Field("x_blocks_shift", 0x30, "<u4", "bits"),
-    Field("xy_blocks_shift", 0x34, "<u4", "bits"),
-    Field("sphere_radius", 0x38, "<i4", "fx32 world units"),
+    "Header of the course's KCL, with its four offsets replaced by pointers.",
+    Field("positions", 0x00, "<u4", "pointer", "corners", GAME, c="const vec3 *"),
+    Field("normals", 0x04, "<u4", "pointer", "normals", GAME, c="const kcl_normal *"),
+    Field("prisms", 0x08, "<u4", "pointer", "0x10 before the first", GAME, c="const kcl_prism *"),
+    Field("octree", 0x0C, "<u4", "pointer", "root nodes", GAME, c="const uint8_t *"),
+    Field("prism_thickness", 0x10, "<i4", _WORLD, "depth of a prism", GAME, CONSTANT),
+    Field("area_minimum", 0x14, _VECTOR, _WORLD, "least corner of the area", GAME),
+    Field("x_mask", 0x20, "<u4", "bits", "clear inside the area", GAME, CONSTANT),
+    Field("y_mask", 0x24, "<u4", "bits", "clear inside the area", GAME),
+    Field("z_mask", 0x28, "<u4", "bits", "clear inside the area", GAME, CONSTANT),
+    Field("block_width_shift", 0x2C, "<u4", "number", "log2 of a root block", GAME, CONSTANT),
+    Field("x_blocks_shift", 0x30, "<u4", "number", "log2 of the blocks along x", GAME, CONSTANT),
+    Field("xy_blocks_shift", 0x34, "<u4", "number", "log2 of the blocks of a layer", GAME),
+    Field("sphere_radius", 0x38, "<i4", _WORLD, "largest sphere of the octree", GAME, CONSTANT),
 )
-"""The course's KCL header, its four offsets relocated to pointers."""
-
-OBJECT_TABLE = _dtype(
-    0x14,
-    Field("count", 0x08, "<u2", "live objects"),
-    Field("entries", 0x10, "<u4", "pointer to up to OBJECT_LIMIT entries"),
-)
-"""Head of the object table."""
 
 OBJECT_LIMIT = 255
-"""Entries that the object table holds at most."""
+"""Largest number of entries in the object table."""
 
-OBJECT_ENTRY = _dtype(
+OBJECT_ENTRY = _structure(
+    "object_entry",
     0x1C,
-    Field("position", 0x0C, "<u4", "pointer to fx32[3] in world units, 0 when removed"),
-    Field("radius", 0x10, "<i4", "fx32 world units, bounding sphere"),
-    Field("flags", 0x14, "<u2", "bits: OBJECT_FLAG_*"),
-    Field("object", 0x18, "<u4", "pointer to the object, 0 for a free entry"),
+    "A driver, an item or a map object.",
+    Field("position", 0x0C, "<u4", "pointer", "position, 0 if removed", GAME, c="const vec3 *"),
+    Field("radius", 0x10, "<i4", _WORLD, "radius of the bounding sphere", GAME),
+    Field("flags", 0x14, "<u2", "bits", "OBJECT_FLAG_*", GAME),
+    Field("object", 0x18, "<u4", "pointer", "the object, 0 if free", GAME, c="const void *"),
 )
-"""One object: a driver, an item, something on the course."""
 
 OBJECT_FLAG_INACTIVE = 0x0200
 OBJECT_FLAG_MOVING_COLLISION = 0x1000
@@ -343,131 +393,49 @@ OBJECT_FLAG_MAP_OBJECT = 0x2000
 OBJECT_FLAG_ITEM = 0x4000
 OBJECT_FLAG_DRIVER = 0x8000
 
-INPUT_UNIT = _dtype(
-    0x5C,
-    Field("recording", 0x28, "<u4", "pointer to recorded inputs"),
+OBJECT_TABLE = _structure(
+    "object_table",
+    0x14,
+    "Head of the object table.",
+    Field("count", 0x08, "<u2", "number", "live objects", GAME),
+    Field("entries", 0x10, "<u4", "pointer", "up to OBJECT_LIMIT", GAME, c="object_entry *"),
 )
-"""One of `INPUT_UNIT_COUNT` sources of key presses."""
 
 INPUT_UNIT_COUNT = 10
 
-COURSES: dict[int, str] = {
-    1: "old_yoshi_gc",
-    2: "old_mario_gc",
-    3: "luigi_course",
-    4: "dokan_course",
-    5: "test1_course",
-    6: "donkey_course",
-    7: "wario_course",
-    8: "nokonoko_course",
-    9: "old_baby_gc",
-    10: "old_mario_sfc",
-    11: "old_momo_64",
-    12: "old_koopa_agb",
-    13: "old_peach_agb",
-    14: "old_luigi_gc",
-    15: "old_noko_sfc",
-    16: "old_frappe_64",
-    17: "clock_course",
-    18: "mansion_course",
-    19: "airship_course",
-    20: "cross_course",
-    21: "test_circle",
-    22: "bank_course",
-    23: "old_hyudoro_64",
-    24: "ridge_course",
-    25: "mario_course",
-    26: "garden_course",
-    27: "desert_course",
-    28: "town_course",
-    29: "rainbow_course",
-    30: "snow_course",
-    31: "beach_course",
-    32: "koopa_course",
-    33: "pinball_course",
-    34: "stadium_course",
-    35: "old_donut_sfc",
-    36: "old_choco_64",
-    37: "old_luigi_agb",
-    38: "old_kinoko_gc",
-    39: "old_choco_sfc",
-    40: "old_sky_agb",
-    41: "mini_block_course",
-    42: "mini_block_64",
-    43: "mini_dokan_gc",
-    44: "mini_stage1",
-    45: "mini_stage2",
-    46: "mini_stage3",
-    47: "mini_stage4",
-    48: "mr_stage1",
-    49: "mr_stage2",
-    50: "mr_stage3",
-    51: "mr_stage4",
-    52: "Award",
-    53: "StaffRoll",
-    54: "StaffRollTrue",
-}
-"""Course folder names (``data/Course/<name>.carc``) by course id."""
-
-
-def course_id(name: str) -> int:
-    """The id of the course whose folder has this name.
-
-    Raises:
-        ValueError: no course has this name.
-    """
-    for number, folder in COURSES.items():
-        if folder == name:
-            return number
-    raise ValueError(f"no course is named {name!r}; known: {', '.join(COURSES.values())}")
-
-
-CHARACTERS: dict[int, str] = {
-    0: "Mario",
-    1: "DK",
-    2: "Toad",
-    3: "Bowser",
-    4: "Peach",
-    5: "Wario",
-    6: "Yoshi",
-    7: "Luigi",
-    8: "Dry Bones",
-    9: "Daisy",
-    10: "Waluigi",
-    11: "R.O.B.",
-    12: "Shy Guy",
-}
-"""Characters by id."""
-
-SURFACES: tuple[str, ...] = (
-    "road",
-    "slippery_road",
-    "weak_offroad",
-    "offroad",
-    "sound_trigger",
-    "heavy_offroad",
-    "slippery_road_2",
-    "boost_pad",
-    "wall",
-    "invisible_wall",
-    "out_of_bounds",
-    "fall_boundary",
-    "jump_pad",
-    "road_for_others",
-    "wall_for_others",
-    "cannon_activator",
-    "edge_wall",
-    "falls_water",
-    "boost_pad_minimum_speed",
-    "loop",
-    "special_road",
-    "wall_3",
-    "force_recalculation",
+INPUT_UNIT = _structure(
+    "input_unit",
+    0x5C,
+    f"One of {INPUT_UNIT_COUNT} sources of key presses.",
+    Field("held", 0x00, "<u2", "bits", "keys of this frame, in Kartlab's bit order", KARTLAB),
+    Field("pressed", 0x02, "<u2", "bits", "keys that went down in this frame", KARTLAB),
+    Field("recording", 0x28, "<u4", "pointer", "recorded keys", SOURCES, GHOST, "const void *"),
 )
-"""Names of the collision types (of a KCL prism, of the floor under a driver), by number."""
 
-OFFROAD_SURFACES: frozenset[int] = frozenset((2, 3, 5))
-"""Collision types that are off the road, for sensors and metrics."""
+BIT_FIELDS: dict[str, tuple[str, str]] = {
+    "DRIVER_STATE": ("driver", "state_bits"),
+    "DRIVER_FLAG": ("driver", "flags"),
+    "DRIVER_FLAG2": ("driver", "flags2"),
+    "STATUS_FLAG": ("driver_status", "flags"),
+    "OBJECT_FLAG": ("object_entry", "flags"),
+}
+"""Structure and field of the bits whose names begin with a prefix."""
+
+UNSET_IN_KARTLAB = frozenset(
+    {
+        "DRIVER_FLAG_IN_LOOP",
+        "DRIVER_FLAG_FORCE_STOP",
+        "DRIVER_FLAG_CANNON",
+        "DRIVER_FLAG2_STAR",
+        "DRIVER_FLAG2_SHRUNK",
+    }
+)
+"""Bits that Kartlab never sets."""
+
+
+def bits(prefix: str) -> dict[str, int]:
+    """Return the constants of this module with a prefix, such as one of `BIT_FIELDS`, by name."""
+    return {name: value for name, value in globals().items() if name.startswith(f"{prefix}_")}
 
 
 @dataclass(frozen=True)
@@ -475,10 +443,10 @@ class Region:
     """A release of the game.
 
     Attributes:
-        name: as `Cartridge.region` names it.
-        game_code: of the ROM header.
-        checkpoint_fields: False where the checkpoint fields of `DRIVER_STATUS` are known not to
-            be where the table says (Korea).
+        name: name of the release, as in `Cartridge.region`.
+        game_code: game code in the ROM header.
+        checkpoint_fields: False where the checkpoint fields of `DRIVER_STATUS` are at unknown
+            offsets (Korea).
     """
 
     name: str
@@ -498,28 +466,28 @@ REGIONS: dict[str, Region] = {
 """The releases by name. Kartlab (game code KLBE) counts as USA."""
 
 _LARGEST_SHIFT = 0x20000
-"""Bytes by which a release's static data may plausibly be moved; more means no such game."""
+"""Largest plausible shift of a release's static data, bytes."""
 
 
 @dataclass(frozen=True)
 class MemoryLayout:
-    """Static addresses of one release, as plain integers. The defaults are the USA cartridge's.
+    """Static addresses of one release. The defaults are the addresses of the USA cartridge.
 
-    A name ending in ``_pointer`` is the address of a pointer; the others are addresses of the
-    thing itself.
+    An attribute ending in ``_pointer`` is the address of a pointer to the structure; the other
+    attributes are addresses of the structure itself.
 
     Attributes:
         region: name of the release.
-        shift: bytes that were added to every address.
-        race_status_pointer: -> `RACE_STATUS`.
-        map_data_pointer: -> `MAP_DATA`.
+        shift: bytes added to every address of the USA cartridge.
+        race_status_pointer: pointer to `RACE_STATUS`.
+        map_data_pointer: pointer to `MAP_DATA`.
         input_units: `INPUT_UNIT_COUNT` x `INPUT_UNIT`.
-        race_config_pointer: -> `RACE_CONFIG`.
-        scene_pointer: -> `SCENE`.
-        race_state_pointer: -> `RACE_STATE`.
-        camera_pointer: -> `CAMERA`.
-        driver_count: s32, how many drivers.
-        drivers_pointer: -> the first of the `DRIVER` structures.
+        race_config_pointer: pointer to `RACE_CONFIG`.
+        scene_pointer: pointer to `SCENE`.
+        race_state_pointer: pointer to `RACE_STATE`.
+        camera_pointer: pointer to `CAMERA`.
+        driver_count: s32, number of drivers.
+        drivers_pointer: pointer to the first `DRIVER`.
         object_table: `OBJECT_TABLE`.
         collision_header: `COLLISION_HEADER`.
     """
@@ -540,137 +508,49 @@ class MemoryLayout:
 
     @property
     def checkpoint_fields(self) -> bool:
-        """Whether the checkpoint fields of `DRIVER_STATUS` can be trusted on this release."""
+        """Whether the checkpoint fields of `DRIVER_STATUS` are valid for this release."""
         return REGIONS[self.region].checkpoint_fields
 
     @classmethod
+    def addresses(cls) -> dict[str, int]:
+        """Return the static addresses of the USA cartridge by attribute name."""
+        usa = cls()
+        names = (field.name for field in fields(cls))
+        return {name: getattr(usa, name) for name in names if name not in ("region", "shift")}
+
+    @classmethod
     def shifted(cls, shift: int, region: str = "USA") -> MemoryLayout:
-        """The layout with every static address moved by ``shift`` bytes.
+        """Return the layout with every static address moved by ``shift`` bytes.
 
         Raises:
-            ValueError: ``region`` is not one of `REGIONS`.
+            ValueError: ``region`` is unknown.
         """
-        if region not in REGIONS:
-            raise ValueError(f"unknown region {region!r}; known: {', '.join(REGIONS)}")
-        base = cls(region=region)
-        moved = {
-            field.name: getattr(base, field.name) + shift
-            for field in fields(cls)
-            if field.name not in ("region", "shift")
-        }
-        return replace(base, shift=shift, **moved)
+        region = choice("region", region, REGIONS)
+        moved = {name: address + shift for name, address in cls.addresses().items()}
+        return cls(region, shift, **moved)
 
     @classmethod
     def detect(cls, ram: NDArray[np.uint8], region: str = "USA") -> MemoryLayout:
-        """Find the addresses of the running game by the word that tells releases apart.
+        """Detect the layout of the running game by its region word.
 
-        The shift is taken from RAM, not from a table per region, so that other revisions and
-        ROM hacks work too. Only the USA value (shift 0) is certain; that the rest is moved by
-        the same amount was seen by others on most regions. Korea's driver status has its
-        checkpoint fields elsewhere: `checkpoint_fields` is False there, and distances by
-        checkpoint mean nothing.
+        The shift comes from RAM, so other revisions and ROM hacks work too. Only shift 0 (USA) is
+        certain. Others have seen most regions move all addresses by the same amount.
 
         Args:
-            ram: main RAM, (0x400000,) uint8, after the program has started (one frame).
+            ram: main RAM, (0x400000,) uint8, at least one frame after the start of the program.
             region: name of the release, from the cartridge's header.
 
         Raises:
-            NoRaceError: the word is no value that any release would hold: the program has not
-                started yet, or is not Mario Kart DS.
-            ValueError: ``region`` is not one of `REGIONS`, or ``ram`` is not main RAM.
+            NoRaceError: the region word has an implausible value: the program has not started, or
+                is not Mario Kart DS.
+            ValueError: ``region`` or ``ram`` is invalid.
         """
         word = int(read_struct(ram, REGION_WORD_ADDRESS, WORD)["value"])
         shift = word - REGION_WORD_USA
         if abs(shift) > _LARGEST_SHIFT or shift % 4:
             raise NoRaceError(
-                f"the word at {REGION_WORD_ADDRESS:#010x} is {word:#010x}, which no release of the "
-                f"game holds (USA: {REGION_WORD_USA:#010x}): the program has not started, or is "
-                "another one; step a frame first"
+                f"region word at {REGION_WORD_ADDRESS:#010x} is {word:#010x}, expected "
+                f"{REGION_WORD_USA:#010x} (USA) or a value near it: the program has not started, "
+                "or is not Mario Kart DS; step one frame first"
             )
         return cls.shifted(shift, region)
-
-
-WORD = _dtype(4, Field("value", 0, "<u4", "anything"))
-"""One 32-bit word."""
-
-
-def check_pointer(pointer: int, size: int, what: str) -> int:
-    """Make sure that ``size`` bytes at ``pointer`` are in main RAM.
-
-    Returns:
-        The index of the first of them in ``ram``.
-
-    Raises:
-        NoRaceError: they are not; the message names ``what`` and the pointer.
-    """
-    if not RAM_START <= pointer <= RAM_END - size:
-        why = "it is null" if pointer == 0 else "it points outside main RAM"
-        raise NoRaceError(
-            f"no race: the pointer to {what} is {pointer:#010x} ({why}); "
-            "start a race, or load a savestate that is in one"
-        )
-    return pointer - RAM_START
-
-
-def check_ram(ram: NDArray[np.uint8]) -> None:
-    """Check that an array is main RAM.
-
-    Raises:
-        ValueError: the shape or the dtype is wrong.
-    """
-    if ram.shape != (RAM_SIZE,) or ram.dtype != np.uint8:
-        raise ValueError(
-            f"ram has shape {ram.shape} and dtype {ram.dtype}: expected ({RAM_SIZE:#x},) uint8"
-        )
-
-
-def struct_view(
-    ram: NDArray[np.uint8], address: int, dtype: np.dtype[np.void], count: int = 1
-) -> NDArray[np.void]:
-    """See ``count`` structures in RAM as an array, without a copy: live, and writable if RAM is.
-
-    Args:
-        ram: main RAM, (0x400000,) uint8.
-        address: ARM address of the first one.
-        dtype: one of this module's.
-        count: how many, one after another.
-
-    Returns:
-        (count,) array of ``dtype``.
-
-    Raises:
-        NoRaceError: they do not lie within main RAM.
-        ValueError: ``ram`` is not main RAM.
-    """
-    check_ram(ram)
-    size = dtype.itemsize * count
-    start = check_pointer(address, size, f"a structure of {size:#x} bytes")
-    return ram[start : start + size].view(dtype)
-
-
-def read_struct(ram: NDArray[np.uint8], address: int, dtype: np.dtype[np.void]) -> np.void:
-    """Copy one structure out of RAM.
-
-    Returns:
-        A record; ``record["position"]`` and so on.
-
-    Raises:
-        NoRaceError: it does not lie within main RAM.
-        ValueError: ``ram`` is not main RAM.
-    """
-    record: np.void = struct_view(ram, address, dtype).copy()[0]
-    return record
-
-
-def read_pointer(ram: NDArray[np.uint8], address: int, size: int, what: str) -> int:
-    """Follow the pointer at ``address`` to a structure of ``size`` bytes.
-
-    Returns:
-        The structure's address, checked to lie within main RAM.
-
-    Raises:
-        NoRaceError: it points elsewhere; the message names ``what`` and the pointer.
-    """
-    pointer = int(read_struct(ram, address, WORD)["value"])
-    check_pointer(pointer, size, what)
-    return pointer

@@ -11,8 +11,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mkds_gym.emulator.hardware import RAM_END
 from mkds_gym.errors import NoRaceError
 from mkds_gym.race import memory_layout
+from mkds_gym.race.memory import check_pointer, check_ram, read_pointer, read_struct, struct_view
 from mkds_gym.race.memory_layout import (
     CAMERA,
     DRIVER,
@@ -129,7 +131,7 @@ class RaceReader:
     def __init__(
         self, ram: NDArray[np.uint8], layout: MemoryLayout | None = None, driver: int = 0
     ) -> None:
-        memory_layout.check_ram(ram)
+        check_ram(ram)
         driver = integer("driver", driver, 0, DRIVER_LIMIT - 1)
         self._ram = ram
         self._bytes: memoryview = ram.data
@@ -186,7 +188,7 @@ class RaceReader:
                 for name, address in addresses.items()
             ]
         )
-        at = memory_layout.check_pointer(start, words.size, "the static words")
+        at = check_pointer(start, words.size, "the static words")
         values = words.unpack_from(self._bytes, at)
         value = {name: values[index] for name, index in words.index.items()}
         count = value["driver_count"]
@@ -209,7 +211,7 @@ class RaceReader:
         self, pointer: int, dtype: np.dtype[np.void], name: str, count: int = 1
     ) -> memoryview:
         size = dtype.itemsize * count
-        at = memory_layout.check_pointer(pointer, size, name)
+        at = check_pointer(pointer, size, name)
         return self._bytes[at : at + size]
 
     def read(self) -> RaceState:
@@ -299,14 +301,14 @@ class RaceReader:
         Raises:
             NoRaceError: memory has no object table.
         """
-        table = memory_layout.read_struct(self._ram, self.layout.object_table, OBJECT_TABLE)
+        table = read_struct(self._ram, self.layout.object_table, OBJECT_TABLE)
         count = min(int(table["count"]), OBJECT_LIMIT)
         if count == 0:
             return []
         # Free entries lie between live ones, so `count` does not end the table.
         start = int(table["entries"])
-        limit = min(OBJECT_LIMIT, (memory_layout.RAM_END - start) // OBJECT_ENTRY.itemsize)
-        entries = memory_layout.struct_view(self._ram, start, OBJECT_ENTRY, max(limit, 1)).copy()
+        limit = min(OBJECT_LIMIT, (RAM_END - start) // OBJECT_ENTRY.itemsize)
+        entries = struct_view(self._ram, start, OBJECT_ENTRY, max(limit, 1)).copy()
         found: list[ObjectState] = []
         for index, entry in enumerate(entries):
             if len(found) == count:
@@ -315,8 +317,8 @@ class RaceReader:
             if not address or not position:
                 continue
             try:
-                position_at = memory_layout.check_pointer(position, 12, "an object's position")
-                object_at = memory_layout.check_pointer(address, 2, "an object")
+                position_at = check_pointer(position, 12, "an object's position")
+                object_at = check_pointer(address, 2, "an object")
             except NoRaceError:
                 continue
             flags = int(entry["flags"])
@@ -339,8 +341,8 @@ class RaceReader:
         return found
 
     def _follow(self, pointer: int, dtype: np.dtype[np.void], name: str) -> np.void:
-        address = memory_layout.read_pointer(self._ram, pointer, dtype.itemsize, name)
-        return memory_layout.read_struct(self._ram, address, dtype)
+        address = read_pointer(self._ram, pointer, dtype.itemsize, name)
+        return read_struct(self._ram, address, dtype)
 
 
 def _vector(raw: NDArray[np.int32]) -> Vector:

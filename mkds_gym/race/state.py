@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
-from mkds_gym.race import memory_layout
+from mkds_gym.race import memory_layout, names
 from mkds_gym.race.memory_layout import (
     DRIVER,
     DRIVER_LIMIT,
@@ -51,7 +51,6 @@ _STATUS_AT: Final = tuple(
 )
 _LAP_TIMES_AT: Final = field_slice(DRIVER_STATUS, "lap_times").start
 _LAPS_TIMED: Final = 5
-_GHOST: Final = 2
 
 _DRIVER = PackedFields(
     parts_of(
@@ -175,7 +174,7 @@ class RaceState:
         lap: 0 before the driver first crosses the start line, then 1 and up; the last lap's
             number after the finish.
         checkpoint: index of the current checkpoint.
-        surface: collision type under the kart, an index of `memory_layout.SURFACES`. In the air,
+        surface: collision type under the kart, an index of `names.SURFACES`. In the air,
             the type of the last floor.
         state_bits: raw ``DRIVER_STATE_*`` bits.
         flags: raw ``DRIVER_FLAG_*`` bits.
@@ -297,13 +296,13 @@ class RaceState:
 
     @property
     def course_id(self) -> int:
-        """Course number, a key of `memory_layout.COURSES`."""
+        """Course number, a key of `names.COURSES`."""
         return int.from_bytes(self._copied[_COURSE_AT:_DRIVERS_AT], "little")
 
     @property
     def course_name(self) -> str | None:
         """Folder name of the course, None for an unknown course id."""
-        return memory_layout.COURSES.get(self.course_id)
+        return names.COURSES.get(self.course_id)
 
     @property
     def race_on(self) -> bool:
@@ -404,7 +403,7 @@ class RaceState:
         found: list[OpponentState] = []
         for index in range(self.driver_count):
             raw = _unpack_driver(copied, _DRIVERS_AT + index * DRIVER.itemsize)
-            if index == self._index or raw[_D["kind"]] == _GHOST:
+            if index == self._index or raw[_D["kind"]] == memory_layout.KIND_GHOST:
                 continue
             status = _status_fields(index).unpack_from(copied)
             found.append(

@@ -41,7 +41,7 @@ from mkds_gym.kartlab.compiler.description import (
     Point,
 )
 from mkds_gym.kartlab.compiler.themes import COLOURS, THEMES
-from mkds_gym.race.memory_layout import COURSES
+from mkds_gym.race.names import COURSES
 from mkds_gym.utils.arguments import choice, integer, number, shown
 
 if sys.version_info >= (3, 11):
@@ -255,7 +255,7 @@ def _check_name(root: _Table, name: str, course_id: int) -> None:
         raise root.error(
             f"name={name!r} and id={course_id} do not match: the game's list of courses has "
             f"{COURSES[course_id]!r} under the id {course_id}, and {listed}; choose a pair of "
-            "mkds_gym.race.memory_layout.COURSES"
+            "mkds_gym.race.names.COURSES"
         )
 
 

@@ -1,7 +1,7 @@
 /* The race that is on: what was chosen, and where its structures lie in RAM. */
 #pragma once
 
-#include "platform/memory_map.h"
+#include "platform/memory_layout.h"
 
 enum { MODE_TIME_TRIAL = 1, MODE_VS = 3 };
 enum { DEFAULT_COURSE = 25, DRIVERS_MAX = 8 };

@@ -1,5 +1,7 @@
 #include "boot/boot_block.h"
 
+#include "platform/memory_map.h"
+
 static uint32_t refused(const volatile boot_block *boot) {
     if (boot->version != 2 || boot->size != sizeof(boot_block)) {
         return BOOT_BAD_VERSION;

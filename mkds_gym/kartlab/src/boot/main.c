@@ -3,6 +3,7 @@
 #include "platform/card.h"
 #include "platform/heap.h"
 #include "platform/hw.h"
+#include "platform/memory_map.h"
 #include "screens/scene.h"
 #include "screens/sound.h"
 

@@ -22,13 +22,13 @@ static inline fx32 dot(const kcl_normal *n, vec3 p) {
 
 /* Returns the prisms of the octree's leaf at a point: u16 indices from 1, a 0 at the end. */
 static ITCM const uint16_t *leaf(const collision_header *kcl, vec3 at) {
-    uint32_t x = (uint32_t)((at.x - kcl->minimum.x) >> 12);
-    uint32_t y = (uint32_t)((at.y - kcl->minimum.y) >> 12);
-    uint32_t z = (uint32_t)((at.z - kcl->minimum.z) >> 12);
+    uint32_t x = (uint32_t)((at.x - kcl->area_minimum.x) >> 12);
+    uint32_t y = (uint32_t)((at.y - kcl->area_minimum.y) >> 12);
+    uint32_t z = (uint32_t)((at.z - kcl->area_minimum.z) >> 12);
     if ((x & kcl->x_mask) | (y & kcl->y_mask) | (z & kcl->z_mask)) {
         return 0;
     }
-    uint32_t shift = kcl->block_shift;
+    uint32_t shift = kcl->block_width_shift;
     uint32_t index = (z >> shift) << kcl->xy_blocks_shift | (y >> shift) << kcl->x_blocks_shift | x >> shift;
     const uint8_t *block = kcl->octree;
     uint32_t node = ((const uint32_t *)block)[index];
@@ -57,13 +57,13 @@ ITCM void collide(vec3 *centre, fx32 radius, contact *result) {
         }
         int is_wall = (attribute >> 14 & 1) != 0;
         vec3 p = v_sub(*centre, kcl->positions[prism->position]);
-        const kcl_normal *n = &kcl->normals[prism->normal];
+        const kcl_normal *n = &kcl->normals[prism->face_normal];
         fx32 away = dot(n, p);
         if (away >= radius + TOUCH || away < -(is_wall ? WALL_DEPTH : FLOOR_DEPTH)) {
             continue;
         }
-        const kcl_normal *edge[3] = {&kcl->normals[prism->edge[0]], &kcl->normals[prism->edge[1]],
-                                     &kcl->normals[prism->edge[2]]};
+        const kcl_normal *edge[3] = {&kcl->normals[prism->edge_normals[0]], &kcl->normals[prism->edge_normals[1]],
+                                     &kcl->normals[prism->edge_normals[2]]};
         fx32 d[3];
         d[0] = dot(edge[0], p);
         if (d[0] >= radius) {

@@ -1,7 +1,7 @@
 /* A sphere against the course's collision. */
 #pragma once
 
-#include "platform/memory_map.h"
+#include "platform/memory_layout.h"
 
 typedef struct {
     vec3 floor_normal, wall_normal; /* of the deepest contact */

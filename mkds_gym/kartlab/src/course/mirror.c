@@ -3,7 +3,7 @@
 #include "course/mirror.h"
 
 #include "platform/heap.h"
-#include "platform/memory_map.h"
+#include "platform/memory_layout.h"
 #include <string.h>
 
 static void negate(fx32 *value) { *value = -*value; }
@@ -32,7 +32,7 @@ static void mirror_block(uint32_t *octree, uint32_t *visited, uint32_t at) {
 static void mirror_octree(collision_header *header, uint32_t *octree, uint32_t bytes) {
     uint32_t mark = heap_mark();
     uint32_t *visited = heap_allocate(bytes / 32 + 4); /* one bit for each word */
-    uint32_t shift = header->block_shift;
+    uint32_t shift = header->block_width_shift;
     uint32_t count_x = (~header->x_mask >> shift) + 1, count_y = (~header->y_mask >> shift) + 1;
     uint32_t count_z = (~header->z_mask >> shift) + 1;
     for (uint32_t row = 0; row < count_y * count_z; row++) {
@@ -68,12 +68,12 @@ void mirror_collision(uint8_t *kcl, uint32_t size) {
         normals->x = (fx16)-normals->x;
     }
     for (; prisms + 1 <= prisms_end; prisms++) {
-        uint16_t edge = prisms->edge[0];
-        prisms->edge[0] = prisms->edge[1];
-        prisms->edge[1] = edge;
+        uint16_t edge = prisms->edge_normals[0];
+        prisms->edge_normals[0] = prisms->edge_normals[1];
+        prisms->edge_normals[1] = edge;
     }
     /* The mask gives the width of the area. */
-    header->minimum.x = -header->minimum.x - (fx32)((~header->x_mask + 1) << 12);
+    header->area_minimum.x = -header->area_minimum.x - (fx32)((~header->x_mask + 1) << 12);
     mirror_octree(header, (uint32_t *)(kcl + offsets[3]), size - offsets[3]);
 }
 
@@ -93,7 +93,7 @@ static void mirror_checkpoint(nkm_checkpoint *point) {
     point->z1 = point->z2;
     point->x2 = -x;
     point->z2 = z;
-    point->sine = -point->sine;
+    point->sin = -point->sin;
 }
 
 /* The size of a section's entries, and the offset of their rotation (0: no rotation). */

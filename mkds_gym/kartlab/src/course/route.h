@@ -1,7 +1,7 @@
 /* Routes round the course: enemy points (EPOI, EPAT) or item points (IPOI, IPAT) of the map. */
 #pragma once
 
-#include "platform/memory_map.h"
+#include "platform/memory_layout.h"
 
 struct route {
     const uint8_t *points;       /* each starts with its position and radius */

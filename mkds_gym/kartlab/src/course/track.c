@@ -136,6 +136,6 @@ void track_measure(map_data *map) {
     for (uint32_t i = 0; i < track.count; i++) {
         track.from_start[i] = fx_max(track.from_start[i], 0);
     }
-    map->key_count = (uint16_t)(track.last_key + 1);
+    map->key_checkpoint_count = (uint16_t)(track.last_key + 1);
     map->track_length = track.length;
 }

@@ -1,7 +1,7 @@
 /* The checkpoint graph of the loaded course. */
 #pragma once
 
-#include "platform/memory_map.h"
+#include "platform/memory_layout.h"
 
 struct track {
     const nkm_checkpoint *points;

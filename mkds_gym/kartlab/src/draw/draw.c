@@ -7,6 +7,7 @@
 #include "draw/list.h"
 #include "draw/picture.h"
 #include "draw/sky.h"
+#include "platform/memory_map.h"
 
 void draw_init(const void *klm) {
     GX_POWCNT = 0x820F; /* power for LCDs, both 2D engines and 3D; the main engine drives the top screen */

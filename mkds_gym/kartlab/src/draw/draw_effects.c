@@ -171,7 +171,7 @@ static uint16_t dust_colour(uint32_t type) {
 void draw_effects(const struct view *view, const driver *kart, const struct view_matrix *place) {
     const struct kart *own = kart_of(kart);
     uint32_t id = (uint32_t)(kart - game.drivers);
-    int on_floor = (kart->state_bits & DRIVER_ON_FLOOR) != 0;
+    int on_floor = (kart->state_bits & DRIVER_STATE_ON_FLOOR) != 0;
     uint16_t colour = dust_colour(kart->floor_type);
     int dusty = on_floor && colour && kart->speed > FX(0.8);
     int landing = own->landed && own->landed < LANDING_FRAMES;

@@ -67,7 +67,7 @@ static void pose_update(struct kart_pose *pose, const driver *kart) {
     pose->roll[0] = (angle16)(pose->roll[0] + (kart->speed * 5057 >> 12));
     pose->roll[1] = (angle16)(pose->roll[1] + (kart->speed * 3973 >> 12));
     pose->shaking++;
-    if (kart->state_bits & DRIVER_ON_FLOOR) {
+    if (kart->state_bits & DRIVER_STATE_ON_FLOOR) {
         pose->ground = kart->position.y;
     }
 }
@@ -85,7 +85,7 @@ static void pose_place(struct kart_pose *pose, const driver *kart) {
     place->m[3][1] = kart->position.y;
     place->m[3][2] = kart->position.z;
     /* Rough ground shakes the kart, faster karts more. */
-    if (floor_is_off_road(kart->floor_type) && kart->state_bits & DRIVER_ON_FLOOR) {
+    if (floor_is_off_road(kart->floor_type) && kart->state_bits & DRIVER_STATE_ON_FLOOR) {
         place->m[3][1] += fx_mul(fx_min(fx_abs(kart->speed), FX(3)), fx_sin((angle16)(pose->shaking * 0x3700))) / 8 + FX(0.3);
     }
     const struct kart *own = kart_of(kart);

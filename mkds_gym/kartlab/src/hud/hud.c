@@ -141,7 +141,7 @@ static void speed_frame(const driver *kart) {
 static void laps_frame(const driver_status *status) {
     char text[12];
     int laps = (int)game.laps, lap = status->lap < 1 ? 1 : status->lap > laps ? laps : status->lap;
-    int finished = (status->flags & STATUS_FINISHED) != 0;
+    int finished = (status->flags & STATUS_FLAG_FINISHED) != 0;
     text[0] = (char)('0' + lap);
     text[1] = '/';
     text[2] = (char)('0' + laps);
@@ -197,7 +197,7 @@ static const struct surface_look *surface_look(const driver *kart) {
         {"SAND     ", RGB15(27, 23, 13)}, {"ROAD     ", RGB15(15, 15, 17)}, {"MUD      ", RGB15(15, 9, 4)},
         {"SNOW     ", RGB15(28, 29, 31)}, {"BOOST    ", RGB15(31, 20, 2)},
     }, jump = {"JUMP     ", RGB15(8, 26, 31)};
-    if (!(kart->state_bits & DRIVER_ON_FLOOR)) {
+    if (!(kart->state_bits & DRIVER_STATE_ON_FLOOR)) {
         return &air;
     }
     if (kart->floor_type == FLOOR_JUMP) {
@@ -226,14 +226,14 @@ static void surface_frame(const driver *kart) {
 static void charge_frame(const driver *kart, const struct kart *own) {
     int cells = 0, bank = CYAN;
     if (own->boost) {
-        cells = (int)fx_min(fx_max(kart->boost_timer, kart->drift_boost), 92) / 4 + 1;
+        cells = (int)fx_min(fx_max(kart->boost_timer, kart->drift_boost_counter), 92) / 4 + 1;
         bank = BAR_BANK + 3;
     } else if (own->spark) {
         cells = own->spark > 1 ? 24 : 12;
         bank = own->spark > 1 ? BAR_BANK + 4 : CYAN;
     } else if (own->slipstream) {
         cells = own->slipstream * 24 / 255;
-    } else if (kart->state_bits & DRIVER_DRIFTING) {
+    } else if (kart->state_bits & DRIVER_STATE_DRIFTING) {
         cells = 4;
     }
     int look = cells | bank << 8;

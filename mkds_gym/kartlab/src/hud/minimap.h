@@ -1,7 +1,7 @@
 /* The course from above, drawn from the checkpoints of its NKM. */
 #pragma once
 
-#include "platform/memory_map.h"
+#include "platform/memory_layout.h"
 
 /* Paints the course into a box of `size` pixels at (left, top) of an 8 bit canvas of 256 pixels a
  * row. rim, road and start are palette indices. */

@@ -137,7 +137,7 @@ fx32 overlay_pop(uint32_t age) { return age >= 12 ? FX_ONE : FX_ONE + (fx32)((12
 
 static void fade_frame(void) {
     const driver *kart = &game.drivers[0];
-    int hiding = kart->flags & DRIVER_RESPAWNING && kart->respawn_counter < FADE_FRAMES;
+    int hiding = kart->flags & DRIVER_FLAG_RESPAWNING && kart->respawn_counter < FADE_FRAMES;
     if (hiding && dark < FADE_FRAMES) {
         dark++;
     } else if (!hiding && dark > 0) {
@@ -155,8 +155,8 @@ void overlay_frame(void) {
     const race_status *status = game.status;
     const driver_status *mine = &status->drivers[0];
     fade_frame();
-    finished_for = mine->flags & STATUS_FINISHED ? finished_for + 1 : 0;
-    wrong_for = mine->flags & STATUS_WRONG_WAY ? wrong_for + 1 : 0;
+    finished_for = mine->flags & STATUS_FLAG_FINISHED ? finished_for + 1 : 0;
+    wrong_for = mine->flags & STATUS_FLAG_WRONG_WAY ? wrong_for + 1 : 0;
 
     uint32_t left = status->not_controllable;
     if (finished_for) {

@@ -1,7 +1,7 @@
 /* Large letters over the race: countdown, GO, laps, wrong way, finish. Also the fade. */
 #pragma once
 
-#include "platform/memory_map.h"
+#include "platform/memory_layout.h"
 
 enum { LETTERS_GOLD, LETTERS_RED, LETTERS_GREEN, LETTERS_ICE }; /* palettes */
 

@@ -6,7 +6,7 @@
 
 #include "hud/font.h"
 #include "platform/gx.h"
-#include "platform/memory_map.h"
+#include "platform/memory_layout.h"
 
 #define PALETTE(i) GX_R16(0x05000400 + 2 * (i))
 

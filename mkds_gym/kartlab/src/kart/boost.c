@@ -13,29 +13,29 @@
 
 static const struct { fx32 factor, push; uint32_t flag; } kinds[] = {
     [BOOST_NONE] = {FX_ONE, 0, 0},
-    [BOOST_START] = {FX(1.22), FX(0.13), DRIVER_START_BOOST},
-    [BOOST_DRIFT] = {FX(1.20), FX(0.10), DRIVER_DRIFT_BOOST},
-    [BOOST_MUSHROOM] = {FX(1.35), FX(0.18), DRIVER_MUSHROOM_BOOST},
+    [BOOST_START] = {FX(1.22), FX(0.13), DRIVER_FLAG_START_BOOST},
+    [BOOST_DRIFT] = {FX(1.20), FX(0.10), DRIVER_FLAG_DRIFT_BOOST},
+    [BOOST_MUSHROOM] = {FX(1.35), FX(0.18), DRIVER_FLAG_MUSHROOM_BOOST},
     [BOOST_PAD] = {FX(1.35), FX(0.18), 0},
     [BOOST_SLIPSTREAM] = {FX(1.12), FX(0.06), 0},
 };
 
 #define BOOST_FLAGS \
-    ((uint32_t)(DRIVER_BOOSTING | DRIVER_START_BOOST | DRIVER_DRIFT_BOOST | DRIVER_MUSHROOM_BOOST))
+    ((uint32_t)(DRIVER_FLAG_BOOSTING | DRIVER_FLAG_START_BOOST | DRIVER_FLAG_DRIFT_BOOST | DRIVER_FLAG_MUSHROOM_BOOST))
 
 fx32 kart_boost_factor(const driver *kart) { return kinds[kart_of(kart)->boost].factor; }
 fx32 kart_boost_push(const driver *kart) { return kinds[kart_of(kart)->boost].push; }
 
 void kart_boost_end(driver *kart) {
     kart_of(kart)->boost = BOOST_NONE;
-    kart->boost_timer = kart->drift_boost = 0;
+    kart->boost_timer = kart->drift_boost_counter = 0;
     kart->flags &= ~BOOST_FLAGS;
 }
 
 /* A boost replaces a weaker boost and has no effect during a stronger boost. */
 void kart_boost(driver *kart, enum boost boost, int frames) {
     struct kart *own = kart_of(kart);
-    if ((kart->flags & DRIVER_RESPAWNING) || own->spin_frames || boost == BOOST_NONE) {
+    if ((kart->flags & DRIVER_FLAG_RESPAWNING) || own->spin_frames || boost == BOOST_NONE) {
         return;
     }
     if (kinds[boost].factor < kinds[own->boost].factor) {
@@ -48,8 +48,8 @@ void kart_boost(driver *kart, enum boost boost, int frames) {
     own->boost = (uint8_t)boost;
     own->stall_frames = 0;
     kart->boost_timer = (int16_t)frames;
-    kart->drift_boost = (int16_t)(boost == BOOST_DRIFT ? frames : 0);
-    kart->flags |= DRIVER_BOOSTING | kinds[boost].flag;
+    kart->drift_boost_counter = (int16_t)(boost == BOOST_DRIFT ? frames : 0);
+    kart->flags |= DRIVER_FLAG_BOOSTING | kinds[boost].flag;
 }
 
 void kart_countdown(driver *kart, uint32_t keys) {
@@ -74,7 +74,7 @@ static void start(driver *kart) {
 }
 
 static void pads(driver *kart) {
-    if (!(kart->state_bits & DRIVER_ON_FLOOR) || kart_of(kart)->spin_frames) {
+    if (!(kart->state_bits & DRIVER_STATE_ON_FLOOR) || kart_of(kart)->spin_frames) {
         return;
     }
     uint32_t type = kart->floor_type;
@@ -86,14 +86,14 @@ static void pads(driver *kart) {
         }
     } else if (type == FLOOR_JUMP && kart->speed > JUMP_LEAST) {
         least = fx_mul(kart_class_speed(), JUMP_SHARE);
-        kart->flags |= DRIVER_ON_JUMP_PAD;
-        kart->state_bits &= ~(uint32_t)DRIVER_ON_FLOOR;
+        kart->flags |= DRIVER_FLAG_JUMP_PAD;
+        kart->state_bits &= ~(uint32_t)DRIVER_STATE_ON_FLOOR;
     }
     fx32 speed = v_dot(kart->velocity, kart->forward);
     if (least && speed < least) {
         kart->velocity = v_mad(kart->velocity, kart->forward, least - speed);
     }
-    if (kart->flags & DRIVER_ON_JUMP_PAD) {
+    if (kart->flags & DRIVER_FLAG_JUMP_PAD) {
         kart->velocity.y = fx_max(kart->velocity.y, 0) + JUMP_SPEED;
     }
 }
@@ -106,15 +106,15 @@ void kart_boost_frame(driver *kart) {
     if (kart->boost_timer && --kart->boost_timer == 0) {
         kart_boost_end(kart);
     }
-    if (kart->drift_boost) {
-        kart->drift_boost--;
+    if (kart->drift_boost_counter) {
+        kart->drift_boost_counter--;
     }
     if (own->stall_frames) {
         own->stall_frames--;
     }
     if (own->spin_frames) {
         if (--own->spin_frames == 0) {
-            kart->flags2 &= ~(uint32_t)DRIVER_SPIN_OUT;
+            kart->flags2 &= ~(uint32_t)DRIVER_FLAG2_SPIN_OUT;
             own->safe_frames = SAFE_FRAMES;
         }
     } else if (own->safe_frames) {

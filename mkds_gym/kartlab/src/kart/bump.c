@@ -18,7 +18,7 @@
 #define TOW_FRAMES 60
 
 static int is_solid(const driver *kart) {
-    return kart->kind != KIND_GHOST && !(kart->flags & DRIVER_RESPAWNING);
+    return kart->kind != KIND_GHOST && !(kart->flags & DRIVER_FLAG_RESPAWNING);
 }
 
 /* Both karts have the same mass: they exchange speed along the line between them. */
@@ -50,7 +50,7 @@ void karts_touch(void) {
     vec3 moves[DRIVERS_MAX] = {0};
     int count = DRIVER_COUNT;
     for (int i = 0; i < count; i++) {
-        game.drivers[i].state_bits &= ~(uint32_t)DRIVER_TOUCHING_DRIVER;
+        game.drivers[i].state_bits &= ~(uint32_t)DRIVER_STATE_TOUCHING_DRIVER;
     }
     for (int i = 0; i < count; i++) {
         driver *a = &game.drivers[i];
@@ -82,7 +82,7 @@ void karts_touch(void) {
         driver *kart = &game.drivers[i];
         karts[i].touching = touching[i];
         if (touching[i]) {
-            kart->state_bits |= DRIVER_TOUCHING_DRIVER;
+            kart->state_bits |= DRIVER_STATE_TOUCHING_DRIVER;
             shift(kart, moves[i]);
             kart_rotation_update(kart);
             kart_motion_update(kart);

@@ -14,7 +14,7 @@
 #define RESPAWN_FRAMES 60
 
 void kart_wall(driver *kart, vec3 normal) {
-    kart->state_bits |= DRIVER_TOUCHING_WALL;
+    kart->state_bits |= DRIVER_STATE_TOUCHING_WALL;
     fx32 into = -v_dot(kart->velocity, normal);
     if (into <= 0) {
         return;
@@ -37,27 +37,27 @@ void kart_wall(driver *kart, vec3 normal) {
         vec3 along = v_mad(kart->forward, normal, -facing);
         fx32 side = fx_mul(kart->forward.z, along.x) - fx_mul(kart->forward.x, along.z);
         int32_t turn = (-facing * WALL_DEFLECTION) >> 12;
-        kart->wall_rotation = (int16_t)(side < 0 ? -turn : turn);
+        kart->wall_rotation_speed = (int16_t)(side < 0 ? -turn : turn);
     }
 }
 
 void kart_spin_out(driver *kart) {
     struct kart *own = kart_of(kart);
-    if ((kart->flags & DRIVER_RESPAWNING) || own->spin_frames || own->safe_frames) {
+    if ((kart->flags & DRIVER_FLAG_RESPAWNING) || own->spin_frames || own->safe_frames) {
         return;
     }
     kart_drift_end(kart);
     kart_boost_end(kart);
     own->spin_frames = SPIN_FRAMES;
     own->slipstream = 0;
-    kart->flags2 |= DRIVER_SPIN_OUT;
+    kart->flags2 |= DRIVER_FLAG2_SPIN_OUT;
     kart->velocity = v_scale(kart->velocity, SPIN_SPEED);
     kart_motion_update(kart);
 }
 
 void kart_respawn(driver *kart) {
-    if (!(kart->flags & DRIVER_RESPAWNING)) {
-        kart->flags |= DRIVER_RESPAWNING;
+    if (!(kart->flags & DRIVER_FLAG_RESPAWNING)) {
+        kart->flags |= DRIVER_FLAG_RESPAWNING;
         kart->respawn_counter = RESPAWN_FRAMES;
         kart->velocity = kart->vertical_velocity = v_make(0, 0, 0);
         kart->turning = 0;

@@ -49,32 +49,32 @@ int kart_hop(driver *kart, uint32_t keys) {
     if (own->hop && ++own->hop > HOP_LIMIT) {
         own->hop = 0;
     }
-    if (!pressed || !(kart->state_bits & DRIVER_ON_FLOOR) || own->spin_frames) {
+    if (!pressed || !(kart->state_bits & DRIVER_STATE_ON_FLOOR) || own->spin_frames) {
         return 0;
     }
     own->hop = 1;
     own->drift_chance = 0;
     kart->velocity = v_mad(kart->velocity, kart->up, HOP_SPEED);
-    kart->state_bits &= ~(uint32_t)DRIVER_ON_FLOOR;
+    kart->state_bits &= ~(uint32_t)DRIVER_STATE_ON_FLOOR;
     return 1;
 }
 
 static void begin(driver *kart, int side) {
     struct kart *own = kart_of(kart);
-    kart->state_bits |= DRIVER_DRIFTING;
+    kart->state_bits |= DRIVER_STATE_DRIFTING;
     kart->drift_direction = side * FX_ONE;
     kart->drift_count = kart->drift_time_left = 0;
-    kart->drift_left = kart->drift_right = 0;
+    kart->drift_left_count = kart->drift_right_count = 0;
     own->drift_chance = own->spark = own->tap_frames = own->off_road_frames = 0;
     own->tap_side = own->counted_side = (int8_t)side;
 }
 
 void kart_drift_end(driver *kart) {
     struct kart *own = kart_of(kart);
-    kart->state_bits &= ~(uint32_t)DRIVER_DRIFTING;
+    kart->state_bits &= ~(uint32_t)DRIVER_STATE_DRIFTING;
     kart->drift_direction = 0;
     kart->drift_count = kart->drift_time_left = 0;
-    kart->drift_left = kart->drift_right = 0;
+    kart->drift_left_count = kart->drift_right_count = 0;
     own->spark = own->drift_chance = 0;
 }
 
@@ -82,7 +82,7 @@ void kart_drift_end(driver *kart) {
 static void charge(driver *kart, int side) {
     struct kart *own = kart_of(kart);
     if (kart->drift_time_left && --kart->drift_time_left == 0) {
-        kart->drift_left = kart->drift_right = own->spark; /* half a spark expires */
+        kart->drift_left_count = kart->drift_right_count = own->spark; /* half a spark expires */
     }
     if (side != own->tap_side) {
         own->tap_side = (int8_t)side;
@@ -97,24 +97,24 @@ static void charge(driver *kart, int side) {
     own->counted_side = (int8_t)side;
     kart->drift_count++;
     kart->drift_time_left = TAP_TIME;
-    uint16_t *count = side > 0 ? &kart->drift_left : &kart->drift_right;
+    uint16_t *count = side > 0 ? &kart->drift_left_count : &kart->drift_right_count;
     if (*count < SPARKS) {
         ++*count;
     }
-    if (kart->drift_left > own->spark && kart->drift_right > own->spark) {
+    if (kart->drift_left_count > own->spark && kart->drift_right_count > own->spark) {
         own->spark++;
     }
 }
 
 void kart_drift_frame(driver *kart, uint32_t keys) {
     struct kart *own = kart_of(kart);
-    int on_floor = (kart->state_bits & DRIVER_ON_FLOOR) != 0, side = side_of(keys);
+    int on_floor = (kart->state_bits & DRIVER_STATE_ON_FLOOR) != 0, side = side_of(keys);
     fx32 speed = v_length(kart->velocity), top = kart_class_speed();
     if (on_floor && own->hop > 1) { /* landed */
         own->hop = 0;
         own->drift_chance = DRIFT_CHANCE;
     }
-    if (!(kart->state_bits & DRIVER_DRIFTING)) {
+    if (!(kart->state_bits & DRIVER_STATE_DRIFTING)) {
         if (!own->drift_chance || !on_floor) {
             return;
         }

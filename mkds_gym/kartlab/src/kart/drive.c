@@ -64,9 +64,9 @@ void kart_place(driver *kart, vec3 position, angle16 heading) {
         }
         centre.y -= FX(0.5);
     }
-    kart->state_bits &= ~(uint32_t)(DRIVER_ON_FLOOR | DRIVER_TOUCHING_WALL);
+    kart->state_bits &= ~(uint32_t)(DRIVER_STATE_ON_FLOOR | DRIVER_STATE_TOUCHING_WALL);
     if (hit.on_floor) {
-        kart->state_bits |= DRIVER_ON_FLOOR;
+        kart->state_bits |= DRIVER_STATE_ON_FLOOR;
         kart->up = hit.floor_normal;
         kart->floor_type = kart->floor_driver_type = ATTRIBUTE_TYPE(hit.floor_attribute);
         kart->floor_variant = ATTRIBUTE_VARIANT(hit.floor_attribute);
@@ -74,19 +74,19 @@ void kart_place(driver *kart, vec3 position, angle16 heading) {
         centre = v_mad(position, world_up, KART_RADIUS);
     }
     kart->sphere_radius = KART_RADIUS;
-    kart->sphere_centre = kart->last_sphere_centre = centre;
-    kart->position = kart->last_position = v_mad(centre, kart->up, -KART_RADIUS);
+    kart->sphere_centre = kart->previous_sphere_centre = centre;
+    kart->position = kart->previous_position = v_mad(centre, kart->up, -KART_RADIUS);
     kart->heading = heading;
     kart->velocity = kart->vertical_velocity = v_make(0, 0, 0);
     kart->turning = 0;
     kart->heading_speed = kart->heading_speed_target = 0;
     kart->air_frames = 0;
-    kart->wall_rotation = kart->drift_angle = 0;
+    kart->wall_rotation_speed = kart->drift_angle = 0;
     struct kart *own = kart_of(kart);
     kart_drift_end(kart);
     kart_boost_end(kart);
-    kart->flags &= ~(uint32_t)DRIVER_ON_JUMP_PAD;
-    kart->flags2 &= ~(uint32_t)DRIVER_SPIN_OUT;
+    kart->flags &= ~(uint32_t)DRIVER_FLAG_JUMP_PAD;
+    kart->flags2 &= ~(uint32_t)DRIVER_FLAG2_SPIN_OUT;
     own->hop = own->spin_frames = own->stall_frames = own->throttle_frames = 0;
     own->landed = own->bumped = 0;
     own->slipstream = 0;
@@ -116,20 +116,20 @@ static void steer(driver *kart, uint32_t keys, int on_floor) {
         rate >>= AIR_STEER_SHIFT;
     }
     kart->heading_speed_target = (goal * STEER_RATE) >> 12;
-    if (kart->state_bits & DRIVER_DRIFTING) {
+    if (kart->state_bits & DRIVER_STATE_DRIFTING) {
         rate = kart->heading_speed_target = kart_drift_turn(kart);
     } else if (kart->drift_angle) {
         rate += kart_drift_recover(kart);
     }
     kart->heading_speed = rate;
-    kart->heading = (angle16)(kart->heading + rate + kart->wall_rotation);
-    kart->wall_rotation = (int16_t)(kart->wall_rotation * 3 / 4);
+    kart->heading = (angle16)(kart->heading + rate + kart->wall_rotation_speed);
+    kart->wall_rotation_speed = (int16_t)(kart->wall_rotation_speed * 3 / 4);
 }
 
 /* Engine, brakes and grip: turns the velocity towards the way. */
 static void drive(driver *kart, uint32_t keys) {
     surface below = surface_of(kart->floor_type);
-    int drifting = (kart->state_bits & DRIVER_DRIFTING) != 0;
+    int drifting = (kart->state_bits & DRIVER_STATE_DRIFTING) != 0;
     fx32 push = kart_boost_push(kart);
     kart->speed_multiplier = below.top_speed;
     kart->grip = drifting ? fx_mul(DRIFT_GRIP, below.grip) : below.grip;
@@ -210,12 +210,12 @@ static vec3 flying_up(const driver *kart, uint32_t keys) {
 }
 
 void kart_frame(driver *kart, uint32_t keys) {
-    kart->flags &= ~(uint32_t)(DRIVER_A | DRIVER_B | DRIVER_LEFT | DRIVER_RIGHT);
-    kart->flags |= (keys & KEY_A ? DRIVER_A : 0) | (keys & KEY_B ? DRIVER_B : 0) |
-                   (keys & KEY_LEFT ? DRIVER_LEFT : 0) | (keys & KEY_RIGHT ? DRIVER_RIGHT : 0);
-    kart->last_position = kart->position;
-    kart->last_sphere_centre = kart->sphere_centre;
-    if (kart->flags & DRIVER_RESPAWNING) {
+    kart->flags &= ~(uint32_t)(DRIVER_FLAG_A | DRIVER_FLAG_B | DRIVER_FLAG_LEFT | DRIVER_FLAG_RIGHT);
+    kart->flags |= (keys & KEY_A ? DRIVER_FLAG_A : 0) | (keys & KEY_B ? DRIVER_FLAG_B : 0) |
+                   (keys & KEY_LEFT ? DRIVER_FLAG_LEFT : 0) | (keys & KEY_RIGHT ? DRIVER_FLAG_RIGHT : 0);
+    kart->previous_position = kart->position;
+    kart->previous_sphere_centre = kart->sphere_centre;
+    if (kart->flags & DRIVER_FLAG_RESPAWNING) {
         kart_motion_update(kart);
         return;
     }
@@ -226,7 +226,7 @@ void kart_frame(driver *kart, uint32_t keys) {
     kart_slipstream(kart);
     keys = kart_usable_keys(kart, keys);
     kart_drift_frame(kart, keys);
-    int on_floor = (kart->state_bits & DRIVER_ON_FLOOR) != 0;
+    int on_floor = (kart->state_bits & DRIVER_STATE_ON_FLOOR) != 0;
     steer(kart, keys, on_floor);
     kart_rotation_update(kart);
     kart->wanted_direction = kart_way(kart);
@@ -249,7 +249,7 @@ void kart_frame(driver *kart, uint32_t keys) {
         move = v_make(move.x / steps, move.y / steps, move.z / steps);
     }
     contact hit = {0};
-    kart->state_bits &= ~(uint32_t)DRIVER_TOUCHING_WALL;
+    kart->state_bits &= ~(uint32_t)DRIVER_STATE_TOUCHING_WALL;
     int landed = 0, out = 0;
     for (int i = 0; i < steps; i++) {
         vec3 before_press = v_add(centre, move);
@@ -275,14 +275,14 @@ void kart_frame(driver *kart, uint32_t keys) {
         if (on_floor || into < 0) {
             kart->velocity = v_mad(kart->velocity, hit.floor_normal, -into);
         }
-        kart->state_bits |= DRIVER_ON_FLOOR;
-        kart->flags &= ~(uint32_t)DRIVER_ON_JUMP_PAD;
+        kart->state_bits |= DRIVER_STATE_ON_FLOOR;
+        kart->flags &= ~(uint32_t)DRIVER_FLAG_JUMP_PAD;
         kart->air_frames = 0;
         kart->floor_type = kart->floor_driver_type = ATTRIBUTE_TYPE(hit.floor_attribute);
         kart->floor_variant = ATTRIBUTE_VARIANT(hit.floor_attribute);
         kart->vertical_velocity = v_make(0, 0, 0);
     } else {
-        kart->state_bits &= ~(uint32_t)DRIVER_ON_FLOOR;
+        kart->state_bits &= ~(uint32_t)DRIVER_STATE_ON_FLOOR;
         kart->air_frames++;
         kart->vertical_velocity = v_make(0, kart->velocity.y, 0);
     }

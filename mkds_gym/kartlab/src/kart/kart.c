@@ -46,13 +46,13 @@ void kart_rotation_update(driver *kart) {
 }
 
 void kart_motion_update(driver *kart) {
-    kart->delta = v_sub(kart->position, kart->last_position);
+    kart->delta = v_sub(kart->position, kart->previous_position);
     kart->delta_length = v_length(kart->delta);
     kart->speed = v_dot(kart->velocity, kart->forward);
     kart->max_speed_fraction = fx_div(kart->speed, kart_class_speed());
     kart->driving_direction = v_unit(kart->velocity, kart->forward);
-    kart->state_bits &= ~(uint32_t)DRIVER_GOING_BACKWARDS;
+    kart->state_bits &= ~(uint32_t)DRIVER_STATE_GOING_BACKWARDS;
     if (kart->speed < -FX(0.05)) {
-        kart->state_bits |= DRIVER_GOING_BACKWARDS;
+        kart->state_bits |= DRIVER_STATE_GOING_BACKWARDS;
     }
 }

@@ -40,7 +40,7 @@ struct kart {
     uint8_t touching;          /* bit i: touched driver i in the frame before */
 };
 extern struct kart karts[DRIVERS_MAX];
-static inline struct kart *kart_of(const driver *kart) { return &karts[kart->id]; }
+static inline struct kart *kart_of(const driver *kart) { return &karts[kart->driver_id]; }
 
 /* Top speed on a level road. */
 extern const fx32 kart_class_speeds[3];

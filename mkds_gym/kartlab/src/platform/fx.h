@@ -2,7 +2,7 @@
 #pragma once
 
 #include "platform/hw.h"
-#include "platform/memory_map.h"
+#include "platform/memory_layout.h"
 
 #define FX_ONE 4096
 /* A constant in fx32, only for literals: the compiler folds them, as there is no FPU. */

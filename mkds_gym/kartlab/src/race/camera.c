@@ -106,7 +106,7 @@ static void look(vec3 eye, vec3 target) {
 
     camera *cam = game.cam;
     if (cam) {
-        cam->last_position = cam->position;
+        cam->previous_position = cam->position;
         cam->up = up;
         cam->right = right;
         cam->target = target;
@@ -202,11 +202,11 @@ void camera_update(void) {
     slope += (fx_clamp(kart->forward.y, FX(-0.5), FX(0.5)) - slope) / PITCH_EASE;
     /* The camera follows hops and jumps only in part, which makes them visible. */
     lift -= kart->position.y - last_kart.y;
-    lift = kart->state_bits & DRIVER_ON_FLOOR ? lift / 2 : lift - lift / LIFT_EASE;
+    lift = kart->state_bits & DRIVER_STATE_ON_FLOOR ? lift / 2 : lift - lift / LIFT_EASE;
     lift = fx_clamp(lift, -LIFT_LIMIT, LIFT_LIMIT);
     fx32 wanted = DISTANCE + fx_mul(DISTANCE_BY_SPEED, fx_max(kart->speed, 0));
     distance += (wanted - distance) / 16;
-    if (game.status && game.status->drivers[0].flags & STATUS_FINISHED) {
+    if (game.status && game.status->drivers[0].flags & STATUS_FLAG_FINISHED) {
         if (orbit < ORBIT_END) {
             orbit += ORBIT_STEP;
         }

@@ -1,7 +1,7 @@
 /* The chase camera and the view it makes. */
 #pragma once
 
-#include "platform/memory_map.h"
+#include "platform/memory_layout.h"
 
 /* A matrix for row vectors, as in the geometry engine: v' = (x, y, z, 1) * m. Rows 0 to 2 are the
  * images of the axes, row 3 is the translation. */

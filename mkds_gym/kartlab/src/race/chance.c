@@ -16,9 +16,9 @@ static uint32_t hash(uint32_t a, uint32_t b, uint32_t c) {
 }
 
 uint32_t chance_now(uint32_t purpose) {
-    return hash(game.config->current.rng_seed, game.state->frame, purpose);
+    return hash(game.config->rng_seed, game.state->frame, purpose);
 }
 
 uint32_t chance_race(uint32_t purpose) {
-    return hash(game.config->current.rng_seed, 0xFFFFFFFFu, purpose);
+    return hash(game.config->rng_seed, 0xFFFFFFFFu, purpose);
 }

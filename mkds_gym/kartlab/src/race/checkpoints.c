@@ -55,7 +55,7 @@ static void end_lap(uint32_t index) {
     }
     me->lap_frames = 0;
     if (me->highest_lap == game.laps) {
-        me->flags |= STATUS_FINISHED;
+        me->flags |= STATUS_FLAG_FINISHED;
         me->state = 2;
         me->total_time = clock_split(total);
         me->total_milliseconds = total;
@@ -76,21 +76,21 @@ static void crossed_forward(uint32_t index, uint32_t point) {
     driver_status *me = status_of(index);
     int16_t key = track.points[point].key;
     enter(me, point);
-    if (key < 0 || (me->flags & STATUS_FINISHED)) {
+    if (key < 0 || (me->flags & STATUS_FLAG_FINISHED)) {
         return; /* laps do not count after the finish */
     }
-    me->key = key;
-    if (key == me->last_key + 1) {
-        me->last_key = key;
-    } else if (key == 0 && me->last_key == track.last_key) {
+    me->key_checkpoint = key;
+    if (key == me->last_key_checkpoint + 1) {
+        me->last_key_checkpoint = key;
+    } else if (key == 0 && me->last_key_checkpoint == track.last_key) {
         /* All keys came in order: a lap counts. Crossing the line back and forth does not give a
          * lap, as crossing it backwards takes the lap away. */
-        me->last_key = 0;
+        me->last_key_checkpoint = 0;
         if (me->lap + 1 > me->highest_lap) {
             if (me->lap >= 1) {
                 end_lap(index);
             }
-            if (me->flags & STATUS_FINISHED) {
+            if (me->flags & STATUS_FLAG_FINISHED) {
                 return; /* the lap stays at the last lap */
             }
             me->highest_lap = (uint16_t)(me->lap + 1);
@@ -125,15 +125,15 @@ static void crossed_back(uint32_t index, uint32_t point) {
         return;
     }
     enter(me, nearest_of(previous, count, game.drivers[index].position));
-    if (key < 0 || (me->flags & STATUS_FINISHED)) {
+    if (key < 0 || (me->flags & STATUS_FLAG_FINISHED)) {
         return;
     }
-    me->key = key == 0 ? track.last_key : (int16_t)(key - 1);
-    if (key == me->last_key) {
+    me->key_checkpoint = key == 0 ? track.last_key : (int16_t)(key - 1);
+    if (key == me->last_key_checkpoint) {
         if (key == 0) {
             me->lap--;
         }
-        me->last_key = me->key;
+        me->last_key_checkpoint = me->key_checkpoint;
     }
 }
 
@@ -190,7 +190,7 @@ static void update_progress(uint32_t index) {
         me->lap_progress = fx_clamp(fx_div(at, track.length), 0, FX_ONE);
     }
     racers[index].distance = (me->lap - 1) * track.length + at;
-    if (me->flags & STATUS_FINISHED) {
+    if (me->flags & STATUS_FLAG_FINISHED) {
         me->race_progress = FX_ONE;
     } else {
         fx32 laps = (me->lap - 1) * FX_ONE + me->lap_progress;
@@ -210,12 +210,12 @@ static void update_wrong_way(uint32_t index) {
                      track_middle(me->checkpoint));
     way = v_unit(way, kart->forward);
     fx32 along = v_dot(kart->velocity, way);
-    if (along > 0 || (kart->flags & DRIVER_RESPAWNING)) {
+    if (along > 0 || (kart->flags & DRIVER_FLAG_RESPAWNING)) {
         racers[index].wrong_way_frames = 0;
-        me->flags &= (uint16_t)~STATUS_WRONG_WAY;
+        me->flags &= (uint16_t)~STATUS_FLAG_WRONG_WAY;
     } else if (along < -FX(0.3) && v_dot(kart->forward, way) < 0) {
         if (++racers[index].wrong_way_frames >= WRONG_WAY_FRAMES) {
-            me->flags |= STATUS_WRONG_WAY;
+            me->flags |= STATUS_FLAG_WRONG_WAY;
         }
     }
 }
@@ -224,8 +224,8 @@ void checkpoints_start(uint32_t index) {
     driver_status *me = status_of(index);
     uint16_t previous[3];
     me->state = 1;
-    me->flags = game.drivers[index].kind == KIND_PLAYER ? STATUS_PLAYER : 0;
-    me->last_key = me->key = track.last_key;
+    me->flags = game.drivers[index].kind == KIND_PLAYER ? STATUS_FLAG_PLAYER : 0;
+    me->last_key_checkpoint = me->key_checkpoint = track.last_key;
     enter(me, track_previous(track.start, previous) ? previous[0] : track.start);
     for (int i = 0; i < LOOK_AHEAD && in_front(me->checkpoint, game.drivers[index].position) < 0; i++) {
         if (!track_previous(me->checkpoint, previous)) {
@@ -240,8 +240,8 @@ void checkpoints_start(uint32_t index) {
 void checkpoints_frame(uint32_t index) {
     driver *kart = &game.drivers[index];
     driver_status *me = status_of(index);
-    if (!(kart->flags & DRIVER_RESPAWNING)) {
-        vec3 a = kart->last_position, b = kart->position;
+    if (!(kart->flags & DRIVER_FLAG_RESPAWNING)) {
+        vec3 a = kart->previous_position, b = kart->position;
         if (!passed_forward(index, me->checkpoint, a, b, LOOK_AHEAD)) {
             passed_back(index, me->checkpoint, a, b, LOOK_AHEAD);
         }
@@ -249,7 +249,7 @@ void checkpoints_frame(uint32_t index) {
     }
     update_progress(index);
     update_wrong_way(index);
-    if (!(me->flags & STATUS_FINISHED)) {
+    if (!(me->flags & STATUS_FLAG_FINISHED)) {
         me->total_milliseconds = clock_milliseconds(race.frames);
         me->total_time = clock_split(me->total_milliseconds);
     }
@@ -259,7 +259,7 @@ void checkpoints_respawn(uint32_t index) {
     driver *kart = &game.drivers[index];
     driver_status *me = status_of(index);
     const map_list *list = &game.map->lists[MAP_KTPJ];
-    kart->flags &= ~(uint32_t)DRIVER_RESPAWNING;
+    kart->flags &= ~(uint32_t)DRIVER_FLAG_RESPAWNING;
     if (kart->respawn_id < list->count) {
         const nkm_respawn *at = (const nkm_respawn *)list->entries + kart->respawn_id;
         kart_place(kart, at->position, fx_degrees(at->rotation.y));
@@ -299,6 +299,6 @@ void ranking_update(void) {
     for (uint32_t i = 0; i < race.count; i++) {
         uint32_t index = (uint32_t)order[i];
         game.drivers[index].place = (int32_t)i;
-        status_of(index)->place_and_id = (uint16_t)(i | index << 4);
+        status_of(index)->place_and_driver = (uint16_t)(i | index << 4);
     }
 }

@@ -1,7 +1,7 @@
 /* Frames to times. */
 #pragma once
 
-#include "platform/memory_map.h"
+#include "platform/memory_layout.h"
 
 uint32_t clock_milliseconds(uint32_t frames);
 race_time clock_split(uint32_t milliseconds);

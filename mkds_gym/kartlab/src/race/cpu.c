@@ -70,7 +70,7 @@ static void make_character(uint32_t index) {
     uint32_t bits = chance_race(CHANCE_CPU + index);
     me->skill = skill;
     me->start = (uint8_t)(skill->start + (skill->start_spread * part(bits, 24) >> 8));
-    me->seed = game.config->current.rng_seed;
+    me->seed = game.config->rng_seed;
     me->pace = skill->pace - fx_mul(skill->spread, (fx32)part(bits, 0) << 4);
     me->bend = skill->bend - fx_mul(skill->spread, (fx32)part(bits, 8) << 4);
 }
@@ -117,14 +117,14 @@ static uint32_t drift_keys(uint32_t index, int32_t needed) {
     const struct kart *own = &karts[index];
     driver *kart = &game.drivers[index];
     int side = needed > 0 ? 1 : -1;
-    if (!(kart->state_bits & DRIVER_DRIFTING)) {
+    if (!(kart->state_bits & DRIVER_STATE_DRIFTING)) {
         uint32_t hold = KEY_R | (me->tap_side > 0 ? KEY_LEFT : KEY_RIGHT);
         if (own->hop || (own->drift_chance && me->tap_frames)) {
             me->tap_frames = 1; /* in the air, or just landed */
             return hold;
         }
         me->tap_frames = 0;
-        if ((own->keys & KEY_R) || side * needed < DRIFT_BEGIN || !(kart->state_bits & DRIVER_ON_FLOOR) ||
+        if ((own->keys & KEY_R) || side * needed < DRIFT_BEGIN || !(kart->state_bits & DRIVER_STATE_ON_FLOOR) ||
             kart->speed < fx_mul(kart_class_speed(), DRIFT_SPEED) || !is_bend(index, side)) {
             return 0;
         }
@@ -183,14 +183,14 @@ static int wants_item(uint32_t index, int fast, int32_t bearing) {
     }
     uint32_t held = me->item_frames < 0xFFFF ? ++me->item_frames : me->item_frames;
     uint32_t patience = 20 + (chance_race(CHANCE_CPU + index) >> 24) / 2; /* 20 to 147 frames */
-    if (held < patience || !(kart->state_bits & DRIVER_ON_FLOOR)) {
+    if (held < patience || !(kart->state_bits & DRIVER_STATE_ON_FLOOR)) {
         return 0;
     }
     int32_t place = kart->place;
     const int8_t *order = game.status->driver_by_place;
     switch (karts[index].item) {
     case ITEM_MUSHROOM:
-        return !fast && !(kart->flags & DRIVER_BOOSTING) && fx_abs(bearing) < 1200;
+        return !fast && !(kart->flags & DRIVER_FLAG_BOOSTING) && fx_abs(bearing) < 1200;
     case ITEM_SHELL:
         if (place == 0) {
             return held > 400;
@@ -215,7 +215,7 @@ static int backing_out(uint32_t index, int32_t bearing, uint32_t *keys) {
         *keys = KEY_B | (bearing > 0 ? KEY_RIGHT : KEY_LEFT); /* in reverse the nose turns the other way */
         return 1;
     }
-    if (kart->speed > STUCK_SPEED || (kart->flags2 & DRIVER_SPIN_OUT)) {
+    if (kart->speed > STUCK_SPEED || (kart->flags2 & DRIVER_FLAG2_SPIN_OUT)) {
         me->stuck = 0;
         if (kart->speed > FX(2)) {
             me->tries = 0;
@@ -240,14 +240,14 @@ uint32_t cpu_keys(uint32_t index) {
     if (!ready) {
         return 0;
     }
-    if (me->seed != game.config->current.rng_seed) {
+    if (me->seed != game.config->rng_seed) {
         make_character(index);
         choose_lane(index, me->lap);
     }
     if (game.status->not_controllable) {
         return game.status->not_controllable <= me->start ? KEY_A : 0;
     }
-    if (kart->flags & DRIVER_RESPAWNING) {
+    if (kart->flags & DRIVER_FLAG_RESPAWNING) {
         me->stuck = me->reverse = 0;
         if (kart->respawn_counter == 1) {
             me->line.to = 0xFFFF; /* find the way again after the respawn */

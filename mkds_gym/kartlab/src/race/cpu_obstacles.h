@@ -1,7 +1,7 @@
 /* Why a CPU kart leaves its line: karts and bananas in the way, and item boxes. */
 #pragma once
 
-#include "platform/memory_map.h"
+#include "platform/memory_layout.h"
 
 /* Returns how far the line of kart `index`, which aims at `target`, has to move to the left to miss
  * obstacles; 0: there are none. */

@@ -5,6 +5,7 @@
 #include "kart/boost.h"
 #include "kart/crash.h"
 #include "kart/physics.h"
+#include "platform/memory_map.h"
 #include "platform/pad.h"
 #include "race/chance.h"
 #include "race/racer.h"
@@ -70,7 +71,7 @@ void items_init(void) {
 
 static int takes_part(uint32_t index) {
     const driver *kart = &game.drivers[index];
-    return kart->kind != KIND_GHOST && !(kart->flags & DRIVER_RESPAWNING);
+    return kart->kind != KIND_GHOST && !(kart->flags & DRIVER_FLAG_RESPAWNING);
 }
 
 static void boxes_frame(void) {
@@ -90,7 +91,7 @@ static void boxes_frame(void) {
                 continue;
             }
             box->hidden_frames = BOX_HIDDEN_FRAMES;
-            kart->state_bits |= DRIVER_TOUCHING_OBJECT;
+            kart->state_bits |= DRIVER_STATE_TOUCHING_OBJECT;
             if (!karts[k].item && !karts[k].roulette) {
                 karts[k].roulette = ROULETTE_FRAMES;
             }
@@ -159,7 +160,7 @@ static void hand_frame(uint32_t index) {
         own->item_count = 1;
     }
     if (!(own->pressed & KEY_L) || !own->item || game.status->not_controllable ||
-        (kart->flags & DRIVER_RESPAWNING) || (kart->flags2 & DRIVER_SPIN_OUT)) {
+        (kart->flags & DRIVER_FLAG_RESPAWNING) || (kart->flags2 & DRIVER_FLAG2_SPIN_OUT)) {
         return;
     }
     enum item kind = (enum item)own->item;
@@ -287,7 +288,7 @@ static void hit_karts(struct item_object *thing) {
             !near(centre, kart->sphere_centre, reach)) {
             continue;
         }
-        kart->state_bits |= DRIVER_TOUCHING_OBJECT;
+        kart->state_bits |= DRIVER_STATE_TOUCHING_OBJECT;
         kart_spin_out(kart);
         thing->active = 0;
         return;
@@ -306,7 +307,7 @@ static void hit_things(struct item_object *shell) {
 
 void items_frame(void) {
     for (uint32_t i = 0; i < race.count; i++) {
-        game.drivers[i].state_bits &= ~(uint32_t)DRIVER_TOUCHING_OBJECT;
+        game.drivers[i].state_bits &= ~(uint32_t)DRIVER_STATE_TOUCHING_OBJECT;
         hand_frame(i);
     }
     if (!game.choice.items) {

@@ -13,14 +13,14 @@ static void set(object_entry *entry, const vec3 *position, const void *object, f
 }
 
 void objects_init(void) {
-    object_entry *entries = heap_allocate(OBJECTS_MAX * sizeof(object_entry));
+    object_entry *entries = heap_allocate(OBJECT_LIMIT * sizeof(object_entry));
     for (uint32_t i = 0; i < race.count; i++) {
         driver *kart = &game.drivers[i];
-        set(&entries[i], &kart->position, kart, kart->sphere_radius, OBJECT_DRIVER);
+        set(&entries[i], &kart->position, kart, kart->sphere_radius, OBJECT_FLAG_DRIVER);
     }
     for (uint32_t i = 0; i < item_box_count; i++) {
         struct item_box *box = &item_boxes[i];
-        set(&entries[DRIVERS_MAX + i], &box->position, box, ITEM_BOX_RADIUS, OBJECT_MAP);
+        set(&entries[DRIVERS_MAX + i], &box->position, box, ITEM_BOX_RADIUS, OBJECT_FLAG_MAP_OBJECT);
     }
     OBJECT_TABLE.entries = entries;
     objects_frame();
@@ -30,16 +30,16 @@ void objects_init(void) {
 void objects_frame(void) {
     object_entry *entries = OBJECT_TABLE.entries;
     for (uint32_t i = 0; i < item_box_count; i++) {
-        uint32_t hidden = item_boxes[i].hidden_frames ? OBJECT_INACTIVE : 0;
-        entries[DRIVERS_MAX + i].flags = (uint16_t)(OBJECT_MAP | hidden);
+        uint32_t hidden = item_boxes[i].hidden_frames ? OBJECT_FLAG_INACTIVE : 0;
+        entries[DRIVERS_MAX + i].flags = (uint16_t)(OBJECT_FLAG_MAP_OBJECT | hidden);
     }
     uint32_t count = race.count + item_box_count;
     object_entry *entry = &entries[DRIVERS_MAX + item_box_count];
     for (uint32_t i = 0; i < ITEM_OBJECTS_MAX; i++, entry++) {
         struct item_object *thing = &item_objects[i];
         if (thing->active) {
-            uint32_t moving = thing->kind == ITEM_SHELL ? OBJECT_MOVING : 0;
-            set(entry, &thing->position, thing, ITEM_OBJECT_RADIUS, OBJECT_ITEM | moving);
+            uint32_t moving = thing->kind == ITEM_SHELL ? OBJECT_FLAG_MOVING_COLLISION : 0;
+            set(entry, &thing->position, thing, ITEM_OBJECT_RADIUS, OBJECT_FLAG_ITEM | moving);
             count++;
         } else if (entry->position) {
             set(entry, 0, 0, 0, 0);

@@ -6,6 +6,7 @@
 #include "kart/drive.h"
 #include "kart/physics.h"
 #include "platform/heap.h"
+#include "platform/memory_map.h"
 #include "race/camera.h"
 #include "race/checkpoints.h"
 #include "race/clock.h"
@@ -42,7 +43,7 @@ static void place_on_grid(driver *kart, uint32_t place) {
 }
 
 static void set_up_drivers(const race_choice *choice) {
-    race_setup *setup = &game.config->current;
+    race_config *setup = game.config;
     int ghost = ghost_wanted(choice);
     race.count = ghost ? 2 : choice->drivers;
     game.config->driver_count = (uint8_t)race.count;
@@ -51,7 +52,7 @@ static void set_up_drivers(const race_choice *choice) {
     }
     for (uint32_t i = 0; i < race.count; i++) {
         driver *kart = &game.drivers[i];
-        kart->id = (uint16_t)i;
+        kart->driver_id = (uint16_t)i;
         kart->kind = i == 0 ? KIND_PLAYER : ghost ? KIND_GHOST : KIND_CPU;
         setup->drivers[i] = (config_driver){.character = i, .kart = i, .type = kart->kind};
         /* The CPU drivers take the places before and after the player's, in the order of their
@@ -93,15 +94,15 @@ int race_start(const race_choice *choice) {
         game.laps = 3;
     }
 
-    race_setup *setup = &game.config->current;
-    setup->course = game.course_id;
+    race_config *setup = game.config;
+    setup->course_id = game.course_id;
     setup->mode = choice->mode;
     setup->engine_class = game.engine_class;
     setup->mirror = (int8_t)(choice->mirror != 0);
-    setup->laps = (int8_t)laps_chosen;
+    setup->lap_override = (int8_t)laps_chosen;
     setup->rng_seed = choice->seed;
     set_up_drivers(choice);
-    game.config->next = game.config->current;
+    memcpy(game.config->next, game.config, sizeof game.config->next);
     items_init();
     objects_init();
     cpu_init();
@@ -116,7 +117,7 @@ int race_start(const race_choice *choice) {
     RACE_STATUS_POINTER = game.status;
     MAP_DATA_POINTER = game.map;
     RACE_CONFIG_POINTER = game.config;
-    SCENE_STATE_POINTER = scene;
+    SCENE_POINTER = scene;
     RACE_STATE_POINTER = game.state;
     CAMERA_POINTER = game.cam;
     DRIVERS_POINTER = game.drivers;
@@ -128,11 +129,11 @@ int race_start(const race_choice *choice) {
 /* The structures are complete: from now on a host may read them as a race. */
 void race_publish(void) {
     if (game.map) {
-        SCENE_STATE_POINTER->state = 2;
+        SCENE_POINTER->state = 2;
     }
 }
 
-int race_published(void) { return !game.map || SCENE_STATE_POINTER->state == 2; }
+int race_published(void) { return !game.map || SCENE_POINTER->state == 2; }
 
 /* ---- every frame ---- */
 
@@ -141,7 +142,7 @@ static uint32_t keys_of(uint32_t index) {
     switch (game.drivers[index].kind) {
     case KIND_CPU: return cpu_keys(index);
     case KIND_GHOST: return ghost_keys();
-    default: return game.status->drivers[index].flags & STATUS_FINISHED ? 0 : game.keys;
+    default: return game.status->drivers[index].flags & STATUS_FLAG_FINISHED ? 0 : game.keys;
     }
 }
 
@@ -151,7 +152,7 @@ static void drive(uint32_t index, int waiting) {
     uint32_t keys = keys_of(index);
     own->pressed = (uint16_t)(keys & ~own->keys);
     own->keys = (uint16_t)keys;
-    if (kart->flags & DRIVER_RESPAWNING) {
+    if (kart->flags & DRIVER_FLAG_RESPAWNING) {
         if (--kart->respawn_counter == 0) {
             checkpoints_respawn(index);
             if (index == 0) {
@@ -172,7 +173,7 @@ void race_frame(void) {
     race_status *status = game.status;
     game.state->frame++;
     game.state->second_counter = (int32_t)game.state->frame - 1;
-    game.state->modulo_8 = game.state->second_counter & 7;
+    game.state->counter_modulo_8 = game.state->second_counter & 7;
     game.since_lap++;
 
     int waiting = status->not_controllable != 0;
@@ -187,7 +188,7 @@ void race_frame(void) {
             status->frame++;
         }
         for (uint32_t i = 0; i < race.count; i++) {
-            if (!(status->drivers[i].flags & STATUS_FINISHED)) {
+            if (!(status->drivers[i].flags & STATUS_FLAG_FINISHED)) {
                 status->drivers[i].lap_frames++; /* the first lap counts from GO, so that laps add up */
             }
         }

@@ -6,6 +6,7 @@
 #include "hud/screen.h"
 #include "kart/kart.h"
 #include "platform/heap.h"
+#include "platform/memory_map.h"
 #include "race/camera.h"
 #include "race/ghost.h"
 #include "race/race.h"

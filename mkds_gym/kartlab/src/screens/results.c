@@ -72,7 +72,7 @@ static void places_page(void) {
             number(text + 8, who);
             text[9] = ' ';
         }
-        if (one->flags & STATUS_FINISHED) {
+        if (one->flags & STATUS_FLAG_FINISHED) {
             time_text(one->total_time, text + 11);
         }
         /* eight lines touch each other: alternating colours separate them */
@@ -93,7 +93,7 @@ static void draw(void) {
         window_medium(LEFT + (vs ? 11 : 2), TOP + 3, text, GREEN);
         if (vs) {
             static const char *const ends[] = {"ST", "ND", "RD", "TH"};
-            int place = me->place_and_id & 15;
+            int place = me->place_and_driver & 15;
             char where[4] = {(char)('1' + place), ends[place < 3 ? place : 3][0], ends[place < 3 ? place : 3][1], 0};
             window_medium(LEFT + 2, TOP + 3, where, place == 0 ? GOLD : WHITE);
         } else {

@@ -138,7 +138,7 @@ static void move_race(void) {
         moved = 1;
         return;
     }
-    int over = game.status->drivers[0].flags & STATUS_FINISHED;
+    int over = game.status->drivers[0].flags & STATUS_FLAG_FINISHED;
     if (paused) {
         enum next next = pause_move();
         paused = next == NEXT_STAY;

@@ -161,7 +161,7 @@ static void engine_frame(const driver *kart, const struct kart *own) {
     if (gas && goal < FX(0.25)) {
         goal += FX(0.2); /* the engine revs before the kart moves */
     }
-    if (!(kart->state_bits & DRIVER_ON_FLOOR) && gas) {
+    if (!(kart->state_bits & DRIVER_STATE_ON_FLOOR) && gas) {
         goal += FX(0.12);
     }
     before.pitch += (goal - before.pitch) / 6;
@@ -176,11 +176,11 @@ static void tyres_frame(const driver *kart, const struct kart *own) {
     if (own->spin_frames) {
         volume = 46;
         timer = HISS(7000);
-    } else if (kart->state_bits & DRIVER_ON_FLOOR && speed > FX(0.4)) {
+    } else if (kart->state_bits & DRIVER_STATE_ON_FLOOR && speed > FX(0.4)) {
         if (floor_is_off_road(kart->floor_type)) {
             volume = 14 + (uint32_t)(fx_min(speed, FX(4)) >> 9);
             timer = HISS(1500);
-        } else if (kart->state_bits & DRIVER_DRIFTING) {
+        } else if (kart->state_bits & DRIVER_STATE_DRIFTING) {
             volume = 26;
             timer = HISS(6000);
         }
@@ -194,8 +194,8 @@ void sound_frame(void) {
     }
     const driver *kart = &game.drivers[0];
     const struct kart *own = &karts[0];
-    uint32_t left = game.status->not_controllable, finished = game.status->drivers[0].flags & STATUS_FINISHED;
-    uint32_t respawning = kart->flags & DRIVER_RESPAWNING;
+    uint32_t left = game.status->not_controllable, finished = game.status->drivers[0].flags & STATUS_FLAG_FINISHED;
+    uint32_t respawning = kart->flags & DRIVER_FLAG_RESPAWNING;
 
     if (left < before.left && left <= 180) {
         if (left == 0) {
