@@ -46,7 +46,12 @@ nitpick_ignore_regex = [("py:.*", r".*")]
 
 
 class Table(SphinxDirective):
-    """``{table} NAME ARGUMENT ...``: a table of docs/doc_tables.py."""
+    """``{table} NAME ARGUMENT ...``: a table of docs/doc_tables.py.
+
+    The content is for those who read the Markdown itself, and is left out.
+    """
+
+    has_content = True
 
     required_arguments = 1
     optional_arguments = 9
