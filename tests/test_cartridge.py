@@ -1,4 +1,4 @@
-"""Recognition and reading of ROM files, on the bundled cartridge and damaged copies of it."""
+"""Recognise and read ROM files: the bundled cartridge, and damaged copies of it."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def rom() -> bytearray:
     return bytearray(BUNDLED_ROM.read_bytes())
 
 
-def write(folder: Path, data: bytes, name: str = "game.nds") -> Path:
-    path = folder / name
+def write(folder: Path, data: bytes) -> Path:
+    path = folder / "game.nds"
     path.write_bytes(data)
     return path
 
 
-def test_the_bundled_cartridge_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_without_rom_returns_kartlab(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MKDS_ROM", raising=False)
     cartridge = Cartridge.open()
     assert cartridge.path == BUNDLED_ROM.resolve()
@@ -39,42 +39,7 @@ def test_the_bundled_cartridge_is_the_default(monkeypatch: pytest.MonkeyPatch) -
     assert pickle.loads(pickle.dumps(cartridge)) == cartridge
 
 
-def test_course_files() -> None:
-    cartridge = Cartridge.open(BUNDLED_ROM)
-    names = cartridge.course_names()
-    assert "mario_course" in names
-    assert not any(name.endswith("Tex") for name in names)
-    files = read_course_archive(cartridge, "mario_course")
-    assert struct.unpack_from("<I", files["course_collision.kcl"])[0] == 0x3C  # after the header
-    assert files["course_map.nkm"][:4] == b"NKMD"
-    for read in (read_course_archive, Course.from_cartridge):
-        with pytest.raises(CartridgeError, match=r"no course 'mario_kourse'.*mario_course"):
-            read(cartridge, "mario_kourse")
-    with pytest.raises(CartridgeError, match="no file 'data/none'"):
-        cartridge.file("data/none")
-
-
-def test_a_course_archive_without_a_map(tmp_path: Path) -> None:
-    whole = ndspy.rom.NintendoDSRom(BUNDLED_ROM.read_bytes())
-    archive = write_carc({"course_collision.kcl": b"x", "readme": b""})
-    whole.setFileByName("data/Course/mario_course.carc", archive)
-    cartridge = Cartridge.open(write(tmp_path, bytes(whole.save())))
-    with pytest.raises(CartridgeError, match=r"no file 'course_map\.nkm'.*course_collision\.kcl"):
-        Course.from_cartridge(cartridge, "mario_course")
-
-
-@pytest.mark.parametrize(
-    ("code", "region"), [("AMCE", "USA"), ("AMCP", "Europe"), ("AMCJ", "Japan"), ("AMCK", "Korea")]
-)
-def test_regions(tmp_path: Path, rom: bytearray, code: str, region: str) -> None:
-    rom[0x0C:0x10] = code.encode()
-    rom[0x1E] = 1
-    cartridge = Cartridge.open(write(tmp_path, rom))
-    assert (cartridge.region, cartridge.revision) == (region, 1)
-    assert not cartridge.boot_parameters
-
-
-def test_the_environment_variable_names_the_rom(
+def test_open_uses_argument_before_environment_variable(
     tmp_path: Path, rom: bytearray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path, rom)
@@ -83,58 +48,45 @@ def test_the_environment_variable_names_the_rom(
     monkeypatch.setenv("MKDS_ROM", str(tmp_path / "gone.nds"))
     with pytest.raises(CartridgeError, match=r"gone\.nds.*environment variable MKDS_ROM"):
         Cartridge.open()
-    assert Cartridge.open(path).path == path.resolve()  # an argument goes before
+    assert Cartridge.open(path).path == path.resolve()
 
 
-def bad_roms(rom: bytes) -> dict[str, tuple[bytes, str]]:
-    other = bytearray(rom)
-    other[0x0C:0x10] = b"ASME"
-    nonsense = bytearray(rom)
-    nonsense[0x24:0x28] = b"\xff" * 4  # the entry address of the ARM9
-    return {
-        "empty": (b"", "not a Nintendo DS ROM: 0 bytes"),
-        "short": (rom[:0x100], "not a Nintendo DS ROM"),
-        "text": (b"no cartridge\n" * 1000, "not a Nintendo DS ROM"),
-        "zeros": (bytes(0x10000), "not a Nintendo DS ROM"),
-        "nonsense": (bytes(nonsense), "not a Nintendo DS ROM"),
-        "zip": (b"PK\x03\x04" + rom, "compressed archive; unpack"),
-        "truncated": (rom[:-0x1000], "truncated: .* copy it again"),
-        "other game": (bytes(other), "another game: .*'ASME'.*AMCE.*KLBE"),
-    }
+@pytest.mark.parametrize(
+    ("code", "region"), [("AMCE", "USA"), ("AMCP", "Europe"), ("AMCJ", "Japan"), ("AMCK", "Korea")]
+)
+def test_game_code_gives_region(tmp_path: Path, rom: bytearray, code: str, region: str) -> None:
+    rom[0x0C:0x10] = code.encode()
+    rom[0x1E] = 1
+    cartridge = Cartridge.open(write(tmp_path, rom))
+    assert (cartridge.region, cartridge.revision) == (region, 1)
+    assert not cartridge.boot_parameters
 
 
-@pytest.mark.parametrize("case", list(bad_roms(bytes(0x2000))))
-def test_bad_files_are_named_with_the_remedy(tmp_path: Path, rom: bytearray, case: str) -> None:
-    data, message = bad_roms(bytes(rom))[case]
-    path = write(tmp_path, data)
-    with pytest.raises(CartridgeError, match=message) as caught:
-        Cartridge.open(path)
-    assert str(path) in str(caught.value)
+def test_course_files_are_read_by_name() -> None:
+    cartridge = Cartridge.open(BUNDLED_ROM)
+    names = cartridge.course_names()
+    assert "mario_course" in names
+    assert not any(name.endswith("Tex") for name in names)
+    files = read_course_archive(cartridge, "mario_course")
+    assert struct.unpack_from("<I", files["course_collision.kcl"])[0] == 0x3C  # after the header
+    assert files["course_map.nkm"][:4] == b"NKMD"
+    for read in (read_course_archive, Course.from_cartridge):
+        with pytest.raises(CartridgeError, match=r"mario_kourse.*mario_course"):
+            read(cartridge, "mario_kourse")
+    with pytest.raises(CartridgeError, match="file 'data/none' does not exist"):
+        cartridge.file("data/none")
 
 
-def test_missing_file_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(CartridgeError, match=r"no ROM '.*nothing\.nds'.*bundled Kartlab"):
-        Cartridge.open(tmp_path / "nothing.nds")
-    with pytest.raises(CartridgeError, match=re.escape(f"'{tmp_path}' is a directory")):
-        Cartridge.open(tmp_path)
-    with pytest.raises(CartridgeError, match="cannot read"):
-        Cartridge.open("a\0b")
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(CartridgeError, match=r"pipe' is a device, pipe or socket"):
-        Cartridge.open(tmp_path / "pipe")
-    with pytest.raises(CartridgeError, match=r"rom='' names no file.*bundled Kartlab"):
-        Cartridge.open("")
+def test_course_archive_without_map_is_refused(tmp_path: Path) -> None:
+    whole = ndspy.rom.NintendoDSRom(BUNDLED_ROM.read_bytes())
+    archive = write_carc({"course_collision.kcl": b"x", "readme": b""})
+    whole.setFileByName("data/Course/mario_course.carc", archive)
+    cartridge = Cartridge.open(write(tmp_path, bytes(whole.save())))
+    with pytest.raises(CartridgeError, match=r"course_map\.nkm.*course_collision\.kcl"):
+        Course.from_cartridge(cartridge, "mario_course")
 
 
-@pytest.mark.parametrize("rom", [5, b"x", True, ["game.nds"]])
-def test_what_is_no_path(rom: object) -> None:
-    with pytest.raises(
-        TypeError, match=re.escape(f"rom={rom!r} is not a path: expected the path of a .nds")
-    ):
-        Cartridge.open(rom)  # type: ignore[arg-type]
-
-
-def test_damaged_file_system(tmp_path: Path, rom: bytearray) -> None:
+def test_damaged_file_system_is_refused(tmp_path: Path, rom: bytearray) -> None:
     (names,) = struct.unpack_from("<I", rom, 0x40)
     rom[names : names + 8] = b"\xff" * 8  # the root folder
     cartridge = Cartridge.open(write(tmp_path, rom))
@@ -142,6 +94,52 @@ def test_damaged_file_system(tmp_path: Path, rom: bytearray) -> None:
         cartridge.course_names()
 
 
-def test_header_checksum() -> None:
+def bad_roms(rom: bytes) -> dict[str, tuple[bytes, str]]:
+    other = bytearray(rom)
+    other[0x0C:0x10] = b"ASME"
+    impossible = bytearray(rom)
+    impossible[0x24:0x28] = b"\xff" * 4  # the entry address of the ARM9
+    return {
+        "empty": (b"", "not a Nintendo DS ROM: it has 0 bytes"),
+        "short": (rom[:0x100], "not a Nintendo DS ROM"),
+        "text": (b"not a cartridge\n" * 1000, "not a Nintendo DS ROM"),
+        "zeros": (bytes(0x10000), "not a Nintendo DS ROM"),
+        "impossible": (bytes(impossible), "not a Nintendo DS ROM: .*impossible values"),
+        "zip": (b"PK\x03\x04" + rom, "compressed archive: unpack"),
+        "truncated": (rom[:-0x1000], "truncated: .* copy the file again"),
+        "other game": (bytes(other), "another game .*'ASME'.*AMCE.*KLBE"),
+    }
+
+
+@pytest.mark.parametrize("case", bad_roms(bytes(0x2000)))
+def test_bad_file_is_refused_by_name(tmp_path: Path, rom: bytearray, case: str) -> None:
+    data, message = bad_roms(bytes(rom))[case]
+    path = write(tmp_path, data)
+    with pytest.raises(CartridgeError, match=message) as caught:
+        Cartridge.open(path)
+    assert str(path) in str(caught.value)
+
+
+def test_path_without_regular_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, message in (
+        (tmp_path / "missing.nds", r"missing\.nds' does not exist: .*bundled Kartlab"),
+        (tmp_path, re.escape(f"'{tmp_path}' is a directory")),
+        (tmp_path / "pipe", r"pipe' is a device, pipe or socket"),
+        ("a\0b", "cannot read"),
+        ("", r"rom='' is empty: .*bundled Kartlab"),
+    ):
+        with pytest.raises(CartridgeError, match=message):
+            Cartridge.open(path)
+
+
+@pytest.mark.parametrize("rom", [5, b"x", True, ["game.nds"]])
+def test_rom_of_wrong_type_is_refused(rom: object) -> None:
+    message = f"rom={rom!r} is not a path: expected the path of a .nds"
+    with pytest.raises(TypeError, match=re.escape(message)):
+        Cartridge.open(rom)  # type: ignore[arg-type]
+
+
+def test_header_crc16_has_published_check_value() -> None:
     # The check value of CRC-16/MODBUS, which the firmware uses.
     assert header_crc16(b"123456789") == 0x4B37

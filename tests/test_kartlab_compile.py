@@ -156,7 +156,7 @@ def test_a_base_that_is_not_kartlab_is_refused(
         (other, f"--base {other}: is 'KARTLAB'; courses of your own need a Kartlab cartridge"),
         (cut, "is truncated"),
         (oval, "is not a Nintendo DS ROM"),
-        (tmp_path / "none.nds", "no ROM"),
+        (tmp_path / "none.nds", "does not exist"),
     ):
         rom = tmp_path / "my.nds"
         assert main(["compile", str(oval), "-o", str(rom), "--base", str(base)]) == 1

@@ -1,15 +1,17 @@
 """Find, recognise and read a Nintendo DS cartridge (a ``.nds`` file).
 
-A cartridge is recognised by its header alone. The layout of the header is that of the console's
-own firmware (offsets in the first 0x200 bytes of the file, little endian).
+The header decides which cartridge it is: the first 0x200 bytes of the file, little endian. Source
+of its layout: GBATEK, "DS Cartridge Header".
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
@@ -25,10 +27,10 @@ from mkds_gym.utils.arguments import file_path
 logger = logging.getLogger(__name__)
 
 ROM_VARIABLE: Final = "MKDS_ROM"
-"""Environment variable naming the ROM to use when none is given."""
+"""Environment variable with the path of the default ROM."""
 
 BUNDLED_ROM: Final = Path(__file__).parents[1] / "kartlab" / "kartlab.nds"
-"""The free cartridge that comes with this package."""
+"""The free cartridge in this package."""
 
 HEADER_SIZE: Final = 0x200
 
@@ -37,8 +39,7 @@ REGIONS: Final = {
     "AMCP": "Europe",
     "AMCJ": "Japan",
     "AMCK": "Korea",
-    # Kartlab keeps its race where the USA cartridge does.
-    "KLBE": "USA",
+    "KLBE": "USA",  # Kartlab has the memory layout of the USA cartridge
 }
 """Region name of each accepted game code."""
 
@@ -47,16 +48,8 @@ KARTLAB_CODE: Final = "KLBE"
 COURSE_FOLDER: Final = "data/Course"
 
 
-def _accepted() -> str:
-    """The accepted game codes, for messages."""
-    return ", ".join(
-        f"{code} ({'Kartlab' if code == KARTLAB_CODE else 'Mario Kart DS, ' + region})"
-        for code, region in REGIONS.items()
-    )
-
-
 def header_crc16(data: bytes | bytearray) -> int:
-    """CRC-16 (polynomial 0xA001 reflected, start 0xFFFF) as the DS firmware computes it."""
+    """Return the CRC-16 of the DS firmware (reflected polynomial 0xA001, start 0xFFFF)."""
     crc = 0xFFFF
     for byte in data:
         crc ^= byte
@@ -67,19 +60,17 @@ def header_crc16(data: bytes | bytearray) -> int:
 
 @dataclass(frozen=True)
 class Cartridge:
-    """A recognised ROM file. Make one with `Cartridge.open`.
+    """A recognised ROM file. Create with `Cartridge.open`.
 
-    Only the header is kept in memory; files inside are read when they are asked for.
+    Only the header is kept in memory.
 
     Attributes:
         path: absolute path of the ROM file.
-        game_code: the four letters at +0x0C of the header, such as ``"AMCE"``.
-        title: internal name (+0x00), such as ``"MARIOKARTDS"``.
-        revision: ROM version (+0x1E).
-        region: ``"USA"``, ``"Europe"``, ``"Japan"`` or ``"Korea"``: which memory layout the game
-            has. Kartlab has the USA layout.
-        boot_parameters: the game reads Kartlab's block of boot parameters
-            (`mkds_gym.kartlab.boot`).
+        game_code: four letters at 0x0C of the header, such as ``"AMCE"``.
+        title: internal name at 0x00, such as ``"MARIOKARTDS"``.
+        revision: ROM version at 0x1E.
+        region: memory layout of the game: ``"USA"``, ``"Europe"``, ``"Japan"`` or ``"Korea"``.
+        boot_parameters: whether the game reads Kartlab's boot parameters (`mkds_gym.kartlab.boot`).
         header: the first 0x200 bytes of the file.
     """
 
@@ -96,40 +87,44 @@ class Cartridge:
         """Recognise a ROM file.
 
         Args:
-            rom: path of a ``.nds`` file. None: the file named by the environment variable
-                ``MKDS_ROM`` when that is set and not empty, else the bundled Kartlab.
+            rom: path of a ``.nds`` file. None: the path in the environment variable ``MKDS_ROM`` if
+                that is set and not empty, else the bundled Kartlab.
 
         Raises:
-            CartridgeError: no such file, not a Nintendo DS ROM, truncated, or another game.
-            TypeError: ``rom`` is no path.
+            CartridgeError: missing, truncated, not a Nintendo DS ROM, or another game.
+            TypeError: ``rom`` is not a path.
         """
-        origin = ""
         if rom is not None:
             path = file_path("rom", rom, "the path of a .nds file, or None for the bundled Kartlab")
+            name = f"ROM '{os.fspath(rom)!s}'"
             if not os.fspath(rom):
                 raise CartridgeError(
-                    "rom='' names no file; name a .nds file, or leave it out to use the bundled "
+                    "rom='' is empty: expected the path of a .nds file, or None for the bundled "
                     "Kartlab"
                 )
-        elif os.environ.get(ROM_VARIABLE):
-            path = Path(os.environ[ROM_VARIABLE])
-            origin = f" (from the environment variable {ROM_VARIABLE})"
+        elif named := os.environ.get(ROM_VARIABLE):
+            path = Path(named)
+            name = f"ROM '{path}' (from the environment variable {ROM_VARIABLE})"
         else:
             path = BUNDLED_ROM
+            name = f"ROM '{path}'"
             if not path.is_file():
                 raise CartridgeError(
-                    f"the bundled cartridge '{path}' is missing; "
-                    "build it with `python -m mkds_gym.kartlab build`"
+                    f"the bundled cartridge '{path}' is missing: build it with "
+                    "`python -m mkds_gym.kartlab build`"
                 )
-        name = f"'{path}'{origin}"
         header, size = _read_header(path, name)
         _check_header(header, size, name)
         game_code = header[0x0C:0x10].decode("ascii", "replace")
         title = header[:0x0C].rstrip(b"\0").decode("ascii", "replace")
         if game_code not in REGIONS:
+            games = ", ".join(
+                f"{code} ({'Kartlab' if code == KARTLAB_CODE else f'Mario Kart DS, {region}'})"
+                for code, region in REGIONS.items()
+            )
             raise CartridgeError(
-                f"ROM {name} is another game: {title!r}, game code {game_code!r}. "
-                f"Accepted: {_accepted()}; or leave the ROM out to use the bundled Kartlab"
+                f"{name} is another game ({title!r}, game code {game_code!r}): expected {games}; "
+                "or None for the bundled Kartlab"
             )
         return cls(
             path=path.resolve(),
@@ -143,7 +138,7 @@ class Cartridge:
 
     @cached_property
     def sha1(self) -> str:
-        """SHA-1 of the whole file, as 40 hexadecimal digits (read once, in pieces)."""
+        """SHA-1 of the file, as 40 hexadecimal digits."""
         digest = hashlib.sha1(usedforsecurity=False)
         with self._reading(), self.path.open("rb") as stream:
             while piece := stream.read(1 << 20):
@@ -151,7 +146,11 @@ class Cartridge:
         return digest.hexdigest()
 
     def course_names(self) -> tuple[str, ...]:
-        """Names of all courses in the cartridge, sorted (``data/Course/<name>.carc``)."""
+        """Return the sorted names of all courses (``data/Course/<name>.carc``).
+
+        Raises:
+            CartridgeError: the file cannot be read.
+        """
         with self._reading():
             folder = self._rom().filenames.subfolder(COURSE_FOLDER)
         if folder is None:
@@ -160,38 +159,35 @@ class Cartridge:
         return tuple(sorted(stem for stem in stems if not stem.endswith("Tex")))
 
     def file(self, path: str) -> bytes:
-        """A file of the cartridge's file system, by its path such as ``"data/Course/x.carc"``.
+        """Return a file of the cartridge's file system.
+
+        Args:
+            path: path in the cartridge, such as ``"data/Course/mario_course.carc"``.
 
         Raises:
-            CartridgeError: no such file.
+            CartridgeError: no such file, or the cartridge cannot be read.
         """
         with self._reading():
             rom = self._rom()
             try:
                 return bytes(rom.getFileByName(path))
             except ValueError as error:
-                raise CartridgeError(f"no file {path!r} in cartridge '{self.path}'") from error
+                raise CartridgeError(
+                    f"file {path!r} does not exist in cartridge '{self.path}'"
+                ) from error
 
     def _rom(self) -> ndspy.rom.NintendoDSRom:
-        # Parsed anew for each request: a parsed ROM holds the whole file (64 MiB) in memory.
+        # Not cached, as a parsed ROM holds the whole file (up to 64 MiB) in memory.
         return ndspy.rom.NintendoDSRom(self.path.read_bytes())
 
-    def _reading(self) -> _Reading:
-        return _Reading(self.path)
-
-
-class _Reading:
-    """Turns what goes wrong while the file is read and parsed into a `CartridgeError`."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        # ndspy checks nothing: a damaged table ends in whatever error it happens to meet.
-        if isinstance(error, Exception) and not isinstance(error, MKDSError):
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Turn errors of reading and parsing into a `CartridgeError`."""
+        try:
+            yield
+        except MKDSError:
+            raise
+        except Exception as error:  # ndspy raises anything on a damaged table
             raise CartridgeError(
                 f"cannot read the file system of cartridge '{self.path}': {error}"
             ) from error
@@ -199,39 +195,37 @@ class _Reading:
 
 def _read_header(path: Path, name: str) -> tuple[bytes, int]:
     """The first 0x200 bytes and the size of a ROM file."""
-    if path.is_dir():
-        raise CartridgeError(f"ROM {name} is a directory; name the .nds file in it")
     try:
-        # Opening a pipe would wait for somebody who writes to it.
+        if path.is_dir():
+            raise CartridgeError(f"{name} is a directory: expected a .nds file")
+        # Opening a pipe would wait for a writer.
         if path.exists() and not path.is_file():
-            raise CartridgeError(f"ROM {name} is a device, pipe or socket; name a .nds file")
+            raise CartridgeError(f"{name} is a device, pipe or socket: expected a .nds file")
         with path.open("rb") as stream:
-            header = stream.read(HEADER_SIZE)
-            size = os.fstat(stream.fileno()).st_size
+            return stream.read(HEADER_SIZE), os.fstat(stream.fileno()).st_size
     except FileNotFoundError:
         raise CartridgeError(
-            f"no ROM {name}; name an existing .nds file, or leave it out to use the bundled Kartlab"
+            f"{name} does not exist: expected a .nds file, or None for the bundled Kartlab"
         ) from None
     except CartridgeError:
         raise
     except (OSError, ValueError) as error:
-        raise CartridgeError(f"cannot read ROM {name}: {reason(error)}") from error
-    return header, size
+        raise CartridgeError(f"cannot read {name}: {reason(error)}") from error
 
 
 def _check_header(header: bytes, size: int, name: str) -> None:
-    """Refuse what cannot be a whole Nintendo DS ROM."""
+    """Refuse a file that is not a complete Nintendo DS ROM."""
     if header[:4] == b"PK\x03\x04" or header[:6] == b"7z\xbc\xaf\x27\x1c":
-        raise CartridgeError(f"ROM {name} is a compressed archive; unpack the .nds file first")
+        raise CartridgeError(f"{name} is a compressed archive: unpack the .nds file first")
     if len(header) < HEADER_SIZE:
         raise CartridgeError(
-            f"ROM {name} is not a Nintendo DS ROM: {len(header)} bytes, "
-            f"shorter than the header of {HEADER_SIZE}"
+            f"{name} is not a Nintendo DS ROM: it has {len(header)} bytes, and a header alone "
+            f"has {HEADER_SIZE}"
         )
     (arm9_offset, arm9_entry, arm9_address, arm9_size) = struct.unpack_from("<4I", header, 0x20)
     (arm7_offset, _, arm7_address, arm7_size) = struct.unpack_from("<4I", header, 0x30)
     (used_size, header_size) = struct.unpack_from("<2I", header, 0x80)
-    sane = (
+    plausible = (
         header[0x12] in (0, 2, 3)  # unit: DS, DS + DSi, DSi
         and all(byte == 0 or 0x20 <= byte < 0x7F for byte in header[:0x12])
         and header_size in (0x200, 0x4000, 0x1000)
@@ -244,18 +238,18 @@ def _check_header(header: bytes, size: int, name: str) -> None:
         and (RAM_START <= arm7_address < RAM_END or 0x037F8000 <= arm7_address < 0x03810000)
         and used_size >= HEADER_SIZE
     )
-    if not sane:
+    if not plausible:
         raise CartridgeError(
-            f"ROM {name} is not a Nintendo DS ROM: its header makes no sense; "
-            "give the .nds file of a cartridge"
+            f"{name} is not a Nintendo DS ROM: its header has impossible values; "
+            "expected a .nds file"
         )
     needed = max(used_size, arm9_offset + arm9_size, arm7_offset + arm7_size)
     if size < needed:
         raise CartridgeError(
-            f"ROM {name} is truncated: {size} bytes, and its header tells of {needed}; "
-            "copy it again from the source"
+            f"{name} is truncated: it has {size} bytes, and its header gives {needed}; copy the "
+            "file again"
         )
     stored = struct.unpack_from("<H", header, 0x15E)[0]
     if stored != header_crc16(header[:0x15E]):
-        # Tools that repack ROMs (hacks, custom courses) often leave the old checksum behind.
-        logger.debug("ROM %s: header checksum %04X is not that of the header", name, stored)
+        # ROM hacks and tools that repack ROMs often leave the old checksum.
+        logger.debug("%s: header checksum %04X does not match the header", name, stored)
