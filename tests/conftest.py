@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from consoles import race_console
 from programs import x_server
 
+from mkds_gym.emulator import Snapshot
 from mkds_gym.emulator.loader import library_path
 
-# A shell has what a script starts in the background ignore these, and all that is started from
-# there: the tests of what Ctrl-C does would wait in vain.
+# A shell lets background processes and their children ignore these signals. The tests of Ctrl-C
+# would wait forever.
 for _number, _handler in (
     (signal.SIGINT, signal.default_int_handler),
     (signal.SIGQUIT, signal.SIG_DFL),
@@ -22,11 +24,19 @@ for _number, _handler in (
         signal.signal(_number, _handler)
 
 
+@pytest.fixture(scope="session")
+def race_start() -> Snapshot:
+    """The 100th frame of `race_console`, in which keys matter already."""
+    with race_console() as console:
+        console.step(0, 100)
+        return console.snapshot()
+
+
 @pytest.fixture(scope="module")
 def display() -> Iterator[str]:
     """The name of an X display with a real server behind it (Xvfb).
 
-    It ends with its file: others, in the same process, look for what they left running.
+    It ends with its file, as tests of other files look for leftover processes.
     """
     with x_server() as (_, name):
         yield name
@@ -34,7 +44,7 @@ def display() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def unknown_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library with one byte more, which no program minds, beside its dependencies."""
+    """The library with a byte added, which changes its hash only, and its dependencies."""
     original = library_path()
     folder = tmp_path_factory.mktemp("site")
     (folder / "desmume").mkdir()

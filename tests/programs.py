@@ -1,4 +1,4 @@
-"""Programs in processes of their own, with or without a display."""
+"""Run programs in processes of their own, with or without a display."""
 
 from __future__ import annotations
 
@@ -9,17 +9,30 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR", "SDL_VIDEODRIVER")
-"""Variables of the environment by which a display is found."""
+"""Environment variables that name a display."""
+TESTS = Path(__file__).parent
 
 
 def run(program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program on no display but that of ``environment``; what became of it."""
-    clean = {k: v for k, v in os.environ.items() if k not in DISPLAYS}
+    """Run the source of a program, with no display but that of ``environment``."""
+    return _run(["-c", textwrap.dedent(program), *arguments], environment)
+
+
+def run_file(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a file of tests/programs, which may import the helpers in tests/. Warnings are errors."""
+    path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
+    command = ["-W", "error", str(TESTS / "programs" / name), *arguments]
+    return _run(command, {"PYTHONPATH": path, **environment})
+
+
+def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in DISPLAYS}
     return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program), *arguments],
-        env={**clean, **environment},
+        [sys.executable, *command],
+        env={**inherited, **environment},
         capture_output=True,
         text=True,
         timeout=120,

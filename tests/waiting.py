@@ -1,4 +1,4 @@
-"""Waiting for what other processes and threads do."""
+"""Wait for other processes and threads."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from collections.abc import Callable, Iterator
 import pytest
 
 
-def until(true: Callable[[], object], seconds: float = 60.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait until a condition holds."""
     deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, "it never came true"
+    while not condition():
+        assert time.monotonic() < deadline, f"the condition did not hold within {seconds} s"
         time.sleep(0.02)
 
 
 @contextlib.contextmanager
-def interrupted_when(true: Callable[[], object]) -> Iterator[None]:
-    """Ctrl-C comes, some time after a thing has become true, and ends the block."""
+def interrupted_when(condition: Callable[[], object]) -> Iterator[None]:
+    """Press Ctrl-C once a condition holds, and expect it to end the body."""
     main = threading.main_thread()
     assert threading.current_thread() is main
     over = threading.Event()
 
     def press() -> None:
         while not over.is_set():
-            if true():
+            if condition():
                 assert main.ident is not None
                 signal.pthread_kill(main.ident, signal.SIGINT)
                 return

@@ -1,0 +1,37 @@
+"""Consoles in a race, and what to do with them."""
+
+from __future__ import annotations
+
+import hashlib
+
+from mkds_gym.emulator import Console, Keys
+from mkds_gym.emulator.cartridge import BUNDLED_ROM
+from mkds_gym.kartlab.boot import BootParameters
+
+LEFT, RIGHT = Keys.A | Keys.LEFT, Keys.A | Keys.RIGHT
+_DRIVE = [Keys.A, RIGHT, LEFT, Keys.A, Keys.B, Keys.A | Keys.R]
+
+
+def race_console() -> Console:
+    """A console that boots into a race; its keys matter after some 60 frames."""
+    return Console(BUNDLED_ROM, on_power_on=BootParameters().write)
+
+
+def drive(console: Console, frames: int, draw: bool = False) -> bytes:
+    """Drive with varied keys, and return the memory."""
+    for i in range(frames):
+        console.step(_DRIVE[i // 7 % len(_DRIVE)], 1, draw)
+    return console.ram.tobytes()
+
+
+def digest_after(console: Console, keys: int) -> str:
+    """Boot, hold keys, and return a digest of the memory."""
+    console.step(0, 60, draw=False)
+    console.step(keys, 40, draw=False)
+    return hashlib.sha256(console.ram).hexdigest()
+
+
+def digest_of_new_console(keys: int) -> str:
+    """`digest_after` of a new console. Worker processes run this."""
+    with race_console() as console:
+        return digest_after(console, keys)
