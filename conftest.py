@@ -71,7 +71,7 @@ pytest_collect_file = Sybil(
         CodeBlockParser(language="python", evaluator=PythonEvaluator()),
         CodeBlockParser(language="sh", evaluator=check_command),
     ],
-    patterns=["README.md", "docs/**/*.md"],
+    patterns=["README.md", "docs/*.md", "docs/*/*.md"],
     setup=begin_page,
     teardown=end_page,
 ).pytest()

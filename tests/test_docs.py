@@ -144,13 +144,13 @@ point = 0
 
 def described_course_keys() -> dict[str, dict[str, str]]:
     """Default of each key on the page, by table."""
-    found: dict[str, dict[str, str]] = {}
-    where = "top"
     text = TEXTS["docs/reference/course_description.md"].split("## Keys")[1].split("\n## ")[0]
-    for row in re.findall(r"^\|(.*)\|$", text, re.MULTILINE)[2:]:
-        table, keys, default, *_ = (cell.strip() for cell in row.split("|"))
-        where = re.findall(r"\w+", table)[0] if table else where
-        found.setdefault(where, {}).update(dict.fromkeys(re.findall(r"`([^`]+)`", keys), default))
+    found: dict[str, dict[str, str]] = {}
+    for title, section in re.findall(r"^### (.+)\n((?:(?!###).*\n)*)", text, re.MULTILINE):
+        keys = found.setdefault(re.findall(r"\w+", title.lower())[0], {})
+        for row in re.findall(r"^\|(.*)\|$", section, re.MULTILINE)[2:]:
+            names, default, *_ = (cell.strip() for cell in row.split("|"))
+            keys.update(dict.fromkeys(re.findall(r"`([^`]+)`", names), default))
     return found
 
 
