@@ -39,7 +39,7 @@ from mkds_gym.kartlab.compiler import compile_course, compile_description
 from mkds_gym.kartlab.generator import generate
 from mkds_gym.kartlab.preview import MARGIN, PROFILE, SIDE
 from mkds_gym.kartlab.preview import draw as preview
-from mkds_gym.overlays import OVERLAYS, draw_overlays, make_overlays
+from mkds_gym.overlays import OVERLAYS, SceneRecorder, draw_overlays, make_overlays
 from mkds_gym.play.app import Player
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.names import COURSES
@@ -368,14 +368,15 @@ def overlays_at(
         frame_skip=1,
     ).unwrapped
     try:
-        env.record_scenes()
+        scenes = SceneRecorder()
+        env.add_observer(scenes)
         env.reset(seed=OVERLAY_SEED)
         driver = PurePursuit()
         for _ in range(frames):
             env.step(driver.keys(env.race, env.course))
         for _ in range(turning):
             env.step(int(Keys.A | Keys.R | Keys.LEFT))
-        picture, scene = env.render(), env.overlay_scene()
+        picture, scene = env.render(), scenes.scene_of(env)
         return {
             name: draw_overlays(make_overlays(name), picture, scene, env.course) for name in names
         }
@@ -401,8 +402,9 @@ def viewer() -> dict[int, NDArray[np.uint8]]:
         render_mode="rgb_array",
     ) as envs:
         lanes: list[Any] = [env.unwrapped for env in envs.envs]
-        for env in lanes:
-            env.record_scenes()
+        scenes = [SceneRecorder() for _ in lanes]
+        for env, recorder in zip(lanes, scenes, strict=True):
+            env.add_observer(recorder)
         envs.reset(seed=0)
         drivers = [PurePursuit() for _ in lanes]
         last = VIEWER_STEPS + 8 * (len(lanes) - 1)
@@ -415,7 +417,8 @@ def viewer() -> dict[int, NDArray[np.uint8]]:
         for count in TILES:
             with Bus(count) as shown:
                 for lane in range(count):
-                    RacePublisher(shown.folder, lane, scorer).show(lanes[lane], scene=True)
+                    publisher = RacePublisher(shown.folder, lane, scorer)
+                    publisher.show(lanes[lane], scenes[lane])
                 words = {lane: names[lane % len(names)] for lane in range(count)}
                 shown.post(
                     Board(header="pure pursuit on every course", captions=words, score="distance")

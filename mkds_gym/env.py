@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import math
 import os
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
@@ -16,173 +15,153 @@ from numpy.typing import NDArray
 
 from mkds_gym.components.actions import ACTION_TYPES
 from mkds_gym.components.episode_stats import EpisodeStats
-from mkds_gym.components.events import EVENTS, Event
+from mkds_gym.components.events import Event, make_events
 from mkds_gym.components.metrics import DEFAULT_METRICS, Metric, make_metrics
 from mkds_gym.components.observations import (
     ObservationBuilder,
     SensorLike,
     make_observation_builder,
 )
-from mkds_gym.components.rewards import Read, Reward, make_reward
+from mkds_gym.components.rewards import Reward, make_reward, metrics_read
 from mkds_gym.components.sensors import ray_angles
 from mkds_gym.course import Course
-from mkds_gym.display.window import DEFAULT_SCALE, MAX_SCALE, Window
+from mkds_gym.display.live_window import LiveWindow
+from mkds_gym.display.window import DEFAULT_SCALE, MAX_SCALE
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
 from mkds_gym.emulator.state_file import check_origin
-from mkds_gym.episodes.cloned_state import ClonedState, Parts, check_arguments, describe
-from mkds_gym.episodes.race_config import RANDOM_COURSE, RaceArguments, Races
-from mkds_gym.episodes.start_manager import PRIMING_FRAMES, RaceStart, RaceStarts, check_progress
+from mkds_gym.episodes.cloned_state import Bookkeeping, ClonedState, argument_key, check_arguments
+from mkds_gym.episodes.race_config import RANDOM_COURSE, RaceArguments, RaceConfig
+from mkds_gym.episodes.race_start import PRIMING_FRAMES, RaceStart
+from mkds_gym.episodes.start_manager import StartManager
 from mkds_gym.errors import ConsoleError, CourseFormatError, NoRaceError, StateError
-from mkds_gym.overlays import OverlayLike, OverlayScene, SceneRecorder, draw_overlays, make_overlays
+from mkds_gym.observer import EnvObserver
+from mkds_gym.overlays import OverlayLike, SceneRecorder, draw_overlays, make_overlays
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
 from mkds_gym.recording.format import Start
-from mkds_gym.recording.recorder import Recorder
-from mkds_gym.utils.arguments import as_list, boolean, choice, integer
+from mkds_gym.utils.arguments import boolean, choice, integer, number
 
 MAX_FRAME_SKIP: Final = 60
 _RENDER_MODES: Final = (None, "human", "rgb_array")
-_RESET_OPTIONS: Final = ("state", "course_seed", "progress")
-
-
-class Watcher(Protocol):
-    """Sees every frame that an environment runs; see `MKDSEnv.watch`."""
-
-    def start(self, reader: RaceReader) -> None:
-        """A race begins, or goes on from another state.
-
-        Args:
-            reader: of the console's memory.
-        """
-
-    def frame(self, race: RaceState, keys: int) -> None:
-        """A frame was run, with these keys held.
-
-        Args:
-            race: as it is after the frame.
-            keys: combination of `Keys`.
-        """
-
-
-class Spectator(Protocol):
-    """Looks at an environment after each reset and step; see `MKDSEnv.spectator`.
-
-    It must not raise: what it raises ends the step that it was called in. What it asks of the
-    environment (`MKDSEnv.draw`, `MKDSEnv.record_scenes`), it asks with itself as ``by``.
-    """
-
-    def attached(self, env: MKDSEnv) -> None:
-        """It has become the spectator of an environment."""
-
-    def started(self, env: MKDSEnv) -> None:
-        """An episode begins, or goes on from a restored state."""
-
-    def stepped(self, env: MKDSEnv, reward: float, over: bool) -> None:
-        """A step was made.
-
-        Args:
-            env: the environment.
-            reward: of the step.
-            over: the episode is.
-        """
-
-    def closed(self, env: MKDSEnv) -> None:
-        """The environment is closed, or has another spectator now."""
 
 
 class MKDSEnv(gym.Env[Any, Any], EzPickle):
     """A kart race in an emulated Nintendo DS.
 
-    Without arguments the cartridge is Kartlab, the free kart game that ships with the
-    package; with ``rom`` (or the environment variable ``MKDS_ROM``) and ``state`` it is
-    your own. The driver is kart 0 of a race that is restored, exactly, at each `reset`.
+    Without arguments the cartridge is Kartlab, the free kart game of this package. With ``rom``
+    (or the environment variable ``MKDS_ROM``) and ``state`` it is your own. The agent drives kart
+    0. Each `reset` restores the race start exactly.
 
-    **Actions** (``action_type``), held for the ``frame_skip`` frames of a step:
-    ``discrete`` (11 combinations of keys, see `DISCRETE_ACTIONS`),
-    ``discrete_items`` (3 more, with which the item is used), ``keys``
-    (``MultiBinary(11)``: right, left, down, up, B, A, X, Y, L, R, start), ``threshold``
-    (``Box(-1, 1, (11,))``: activations of the same keys, pressed from 0.5 on, with the
-    accelerator pressed whenever any is; ``"threshold:2"`` has only right and left) and
-    ``keymask`` (``Discrete(4096)``).
+    ## Actions
 
-    **Observations** (``obs_type``): ``sensors`` (a float32 vector of the ``sensors`` named),
-    ``dict`` (the same by name), ``pixels`` (RGB of ``screens``), ``ram`` (4 MiB), or directly a
-    list of sensor names. The default sensor ``seed6`` is six numbers: the nearness of
-    obstacles ahead, left and right, and cos, sin, -sin of the next checkpoint's bearing.
+    An action holds keys for the ``frame_skip`` frames of a step.
 
-    **Rewards**: the change of a score over metrics. By default dense progress along the
-    course, less what off-road driving and wall hits cost, 0.01 of a unit per world unit. The
-    rewards of an episode add up to the (scaled) score.
+    | ``action_type`` | space | meaning |
+    | --- | --- | --- |
+    | ``discrete`` | ``Discrete(11)`` | combinations of keys, see `DISCRETE_ACTIONS` |
+    | ``discrete_items`` | ``Discrete(14)`` | three more, which use the item |
+    | ``keys`` | ``MultiBinary(11)`` | right, left, down, up, B, A, X, Y, L, R, start |
+    | ``threshold`` | ``Box(-1, 1, (11,))`` | the same keys, pressed from 0.5; any key presses A |
+    | ``threshold:2`` | ``Box(-1, 1, (2,))`` | right and left only |
+    | ``keymask`` | ``Discrete(4096)`` | a combination of `Keys` |
 
-    **Episode end**: the events in ``terminate_on`` terminate and those in ``truncate_on``
-    truncate, at the end of the step in which they happen.
+    ## Observations
 
-    **Info**, at each reset and step: ``metrics`` (flat dict of floats), ``lap_times`` (tuple of
-    seconds), ``total_time`` (seconds, 0 until finished), ``progress`` (laps driven since the
-    start line, a float), ``lap``, ``checkpoint``, ``frame`` (frames on the race clock),
-    ``place`` (1 leads), ``drivers`` (karts in the race), ``course`` (its name), ``course_seed``
-    (of a random course, else None), ``events`` (tuple of the names that ended the episode) and
-    ``is_success`` (finished).
+    ``obs_type`` is ``sensors`` (a float32 vector of the ``sensors`` named), ``dict`` (the same by
+    name), ``pixels`` (uint8 RGB of ``screens``), ``ram`` (4 MiB of uint8), or a list of sensor
+    names. The default sensor ``seed6`` has six numbers: how near obstacles are ahead, left and
+    right, and cos, sin and -sin of the bearing of the next checkpoint.
+
+    ## Rewards
+
+    The reward of a step is the change of a score, which is computed from the metrics. By default
+    the score is the progress along the course, minus costs for driving off the road and for
+    hitting walls, times 0.01 per world unit. The rewards of an episode add up to its score.
+
+    ## Episode end
+
+    The events in ``terminate_on`` terminate and those in ``truncate_on`` truncate the episode, at
+    the end of the step in which they happen.
+
+    ## Info
+
+    | key | value |
+    | --- | --- |
+    | ``metrics`` | the metrics, a flat dict of floats |
+    | ``lap_times`` | tuple of seconds |
+    | ``total_time`` | seconds; 0 until the race is finished |
+    | ``progress`` | laps since the start line, a float |
+    | ``lap``, ``checkpoint`` | where the kart is |
+    | ``frame`` | frames on the race clock |
+    | ``place``, ``drivers`` | place (1 leads) and number of karts |
+    | ``course``, ``course_seed`` | name of the course; seed of a random course, else None |
+    | ``events`` | names of the events that ended the episode |
+    | ``is_success`` | whether the race is finished |
 
     Args:
-        rom: path of a cartridge image; None is ``MKDS_ROM`` if set, else Kartlab.
-        state: savestate of a race to start from, a path or the bytes of
-            `Console.save_state`; None boots Kartlab into a race. Other cartridges need one.
-        course: name of the course, Kartlab only (``env.unwrapped.cartridge.course_names()``), or
-            ``"random"`` for one that is made from a seed.
-        laps: laps of the race, 1 to 9, Kartlab only; None is the course's own number.
+        rom: path of a cartridge image; None uses ``MKDS_ROM`` if set, else Kartlab.
+        state: savestate of a race to start from, a path or the bytes of `Console.save_state`.
+            None boots Kartlab into a race; other cartridges need a state.
+        course: name of the course (``env.unwrapped.cartridge.course_names()``), or ``"random"``
+            for a course that is generated from a seed. Kartlab only.
+        laps: laps of the race, 1 to 9; None uses the course's number. Kartlab only.
         obs_type: see above.
-        sensors: sensors of ``obs_type`` ``sensors`` and ``dict``.
+        sensors: sensors of the ``obs_type`` ``sensors`` and ``dict``.
         action_type: see above.
         frame_skip: emulated frames per step, 1 to 60, all with the same keys.
-        reward: name of a scorer, a `Reward`, or a callable from the metrics to a float
-            whose change is paid.
-        metrics: names or objects; None is every default metric.
+        reward: name of a scorer, a `Reward`, or a function from the metrics to a score.
+        metrics: names or objects; None means all default metrics.
         terminate_on: names (``"finish"``, ``"clock:3600"``) or objects of events.
-        truncate_on: likewise.
+        truncate_on: names or objects of events.
         render_mode: None, ``"rgb_array"`` or ``"human"``.
-        screens: ``"top"``, ``"bottom"`` or ``"both"``, for pictures.
-        info_every_step: False leaves the info of all but an episode's first and last step
-            empty, which spares a vector environment the cost of carrying it.
-        course_seed: which random course, 0 and up; None is another one at every reset, drawn
-            from the ``course_set``. This and what follows is Kartlab only.
-        difficulty: of random courses, 0 (wide and gentle) to 1; None is 0.5.
-        course_set: ``"train"`` or ``"test"``: every reset has a random course of that set, which
-            share none. None, with ``course="random"`` and no seed, is ``"train"``.
+        screens: ``"top"``, ``"bottom"`` or ``"both"``; for pixels and rendering.
+        info_every_step: False leaves the info empty except at the start and end of an episode,
+            which makes vector environments faster.
+        course_seed: seed of the random course, at least 0. None draws one from the
+            ``course_set`` at every reset. This and the following race arguments: Kartlab only.
+        difficulty: of random courses, from 0 (wide and gentle) to 1; None is 0.5.
+        course_set: ``"train"`` or ``"test"``: a random course of that set at every reset. The
+            sets share no course. None, with ``course="random"`` and no seed, is ``"train"``.
         engine_class: 50, 100 or 150.
-        mirror: left and right of the course exchanged.
-        mode: ``"time_trial"``, alone with the clock, or ``"vs"``, against CPU karts.
-        opponents: CPU karts, 0 to 7; None is 7 in VS. The driver starts behind them.
+        mirror: whether left and right of the course are exchanged.
+        mode: ``"time_trial"``, alone against the clock, or ``"vs"``, against CPU karts.
+        opponents: number of CPU karts, 0 to 7; None is 7 in VS. They start in front of the agent.
         opponent_strength: ``"easy"``, ``"normal"`` or ``"hard"``; None is normal.
-        items: item boxes stand on the course (VS).
-        overlays: what is drawn over the picture that is rendered (never over observations): names,
-            numbers or objects, see `mkds_gym.overlays`. Needs a ``render_mode``.
-        window_scale: screen pixels per console pixel of the window of render mode ``"human"`` at
-            first, 1 to 8; the user may change it.
+        items: whether the course has item boxes (VS only).
+        overlays: names, numbers or objects of overlays to draw on rendered pictures, see
+            `mkds_gym.overlays`; observations have none. Needs a ``render_mode``.
+        window_scale: initial scale of the window of ``"human"``, 1 to 8 screen pixels per pixel.
 
     Raises:
-        ValueError, TypeError: an argument is wrong; the message has the allowed values.
+        ValueError, TypeError: an argument is wrong.
         CartridgeError: the cartridge cannot be used.
         StateError: the savestate cannot be used.
+
+    Attributes:
+        cartridge: the cartridge in the console.
+        episode_stats: metrics and events of the episode.
+        observation_builder: makes the observations.
+        last_reward: reward of the last step; 0 after a reset.
+        starts: brings the console to the start of each episode.
 
     Version history:
         * v0: first version.
     """
 
-    metadata: dict[str, Any] = {  # noqa: RUF012 - Gymnasium declares it so
+    metadata: dict[str, Any] = {  # noqa: RUF012 - declared so by Gymnasium
         "render_modes": ["human", "rgb_array"],
         "render_fps": FRAMES_PER_SECOND,
-        "spectators": True,  # by which others tell, in whatever process, that it takes one
+        "observers": True,  # tells viewers, even across processes, that `viewer` can be set
     }
 
     def __init__(
         self,
         rom: str | os.PathLike[str] | None = None,
         state: str | os.PathLike[str] | bytes | None = None,
-        course: str | None = None,
-        laps: int | None = None,
+        course: str | None = RaceArguments.course,
+        laps: int | None = RaceArguments.laps,
         obs_type: str | Sequence[SensorLike] = "sensors",
         sensors: SensorLike | Sequence[SensorLike] | None = None,
         action_type: str = "discrete",
@@ -194,343 +173,112 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         render_mode: str | None = None,
         screens: str = "top",
         info_every_step: bool = True,
-        course_seed: int | None = None,
-        difficulty: float | None = None,
-        course_set: str | None = None,
-        engine_class: int = 100,
-        mirror: bool = False,
-        mode: str = "time_trial",
-        opponents: int | None = None,
-        opponent_strength: str | None = None,
-        items: bool = False,
+        course_seed: int | None = RaceArguments.course_seed,
+        difficulty: float | None = RaceArguments.difficulty,
+        course_set: str | None = RaceArguments.course_set,
+        engine_class: int = RaceArguments.engine_class,
+        mirror: bool = RaceArguments.mirror,
+        mode: str = RaceArguments.mode,
+        opponents: int | None = RaceArguments.opponents,
+        opponent_strength: str | None = RaceArguments.opponent_strength,
+        items: bool = RaceArguments.items,
         overlays: OverlayLike | Sequence[OverlayLike] = (),
         window_scale: int = DEFAULT_SCALE,
     ) -> None:
-        EzPickle.__init__(
-            self,
-            rom,
-            state,
-            course,
-            laps,
-            obs_type,
-            sensors,
-            action_type,
-            frame_skip,
-            reward,
-            metrics,
-            terminate_on,
-            truncate_on,
-            render_mode,
-            screens,
-            info_every_step,
-            course_seed,
-            difficulty,
-            course_set,
-            engine_class,
-            mirror,
-            mode,
-            opponents,
-            opponent_strength,
-            items,
-            overlays,
-            window_scale,
-        )
-        self._frame_skip = integer("frame_skip", frame_skip, 1, MAX_FRAME_SKIP)
-        choice("render_mode", render_mode, _RENDER_MODES)
+        arguments = {name: value for name, value in locals().items() if name != "self"}
+        EzPickle.__init__(self, **arguments)
+        self.frame_skip = frame_skip
+        self.render_mode = choice("render_mode", render_mode, _RENDER_MODES)
+        self.screens: Any = screens
+        self._info_every_step = boolean("info_every_step", info_every_step)
+        integer("window_scale", window_scale, 1, MAX_SCALE)
         self._overlays = make_overlays(overlays)
         if self._overlays and render_mode is None:
-            raise ValueError(
-                f"overlays={overlays!r} are drawn by render(); choose a render_mode as well"
-            )
-        self._window_scale = integer("window_scale", window_scale, 1, MAX_SCALE)
+            raise ValueError(f"overlays={overlays!r} are drawn by render(): pass a render_mode too")
+
+        self._actions = ACTION_TYPES.make(action_type)
+        self.action_space = self._actions.space
         self.observation_builder: ObservationBuilder = make_observation_builder(
             obs_type, sensors, screens
         )
-        self._actions = ACTION_TYPES.make(action_type)
         self.observation_space = self.observation_builder.space
-        self.action_space = self._actions.space
-        self.render_mode = render_mode
-        self.screens: Any = screens
-        self.metadata = {**type(self).metadata, "render_fps": FRAMES_PER_SECOND / self.frame_skip}
         self.episode_stats = EpisodeStats(
-            make_metrics(DEFAULT_METRICS if metrics is None else copy.deepcopy(metrics)), ()
+            make_metrics(DEFAULT_METRICS if metrics is None else copy.deepcopy(metrics)),
+            make_events("terminate_on", terminate_on),
+            make_events("truncate_on", truncate_on),
         )
-        self._reward = make_reward(reward if isinstance(reward, str) else copy.deepcopy(reward))
-        self._check_reward(reward)
-        self._terminate_on = _make_events("terminate_on", terminate_on)
-        self._truncate_on = _make_events("truncate_on", truncate_on)
-        self.episode_stats = EpisodeStats(
-            self.episode_stats.metrics, self._terminate_on + self._truncate_on
-        )
-        self._info_every_step = boolean("info_every_step", info_every_step)
+        self._reward = make_reward(copy.deepcopy(reward))
+        self._reward_terms = metrics_read(self._reward, self.episode_stats.metrics, reward)
+        self.last_reward = 0.0
+        self._last_metrics: tuple[dict[str, float], dict[str, float]] = ({}, {})
 
         self.cartridge: Final = Cartridge.open(rom)
-        race = RaceArguments(
-            course=course,
-            course_seed=course_seed,
-            difficulty=difficulty,
-            course_set=course_set,
-            laps=laps,
-            engine_class=engine_class,
-            mirror=mirror,
-            mode=mode,
-            opponents=opponents,
-            opponent_strength=opponent_strength,
-            items=items,
-        )
-        self._races = Races(self.cartridge, race, has_state=state is not None)
-        # What a cloned state must agree in with the environment that it is restored in.
-        self._arguments = {
-            **vars(race),
-            "frame_skip": self.frame_skip,
-            "reward": describe(reward),
-            "metrics": describe(metrics),
-            "terminate_on": describe(terminate_on),
-            "truncate_on": describe(truncate_on),
-        }
-        self._parts = Parts()
-        self._starts = RaceStarts(self.cartridge, self._races, state)
-        self._drawn_for: set[Hashable] = set()
-        self.draw(False)
-        self._closed = False
-        self._window: Window | None = None
-        self._spectator: Spectator | None = None
-        # Of the episode that is driven, which is kept as a difference from there.
-        self._here: RaceStart | None = None
+        race = RaceArguments.select(arguments)
+        config = RaceConfig(self.cartridge, race, has_state=state is not None)
+        self.starts = StartManager(self.cartridge, config, state)
+        self._bookkeeping = Bookkeeping()
+        # The arguments in which cloned states must agree with the environment.
+        kept = ("frame_skip", "reward", "metrics", "terminate_on", "truncate_on")
+        self._state_arguments = vars(race) | {name: argument_key(arguments[name]) for name in kept}
+        key = self._state_arguments["reward"]
+        self._reward_name = key if isinstance(reward, str) else key.partition(":")[0]
+
+        self._start: RaceStart | None = None
         self._course: Course | None = None
         self._race: RaceState | None = None
-        self._watchers: tuple[Watcher, ...] = ()
-        self._recorder: Recorder | None = None
-        self._scenes: SceneRecorder | None = None
-        self._scenes_for: set[Hashable] = set()
-        self._last_reward = 0.0
-        self._last_metrics: tuple[dict[str, float], dict[str, float]] = ({}, {})
-        if self._overlays:
-            self.record_scenes(by="overlays")
         self._needs_reset = True
+        self._episode_open = False  # observers have not been told of its end
+        self._closed = False
+        self._observers: tuple[EnvObserver, ...] = ()
+        self._viewer: EnvObserver | None = None
+        self._scenes = SceneRecorder()
+        if self._overlays:
+            self.add_observer(self._scenes)
+        self._window: LiveWindow | None = None
+        if render_mode == "human":
+            self._window = LiveWindow(f"MKDS-v0 - {self.cartridge.title}", window_scale)
+            self.add_observer(self._window)
 
-    # What a user may look at ------------------------------------------------------------
-
-    @property
-    def console(self) -> Console:
-        """The emulated console itself, running from the first `reset` on.
-
-        Raises:
-            ConsoleError: before the first reset, and after `close`.
-        """
-        if self._starts.console is None:
-            raise ConsoleError("the console starts at the first reset(); call env.reset() first")
-        return self._starts.console
-
-    @property
-    def race(self) -> RaceState:
-        """The race as it was read last, at the end of the last step or reset."""
-        if self._race is None:
-            raise NoRaceError("no race has been read yet; call env.reset() first")
-        return self._race
-
-    @property
-    def course(self) -> Course:
-        """The course that is driven, decoded from the console's memory."""
-        if self._course is None:
-            raise NoRaceError("no course has been read yet; call env.reset() first")
-        return self._course
-
-    def watch(self, watcher: Watcher) -> None:
-        """Have a watcher see every frame from the next reset on; one more costs only its own time.
-
-        Args:
-            watcher: its ``start`` is called at each reset, and its ``frame`` after each frame.
-        """
-        self._watchers = (*self._watchers, watcher)
-
-    def unwatch(self, watcher: Watcher) -> None:
-        """Have a watcher see no more frames.
-
-        Raises:
-            ValueError: it does not watch.
-        """
-        if watcher not in self._watchers:
-            raise ValueError(f"{watcher!r} does not watch this environment")
-        self._watchers = tuple(other for other in self._watchers if other is not watcher)
-
-    def record(self, recorder: Recorder | None) -> None:
-        """Have a recorder told of every step from the next reset on; None ends that.
-
-        Made for `mkds_gym.recording.format.Recorder`, which calls it.
-
-        Raises:
-            ValueError: another one records already.
-        """
-        if recorder is not None and self._recorder is not None:
-            raise ValueError("this environment is being recorded already; close that recorder")
-        self._recorder = recorder
-
-    @property
-    def recorded_arguments(self) -> dict[str, Any]:
-        """What recordings note of how the race was seen."""
-        return {
-            "frame_skip": self.frame_skip,
-            "action_type": self._actions.name,
-            # Its name, without what it holds.
-            "reward": self._arguments["reward"].partition("(")[0].partition(" ")[0],
-        }
-
-    @property
-    def frame_skip(self) -> int:
-        """Frames of a step, 1 to 60; to be set, for the steps that follow."""
-        return self._frame_skip
-
-    @frame_skip.setter
-    def frame_skip(self, frame_skip: int) -> None:
-        self._frame_skip = integer("frame_skip", frame_skip, 1, MAX_FRAME_SKIP)
-        self.metadata = {**self.metadata, "render_fps": FRAMES_PER_SECOND / frame_skip}
-        self._choose_drawn_frame()
-
-    @property
-    def spectator(self) -> Spectator | None:
-        """Who looks after each reset and step, if anybody; to be set.
-
-        ``envs.set_attr("spectator", [...])`` sets those of a vector environment's environments,
-        in other processes too. (`mkds_gym.viewer` publishes pictures from it.)
-        """
-        return self._spectator
-
-    @spectator.setter
-    def spectator(self, spectator: Spectator | None) -> None:
-        old, self._spectator = self._spectator, spectator
-        if old is not None:
-            old.closed(self)
-        if spectator is not None:
-            spectator.attached(self)
-
-    @contextlib.contextmanager
-    def unseen(self) -> Iterator[None]:
-        """Within it, the spectator is told nothing."""
-        spectator, self._spectator = self._spectator, None
-        try:
-            yield
-        finally:
-            self._spectator = spectator
-
-    def draw(self, wanted: bool, by: Hashable = None) -> None:
-        """Have the picture of each step drawn from now on, or only if the arguments need it.
-
-        For who looks at ``env.unwrapped.console.screen()`` at times. The last picture that is
-        drawn is complete after `PRIMING_FRAMES` frames.
-
-        Args:
-            wanted: by the one who asks.
-            by: who asks; None is you. It is drawn while anybody wants it, so that a spectator
-                that comes and goes leaves the wish of others as it is.
-        """
-        if wanted:
-            self._drawn_for.add(by)
-        else:
-            self._drawn_for.discard(by)
-        self._draws = (
-            bool(self._drawn_for) or self.observation_builder.draws or self.render_mode is not None
-        )
-        self._choose_drawn_frame()
-
-    def _choose_drawn_frame(self) -> None:
-        """The frame of a step that must be drawn for its last frame to be seen, two later.
-
-        Of short steps, a frame of the step before.
-        """
-        self._drawn_frame = -1
-        if self._draws:
-            self._drawn_frame = (self._frame_skip - PRIMING_FRAMES) % self._frame_skip
-
-    def collect_metrics(self) -> dict[str, float]:
-        """The metrics of the episode so far, as the info has them."""
-        return self.episode_stats.collect()
-
-    def record_scenes(self, by: Hashable = None) -> None:
-        """Note from now on what `overlay_scene` gives; ``overlays`` do so by themselves.
-
-        Reads camera and objects in every frame: some tens of microseconds.
-
-        Args:
-            by: who asks, see `draw`.
-        """
-        self._scenes_for.add(by)
-        if self._scenes is None:
-            self._scenes = SceneRecorder()
-            self.watch(self._scenes)
-            if self._starts.reader is not None and self._race is not None:
-                self._scenes.start(self._starts.reader)
-
-    def forget_scenes(self, by: Hashable = None) -> None:
-        """Note no scenes any more, unless ``overlays`` or somebody else need them.
-
-        Args:
-            by: who asked for them, see `draw`.
-        """
-        self._scenes_for.discard(by)
-        if self._scenes is not None and not self._scenes_for:
-            self.unwatch(self._scenes)
-            self._scenes = None
-
-    def overlay_scene(self) -> OverlayScene:
-        """What overlays draw of the picture that is on the screen now.
-
-        Raises:
-            NoRaceError: no frame was noted: before the first reset after `record_scenes`.
-        """
-        if self._scenes is None:
-            raise NoRaceError("no scenes are noted; call record_scenes() and reset() first")
-        before, now = self._last_metrics
-        return self._scenes.scene(
-            self.course,
-            reward=self._last_reward,
-            terms={name: now[name] - before.get(name, 0.0) for name in self._reward_terms},
-            ray_angles=ray_angles(getattr(self.observation_builder, "sensors", ())),
-        )
-
-    @property
-    def observation_labels(self) -> tuple[str, ...]:
-        """A name for each component of a ``sensors`` observation, for tables and plots."""
-        return self.observation_builder.labels
-
-    # Gymnasium ---------------------------------------------------------------------------
+    # Reset, step, render, close ----------------------------------------------------------------
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Restore the race start.
+        """Restore the race start and begin an episode.
 
         Args:
-            seed: seeds ``np_random``, from which the course of an episode (``course_set``) and
-                the chance of a VS race are drawn: the same seed and actions, the same
-                observations, rewards and memory. A time trial on one course holds no chance, and
-                is the same whatever the seed.
-            options: ``{"state": path, bytes or cloned state}`` starts this episode, and those
-                after it, from another savestate or a state of `clone_state`; ``{"course_seed":
-                7}`` has this episode on that random course; ``{"progress": 0.4}`` starts this one
-                at 0.4 laps along its course, where the scripted driver gets to from the race
-                start (a second's work, once for each course and place). These two may be given
-                together; the resets after them go where the arguments say, whatever ``state`` was
-                given before. None goes on as before.
+            seed: seeds ``np_random``, which draws the course of an episode (``course_set``) and
+                the seed of a VS race. Equal seeds and actions give equal observations, rewards
+                and memory. A time trial on a fixed course draws nothing.
+            options: a dict of
+
+                - ``state``: a path, bytes or a `ClonedState` to start at, in this episode and
+                  those after it;
+                - ``course_seed``: the random course of this episode;
+                - ``progress``: where along the course this episode starts, in laps since the start
+                  line. The scripted driver drives there once, in about a second.
+
+                ``course_seed`` and ``progress`` may be combined. Resets after them return to the
+                race of the environment's arguments.
 
         Returns:
-            The observation and the info.
+            Observation and info.
 
         Raises:
-            ValueError, TypeError: an unknown option, or a bad value.
-            StateError, NoRaceError, ConsoleError: the start cannot be reached. (The episode goes
-                on if the state's file is not there, no savestate, or another cartridge's.)
-            gymnasium.error.ClosedEnvironmentError: after `close`.
+            ValueError, TypeError: an option is unknown or wrong. The episode goes on.
+            StateError, NoRaceError, ConsoleError: the start cannot be reached. The episode goes on
+                if the state is missing, damaged, or of another cartridge.
+            gymnasium.error.ClosedEnvironmentError: the environment is closed.
         """
-        return self._begin(seed, options, None)
+        return self._reset(seed, options, None)
 
     def reset_into(
         self, out: Any, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Restore the race start, as `reset`, and write the observation where the caller wants it.
+        """Reset, and write the observation into arrays of the caller.
 
         Args:
-            out: what the observation is written into, see `step_into`.
+            out: see `step_into`.
             seed: see `reset`.
             options: see `reset`.
 
@@ -538,486 +286,562 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             The info.
 
         Raises:
-            ValueError, TypeError: as `reset`, or ``out`` is not as the observation space.
+            ValueError, TypeError: as `reset`, or ``out`` does not fit the observation space.
             StateError, NoRaceError, ConsoleError: the start cannot be reached.
-            gymnasium.error.ClosedEnvironmentError: after `close`.
+            gymnasium.error.ClosedEnvironmentError: the environment is closed.
         """
         self.observation_builder.check(out)
-        return self._begin(seed, options, out)[1]
+        return self._reset(seed, options, out)[1]
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Hold the action's keys for ``frame_skip`` frames.
+        """Hold the keys of an action for ``frame_skip`` frames.
 
         Args:
-            action: one of ``action_space``.
+            action: an element of ``action_space``.
 
         Returns:
-            Observation, reward, terminated, truncated, info.
+            Observation, reward, terminated, truncated and info.
 
         Raises:
-            ValueError: the action is not one of the space.
-            gymnasium.error.ResetNeeded: before the first reset, after an episode's end, and after a
-                step that was interrupted (Ctrl-C) or failed.
-            gymnasium.error.ClosedEnvironmentError: after `close`.
+            ValueError: the action is not in the space.
+            gymnasium.error.ResetNeeded: no episode is under way: before the first reset, after the
+                end of an episode, or after a step that failed or was interrupted.
+            gymnasium.error.ClosedEnvironmentError: the environment is closed.
         """
-        return self._advance(action, None)
+        return self._step(action, None)
 
     def step_into(self, action: Any, out: Any) -> tuple[float, bool, bool, dict[str, Any]]:
-        """Take a step, as `step`, and write the observation where the caller wants it.
-
-        What a vector environment calls, whose observations are rows of one large array.
+        """Step, and write the observation into arrays of the caller, as vector environments do.
 
         Args:
-            action: one of ``action_space``.
-            out: what the observation is written into: an array of the shape and dtype of
-                ``observation_space`` (a view of a larger one will do), or for ``obs_type``
-                ``dict`` such an array by sensor name. An error leaves it as it was.
+            action: an element of ``action_space``.
+            out: an array (or view) with shape and dtype of ``observation_space``; for ``obs_type``
+                ``dict``, such an array by sensor name. An error leaves the contents unchanged.
 
         Returns:
-            Reward, terminated, truncated, info.
+            Reward, terminated, truncated and info.
 
         Raises:
-            ValueError: the action is not one of the space, or ``out`` is not as the observation
-                space; no frame was run.
-            TypeError: ``out`` is no array, or no dict of arrays; no frame was run.
+            ValueError, TypeError: the action is not in the space, or ``out`` does not fit the
+                observation space. No frame was run.
             gymnasium.error.ResetNeeded: as `step`.
-            gymnasium.error.ClosedEnvironmentError: after `close`.
+            gymnasium.error.ClosedEnvironmentError: the environment is closed.
         """
         self.observation_builder.check(out)
-        _, reward, terminated, truncated, info = self._advance(action, out)
-        return reward, terminated, truncated, info
-
-    # The frames -------------------------------------------------------------------------------
-
-    def _begin(
-        self, seed: int | None, options: dict[str, Any] | None, out: Any
-    ) -> tuple[Any, dict[str, Any]]:
-        """See `reset`; the observation is a new object if ``out`` is None."""
-        self._check_open()
-        if options is not None and not isinstance(options, Mapping):
-            raise TypeError(
-                f"options={options!r} is not a dict; options are {', '.join(_RESET_OPTIONS)}"
-            )
-        for option in options or ():
-            if option not in _RESET_OPTIONS:
-                raise ValueError(
-                    f"reset() knows no option {option!r}; options are {', '.join(_RESET_OPTIONS)}"
-                )
-        # Before the episode is broken off: it goes on after what is refused.
-        wanted = self._starts.check(**(options or {}))
-        super().reset(seed=seed)
-        self._break_off()
-        start = self._starts.choose(lambda: self._races.draw_seed(self.np_random), *wanted)
-        return self._begin_at(start, out)
-
-    def prepare(self) -> None:
-        """Go where the first reset goes, without an episode: to be looked at, cloned and asked.
-
-        The next reset is as without it; a spectator hears nothing. Errors as `reset`.
-        """
-        before = copy.deepcopy(self.np_random), self._np_random_seed
-        with self.unseen():
-            self._begin(None, None, None)
-        self._break_off()
-        self._np_random, self._np_random_seed = before
-
-    def go_on_with_chance_of(self, other: MKDSEnv) -> None:
-        """Draw what another environment would draw next, from a generator like its own."""
-        self._np_random = copy.deepcopy(other.np_random)
-        self._np_random_seed = other._np_random_seed
-
-    def _break_off(self) -> None:
-        """End the episode; until another one has begun, there is nothing to step."""
-        self._needs_reset = True
-        if self._recorder is not None:
-            self._recorder.end()
-
-    def _begin_at(self, start: RaceStart, out: Any) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode; ``out`` as `_begin`'s."""
-        self._here, self._course = start, start.course
-        # The chance of a race is drawn from this episode's ``np_random``.
-        console, reader = self._starts.go_to(start, lambda: int(self.np_random.integers(1 << 32)))
-        if self._recorder is not None:
-            at, packed = self._starts.recorded(start)
-            self._recorder.begin(at, PRIMING_FRAMES, packed)
-        for watcher in self._watchers:
-            watcher.start(reader)
-        for _ in range(PRIMING_FRAMES):
-            console.step(0, 1, self._draws)
-            for watcher in self._watchers:
-                watcher.frame(reader.read(), 0)
-        self._race = state = reader.read()
-        collected = self.episode_stats.reset(state, self.course)
-        self._reward.reset(collected)
-        self._last_reward, self._last_metrics = 0.0, (collected, collected)
-        self._needs_reset = False
-        if self._seen:
-            self._show()
-        if self._spectator is not None:
-            self._spectator.started(self)
-        return (
-            self.observation_builder.observe(console, state, self.course, out),
-            self._info(state, collected, ()),
-        )
-
-    def _advance(self, action: Any, out: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """See `step`; the observation is a new object if ``out`` is None."""
-        if self._needs_reset:
-            self._check_open()
-            raise gym.error.ResetNeeded(
-                "call env.reset() before env.step(), also after an end, and after a step that was "
-                "interrupted or failed"
-            )
-        keys = self._actions.keys(action)
-        try:
-            return self._drive(keys, out)
-        except BaseException:
-            self._needs_reset = True  # nobody goes on from half of a step
-            raise
-
-    def _drive(self, keys: int, out: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """A step with these keys; whoever looks meanwhile finds the episode under way."""
-        console, reader, course = self._starts.console, self._starts.reader, self._course
-        assert console is not None
-        assert reader is not None
-        assert course is not None
-        if self._recorder is not None:
-            self._recorder.step(keys, self._frame_skip)
-        human = self._seen
-        if human or self._watchers:
-            # Somebody looks at the console itself after each frame.
-            states = []
-            for frame in range(self._frame_skip):
-                console.step(keys, 1, human or frame == self._drawn_frame)
-                state = reader.read()
-                states.append(state)
-                for watcher in self._watchers:
-                    watcher.frame(state, keys)
-                if human and self._seen:
-                    self._show()
-        else:
-            race = reader.race
-            copies = console.run(keys, self._frame_skip, reader.copy, self._drawn_frame)
-            states = [race(copied) for copied in copies]
-            state = states[-1]
-        happened = self.episode_stats.update(states, course)
-        self._race = state
-        terminated = truncated = False
-        names: tuple[str, ...] = ()
-        if happened:
-            terminated = any(event in self._terminate_on for event in happened)
-            truncated = any(event in self._truncate_on for event in happened)
-            names = tuple(event.name for event in happened)
-        collected = self.episode_stats.collect()
-        reward = self._reward.step(collected)
-        self._last_reward, self._last_metrics = reward, (self._last_metrics[1], collected)
-        self._needs_reset = over = bool(happened)
-        if self._spectator is not None:
-            self._spectator.stepped(self, reward, over)
-        info = self._info(state, collected, names) if happened or self._info_every_step else {}
-        if happened and self._recorder is not None:
-            self._recorder.end(names)
-        observation = self.observation_builder.observe(console, state, course, out)
-        return observation, reward, terminated, truncated, info
-
-    # States ---------------------------------------------------------------------------------
-
-    def clone_state(self) -> ClonedState:
-        """The whole state of the environment now, to go back to with `restore_state`.
-
-        It holds the console (memory, registers, picture), the metrics, events and reward of the
-        episode so far, ``np_random``, and whether the episode has ended. It is kept as what
-        differs from the race start, some 50 to 110 KiB on Kartlab. It may be restored any number of
-        times, and pickled: then an environment of another process that was made with the same
-        arguments (those that only concern what is seen or done, as ``obs_type``, aside) takes it.
-        Where resets go, and what wrappers remember, is no part of it.
-
-        Raises:
-            ConsoleError: before the first reset.
-            gymnasium.error.ClosedEnvironmentError: after `close`.
-            StateError: a metric, event or reward of your own cannot be pickled.
-        """
-        self._check_open()
-        here = self._here
-        if here is None:
-            raise ConsoleError("there is no race to clone yet; call env.reset() first")
-        return ClonedState(
-            here.base,
-            self.console.difference(here.base.snapshot),
-            arguments=self._arguments,
-            course=here.course.fingerprint,
-            course_seed=here.course_seed,
-            parts=self._parts.dump(self._own_parts()),
-        )
-
-    def clone_along(self, progress: Sequence[float]) -> list[ClonedState]:
-        """States along the course: at each point, what `clone_state` gives after a reset there.
-
-        One drive of the scripted driver is enough for all of them, where resets at
-        ``{"progress": ...}`` have one each. The episode at the last point has begun afterwards.
-
-        Args:
-            progress: points, in laps since the start line, each at least 0.
-
-        Returns:
-            A state for each, in the same order.
-
-        Raises:
-            ValueError, TypeError: a point is none, or the race is over before it.
-            StateError: the driver does not get there.
-            ConsoleError: before the first reset.
-            gymnasium.error.ClosedEnvironmentError: after `close`.
-        """
-        self._check_open()
-        start = self._starts.current
-        if start is None:
-            raise ConsoleError("there is no course yet; call env.reset() first")
-        points = [check_progress(one) for one in progress]
-        self._break_off()
-        states = []
-        for point in self._starts.points(start, points):
-            self._break_off()
-            self._begin_at(point, None)
-            states.append(self.clone_state())
-        return states
-
-    def restore_state(self, state: ClonedState) -> None:
-        """Go back to a state of `clone_state`, exactly.
-
-        The same actions bring the same observations, rewards, infos, memory and pictures as they
-        did, or would have done, when it was cloned. A reset is not needed before, unless a
-        wrapper (``gym.make`` puts one there) insists on it. Where later resets go does not
-        change, but for what they draw from ``np_random``.
-
-        Args:
-            state: of this environment, or of one with the same arguments.
-
-        Raises:
-            TypeError: no cloned state.
-            StateError: it is of another cartridge, emulator build or course, or of an environment
-                with other arguments; nothing has changed. Or it is damaged; then, at worst (and
-                always with a recorder), a reset is needed.
-            ConsoleError: the emulator cannot be started.
-            gymnasium.error.ClosedEnvironmentError: after `close`.
-        """
-        self._check_open()
-        if not isinstance(state, ClonedState):
-            raise TypeError(
-                f"restore_state() takes what clone_state() gave, not {type(state).__name__}; for "
-                "savestates there is reset(options={'state': ...})"
-            )
-        check_origin(state, "the state", self.cartridge, self._starts.build_id)
-        check_arguments(state, self._arguments)
-        course, reader, race, parts = self._go_to(state)
-        here = self._here
-        if here is None or here.base is not state.base or here.course_seed != state.course_seed:
-            self._here = RaceStart.at_state(state, course)
-        self._course, self._starts.reader, self._race = course, reader, race
-        for watcher in self._watchers:
-            watcher.start(reader)
-        if self._recorder is not None:
-            packed, _ = state.saved()
-            self._recorder.begin(Start("state", frame=self.console.frame_count), 0, packed)
-        (
-            metrics,
-            self._reward,
-            self._terminate_on,
-            self._truncate_on,
-            self._np_random,
-            self._np_random_seed,
-            self._needs_reset,
-            self._last_reward,
-            self._last_metrics,
-        ) = parts
-        self.episode_stats = EpisodeStats(metrics, self._terminate_on + self._truncate_on)
-        if self._seen:
-            self._show()
-        if self._spectator is not None and not self._needs_reset:
-            self._spectator.started(self)
-
-    def _go_to(self, state: ClonedState) -> tuple[Course, RaceReader, RaceState, Any]:
-        """Bring the console to a cloned state; its course, the race there, and its own parts.
-
-        Raises:
-            StateError: as `restore_state`.
-        """
-        course = self._course_of(state)
-        parts = None
-        if course is not None:
-            parts = self._parts.load(state.parts, self._own_parts(), course)
-        console, over = self._starts.powered_on(), self._needs_reset
-        # Whether the state is sound shows only there, unless its course is known.
-        before = console.snapshot() if course is None else None
-        self._break_off()
-        # Not sooner: whoever hears of the end may restore something in this thread as well, and
-        # such a snapshot lasts until the next one.
-        console.restore(state.snapshot(lasting=False))
-        try:
-            # A reader finds by itself what is elsewhere now.
-            reader = self._starts.reader or self._starts.new_reader(console)
-            race = reader.read()
-            if course is None:
-                course = Course.from_ram(console.ram, reader.layout)
-                parts = self._parts.load(state.parts, self._own_parts(), course)
-        except (NoRaceError, CourseFormatError, StateError) as error:
-            if before is not None:
-                console.restore(before)
-                if self._recorder is None:  # else the episode has ended for the recorder
-                    self._needs_reset = over
-            raise StateError(f"the state cannot be restored here: {error}") from error
-        return course, reader, race, parts
-
-    @property
-    def closed(self) -> bool:
-        """Whether `close` was called: nothing can be done with it any more."""
-        return self._closed
-
-    @property
-    def episode_over(self) -> bool:
-        """Whether the next `step` wants a `reset` first: no episode is under way."""
-        return self._needs_reset
-
-    def _own_parts(self) -> tuple[Any, ...]:
-        """What a cloned state holds besides the console."""
-        return (
-            self.episode_stats.metrics,
-            self._reward,
-            self._terminate_on,
-            self._truncate_on,
-            self.np_random,
-            self._np_random_seed,
-            self._needs_reset,
-            self._last_reward,
-            self._last_metrics,
-        )
-
-    def _course_of(self, state: ClonedState) -> Course | None:
-        """The course of a cloned state, if it is known, and is one that this environment has."""
-        for start in (self._here, self._starts.current):
-            if start is not None and start.course.fingerprint == state.course:
-                return start.course
-        if (kept := self._starts.course_of_seed(state.course_seed)) is not None:
-            return kept
-        if self._here is not None and not self._races.random:
-            raise StateError(
-                "the state is of another course than the one that is driven; to start an episode "
-                "there, reset(options={'state': state})"
-            )
-        return None
+        return self._step(action, out)[1:]
 
     def render(self) -> NDArray[np.uint8] | None:
-        """The picture of the last frame.
+        """Return the picture of the last frame.
 
         Returns:
-            uint8 RGB (192, 256, 3), or (384, 256, 3) for both screens, in render mode
-            ``rgb_array``; None in ``human``, which shows its pictures as it steps.
+            uint8 RGB of shape (192, 256, 3), or (384, 256, 3) for both screens, in render mode
+            ``rgb_array``. None in render mode ``human``, whose window shows every frame.
         """
         if self.render_mode is None:
             gym.logger.warn(
-                "env.render() without a render_mode does nothing; use "
+                "env.render() does nothing without a render_mode: use "
                 "gym.make('MKDS-v0', render_mode='rgb_array')"
             )
-            return None
-        if self.render_mode == "human":
-            return None
-        return self._picture()
+        return self.picture() if self.render_mode == "rgb_array" else None
 
     def close(self) -> None:
-        """Close console and window, for good; the second time does nothing."""
+        """Close console and window. A second call does nothing."""
         try:
-            if self._starts.console is not None:
-                self._break_off()
-        finally:  # whatever the recorder's owner raises
-            self._closed = True
-            self.spectator = None
-            self._starts.close()
-            self._here = None
-            window, self._window = self._window, None
-            if window is not None:
-                window.close()
-            self._needs_reset = True
+            self._end_episode()
+        finally:  # an observer may raise
+            self._closed = self._needs_reset = True
+            try:
+                for observer in self._observers:
+                    self.remove_observer(observer)
+            finally:
+                self.starts.close()
+                self._start = None
 
-    # Within ---------------------------------------------------------------------------------
+    def _reset(
+        self, seed: int | None, options: dict[str, Any] | None, out: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """Reset; the observation is written into `out`, or a new object if `out` is None."""
+        self._check_open()
+        checked = self.starts.check_options(options)  # before the episode ends
+        super().reset(seed=seed)
+        self._end_episode()
+        return self._start_episode(self.starts.choose(checked, self.np_random), out)
+
+    def _start_episode(self, start: RaceStart, out: Any) -> tuple[Any, dict[str, Any]]:
+        """Go to a start and begin an episode."""
+        self._start, self._course = start, start.course
+        console, reader = self.starts.go_to(start, self.np_random)
+        self._episode_open = True
+        for observer in self._observers:
+            observer.start_reached(self, PRIMING_FRAMES)
+        draw = self._draws
+        for _ in range(PRIMING_FRAMES):
+            console.step(0, 1, draw)
+            for observer in self._observers:
+                if observer.needs_frames:
+                    observer.frame(self, reader.read(), 0)
+        self._race = race = reader.read()
+        metrics = self.episode_stats.reset(race, start.course)
+        self._reward.reset(metrics)
+        self.last_reward, self._last_metrics = 0.0, (metrics, metrics)
+        self._needs_reset = False
+        for observer in self._observers:
+            observer.episode_started(self)
+        observation = self.observation_builder.observe(console, race, start.course, out)
+        return observation, self._info(race, metrics, ())
+
+    def _step(self, action: Any, out: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Step; the observation is written into `out`, or a new object if `out` is None."""
+        if self._needs_reset:
+            self._check_open()
+            raise gym.error.ResetNeeded(
+                "no episode is under way: call env.reset() before the first step, after the end of "
+                "an episode, and after a step that failed or was interrupted"
+            )
+        keys = self._actions.keys(action)
+        try:
+            return self._run_step(keys, out)
+        except BaseException:
+            self._needs_reset = True
+            raise
+
+    def _run_step(self, keys: int, out: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        for observer in self._observers:
+            observer.step_started(self, keys, self._frame_skip)
+        states = self._run_frames(keys)
+        race, course, stats = states[-1], self.course, self.episode_stats
+        events = stats.update(states, course)
+        metrics = stats.collect()
+        reward = self._reward.step(metrics)
+        self._race = race
+        self.last_reward, self._last_metrics = reward, (self._last_metrics[1], metrics)
+        self._needs_reset = over = bool(events)
+        for observer in self._observers:
+            observer.step_ended(self, reward, over)
+        terminated = truncated = False
+        names: tuple[str, ...] = ()
+        if events:
+            terminated = any(event in stats.terminate_on for event in events)
+            truncated = any(event in stats.truncate_on for event in events)
+            names = tuple(event.name for event in events)
+            self._end_episode(names)
+        info = self._info(race, metrics, names) if over or self._info_every_step else {}
+        observation = self.observation_builder.observe(self.console, race, course, out)
+        return observation, reward, terminated, truncated, info
+
+    def _run_frames(self, keys: int) -> list[RaceState]:
+        """Run the frames of a step; return the race after each."""
+        console, reader = self.console, self.reader
+        # A picture is on the screen two frames after it was drawn; for short steps, the frame to
+        # draw belongs to an earlier step.
+        drawn = (self._frame_skip - PRIMING_FRAMES) % self._frame_skip if self._draws else -1
+        watching = [observer for observer in self._observers if observer.needs_frames]
+        if not watching:
+            copies = console.run(keys, self._frame_skip, reader.copy, drawn)
+            return [reader.race(copied) for copied in copies]
+        draw_all = any(observer.needs_picture for observer in watching)
+        states = []
+        for frame in range(self._frame_skip):
+            console.step(keys, 1, draw_all or frame == drawn)
+            states.append(reader.read())
+            for observer in watching:
+                observer.frame(self, states[-1], keys)
+        return states
+
+    def _end_episode(self, events: tuple[str, ...] = ()) -> None:
+        """Tell observers of the end of the episode, once; `step` refuses until the next begins."""
+        self._needs_reset = True
+        if self._episode_open:
+            self._episode_open = False
+            for observer in self._observers:
+                observer.episode_ended(self, events)
+
+    def _info(
+        self, race: RaceState, metrics: dict[str, float], events: tuple[str, ...]
+    ) -> dict[str, Any]:
+        course_seed = None if self._start is None else self._start.course_seed
+        return {
+            "metrics": metrics,
+            "lap_times": race.lap_times,
+            "total_time": race.total_time if race.finished else 0.0,
+            "progress": self.course.track.laps(race),
+            "lap": race.lap,
+            "checkpoint": race.checkpoint,
+            "frame": race.frame,
+            "place": race.place + 1,
+            "drivers": race.driver_count,
+            "course": race.course_name or "" if course_seed is None else RANDOM_COURSE,
+            "course_seed": course_seed,
+            "events": events,
+            "is_success": race.finished,
+        }
 
     def _check_open(self) -> None:
         if self._closed:
             raise gym.error.ClosedEnvironmentError(
-                "this environment is closed; make a new one with gym.make('MKDS-v0', ...)"
+                "the environment is closed: make a new one with gym.make('MKDS-v0', ...)"
             )
 
-    def _check_reward(self, reward: object) -> None:
-        """Try the reward on the metrics of an empty episode, before any emulator starts."""
-        for metric in self.episode_stats.metrics:
-            metric.reset()
-        collected = Read(self.episode_stats.collect())
-        try:
-            self._reward.reset(collected)
-            paid: object = self._reward.step(collected)
-        except TypeError as error:
-            raise TypeError(
-                f"reward={reward!r} cannot be computed from the metrics, a dict of floats: {error}"
-            ) from error
-        except KeyError as error:
-            raise ValueError(
-                f"reward={reward!r} wants the metric {error}, which is not among the metrics "
-                f"collected: {', '.join(collected)}; add it to metrics="
-            ) from error
-        if not isinstance(paid, float | int | np.number) or not math.isfinite(paid):
-            raise ValueError(
-                f"reward={reward!r} pays {paid!r} for nothing driven; a finite number is wanted"
-            )
-        self._reward_terms = tuple(name for name in collected if name in collected.names)
-
-    def _info(
-        self, state: RaceState, metrics: dict[str, float], events: tuple[str, ...]
-    ) -> dict[str, Any]:
-        course_seed = None if self._here is None else self._here.course_seed
-        return {
-            "metrics": metrics,
-            "lap_times": state.lap_times,
-            "total_time": state.total_time if state.finished else 0.0,
-            "progress": self.course.track.laps(state),
-            "lap": state.lap,
-            "checkpoint": state.checkpoint,
-            "frame": state.frame,
-            "place": state.place + 1,
-            "drivers": state.driver_count,
-            "course": state.course_name or "" if course_seed is None else RANDOM_COURSE,
-            "course_seed": course_seed,
-            "events": events,
-            "is_success": state.finished,
-        }
+    # Public attributes -------------------------------------------------------------------------
 
     @property
-    def _seen(self) -> bool:
-        """The race is shown in a window, which the user has not closed."""
-        return self.render_mode == "human" and not (self._window and self._window.closed)
+    def console(self) -> Console:
+        """The emulated console.
 
-    def _show(self) -> None:
-        if self._window is None:
-            title = f"MKDS-v0 - {self.cartridge.title}"
-            self._window = Window(title, FRAMES_PER_SECOND, self._window_scale)
-        self._window.show(self._picture())
+        Raises:
+            ConsoleError: before the first reset, and after `close`.
+        """
+        if self.starts.console is None:
+            raise ConsoleError("the console starts at the first reset: call env.reset() first")
+        return self.starts.console
 
-    def _picture(self) -> NDArray[np.uint8]:
-        """The picture on the screens, with the overlays; they are on the top screen only."""
+    @property
+    def reader(self) -> RaceReader:
+        """The reader of the race in the console's memory.
+
+        Raises:
+            NoRaceError: before the first reset, and after `close`.
+        """
+        if self.starts.reader is None:
+            raise NoRaceError("no race has begun: call env.reset() first")
+        return self.starts.reader
+
+    @property
+    def race(self) -> RaceState:
+        """The race at the end of the last step or reset.
+
+        Raises:
+            NoRaceError: before the first reset.
+        """
+        if self._race is None:
+            raise NoRaceError("no race has begun: call env.reset() first")
+        return self._race
+
+    @property
+    def course(self) -> Course:
+        """The course of the race, decoded from the console's memory.
+
+        Raises:
+            NoRaceError: before the first reset.
+        """
+        if self._course is None:
+            raise NoRaceError("no race has begun: call env.reset() first")
+        return self._course
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    @property
+    def episode_over(self) -> bool:
+        """Whether no episode is under way, so that `step` needs a `reset` first."""
+        return self._needs_reset
+
+    @property
+    def frame_skip(self) -> int:
+        """Frames per step, 1 to 60; may be set between steps."""
+        return self._frame_skip
+
+    @frame_skip.setter
+    def frame_skip(self, frame_skip: int) -> None:
+        self._frame_skip = integer("frame_skip", frame_skip, 1, MAX_FRAME_SKIP)
+        self.metadata = {**self.metadata, "render_fps": FRAMES_PER_SECOND / self._frame_skip}
+
+    @property
+    def observation_labels(self) -> tuple[str, ...]:
+        """A name for each component of a ``sensors`` observation, for tables and plots."""
+        return self.observation_builder.labels
+
+    @property
+    def ray_angles(self) -> tuple[float, ...]:
+        """Angles of the distance sensors' rays: degrees from the heading, positive to the left."""
+        return ray_angles(getattr(self.observation_builder, "sensors", ()))
+
+    @property
+    def last_reward_terms(self) -> dict[str, float]:
+        """Change in the last step of each metric that the reward reads, by name."""
+        before, now = self._last_metrics
+        return {name: now[name] - before.get(name, 0.0) for name in self._reward_terms}
+
+    @property
+    def recorded_arguments(self) -> dict[str, Any]:
+        """The arguments that a recording notes: ``frame_skip``, ``action_type`` and ``reward``."""
+        return {
+            "frame_skip": self.frame_skip,
+            "action_type": self._actions.name,
+            "reward": self._reward_name,
+        }
+
+    def collect_metrics(self) -> dict[str, float]:
+        """Return the metrics of the episode so far, as in the info."""
+        return self.episode_stats.collect()
+
+    def picture(self) -> NDArray[np.uint8]:
+        """Return the picture on the screens, uint8 RGB; overlays are drawn on the top screen.
+
+        The picture is up to date if a `render_mode`, the observations or an observer need it.
+        """
         picture = self.console.screen(self.screens)
         if not self._overlays or self.screens == "bottom":
             return picture
-        return draw_overlays(self._overlays, picture, self.overlay_scene(), self.course)
+        scene = self._scenes.scene_of(self)
+        return draw_overlays(self._overlays, picture, scene, self.course)
 
+    # Observers ---------------------------------------------------------------------------------
 
-def _make_events(argument: str, events: str | Event | Sequence[str | Event]) -> tuple[Event, ...]:
-    """Events from names (``"clock:3600"``) and objects; an object is copied."""
-    made: list[Event] = []
-    for event in as_list(argument, events, str | Event):
-        if isinstance(event, str):
-            made.append(EVENTS.make(event))
-        elif isinstance(event, Event) and not isinstance(event, type):
-            made.append(copy.deepcopy(event))
-        else:
+    @property
+    def observers(self) -> tuple[EnvObserver, ...]:
+        """The observers, in the order in which they are called."""
+        return self._observers
+
+    def add_observer(self, observer: EnvObserver) -> None:
+        """Let an observer watch the environment, from now on.
+
+        Raises:
+            TypeError: `observer` is not an `EnvObserver`.
+            ValueError: `observer` watches this environment already.
+        """
+        if not isinstance(observer, EnvObserver):
+            raise TypeError(f"observer={observer!r} is not an observer: expected an EnvObserver")
+        if observer in self._observers:
+            raise ValueError(f"observer={observer!r} watches this environment already")
+        self._observers = (*self._observers, observer)
+        observer.attached(self)
+
+    def remove_observer(self, observer: EnvObserver) -> None:
+        """Stop an observer from watching the environment.
+
+        Raises:
+            ValueError: `observer` does not watch this environment.
+        """
+        if observer not in self._observers:
+            raise ValueError(f"observer={observer!r} does not watch this environment")
+        self._observers = tuple(other for other in self._observers if other is not observer)
+        if observer is self._viewer:
+            self._viewer = None
+        observer.detached(self)
+
+    @property
+    def viewer(self) -> EnvObserver | None:
+        """The observer that a viewer has set; setting another one replaces it.
+
+        ``envs.set_attr("viewer", [...])`` gives each environment of a vector environment its own,
+        in other processes as well.
+        """
+        return self._viewer
+
+    @viewer.setter
+    def viewer(self, observer: EnvObserver | None) -> None:
+        if self._viewer is not None:
+            self.remove_observer(self._viewer)
+        if observer is not None:
+            self.add_observer(observer)
+            self._viewer = observer
+
+    @contextlib.contextmanager
+    def without_viewer(self) -> Iterator[None]:
+        """Hide from the viewer what happens in the context."""
+        observers = self._observers
+        self._observers = tuple(other for other in observers if other is not self._viewer)
+        try:
+            yield
+        finally:
+            self._observers = observers
+
+    def recording_start(self) -> tuple[Start, bytes | None]:
+        """Return how a recording describes the start; call in `EnvObserver.start_reached` only.
+
+        Returns:
+            The description, and the savestate if the recording must hold it.
+        """
+        assert self._start is not None
+        return self.starts.recording_start(self._start)
+
+    @property
+    def _draws(self) -> bool:
+        """Whether anything needs the picture of a step."""
+        return (
+            self.render_mode is not None
+            or self.observation_builder.draws
+            or any(observer.needs_picture for observer in self._observers)
+        )
+
+    # States ------------------------------------------------------------------------------------
+
+    def clone_state(self) -> ClonedState:
+        """Return the whole state of the environment, to return to with `restore_state`.
+
+        The state holds the console (memory, registers, picture), the metrics, events and reward of
+        the episode, ``np_random``, and whether the episode has ended. It does not hold where
+        resets go, or anything of wrappers. It takes 50 to 110 KiB on Kartlab. It can be restored
+        any number of times, and pickled for an environment of another process with the same
+        arguments (apart from those of observations and pictures).
+
+        Raises:
+            ConsoleError: before the first reset.
+            gymnasium.error.ClosedEnvironmentError: the environment is closed.
+            StateError: a custom metric, event or reward cannot be pickled.
+        """
+        self._check_open()
+        start = self._start
+        if start is None:
+            raise ConsoleError("there is no race to clone yet: call env.reset() first")
+        return ClonedState(
+            start.base,
+            self.console.difference(start.base.snapshot),
+            arguments=self._state_arguments,
+            course=start.course.fingerprint,
+            course_seed=start.course_seed,
+            parts=self._bookkeeping.dump(self._parts()),
+        )
+
+    def clone_along(self, progress: Sequence[float]) -> list[ClonedState]:
+        """Return states along the course: at each point, the state after a reset there.
+
+        The scripted driver reaches all points in one drive. Afterwards an episode is under way at
+        the last point.
+
+        Args:
+            progress: points, in laps since the start line, each at least 0.
+
+        Raises:
+            ValueError, TypeError: a point is wrong, or the race ends before it.
+            StateError: the driver does not reach a point.
+            ConsoleError: before the first reset.
+            gymnasium.error.ClosedEnvironmentError: the environment is closed.
+        """
+        self._check_open()
+        start = self.starts.current
+        if start is None:
+            raise ConsoleError("there is no course yet: call env.reset() first")
+        laps = [number("progress", point, 0) for point in progress]
+        self._end_episode()
+        states = []
+        for point in self.starts.points(start, laps):
+            self._end_episode()
+            self._start_episode(point, None)
+            states.append(self.clone_state())
+        return states
+
+    def restore_state(self, state: ClonedState) -> None:
+        """Return to a state of `clone_state`, exactly.
+
+        The same actions then bring the same observations, rewards, infos, memory and pictures.
+        No reset is needed before, unless a wrapper insists (as that of ``gym.make`` does). Where
+        resets go does not change, apart from what they draw from ``np_random``.
+
+        Args:
+            state: a state of this environment, or of one with the same arguments.
+
+        Raises:
+            TypeError: `state` is not a `ClonedState`.
+            StateError: the state is of another cartridge, emulator build or course, or of an
+                environment with other arguments; nothing has changed. Or the state is damaged; a
+                reset may be needed then.
+            ConsoleError: the emulator cannot be started.
+            gymnasium.error.ClosedEnvironmentError: the environment is closed.
+        """
+        self._check_open()
+        if not isinstance(state, ClonedState):
             raise TypeError(
-                f"{argument}: {event!r} is no event: give a name ({', '.join(EVENTS)}) or an "
-                "object with name, reset() and update()"
+                f"state={state!r} is not a ClonedState: pass the result of clone_state(), or load "
+                "a savestate with reset(options={'state': ...})"
             )
-    return tuple(made)
+        check_origin(state, "the state", self.cartridge, self.starts.build_id)
+        check_arguments(state, self._state_arguments)
+        course, reader, race, parts = self._go_to(state)
+        self._start = RaceStart.at_state(state, course)
+        self._course, self.starts.reader, self._race = course, reader, race
+        self._episode_open = True
+        for observer in self._observers:
+            observer.start_reached(self, 0)
+        (
+            self.episode_stats,
+            self._reward,
+            self.last_reward,
+            self._last_metrics,
+            self._needs_reset,
+            self._np_random,
+            self._np_random_seed,
+        ) = parts
+        if not self._needs_reset:
+            for observer in self._observers:
+                observer.episode_started(self)
+        elif self._window is not None:
+            self._window.show(self)
+
+    def _go_to(self, state: ClonedState) -> tuple[Course, RaceReader, RaceState, Any]:
+        """Bring the console to a cloned state.
+
+        Returns:
+            The course, the reader, the race, and the bookkeeping of the state.
+        """
+        course = self._known_course(state)
+        parts = None
+        if course is not None:
+            parts = self._bookkeeping.load(state.parts, self._parts(), course)
+        console = self.starts.powered_on()
+        was_over, was_open = self._needs_reset, self._episode_open
+        # A state of an unknown course is only checked by going there.
+        before = console.snapshot() if course is None else None
+        self._end_episode()
+        # After _end_episode(), because an observer may restore a state as well.
+        console.restore(state.snapshot(lasting=False))
+        try:
+            reader = self.starts.reader or self.starts.new_reader(console)
+            race = reader.read()
+            if course is None:
+                course = Course.from_ram(console.ram, reader.layout)
+                parts = self._bookkeeping.load(state.parts, self._parts(), course)
+        except (NoRaceError, CourseFormatError, StateError) as error:
+            if before is not None:
+                console.restore(before)
+                if not self._observers:  # they were told that the episode ended
+                    self._needs_reset, self._episode_open = was_over, was_open
+            raise StateError(f"the state cannot be restored here: {error}") from error
+        return course, reader, race, parts
+
+    def _known_course(self, state: ClonedState) -> Course | None:
+        """Return the course of a cloned state, if it is in use or kept."""
+        for start in (self._start, self.starts.current):
+            if start is not None and start.course.fingerprint == state.course:
+                return start.course
+        course = self.starts.course_of_seed(state.course_seed)
+        if course is None and self._start is not None and not self.starts.config.random:
+            raise StateError(
+                "the state is of another course: to start an episode there, use "
+                "reset(options={'state': state})"
+            )
+        return course
+
+    def _parts(self) -> tuple[Any, ...]:
+        """Return what a cloned state holds besides the console."""
+        return (
+            self.episode_stats,
+            self._reward,
+            self.last_reward,
+            self._last_metrics,
+            self._needs_reset,
+            self.np_random,
+            self._np_random_seed,
+        )
+
+    # For vector environments ---------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Go where the first reset goes, without an episode, to be rendered and cloned.
+
+        The next reset is the same as without this call, and the viewer is not told. Errors as
+        `reset`.
+        """
+        generator = copy.deepcopy(self.np_random), self._np_random_seed
+        with self.without_viewer():
+            self._reset(None, None, None)
+        self._end_episode()
+        self._np_random, self._np_random_seed = generator
+
+    def copy_np_random(self, other: MKDSEnv) -> None:
+        """Continue with a copy of the random generator of another environment."""
+        self._np_random = copy.deepcopy(other.np_random)
+        self._np_random_seed = other._np_random_seed

@@ -120,13 +120,13 @@ class EnvironmentFactory:
         env_id: A registered environment.
         kwargs: Its arguments.
         owner: Id of the process that evaluates. Every other process is a worker.
-        spectator: Spectator of the environment, or None.
+        publisher: publisher of the pictures of the environment, or None.
     """
 
     env_id: str
     kwargs: dict[str, Any]
     owner: int = field(default_factory=os.getpid)
-    spectator: Any = None
+    publisher: Any = None
 
     def __call__(self) -> gym.Env[Any, Any]:
         """Make the environment and, in a worker process, set its signal handlers."""
@@ -138,9 +138,9 @@ class EnvironmentFactory:
             signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
         try:
             env = EpisodeWrapper(gym.make(self.env_id, disable_env_checker=True, **self.kwargs))
-            if self.spectator is not None:
+            if self.publisher is not None:
                 base: Any = env.unwrapped
-                base.spectator = self.spectator
+                base.viewer = self.publisher
             return env
         except Exception as error:
             if not in_worker:

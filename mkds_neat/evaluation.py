@@ -174,15 +174,15 @@ class Evaluator:
         """
         if self.pool is not None:
             return
-        spectators: list[Any] = [None] * self.workers
+        publishers: list[Any] = [None] * self.workers
         if self._viewer is not None:
-            spectators = [self._viewer.spectator(worker) for worker in range(self.workers)]
+            publishers = [self._viewer.publisher(worker) for worker in range(self.workers)]
         try:
             if self._vectorization == "native":
-                self.pool = ThreadPool(self._factory, spectators)
+                self.pool = ThreadPool(self._factory, publishers)
             else:
                 self.pool = ProcessPool(
-                    [replace(self._factory, spectator=each) for each in spectators],
+                    [replace(self._factory, publisher=each) for each in publishers],
                     self._start_method,
                     self._timeout,
                     should_stop,

@@ -65,7 +65,7 @@ class RunViewer:
         self._post()
         self._window = WindowProcess(self.bus.folder)
 
-    def spectator(self, worker: int) -> RacePublisher | None:
+    def publisher(self, worker: int) -> RacePublisher | None:
         """Return the publisher of a worker's pictures; None for a worker that is not shown."""
         if not self._by_place and worker not in self.bus.indices:
             return None

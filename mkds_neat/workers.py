@@ -66,7 +66,7 @@ class ThreadPool:
 
     Args:
         factory: Names the environment.
-        spectators: Spectator of each worker, or None.
+        publishers: publisher of each worker, or None.
 
     Raises:
         Exception: The environment cannot be made.
@@ -74,10 +74,10 @@ class ThreadPool:
 
     processes: Final[list[Any]] = []
 
-    def __init__(self, factory: EnvironmentFactory, spectators: Sequence[Any]) -> None:
+    def __init__(self, factory: EnvironmentFactory, publishers: Sequence[Any]) -> None:
         self.envs: Any = gym.make_vec(
             factory.env_id,
-            num_envs=len(spectators),
+            num_envs=len(publishers),
             vectorization_mode="vector_entry_point",
             env_wrappers=(EpisodeWrapper,),
             copy=False,
@@ -87,9 +87,9 @@ class ThreadPool:
         )
         self.single_action_space: Any = self.envs.single_action_space
         self._failed: set[int] = set()
-        if any(spectators):
+        if any(publishers):
             base: Any = self.envs.unwrapped
-            base.set_attr("spectator", list(spectators))
+            base.set_attr("viewer", list(publishers))
 
     def begin(self, seeds: Sequence[int | None], mask: NDArray[np.bool_]) -> Any:
         """Begin episodes. An environment that cannot be reset is replaced once."""

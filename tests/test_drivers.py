@@ -124,7 +124,7 @@ def test_a_look_is_quick(make: Callable[..., MKDSEnv]) -> None:
     env = make()
     drive(env.console, PurePursuit(), frames=200)
     driver = PurePursuit()
-    reader = env._starts.reader
+    reader = env.reader
     assert reader is not None
     driver.keys(reader.read(), env.course)
     best = math.inf
@@ -140,7 +140,7 @@ def test_a_look_is_quick(make: Callable[..., MKDSEnv]) -> None:
 
 
 def progress_of(env: MKDSEnv, driver: Driver, frames: int) -> float:
-    start = env.course.track.laps(env._starts.reader.read())  # type: ignore[union-attr]
+    start = env.course.track.laps(env.reader.read())
     return drive(env.console, driver, frames=frames).progress - start
 
 
@@ -148,7 +148,7 @@ def progress_of(env: MKDSEnv, driver: Driver, frames: int) -> float:
 def test_it_turns_round(make: Callable[..., MKDSEnv], turned: float) -> None:
     env = make()
     drive(env.console, PurePursuit(), frames=300)
-    face(env, env._starts.reader.read().heading + turned)  # type: ignore[union-attr]
+    face(env, env.reader.read().heading + turned)
     assert progress_of(env, PurePursuit(), 600) > 0.2
 
 
@@ -166,7 +166,7 @@ def test_it_frees_itself_from_a_wall(make: Callable[..., MKDSEnv]) -> None:
 
     drive(env.console, PurePursuit(), frames=400)
     drive(env.console, Straight(), frames=400, watch=lambda state: state.touching_wall)
-    state = env._starts.reader.read()  # type: ignore[union-attr]
+    state = env.reader.read()
     assert state.touching_wall
     # Nose to the wall, standing.
     x, _, z = state.position
@@ -185,7 +185,7 @@ def test_it_goes_on_after_being_put_back(make: Callable[..., MKDSEnv]) -> None:
         respawned.append(state.respawning)
         return False
 
-    before = env.course.track.laps(env._starts.reader.read())  # type: ignore[union-attr]
+    before = env.course.track.laps(env.reader.read())
     result = drive(env.console, PurePursuit(), frames=1500, watch=watch)
     assert any(respawned)
     assert result.respawns >= 1

@@ -15,7 +15,7 @@ from gymnasium.utils.env_checker import check_env
 
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.env import MKDSEnv
-from mkds_gym.episodes.race_config import RaceArguments, Races
+from mkds_gym.episodes.race_config import RaceArguments, RaceConfig
 from mkds_gym.episodes.start_manager import COURSES_KEPT
 from mkds_gym.errors import CartridgeError
 from mkds_gym.kartlab.generator import TEST_SEEDS, TRAIN_SEEDS
@@ -49,8 +49,7 @@ def test_class_and_laps_reach_the_race(make: Callable[..., MKDSEnv]) -> None:
     for engine_class in (50, 100, 150):
         env = make(engine_class=engine_class, laps=2)
         env.reset()
-        assert env._starts.reader is not None
-        config = env._starts.reader.read_config()
+        config = env.reader.read_config()
         assert (config["engine_class"], config["lap_override"]) == (engine_class // 50 - 1, 2)
         steps(env)
         speeds.append(env.race.speed)
@@ -82,7 +81,7 @@ def test_opponents_stand_on_the_grid_and_drive(make: Callable[..., MKDSEnv]) -> 
     for _ in range(60):
         _, _, _, _, info = env.step(5)  # coasting: left behind
     assert info["place"] == 4
-    objects = [thing for thing in env._starts.reader.read_objects() if thing.kind == "driver"]  # type: ignore[union-attr]
+    objects = [thing for thing in env.reader.read_objects() if thing.kind == "driver"]
     assert len(objects) == 4
 
 
@@ -96,8 +95,7 @@ def test_a_time_trial_is_driven_alone(make: Callable[..., MKDSEnv]) -> None:
 
 
 def race_seed(env: MKDSEnv) -> int:
-    assert env._starts.reader is not None
-    return int(env._starts.reader.read_config()["rng_seed"])
+    return int(env.reader.read_config()["rng_seed"])
 
 
 def test_a_vs_race_has_the_chance_of_its_seed(make: Callable[..., MKDSEnv]) -> None:
@@ -176,13 +174,13 @@ def test_difficulty_changes_a_course(make: Callable[..., MKDSEnv]) -> None:
 def test_sets_are_disjoint_and_drawn_from() -> None:
     assert not set(TRAIN_SEEDS[:10_000]) & set(TEST_SEEDS[:10_000])
     for chosen, seeds in (("train", TRAIN_SEEDS), ("test", TEST_SEEDS)):
-        races = Races(Cartridge.open(), RaceArguments(course_set=chosen), has_state=False)
+        races = RaceConfig(Cartridge.open(), RaceArguments(course_set=chosen), has_state=False)
         rng = np.random.default_rng(0)
-        drawn = [races.draw_seed(rng) for _ in range(200)]
+        drawn = [races.draw_course_seed(rng) for _ in range(200)]
         assert all(seed in seeds for seed in drawn)
         assert len(set(drawn)) > 50
-    alone = Races(Cartridge.open(), RaceArguments(course="random"), has_state=False)
-    assert alone.draw_seed(np.random.default_rng(0)) in TRAIN_SEEDS
+    alone = RaceConfig(Cartridge.open(), RaceArguments(course="random"), has_state=False)
+    assert alone.draw_course_seed(np.random.default_rng(0)) in TRAIN_SEEDS
 
 
 def test_every_reset_has_a_new_course_and_the_seed_brings_them_back(
@@ -220,9 +218,9 @@ def test_only_so_many_courses_are_kept(
     for seed in (1, 2, 3, 2):
         _, info = env.reset(options={"course_seed": seed})
         assert info["course_seed"] == seed
-    assert list(env._starts.kept) == [3, 2]
+    assert env.starts.courses_kept == (3, 2)
     env.close()
-    assert not env._starts.kept
+    assert not env.starts.courses_kept
 
 
 def test_vector_environments_draw_the_same_courses_in_any_process() -> None:
@@ -270,7 +268,7 @@ def test_arguments_survive_spec_and_pickle() -> None:
     assert again.spec is not None
     assert again.spec.kwargs == env.spec.kwargs
     copied = pickle.loads(pickle.dumps(env.unwrapped))
-    assert copied._races.parameters(None).drivers == 3
+    assert copied.starts.config.boot_parameters(None).drivers == 3
     for one in (env, again, copied):
         one.close()
 
@@ -281,8 +279,12 @@ def test_arguments_survive_spec_and_pickle() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"course": "rainbow_course"}, ValueError, "not on this cartridge; it has .*mario_course"),
-        ({"course": "my_course.toml"}, ValueError, "kartlab compile a cartridge with a course"),
+        (
+            {"course": "rainbow_course"},
+            ValueError,
+            "not on the cartridge: expected one of .*mario_course",
+        ),
+        ({"course": "my_course.toml"}, ValueError, "kartlab compile. makes a cartridge"),
         (
             {"course": "random", "course_seed": -1},
             ValueError,
@@ -332,7 +334,7 @@ def test_bad_reset_options_are_refused(make: Callable[..., MKDSEnv]) -> None:
         env.reset(options={"course_seed": "three"})
     with pytest.raises(ValueError, match="expected an integer from 0 to"):
         env.reset(options={"course_seed": -3})
-    with pytest.raises(ValueError, match="not both"):
+    with pytest.raises(ValueError, match="exclude each other"):
         env.reset(options={"course_seed": 3, "state": "x.state"})
     with pytest.raises(gym.error.ResetNeeded):
         env.step(0)
@@ -344,7 +346,7 @@ def test_another_cartridge_chooses_its_own_race(tmp_path: Path) -> None:
     rom = tmp_path / "other.nds"
     rom.write_bytes(data)
     for arguments in ({"mode": "vs"}, {"course": "random"}, {"mirror": True}):
-        with pytest.raises(ValueError, match="start state decides"):
+        with pytest.raises(ValueError, match="has no effect on KARTLAB"):
             MKDSEnv(rom=rom, state=b"some", **arguments)  # type: ignore[arg-type]
     rom.write_bytes(data[:100])
     with pytest.raises(CartridgeError):

@@ -14,6 +14,7 @@ import pytest
 
 from mkds_gym.course import Course
 from mkds_gym.env import MKDSEnv
+from mkds_gym.observer import EnvObserver
 from mkds_gym.race.state import RaceState
 
 KINDS: list[dict[str, Any]] = [
@@ -103,14 +104,13 @@ class Seen:
         return {"seen": float(len(self.frames))}
 
 
-class Watching:
-    """Has every frame worked on before the next one is run."""
+class Reading(EnvObserver):
+    """Has every frame processed before the next one runs."""
 
-    def start(self, reader: Any) -> None:
-        self.reader = reader
+    needs_frames = True
 
-    def frame(self, race: RaceState, keys: int) -> None:
-        assert race == self.reader.read()
+    def frame(self, env: MKDSEnv, race: RaceState, keys: int) -> None:
+        assert race == env.reader.read()
 
 
 @pytest.mark.parametrize("frame_skip", [1, 4, 7])
@@ -120,7 +120,7 @@ def test_metrics_see_every_frame_as_it_was(frame_skip: int) -> None:
     for watched in (False, True):
         env = MKDSEnv(mode="vs", metrics=["progress", Seen()], reward="none", frame_skip=frame_skip)
         if watched:
-            env.watch(Watching())
+            env.add_observer(Reading())
         env.reset(seed=1)
         for _ in range(280 // frame_skip):
             info = env.step(1)[4]

@@ -47,7 +47,7 @@ BOX_HEIGHT = 9.0
 
 def watching(field: Field) -> SceneRecorder:
     recorder = SceneRecorder()
-    recorder.start(field.reader)
+    recorder.begin(field.reader)
     return recorder
 
 
@@ -55,7 +55,7 @@ def shots(field: Field, recorder: SceneRecorder, keys: int = 0, frames: int = 8)
     """Frames that are drawn and noted: enough for the picture to be of these."""
     for _ in range(frames):
         field.console.step(keys)
-        recorder.frame(field.state(), keys)
+        recorder.add(field.state(), keys)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def drive() -> Iterator[tuple[NDArray[np.uint8], OverlayScene, Course]]:
     recorder = watching(field)
     for _ in range(300):
         field.console.step(field.pursuit(), draw=False)
-        recorder.frame(field.state(), 0)
+        recorder.add(field.state(), 0)
     shots(field, recorder, Keys.A)
     scene = recorder.scene(field.course, reward=0.25, terms={"distance": 3.0})
     yield field.console.screen("top"), scene, field.course
@@ -152,7 +152,7 @@ def picture_with_boxes(points: NDArray[np.float64]) -> tuple[NDArray[np.uint8], 
         recorder = watching(field)
         for _ in range(150):
             field.console.step(field.pursuit(), draw=False)
-            recorder.frame(field.state(), 0)
+            recorder.add(field.state(), 0)
         shots(field, recorder, Keys.A)
         return field.console.screen("top"), recorder.scene(field.course)
     finally:
@@ -279,11 +279,11 @@ def test_the_scene_is_of_the_frame_that_the_picture_shows() -> None:
         word = field.ram[LAYOUT.camera_pointer - RAM_START :][:4]
         before = word.copy()
         word[:] = 0
-        recorder.frame(field.state(), 0)
+        recorder.add(field.state(), 0)
         word[:] = before
         recorder.scene(field.course)
         for missing in (False, True, False):
-            recorder.frame(field.state(), 0)
+            recorder.add(field.state(), 0)
             if missing:
                 with pytest.raises(NoRaceError, match="cannot be drawn on this picture"):
                     recorder.scene(field.course)
@@ -301,8 +301,16 @@ def make(**arguments: Any) -> Any:
     return gym.make("MKDS-v0", **arguments).unwrapped
 
 
+def observed(**arguments: Any) -> tuple[Any, SceneRecorder]:
+    """An environment, and a recorder of its scenes."""
+    env, scenes = make(**arguments), SceneRecorder()
+    env.add_observer(scenes)
+    return env, scenes
+
+
 def test_rendered_pictures_have_overlays_and_observations_have_none() -> None:
-    plain, drawn = make(obs_type="pixels"), make(obs_type="pixels", overlays=["rays", "hud", 6])
+    plain = make(obs_type="pixels")
+    drawn, scenes = observed(obs_type="pixels", overlays=["rays", "hud", 6])
     try:
         for env in (plain, drawn):
             env.reset(seed=0)
@@ -313,7 +321,7 @@ def test_rendered_pictures_have_overlays_and_observations_have_none() -> None:
             assert paid == also
         picture = drawn.render()
         assert (plain.render() == first).all()
-        scene = drawn.overlay_scene()
+        scene = scenes.scene_of(drawn)
         assert scene.reward == paid
         assert scene.keys == Keys.A | Keys.LEFT
         assert scene.ray_angles == ()
@@ -328,11 +336,11 @@ def test_rendered_pictures_have_overlays_and_observations_have_none() -> None:
 
 
 def test_rays_are_those_of_the_sensors() -> None:
-    env = make(obs_type=["rays:5"], overlays="rays", screens="both")
+    env, scenes = observed(obs_type=["rays:5"], overlays="rays", screens="both")
     try:
         env.reset()
         env.step(0)
-        assert env.overlay_scene().ray_angles == (90, 45, 0, -45, -90)
+        assert scenes.scene_of(env).ray_angles == (90, 45, 0, -45, -90)
         picture = env.render()
         assert picture.shape == (384, 256, 3)
         assert (picture[192:] == env.console.screen("bottom")).all()
@@ -342,14 +350,14 @@ def test_rays_are_those_of_the_sensors() -> None:
 
 
 def test_overlays_begin_anew_with_each_race() -> None:
-    env = make(overlays="trail")
+    env, scenes = observed(overlays="trail")
     try:
         env.reset(seed=0)
         for _ in range(60):
             env.step(0)
-        assert len(env.overlay_scene().trail) > 20
+        assert len(scenes.scene_of(env).trail) > 20
         env.reset(seed=0)
-        scene = env.overlay_scene()
+        scene = scenes.scene_of(env)
         assert len(scene.trail) == 1
         assert scene.race.frame <= env.race.frame
     finally:
@@ -357,7 +365,7 @@ def test_overlays_begin_anew_with_each_race() -> None:
 
 
 def test_overlays_go_on_from_a_restored_state() -> None:
-    env = make(overlays=["trail", "checkpoint"])
+    env, scenes = observed(overlays=["trail", "checkpoint"])
     try:
         env.reset(seed=0)
         for _ in range(30):
@@ -366,10 +374,10 @@ def test_overlays_go_on_from_a_restored_state() -> None:
         for _ in range(10):
             env.step(1)
         env.restore_state(state)
-        assert env.overlay_scene().race.frame == frame
+        assert scenes.scene_of(env).race.frame == frame
         assert env.render().shape == (192, 256, 3)
         env.step(0)
-        assert env.overlay_scene().race.frame == frame + 2
+        assert scenes.scene_of(env).race.frame == frame + 2
     finally:
         env.close()
 
@@ -381,45 +389,10 @@ def test_overlays_need_a_render_mode_and_a_race() -> None:
         make(overlays="hat")
     with pytest.raises(ValueError, match=r"give a list, \['rays', 'hud'\]"):
         make(overlays="rays, hud")
-    env = make()
-    with pytest.raises(NoRaceError, match="record_scenes"):
-        env.overlay_scene()
-    env.record_scenes()
+    env, scenes = observed()
     with pytest.raises(NoRaceError, match="reset"):
-        env.overlay_scene()
+        scenes.scene_of(env)
     env.close()
-
-
-def test_a_watcher_sees_every_frame_until_it_is_taken_off() -> None:
-    class Count:
-        def __init__(self) -> None:
-            self.starts = 0
-            self.frames: list[tuple[int, int]] = []
-
-        def start(self, reader: Any) -> None:
-            self.starts += 1
-
-        def frame(self, race: Any, keys: int) -> None:
-            self.frames.append((race.frame, keys))
-
-    env, count = make(frame_skip=3), Count()
-    try:
-        env.watch(count)
-        env.reset()
-        env.step(2)
-        env.step(8)
-        assert count.starts == 1
-        assert [keys for _, keys in count.frames] == [0, 0, 0] + [17] * 3 + [2] * 3
-        assert [frame for frame, _ in count.frames][3:] == list(
-            range(env.race.frame - 5, env.race.frame + 1)
-        )
-        env.unwatch(count)
-        env.step(0)
-        assert len(count.frames) == 9
-        with pytest.raises(ValueError, match="does not watch"):
-            env.unwatch(count)
-    finally:
-        env.close()
 
 
 # --------------------------------------------------------------------------- projection
@@ -624,7 +597,7 @@ def test_a_race_that_is_being_set_up_has_no_scene_yet() -> None:
             with contextlib.suppress(NoRaceError):
                 race = reader.read()
                 if live.course is None:
-                    recorder.start(reader)
+                    recorder.begin(reader)
                     with pytest.raises(NoRaceError, match="camera"):
                         recorder.scene(Course.from_ram(console.ram, reader.layout))
                     missing += not race.race_on

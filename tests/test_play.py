@@ -519,7 +519,7 @@ def test_the_same_seed_is_the_same_race_as_an_environments(display: str, tmp_pat
             "MKDS-v0", course="random", mode="vs", opponents=1, opponent_strength="hard"
         ).unwrapped
         _, info = env.reset(seed=5)
-        config = env._starts.reader.read_config()
+        config = env.reader.read_config()
         of_env = (info["course_seed"], int(config["rng_seed"]))
         print(starts[0] == of_env, starts[1] == of_env)
         """,

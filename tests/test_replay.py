@@ -32,7 +32,7 @@ from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.race_config import RaceArguments
 from mkds_gym.errors import NoRaceError, RecordingError
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.overlays import Ghosts
+from mkds_gym.overlays import Ghosts, SceneRecorder
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.recording.format import Recording, Start, boot_digest, memory_digest
 from mkds_gym.recording.recorder import ConsoleRecorder, Recorder
@@ -399,10 +399,11 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_the_rewards_in_the_hud_are_the_drivers_own(recording: Recording) -> None:
-    env = make(render_mode="rgb_array", overlays="hud")
+    env, scenes = make(), SceneRecorder()
+    env.add_observer(scenes)
     env.reset(seed=0)
     drive(env, 60)
-    expected = env.overlay_scene()
+    expected = scenes.scene_of(env)
     with Replay(recording, overlays="hud", every=1000) as replay:
         scene = list(replay)[-1].scene
     assert scene is not None

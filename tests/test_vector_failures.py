@@ -97,15 +97,15 @@ def test_on_error_replace_truncates_the_episode_and_continues(
         before = envs.step(NO_ACTION)[0]
         fail_next_frame(2)
         generator = envs.np_random[2].bit_generator.state
-        spectator = EventLog()
-        envs.get_attr("unwrapped")[2].spectator = spectator
+        log = EventLog()
+        envs.get_attr("unwrapped")[2].viewer = log
         observations, rewards, terminations, truncations, infos = envs.step(NO_ACTION)
         # The new environment can be rendered and cloned, even before its first reset.
         assert all(picture.any() for picture in envs.render())
         assert envs.get_attr("race")[2].frame < 10
         assert None not in envs.clone_states()
         if mode != AutoresetMode.SAME_STEP:
-            assert spectator.events == ["attached", "closed", "attached"]
+            assert log.events == ["attached", "detached", "attached"]
             assert envs.np_random[2].bit_generator.state == generator
             envs.restore_states(envs.clone_states())
             with pytest.raises(gym.error.ResetNeeded):
@@ -379,14 +379,14 @@ def test_second_call_during_a_call_is_refused() -> None:
             super().__init__()
             self.reached, self.go = threading.Event(), threading.Event()
 
-        def stepped(self, env: Any, reward: float, over: bool) -> None:
+        def step_ended(self, env: Any, reward: float, over: bool) -> None:
             self.reached.set()
             self.go.wait(20)
 
     with make(2, num_threads=1) as envs:
         envs.reset(seed=0)
         observer = WaitingObserver()
-        envs.get_attr("unwrapped")[0].spectator = observer
+        envs.get_attr("unwrapped")[0].viewer = observer
         thread = threading.Thread(target=envs.step, args=([0, 0],))
         thread.start()
         assert observer.reached.wait(20)
@@ -457,12 +457,12 @@ def test_restored_state_restarts_the_wrappers_of_an_ended_episode() -> None:
         states = envs.clone_states()
         expected = envs.step([0, 0])
         assert envs.step([0, 0])[3].all()
-        spectators = [EventLog(), EventLog()]
-        envs.set_attr("spectator", spectators)
+        logs = [EventLog(), EventLog()]
+        envs.set_attr("viewer", logs)
         envs.restore_states(states)
         frames = [env.race.frame for env in envs.get_attr("unwrapped")]
-        assert [each.started_at for each in spectators] == [[frame] for frame in frames]
-        assert envs.get_attr("spectator") == tuple(spectators)
+        assert [each.started_at for each in logs] == [[frame] for frame in frames]
+        assert envs.get_attr("viewer") == tuple(logs)
         assert equal(expected, envs.step([0, 0]))
         assert not envs.step([0, 0])[3].any()
         assert envs.step([0, 0])[3].all()

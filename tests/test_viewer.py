@@ -22,7 +22,8 @@ from programs import DISPLAYS
 from waiting import until
 
 from mkds_gym.errors import ViewerError
-from mkds_gym.overlays import OVERLAYS, draw_overlays, make_overlays
+from mkds_gym.observer import EnvObserver
+from mkds_gym.overlays import OVERLAYS, SceneRecorder, draw_overlays, make_overlays
 from mkds_gym.overlays.scene import TRAIL_POINTS
 from mkds_gym.viewer import Board, Bus, Publisher, RacePublisher, State, Status, Viewer, runs
 from mkds_gym.viewer.__main__ import main
@@ -89,20 +90,22 @@ def test_publishing_is_quick_and_costs_nothing_unwatched() -> None:
         for _ in range(20):
             env.step(0)
         assert run.tiles[0].shot() is None
-        assert env._drawn_frame == -1
-        publisher = env.spectator
+        publisher = env.viewer
+        assert not publisher.needs_picture
         run.watch()
         room = np.empty((192, 256, 3), np.uint8)
-        publisher.show(env, scene=False)  # opens the tile
+        publisher.show(env)  # opens the tile
+        recorder = SceneRecorder()
+        env.add_observer(recorder)
         for scene in (False, True):  # with a trail as long as it can be
+            scenes = recorder if scene else None
             if scene:
-                env.record_scenes()
                 publisher._trail._end, publisher._trail._lap = TRAIL_POINTS, env.race.lap
-                publisher.show(env, scene=True)  # sends the course, once
+                publisher.show(env, scenes)  # sends the course, once
             # Beside what taking the picture costs, in turns, as others on the machine slow both.
             ways: tuple[Callable[[], object], ...] = (
                 lambda: env.console.screen("top", room),
-                lambda scene=scene: publisher.show(env, scene=scene),  # type: ignore[misc]
+                lambda scenes=scenes: publisher.show(env, scenes),  # type: ignore[misc]
             )
             picture: list[float] = []
             shown: list[float] = []
@@ -154,11 +157,11 @@ def test_scenes_come_when_asked_for_and_draw_as_in_the_environment() -> None:
             assert np.array_equal(drawn, own.render())
             compared += 1
         assert run.tiles[0].course(17) is None
-        publisher = plain.spectator
+        publisher = plain.viewer
         publisher._due = 0.0
         publisher.wanted = publisher.scenes_wanted = lambda now: False
         until(lambda: plain.step(0) and not publisher._sends_scenes, 5.0)
-        assert plain._watchers == ()
+        assert plain.observers == (publisher,)
     plain.close()
     own.close()
 
@@ -167,8 +170,10 @@ def test_a_viewer_leaves_alone_what_others_asked_for() -> None:
     """Pictures and scenes: while it looks, when it looks no more, and when it is gone."""
     env: Any = gym.make("MKDS-v0").unwrapped
     drawn: Any = gym.make("MKDS-v0", render_mode="rgb_array").unwrapped
-    env.draw(True)
-    env.record_scenes()
+    own, scenes = EnvObserver(), SceneRecorder()
+    own.needs_picture = True
+    env.add_observer(own)
+    env.add_observer(scenes)
     for each in (env, drawn):
         each.reset(seed=0)
 
@@ -176,12 +181,12 @@ def test_a_viewer_leaves_alone_what_others_asked_for() -> None:
         env.step(0)
         drawn.step(0)
         assert np.array_equal(env.console.screen("top"), drawn.render())
-        assert env.overlay_scene().race.frame == env.race.frame - 2
+        assert scenes.scene_of(env).race.frame == env.race.frame - 2
 
     with Viewer(env, window=False) as viewer:
         assert viewer.folder is not None
         run = Run(viewer.folder)
-        publisher = env.spectator
+        publisher = env.viewer
 
         def look(*, scenes: bool) -> None:
             publisher._due = 0.0
@@ -189,27 +194,27 @@ def test_a_viewer_leaves_alone_what_others_asked_for() -> None:
             step()
             assert publisher._left  # it has asked for a picture
 
-        for scenes in (False, True):
-            look(scenes=scenes)
+        for wanted in (False, True):
+            look(scenes=wanted)
             run._wants[0] = run._wants[1] = 0.0
             for _ in range(3):
                 publisher._due = 0.0
                 step()
             shot = run.tiles[0].shot()
             assert shot is not None
-            assert bool(shot.scene) == scenes
+            assert bool(shot.scene) == wanted
         # Nor do others take away what it has asked for.
         look(scenes=True)
-        env.draw(False)
-        env.forget_scenes()
+        own.needs_picture = False
+        env.remove_observer(scenes)
         env.step(0)
         drawn.step(0)
         newer = run.tiles[0].shot(shot.number)
         assert newer is not None
         assert newer.scene
         assert np.array_equal(newer.picture, drawn.render())
-        env.draw(True)
-        env.record_scenes()
+        own.needs_picture = True
+        env.add_observer(scenes)
     for _ in range(3):
         step()
     env.close()
@@ -256,9 +261,9 @@ def test_what_fails_while_publishing_is_logged_once(caplog: pytest.LogCaptureFix
         run = Run(bus.folder)
         run.watch()
         for lane, scorer in enumerate((pickle.dumps(_Broken()), b"no pickle")):
-            env.spectator = RacePublisher(bus.folder, lane, scorer)
+            env.viewer = RacePublisher(bus.folder, lane, scorer)
             env.step(0)
-            env.spectator.show(env)
+            env.viewer.show(env)
             shot = run.tiles[lane].shot()
             assert shot is not None
             assert np.isnan(shot.status.score)
@@ -269,15 +274,15 @@ def test_what_fails_while_publishing_is_logged_once(caplog: pytest.LogCaptureFix
         for there in (False, False, True):
             if there:
                 (bus.folder / "1.course").rmdir()
-            env.record_scenes()
-            env.spectator._sends_scenes = True
-            env.spectator._left = 1
+            env.viewer._record_scenes(env)
+            env.viewer._sends_scenes = True
+            env.viewer._left = 1
             env.step(0)
             shot = run.tiles[1].shot(known)
             assert shot is not None
             known = shot.number
             assert bool(shot.scene) == there
-    env.spectator = RacePublisher(bus.folder, 1)
+    env.viewer = RacePublisher(bus.folder, 1)
     env.reset(seed=0)
     env.step(0)
     env.close()
@@ -297,11 +302,11 @@ def test_a_lane_publishes_where_it_is_told_to() -> None:
         while not over:
             run.watch()
             over = any(env.step(0)[2:4])
-            env.spectator._due = 0.0
+            env.viewer._due = 0.0
 
     with Bus([3, 5], lanes=2) as bus:
         run = Run(bus.folder)
-        env.spectator = pickle.loads(pickle.dumps(RacePublisher(bus.folder, 1, follows=True)))
+        env.viewer = pickle.loads(pickle.dumps(RacePublisher(bus.folder, 1, follows=True)))
         drive(0)  # nowhere, as long as nobody has said so
         assert [tile.state() for tile in run.tiles] == [State.WAITING] * 2
         bus.assign(1, 5, "driver 7 · " + 300 * "ö")
@@ -396,7 +401,7 @@ def test_every_kind_of_vector_environment_is_shown(kind: str) -> None:
             return
     assert not viewer.folder.exists()
     base: Any = envs if kind.startswith("sb3") else envs.unwrapped
-    assert list(base.get_attr("spectator")) == [None, None]
+    assert list(base.get_attr("viewer")) == [None, None]
     envs.step(np.zeros(2, np.int64))
     envs.close()
 
@@ -414,11 +419,11 @@ def test_a_viewer_that_is_closed_in_the_middle_of_a_step_leaves_nothing_behind()
     base: Any = envs.unwrapped
     with Viewer(envs, window=False) as viewer:
         assert viewer.folder is not None
-        assert None not in base.get_attr("spectator")
+        assert None not in base.get_attr("viewer")
 
         def left() -> bool:
             envs.step([0, 0])
-            return list(base.get_attr("spectator")) == [None, None]
+            return list(base.get_attr("viewer")) == [None, None]
 
         until(left)
         assert not viewer.folder.exists()
@@ -434,7 +439,7 @@ def test_what_cannot_be_shown_is_refused() -> None:
         with pytest.raises(TypeError, match=r"MKDSEnv|cannot be shown"):
             Viewer(envs)
     # They are as they were.
-    assert not hasattr(vector.envs[0].unwrapped, "spectator")
+    assert not hasattr(vector.envs[0].unwrapped, "viewer")
     processes.reset(seed=0)
     processes.close()
     for arguments, match in (
@@ -737,7 +742,7 @@ def test_a_window_that_is_killed_or_closed_harms_nothing(
         os.kill(window.pid, signal.SIGKILL)
         until(lambda: not window.running)
         # The publisher rests when nobody has looked for a while.
-        publisher = env.unwrapped.spectator
+        publisher = env.unwrapped.viewer
         until(lambda: step() and not publisher.wanted(time.monotonic()))
         for _ in range(20):
             step()

@@ -258,6 +258,3 @@ def test_what_cannot_be_recorded_is_refused(tmp_path: Path) -> None:
         with pytest.raises(TypeError, match="episode_trigger=5 is no function"):
             RecordRaces(env, tmp_path / "races", episode_trigger=5)  # type: ignore[arg-type]
         assert not (tmp_path / "races").exists()
-        once = RecordRaces(env, tmp_path)
-        with pytest.raises(ValueError, match="recorded already"):
-            RecordRaces(once, tmp_path)

@@ -10,6 +10,7 @@ from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode
 
 import mkds_gym  # noqa: F401
+from mkds_gym.observer import EnvObserver
 from mkds_gym.vector.env import MKDSVectorEnv
 
 SHORT: dict[str, Any] = {"frame_skip": 10, "truncate_on": ("clock:30", "stuck:100")}
@@ -94,8 +95,8 @@ def fail_next_frame(index: int, error: BaseException | None = None, times: int =
     FaultyMetric.frame_faults[index] = [error or ZeroDivisionError("the metric broke")] * times
 
 
-class EventLog:
-    """A spectator that notes what happens, and the frames at which episodes start."""
+class EventLog(EnvObserver):
+    """An observer that notes what happens, and the frames at which episodes start."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -104,12 +105,12 @@ class EventLog:
     def attached(self, env: Any) -> None:
         self.events.append("attached")
 
-    def started(self, env: Any) -> None:
+    def episode_started(self, env: Any) -> None:
         self.events.append("started")
         self.started_at.append(env.race.frame)
 
-    def stepped(self, env: Any, reward: float, over: bool) -> None:
+    def step_ended(self, env: Any, reward: float, over: bool) -> None:
         self.events.append("stepped")
 
-    def closed(self, env: Any) -> None:
-        self.events.append("closed")
+    def detached(self, env: Any) -> None:
+        self.events.append("detached")

@@ -18,12 +18,19 @@ class EpisodeStats:
 
     Args:
         metrics: updated and collected in this order.
-        events: updated and reported in this order.
+        terminate_on: events that terminate the episode.
+        truncate_on: events that truncate the episode.
     """
 
-    def __init__(self, metrics: Iterable[Metric], events: Iterable[Event]) -> None:
+    def __init__(
+        self,
+        metrics: Iterable[Metric],
+        terminate_on: Iterable[Event] = (),
+        truncate_on: Iterable[Event] = (),
+    ) -> None:
         self.metrics: Final = tuple(metrics)
-        self.events: Final = tuple(events)
+        self.terminate_on: Final = tuple(terminate_on)
+        self.truncate_on: Final = tuple(truncate_on)
 
     def reset(self, state: RaceState, course: Course) -> dict[str, float]:
         """Begin an episode.
@@ -38,7 +45,7 @@ class EpisodeStats:
         for metric in self.metrics:
             metric.reset()
             metric.update(state, course)
-        for event in self.events:
+        for event in (*self.terminate_on, *self.truncate_on):
             event.reset()
         return self.collect()
 
@@ -50,16 +57,18 @@ class EpisodeStats:
             course: the course of the race.
 
         Returns:
-            The events that happened in these frames, in the order of `events`.
+            The events that happened in these frames: first those of `terminate_on`, then those of
+            `truncate_on`.
         """
+        events = self.terminate_on + self.truncate_on
         happened: list[Event] = []
         for state in states:
             for metric in self.metrics:
                 metric.update(state, course)
-            for event in self.events:
+            for event in events:
                 if event.update(state, course):
                     happened.append(event)
-        return tuple(event for event in self.events if event in happened) if happened else ()
+        return tuple(event for event in events if event in happened) if happened else ()
 
     def collect(self) -> dict[str, float]:
         """Return the values of all metrics so far, by name, in a new dict.

@@ -18,8 +18,9 @@ A frame is 1/59.8261 s; 7,200 of them are two minutes.
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from mkds_gym.components.metrics import Progress
@@ -29,6 +30,7 @@ from mkds_gym.race.memory_layout import (
     STATUS_FLAG_FINISHED,
     STATUS_FLAG_WRONG_WAY,
 )
+from mkds_gym.utils.arguments import as_list
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course
@@ -199,3 +201,28 @@ def register_event(name: str, factory: Callable[..., Event]) -> None:
         ValueError: the name is taken or malformed.
     """
     EVENTS.register(name, factory)
+
+
+def make_events(argument: str, events: str | Event | Sequence[str | Event]) -> tuple[Event, ...]:
+    """Make events from names such as ``"clock:3600"``; objects are copied.
+
+    Args:
+        argument: name of the argument, for error messages.
+        events: a name, an object, or a list of both.
+
+    Raises:
+        ValueError: a name is unknown.
+        TypeError: an element is neither a name nor an event.
+    """
+    made: list[Event] = []
+    for event in as_list(argument, events, str | Event):
+        if isinstance(event, str):
+            made.append(EVENTS.make(event))
+        elif isinstance(event, Event) and not isinstance(event, type):
+            made.append(copy.deepcopy(event))
+        else:
+            raise TypeError(
+                f"{argument}: {event!r} is not an event: expected a name ({', '.join(EVENTS)}), or "
+                "an object with name, reset() and update()"
+            )
+    return tuple(made)

@@ -8,10 +8,12 @@ judge an evolved driver at the end.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
-from mkds_gym.components.metrics import SCORERS, FitnessScorer
+import numpy as np
+
+from mkds_gym.components.metrics import SCORERS, FitnessScorer, Metric, collect_all, reset_all
 from mkds_gym.components.registry import Registry
 
 
@@ -136,3 +138,39 @@ class Read(dict[str, float]):
         """As a dict's."""
         self.names.add(name)
         return super().get(name, default)
+
+
+def metrics_read(reward: Reward, metrics: Sequence[Metric], argument: object) -> tuple[str, ...]:
+    """Try a reward on the metrics of an empty episode.
+
+    Args:
+        reward: the reward to try.
+        metrics: the metrics of the environment.
+        argument: the argument that the reward was made from, for error messages.
+
+    Returns:
+        Names of the metrics that the reward reads.
+
+    Raises:
+        TypeError: the reward cannot be computed from a dict of floats.
+        ValueError: a metric is missing, or the reward is not a finite number.
+    """
+    reset_all(metrics)
+    collected = Read(collect_all(metrics))
+    try:
+        reward.reset(collected)
+        value: object = reward.step(collected)
+    except TypeError as error:
+        raise TypeError(
+            f"reward={argument!r} cannot be computed from the metrics, a dict of floats: {error}"
+        ) from error
+    except KeyError as error:
+        raise ValueError(
+            f"reward={argument!r} needs the metric {error}: add it to metrics=, which has "
+            f"{', '.join(collected)}"
+        ) from error
+    if not isinstance(value, float | int | np.number) or not math.isfinite(value):
+        raise ValueError(
+            f"reward={argument!r} is {value!r} at the race start: expected a finite number"
+        )
+    return tuple(name for name in collected if name in collected.names)

@@ -1,8 +1,9 @@
-"""Which race an episode is: what the arguments of `mkds_gym.env.MKDSEnv` choose of it."""
+"""Which race an episode is: the race arguments of `MKDSEnv`, checked against a cartridge."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 import numpy as np
@@ -19,20 +20,20 @@ from mkds_gym.race.reader import RaceReader
 from mkds_gym.utils.arguments import boolean, choice, integer, number, optional
 
 RANDOM_COURSE: Final = "random"
-"""What ``course`` and ``info["course"]`` call a course that is made from a seed."""
+"""Name of courses that are generated from a seed, in ``course`` and ``info["course"]``."""
 COURSE_SETS: Final = ("train", "test")
 MAX_OPPONENTS: Final = MAX_DRIVERS - 1
 DEFAULT_DIFFICULTY: Final = 0.5
 BOOT_FRAMES: Final = 1200
-"""How long a cartridge that boots by itself may take to its race start, in frames."""
+"""Most frames from power-on to the race start."""
 
 
 @dataclass(frozen=True)
 class RaceArguments:
-    """The arguments that choose the race, by the names that users know them by.
+    """The arguments of `MKDSEnv` that choose the race, with their defaults.
 
-    All but the defaults are for cartridges that take boot parameters, and for episodes that start
-    where those lead, not at a savestate. `MKDSEnv` says what each means.
+    Only Kartlab takes values other than the defaults, and only without a start state. `MKDSEnv`
+    documents each.
     """
 
     course: str | None = None
@@ -47,97 +48,132 @@ class RaceArguments:
     opponent_strength: str | None = None
     items: bool = False
 
+    @classmethod
+    def select(cls, arguments: Mapping[str, Any]) -> RaceArguments:
+        """Take the race arguments out of a mapping that has others as well."""
+        names = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in arguments.items() if name in names})
 
-class Races:
-    """Says of each episode which race it is.
+
+class RaceConfig:
+    """Race arguments that were checked against a cartridge.
 
     Args:
-        cartridge: what is in the console.
-        arguments: what the user wants.
-        has_state: the episodes start at a savestate.
+        cartridge: the cartridge in the console.
+        arguments: the race arguments.
+        has_state: whether episodes start at a savestate.
 
     Attributes:
-        arguments: as given.
-        random: courses are made from seeds.
-        boots: races are reached by boot parameters, not by a savestate.
-        has_chance: a race has a seed of its own: its opponents and items go by it.
+        arguments: the race arguments.
+        random: whether courses are generated from seeds.
+        boots: whether races are reached by boot parameters, not by a savestate.
+        has_race_seed: whether a race has a seed for its opponents and items.
 
     Raises:
-        TypeError, ValueError: an argument is wrong, or excludes another; the message has the
-            allowed values.
+        TypeError, ValueError: an argument is wrong, or two exclude each other.
     """
 
     def __init__(self, cartridge: Cartridge, arguments: RaceArguments, *, has_state: bool) -> None:
         self.arguments = arguments
-        self.random = False
-        self.has_chance = False
         self.boots = cartridge.boot_parameters and not has_state
-        _check_types(arguments)
+        self.random = arguments.course == RANDOM_COURSE or arguments.course_set is not None
+        self.has_race_seed = self.boots and arguments.mode == "vs"
+        _check_values(arguments)
+        if self.boots:
+            self._check_boot(cartridge)
+            return
         for name, default in vars(RaceArguments()).items():
             value = getattr(arguments, name)
             if value == default:
                 continue
             if not cartridge.boot_parameters:
                 raise ValueError(
-                    f"{name}={value!r}: on {cartridge.title} the start state decides; leave "
-                    f"out {name} and pass the savestate of a race as state="
+                    f"{name}={value!r} has no effect on {cartridge.title}: leave out {name} and "
+                    "pass the savestate of a race as state="
                 )
-            if has_state:
-                raise ValueError(
-                    f"{name}={value!r} and a start state exclude each other: the state decides"
-                )
-        if not self.boots:
-            if not has_state:
-                raise ValueError(
-                    f"{cartridge.title} ({cartridge.path}) needs a race to start from: "
-                    "pass state=, a savestate made with Console.save_state() or by the desktop "
-                    "emulator"
-                )
-            return
-        self._parameters = self._boot_parameters(cartridge, arguments)
-        self.has_chance = arguments.mode == "vs"
-
-    def _boot_parameters(self, cartridge: Cartridge, arguments: RaceArguments) -> BootParameters:
-        course, seed, chosen = arguments.course, arguments.course_seed, arguments.course_set
-        names = cartridge.course_names()
-        self.random = course == RANDOM_COURSE or chosen is not None
-        if course is not None and course not in (*names, RANDOM_COURSE):
             raise ValueError(
-                f"course={course!r} is not on this cartridge; it has {', '.join(names)}; "
-                f"{RANDOM_COURSE!r} makes one from course_seed, and python -m mkds_gym.kartlab "
-                "compile a cartridge with a course of your own"
+                f"{name}={value!r} and state exclude each other: the state holds the race"
             )
-        if chosen is not None:
-            for name, value in (("course", course), ("course_seed", seed)):
-                if value not in (None, RANDOM_COURSE):
-                    raise ValueError(
-                        f"{name}={value!r} and course_set={chosen!r} exclude each other: a set "
-                        "has a new random course at every reset"
-                    )
-        if self.random:
-            from mkds_gym.kartlab.generator import SEEDS, TEST_SEEDS, TRAIN_SEEDS
+        if not has_state:
+            raise ValueError(
+                f"{cartridge.title} ({cartridge.path}) needs a race to start from: pass state=, a "
+                "savestate of Console.save_state() or of the desktop emulator"
+            )
 
-            self._seeds = SEEDS
-            self._set = TEST_SEEDS if chosen == "test" else TRAIN_SEEDS
-            if seed is not None:
-                self.check_seed(seed)
+    def _check_boot(self, cartridge: Cartridge) -> None:
+        """Check the arguments against each other and the courses of the cartridge."""
+        arguments = self.arguments
+        names = cartridge.course_names()
+        if arguments.course is not None and arguments.course not in (*names, RANDOM_COURSE):
+            raise ValueError(
+                f"course={arguments.course!r} is not on the cartridge: expected one of "
+                f"{', '.join(names)}, or {RANDOM_COURSE!r} for a generated course; "
+                "`python -m mkds_gym.kartlab compile` makes a cartridge with a custom course"
+            )
+        if arguments.course_set is not None:
+            for name in ("course", "course_seed"):
+                if (value := getattr(arguments, name)) not in (None, RANDOM_COURSE):
+                    raise ValueError(
+                        f"{name}={value!r} and course_set={arguments.course_set!r} exclude each "
+                        "other: a course set has another random course at every reset"
+                    )
+        if self.random and arguments.course_seed is not None:
+            self.check_course_seed(arguments.course_seed)
         for name in ("course_seed", "difficulty"):
-            if getattr(arguments, name) is not None and not self.random:
+            if (value := getattr(arguments, name)) is not None and not self.random:
                 raise ValueError(
-                    f"{name}={getattr(arguments, name)!r} is of random courses; pass "
-                    f"course={RANDOM_COURSE!r} or course_set too"
+                    f"{name}={value!r} applies to random courses only: pass "
+                    f"course={RANDOM_COURSE!r} or course_set as well"
                 )
-        versus = arguments.mode == "vs"
         for name in ("opponents", "opponent_strength", "items"):
-            value = getattr(arguments, name)
-            if value and not versus:
-                raise ValueError(f"{name}={value!r} is of races against others; pass mode='vs' too")
+            if (value := getattr(arguments, name)) and not self.has_race_seed:
+                raise ValueError(f"{name}={value!r} applies to mode='vs' only: pass mode as well")
+
+    def check_course_seed(self, seed: object) -> int:
+        """Return the seed of a random course as an int.
+
+        Raises:
+            TypeError: `seed` is not an integer.
+            ValueError: `seed` is out of range, or courses are not random.
+        """
+        from mkds_gym.kartlab.generator import SEEDS
+
+        if not self.random:
+            raise ValueError(
+                f"course_seed={seed!r} applies to random courses only: make the environment with "
+                f"course={RANDOM_COURSE!r} or course_set"
+            )
+        return integer("course_seed", seed, 0, SEEDS[-1])
+
+    def draw_course_seed(self, generator: np.random.Generator) -> int | None:
+        """Return the seed of the next episode's course; None if courses are not random.
+
+        Draws from `generator` only if every episode has another course.
+        """
+        if not self.random:
+            return None
+        if self.arguments.course_seed is not None:
+            return int(self.arguments.course_seed)
+        from mkds_gym.kartlab.generator import TEST_SEEDS, TRAIN_SEEDS
+
+        seeds = TEST_SEEDS if self.arguments.course_set == "test" else TRAIN_SEEDS
+        return seeds[int(generator.integers(len(seeds)))]
+
+    def boot_parameters(self, course_seed: int | None) -> BootParameters:
+        """Return the boot parameters of a race.
+
+        Args:
+            course_seed: seed of a random course, which takes a fraction of a second to generate;
+                None for the course of the arguments.
+        """
+        arguments = self.arguments
         opponents = arguments.opponents
         if opponents is None:
-            opponents = MAX_OPPONENTS if versus else 0
-        return BootParameters(
+            opponents = MAX_OPPONENTS if arguments.mode == "vs" else 0
+        course = arguments.course
+        parameters = BootParameters(
             course=None if course is None or self.random else course_id(course),
-            laps=_index(arguments.laps),
+            laps=None if arguments.laps is None else int(arguments.laps),
             engine_class=int(arguments.engine_class),
             mode=arguments.mode,
             drivers=1 + int(opponents),
@@ -145,51 +181,23 @@ class Races:
             mirror=arguments.mirror,
             items=arguments.items,
         )
-
-    def check_seed(self, seed: object) -> int:
-        """A seed of a random course, as a plain int.
-
-        Raises:
-            TypeError: `seed` is not an integer.
-            ValueError: courses here are not random, or there is no such seed.
-        """
-        if not self.random:
-            raise ValueError(
-                f"course_seed={seed!r} is of random courses; make the environment with "
-                f"course={RANDOM_COURSE!r} or course_set"
-            )
-        return integer("course_seed", seed, 0, self._seeds[-1])
-
-    def draw_seed(self, chance: np.random.Generator) -> int | None:
-        """The seed of the next episode's course; None where courses are not random.
-
-        Draws from ``chance`` only where every episode has a course of its own.
-        """
-        if not self.random:
-            return None
-        if self.arguments.course_seed is not None:
-            return int(self.arguments.course_seed)
-        return self._set[int(chance.integers(len(self._set)))]
-
-    def parameters(self, course_seed: int | None) -> BootParameters:
-        """What to boot with; makes the course of a seed, which takes a part of a second."""
         if course_seed is None:
-            return self._parameters
+            return parameters
         from mkds_gym.kartlab.generator import COURSE_ID, random_course_data
 
-        difficulty = self.arguments.difficulty
+        difficulty = arguments.difficulty
         data = random_course_data(
             course_seed, DEFAULT_DIFFICULTY if difficulty is None else float(difficulty)
         )
-        return replace(self._parameters, course=COURSE_ID, course_data=data)
+        return replace(parameters, course=COURSE_ID, course_data=data)
 
 
 def boot_to_race(console: Console, parameters: BootParameters) -> None:
-    """Switch Kartlab off and on, and run it until the driver may drive.
+    """Switch Kartlab off and on, and run it until the driver has control.
 
     Args:
-        console: writes the parameters when it is switched on (``on_power_on``).
-        parameters: what it writes.
+        console: a console that writes the parameters at power-on (``on_power_on``).
+        parameters: the parameters that it writes.
 
     Raises:
         ConsoleError: the program refused the parameters.
@@ -210,26 +218,18 @@ def boot_to_race(console: Console, parameters: BootParameters) -> None:
     raise NoRaceError(f"no race began within {BOOT_FRAMES} frames of switching on")
 
 
-def race_config(ram: NDArray[np.uint8], layout: MemoryLayout) -> NDArray[np.void]:
-    """The race's config record in main memory, live.
+def race_config_record(ram: NDArray[np.uint8], layout: MemoryLayout) -> NDArray[np.void]:
+    """Return a live view of the game's race config in main memory.
 
     Raises:
-        NoRaceError: there is none.
+        NoRaceError: there is no race config.
     """
     address = read_pointer(ram, layout.race_config_pointer, RACE_CONFIG.itemsize, "the race config")
     return struct_view(ram, address, RACE_CONFIG)
 
 
-def _index(value: Any) -> int | None:
-    return None if value is None else int(value)
-
-
-def _check_types(arguments: RaceArguments) -> None:
-    """Check each argument by itself, whatever the cartridge.
-
-    Raises:
-        TypeError, ValueError: a value is of the wrong type or out of range.
-    """
+def _check_values(arguments: RaceArguments) -> None:
+    """Check the type and range of each argument."""
     optional(integer, "course_seed", arguments.course_seed, 0)
     optional(number, "difficulty", arguments.difficulty, 0, 1)
     optional(choice, "course_set", arguments.course_set, COURSE_SETS)

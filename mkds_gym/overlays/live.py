@@ -58,7 +58,7 @@ class LiveRace:
             # Not by its number, which all random courses share.
             if course is None or course.fingerprint != Course.fingerprint_ram(ram, layout):
                 course = Course.from_ram(ram, layout)
-            self._scenes.start(reader)
+            self._scenes.begin(reader)
         except (NoRaceError, ValueError):  # a menu, or a course that is just being loaded
             return
         self._reader, self.course, self._course_id = reader, course, race.course_id
@@ -82,7 +82,7 @@ class LiveRace:
                 if race.course_id != self._course_id:
                     self.restart()
                 elif self._noted:
-                    self._scenes.frame(race, keys)
+                    self._scenes.add(race, keys)
                 return race
         self._reader = self.course = None
         return None

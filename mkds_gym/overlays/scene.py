@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import deque
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.errors import NoRaceError
+from mkds_gym.observer import EnvObserver
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course
@@ -135,11 +137,15 @@ class LapTrail:
         return points
 
 
-class SceneRecorder:
-    """Keeps the last frames of a race, so that each picture gets the race it shows.
+class SceneRecorder(EnvObserver):
+    """Keeps the last frames of a race, because a picture shows the race two frames earlier.
 
-    A `mkds_gym.env.Watcher`.
+    Observe an environment (`MKDSEnv.add_observer`) and call `scene_of`; or, for a console without
+    an environment, call `begin`, `add` after each frame, and `scene`. Reading camera and objects
+    takes some tens of microseconds a frame.
     """
+
+    needs_frames = True
 
     def __init__(self) -> None:
         self._reader: RaceReader | None = None
@@ -147,42 +153,68 @@ class SceneRecorder:
         self._trail = LapTrail()
         self._keys = 0
 
-    def start(self, reader: RaceReader) -> None:
-        """Begin anew: the race is now another, or at another place.
+    def attached(self, env: Any) -> None:
+        """Begin with the race under way, if there is one."""
+        with contextlib.suppress(NoRaceError):
+            self.begin(env.reader)
 
-        The two frames before are not known: until two more are noted, a scene is of this one.
+    def start_reached(self, env: Any, lead: int) -> None:  # noqa: ARG002
+        """Begin with the race of an episode."""
+        self.begin(env.reader)
+
+    def frame(self, env: Any, race: RaceState, keys: int) -> None:  # noqa: ARG002
+        """Add a frame of an environment."""
+        self.add(race, keys)
+
+    def begin(self, reader: RaceReader) -> None:
+        """Forget all frames and begin with the current one of another race, or another place.
+
+        The two frames before are unknown: until two more are added, scenes show this one.
 
         Args:
-            reader: of the console's memory.
+            reader: reader of the console's memory.
         """
         self._reader = reader
         self._frames.clear()
         self._trail.clear()
-        self.frame(reader.read(), 0)
+        self.add(reader.read(), 0)
 
-    def frame(self, race: RaceState, keys: int) -> None:
-        """Note a frame; to be called after each.
+    def add(self, race: RaceState, keys: int) -> None:
+        """Add a frame; call after each.
 
         Args:
-            race: as read after this frame.
-            keys: combination of `Keys` held in it.
+            race: the race after the frame.
+            keys: combination of `Keys` held in the frame.
 
         Raises:
-            RuntimeError: not started.
+            RuntimeError: `begin` was not called.
         """
         reader = self._reader
         if reader is None:
-            raise RuntimeError("no race was started; call start() first")
+            raise RuntimeError("no race has begun: call begin() first")
         try:
             camera = reader.read_camera()
             if not camera.is_set_up:  # while a race is set up
                 raise NoRaceError("the game has not set up its camera yet")
-            seen = _Frame(race, camera, tuple(reader.read_objects()))
-        except NoRaceError as error:  # matters only if this frame's scene is asked for
-            seen = _Frame(race, None, (), str(error))
-        self._frames.append(seen)
+            frame = _Frame(race, camera, tuple(reader.read_objects()))
+        except NoRaceError as error:  # matters only to the scene of this frame
+            frame = _Frame(race, None, (), str(error))
+        self._frames.append(frame)
         self._trail.add(self._frames[0].race)
         self._keys = keys
+
+    def scene_of(self, env: Any) -> OverlayScene:
+        """Return the scene of the picture on an environment's screen.
+
+        Raises:
+            NoRaceError: as `scene`.
+        """
+        return self.scene(
+            env.course,
+            reward=env.last_reward,
+            terms=env.last_reward_terms,
+            ray_angles=env.ray_angles,
+        )
 
     def scene(
         self,
@@ -192,19 +224,19 @@ class SceneRecorder:
         terms: Mapping[str, float] | None = None,
         ray_angles: tuple[float, ...] = (),
     ) -> OverlayScene:
-        """The scene of the picture that is on the screen after the last frame noted.
+        """Return the scene of the picture on the screen after the last frame added.
 
         Args:
-            course: that is driven.
-            reward: see `OverlayScene`, as the following ones.
-            terms: of the reward.
-            ray_angles: of the distance sensors.
+            course: the course of the race.
+            reward: see `OverlayScene`.
+            terms: see `OverlayScene`.
+            ray_angles: see `OverlayScene`.
 
         Raises:
-            NoRaceError: no frame was noted yet, or that one had no camera or no object table.
+            NoRaceError: no frame was added yet, or the frame has no camera or object table.
         """
         if not self._frames:
-            raise NoRaceError("no frame was seen yet; call env.reset() first")
+            raise NoRaceError("no frame was recorded yet: call env.reset() first")
         race, camera, objects, missing = self._frames[0]
         if camera is None:
             raise NoRaceError(f"overlays cannot be drawn on this picture: {missing}")

@@ -31,7 +31,7 @@ from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
 from mkds_gym.emulator.loader import installed_build_id
 from mkds_gym.emulator.rewind import Rewind
 from mkds_gym.emulator.state_file import pack_state, read_state
-from mkds_gym.episodes.race_config import COURSE_SETS, MAX_OPPONENTS, RaceArguments, Races
+from mkds_gym.episodes.race_config import COURSE_SETS, MAX_OPPONENTS, RaceArguments, RaceConfig
 from mkds_gym.errors import MKDSError, OverlayError, RecordingError, reason
 from mkds_gym.kartlab.boot import CLASSES, MODES, STRENGTHS
 from mkds_gym.overlays import (
@@ -657,12 +657,12 @@ def _console(options: argparse.Namespace) -> tuple[Console, Start, bytes | None]
     on_power_on = None
     start, held = Start("power_on"), None
     if wanted:
-        races = Races(cartridge, RaceArguments(**wanted), has_state=options.state is not None)
+        races = RaceConfig(cartridge, RaceArguments(**wanted), has_state=options.state is not None)
         # In the order of an environment's reset.
         chance = np.random.default_rng(options.seed)
-        course_seed = races.draw_seed(chance)
-        parameters = replace(races.parameters(course_seed), skip_countdown=False)
-        race_seed = int(chance.integers(1 << 32)) if races.has_chance else None
+        course_seed = races.draw_course_seed(chance)
+        parameters = replace(races.boot_parameters(course_seed), skip_countdown=False)
+        race_seed = int(chance.integers(1 << 32)) if races.has_race_seed else None
         if race_seed is not None:
             parameters = replace(parameters, seed=race_seed)
         elif options.seed is not None and (course_seed is None or options.course_seed is not None):

@@ -1,4 +1,4 @@
-"""Record what is driven, of an environment or of a bare console."""
+"""Recorders: of an environment's episodes, and of a console driven frame by frame."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mkds_gym.course import Course
 from mkds_gym.emulator.console import Console
 from mkds_gym.emulator.state_file import pack_state
 from mkds_gym.errors import CourseFormatError, NoRaceError, RecordingError
+from mkds_gym.observer import EnvObserver
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.recording.format import Recording, Start, race_result
@@ -21,10 +22,10 @@ class ConsoleRecorder:
     """Records a console that is driven frame by frame, as by a person.
 
     Args:
-        console: at the start.
-        start: where that is.
-        state: savestate of the start, where the recording must hold it.
-        label: of the recording.
+        console: the console, at the start.
+        start: where the recording starts.
+        state: savestate of the start, if the recording must hold it.
+        label: label of the recording.
     """
 
     def __init__(
@@ -32,39 +33,39 @@ class ConsoleRecorder:
     ) -> None:
         self._console = console
         self._label = label
-        self._keys = array("H")  # copied in no time, also after an hour
+        self._keys = array("H")  # fast to copy, even after an hour
         self._start, self._state = start, state
 
     @property
     def frames(self) -> int:
-        """How many frames are recorded."""
+        """Number of frames recorded."""
         return len(self._keys)
 
     def step(self, keys: int) -> None:
-        """A frame was run.
+        """Record a frame that was run.
 
         Args:
-            keys: mask of `Keys` that were held in it.
+            keys: combination of `Keys` held in the frame.
         """
         self._keys.append(keys)
 
     def rewound(self) -> None:
-        """The console has gone back to an earlier frame: what came after it is dropped."""
+        """Drop the frames after the console's current one; call after a rewind."""
         del self._keys[max(self._console.frame_count - self._start.frame, 0) :]
 
     def loaded(self) -> None:
-        """The console is at another state now: the recording begins anew there."""
+        """Start the recording again at the console's current state; call after loading one."""
         del self._keys[:]
         self._start = Start("state", frame=self._console.frame_count)
         self._state = pack_state(self._console.snapshot())
 
     def recording(self) -> Recording:
-        """What was driven so far."""
+        """Return the recording up to the current frame."""
         console = self._console
         try:
             layout = MemoryLayout.detect(console.ram, console.cartridge.region)
             race = RaceReader(console.ram, layout).read()
-            # What a game shows behind its title and its menu, nobody has driven.
+            # Games also run races behind their title and menu: those have no result.
             result = race_result(race, Course.from_ram(console.ram, layout)) if race.race_on else {}
         except (NoRaceError, CourseFormatError):  # a menu
             result = {}
@@ -79,28 +80,28 @@ class ConsoleRecorder:
         )
 
 
-class Recorder:
-    """Records the episodes of an environment, whoever drives it.
+class Recorder(EnvObserver):
+    """Records the episodes of an environment.
 
     ```python
     recorder = Recorder(env)
     env.reset(seed=1)
-    ...                                       # env.step() as ever
+    ...                                       # env.step() as usual
     recorder.recording().save("run.mkr")      # also in the middle of an episode
     ```
 
-    It costs a step well under a microsecond, and the end of an episode a look at all of memory.
+    A step takes less than a microsecond more. The end of an episode hashes the main memory.
 
     Args:
-        env: ``MKDS-v0``, wrapped or not; recording begins with its next reset (or
-            ``restore_state``), and goes on until `close`.
-        label: of the recordings.
-        on_end: called with the recording of each episode that ended, or that a reset or the
-            environment's ``close`` cut off after its first step; where Ctrl-C comes meanwhile, once
-            more.
+        env: ``MKDS-v0``, wrapped or not. Recording begins with the next reset or
+            ``restore_state`` and goes on until `close`.
+        label: label of the recordings.
+        on_end: called with the recording of each episode that ended, and of each that a reset,
+            ``restore_state`` or ``close`` cut off after its first step. If Ctrl-C interrupts the
+            call, it is repeated.
 
     Raises:
-        TypeError: it is no such environment.
+        TypeError: `env` is not an ``MKDS-v0`` environment.
     """
 
     def __init__(
@@ -110,111 +111,90 @@ class Recorder:
         label: str = "",
         on_end: Callable[[Recording], object] | None = None,
     ) -> None:
-        unwrapped = env.unwrapped
-        if not hasattr(unwrapped, "record"):
+        if not hasattr(env.unwrapped, "add_observer"):
             raise TypeError(
-                f"{env!r} is no MKDS-v0 environment; a vector environment's are recorded by the "
-                "wrapper mkds_gym.wrappers.record_races.RecordRaces around each"
+                f"env={env!r} cannot be recorded: expected an MKDS-v0 environment; in a vector "
+                "environment, wrap each one in mkds_gym.wrappers.record_races.RecordRaces"
             )
-        self._env: Any = unwrapped
+        self._env: Any = env.unwrapped
         self.label = label
         self._on_end = on_end
         self._start: Start | None = None
         self._state: bytes | None = None
         self._lead = 0
         self._keys: list[tuple[int, int]] = []
-        self._events: tuple[str, ...] = ()
-        self._done: Recording | None = None
-        self._env.record(self)
+        self._ended: Recording | None = None
+        self._env.add_observer(self)
 
     def recording(self) -> Recording:
-        """The episode so far; after its end, all of it, until the next reset.
+        """Return the episode so far; after its end, the whole episode until the next reset.
 
         Raises:
-            RecordingError: none was begun since the recorder is there, or since one was given up
-                before its first step; or no frame was run since ``restore_state``.
+            RecordingError: no frame has been recorded since the last reset or ``restore_state``.
         """
-        if self._done is not None:
-            return self._done
+        if self._ended is not None:
+            return self._ended
         if self._start is None:
-            raise RecordingError("nothing is recorded yet; call env.reset() first")
+            raise RecordingError("nothing is recorded yet: call env.reset() first")
         if not self._frames():
-            raise RecordingError("nothing is recorded yet; call env.step() first")
-        return self._make()
+            raise RecordingError("nothing is recorded yet: call env.step() first")
+        return self._make(())
 
     def close(self) -> None:
-        """Record no more; what was recorded can still be asked for."""
-        begun = self._start is not None and self._done is None
-        if begun and not self._env.closed and not self._env.console.closed and self._frames():
-            self._done = self._make()
-        self._env.record(None)
+        """Stop recording. `recording` still returns the last episode."""
+        if self in self._env.observers:
+            self._env.remove_observer(self)
 
-    # Called by the environment --------------------------------------------------------------
-
-    def begin(self, start: Start, lead: int, state: bytes | None) -> None:
-        """An episode begins.
-
-        Args:
-            start: where; the console is there now.
-            lead: frames that the environment runs by itself now.
-            state: the savestate of the start, where the recording must hold it.
-        """
-        self._start, self._lead, self._state, self._done = start, lead, state, None
+    def start_reached(self, env: Any, lead: int) -> None:
+        """Begin a recording."""
+        self._start, self._state = env.recording_start()
+        self._lead, self._ended = lead, None
         self._keys = [(0, lead)] if lead else []
-        self._events = ()
 
-    def step(self, keys: int, frames: int) -> None:
-        """A step is about to be made, which may be broken off before all its frames are run.
-
-        Args:
-            keys: mask of `Keys` that are held.
-            frames: that it takes.
-        """
+    def step_started(self, env: Any, keys: int, frames: int) -> None:  # noqa: ARG002
+        """Record the keys of a step."""
         self._keys.append((keys, frames))
 
-    def end(self, events: tuple[str, ...] = ()) -> None:
-        """The episode is over, or cut off; the console is still at its last frame.
-
-        Args:
-            events: names of those that ended it.
-        """
-        if self._start is None or self._done is not None:
+    def episode_ended(self, env: Any, events: tuple[str, ...]) -> None:  # noqa: ARG002
+        """Finish the recording, unless no frame of a step was run."""
+        if self._start is None:
             return
-        if self._frames() <= self._lead:  # no step, or one that was broken off before its frames
+        if self._frames() <= self._lead:
             self._start = None
             return
-        self._events = events
-        self._done = self._make()
+        self._ended = self._make(events)
         if self._on_end is not None:
             try:
-                self._on_end(self._done)
+                self._on_end(self._ended)
             except KeyboardInterrupt:
-                self._on_end(self._done)  # once more: what was driven is not lost
+                self._on_end(self._ended)  # otherwise the recording would be lost
                 raise
 
-    # Within -----------------------------------------------------------------------------------
+    def detached(self, env: Any) -> None:
+        """Keep the recording of an episode under way."""
+        if self._start is not None and self._ended is None and not env.console.closed:
+            self._ended = self._make(()) if self._frames() else None
 
     def _frames(self) -> int:
-        """How many frames were run since the start, the environment's own among them."""
+        """Frames run since the start, those of the reset included."""
         assert self._start is not None
         return int(max(self._env.console.frame_count - self._start.frame, 0))
 
-    def _make(self) -> Recording:
+    def _make(self, events: tuple[str, ...]) -> Recording:
         assert self._start is not None
         env = self._env
         keys = np.repeat(
             np.array([keys for keys, _ in self._keys], np.uint16),
             [frames for _, frames in self._keys],
         )
-        # What was broken off, by Ctrl-C or by a metric that failed, ran fewer of them.
-        keys = keys[: self._frames()]
+        keys = keys[: self._frames()]  # an interrupted step ran fewer frames
         return Recording.of(
             env.console,
             self._start,
             keys,
             lead=min(self._lead, len(keys)),
             environment=env.recorded_arguments,
-            result={**race_result(env.race, env.course), "events": list(self._events)},
+            result={**race_result(env.race, env.course), "events": list(events)},
             label=self.label,
             state=self._state,
         )

@@ -36,8 +36,13 @@ from mkds_gym.emulator.console import SCREENS, Console
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
 from mkds_gym.emulator.loader import installed_build_id
 from mkds_gym.env import MKDSEnv
-from mkds_gym.episodes.race_config import RaceArguments, Races, boot_to_race, race_config
-from mkds_gym.episodes.start_manager import PRIMING_FRAMES
+from mkds_gym.episodes.race_config import (
+    RaceArguments,
+    RaceConfig,
+    boot_to_race,
+    race_config_record,
+)
+from mkds_gym.episodes.race_start import PRIMING_FRAMES
 from mkds_gym.errors import NoRaceError, RecordingError, StateError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.overlays import (
@@ -79,8 +84,8 @@ def boot_parameters(recording: Recording, cartridge: Cartridge) -> BootParameter
     if start.race is None:
         return None
     try:
-        races = Races(cartridge, RaceArguments(**start.race), has_state=False)
-        parameters = races.parameters(start.course_seed)
+        races = RaceConfig(cartridge, RaceArguments(**start.race), has_state=False)
+        parameters = races.boot_parameters(start.course_seed)
     except (TypeError, ValueError) as error:
         raise RecordingError(f"the race of the recording cannot be started: {error}") from error
     if start.kind == "power_on":
@@ -149,7 +154,7 @@ def _go_to_start(
         console.restore(console.snapshot())  # as an environment does: compiled code is forgotten
         if start.race_seed is not None:
             layout = MemoryLayout.detect(console.ram, console.cartridge.region)
-            race_config(console.ram, layout)["rng_seed"] = start.race_seed
+            race_config_record(console.ram, layout)["rng_seed"] = start.race_seed
     elif start.kind == "state":
         source = state or recording.state or start.path
         assert source is not None

@@ -276,7 +276,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             if not all(env.has_wrapper_attr(name) for env in self.envs):
                 raise AttributeError(
                     f"the environments have no attribute {name!r}: expected 'frame_skip', "
-                    "'spectator' or an attribute of a wrapper; pass other arguments to make_vec()"
+                    "'viewer' or an attribute of a wrapper; pass other arguments to make_vec()"
                 )
             for env, value in zip(self.envs, values, strict=True):
                 env.set_wrapper_attr(name, value)
@@ -381,7 +381,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 assert state is not None
                 if lane.env is not lane.core and lane.index not in running:
                     # The wrappers need a reset. Observers see one episode, not the reset's.
-                    with lane.core.unseen():
+                    with lane.core.without_viewer():
                         lane.core.restore_state(state)  # a refusal here changes nothing
                         before[lane.index] = Status.IDLE
                         lane.env.reset()
@@ -410,7 +410,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         """Replace one environment by a new one with the same arguments, and reset it.
 
         The other environments continue. Call this after a `VectorEnvError`, or at any time. The
-        new environment takes over ``np_random`` and the ``spectator``. It does not take over
+        new environment takes over ``np_random`` and the ``viewer``. It does not take over
         attributes that were set, watchers, recorders, the start given to `reset`, or the state of
         wrappers.
 
@@ -611,18 +611,18 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         """
         new = self._make_env(index)
         old = self._lanes[index]
-        spectator, old.core.spectator = old.core.spectator, None
+        viewer, old.core.viewer = old.core.viewer, None
         try:
             lane = Lane(new, index, self._batch)
-            lane.core.go_on_with_chance_of(old.core)
+            lane.core.copy_np_random(old.core)
             if begin is None:
                 lane.core.prepare()  # can be rendered and cloned before its first reset
-            lane.core.spectator = spectator
+            lane.core.viewer = viewer
             if begin is not None:
                 begin(lane)
         except BaseException:
             new.close()
-            old.core.spectator = spectator
+            old.core.viewer = viewer
             raise
         lane.in_call = True
         self._lanes[index] = lane

@@ -130,7 +130,7 @@ class Viewer:
         if not shown:
             return
         for index, metadata in enumerate(attribute("metadata")):
-            if not (metadata or {}).get("spectators"):
+            if not (metadata or {}).get("observers"):
                 raise TypeError(f"environment {index} of {envs!r} is not made of MKDSEnv")
         self._nobody: list[RacePublisher | None] = [None] * count
         self._bus = Bus(shown, label=title)
@@ -238,24 +238,24 @@ _Attach: TypeAlias = "Callable[[list[RacePublisher | None]], object]"
 
 
 def _kind(envs: Any) -> tuple[int, _Attach, Callable[[str], Sequence[Any]]]:
-    """How many environments there are, what gives each its spectator, and what an attribute is."""
+    """How many environments there are, what gives each its viewer, and what an attribute is."""
     if isinstance(envs, VectorEnv) and hasattr(envs.unwrapped, "set_attr"):
         base: Any = envs.unwrapped
-        return envs.num_envs, lambda each: base.set_attr("spectator", each), base.get_attr
+        return envs.num_envs, lambda each: base.set_attr("viewer", each), base.get_attr
     if isinstance(envs, gym.Env):
         env = envs.unwrapped
         if not isinstance(env, MKDSEnv):
             raise TypeError(f"{envs!r} is no MKDSEnv, nor made of them")
 
         def attach(each: list[RacePublisher | None]) -> None:
-            env.spectator = each[0]
+            env.viewer = each[0]
 
         return 1, attach, lambda name: [getattr(env, name)]
     if hasattr(envs, "env_method") and hasattr(envs, "num_envs"):  # Stable-Baselines3's VecEnv
 
         def attach_each(each: list[RacePublisher | None]) -> None:
             for index, publisher in enumerate(each):
-                envs.env_method("set_wrapper_attr", "spectator", publisher, indices=[index])
+                envs.env_method("set_wrapper_attr", "viewer", publisher, indices=[index])
 
         return envs.num_envs, attach_each, envs.get_attr
     raise TypeError(

@@ -1,4 +1,4 @@
-"""Publishes what an environment shows: its spectator, in whatever process it is stepped."""
+"""`RacePublisher`: publishes the pictures of an environment from the process that steps it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mkds_gym.env import MKDSEnv
-from mkds_gym.episodes.start_manager import PRIMING_FRAMES
-from mkds_gym.overlays import LapTrail, OverlayScene
+from mkds_gym.episodes.race_start import PRIMING_FRAMES
+from mkds_gym.observer import EnvObserver
+from mkds_gym.overlays import LapTrail, OverlayScene, SceneRecorder
 from mkds_gym.viewer.bus import Publisher, State, Status
 
 if TYPE_CHECKING:
@@ -33,14 +34,13 @@ _ASK: Final = 0.1
 """Seconds between looks whether anybody watches."""
 
 
-class RacePublisher(Publisher):
-    """A `mkds_gym.env.Spectator` that publishes 30 pictures a second, while a viewer looks.
+class RacePublisher(Publisher, EnvObserver):
+    """Publishes 30 pictures a second of the environment it observes, while a viewer watches.
 
-    While none does, it reads a clock in each step and nothing else; once the run is closed, it
-    takes leave of the environment. A picture is drawn by the
-    emulator only in the steps that are shown, and what overlays need is read only in these.
-    Whatever fails is logged, once, and the race goes on: unseen, or if only overlays fail, seen
-    without them.
+    Without a viewer, a step only reads a clock. The emulator draws a picture only in the steps
+    that are shown, and overlay scenes are recorded only in these. When the run is closed, the
+    publisher removes itself from the environment. An error is logged once, and the race goes on
+    without pictures; or without overlays, if only overlays fail.
 
     Args:
         folder: of the run.
@@ -67,6 +67,7 @@ class RacePublisher(Publisher):
         self._last = 0.0
         self._left = 0
         self._sends_scenes = False
+        self._scenes: SceneRecorder | None = None
         self._trail = LapTrail()
         self._behind: deque[RaceState] = deque()
         self._course: Course | None = None
@@ -79,15 +80,15 @@ class RacePublisher(Publisher):
         return make, (self.folder, index, self._scorer_bytes)
 
     def attached(self, env: MKDSEnv) -> None:
-        """See `mkds_gym.env.Spectator`."""
+        """Open the tile."""
         try:
             if self._lane is None:
                 self.open()
         except Exception as error:
             self._fail(env, error)
 
-    def started(self, env: MKDSEnv) -> None:
-        """See `mkds_gym.env.Spectator`."""
+    def episode_started(self, env: MKDSEnv) -> None:
+        """Begin an episode on the tile."""
         if self._failed:
             return
         self._episode += 1
@@ -101,8 +102,8 @@ class RacePublisher(Publisher):
         except Exception as error:
             self._fail(env, error)
 
-    def stepped(self, env: MKDSEnv, reward: float, over: bool) -> None:
-        """See `mkds_gym.env.Spectator`."""
+    def step_ended(self, env: MKDSEnv, reward: float, over: bool) -> None:
+        """Publish the picture if it is due."""
         if self._failed or self._idle:
             return
         try:
@@ -110,8 +111,8 @@ class RacePublisher(Publisher):
         except Exception as error:
             self._fail(env, error)
 
-    def closed(self, env: MKDSEnv) -> None:
-        """See `mkds_gym.env.Spectator`."""
+    def detached(self, env: MKDSEnv) -> None:
+        """Close the tile."""
         if self._failed or self._idle:
             return
         try:
@@ -120,12 +121,12 @@ class RacePublisher(Publisher):
         except Exception as error:
             self._fail(env, error)
 
-    def show(self, env: MKDSEnv, *, scene: bool = False) -> None:
+    def show(self, env: MKDSEnv, scenes: SceneRecorder | None = None) -> None:
         """Publish what is on the screen now, whether or not anybody looks.
 
         Args:
             env: the environment, which must have drawn its picture.
-            scene: with the scene for overlays, which the environment must record.
+            scenes: records the scenes of the environment; None publishes none.
 
         Raises:
             ViewerError: the run is no more.
@@ -144,14 +145,14 @@ class RacePublisher(Publisher):
         )
         console = env.console
         sent = b""
-        if scene:
+        if scenes is not None:
             try:
-                sent = self._scene(env)
+                sent = self._scene(env, scenes)
             except Exception as error:  # the picture is there all the same
                 self._say_once(f"tile {self.index} has no overlays", error)
         self.publish(console.colours(), status, sent)
 
-    # Within ---------------------------------------------------------------------------------
+    # Internals -------------------------------------------------------------------------------
 
     def _stepped(self, env: MKDSEnv, reward: float, over: bool) -> None:
         now = time.monotonic()
@@ -167,24 +168,24 @@ class RacePublisher(Publisher):
         if self._left:
             self._left -= 1
             if not self._left:
-                self.show(env, scene=self._sends_scenes)
+                self.show(env, self._scenes if self._sends_scenes else None)
                 self._due = now + _PERIOD
                 if now - self._last > _PERIOD / 2 and self.wanted(now):
                     self._left = 1  # the next step's picture will be due already
                     self._ask_for_scenes(env, now)
                 else:
-                    env.draw(False, by=self)
-                    env.forget_scenes(by=self)
+                    self.needs_picture = False
+                    self._forget_scenes(env)
         elif now >= self._due:
             if self.wanted(now):
-                env.draw(True, by=self)
+                self.needs_picture = True
                 self._left = _ahead(env)
                 self._ask_for_scenes(env, now)
             else:
                 self._rest(env)
                 self._due = now + _ASK
-                if self.over and env.spectator is self:
-                    env.spectator = None  # who closed the run could not do it between two steps
+                if self.over and env.viewer is self:
+                    env.viewer = None  # the run was closed in the middle of a step
                     return
         self._last = now
         if over and self._lane is not None:
@@ -206,25 +207,33 @@ class RacePublisher(Publisher):
             self._course = None
             self.open()
 
+    def _record_scenes(self, env: MKDSEnv) -> None:
+        if self._scenes is None:
+            self._scenes = SceneRecorder()
+            env.add_observer(self._scenes)
+
+    def _forget_scenes(self, env: MKDSEnv) -> None:
+        if self._scenes is not None:
+            if self._scenes in env.observers:  # a closed environment has removed its observers
+                env.remove_observer(self._scenes)
+            self._scenes = None
+
     def _rest(self, env: MKDSEnv) -> None:
-        """Nobody looks."""
-        if self._left:
-            self._left = 0
-            env.draw(False, by=self)
-        if self._sends_scenes:
-            self._sends_scenes = False
-            env.forget_scenes(by=self)
+        """Need nothing, as no viewer watches."""
+        self._left = 0
+        self.needs_picture = self._sends_scenes = False
+        self._forget_scenes(env)
 
     def _ask_for_scenes(self, env: MKDSEnv, now: float) -> None:
-        """Note what the next picture's scene needs, if it is wanted, and nothing if it is not."""
+        """Record scenes if a viewer draws overlays."""
         wanted = self.scenes_wanted(now)
-        if wanted:
-            env.record_scenes(by=self)
+        if not wanted:
+            self._forget_scenes(env)
+        else:
+            self._record_scenes(env)
             if not self._sends_scenes:
                 self._forget_path()
-                self._left = _ahead(env)  # what the picture shows lies before it
-        elif self._sends_scenes:
-            env.forget_scenes(by=self)
+                self._left = _ahead(env)  # the picture shows the race of an earlier step
         self._sends_scenes = wanted
 
     def _forget_path(self) -> None:
@@ -240,13 +249,13 @@ class RacePublisher(Publisher):
             return float(self._scorer(env.collect_metrics()))
         return math.nan
 
-    def _scene(self, env: MKDSEnv) -> bytes:
+    def _scene(self, env: MKDSEnv, scenes: SceneRecorder) -> bytes:
         course = env.course
         if self._course is not course:  # which takes long to compare
             fingerprint = course.fingerprint
             self.publish_course(fingerprint, pickle.dumps(course))
             self._course, self._fingerprint = course, fingerprint
-        scene = env.overlay_scene()
+        scene = scenes.scene_of(env)
         # Its own trail begins where recording did, steps ago.
         self._trail.add(scene.race)
         trail = self._trail.up_to(scene.race).tobytes()
@@ -255,8 +264,7 @@ class RacePublisher(Publisher):
     def _fail(self, env: MKDSEnv, error: Exception) -> None:
         self._failed = True
         try:
-            env.draw(False, by=self)
-            env.forget_scenes(by=self)
+            self._rest(env)
         except Exception as another:
             error = another
         self._say_once(f"tile {self.index} shows nothing more", error)
