@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +66,10 @@ class _SavedState:
         return cls(contents, str(Path(state).resolve()) if is_path else None)
 
 
+_KeptStart: TypeAlias = tuple[bytes, Course, LRUCache[float, Difference]]
+"""The start deflated, the course, and the points along it."""
+
+
 class StartManager:
     """The console of one environment, and the starts that it goes to.
 
@@ -96,8 +100,10 @@ class StartManager:
         self._source_start: RaceStart | None = None
         self._boot_parameters: BootParameters | None = None
         self._boot_digests: dict[int | None, str] = {}
-        # By seed: the start deflated, the course, and the points along it.
-        self._kept: OrderedDict[int, tuple[bytes, Course, LRUCache[float, Difference]]] = OrderedDict()
+        # By course seed.
+        self._kept: OrderedDict[int, tuple[bytes, Course, LRUCache[float, Difference]]] = (
+            OrderedDict()
+        )
         self.console: Console | None = None
         self.reader: RaceReader | None = None
         self.current: RaceStart | None = None
