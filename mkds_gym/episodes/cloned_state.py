@@ -259,9 +259,9 @@ def check_arguments(state: ClonedState, arguments: Mapping[str, Any]) -> None:
 def argument_key(argument: Any) -> Any:
     """Return a value that is equal for equal arguments, in every process.
 
-    Names and numbers stay as they are, and a list becomes a tuple of keys. The key of a function has its name,
-    the line of one without a global name, and a digest of its defaults and closure; the key of
-    another object the name of its class and a digest of its pickle.
+    Names and numbers stay as they are, and a list becomes a tuple of keys. The key of a function
+    has its name, the line of one without a global name, and a digest of its defaults and closure.
+    The key of another object has the name of its class and a digest of its pickle.
     """
     if argument is None or isinstance(argument, str | int | float):
         return argument
