@@ -1,4 +1,4 @@
-"""What environments of a process share: made once, by one thread, while the others wait."""
+"""Caches make a value once, in one thread, while other threads wait."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mkds_gym.utils.caches import LRUCache, WeakCache
 
 
 class Value:
-    """Something that can be referred to weakly."""
+    """An object with weak references."""
 
 
 def in_threads(count: int, call: Callable[[], Any]) -> list[Any]:
-    """What a call returns in threads that make it at once."""
+    """Call a function in several threads at once, and return the results."""
     begin = threading.Barrier(count)
 
     def go(_: int) -> Any:
@@ -31,8 +31,8 @@ def in_threads(count: int, call: Callable[[], Any]) -> list[Any]:
         return list(pool.map(go, range(count)))
 
 
-def test_a_shared_value_is_made_once_and_goes_with_its_users() -> None:
-    shared: WeakCache[Value] = WeakCache()
+def test_weak_cache_makes_a_value_once_and_drops_it_with_its_users() -> None:
+    cache: WeakCache[Value] = WeakCache()
     made = []
 
     def make() -> Value:
@@ -40,44 +40,44 @@ def test_a_shared_value_is_made_once_and_goes_with_its_users() -> None:
         time.sleep(0.02)
         return Value()
 
-    values = in_threads(6, lambda: shared.get("a", make))
+    values = in_threads(6, lambda: cache.get("a", make))
     assert len(made) == 1
     assert len(set(map(id, values))) == 1
-    assert shared.get("b", make) is not values[0]
+    assert cache.get("b", make) is not values[0]
     assert len(made) == 2
     del values
     gc.collect()
-    shared.get("a", make)
+    cache.get("a", make)
     assert len(made) == 3
 
 
-def test_different_shared_values_are_made_at_once() -> None:
-    shared: WeakCache[Value] = WeakCache()
+def test_weak_cache_makes_different_values_at_once() -> None:
+    cache: WeakCache[Value] = WeakCache()
     both = threading.Barrier(2)
     names = iter("ab")
 
     def make() -> Value:
-        both.wait(timeout=30)  # never gets past it alone
+        both.wait(timeout=30)  # one thread alone does not pass
         return Value()
 
-    first, second = in_threads(2, lambda: shared.get(next(names), make))
+    first, second = in_threads(2, lambda: cache.get(next(names), make))
     assert first is not second
 
 
-def test_who_waits_for_a_shared_value_that_fails_makes_it() -> None:
-    shared: WeakCache[Value] = WeakCache()
+def test_weak_cache_retries_in_a_waiting_thread_after_an_error() -> None:
+    cache: WeakCache[Value] = WeakCache()
     tries: list[int] = []
 
     def make() -> Value:
         tries.append(1)
         time.sleep(0.02)
         if len(tries) == 1:
-            raise RuntimeError("the first one")
+            raise RuntimeError("first try")
         return Value()
 
     def get() -> Value | None:
         try:
-            return shared.get("a", make)
+            return cache.get("a", make)
         except RuntimeError:
             return None
 
@@ -87,8 +87,8 @@ def test_who_waits_for_a_shared_value_that_fails_makes_it() -> None:
     assert len(tries) == 2
 
 
-def test_kept_values_are_made_once_and_bounded() -> None:
-    kept: LRUCache[int, str] = LRUCache(3)
+def test_lru_cache_makes_values_once_and_is_bounded() -> None:
+    cache: LRUCache[int, str] = LRUCache(3)
     asked: list[list[int]] = []
 
     def make(missing: list[int]) -> Iterator[tuple[int, str]]:
@@ -97,21 +97,21 @@ def test_kept_values_are_made_once_and_bounded() -> None:
             time.sleep(0.005)
             yield key, str(key)
 
-    assert in_threads(5, lambda: kept.get([2, 1, 2], make)) == [["2", "1", "2"]] * 5
+    assert in_threads(5, lambda: cache.get([2, 1, 2], make)) == [["2", "1", "2"]] * 5
     assert asked == [[2, 1]]
-    # More than are kept, in one call; those asked for last stay.
-    assert kept.get([1, 7, 2, 8, 9], make) == ["1", "7", "2", "8", "9"]
+    # More keys than the limit, in one call: the last ones stay.
+    assert cache.get([1, 7, 2, 8, 9], make) == ["1", "7", "2", "8", "9"]
     assert asked[1:] == [[7, 8, 9]]
-    assert len(kept) == 3
-    kept.get([2], make)
+    assert len(cache) == 3
+    cache.get([2], make)
     assert asked[2:] == []
-    kept.get([4], make)
-    assert kept.get([2, 9, 4], make) == ["2", "9", "4"]
+    cache.get([4], make)
+    assert cache.get([2, 9, 4], make) == ["2", "9", "4"]
     assert asked[2:] == [[4]]
 
 
-def test_what_was_made_before_an_error_is_kept() -> None:
-    kept: LRUCache[int, str] = LRUCache(9)
+def test_lru_cache_keeps_values_made_before_an_error() -> None:
+    cache: LRUCache[int, str] = LRUCache(9)
 
     def make(missing: list[int]) -> Iterator[tuple[int, str]]:
         for key in missing:
@@ -120,14 +120,14 @@ def test_what_was_made_before_an_error_is_kept() -> None:
             yield key, str(key)
 
     with pytest.raises(ValueError, match="three"):
-        kept.get([1, 2, 3, 4], make)
-    assert len(kept) == 2
-    assert kept.get([1, 2, 4], make) == ["1", "2", "4"]
+        cache.get([1, 2, 3, 4], make)
+    assert len(cache) == 2
+    assert cache.get([1, 2, 4], make) == ["1", "2", "4"]
 
 
-def test_a_forked_child_does_not_wait_for_threads_it_has_not_got() -> None:
-    kept: LRUCache[int, int] = LRUCache(2)
-    shared: WeakCache[Value] = WeakCache()
+def test_forked_child_does_not_wait_for_threads_of_its_parent() -> None:
+    lru: LRUCache[int, int] = LRUCache(2)
+    weak: WeakCache[Value] = WeakCache()
     begun, go_on = threading.Event(), threading.Event()
 
     def make(missing: list[int]) -> Iterator[tuple[int, int]]:
@@ -135,13 +135,13 @@ def test_a_forked_child_does_not_wait_for_threads_it_has_not_got() -> None:
         go_on.wait(timeout=30)
         yield from ((key, key) for key in missing)
 
-    thread = threading.Thread(target=kept.get, args=([1], make))
+    thread = threading.Thread(target=lru.get, args=([1], make))
     thread.start()
     assert begun.wait(timeout=30)
     child = os.fork()
     if not child:
-        right = kept.get([2], lambda missing: [(key, key) for key in missing]) == [2]
-        shared.get("a", Value)
+        right = lru.get([2], lambda missing: [(key, key) for key in missing]) == [2]
+        weak.get("a", Value)
         os._exit(0 if right else 1)
     until = time.monotonic() + 20
     ended, status = os.waitpid(child, os.WNOHANG)

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, wherever the path leads."""
+"""Files are written completely or not at all, also through links."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mkds_gym.errors import RecordingError, StateError
 from mkds_gym.utils.files import replacing, write_bytes
 
 
-def test_links_stay_and_permissions_too(tmp_path: Path) -> None:
+def test_write_keeps_links_and_permissions_and_leaves_nothing_on_error(tmp_path: Path) -> None:
     real, link = tmp_path / "real" / "file", tmp_path / "link"
     real.parent.mkdir()
     link.symlink_to(real)
@@ -28,7 +28,7 @@ def test_links_stay_and_permissions_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mask", [0o022, 0o077, 0o002])
-def test_a_new_file_has_the_permissions_of_any_other(tmp_path: Path, mask: int) -> None:
+def test_new_file_has_permissions_of_umask(tmp_path: Path, mask: int) -> None:
     before = os.umask(mask)
     try:
         write_bytes(tmp_path / "file", b"new")
@@ -39,11 +39,11 @@ def test_a_new_file_has_the_permissions_of_any_other(tmp_path: Path, mask: int) 
     assert modes == {0o666 & ~mask}
 
 
-def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
+def test_device_or_pipe_is_written_to(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     heard: list[bytes] = []
-    # A daemon: where the pipe is replaced, it waits for good.
+    # A daemon, as it would wait forever if the pipe were replaced.
     reader = threading.Thread(target=lambda: heard.append(pipe.read_bytes()), daemon=True)
     reader.start()
     write_bytes(pipe, b"through")

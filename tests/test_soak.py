@@ -1,8 +1,10 @@
-"""Memory stays where it is while races are driven (``python -m benchmarks.soak`` for longer)."""
+"""Memory is constant while races run (``python -m benchmarks.soak`` runs longer)."""
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -17,13 +19,13 @@ def sample(frames: int, mib: float) -> Sample:
     return Sample(frames, 1, 1.0, mib, 10, 4)
 
 
-def test_growth_is_told_from_warming_up() -> None:
-    # It fills for a third, and is constant then; or grows by 2 MiB in 100,000 frames.
+def test_growth_ignores_warm_up() -> None:
+    # Memory fills for a third and is then constant, or grows by 2 MiB in 100,000 frames.
     flat = [sample(10_000 * n, min(100.0 + 50 * n, 250.0)) for n in range(12)]
     assert growth(flat) == pytest.approx(0.0, abs=1e-9)
     leaking = [sample(s.frames, s.resident_mib + s.frames * 2e-5) for s in flat]
     assert growth(leaking) == pytest.approx(2.0)
-    # States that are there when one looks, and gone again, are none.
+    # Temporary states in some samples are not growth.
     passing = [
         replace(s, resident_mib=s.resident_mib + 11 * (n in (7, 10))) for n, s in enumerate(flat)
     ]
@@ -33,7 +35,7 @@ def test_growth_is_told_from_warming_up() -> None:
         growth(flat[:3])
 
 
-def test_a_leak_of_a_kibibyte_a_step_is_growth() -> None:
+def test_growth_detects_a_leak_of_a_kibibyte_per_step() -> None:
     flat = [sample(10_000 * n, min(100.0 + 50 * n, 250.0)) for n in range(12)]
     steps = 4
     leaking = [replace(s, resident_mib=s.resident_mib + s.frames / steps / 1024) for s in flat]
@@ -41,20 +43,24 @@ def test_a_leak_of_a_kibibyte_a_step_is_growth() -> None:
     assert growth(leaking) > LIMIT
 
 
-def test_a_turn_drives_every_kind_of_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_turn_drives_every_kind_of_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[MKDSEnv] = []
-    begin = MKDSEnv._begin
 
-    def counted(env: MKDSEnv, *arguments: Any) -> Any:
-        begun.append(env)
-        return begin(env, *arguments)
+    def counting(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def counted(env: MKDSEnv, *arguments: Any, **named: Any) -> Any:
+            begun.append(env)
+            return method(env, *arguments, **named)
 
-    monkeypatch.setattr(MKDSEnv, "_begin", counted)
+        return counted
+
+    for name in ("reset", "reset_into"):
+        monkeypatch.setattr(MKDSEnv, name, counting(getattr(MKDSEnv, name)))
     with closing(Soak(envs=2, seed=0)) as soak:
         assert soak.episodes == len(begun) == 4
         soak.turn()
         assert soak.frames == 1_504  # whole steps of two environments
-        # Two passed by; and some of the single ones' were broken off by chance.
+        # Two in a vector that was closed, and some single ones that were reset early.
         assert soak.episodes == len(begun) > 4 + 2
         assert len(set(begun)) == 4 + 2
 
@@ -68,7 +74,7 @@ def test_a_turn_drives_every_kind_of_environment(monkeypatch: pytest.MonkeyPatch
         (["--limit", "nan"], "--limit nan must be greater than 0"),
     ],
 )
-def test_bad_arguments(
+def test_command_line_refuses_bad_arguments(
     arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as left:
@@ -78,7 +84,7 @@ def test_bad_arguments(
 
 
 class Leaking(Soak):
-    """Keeps a kibibyte for each step that it drives, when it is told to."""
+    """Leaks a kibibyte per step while ``leaks`` is set."""
 
     def __init__(self, envs: int, seed: int) -> None:
         super().__init__(envs, seed)
@@ -93,14 +99,15 @@ class Leaking(Soak):
 
 
 CLEAN, LEAKY, LIMIT = 400_000, 100_000, 5.0
-"""Frames without and with a leak, and MiB per 100,000 of them that are no growth.
+"""Frames without and with a leak, and accepted growth in MiB per 100,000 frames.
 
-A third of the first is warm-up: caches fill, and a heap grows once by 7 MiB after 127,000 frames.
+A third of the clean frames is warm-up: caches fill, and a heap grows once by 7 MiB after 127,000
+frames.
 """
 
 
 def soaked() -> tuple[list[Sample], list[Sample]]:
-    """Drive without, and then with a leak, in a process that has done nothing else."""
+    """Drive without and then with a leak, in a fresh process."""
     with closing(Leaking(envs=2, seed=0)) as soak:
         clean = list(samples(soak, CLEAN))
         soak.leaks = True
@@ -109,7 +116,7 @@ def soaked() -> tuple[list[Sample], list[Sample]]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_memory_is_constant_and_a_leak_would_be_seen() -> None:
+def test_memory_is_constant_and_a_leak_is_detected() -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         clean, leaking = pool.apply(soaked)
     assert growth(clean) < LIMIT, report(clean)

@@ -1,4 +1,4 @@
-"""The pool of threads: every task once, errors and Ctrl-C to the caller, nobody left at work."""
+"""The thread pool: every task runs once, errors and Ctrl-C reach the caller, no thread is left."""
 
 from __future__ import annotations
 
@@ -28,24 +28,26 @@ def pool(request: pytest.FixtureRequest) -> Iterator[ThreadPool]:
     assert threading.active_count() == threads
 
 
-def test_every_task_once(pool: ThreadPool) -> None:
+def test_run_calls_every_task_once(pool: ThreadPool) -> None:
     for count in (0, 1, 2, 3, 50, 1, 4):
         done: list[int] = []
         pool.run(done.append, count)
         assert Counter(done) == Counter(range(count))
 
 
-def test_all_threads_work() -> None:
+def test_run_uses_all_threads() -> None:
     pool = ThreadPool(3, "test")
     together = threading.Barrier(3, timeout=20)
     pool.run(lambda _: together.wait(), 3)
-    # And of more tasks than threads, whoever is free takes the next.
+    # With more tasks than threads, a free thread takes the next task.
     pool.run(lambda number: together.wait() if number < 3 else None, 30)
     pool.close()
 
 
 @pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_what_a_task_raises_reaches_the_caller(pool: ThreadPool, kind: type[BaseException]) -> None:
+def test_exception_of_a_task_reaches_the_caller(
+    pool: ThreadPool, kind: type[BaseException]
+) -> None:
     for bad in (0, 3, 7):
         done: list[int] = []
 
@@ -58,24 +60,24 @@ def test_what_a_task_raises_reaches_the_caller(pool: ThreadPool, kind: type[Base
             pool.run(task, 8)
         assert told.value.args == (bad,)
         assert bad not in done
-        # Those before it have been begun, as the numbers are taken in order.
+        # Tasks start in order, so those before it have run.
         assert set(range(bad)) <= set(done)
         pool.run(done.append, 3)
 
 
-def test_what_was_raised_holds_nothing(pool: ThreadPool) -> None:
-    class Kept:
+def test_exception_does_not_keep_the_task_alive(pool: ThreadPool) -> None:
+    class Task:
         def __call__(self, number: int) -> None:
             raise ValueError(number)
 
     gc.disable()
     try:
-        task = Kept()
+        task = Task()
         gone = weakref.ref(task)
         with contextlib.suppress(ValueError):
             pool.run(task, 4)
         del task
-        # Another thread may not have put its order away yet.
+        # Another thread may still refer to it for a moment.
         deadline = time.monotonic() + 20
         while gone() is not None and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -84,7 +86,7 @@ def test_what_was_raised_holds_nothing(pool: ThreadPool) -> None:
         gc.enable()
 
 
-def test_whichever_thread_raises() -> None:
+def test_exception_of_any_thread_reaches_the_caller() -> None:
     pool = ThreadPool(2, "test")
     together = threading.Barrier(2, timeout=20)
     caller = threading.current_thread()
@@ -103,7 +105,7 @@ def test_whichever_thread_raises() -> None:
     pool.close()
 
 
-def test_ctrl_c_again_and_again_waits_for_what_is_under_way() -> None:
+def test_repeated_ctrl_c_waits_for_running_tasks() -> None:
     pool = ThreadPool(2, "test")
     caller = threading.current_thread()
     begun = threading.Event()
@@ -138,7 +140,7 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def test_cores_are_those_that_are_granted(tmp_path: Path) -> None:
+def test_usable_cores_respects_cgroup_limits(tmp_path: Path) -> None:
     all_of_them = len(os.sched_getaffinity(0))
     assert usable_cores(tmp_path / "no such system") == all_of_them
     assert 1 <= usable_cores() <= all_of_them
@@ -150,7 +152,7 @@ def test_cores_are_those_that_are_granted(tmp_path: Path) -> None:
     assert usable_cores(tmp_path) == 1
     write(tree / "lab/cpu.max", f"{100_000 * all_of_them - 1} 100000\n")
     assert usable_cores(tmp_path) == all_of_them
-    # In a container of version 1; other controllers' groups do not count.
+    # cgroup version 1, where other controllers have other groups.
     write(group, "3:memory:/lab\n2:cpu,cpuacct:/not/seen/here\n")
     write(tree / "cpu/cpu.cfs_quota_us", "-1\n")
     write(tree / "cpu/cpu.cfs_period_us", "100000\n")

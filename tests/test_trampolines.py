@@ -1,4 +1,4 @@
-"""Functions in machine code do what the C functions do whose place they take."""
+"""Machine-code functions behave like the C functions that they replace."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _libc: Any = ctypes.CDLL(None)
 
 
 def address(name: str) -> int:
-    return ctypes.cast(_libc[name], ctypes.c_void_p).value or 0
+    return trampolines.address_of(_libc[name])
 
 
 @pytest.mark.parametrize("frames", [0, 1, 59, 60, 119, 120, 3590, 1_000_000, 2**31 - 1])
-def test_the_clock_counts(frames: int) -> None:
+def test_clock_returns_seconds_of_the_count(frames: int) -> None:
     count = ctypes.c_int32(frames)
     page = trampolines.CodePage(
         trampolines.clock(1_230_768_000, ctypes.addressof(count), FRAMES_PER_SECOND)
@@ -35,7 +35,7 @@ def test_the_clock_counts(frames: int) -> None:
     assert result.value == expected
 
 
-def test_a_second_argument_is_put_in() -> None:
+def test_with_second_passes_a_second_argument() -> None:
     broken_down = (ctypes.c_int32 * 32)()
     page = trampolines.CodePage(
         trampolines.with_second(ctypes.addressof(broken_down), address("gmtime_r"))
@@ -54,7 +54,7 @@ def test_a_second_argument_is_put_in() -> None:
         ]
 
 
-def test_one_first_argument_is_returned() -> None:
+def test_unless_first_returns_that_argument() -> None:
     page = trampolines.CodePage(
         trampolines.unless_first(-7 % 2**64, address("labs")),
         trampolines.unless_first(2**40, address("labs")),
@@ -65,8 +65,8 @@ def test_one_first_argument_is_returned() -> None:
     assert [other(value) for value in (-7, 2**40, -(2**40))] == [7, 2**40, 2**40]
 
 
-def test_who_calls_decides() -> None:
-    # ctypes calls through libffi, which is a library of its own, or part of one or of Python.
+def test_unless_called_from_depends_on_the_caller() -> None:
+    # ctypes calls through libffi, which is one of the loaded libraries, or a part of Python.
     kind = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_long)
     results = []
     for line in Path("/proc/self/maps").read_text().splitlines():
@@ -80,10 +80,10 @@ def test_who_calls_decides() -> None:
     assert sorted(results) == [0, *[7] * (len(results) - 1)]
 
 
-def test_the_runner_goes_on_after_no_cycle() -> None:
+def test_compile_and_run_runs_after_no_cycle() -> None:
     page = trampolines.CodePage(trampolines.compile_and_run(address("toupper"), address("getpid")))
     call = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int)(page.addresses[0])
-    assert call(ord("a")) == ord("A")  # what the first one returned
+    assert call(ord("a")) == ord("A")  # the result of the first function
     assert call(0) == os.getpid()
 
 
@@ -94,7 +94,7 @@ class Callable:
     def __call__(self, *_: object) -> None: ...
 
 
-def test_python_code_is_refused() -> None:
+def test_python_free_refuses_python_code() -> None:
     kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)
     said: dict[bytes, int | None] = {}
     callback = trampolines.python_free(kind, said.__setitem__)

@@ -30,7 +30,7 @@ others = [threading.Thread(target=over.wait) for _ in range(8 * (os.cpu_count() 
 for thread in others:
     thread.start()
 seen = []
-for _ in range(12):
+for _ in range(20):
     thread = threading.Thread(target=save)
     thread.start()
     thread.join()
