@@ -108,11 +108,11 @@ def test_nothing_of_value_is_overwritten(
     copy = tmp_path / "copy.nds"
     copy.write_bytes(before)
     for output, message in (
-        (ROM_PATH, "would overwrite the cartridge of the package"),
+        (ROM_PATH, "would overwrite the bundled cartridge"),
         (copy, "would overwrite an input"),
         (oval, "would overwrite an input"),
-        (tmp_path, "is not a file in an existing directory"),
-        (tmp_path / "none" / "my.nds", "is not a file in an existing directory"),
+        (tmp_path, "expected a file in an existing folder"),
+        (tmp_path / "none" / "my.nds", "expected a file in an existing folder"),
     ):
         arguments = ["compile", str(oval), "-o", str(output), "--base", str(copy)]
         assert main(arguments) == 1
@@ -153,7 +153,7 @@ def test_a_base_that_is_not_kartlab_is_refused(
     cut = tmp_path / "cut.nds"
     cut.write_bytes(ROM_PATH.read_bytes()[:5000])
     for base, message in (
-        (other, f"--base {other}: is 'KARTLAB'; courses of your own need a Kartlab cartridge"),
+        (other, f"--base {other} is 'KARTLAB': expected a Kartlab cartridge"),
         (cut, "is truncated"),
         (oval, "is not a Nintendo DS ROM"),
         (tmp_path / "none.nds", "does not exist"),

@@ -1,8 +1,8 @@
 """Command line of Kartlab: ``python -m mkds_gym.kartlab``.
 
-``build [--check] [-o FILE]`` rebuilds the cartridge from its sources, ``compile COURSE.toml ... -o
-FILE`` makes a cartridge with courses of one's own, ``preview COURSE.toml -o FILE.png`` (or
-``.svg``) draws one from above; these need no C compiler.
+``build [--check] [-o FILE]`` rebuilds the cartridge from its sources. ``compile COURSE.toml ... -o
+FILE`` adds custom courses to a cartridge, and ``preview COURSE.toml -o FILE.png`` (or ``.svg``)
+draws a course from above; both work without a C compiler.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: the words behind the command; None takes the process's own.
+        arguments: command line arguments; None for those of the process.
 
     Returns:
-        0, or 1 when something is wrong or ``--check`` found a difference.
+        0; or 1 after an error, or when ``--check`` found a difference.
     """
     parser = argparse.ArgumentParser(
         prog="python -m mkds_gym.kartlab", description="The free cartridge of mkds_gym."
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     build = commands.add_parser("build", help="rebuild the cartridge from its sources")
     build.add_argument(
-        "--check", action="store_true", help="write nothing; compare FILE with what would be built"
+        "--check", action="store_true", help="compare FILE with a new build instead of writing"
     )
     build.add_argument(
         "-o",
@@ -51,10 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=Path,
         default=ROM_PATH,
         metavar="FILE",
-        help="file to write or to compare; default: the cartridge in the package",
+        help="file to write or compare (default: the bundled cartridge)",
     )
     compile_ = commands.add_parser(
-        "compile", help="make a cartridge with courses of your own (no C compiler needed)"
+        "compile", help="make a cartridge with custom courses (no C compiler needed)"
     )
     compile_.add_argument(
         "courses", type=Path, nargs="+", metavar="COURSE.toml", help="a course description"
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=Path,
         default=ROM_PATH,
         metavar="ROM",
-        help="Kartlab ROM to put the courses on; default: the cartridge in the package",
+        help="Kartlab ROM to add the courses to (default: the bundled cartridge)",
     )
     preview = commands.add_parser("preview", help="draw a course from above")
     preview.add_argument("course", type=Path, metavar="COURSE.toml", help="a course description")
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=Path,
         required=True,
         metavar="FILE",
-        help="picture to write; its name ends in .png or .svg",
+        help="picture to write, .png or .svg",
     )
     options = parser.parse_args(arguments)
     try:
@@ -88,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _check(options.output) if options.check else _build(options.output)
     except MKDSError as error:
         message = str(error)
-    except OSError as error:  # all else that is opened has errors of its own
+    except OSError as error:  # other files raise errors that name them
         message = f"{options.output}: {reason(error)}"
     print(f"{parser.prog}: error: {message}", file=sys.stderr)
     return 1
@@ -104,16 +104,14 @@ def _build(output: Path) -> int:
 
 def _compile(paths: list[Path], output: Path, base: Path) -> int:
     if output.is_dir() or not output.parent.is_dir():
-        raise BuildError(f"-o {output}: is not a file in an existing directory")
+        raise BuildError(f"-o {output} cannot be written: expected a file in an existing folder")
     for source in (ROM_PATH, base, *paths):
         if output.exists() and source.exists() and output.samefile(source):
-            what = "the cartridge of the package" if source == ROM_PATH else "an input"
-            raise BuildError(f"-o {output}: would overwrite {what}; give another file")
+            role = "the bundled cartridge" if source == ROM_PATH else "an input"
+            raise BuildError(f"-o {output} would overwrite {role}: name another file")
     cartridge = Cartridge.open(base)
     if not cartridge.boot_parameters:
-        raise BuildError(
-            f"--base {base}: is {cartridge.title!r}; courses of your own need a Kartlab cartridge"
-        )
+        raise BuildError(f"--base {base} is {cartridge.title!r}: expected a Kartlab cartridge")
     data, courses = with_courses(base.read_bytes(), paths)
     write_bytes(output, data, BuildError)
     for course in courses:
@@ -121,7 +119,7 @@ def _compile(paths: list[Path], output: Path, base: Path) -> int:
             f"{course.title}: {course.name} (id {course.course_id}), {course.length:,.0f} units, "
             f"{len(course.triangles):,} triangles, {course.model.polygons:,} polygons"
         )
-    print(f"{output}: {len(data):,} bytes; drive it with")
+    print(f"{output}: {len(data):,} bytes. To drive it:")
     print(f'  gymnasium.make("MKDS-v0", rom="{output}", course="{courses[-1].name}")')
     return 0
 
@@ -130,7 +128,7 @@ def _preview(path: Path, output: Path) -> int:
     check_suffix(output)
     course = compile_course(path)
     draw(course).save(output)
-    print(f"{output}: {course.title}, {course.length:,.0f} units a lap")
+    print(f"{output}: {course.title}, {course.length:,.0f} units per lap")
     return 0
 
 
@@ -138,7 +136,7 @@ def _check(path: Path) -> int:
     difference = check_rom(path)
     same_compiler = _name_compiler()
     if difference is None:
-        print(f"{path.name} is what the sources give, byte for byte")
+        print(f"{path.name} equals a new build, byte for byte")
         return 0
     print(difference)
     return 1 if same_compiler else 0
@@ -148,8 +146,8 @@ def _name_compiler() -> bool:
     version = compiler_version()
     if version != COMPILER_VERSION:
         print(
-            f"compiled with version {version}; the cartridge in the package was compiled with "
-            f"{COMPILER_VERSION}, so bytes may differ"
+            f"compiled with version {version}; the bundled cartridge was compiled with "
+            f"{COMPILER_VERSION}: bytes may differ"
         )
     return version == COMPILER_VERSION
 

@@ -1,31 +1,31 @@
-"""Kartlab's block of boot parameters: what the host tells the program before its first frame.
+"""Kartlab's boot parameters, which the host writes into memory before the first frame.
 
 The block lies at 0x023FE000 in main memory, 0x40 bytes, little endian:
 
 ====== ===== ==============================================================================
 offset type  meaning
 ====== ===== ==============================================================================
-+0x00  u8[4] magic ``KLBP``; the program clears it once it has read the block
++0x00  u8[4] magic ``KLBP``; the program clears the magic when it has read the block
 +0x04  u16   version, 2
 +0x06  u16   size of the block, 0x40
 +0x08  u32   course id; 0xFFFFFFFF for the default course
 +0x0C  u32   laps, 1 to 9; 0 for the course's own number
 +0x10  u32   class: 0 50cc, 1 100cc, 2 150cc
 +0x14  u32   flags: bit 0 skips the countdown, bit 1 mirrors the course, bit 2 has item boxes,
-             bit 3 lets the race be heard
-+0x18  u32   answer of the program: 0 not read yet, 1 accepted, or what was wrong (`ANSWERS`)
+             bit 3 plays sound
++0x18  u32   answer of the program: 0 not read yet, 1 accepted, or an error (`ANSWERS`)
 +0x1C  u32   mode: 1 time trial, 3 VS
-+0x20  u32   karts in the race, the player's included, 1 to 8; more than one only in VS
++0x20  u32   karts in the race with the player's, 1 to 8; always 1 in a time trial
 +0x24  u32   strength of the CPU karts: 0 easy, 1 normal, 2 hard
-+0x28  u32   seed of the race's chance, kept in the race config's ``rng_seed``
-+0x2C  u32   the player's place on the grid, 0 is the pole; 0xFFFFFFFF is the last one
-+0x30  u32   address of a course in main memory, used instead of the cartridge's; 0 for none
-+0x34  u32   its size in bytes
++0x28  u32   seed of the race's random numbers, stored in the race config's ``rng_seed``
++0x2C  u32   the player's place on the grid: 0 the pole, 0xFFFFFFFF the last place
++0x30  u32   address of a course in main memory; 0 for a course of the cartridge
++0x34  u32   size of that course in bytes
 +0x38  u32x2 reserved, 0
 ====== ===== ==============================================================================
 
-Without the block the program shows its title and menu. A course that is handed over lies from
-0x02340000 on (`COURSE_DATA`): an archive as on the cartridge (``.carc``), or the NARC within.
+Without the block the program shows its title and menu. A course in memory lies at 0x02340000
+(`COURSE_DATA`) and is an archive as on the cartridge (``.carc``) or an uncompressed NARC.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ STRENGTHS: Final = {"easy": 0, "normal": 1, "hard": 2}
 MAX_DRIVERS: Final = 8
 COURSE_DATA: Final = 0x02340000
 COURSE_DATA_SIZE: Final = 0x80000
-"""Where a course that is handed over lies, and how large it may be, in bytes."""
+"""Address and largest size in bytes of a course in memory."""
 MAX_LAPS: Final = 9
 
 ANSWERS: Final = {
@@ -63,9 +63,9 @@ ANSWERS: Final = {
     5: "unknown version or size of the boot block",
     6: "bad mode",
     7: "bad number of drivers, or bad strength",
-    8: "bad address or size of the course handed over",
+    8: "bad address or size of the course in memory",
 }
-"""What the program's answers other than 0 and 1 mean."""
+"""Meaning of the program's answers other than 0 and 1."""
 
 _OFFSET: Final = ADDRESS - RAM_START
 _GAME_CODE: Final = (HEADER_COPY + 0x0C - RAM_START) % RAM_SIZE
@@ -74,33 +74,30 @@ _ANSWER: Final = _OFFSET + 0x18
 
 @dataclass(frozen=True)
 class BootParameters:
-    """What Kartlab is to run.
+    """The race that Kartlab starts.
 
     ```python
     with Console(on_power_on=BootParameters(laps=1).write) as console:
     ```
 
     Attributes:
-        course: id of a course (`course_id` knows them by name); None for the
-            cartridge's default.
+        course: id of a course, from `course_id`; None for the cartridge's default.
         laps: 1 to 9; None for the course's own number.
         engine_class: 50, 100 or 150.
-        skip_countdown: the race starts at once.
+        skip_countdown: start the race at once.
         mode: ``"time_trial"`` or ``"vs"``.
-        drivers: karts in the race, the player's included, 1 to 8; more than one only in VS.
+        drivers: karts in the race with the player's, 1 to 8; always 1 in a time trial.
         strength: of the CPU karts: ``"easy"``, ``"normal"`` or ``"hard"``.
-        seed: of the race's chance, 0 to 2**32 - 1.
-        grid: the player's place on the grid, 0 (the pole) to ``drivers - 1``; None is the last.
-        mirror: left and right of the course exchanged.
-        items: item boxes stand on the course (VS).
-        sound: the race is heard. (Nobody hears a `Console`, and each voice costs an emulator
-            time.)
-        course_data: a course to hand over, used instead of the cartridge's; ``course`` is then
-            the id that it goes by.
+        seed: of the race's random numbers, 0 to 2**32 - 1.
+        grid: the player's place on the grid, 0 (the pole) to ``drivers - 1``; None for the last.
+        mirror: exchange left and right of the course.
+        items: put item boxes on the course (VS).
+        sound: play sound, which costs the emulator time.
+        course_data: archive of a course to write into memory; ``course`` is then its id.
 
     Raises:
-        TypeError: a value of the wrong type.
-        ValueError: a value out of range.
+        TypeError: a value is of the wrong type.
+        ValueError: a value is out of range.
     """
 
     course: int | None = None
@@ -130,13 +127,13 @@ class BootParameters:
             boolean(name, getattr(self, name))
         if self.mode == "time_trial" and self.drivers != 1:
             raise ValueError(
-                f"drivers={self.drivers} in a time trial; only mode='vs' has opponents"
+                f"drivers={self.drivers} needs mode='vs': a time trial has no opponents"
             )
         if self.course_data is not None:
             integer("len(course_data)", len(self.course_data), 1, COURSE_DATA_SIZE)
 
     def pack(self) -> bytes:
-        """The block's 0x40 bytes."""
+        """Return the 0x40 bytes of the block."""
         flags = self.skip_countdown | self.mirror << 1 | self.items << 2 | self.sound << 3
         return LAYOUT.pack(
             MAGIC,
@@ -159,12 +156,12 @@ class BootParameters:
         )
 
     def write(self, ram: NDArray[np.uint8]) -> None:
-        """Write the block into main memory: `Console`'s ``on_power_on``.
+        """Write the block into main memory; pass this method as ``on_power_on`` of `Console`.
 
         Raises:
-            ValueError: the cartridge in the console takes no boot parameters, going by the copy
-                of its header that is in memory before the first frame.
+            ValueError: the cartridge in the console takes no boot parameters.
         """
+        # The copy of the cartridge's header is in memory before the first frame.
         code = ram[_GAME_CODE : _GAME_CODE + 4].tobytes()
         if code != KARTLAB_CODE.encode():
             raise ValueError(
@@ -177,11 +174,10 @@ class BootParameters:
             ram[start : start + len(self.course_data)] = np.frombuffer(self.course_data, np.uint8)
 
     def check(self, ram: NDArray[np.uint8]) -> bool:
-        """Look for the program's answer.
+        """Read the program's answer, which comes within the first frames.
 
         Returns:
-            Whether the program has read and accepted the block; False as long as it has not read
-            it (it does so within its first frames).
+            Whether the program has read and accepted the block.
 
         Raises:
             ConsoleError: the program refused a value.

@@ -1,8 +1,7 @@
 """Draw a compiled course from above, to a PNG or an SVG file.
 
-`draw` makes a `Drawing` of plain shapes, which writes itself as PNG or SVG; the SVG is made of
-real vector elements, in groups whose ids say what they are. Both need nothing beyond the base
-installation.
+`draw` returns a `Drawing` of shapes in named groups, which can be saved as PNG or SVG. The ids of
+the SVG's groups are the names.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from mkds_gym.kartlab.physics import GRID_ROW, GRID_SIDE, GRID_STAGGER
 
 Floats = NDArray[np.float64]
 RGB = tuple[int, int, int]
-Point = tuple[float, float]
+Pixel = tuple[float, float]
 
 SUFFIXES: Final = (".png", ".svg")
 
@@ -35,10 +34,10 @@ MAP_SIZE: Final = 760.0
 MARGIN: Final = 24.0
 HEAD: Final = 58.0
 SIDE: Final = 190.0
-"""Width of the column on the right."""
+"""Width of the legend, in pixels."""
 
 PROFILE: Final = 110.0
-"""Height of the strip with the road's height."""
+"""Height of the strip with the road's height, in pixels."""
 
 _OVERSAMPLING: Final = 2
 
@@ -71,7 +70,7 @@ _SECTION: Final = (28, 92, 190)
 
 
 class PreviewError(MKDSError, ValueError):
-    """A preview cannot be written as asked."""
+    """A preview cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +79,16 @@ class Shape:
 
     Attributes:
         points: of the polygon or the line; for a text, its anchor.
-        fill: colour within a polygon, or of the text.
+        fill: colour of the polygon's inside or of the text.
         stroke: colour of the line or of the polygon's outline.
         width: of the line, in pixels.
-        text: what is written; "" for a polygon or a line.
+        text: "" for a polygon or a line.
         size: of the text, in pixels.
-        anchor: start, middle or end: where in a text its anchor is.
-        title: what the shape is, e.g. ``boost pad``; the SVG shows it under the pointer.
+        anchor: start, middle or end of the text.
+        title: name of the shape, such as ``boost pad``; a tooltip in the SVG.
     """
 
-    points: tuple[Point, ...]
+    points: tuple[Pixel, ...]
     fill: RGB | None = None
     stroke: RGB | None = None
     width: float = 1.0
@@ -106,33 +105,33 @@ class Drawing:
     Attributes:
         width: of the picture, in pixels.
         height: likewise.
-        scale: pixels to a world unit on the map.
-        origin: x and z in the map's upper left corner.
-        corner: where that corner is in the picture, in pixels.
+        scale: pixels per world unit on the map.
+        origin: x and z of the map's upper left corner.
+        corner: place of that corner in the picture, in pixels.
         groups: shapes by name.
     """
 
     width: int
     height: int
     scale: float
-    origin: Point
-    corner: Point
+    origin: Pixel
+    corner: Pixel
     groups: dict[str, list[Shape]] = field(default_factory=dict)
 
-    def place(self, x: float, z: float) -> Point:
-        """Return where in the picture a place of the world is, in pixels."""
+    def place(self, x: float, z: float) -> Pixel:
+        """Return the pixel of a place."""
         return (
             self.corner[0] + (x - self.origin[0]) * self.scale,
             self.corner[1] + (z - self.origin[1]) * self.scale,
         )
 
-    def places(self, points: Floats) -> tuple[Point, ...]:
-        """Return the places of (N, 2) x and z, or of (N, 3) points."""
+    def places(self, points: Floats) -> tuple[Pixel, ...]:
+        """Return the pixels of (N, 2) x and z, or of (N, 3) points."""
         flat = points[:, [0, -1]].tolist()
         return tuple(self.place(x, z) for x, z in flat)
 
     def add(self, group: str, shape: Shape) -> None:
-        """Add a shape to a group, which is drawn after those that were there before it."""
+        """Add a shape to a group; groups are drawn in the order of their creation."""
         self.groups.setdefault(group, []).append(shape)
 
     def svg(self) -> str:
@@ -162,10 +161,10 @@ class Drawing:
         return image.resize((self.width, self.height), Image.Resampling.LANCZOS)
 
     def save(self, path: Path) -> None:
-        """Write the drawing; the name's ending says as what.
+        """Save the drawing as PNG or SVG, by the suffix of the name.
 
         Raises:
-            PreviewError: the ending is neither ``.png`` nor ``.svg``.
+            PreviewError: the suffix is neither ``.png`` nor ``.svg``.
             OSError: the file cannot be written.
         """
         check_suffix(path)
@@ -176,13 +175,13 @@ class Drawing:
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a name that says no format.
+    """Check the suffix of a file name.
 
     Raises:
-        PreviewError: the ending is neither ``.png`` nor ``.svg``.
+        PreviewError: the suffix is neither ``.png`` nor ``.svg``.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise PreviewError(f"{path}: the name has to end in {' or '.join(SUFFIXES)}")
+        raise PreviewError(f"{path}: expected a name that ends in {' or '.join(SUFFIXES)}")
 
 
 def _hex(colour: RGB | None) -> str:
@@ -226,11 +225,11 @@ def _draw_shape(pen: ImageDraw.ImageDraw, shape: Shape, factor: int) -> None:
 
 
 def draw(course: CompiledCourse) -> Drawing:
-    """Draw a course from above: x to the right, z down, as its description has it.
+    """Draw a course from above: x to the right, z down.
 
-    Shown are the floors, darker where they are low, walls, checkpoints with the numbers of
-    keys, respawn points with their direction, sections in their order, the start grid, item
-    boxes, and below the height of the road along the lap.
+    The map shows floors (darker where low), walls, checkpoints with key numbers, respawn points
+    with their direction, numbered sections, the start grid and item boxes. Below is the height of
+    the road along the lap.
     """
     triangles = course.triangles
     shown = np.isin(triangles.types, [*FLOORS, WALL_TYPE])
@@ -269,7 +268,7 @@ def _shaded(colour: RGB, factor: float) -> RGB:
 
 
 def _floors(drawing: Drawing, course: CompiledCourse) -> None:
-    """Draw floors and walls from low to high, so that a bridge covers what is below it."""
+    """Draw floors and walls from low to high: a bridge covers the road below."""
     triangles = course.triangles
     heights = triangles.vertices[:, :, 1].mean(axis=1)
     floor = np.isin(triangles.types, list(FLOORS))
@@ -316,8 +315,8 @@ def _text(
     return Shape(((x, y),), colour, text=text, size=size, anchor=anchor)
 
 
-def _arrow(drawing: Drawing, x: float, z: float, heading: float, size: float) -> tuple[Point, ...]:
-    """Return a triangle at a place that points along a heading; `size` in pixels."""
+def _arrow(drawing: Drawing, x: float, z: float, heading: float, size: float) -> tuple[Pixel, ...]:
+    """Return a triangle at a place, pointing along a heading; `size` is in pixels."""
     px, py = drawing.place(x, z)
     ahead = np.array([math.sin(heading), math.cos(heading)]) * size
     side = np.array([ahead[1], -ahead[0]]) * 0.62
@@ -337,9 +336,8 @@ def _places(drawing: Drawing, course: CompiledCourse) -> None:
         side = -GRID_SIDE if place % 2 else GRID_SIDE
         middle = plan.start[[0, 2]] - ahead * back + left * side
         corners = [middle + ahead * a + left * b for a, b in ((6, 5), (6, -5), (-6, -5), (-6, 5))]
-        drawing.add("grid", Shape(
-            drawing.places(np.array(corners)), _GRID, _INK, 0.7, title=f"grid place {place + 1}"
-        ))  # fmt: skip
+        points = drawing.places(np.array(corners))
+        drawing.add("grid", Shape(points, _GRID, _INK, 0.7, title=f"grid place {place + 1}"))
     for x, _, z in plan.item_boxes.tolist():
         px, py = drawing.place(x, z)
         diamond = ((px, py - 4), (px + 4, py), (px, py + 4), (px - 4, py))
@@ -351,12 +349,12 @@ def _places(drawing: Drawing, course: CompiledCourse) -> None:
 
 
 def section_name(path: int, order: int) -> str:
-    """Name a section by its order from the start line, with a letter for a branch."""
+    """Return a section's name: its order from the start line, with a letter on a branch."""
     return f"{order + 1}{chr(ord('a') + path - 1) if path else ''}"
 
 
 def _sections(drawing: Drawing, course: CompiledCourse) -> None:
-    """Write each section's name in its middle, with an arrow in the direction of driving."""
+    """Draw each section's name in its middle, with an arrow in the direction of driving."""
     plan = course.plan
     for index, section in enumerate(plan.checkpoint_sections):
         ribbon = course.layout.paths[section.path]
@@ -365,7 +363,7 @@ def _sections(drawing: Drawing, course: CompiledCourse) -> None:
         end = float(plan.checkpoint_distance[last])
         if end < begin:
             end += ribbon.length
-        k = int(np.searchsorted(ribbon.distance, (begin + end) / 2 % ribbon.length, "right")) - 1
+        k = ribbon.at((begin + end) / 2).station
         x, _, z = ribbon.centre[k].tolist()
         px, py = drawing.place(x, z)
         angles = math.tau * np.arange(24) / 24
@@ -391,7 +389,7 @@ def _head(drawing: Drawing, course: CompiledCourse) -> None:
     drawing.add("head", _text(MARGIN, 34, course.title, size=22))
     climb = course.ribbon.centre[:, 1]
     facts = (
-        f"{course.name} (id {course.course_id}) \u00b7 {course.length:,.0f} units a lap \u00b7 "
+        f"{course.name} (id {course.course_id}) \u00b7 {course.length:,.0f} units per lap \u00b7 "
         f"{description.laps} laps \u00b7 heights {climb.min():.0f} to {climb.max():.0f} \u00b7 "
         f"{len(course.triangles):,} triangles \u00b7 drawn: {model.polygons:,} polygons \u00b7 "
         f"theme {description.theme}"
@@ -400,7 +398,7 @@ def _head(drawing: Drawing, course: CompiledCourse) -> None:
 
 
 def _legend(drawing: Drawing, course: CompiledCourse, x: float, y: float) -> None:
-    """Explain what is there; only that."""
+    """Draw the legend of the kinds of shapes on the map."""
     present = set(course.triangles.types.tolist())
     rows: list[tuple[str, Sequence[Shape]]] = []
     y += 8
@@ -434,7 +432,7 @@ def _legend(drawing: Drawing, course: CompiledCourse, x: float, y: float) -> Non
 
 
 def _profile(drawing: Drawing, course: CompiledCourse, y: float, width: float) -> None:
-    """Draw the height of the main path's road along the lap, gaps left open."""
+    """Draw the height of the main path along the lap, without gaps."""
     ribbon = course.ribbon
     x = MARGIN
     distance = np.append(ribbon.distance, ribbon.length)
@@ -442,7 +440,7 @@ def _profile(drawing: Drawing, course: CompiledCourse, y: float, width: float) -
     low, span = float(height.min()), max(float(np.ptp(height)), 40.0)
     drawing.add("profile", _box(x, y, width, PROFILE, (240, 242, 240)))
 
-    def at(along: float, tall: float) -> Point:
+    def at(along: float, tall: float) -> Pixel:
         rise = (tall - low) / span * (PROFILE - 44)
         return (x + along / ribbon.length * width, y + PROFILE - 26 - rise)
 
