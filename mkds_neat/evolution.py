@@ -210,7 +210,7 @@ class Evolution:
         )
         seconds = time.perf_counter() - started
         rows = [
-            Row(generation, i.species, i.parents, key not in survivors, results[key])
+            Row(generation, i, key not in survivors, results[key])
             for key, i in sorted(individuals.items())
         ]
         summary = _summary(generation, rows, species, seconds)

@@ -1,4 +1,8 @@
-"""Pools of workers: environments in worker processes, or emulators stepped by threads."""
+"""Pools of workers: environments in worker processes, or emulators stepped by threads.
+
+Workers are numbered from 0. An episode that ends without a record in its info ended because its
+worker failed and was replaced; ``infos["error"]`` then holds the reason.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from multiprocessing import resource_tracker
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
@@ -31,34 +35,6 @@ StepResult = tuple[Any, Any, Any, dict[str, Any]]
 
 class Stopped(Exception):  # noqa: N818 - a stop on request is not an error
     """The evaluation was asked to stop. The results that were reported remain valid."""
-
-
-class WorkerPool(Protocol):
-    """Workers with one environment each, numbered from 0."""
-
-    @property
-    def single_action_space(self) -> gym.Space[Any]:
-        """The action space of a worker."""
-
-    @property
-    def processes(self) -> list[Any]:
-        """The worker processes; empty for threads."""
-
-    def begin(self, seeds: Sequence[int | None], mask: NDArray[np.bool_]) -> Any:
-        """Begin an episode in the workers of the mask; return the observations of all workers."""
-
-    def advance(self, actions: Any, active: Sequence[int]) -> StepResult:
-        """Step the active workers.
-
-        An episode that ends without a record in its info ended because its worker failed and was
-        replaced. ``infos["error"]`` then holds the reason.
-        """
-
-    def failed(self) -> set[int]:
-        """Return the workers that caused the last error, as far as they are known."""
-
-    def shut_down(self) -> None:
-        """End all workers, in whatever state they are."""
 
 
 class ThreadPool:
@@ -92,7 +68,10 @@ class ThreadPool:
             base.set_attr("viewer", list(publishers))
 
     def begin(self, seeds: Sequence[int | None], mask: NDArray[np.bool_]) -> Any:
-        """Begin episodes. An environment that cannot be reset is replaced once."""
+        """Begin an episode in the workers of the mask; return the observations of all workers.
+
+        An environment that cannot be reset is replaced once.
+        """
         try:
             return self.envs.reset(seed=seeds, options={"reset_mask": mask})[0]
         except VectorEnvError as error:
@@ -204,7 +183,7 @@ class ProcessPool(AsyncVectorEnv):
                     )
 
     def begin(self, seeds: Sequence[int | None], mask: NDArray[np.bool_]) -> Any:
-        """Begin episodes in the workers of the mask."""
+        """Begin an episode in the workers of the mask; return the observations of all workers."""
         self.reset_async(seed=list(seeds), options={"reset_mask": mask})
         return self.reset_wait(self.timeout)[0]
 
@@ -269,3 +248,6 @@ class ProcessPool(AsyncVectorEnv):
             self.error_queue.close()
             self.error_queue.join_thread()
         self.closed = True
+
+
+WorkerPool = ThreadPool | ProcessPool

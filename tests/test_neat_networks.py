@@ -1,4 +1,4 @@
-"""Networks: the same numbers as neat-python, and the same bits in any company."""
+"""Networks: the numbers of neat-python, and the same bits in every batch."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def random_spec(rng: random.Random, *, cyclic: bool = False, activations=("tanh"
 
 
 def by_hand(spec: NetworkSpec, x) -> list[float]:
-    """The definition, in plain Python: rounds from zero, sums from first to last."""
+    """The definition in plain Python: rounds from zero, sums from first to last."""
     depth = spec.depth()
     values = dict.fromkeys((n.id for n in spec.nodes), 0.0)
     values.update(zip(spec.inputs, map(float, x), strict=True))
@@ -72,7 +72,7 @@ def by_hand(spec: NetworkSpec, x) -> list[float]:
 
 
 @pytest.mark.parametrize("cyclic", [False, True])
-def test_network_is_its_definition(cyclic):
+def test_network_equals_its_definition(cyclic):
     rng = random.Random(1)
     for _ in range(20):
         spec = random_spec(rng, cyclic=cyclic)
@@ -80,13 +80,13 @@ def test_network_is_its_definition(cyclic):
         assert GenomeNetwork(spec).act(x) == pytest.approx(by_hand(spec, x), rel=1e-12, abs=1e-12)
 
 
-def test_outputs_are_bit_identical_in_any_company():
+def test_outputs_are_bit_identical_in_every_batch():
     rng = random.Random(2)
     names = ("tanh", "sigmoid", "relu", "sin", "gauss", "cube", "exp", "softplus", "elu")
     specs = [random_spec(rng) for _ in range(6)]
     specs += [random_spec(rng, cyclic=True) for _ in range(3)]
     specs += [random_spec(rng, activations=names) for _ in range(6)]
-    # Deeper than a network with cycles may run, which must not run on because of it.
+    # Deeper than MAX_ROUNDS: networks with cycles must still stop after MAX_ROUNDS.
     chain = 20
     specs.append(
         NetworkSpec(
@@ -116,7 +116,7 @@ def test_outputs_are_bit_identical_in_any_company():
                 assert (together[row] == alone[i]).all(), (i, chosen)
 
 
-def test_one_network_over_many_observations_is_the_same_too():
+def test_one_network_over_many_observations_gives_the_same_bits():
     rng = random.Random(3)
     net = GenomeNetwork(random_spec(rng))
     x = torch.randn(5, 7, 6, dtype=torch.float64)
@@ -136,7 +136,7 @@ def test_activations_agree_with_neat_python():
 
 
 def test_evolved_genomes_agree_with_neat_python():
-    """Real genomes, after real mutations, against neat-python's own network."""
+    """Mutated genomes against neat-python's own network."""
     text = config_text(
         DefaultGenome__activation_options="tanh sigmoid gauss",
         DefaultGenome__activation_mutate_rate=0.4,
@@ -161,7 +161,7 @@ def test_evolved_genomes_agree_with_neat_python():
     assert kinds == set(AGGREGATIONS)
 
 
-def test_json_and_pytorch_files_hold_the_very_same_network(tmp_path):
+def test_json_and_pytorch_files_hold_the_same_network(tmp_path):
     rng = random.Random(5)
     spec = random_spec(rng, cyclic=True)
     assert NetworkSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
@@ -173,8 +173,8 @@ def test_json_and_pytorch_files_hold_the_very_same_network(tmp_path):
     assert (load_pt(tmp_path / "n.pt").act(x) == net.act(x)).all()
 
 
-def test_files_that_are_no_network_are_refused(tmp_path):
-    (tmp_path / "a.pt").write_bytes(b"nothing of the kind")
+def test_malformed_files_are_refused(tmp_path):
+    (tmp_path / "a.pt").write_bytes(b"not a network")
     with pytest.raises(ChampionFormatError, match=r"a\.pt"):
         load_pt(tmp_path / "a.pt")
     torch.save({"format": "other"}, tmp_path / "b.pt")
@@ -204,14 +204,14 @@ def test_impossible_networks_are_refused(change, message):
         NetworkSpec(**{**good, **change})
 
 
-def test_networks_can_be_trained_on():
+def test_network_can_be_trained():
     net = GenomeNetwork(random_spec(random.Random(6)))
     net(torch.randn(4, 6)).sum().backward()
     assert net.weight.grad is not None
-    # Connections that do not exist stay out of it.
+    # Missing connections have no gradient.
     assert (net.weight.grad[~net.mask] == 0).all()
     assert (net.weight.grad[net.mask] != 0).any()
-    # And what was learnt, or copied, is what acts.
+    # The trained or copied weights act.
     x = np.linspace(-1, 1, 6)
     before = net.act(x)
     copied = copy.deepcopy(net)

@@ -1,4 +1,4 @@
-"""Whole runs: folders, resuming to the bit, interruptions, and disks that fill up."""
+"""Whole runs: folders, exact resumption, interruptions, and full disks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import psutil
 import pytest
 from neat_config import config_text
 from PIL import Image
+from waiting import until
 
 from mkds_gym.display.video import race_clock
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
@@ -30,7 +32,7 @@ from mkds_neat.config import parse_config
 from mkds_neat.errors import ChampionFormatError, RunFolderError
 from mkds_neat.evolution import Evolution
 from mkds_neat.networks import GenomeNetwork, load_pt
-from mkds_neat.report import GIF_LIMIT, write_pictures
+from mkds_neat.report import GIF_LIMIT, replay, write_pictures
 from mkds_neat.results import RunFolder, load_champion
 from mkds_neat.run import main
 
@@ -44,6 +46,7 @@ SMALL = {
     "DefaultReproduction__elitism": 1,
     "truncation__population": 5,
 }
+NATIVE = {"run__vectorization": "native"}  # starts faster than worker processes
 
 
 def start(tmp_path: Path, **changes) -> Evolution:
@@ -57,7 +60,7 @@ def resume(folder: RunFolder, **overrides: str) -> Evolution:
 
 
 def table(folder: RunFolder, name: str) -> list[dict[str, str]]:
-    """A table without the columns that tell how long something took."""
+    """The rows of a table without the columns of wall time."""
     with (folder.path / name).open(newline="") as file:
         rows = list(csv.DictReader(file))
     return [{k: v for k, v in r.items() if k not in ("wall_seconds", "seconds")} for r in rows]
@@ -69,76 +72,92 @@ def everything(folder: RunFolder):
     return table(folder, "individuals.csv"), table(folder, "generations.csv"), champion
 
 
+def worker_processes() -> list[str]:
+    """Worker processes of this process (the helpers of multiprocessing stay until the end)."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            line = " ".join(child.cmdline())
+            helper = child.ppid() == os.getpid() and ("forkserver" in line or "tracker" in line)
+            if not helper:
+                found.append(f"{child.pid} {child.status()} {line}")
+    return found
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory) -> Callable[[str], RunFolder]:
+    """Return the folder of an uninterrupted run of four generations, by strategy."""
+    folders: dict[str, RunFolder] = {}
+
+    def folder_of(strategy: str) -> RunFolder:
+        if strategy not in folders:
+            run = start(tmp_path_factory.mktemp(strategy), run__strategy=strategy, **NATIVE)
+            outcome = run.run()
+            assert (outcome.reason, outcome.generation) == ("generations", 4)
+            folders[strategy] = run.folder
+        return folders[strategy]
+
+    return folder_of
+
+
 @pytest.mark.parametrize("strategy", ["neat", "truncation"])
-def test_resumed_runs_are_the_straight_run(strategy, tmp_path):
-    straight = start(tmp_path / "a", run__strategy=strategy)
-    outcome = straight.run()
-    assert (outcome.reason, outcome.generation) == ("generations", 4)
-    rows = table(straight.folder, "individuals.csv")
+def test_resumed_run_equals_the_uninterrupted_run(strategy, straight, tmp_path):
+    rows = table(straight(strategy), "individuals.csv")
     assert [r["generation"] for r in rows] == [str(g) for g in range(4) for _ in range(5)]
     for g in range(4):
         ids = [int(r["id"]) for r in rows if r["generation"] == str(g)]
         assert ids == sorted(ids)
     assert {r["evaluated"] for r in rows} == {"0", "1"}
-
-    # Two generations, then the rest by another number of workers; with gaps between checkpoints.
-    parts = start(tmp_path / "b", run__strategy=strategy, run__generations=2, run__workers=1)
+    # Two generations in a process, and the rest in another number of workers with gaps between
+    # the checkpoints.
+    changes = {"run__generations": 2, "run__workers": 1, "run__start_method": "fork"}
+    parts = start(tmp_path, run__strategy=strategy, **changes)
     parts.run()
     again = resume(parts.folder, generations="4", workers="2", checkpoint_every="3")
     assert again.run().generation == 4
-    assert everything(parts.folder) == everything(straight.folder)
+    assert everything(parts.folder) == everything(straight(strategy))
 
 
-def test_a_run_that_died_anywhere_goes_on_with_what_it_had(tmp_path):
-    straight = start(tmp_path / "a")
-    straight.run()
-    crashed = start(tmp_path / "b", run__checkpoint_every=100)
+def test_crashed_run_resumes_with_all_its_results(straight, tmp_path):
+    crashed = start(tmp_path, run__checkpoint_every=100, run__start_method="fork")
 
-    class DiedError(Exception):
+    class CrashError(Exception):
         pass
 
-    def die_in_third_generation(generation, result, keep=crashed.folder.journal):
-        keep(generation, result)
+    def crash_in_third_generation(generation, result, journal=crashed.folder.journal):
+        journal(generation, result)
         if generation == 2:
-            raise DiedError
+            raise CrashError
 
-    crashed.folder.journal = die_in_third_generation
-    with pytest.raises(DiedError):
+    crashed.folder.journal = crash_in_third_generation
+    with pytest.raises(CrashError):
         crashed.run()
-    assert not psutil_children()
-    # As if the crash had cut the last lines short, too.
+    assert not worker_processes()
+    # The crash cut the last lines short.
     for name in ("journal.jsonl", "individuals.csv"):
         with (crashed.folder.path / name).open("a") as file:
             file.write('{"generation": 2, "id"' if name == "journal.jsonl" else "2,9")
     folder = RunFolder.open(crashed.folder.path)
-    again = resume(folder, checkpoint_every="1")
+    again = resume(folder, checkpoint_every="1", vectorization="native")
     evaluated = []
-    keep = folder.journal
-    folder.journal = lambda g, r: (evaluated.append((g, r.id)), keep(g, r))
+    journal = folder.journal
+    folder.journal = lambda g, r: (evaluated.append((g, r.id)), journal(g, r))
     again.run()
-    # What the first two generations earned was not evaluated again, nor the third's first.
+    # The results of two generations, and the first of the third, are not evaluated again.
     assert {g for g, _ in evaluated} == {2, 3}
     known = [r for r in table(folder, "individuals.csv") if r["generation"] == "2"]
     assert len([g for g, _ in evaluated if g == 2]) == sum(int(r["evaluated"]) for r in known) - 1
-    assert everything(folder) == everything(straight.folder)
+    assert everything(folder) == everything(straight("neat"))
 
 
-def psutil_children() -> list[str]:
-    """Worker processes of this process (multiprocessing's own helpers stay until the end)."""
-    found = []
-    for child in psutil.Process().children(recursive=True):
-        try:
-            line = " ".join(child.cmdline())
-        except psutil.Error:
-            continue
-        helper = child.ppid() == os.getpid() and ("forkserver" in line or "tracker" in line)
-        if not helper:
-            found.append(f"{child.pid} {child.status()} {line}")
-    return found
-
-
-def test_folder_holds_all_that_it_promises(tmp_path, caplog):
-    run = start(tmp_path, run__generations=2, evaluation__frames=240, evaluation__scorer="progress")
+def test_folder_holds_all_files(tmp_path, caplog):
+    run = start(
+        tmp_path,
+        run__generations=2,
+        evaluation__frames=240,
+        evaluation__scorer="progress",
+        **NATIVE,
+    )
     outcome = run.run()
     folder, champion = run.folder, outcome.champion
     assert champion is not None
@@ -155,7 +174,7 @@ def test_folder_holds_all_that_it_promises(tmp_path, caplog):
     assert Image.open(folder.path / "fitness.png").size[0] > 500
     with caplog.at_level("WARNING"):
         write_pictures(folder, champion)
-    assert caplog.messages == []  # the very race that was evaluated
+    assert caplog.messages == []  # the replay is the race that was evaluated
     assert (folder.path / "champion.gif").stat().st_size < GIF_LIMIT
     gif = Image.open(folder.path / "champion.gif")
     assert gif.size == (256, 192)
@@ -164,30 +183,23 @@ def test_folder_holds_all_that_it_promises(tmp_path, caplog):
     assert sheet.size[0] > 4 * 256
     assert len(sheet.getcolors(1 << 24)) > 50
     recording = Recording.load(folder.path / "champion.mkr")
-    champion = load_champion(folder.path / "champion.json")
     assert recording.label == champion.describe()
     assert recording.frames == champion.record.frames + recording.lead
     verify(recording)
     assert (folder.path / "recordings" / f"{champion.generation:06d}-{champion.id}.mkr").is_file()
-    # A champion without a recording, as of another environment, does not keep that of another.
+    # A champion without a recording does not keep the recording of another one.
     folder.save_champion(replace(champion, generation=99))
     assert not (folder.path / "champion.mkr").exists()
     folder.save_champion(champion)
     assert Recording.load(folder.path / "champion.mkr").ram == recording.ram
-    leftovers = [p.name for p in folder.path.rglob(".*")]
-    assert leftovers == []
-    # The same output folder again: a new one beside it, the old one untouched.
+    assert [p.name for p in folder.path.rglob(".*")] == []  # no temporary files
+    # The same output again makes a new folder and leaves the old one as it is.
     second = RunFolder.create(folder.path, "x")
     assert second.path.name == "run-2"
     assert table(folder, "individuals.csv") == rows
 
 
-QUICK = {
-    "run__generations": 2,
-    "run__workers": 1,
-    "run__start_method": "fork",
-    "evaluation__frames": 30,
-}
+QUICK = {**NATIVE, "run__generations": 2, "run__workers": 1, "evaluation__frames": 30}
 
 
 @pytest.fixture(scope="module")
@@ -210,29 +222,27 @@ def quick(tmp_path_factory):
         "fitness.png",
     ],
 )
-def test_full_disk_is_named_and_nothing_is_lost(name, tmp_path, quick):
+def test_full_disk_is_named_and_loses_no_result(name, tmp_path, quick):
     run = start(tmp_path, **QUICK)
     path = run.folder.path / name
     path.symlink_to("/dev/full")
     with pytest.raises(RunFolderError, match=f"{name}.*No space left.*free some space.*--resume"):
         run.run()
     assert path.is_symlink()  # a device is not replaced by a file
-    assert not psutil_children()
     assert [p.name for p in run.folder.path.rglob(".*")] == []
     if run.champion is not None and name != "champion.json":
-        saved = load_champion(run.folder.path / "champion.json")
-        assert saved == run.champion
+        assert load_champion(run.folder.path / "champion.json") == run.champion
     path.unlink()
     if name == "checkpoints/000000.pkl":
         assert run.folder.discard()
         return
-    # Space was made: it goes on, and ends as if nothing had happened.
+    # With free space, the run continues and ends as if nothing had happened.
     again = resume(RunFolder.open(run.folder.path))
     assert again.run().generation == 2
     assert everything(run.folder) == quick
 
 
-def test_links_are_written_through(tmp_path):
+def test_link_is_written_through(tmp_path):
     folder = RunFolder.create(tmp_path / "run", "x")
     elsewhere = tmp_path / "elsewhere.json"
     (folder.path / "champion.json").symlink_to(elsewhere)
@@ -242,36 +252,22 @@ def test_links_are_written_through(tmp_path):
         assert elsewhere.read_bytes() == data
 
 
-def test_output_that_cannot_be_is_refused_by_its_cause(tmp_path):
+def test_impossible_output_is_refused_with_its_cause(tmp_path):
     file = tmp_path / "file"
     file.write_text("precious")
-    with pytest.raises(RunFolderError, match=r"file' is a file, not a folder.*--output"):
-        RunFolder.create(file, "x")
-    with pytest.raises(RunFolderError, match=r"Not a directory\); check the path"):
-        RunFolder.create(file / "run", "x")
+    for output, message in (
+        (file, r"file' is a file, not a folder.*--output"),
+        (file / "run", r"Not a directory\); check the path"),
+        ("/proc/1/run" if os.getuid() else "/sys/kernel/run", r"get the permission"),
+    ):
+        with pytest.raises(RunFolderError, match=message) as caught:
+            RunFolder.create(output, "x")
+        assert "space" not in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
     assert file.read_text() == "precious"
-    with pytest.raises(RunFolderError, match=r"get the permission") as caught:
-        RunFolder.create("/proc/1/run" if os.getuid() else "/sys/kernel/run", "x")
-    assert "space" not in str(caught.value)
 
 
-def test_a_limit_of_file_size_leaves_one_line_and_no_folder(tmp_path):
-    (tmp_path / "c.ini").write_text(config_text(**{**SMALL, "run__output": "out"}))
-    process = command(
-        tmp_path,
-        "c.ini",
-        before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)),
-    )
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert err.startswith("python -m mkds_neat.run: error: ")
-    assert "File too large" in err
-    assert err.count("\n") == 1
-    assert not (tmp_path / "out").exists()
-
-
-def test_damaged_folders_are_named(tmp_path):
+def test_damaged_folder_is_named(tmp_path):
     folder = RunFolder.create(tmp_path / "run", "x")
     with pytest.raises(RunFolderError, match="no checkpoint"):
         folder.load_checkpoint()
@@ -279,11 +275,20 @@ def test_damaged_folders_are_named(tmp_path):
     folder.save_checkpoint(1, {"strategy": None})
     (folder.checkpoints / "000001.pkl").write_bytes(b"cut sho")
     assert folder.load_checkpoint()["generation"] == 0
-    (tmp_path / "c.json").write_text("{}")
-    with pytest.raises(ChampionFormatError, match=r"champion\.json"):
-        load_champion(tmp_path / "c.json")
-    (tmp_path / "c.json").write_text("{")
-    with pytest.raises(ChampionFormatError, match="not JSON"):
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", r"c\.json: expected the champion\.json"),
+        ("{", "not JSON"),
+        ('{"format": "mkds_neat champion", "version": 9}', "version 9"),
+        ('{"format": "mkds_neat champion", "version": 1}', "malformed champion: 'network'"),
+    ],
+)
+def test_malformed_champion_is_refused(text, message, tmp_path):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(ChampionFormatError, match=message):
         load_champion(tmp_path / "c.json")
 
 
@@ -291,11 +296,17 @@ def test_damaged_folders_are_named(tmp_path):
     ("seconds", "text"),
     [(0.0, "0:00.000"), (59.9996, "1:00.000"), (83.4567, "1:23.457"), (605.0, "10:05.000")],
 )
-def test_race_clock(seconds, text):
+def test_race_clock_rounds_to_milliseconds(seconds, text):
     assert race_clock(seconds) == text
 
 
-def command(tmp_path: Path, *arguments: str, before=None) -> subprocess.Popen[str]:
+# The command in a process of its own ---------------------------------------------------------
+
+
+def command(tmp_path: Path, *arguments: str, before=None, **changes) -> subprocess.Popen[str]:
+    """Start the command in ``tmp_path``, with a config c.ini that writes to the folder out."""
+    if not (tmp_path / "c.ini").exists():
+        (tmp_path / "c.ini").write_text(config_text(**{**SMALL, "run__output": "out", **changes}))
     return subprocess.Popen(
         [sys.executable, "-m", "mkds_neat.run", *arguments],
         cwd=tmp_path,
@@ -307,52 +318,24 @@ def command(tmp_path: Path, *arguments: str, before=None) -> subprocess.Popen[st
     )
 
 
-def group_is_gone(group: int) -> bool:
-    for _ in range(50):
+LONG = ("c.ini", "--generations", "50", "--no-pictures", "--quiet")
+
+
+def finish(process: subprocess.Popen[str], status: int, seconds: float = 60) -> tuple[str, str]:
+    """Wait for the end of a command, and check its status and that its group is gone."""
+    out, err = process.communicate(timeout=seconds)
+    assert process.returncode == status, (out, err)
+    assert "Traceback" not in err, err
+
+    def group_is_gone() -> bool:
         try:
-            os.killpg(group, 0)
+            os.killpg(process.pid, 0)
         except ProcessLookupError:
             return True
-        time.sleep(0.1)
-    return False
+        return False
 
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_command_says_how_to_go_on_and_does(number, tmp_path):
-    (tmp_path / "c.ini").write_text(config_text(**{**SMALL, "run__output": "out"}))
-    process = command(tmp_path, "c.ini", "--generations", "50", "--no-pictures")
-    journal = tmp_path / "out" / "individuals.csv"
-    deadline = time.monotonic() + 60
-    while not journal.exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
-    group = os.getpgid(process.pid)
-    # Ctrl-C reaches the whole process group, SIGTERM the one process.
-    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, err
-    assert "--resume out" in out
-    assert "Traceback" not in err
-    assert (tmp_path / "out" / "champion.json").exists()
-    assert group_is_gone(group)
-    done = len({r["generation"] for r in table(RunFolder(tmp_path / "out"), "individuals.csv")})
-    process = command(
-        tmp_path, "--resume", "out", "--generations", str(done + 1), "--no-pictures", "--quiet"
-    )
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 0, err
-    assert f"all {done + 1} generations done" in out
-    shutil.rmtree(tmp_path / "out")
-
-
-def interrupt(process: subprocess.Popen[str], number: int = signal.SIGINT) -> None:
-    """As a terminal does it: to the whole process group."""
-    os.killpg(process.pid, number)
-
-
-def wait_for(process: subprocess.Popen[str], what) -> None:
-    deadline = time.monotonic() + 60
-    while not what() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(group_is_gone, 5)
+    return out, err
 
 
 def catches(pid: int, number: int) -> bool:
@@ -363,24 +346,60 @@ def catches(pid: int, number: int) -> bool:
 def maps(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/maps").read_text()
-    except OSError:  # it has ended
+    except OSError:  # the process has ended
         return ""
 
 
 def family(pid: int) -> list[int]:
-    """A process, and all that have come of it."""
+    """A process and its descendants."""
     return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
 
 
 STAGES = {
-    # The interpreter itself leaves SIGTERM alone: this is the first thing that we do.
+    # The interpreter itself does not handle SIGTERM.
     "handlers": lambda pid, out: catches(pid, signal.SIGTERM),
     "torch": lambda pid, out: "torch" in maps(pid),
     "folder": lambda pid, out: out.exists(),
     "workers": lambda pid, out: len(family(pid)) > 1,
     "emulator": lambda pid, out: any("libdesmume" in maps(each) for each in family(pid)),
+    "generation": lambda pid, out: (out / "individuals.csv").exists(),
 }
-"""How far a run has come that has just been started, told from outside."""
+"""How far a run has come, as seen from outside."""
+
+
+def reach(process: subprocess.Popen[str], stage: str, out: Path) -> None:
+    until(lambda: STAGES[stage](process.pid, out) or process.poll() is not None)
+
+
+def test_file_size_limit_is_one_line_and_leaves_no_folder(tmp_path):
+    limit = (4096, 4096)
+    process = command(
+        tmp_path, "c.ini", before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    )
+    _, err = finish(process, 1)
+    assert err.startswith("python -m mkds_neat.run: error: ")
+    assert "File too large" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_command_can_be_resumed(number, tmp_path):
+    process = command(tmp_path, *LONG)
+    reach(process, "generation", tmp_path / "out")
+    # Ctrl-C reaches the whole process group, SIGTERM only the one process.
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    out, _ = finish(process, 128 + number)
+    assert "--resume out" in out
+    assert (tmp_path / "out" / "champion.json").exists()
+    if number == signal.SIGTERM:
+        assert RunFolder.open(tmp_path / "out").load_checkpoint()["generation"] > 0
+        return
+    done = len({r["generation"] for r in table(RunFolder(tmp_path / "out"), "individuals.csv")})
+    out, _ = finish(
+        command(tmp_path, "--resume", "out", "--generations", str(done + 1), *LONG[3:]), 0
+    )
+    assert f"all {done + 1} generations done" in out
 
 
 @pytest.mark.parametrize(
@@ -391,51 +410,38 @@ STAGES = {
         *(("native", stage) for stage in ("folder", "emulator")),
     ],
 )
-def test_interrupted_while_it_starts(method, stage, tmp_path):
+def test_interrupt_during_the_start_ends_the_command(method, stage, tmp_path):
     key = "run__vectorization" if method == "native" else "run__start_method"
-    (tmp_path / "c.ini").write_text(config_text(**{**SMALL, "run__output": "out", key: method}))
-    process = command(tmp_path, "c.ini", "--generations", "50", "--no-pictures")
-    wait_for(process, lambda: STAGES[stage](process.pid, tmp_path / "out"))
-    interrupt(process)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, (out, err)
-    assert "Traceback" not in err, err
-    assert group_is_gone(process.pid)
+    process = command(tmp_path, *LONG, **{key: method})
+    reach(process, stage, tmp_path / "out")
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = finish(process, 130)
     if not (tmp_path / "out").exists():
         assert "nothing was written" in out
         return
     assert "--resume out" in out
-    folder = RunFolder.open(tmp_path / "out")
-    assert folder.load_checkpoint()["generation"] >= 0
+    assert RunFolder.open(tmp_path / "out").load_checkpoint()["generation"] >= 0
 
 
-@pytest.mark.parametrize("begun", [False, True])
-def test_a_second_interrupt_is_one_line(begun, tmp_path):
-    (tmp_path / "c.ini").write_text(config_text(**{**SMALL, "run__output": "out"}))
-    process = command(tmp_path, "c.ini", "--generations", "50", "--no-pictures", "--quiet")
-    if begun:
-        wait_for(process, (tmp_path / "out" / "individuals.csv").exists)
-    else:
-        wait_for(process, lambda: b"torch" in Path(f"/proc/{process.pid}/maps").read_bytes())
-    interrupt(process)
-    # And on until the very end, the end of the interpreter too.
+@pytest.mark.parametrize("stage", ["torch", "generation"])
+def test_second_interrupt_is_one_line(stage, tmp_path):
+    process = command(tmp_path, *LONG)
+    reach(process, stage, tmp_path / "out")
+    # Until the very end, including the end of the interpreter.
     with contextlib.suppress(ProcessLookupError):
         while process.poll() is None:
-            interrupt(process)
+            os.killpg(process.pid, signal.SIGINT)
             time.sleep(0.005)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, (out, err)
-    assert "Traceback" not in err, err
+    out, err = finish(process, 130)
     assert err.count("\n") <= 1
-    assert group_is_gone(process.pid)
-    if begun:
+    if stage == "torch":
+        assert not (tmp_path / "out").exists()
+    else:
         assert "--resume out" in out + err
         assert RunFolder.open(tmp_path / "out").load_checkpoint()["generation"] >= 0
-    else:
-        assert not (tmp_path / "out").exists()
 
 
-def test_a_run_goes_on_with_its_own_cartridge_only(tmp_path, monkeypatch, capsys):
+def test_run_resumes_only_with_its_own_cartridge(tmp_path, monkeypatch, capsys):
     rom = tmp_path / "k.nds"
     shutil.copy(BUNDLED_ROM, rom)
     changes = {**SMALL, **QUICK, "run__generations": 1}
@@ -450,33 +456,29 @@ def test_a_run_goes_on_with_its_own_cartridge_only(tmp_path, monkeypatch, capsys
     champion = load_champion(out / "champion.json")
     assert champion.rom_sha1 == sha1
     assert champion.env_kwargs["rom"] == str(rom)
-    # From another folder, and without the variable: it is still that file.
+    # From another folder, and without the variable, the cartridge is still that file.
     monkeypatch.delenv("MKDS_ROM")
     monkeypatch.chdir("/")
     assert main(["--resume", str(out), "--generations", "2", *quiet]) == 0
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    with rom.open("r+b") as file:
-        file.seek(-1, os.SEEK_END)
-        last = file.read(1)[0]
-        file.seek(-1, os.SEEK_END)
-        file.write(bytes([last ^ 1]))
+    data = bytearray(rom.read_bytes())
+    data[-1] ^= 1
+    rom.write_bytes(data)
     capsys.readouterr()
     assert main(["--resume", str(out), "--generations", "3", *quiet]) == 1
     err = capsys.readouterr().err
     assert sha1 in err
-    assert hashlib.sha1(rom.read_bytes()).hexdigest() in err
+    assert hashlib.sha1(data).hexdigest() in err
     assert "start a new run" in err
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1700)
-def test_the_example_evolves_a_driver_that_finishes(tmp_path):
-    """One lap instead of three; else what `make evolve` does, pictures and all."""
+def test_example_evolves_a_driver_that_finishes(tmp_path):
+    """`make evolve` with one lap instead of three, including the pictures."""
     (tmp_path / "c.ini").write_text(config_text(environment__laps=1, run__output="out"))
-    process = command(tmp_path, "c.ini", "--quiet")
-    out, err = process.communicate(timeout=1500)
-    assert process.returncode == 0, err
+    out, _ = finish(command(tmp_path, "c.ini", "--quiet"), 0, 1500)
     assert "a driver finished the race" in out
     champion = load_champion(tmp_path / "out" / "champion.json")
     assert champion.record.finished
@@ -485,13 +487,10 @@ def test_the_example_evolves_a_driver_that_finishes(tmp_path):
     assert sum(champion.record.lap_times) == pytest.approx(champion.record.race_time, abs=0.1)
     for name in ("champion.gif", "champion.png", "champion.pt", "fitness.png"):
         assert 0 < (tmp_path / "out" / name).stat().st_size < GIF_LIMIT
-    # Finished is finished.
-    process = command(tmp_path, "--resume", "out", "--quiet", "--no-pictures")
-    out, err = process.communicate(timeout=100)
+    # A finished run does not continue.
+    out, _ = finish(command(tmp_path, "--resume", "out", "--quiet", "--no-pictures"), 0, 100)
     assert "a driver finished the race" in out
     # The champion drives the same race again.
-    from mkds_neat.report import replay
-
     _, info = replay(champion, pictures=2)
     assert info["is_success"]
     assert info["total_time"] == champion.record.race_time

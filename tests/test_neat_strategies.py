@@ -1,4 +1,4 @@
-"""Strategies: ask and tell, chance of their own, and pickles that go on identically."""
+"""Strategies: ask and tell, random state, and pickles that continue identically."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def make(name: str, seed: int = 1):
 
 
 def fitness(individual) -> float:
-    """Something that evolution can improve: outputs near a target."""
+    """A fitness that evolution can improve: outputs near a target."""
     out = GenomeNetwork(individual.network).act(np.array([0.5, -0.2, 0.1, 1.0, 0.0, 0.3]))
     return float(-abs(out - np.array([0.7, -0.4])).sum())
 
@@ -34,7 +34,7 @@ def tell(strategy) -> dict[int, float]:
     return told
 
 
-def picture(strategy):
+def contents(strategy):
     return [(i.id, i.species, i.parents, json.dumps(i.genome), i.network) for i in strategy.ask()]
 
 
@@ -42,7 +42,7 @@ both = pytest.mark.parametrize("name", ["neat", "truncation"])
 
 
 @both
-def test_generations_improve_and_ids_mean_the_same_individual_for_ever(name):
+def test_generations_improve_and_an_id_keeps_its_individual(name):
     strategy = make(name)
     seen: dict[int, object] = {}
     best = []
@@ -56,25 +56,25 @@ def test_generations_improve_and_ids_mean_the_same_individual_for_ever(name):
             assert seen.setdefault(i.id, i.network) == i.network
         best.append(max(tell(strategy).values()))
     assert best[-1] > best[0]
-    if name == "truncation":  # its best is kept unchanged
+    if name == "truncation":  # the best is kept unchanged
         assert best == sorted(best)
 
 
 @both
-def test_same_seed_same_run_whatever_the_global_generator_does(name):
+def test_same_seed_gives_the_same_run_despite_the_global_generators(name):
     one, two, other = make(name), make(name), make(name, seed=2)
-    assert picture(one) == picture(two) != picture(other)
+    assert contents(one) == contents(two) != contents(other)
     for _ in range(3):
         random.seed(0)
-        np.random.seed(0)  # noqa: NPY002 - it must not matter
+        np.random.seed(0)  # noqa: NPY002 - must have no effect
         tell(one)
         random.random()
         tell(two)
-    assert picture(one) == picture(two)
+    assert contents(one) == contents(two)
 
 
 @both
-def test_the_global_generators_are_left_alone(name):
+def test_global_generator_is_left_alone(name):
     random.seed(5)
     expected = random.Random(5).random()
     strategy = make(name)
@@ -84,26 +84,26 @@ def test_the_global_generators_are_left_alone(name):
 
 
 @both
-def test_a_pickle_goes_on_identically_and_taking_it_changes_nothing(name):
+def test_pickle_continues_identically_and_changes_nothing(name):
     straight, pickled = make(name), make(name)
     for _ in range(10):
         tell(straight)
         tell(pickled)
         pickle.dumps(pickled)
         pickled = pickle.loads(pickle.dumps(pickled))
-        assert picture(straight) == picture(pickled)
+        assert contents(straight) == contents(pickled)
 
 
 @both
-def test_wrong_use_says_what_to_write(name):
+def test_wrong_order_is_refused_with_the_remedy(name):
     strategy = make(name)
     with pytest.raises(StrategyError, match=r"strategy\.ask\(\)"):
         strategy.tell({})
     told = {i.id: 1.0 for i in strategy.ask()}
     one = next(iter(told))
-    with pytest.raises(StrategyError, match=f"missing {one}$"):
+    with pytest.raises(StrategyError, match=rf"missing \[{one}\], not asked for none$"):
         strategy.tell({k: v for k, v in told.items() if k != one})
-    with pytest.raises(StrategyError, match=r"not asked for 99999$"):
+    with pytest.raises(StrategyError, match=r"missing none, not asked for \[99999\]$"):
         strategy.tell({**told, 99999: 1.0})
     with pytest.raises(ValueError, match="nan"):
         strategy.tell({**told, one: float("nan")})
@@ -112,7 +112,7 @@ def test_wrong_use_says_what_to_write(name):
         strategy.tell(told)
 
 
-def test_neat_extinction_says_what_to_change():
+def test_neat_extinction_names_the_keys_to_change():
     text = config_text(
         NEAT__reset_on_extinction=False,
         DefaultStagnation__max_stagnation=1,
@@ -128,7 +128,7 @@ def test_neat_extinction_says_what_to_change():
         stagnate()
 
 
-def test_neat_threshold_solves():
+def test_neat_is_solved_at_the_fitness_threshold():
     text = config_text(NEAT__no_fitness_termination=False, NEAT__fitness_threshold=5.0)
     strategy = parse_config(text).make_strategy()
     ids = [i.id for i in strategy.ask()]
@@ -139,7 +139,7 @@ def test_neat_threshold_solves():
     assert strategy.solved
 
 
-def test_neat_genome_survives_json():
+def test_neat_genome_reads_back_from_json():
     strategy = make("neat")
     for _ in range(5):
         tell(strategy)
@@ -152,9 +152,6 @@ def test_neat_genome_survives_json():
         neat_strategy.genome_from_json({"key": 1, "nodes": [{}]})
 
 
-# Truncation, to the letter ------------------------------------------------------------------
-
-
 def test_truncation_starts_from_one_random_connection():
     starts = [i.genome for i in make("truncation").ask()]
     assert all(len(g["connections"]) == 1 and g["hidden"] == 0 for g in starts)
@@ -163,11 +160,11 @@ def test_truncation_starts_from_one_random_connection():
     assert all(source < 6 <= target < 8 for source, target in pairs)
 
 
-def test_truncation_keeps_the_best_and_breeds_from_the_top_only():
+def test_truncation_keeps_the_best_and_mutates_the_top_only():
     strategy = TruncationStrategy(6, 2, population=200, top_k=5, seed=3)
     parents: Counter[int] = Counter()
     individuals = {i.id: i for i in strategy.ask()}
-    told = {k: float(k % 100) for k in individuals}  # 99 and 199 are equal: the older wins
+    told = {k: float(k % 100) for k in individuals}  # 99 and 199 are equal: the older ranks first
     strategy.tell(told)
     new = {i.id: i for i in strategy.ask()}
     assert new[99].genome == individuals[99].genome
@@ -177,7 +174,7 @@ def test_truncation_keeps_the_best_and_breeds_from_the_top_only():
     assert min(parents.values()) > 20  # uniformly: 199 children of 5 parents
 
 
-def test_truncation_makes_one_mutation_of_three_at_equal_odds():
+def test_truncation_applies_one_of_three_mutations_at_equal_odds():
     rng = np.random.default_rng(0)
     kinds: Counter[str] = Counter()
     changes = []
@@ -207,28 +204,28 @@ def test_truncation_makes_one_mutation_of_three_at_equal_odds():
     assert np.mean(changes) == pytest.approx(0.0, abs=0.02)
 
 
-def test_truncation_connects_never_into_an_input_or_out_of_an_output():
+def test_truncation_never_connects_into_an_input_or_out_of_an_output():
     rng = np.random.default_rng(1)
     genome = Genome.random(3, 2, rng)
     for _ in range(4):
         genome.add_node(rng)
     while genome.add_connection(rng):
         pass
-    # Every pair there can be: 3 inputs + 4 hidden, into 2 outputs + 4 hidden.
+    # Every possible pair: 3 inputs + 4 hidden, into 2 outputs + 4 hidden.
     assert len(genome.weights) == 7 * 6
     assert not any(t < 3 or s in (3, 4) for s, t in genome.weights)
-    genome.mutate(rng, 0.1)  # no room left, and no trouble
+    genome.mutate(rng, 0.1)  # a weight changes instead
     assert Genome.from_json(json.loads(json.dumps(genome.to_json()))) == genome
 
 
-def test_truncation_network_is_plain_tanh():
+def test_truncation_network_is_tanh_of_weighted_sums():
     genome = Genome(2, 1, 1, {(0, 3): 1.0, (3, 2): 0.8, (1, 2): -0.5, (0, 2): 9.0}, {(0, 2)})
     out = GenomeNetwork(genome.network()).act(np.array([0.3, 0.6]))
     assert out[0] == pytest.approx(np.tanh(0.8 * np.tanh(0.3) - 0.5 * 0.6), rel=1e-14)
 
 
 @pytest.mark.parametrize(("top_k", "count"), [(1, 1), (60, 60), (0.2, 12), (1.0, 60), (0.001, 1)])
-def test_top_k_counts_or_is_a_fraction(top_k, count):
+def test_top_k_is_a_count_or_a_fraction(top_k, count):
     assert count_parents(60, top_k, elite=1, sigma=0.1) == count
 
 

@@ -213,18 +213,17 @@ def _text(value: object) -> str:
 
 
 def check_keys(section: str, keys: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse unknown keys.
-
-    Raises:
-        ConfigError: A key is not one of ``known``.
-    """
-    known = list(known)
+    """Raise ConfigError if a key is not one of ``known``."""
     for key in keys:
         if key not in known:
-            raise ConfigError(
-                f"[{section}] has the unknown key {key!r}{suggest(key, known)}; "
-                f"expected one of {', '.join(known)}"
-            )
+            raise ConfigError(_unknown_key(section, key, known))
+
+
+def _unknown_key(section: str, key: str, known: Iterable[str]) -> str:
+    return (
+        f"[{section}] has the unknown key {key!r}{suggest(key, known)}; "
+        f"expected one of {', '.join(known)}"
+    )
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -243,10 +242,7 @@ def _describe(problem: ErrorDetails) -> str:
         return f"[{section}] {message}"
     key = keys[0]
     if problem["type"] == "extra_forbidden":
-        try:
-            check_keys(section, [key], model.model_fields)
-        except ConfigError as error:
-            return str(error)
+        return _unknown_key(section, key, model.model_fields)
     field = model.model_fields[key]
     choices = [word for word in get_args(field.annotation) if isinstance(word, str)]
     return (

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
+from typing import Any, Final
+
+from pydantic import TypeAdapter
 
 from mkds_neat.errors import ChampionFormatError
 from mkds_neat.networks.functions import ACTIVATIONS, AGGREGATIONS
@@ -28,6 +30,9 @@ class Node:
     response: float = 1.0
     activation: str = "tanh"
     aggregation: str = "sum"
+
+
+_NODES: Final = TypeAdapter(list[Node])
 
 
 @dataclass(frozen=True)
@@ -117,16 +122,7 @@ class NetworkSpec:
             return cls(
                 inputs=tuple(map(int, data["inputs"])),
                 outputs=tuple(map(int, data["outputs"])),
-                nodes=tuple(
-                    Node(
-                        int(node["id"]),
-                        float(node["bias"]),
-                        float(node["response"]),
-                        str(node["activation"]),
-                        str(node["aggregation"]),
-                    )
-                    for node in data["nodes"]
-                ),
+                nodes=tuple(_NODES.validate_python(data["nodes"])),
                 connections=tuple(
                     (int(c["from"]), int(c["to"]), float(c["weight"])) for c in data["connections"]
                 ),

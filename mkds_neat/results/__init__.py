@@ -29,6 +29,6 @@ from __future__ import annotations
 
 from mkds_neat.results.champion import Champion, load_champion
 from mkds_neat.results.run_folder import RunFolder
-from mkds_neat.results.tables import GENERATION_COLUMNS, Row
+from mkds_neat.results.tables import Row
 
-__all__ = ["GENERATION_COLUMNS", "Champion", "Row", "RunFolder", "load_champion"]
+__all__ = ["Champion", "Row", "RunFolder", "load_champion"]

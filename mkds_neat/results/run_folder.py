@@ -24,13 +24,7 @@ from mkds_neat.errors import RunFolderError
 from mkds_neat.individual import Result
 from mkds_neat.networks import GenomeNetwork, pt_bytes
 from mkds_neat.results.champion import Champion
-from mkds_neat.results.tables import (
-    GENERATION_COLUMNS,
-    INDIVIDUAL_COLUMNS,
-    Row,
-    format_csv,
-    read_csv,
-)
+from mkds_neat.results.tables import Row, format_csv, read_csv
 
 CHECKPOINT_VERSION: Final = 1
 KEPT_CHECKPOINTS: Final = 3
@@ -151,9 +145,7 @@ class RunFolder:
         path = self.path / "individuals.csv"
         with _write_errors(path):
             old_columns, old = read_csv(path)
-        columns = list(
-            dict.fromkeys([*INDIVIDUAL_COLUMNS, *old_columns, *(k for c in cells for k in c)])
-        )
+        columns = list(dict.fromkeys([*old_columns, *(name for c in cells for name in c)]))
         if old and columns != old_columns:  # a new metric
             self.write(path.name, format_csv(columns, [*old, *cells]).encode())
         else:
@@ -162,7 +154,7 @@ class RunFolder:
     def add_generation(self, cells: Mapping[str, Any]) -> None:
         """Append a row to ``generations.csv``."""
         header = not (self.path / "generations.csv").is_file()
-        self._append("generations.csv", format_csv(GENERATION_COLUMNS, [cells], header=header))
+        self._append("generations.csv", format_csv(list(cells), [cells], header=header))
 
     def save_checkpoint(self, generation: int, state: Mapping[str, Any]) -> None:
         """Save the state before a generation. Empty the journal and remove old checkpoints."""

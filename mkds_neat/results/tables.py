@@ -7,41 +7,9 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from mkds_neat.individual import Result
-
-INDIVIDUAL_COLUMNS: Final = (
-    "generation",
-    "id",
-    "species",
-    "parents",
-    "fitness",
-    "evaluated",
-    "finished",
-    "race_seconds",
-    "lap_seconds",
-    "steps",
-    "frames",
-    "events",
-    "wall_seconds",
-)
-"""The columns of every run; the metrics follow."""
-
-GENERATION_COLUMNS: Final = (
-    "generation",
-    "individuals",
-    "evaluated",
-    "best",
-    "mean",
-    "median",
-    "worst",
-    "best_id",
-    "species",
-    "finished",
-    "frames",
-    "seconds",
-)
+from mkds_neat.individual import Individual, Result
 
 
 @dataclass(frozen=True)
@@ -50,37 +18,35 @@ class Row:
 
     Attributes:
         generation: The generation.
-        species: Species of the individual; None for a strategy without species.
-        parents: Ids of its parents.
+        individual: The individual.
         evaluated: Whether it was evaluated in this generation; a survivor keeps its result.
         result: Its result.
     """
 
     generation: int
-    species: int | None
-    parents: tuple[int, ...]
+    individual: Individual
     evaluated: bool
     result: Result
 
     def cells(self) -> dict[str, Any]:
-        """Return the cells by column."""
-        record = self.result.record
-        values = (
-            self.generation,
-            self.result.id,
-            "" if self.species is None else self.species,
-            " ".join(map(str, self.parents)),
-            self.result.fitness,
-            int(self.evaluated),
-            int(record.finished),
-            record.race_time,
-            " ".join(map(str, record.lap_times)),
-            record.steps,
-            record.frames,
-            " ".join(record.events),
-            round(record.seconds, 3),
-        )
-        return {**record.metrics, **dict(zip(INDIVIDUAL_COLUMNS, values, strict=True))}
+        """Return the cells by column: those of every run, and then the metrics."""
+        record, species = self.result.record, self.individual.species
+        cells = {
+            "generation": self.generation,
+            "id": self.result.id,
+            "species": "" if species is None else species,
+            "parents": " ".join(map(str, self.individual.parents)),
+            "fitness": self.result.fitness,
+            "evaluated": int(self.evaluated),
+            "finished": int(record.finished),
+            "race_seconds": record.race_time,
+            "lap_seconds": " ".join(map(str, record.lap_times)),
+            "steps": record.steps,
+            "frames": record.frames,
+            "events": " ".join(record.events),
+            "wall_seconds": round(record.seconds, 3),
+        }
+        return {**cells, **{k: v for k, v in record.metrics.items() if k not in cells}}
 
 
 def format_csv(

@@ -57,23 +57,14 @@ def check_fitnesses(asked: Iterable[int] | None, fitnesses: Mapping[int, float])
             "tell() was called before ask(): write `individuals = strategy.ask()`, evaluate them, "
             "and then `strategy.tell({i.id: fitness for each of them})`"
         )
-    expected = set(asked)
-    differences = (
-        ("missing", sorted(expected - set(fitnesses))),
-        ("not asked for", sorted(set(fitnesses) - expected)),
-    )
-    if any(ids for _, ids in differences):
+    missing, unknown = sorted(set(asked) - set(fitnesses)), sorted(set(fitnesses) - set(asked))
+    if missing or unknown:
         raise StrategyError(
-            "tell() expects exactly the individuals of the last ask(): "
-            + "; ".join(f"{what} {_shorten(ids)}" for what, ids in differences if ids)
+            "tell() expects exactly the individuals of the last ask(): missing "
+            f"{missing[:8] or 'none'}, not asked for {unknown[:8] or 'none'}"
         )
     for key, fitness in fitnesses.items():
         if not math.isfinite(fitness):
             raise ValueError(
                 f"individual {key} has the fitness {fitness}: expected a finite number"
             )
-
-
-def _shorten(ids: list[int], most: int = 8) -> str:
-    rest = f" and {len(ids) - most} more" if len(ids) > most else ""
-    return ", ".join(map(str, ids[:most])) + rest
