@@ -189,7 +189,7 @@ def metrics() -> str:
 
 def scorers() -> str:
     """Scorers, each also the name of a reward."""
-    from mkds_gym.components.metrics import SCORERS
+    from mkds_gym.components.scorers import SCORERS
 
     rows: list[tuple[str, ...]] = [("name", "score")]
     rows += [(f"`{name}`", line(description(scorer))) for name, scorer in named(SCORERS)]

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageGrab
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
-from mkds_gym.components.metrics import SCORERS
+from mkds_gym.components.scorers import SCORERS
 from mkds_gym.course import Course
 from mkds_gym.drivers.pure_pursuit import PurePursuit
 from mkds_gym.emulator.console import Console, Keys

@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from mkds_gym.components.metrics import SCORERS
+from mkds_gym.components.scorers import SCORERS
 from mkds_neat.errors import ConfigError
 
 Scorer = Callable[[Mapping[str, float]], float]

@@ -98,9 +98,9 @@ def test_item_actions_come_after_the_others() -> None:
         Keys.A | Keys.L | Keys.LEFT,
         Keys.A | Keys.L | Keys.RIGHT,
     ]
-    with pytest.raises(ValueError, match=r"0\.\.10"):
+    with pytest.raises(ValueError, match=r"0 to 10"):
         plain.keys(11)
-    with pytest.raises(ValueError, match=r"0\.\.13"):
+    with pytest.raises(ValueError, match=r"0 to 13"):
         items.keys(14)
 
 

@@ -166,7 +166,7 @@ def bad(space: gym.Space[Any]) -> Iterator[tuple[Any, type[Exception], str]]:
         yield {**good, "lidar": np.zeros(3, np.float32)}, ValueError, "has the keys .*'lidar'"
         yield {**good, "rays": good["rays"][:2]}, ValueError, r"out\['rays'\] is float32 .*\(2,\)"
         return
-    yield np.zeros((2, *space.shape), space.dtype), ValueError, "wanted is writable"
+    yield np.zeros((2, *space.shape), space.dtype), ValueError, "expected writable"
     yield np.zeros(space.shape, np.float64), ValueError, "out is float64"
     frozen = np.zeros(space.shape, space.dtype)
     frozen.flags.writeable = False

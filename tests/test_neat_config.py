@@ -96,7 +96,7 @@ TRUNCATION = {"run__strategy": "truncation"}
         ({"run__viewer": "all", "run__workers": 257}, "at most 256 can be shown"),
         ({"environment__id": "MKDS-v9"}, r"\[environment\] id = 'MKDS-v9'"),
         ({"environment__sensor": "seed6"}, r"'sensor'.*did you mean 'sensors'"),
-        ({"environment__sensors": "seed7"}, r"'seed7'.*Did you mean 'seed6'"),
+        ({"environment__sensors": "seed7"}, r"'seed7'.*did you mean 'seed6'"),
         ({"environment__frame_skip": 0}, r"\[environment\] frame_skip = 0: "),
         ({"environment__rom": "/no/such.nds"}, r"/no/such\.nds"),
         ({"environment__course": "no_such_course"}, r"no_such_course"),

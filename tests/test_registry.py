@@ -31,7 +31,7 @@ def test_a_number_behind_a_colon_is_the_argument(registry: "Registry[Part]") -> 
 
 
 def test_a_misspelt_name_is_named_with_the_nearest(registry: "Registry[object]") -> None:
-    with pytest.raises(ValueError, match=r"unknown part 'prat'.*Did you mean 'part'.*Known: part"):
+    with pytest.raises(ValueError, match=r"unknown part 'prat'.*did you mean 'part'.*one of part"):
         registry.make("prat")
 
 
@@ -64,9 +64,9 @@ def test_parts_of_ones_own_are_named_by_where_they_are() -> None:
     assert made.size == 7
     assert made is not STANDING
     for spec, message in (
-        (f"{here}.Fixed", "is no part; see Sized"),
-        (f"{here}.STANDING:3", "takes no such argument"),
-        (f"{here}.Fixed:3", "takes no such argument"),
+        (f"{here}.Fixed", "is not a part.*Sized"),
+        (f"{here}.STANDING:3", "takes no number"),
+        (f"{here}.Fixed:3", "takes no number"),
         (f"{here}.Prat", "Prat"),
         ("no_such_module.Part", "No module named 'no_such_module'"),
         (".Part", "cannot be imported"),

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from mkds_gym.components.metrics import OFFROAD_COST, SCORERS, WALL_HIT_COST
 from mkds_gym.components.rewards import REWARDS, ScoreChange, make_reward
+from mkds_gym.components.scorers import OFFROAD_COST, SCORERS, WALL_HIT_COST
 
 METRICS = {"progress": 0.0, "offroad_path": 0.0, "wall_hits": 0.0, "distance": 0.0}
 

@@ -299,14 +299,14 @@ def test_sensors_are_made_from_names_and_objects():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("sede6", r"'sede6'.*Did you mean 'seed6'"),
-        ("rays:0", "whole number from 1"),
-        ("rays:2.5", "whole number from 1"),
-        ("rays:nan", "whole number from 1"),
-        ("checkpoints:1000", "whole number from 1"),
-        ("curvature:-1", "whole number from 1"),
+        ("sede6", r"'sede6'.*did you mean 'seed6'"),
+        ("rays:0", "integer from 1"),
+        ("rays:2.5", "integer from 1"),
+        ("rays:nan", "integer from 1"),
+        ("checkpoints:1000", "integer from 1"),
+        ("curvature:-1", "integer from 1"),
         ("rays:many", "not a number"),
-        ("seed6:3", "no such argument"),
+        ("seed6:3", "takes no number"),
     ],
 )
 def test_misspelt_sensors_are_refused(spec, message):

@@ -1,16 +1,16 @@
-"""Actions: what a policy may output, and which keys of the console it presses.
+"""Actions: which keys of the console a policy's output presses.
 
 Five kinds, chosen by ``action_type``:
 
 ==================  ====================  ======================================================
 action_type         space                 meaning
 ==================  ====================  ======================================================
-``discrete``        ``Discrete(11)``      one of `DISCRETE_ACTIONS`, the combinations that drive
-``discrete_items``  ``Discrete(14)``      those, and `ITEM_ACTIONS`, which use the item too
-``keys``            ``MultiBinary(11)``   each key of `KEY_ORDER` pressed (1) or not, literally
-``threshold``       ``Box(-1, 1, (n,))``  activations; `keys_from_activations` decides.
-                                          ``"threshold:2"`` has the first two outputs only
-``keymask``         ``Discrete(4096)``    the console's own key mask, the bits of `Keys`
+``discrete``        ``Discrete(11)``      one of `DISCRETE_ACTIONS`, the combinations for driving
+``discrete_items``  ``Discrete(14)``      these, and `ITEM_ACTIONS`, which also use the item
+``keys``            ``MultiBinary(11)``   each key of `KEY_ORDER` pressed (1) or not (0)
+``threshold``       ``Box(-1, 1, (n,))``  activations, see `keys_from_activations`;
+                                          ``"threshold:2"`` has only the first two outputs
+``keymask``         ``Discrete(4096)``    the console's key mask, bits of `Keys`
 ==================  ====================  ======================================================
 """
 
@@ -42,10 +42,10 @@ KEY_ORDER: Final[tuple[Keys, ...]] = (
     Keys.R,
     Keys.START,
 )
-"""The order of outputs, the same in every action type that has one value a key."""
+"""Order of the keys in all action types with one value per key."""
 
 PRESS_THRESHOLD: Final = 0.5
-"""An activation of at least this presses its key."""
+"""Smallest activation that presses its key."""
 
 DISCRETE_ACTIONS: Final[tuple[tuple[str, Keys], ...]] = (
     ("accelerate", Keys.A),
@@ -60,25 +60,24 @@ DISCRETE_ACTIONS: Final[tuple[tuple[str, Keys], ...]] = (
     ("brake left", Keys.B | Keys.LEFT),
     ("brake right", Keys.B | Keys.RIGHT),
 )
-"""Name and keys of each action of ``action_type="discrete"``, by action number."""
+"""Name and keys of each action of ``action_type="discrete"``, in the order of the actions."""
 
 ITEM_ACTIONS: Final[tuple[tuple[str, Keys], ...]] = (
     ("use item", Keys.A | Keys.L),
     ("use item left", Keys.A | Keys.L | Keys.LEFT),
     ("use item right", Keys.A | Keys.L | Keys.RIGHT),
 )
-"""What ``action_type="discrete_items"`` has besides, numbered on from those."""
+"""Further actions of ``action_type="discrete_items"``, numbered after `DISCRETE_ACTIONS`."""
 
 
 def keys_from_activations(activations: Sequence[float]) -> int:
-    """The control rule of an evolved driver.
+    """Return the keys for the outputs of an evolved driver's network.
 
-    An output of at least 0.5 presses its key; whenever any key is pressed the accelerator
-    (A) is pressed too; when none is, everything is released. A network with two outputs
-    therefore steers, and drives as soon as it steers.
+    An output of at least 0.5 presses its key. If any key is pressed, the accelerator (A) is
+    pressed too. So a network with two outputs steers, and accelerates whenever it steers.
 
     Args:
-        activations: up to 11 numbers, in the order of `KEY_ORDER`.
+        activations: up to 11 floats, in the order of `KEY_ORDER`.
 
     Returns:
         A key mask, bits of `Keys`.
@@ -96,26 +95,26 @@ _ALL_MASKS: Final = 1 << 12
 
 
 class ActionMap(Protocol):
-    """Turns an action into the keys that are held for a step."""
+    """Maps actions to the keys that are held during a step."""
 
     @property
     def name(self) -> str:
-        """The name it is chosen by."""
+        """Name of the action type."""
 
     @property
     def space(self) -> gym.Space[Any]:
         """The action space."""
 
     def keys(self, action: Any) -> int:
-        """The key mask of an action.
+        """Return the key mask of an action.
 
         Raises:
-            ValueError: the action is not one of the space.
+            ValueError: the action is not in the space.
         """
 
 
 class DiscreteActions:
-    """One of `DISCRETE_ACTIONS` a step."""
+    """One of `DISCRETE_ACTIONS` per step."""
 
     name = "discrete"
 
@@ -124,15 +123,16 @@ class DiscreteActions:
         self._masks = tuple(int(keys) for _, keys in actions)
 
     def keys(self, action: Any) -> int:
-        """See `ActionMap.keys`."""
-        index = _whole(action)
+        index = _integer(action)
         if not 0 <= index < len(self._masks):
-            raise ValueError(f"action {action!r} is not one of 0..{len(self._masks) - 1}")
+            raise ValueError(
+                f"action={action!r} is out of range: expected 0 to {len(self._masks) - 1}"
+            )
         return self._masks[index]
 
 
 class DiscreteItemActions(DiscreteActions):
-    """One of `DISCRETE_ACTIONS` or `ITEM_ACTIONS` a step."""
+    """One of `DISCRETE_ACTIONS` or `ITEM_ACTIONS` per step."""
 
     name = "discrete_items"
 
@@ -141,7 +141,7 @@ class DiscreteItemActions(DiscreteActions):
 
 
 class KeyActions:
-    """Every key on its own, pressed or not."""
+    """Each key pressed or not."""
 
     name = "keys"
 
@@ -149,45 +149,48 @@ class KeyActions:
         self.space = gym.spaces.MultiBinary(len(KEY_ORDER))
 
     def keys(self, action: Any) -> int:
-        """See `ActionMap.keys`."""
         pressed = _values(action, len(_KEY_BITS))
         mask = 0
         for bit, value in zip(_KEY_BITS, pressed, strict=True):
             if value == 1:
                 mask |= bit
             elif value != 0:
-                raise ValueError(f"action {action!r}: each key is 0 or 1, not {value!r}")
+                raise ValueError(f"action={action!r}: {value!r} is not 0 or 1")
         return mask
 
 
 class ThresholdActions:
-    """Activations, pressed by `keys_from_activations`.
+    """Activations, mapped by `keys_from_activations`.
 
-    The space is [-1, 1]; any other finite number is understood too, as a network gives them.
+    The space is [-1, 1]; other finite values are accepted too.
 
     Args:
-        outputs: how many of `KEY_ORDER`, from the first, the policy has an output for: 1..11.
+        outputs: number of outputs, 1 to 11: the first keys of `KEY_ORDER`.
+
+    Raises:
+        ValueError: ``outputs`` is out of range.
     """
 
     name = "threshold"
 
     def __init__(self, outputs: int = len(KEY_ORDER)) -> None:
         if not isinstance(outputs, int) or not 1 <= outputs <= len(KEY_ORDER):
-            raise ValueError(f"threshold:{outputs}: the number of outputs is 1..{len(KEY_ORDER)}")
+            raise ValueError(
+                f"threshold:{outputs} is out of range: expected 1 to {len(KEY_ORDER)} outputs"
+            )
         self.space = gym.spaces.Box(-1.0, 1.0, (outputs,), np.float32)
         self._outputs = outputs
 
     def keys(self, action: Any) -> int:
-        """See `ActionMap.keys`."""
         activations = _values(action, self._outputs)
         for value in activations:
             if not math.isfinite(value):
-                raise ValueError(f"action {action!r}: {value!r} is no finite number")
+                raise ValueError(f"action={action!r}: {value!r} is not finite")
         return keys_from_activations(activations)
 
 
 class KeymaskActions:
-    """The console's key mask itself, any of its 4,096 values."""
+    """The console's key mask, any of its 4,096 values."""
 
     name = "keymask"
 
@@ -195,23 +198,22 @@ class KeymaskActions:
         self.space = gym.spaces.Discrete(_ALL_MASKS)
 
     def keys(self, action: Any) -> int:
-        """See `ActionMap.keys`."""
-        mask = _whole(action)
+        mask = _integer(action)
         if not 0 <= mask < _ALL_MASKS:
-            raise ValueError(f"action {action!r} is not a key mask 0..{_ALL_MASKS - 1}")
+            raise ValueError(f"action={action!r} is not a key mask: expected 0 to {_ALL_MASKS - 1}")
         return mask
 
 
-def _whole(action: Any) -> int:
-    """A discrete action as an int: of Python, of NumPy, or an array of one."""
+def _integer(action: Any) -> int:
+    """Return a discrete action: an int, a NumPy integer, or an array of one element."""
     if isinstance(action, np.ndarray) and action.size == 1:
         action = action.item()
-    if isinstance(action, bool):
-        raise ValueError(f"action {action!r} is a truth value; this action_type takes a number")
     try:
+        if isinstance(action, bool):
+            raise TypeError
         return operator.index(action)
     except TypeError:
-        raise ValueError(f"action {action!r} is not a whole number") from None
+        raise ValueError(f"action={action!r} is not an integer") from None
 
 
 def _values(action: Any, count: int) -> list[Any]:
@@ -219,14 +221,14 @@ def _values(action: Any, count: int) -> list[Any]:
         values: list[Any] = action.tolist() if isinstance(action, np.ndarray) else list(action)
         len(values)
     except TypeError:
-        raise ValueError(f"action {action!r}: this action_type takes {count} values") from None
+        raise ValueError(f"action={action!r} is not a list: expected {count} values") from None
     if len(values) != count:
-        raise ValueError(f"an action of {len(values)} values; this action_type takes {count}")
+        raise ValueError(f"the action has {len(values)} values: expected {count}")
     return values
 
 
 ACTION_TYPES: Final[Registry[ActionMap]] = Registry("action_type")
-"""What ``action_type`` may name."""
+"""Action types by name."""
 
 ACTION_TYPES.register("discrete", DiscreteActions)
 ACTION_TYPES.register("discrete_items", DiscreteItemActions)
@@ -236,18 +238,17 @@ ACTION_TYPES.register("keymask", KeymaskActions)
 
 
 def actions_for(action_type: str, masks: NDArray[np.uint16]) -> NDArray[Any]:
-    """The actions that press given keys: `ActionMap.keys`, backwards.
+    """Return actions that press given keys, the inverse of `ActionMap.keys`.
 
     Args:
-        action_type: one whose actions can be counted: not ``threshold``.
-        masks: (steps,), masks of `Keys`.
+        action_type: any type with a finite number of actions, so not ``threshold``.
+        masks: masks of `Keys`, uint16 (steps,).
 
     Returns:
-        An action for each, of the space's own dtype: (steps,), or (steps, 11) of ``keys``.
+        One action per step, of the space's dtype: (steps,), or (steps, 11) for ``keys``.
 
     Raises:
-        ValueError: an unknown action type, one whose actions cannot be counted, or one without an
-            action for a mask.
+        ValueError: unknown action type, ``threshold``, or a mask without an action.
     """
     kind = ACTION_TYPES.make(action_type)
     space = kind.space
@@ -258,7 +259,7 @@ def actions_for(action_type: str, masks: NDArray[np.uint16]) -> NDArray[Any]:
         every = itertools.product((0, 1), repeat=int(np.prod(space.shape)))
     else:
         raise ValueError(
-            f"action_type={action_type!r}: which activations pressed given keys cannot be told"
+            f"action_type={action_type!r} has no inverse: activations cannot be derived from keys"
         )
     table: dict[int, Any] = {}
     for action in every:
@@ -267,7 +268,7 @@ def actions_for(action_type: str, masks: NDArray[np.uint16]) -> NDArray[Any]:
     for mask in wanted:
         if mask not in table:
             raise ValueError(
-                f"action_type={action_type!r} has no action that presses {Keys(mask)!r}; "
-                "'keymask' has one for everything"
+                f"action_type={action_type!r} has no action that presses {Keys(mask)!r}; use "
+                "'keymask', which has one for all keys"
             )
     return np.array([table[mask] for mask in masks.tolist()], space.dtype)

@@ -1,19 +1,19 @@
-"""Events: what may end an episode.
+"""Events: conditions that end an episode.
 
-An event is asked once per emulated frame, and says True from the frame on in which it has
-happened. Whether it terminates or truncates is the environment's affair.
+An event is updated once per emulated frame and returns True from the frame in which it happens.
+The environment decides whether an event terminates or truncates.
 
-======================  =========  =================================================================
-event                   argument   it happens when
-======================  =========  =================================================================
-``finish``                         the driver has finished the race
-``clock[:frames]``      7200       the race clock has run this many frames in this episode
-``stuck[:frames]``      300        for this many frames under the driver's control the kart has not
-                                   come 5 world units further along the course than ever before
-``wrong_way[:frames]``  180        the wrong-way sign has shown for this many frames on end
-======================  =========  =================================================================
+======================  ============  ==============================================================
+event                   default       happens when
+======================  ============  ==============================================================
+``finish``                            the driver has finished the race
+``clock[:frames]``      7200          the race clock has run for so many frames in this episode
+``stuck[:frames]``      300           the kart was under control for so many frames without getting
+                                      5 world units further along the course
+``wrong_way[:frames]``  180           the wrong-way sign has been shown for so many frames in a row
+======================  ============  ==============================================================
 
-A frame is 1/59.8261 s; 7,200 of them are two minutes.
+A frame is 1/59.8261 s: 7,200 frames are two minutes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,6 @@ from mkds_gym.race.memory_layout import (
     STATUS_FLAG_FINISHED,
     STATUS_FLAG_WRONG_WAY,
 )
-from mkds_gym.utils.arguments import as_list
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course
@@ -39,35 +38,33 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Event(Protocol):
-    """Something that may end an episode. A small class at the top level of a module.
+    """A condition that ends an episode. A small picklable class at the top level of a module."""
 
-    Attributes:
-        name: what ``info["events"]`` calls it.
-    """
-
-    name: str
+    @property
+    def name(self) -> str:
+        """Name in ``info["events"]``."""
 
     def reset(self) -> None:
-        """Begin an episode."""
+        """Start an episode."""
 
     def update(self, state: RaceState, course: Course) -> bool:
-        """See one emulated frame; True when it has happened."""
+        """See one emulated frame. Return True if the event has happened."""
 
 
-EVENTS: Final[Registry[Event]] = Registry("event", Event)
-"""What ``terminate_on`` and ``truncate_on`` may name."""
+EVENTS: Final[Registry[Event]] = Registry("event", Event, "name, reset() and update(state, course)")
+"""Events by the name that ``terminate_on`` and ``truncate_on`` take."""
 
 
 def _frames(event: str, frames: float) -> int:
-    """Check a number of frames that an event takes.
+    """Check the number of frames that an event takes.
 
     Raises:
-        ValueError: not a whole number of at least 1.
+        ValueError: not an integer of at least 1.
     """
     if isinstance(frames, bool) or not 1 <= frames < math.inf or frames != int(frames):
         raise ValueError(
-            f"event {event!r}: {frames!r} is not a number of frames; give a whole number of at "
-            f"least 1, as in '{event}:600' (60 frames are a second)"
+            f"event {event!r}: {frames!r} is not a number of frames: expected an integer of at "
+            f"least 1, as in '{event}:600' (60 frames are one second)"
         )
     return int(frames)
 
@@ -77,22 +74,20 @@ class Finish:
 
     name = "finish"
 
-    def reset(self) -> None:
-        """See `Event.reset`."""
+    def reset(self) -> None: ...
 
     def update(self, state: RaceState, course: Course) -> bool:  # noqa: ARG002
-        """See `Event.update`."""
         return state.status_flags & STATUS_FLAG_FINISHED != 0
 
 
 class Clock:
-    """The episode's budget on the race clock is spent.
+    """The race clock has run for a number of frames.
 
-    The race clock starts at GO and stands still in the countdown and while the game is paused;
-    ``stuck`` is what ends a paused episode.
+    The race clock starts at GO. The clock stops while the game is paused; ``stuck`` ends a paused
+    episode.
 
     Args:
-        frames: the budget, frames of the race clock since the episode's first frame.
+        frames: frames of the race clock since the episode's first frame.
     """
 
     name = "clock"
@@ -102,33 +97,30 @@ class Clock:
         self.reset()
 
     def reset(self) -> None:
-        """See `Event.reset`."""
         self._end: int | None = None
 
     def update(self, state: RaceState, course: Course) -> bool:  # noqa: ARG002
-        """See `Event.update`."""
         if self._end is None:
-            # This update is the end of the first frame; the clock may still stand at 0.
+            # This update is the end of the first frame; the clock may still be at 0.
             self._end = max(state.frame - 1, 0) + self.frames
         return state.frame >= self._end
 
 
 STUCK_DISTANCE: Final = 5.0
-"""World units along the course by which a driver must come further, not to be stuck."""
+"""World units of progress along the course that a driver must make."""
 _STUCK_PERIOD: Final = 10
-"""Frames between two looks at the progress: a look costs more than all else here."""
+"""Frames between two computations of the progress, which are expensive."""
 
 
 class Stuck:
-    """The driver does not come forward.
+    """The driver makes no progress.
 
-    The furthest point that the kart reached along the course, in this episode, has to move on by
-    `STUCK_DISTANCE` within the given frames. Frames in which nobody can drive (the countdown,
-    being put back on the course) do not count; emulated frames do while the game is paused.
-    The progress is looked at every 10 frames.
+    The furthest point along the course that the kart has reached in this episode must advance by
+    `STUCK_DISTANCE` within the given frames. Frames of the countdown and of respawns do not count;
+    frames of a paused game do. Progress is computed every 10 frames.
 
     Args:
-        frames: how long the driver may take.
+        frames: frames that the driver may take.
     """
 
     name = "stuck"
@@ -139,14 +131,12 @@ class Stuck:
         self.reset()
 
     def reset(self) -> None:
-        """See `Event.reset`."""
         self._progress.reset()
         self._checkpoint: int | None = None
         self._furthest = 0.0
         self._waited = 0
 
     def update(self, state: RaceState, course: Course) -> bool:
-        """See `Event.update`."""
         if state.checkpoint != self._checkpoint:
             self._checkpoint = state.checkpoint
             self._progress.update(state, course)
@@ -163,10 +153,10 @@ class Stuck:
 
 
 class WrongWay:
-    """The driver goes the wrong way and stays with it.
+    """The driver keeps going the wrong way.
 
     Args:
-        frames: how long the game's wrong-way sign shows without a break.
+        frames: frames in a row in which the game shows the wrong-way sign.
     """
 
     name = "wrong_way"
@@ -176,11 +166,9 @@ class WrongWay:
         self.reset()
 
     def reset(self) -> None:
-        """See `Event.reset`."""
         self._shown = 0
 
     def update(self, state: RaceState, course: Course) -> bool:  # noqa: ARG002
-        """See `Event.update`."""
         if not state.status_flags & STATUS_FLAG_WRONG_WAY:
             self._shown = 0
             return False
@@ -195,7 +183,7 @@ EVENTS.register("wrong_way", WrongWay)
 
 
 def register_event(name: str, factory: Callable[..., Event]) -> None:
-    """Let ``terminate_on`` and ``truncate_on`` name an event of yours.
+    """Register a custom event for ``terminate_on`` and ``truncate_on``.
 
     Raises:
         ValueError: the name is taken or malformed.
@@ -211,18 +199,7 @@ def make_events(argument: str, events: str | Event | Sequence[str | Event]) -> t
         events: a name, an object, or a list of both.
 
     Raises:
-        ValueError: a name is unknown.
-        TypeError: an element is neither a name nor an event.
+        ValueError: unknown name.
+        TypeError: an item is not a name or an event.
     """
-    made: list[Event] = []
-    for event in as_list(argument, events, str | Event):
-        if isinstance(event, str):
-            made.append(EVENTS.make(event))
-        elif isinstance(event, Event) and not isinstance(event, type):
-            made.append(copy.deepcopy(event))
-        else:
-            raise TypeError(
-                f"{argument}: {event!r} is not an event: expected a name ({', '.join(EVENTS)}), or "
-                "an object with name, reset() and update()"
-            )
-    return tuple(made)
+    return tuple(EVENTS.make_all(argument, copy.deepcopy(events), unique=False))

@@ -1,15 +1,15 @@
-"""Observations: what a policy is given, chosen by ``obs_type``.
+"""Observations: what a policy receives, chosen by ``obs_type``.
 
 ============  ==============================================  ===============================
 ``obs_type``  space                                           content
 ============  ==============================================  ===============================
-``sensors``   ``Box(float32, (n,))``                          the sensors, one after another
-``dict``      ``Dict`` of a ``Box`` a sensor                  the sensors, by name
+``sensors``   ``Box(float32, (n,))``                          all sensors, concatenated
+``dict``      ``Dict`` of one ``Box`` per sensor              the sensors by name
 ``pixels``    ``Box(0, 255, (192 or 384, 256, 3), uint8)``    the screens, RGB
 ``ram``       ``Box(0, 255, (4194304,), uint8)``              main memory from 0x02000000
 ============  ==============================================  ===============================
 
-A sensor's name, or a list of names, is short for ``sensors`` with those.
+The name of a sensor, or a list of names, is short for ``sensors`` with these.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from mkds_gym.course import Course
 from mkds_gym.emulator.console import SCREENS, Console
 from mkds_gym.emulator.hardware import RAM_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.race.state import RaceState
+from mkds_gym.utils.arguments import choice
 
 OBS_TYPES: Final = ("sensors", "dict", "pixels", "ram")
 DEFAULT_SENSORS: Final = ("seed6",)
@@ -36,15 +37,15 @@ SensorLike: TypeAlias = "str | Sensor"
 
 
 def _own_sensors(sensors: SensorLike | Sequence[SensorLike]) -> list[Sensor]:
-    """Sensors of this environment alone: objects are copied, as vector environments share them."""
+    """Make sensors. Objects are copied, because vector environments share their arguments."""
     made = make_sensors(copy.deepcopy(sensors))
     if not made:
-        raise ValueError(f"no sensor was named; choose from {', '.join(SENSORS)}")
+        raise ValueError(f"sensors is empty: expected at least one of {', '.join(SENSORS)}")
     return made
 
 
 class ObservationBuilder(Protocol):
-    """Makes one kind of observation."""
+    """Builds one kind of observation."""
 
     @property
     def space(self) -> gym.Space[Any]:
@@ -56,42 +57,42 @@ class ObservationBuilder(Protocol):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """A name for each component of a flat observation; empty for pictures and memory."""
+        """One name per component of a flat observation; empty for other kinds."""
 
     def check(self, out: Any) -> None:
-        """Make sure that an observation can be written into ``out``.
+        """Check that an observation can be written into ``out``.
 
         Raises:
-            ValueError: not of the space's shape and dtype, or not writable, or other keys.
-            TypeError: no array, or no dict.
+            ValueError: another shape or dtype than the space, not writable, or other keys.
+            TypeError: not an array, or not a dict.
         """
 
     def observe(self, console: Console, state: RaceState, course: Course, out: Any = None) -> Any:
-        """The observation now.
+        """Return the current observation.
 
         Args:
-            console: that the race runs on.
-            state: of the race, as it was read last.
-            course: that is driven.
-            out: what to write it into, and to return; `check` has seen it. None is a new object,
-                that later steps leave alone.
+            console: the console on which the race runs.
+            state: the race, as last read.
+            course: the course of the race.
+            out: write into this object, which `check` accepted, and return it. None returns a
+                new object that later steps do not change.
         """
 
 
 def _check_array(out: Any, space: gym.spaces.Box, what: str = "out") -> None:
-    """Raise if a value of ``space`` cannot be written into ``out``."""
+    """Check that a value of ``space`` can be written into ``out``."""
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"{what} is a {type(out).__name__}; an array is wanted, like {space}")
+        raise TypeError(f"{what} is a {type(out).__name__}: expected an array like {space}")
     if out.shape != space.shape or out.dtype != space.dtype or not out.flags.writeable:
         kind = "" if out.flags.writeable else ", read-only"
         raise ValueError(
-            f"{what} is {out.dtype} of shape {out.shape}{kind}; wanted is writable {space.dtype} "
-            f"of shape {space.shape}, as observation_space says"
+            f"{what} is {out.dtype} of shape {out.shape}{kind}: expected writable {space.dtype} of "
+            f"shape {space.shape}, as in observation_space"
         )
 
 
 class SensorObservation:
-    """Sensor values, one after another in one float32 vector."""
+    """The values of all sensors in one float32 vector."""
 
     draws = False
 
@@ -106,7 +107,6 @@ class SensorObservation:
         self._single = self.sensors[0] if len(self.sensors) == 1 else None
 
     def check(self, out: Any) -> None:
-        """See `ObservationBuilder.check`."""
         _check_array(out, self.space)
 
     def observe(
@@ -116,7 +116,6 @@ class SensorObservation:
         course: Course,
         out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """See `ObservationBuilder.observe`."""
         if self._single is None:
             return np.concatenate([sensor.read(state, course) for sensor in self.sensors], out=out)
         values = self._single.read(state, course)
@@ -127,7 +126,7 @@ class SensorObservation:
 
 
 class DictObservation:
-    """Sensor values, a float32 vector each, by sensor name."""
+    """The values of each sensor, a float32 vector, by sensor name."""
 
     draws = False
 
@@ -137,13 +136,12 @@ class DictObservation:
         self.labels: tuple[str, ...] = ()
 
     def check(self, out: Any) -> None:
-        """See `ObservationBuilder.check`."""
         if not isinstance(out, dict):
-            raise TypeError(f"out is a {type(out).__name__}; a dict of arrays by sensor is wanted")
+            raise TypeError(f"out is a {type(out).__name__}: expected a dict of arrays by sensor")
         if out.keys() != self.space.keys():
             raise ValueError(
-                f"out has the keys {', '.join(map(repr, out))}; wanted are "
-                f"{', '.join(map(repr, self.space))}, as observation_space says"
+                f"out has the keys {', '.join(map(repr, out))}: expected "
+                f"{', '.join(map(repr, self.space))}, as in observation_space"
             )
         for sensor in self.sensors:
             _check_array(out[sensor.name], sensor.space, f"out[{sensor.name!r}]")
@@ -155,7 +153,6 @@ class DictObservation:
         course: Course,
         out: dict[str, NDArray[np.float32]] | None = None,
     ) -> dict[str, NDArray[np.float32]]:
-        """See `ObservationBuilder.observe`."""
         if out is None:
             return {sensor.name: sensor.read(state, course) for sensor in self.sensors}
         for sensor in self.sensors:
@@ -164,7 +161,7 @@ class DictObservation:
 
 
 class PixelObservation:
-    """The picture on the chosen screens."""
+    """The picture on one screen or both."""
 
     draws = True
     labels: tuple[str, ...] = ()
@@ -175,7 +172,6 @@ class PixelObservation:
         self.space = gym.spaces.Box(0, 255, (height, SCREEN_WIDTH, 3), np.uint8)
 
     def check(self, out: Any) -> None:
-        """See `ObservationBuilder.check`."""
         _check_array(out, self.space)
 
     def observe(
@@ -185,7 +181,6 @@ class PixelObservation:
         course: Course,  # noqa: ARG002
         out: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
-        """See `ObservationBuilder.observe`."""
         return console.screen(self._screens, out)
 
 
@@ -199,7 +194,6 @@ class RamObservation:
         self.space = gym.spaces.Box(0, 255, (RAM_SIZE,), np.uint8)
 
     def check(self, out: Any) -> None:
-        """See `ObservationBuilder.check`."""
         _check_array(out, self.space)
 
     def observe(
@@ -209,7 +203,6 @@ class RamObservation:
         course: Course,  # noqa: ARG002
         out: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
-        """See `ObservationBuilder.observe`."""
         if out is None:
             out = np.empty(RAM_SIZE, np.uint8)
         out[:] = console.ram
@@ -221,42 +214,39 @@ def make_observation_builder(
     sensors: SensorLike | Sequence[SensorLike] | None,
     screens: str,
 ) -> ObservationBuilder:
-    """The observer that an environment's arguments ask for.
+    """Return the observation builder for an environment's arguments.
 
     Args:
-        obs_type: one of `OBS_TYPES`, a sensor's name, or a list of sensors.
-        sensors: the sensors of ``sensors`` and ``dict``; None is ``("seed6",)`` for the first
-            and every registered sensor for the second.
+        obs_type: one of `OBS_TYPES`, the name of a sensor, or a list of sensors.
+        sensors: sensors of ``sensors`` and ``dict``. None: ``("seed6",)`` for ``sensors``, all
+            registered sensors for ``dict``.
         screens: one of `SCREENS`, for ``pixels``.
 
     Raises:
-        ValueError, TypeError: with the allowed values in the message.
+        ValueError, TypeError: an argument is wrong; the message has the accepted values.
     """
-    if screens not in SCREENS:
-        raise ValueError(f"screens={screens!r} is not one of {', '.join(map(repr, SCREENS))}")
+    choice("screens", screens, SCREENS)
+    expected = (
+        f"expected one of {', '.join(map(repr, OBS_TYPES))}, a sensor, or a list of sensors "
+        f"({', '.join(SENSORS)})"
+    )
     if obs_type is None or isinstance(obs_type, int | float | bytes):
-        raise TypeError(
-            f"obs_type={obs_type!r} is neither one of {', '.join(map(repr, OBS_TYPES))}, nor a "
-            f"sensor, nor a list of sensors; sensors are {', '.join(SENSORS)}"
-        )
+        raise TypeError(f"obs_type={obs_type!r} is not an observation type: {expected}")
     if not isinstance(obs_type, str) or obs_type.partition(":")[0] in SENSORS:
         if sensors is not None:
             raise ValueError(
-                f"obs_type={obs_type!r} names sensors already; leave out sensors={sensors!r}, or "
-                "write obs_type='sensors'"
+                f"obs_type={obs_type!r} already names sensors: leave out sensors={sensors!r}, or "
+                "pass obs_type='sensors'"
             )
         return SensorObservation(_own_sensors(obs_type))
     if obs_type not in OBS_TYPES:
-        raise ValueError(
-            f"obs_type={obs_type!r} is not one of {', '.join(map(repr, OBS_TYPES))}, a sensor, or "
-            f"a list of sensors; sensors are {', '.join(SENSORS)}"
-        )
+        raise ValueError(f"obs_type={obs_type!r} is unknown: {expected}")
     if obs_type == "sensors":
         return SensorObservation(_own_sensors(DEFAULT_SENSORS if sensors is None else sensors))
     if obs_type == "dict":
         return DictObservation(_own_sensors(SENSORS.names() if sensors is None else sensors))
     if sensors is not None:
-        raise ValueError(f"obs_type={obs_type!r} takes no sensors; leave out sensors={sensors!r}")
+        raise ValueError(f"obs_type={obs_type!r} takes no sensors: leave out sensors={sensors!r}")
     if obs_type == "pixels":
         return PixelObservation(screens)  # type: ignore[arg-type]
     return RamObservation()

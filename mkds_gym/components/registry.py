@@ -1,9 +1,14 @@
-"""Named parts: how ``"rays:9"`` becomes a sensor and ``"clock:3600"`` an event.
+"""`Registry`: components by name, so that ``"rays:9"`` is a sensor and ``"clock:3600"`` an event.
 
-A part is asked for by name, by ``"name:argument"`` (one number, in the unit that the part's
-documentation gives), or by passing an object that already is one. Parts of one's own are named by
-the place that they are imported from, ``"my.module.Bearing"`` or ``"my.module.Bearing:9"``: a
-class, which is called, or an object, which is copied. So they can be written on a command line.
+A component is given as
+
+* a name, ``"seed6"``, or a name and one number, ``"rays:9"``, in the unit that its documentation
+  states;
+* an object;
+* for a custom component, the place to import it from, ``"my.module.Bearing"`` or
+  ``"my.module.Bearing:9"``: a class, which is called, or an object, which is copied. This form
+  works on command lines and in config files. It imports the module, so do not accept such names
+  from strangers.
 """
 
 from __future__ import annotations
@@ -11,44 +16,53 @@ from __future__ import annotations
 import copy
 import difflib
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
+
+from mkds_gym.utils.arguments import as_list
 
 T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """Factories of one kind of part, by name.
+    """Factories of one kind of component, by name.
 
     Args:
-        kind: what the parts are, in the singular, for messages ("sensor").
-        protocol: what a part that is imported must be, a class for ``isinstance``; None lets the
-            caller see to that.
+        kind: what the components are, for messages ("sensor").
+        protocol: a class for ``isinstance`` that components are checked with; None checks nothing.
+        interface: what an object must have, for messages.
     """
 
-    def __init__(self, kind: str, protocol: Any = None) -> None:
+    def __init__(self, kind: str, protocol: Any = None, interface: str = "") -> None:
         self.kind = kind
         self._protocol = protocol
+        self._interface = (
+            interface or f"the methods of {getattr(protocol, '__name__', 'a component')}"
+        )
         self._factories: dict[str, Callable[..., T]] = {}
 
     def register(self, name: str, factory: Callable[..., T]) -> None:
-        """Add a factory, called with no argument or with the one number of ``"name:number"``.
+        """Add a component.
 
         Args:
-            name: a new name, without a colon or white space.
-            factory: a class or function that returns a part.
+            name: a new name, without colon and white space.
+            factory: a class or function that returns the component. It is called without
+                arguments, or with the number of ``"name:number"``.
 
         Raises:
             ValueError: the name is taken or malformed.
         """
         if not name or ":" in name or any(c.isspace() for c in name):
-            raise ValueError(f"{name!r} cannot name a {self.kind}: no colon, no white space")
+            raise ValueError(
+                f"{name!r} is not a valid name of a {self.kind}: expected a name without colon "
+                "and white space"
+            )
         if name in self._factories:
-            raise ValueError(f"a {self.kind} named {name!r} exists already; choose another name")
+            raise ValueError(f"a {self.kind} named {name!r} already exists: choose another name")
         self._factories[name] = factory
 
     def names(self) -> tuple[str, ...]:
-        """All names, in the order of registration."""
+        """Return all names, in the order of registration."""
         return tuple(self._factories)
 
     def __contains__(self, name: object) -> bool:
@@ -58,74 +72,118 @@ class Registry(Generic[T]):
         return iter(self._factories)
 
     def make(self, spec: str) -> T:
-        """Build the part that ``spec`` asks for.
+        """Return a new component.
 
         Args:
-            spec: "name", "name:number", or a part of one's own, "module.Class" likewise. (The
-                module is imported, with all that this does: no such spec from strangers.)
+            spec: ``"name"``, ``"name:number"``, ``"module.Class"`` or ``"module.Class:number"``.
 
         Raises:
-            TypeError: ``spec`` is no string.
-            ValueError: unknown name (the message lists the known ones and the nearest), a module
-                that cannot be imported, something else in it than such a part, or an argument
-                that is not a number or that the part does not take.
+            TypeError: ``spec`` is not a string.
+            ValueError: unknown name (the message lists all names and suggests the nearest), a
+                failed import, an imported object that is not such a component, or a bad number.
         """
         if not isinstance(spec, str):
-            raise TypeError(
-                f"{self.kind}={spec!r}: it is asked for by name; known: "
-                f"{', '.join(self._factories)}"
-            )
+            raise TypeError(f"{self.kind}={spec!r} is not a name: expected one of {self._known()}")
         name, colon, argument = spec.partition(":")
-        if "." in name and name not in self._factories:
-            factory = self._imported(spec, name)
-        elif name not in self._factories:
-            near = difflib.get_close_matches(name, self._factories, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            known = ", ".join(self._factories)
-            raise ValueError(
-                f"unknown {self.kind} {name!r}.{hint} Known: {known}; one of your own is written "
-                "module.Class"
-            )
-        else:
+        if name in self._factories:
             factory = self._factories[name]
+        elif "." in name:
+            factory = self._import(spec, name)
+        else:
+            near = difflib.get_close_matches(name, self._factories, n=1)
+            hint = f", did you mean {near[0]!r}?" if near else ""
+            raise ValueError(
+                f"unknown {self.kind} {name!r}{hint} Expected one of {self._known()}, or "
+                f"module.Class for a custom {self.kind}"
+            )
         if not colon:
             return factory()
         try:
-            number: Any = int(argument)
+            number = _number(argument)
         except ValueError:
-            try:
-                number = float(argument)
-            except ValueError:
-                raise ValueError(
-                    f"{self.kind} {spec!r}: {argument!r} is not a number; write {name}:NUMBER"
-                ) from None
+            raise ValueError(
+                f"{self.kind} {spec!r}: {argument!r} is not a number: expected {name}:NUMBER"
+            ) from None
         try:
             return factory(number)
         except TypeError as error:
-            raise ValueError(f"{self.kind} {spec!r}: {name!r} takes no such argument") from error
+            raise ValueError(f"{self.kind} {spec!r}: {name!r} takes no number") from error
 
-    def _imported(self, spec: str, name: str) -> Callable[..., T]:
-        """A factory of what is imported by a dotted name."""
+    def make_all(self, argument: str, components: Any, *, unique: bool = True) -> list[T]:
+        """Return components, given one name or object, or several of them.
+
+        Args:
+            argument: name of the argument, for messages.
+            components: a name or an object, or an iterable of names and objects. Objects are
+                returned as they are.
+            unique: refuse two components with the same ``name``.
+
+        Raises:
+            TypeError: an item is not a name or a component.
+            ValueError: as `make`, or the same component twice.
+        """
+        made: list[T] = []
+        for item in as_list(argument, components, (str, self._protocol)):
+            if isinstance(item, str):
+                made.append(self.make(item))
+            elif isinstance(item, self._protocol) and not isinstance(item, type):
+                made.append(item)
+            else:
+                raise TypeError(
+                    f"{argument}: {item!r} is not a {self.kind}: expected a name "
+                    f"({self._known()}) or an object with {self._interface}"
+                )
+        if unique:
+            self.check_unique(made)
+        return made
+
+    def check_unique(self, components: Iterable[Any]) -> None:
+        """Check that no two components have the same name.
+
+        Raises:
+            ValueError: two components have the same name.
+        """
+        names = [component.name for component in components]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{self.kind} {name!r} is given twice: pass each {self.kind} once")
+
+    def _known(self) -> str:
+        return ", ".join(self._factories)
+
+    def _import(self, spec: str, name: str) -> Callable[..., T]:
+        """Return a factory of the class or object with a dotted name."""
         module, _, attribute = name.rpartition(".")
         try:
             found: Any = getattr(importlib.import_module(module), attribute)
-        except Exception as error:  # whatever a module raises that is run for the first time
+        except Exception as error:  # a module may raise anything when it is imported
             raise ValueError(
                 f"{self.kind} {spec!r} cannot be imported: {type(error).__name__}: {error}; "
-                f"write module.Class, or one of {', '.join(self._factories)}"
+                f"expected module.Class, or one of {self._known()}"
             ) from error
 
         def make(*arguments: Any) -> T:
             if not isinstance(found, type) and arguments:
                 raise TypeError
             try:
-                part: T = found(*arguments) if isinstance(found, type) else copy.deepcopy(found)
+                component: T = (
+                    found(*arguments) if isinstance(found, type) else copy.deepcopy(found)
+                )
             except TypeError as error:
                 if arguments:
                     raise
                 raise ValueError(f"{self.kind} {spec!r} cannot be made: {error}") from error
-            if self._protocol is not None and not isinstance(part, self._protocol):
-                raise ValueError(f"{spec!r} is no {self.kind}; see {self._protocol.__name__}")
-            return part
+            if self._protocol is not None and not isinstance(component, self._protocol):
+                raise ValueError(
+                    f"{spec!r} is not a {self.kind}: expected an object with {self._interface}"
+                )
+            return component
 
         return make
+
+
+def _number(text: str) -> Any:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)

@@ -1,60 +1,63 @@
-"""Rewards: what a step is worth, computed from the metrics of the episode so far.
+"""Rewards: what a step is worth, computed from the metrics of the episode.
 
-By default a reward is the *change of a score* over the step, so that the rewards of an episode
-add up to the score it ends with: the same `FitnessScorer` can pay a learner step by step and
-judge an evolved driver at the end.
+By default, a reward is the *change of a score* over the step. The rewards of an episode then add
+up to its score, so the same scorer can reward a learner step by step and be the fitness of an
+evolved driver.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 
-from mkds_gym.components.metrics import SCORERS, FitnessScorer, Metric, collect_all, reset_all
+from mkds_gym.components.metrics import Metric, collect_all, reset_all
 from mkds_gym.components.registry import Registry
+from mkds_gym.components.scorers import SCORERS, FitnessScorer
 
 
 @runtime_checkable
 class Reward(Protocol):
-    """Pays a driver. Picklable, and without access to the emulator."""
+    """Computes rewards. Picklable, and without access to the emulator."""
 
     def reset(self, metrics: Mapping[str, float]) -> None:
-        """Begin an episode.
+        """Start an episode.
 
         Args:
-            metrics: the metrics at the race start, by name, in the units they document.
+            metrics: the metrics at the race start, by name.
         """
 
     def step(self, metrics: Mapping[str, float]) -> float:
-        """The reward of the step that has just been driven, given the metrics now."""
+        """Return the reward of the last step, given the metrics after it."""
 
 
 class ScoreChange:
     """The change of a score since the last step, times a scale.
 
     Args:
-        scorer: metrics in, score out. The default score is in world units, a lap of a course
-            being a few thousand of them.
-        scale: reward per unit of score. The default makes 100 world units one unit of reward,
-            which keeps a step's reward below about 0.2 and the return of a lap near 40.
+        scorer: computes the score from the metrics. The scores of this package are in world
+            units; a lap has a few thousand of them.
+        scale: reward per unit of score. With the default, 100 world units are a reward of 1: a
+            step pays less than about 0.2, and a lap about 40.
+
+    Raises:
+        ValueError: ``scale`` is not finite.
     """
 
     def __init__(self, scorer: FitnessScorer, scale: float = 0.01) -> None:
         if not math.isfinite(scale):
-            raise ValueError(f"a reward's scale must be a finite number, not {scale}")
+            raise ValueError(f"scale={scale} is out of range: expected a finite number")
         self._scorer = scorer
         self._scale = scale
         self._score = 0.0
 
     def reset(self, metrics: Mapping[str, float]) -> None:
-        """See `Reward.reset`."""
         self._score = self._scorer(metrics)
 
     def step(self, metrics: Mapping[str, float]) -> float:
-        """See `Reward.step`."""
         score = self._scorer(metrics)
         change = score - self._score
         self._score = score
@@ -62,69 +65,61 @@ class ScoreChange:
 
 
 class NoReward:
-    """Pays nothing: for evolution, which judges whole episodes and spends nothing on steps."""
+    """Always 0, for evolution, which scores whole episodes."""
 
-    def reset(self, metrics: Mapping[str, float]) -> None:
-        """See `Reward.reset`."""
+    def reset(self, metrics: Mapping[str, float]) -> None: ...
 
     def step(self, metrics: Mapping[str, float]) -> float:  # noqa: ARG002
-        """See `Reward.step`."""
         return 0.0
 
 
 REWARDS: Final[Registry[Reward]] = Registry("reward")
-"""What ``reward`` may name: every scorer's change, and ``none``."""
+"""Rewards by the name that the argument ``reward`` takes: all scorers, and ``none``."""
 
 
-class _ScorerReward:
-    """A named scorer's reward, as a factory that takes no argument."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __call__(self) -> Reward:
-        return ScoreChange(SCORERS.make(self._name))
+def _score_change(scorer: str) -> Reward:
+    return ScoreChange(SCORERS.make(scorer))
 
 
 for _name in SCORERS.names():
-    REWARDS.register(_name, _ScorerReward(_name))
+    REWARDS.register(_name, functools.partial(_score_change, _name))
 REWARDS.register("none", NoReward)
 
 
 def make_reward(reward: str | Reward | Callable[[Mapping[str, float]], float]) -> Reward:
-    """The reward that an environment's ``reward`` argument asks for.
+    """Return the reward for an environment's argument ``reward``.
 
     Args:
-        reward: a name of `REWARDS`; an object with `Reward`'s two methods; any callable from the
-            metrics to a float, whose change is paid, unscaled; or where one of these is imported
-            from, ``"my.module.score"``.
+        reward: a name of `REWARDS`; an object with the methods of `Reward`; a callable from the
+            metrics to a float, whose change is paid, unscaled; or the place to import one of
+            these from, ``"my.module.score"``.
 
     Raises:
-        ValueError: an unknown name.
-        TypeError: none of the three.
+        ValueError: unknown name.
+        TypeError: anything else.
     """
     if isinstance(reward, str):
         if reward in SCORERS and reward not in REWARDS:
-            return ScoreChange(SCORERS.make(reward))
+            return _score_change(reward)  # registered later
         made = REWARDS.make(reward)
         if "." not in reward or isinstance(made, Reward):
             return made
-        reward = made  # a function of one's own, by the place that it is imported from
+        reward = made  # an imported function
     if isinstance(reward, type):
-        raise TypeError(f"reward={reward.__name__} is a class; pass an object: {reward.__name__}()")
+        raise TypeError(f"reward={reward.__name__} is a class: pass an object, {reward.__name__}()")
     candidate: Any = reward
     if isinstance(candidate, Reward):
         return candidate
     if callable(candidate):
         return ScoreChange(candidate, scale=1.0)
     raise TypeError(
-        f"reward={reward!r} is neither a name ({', '.join(REWARDS)}), nor an object with reset() "
-        "and step(), nor a callable from the metrics to a float"
+        f"reward={reward!r} is not a reward: expected a name ({', '.join(REWARDS)}), an object "
+        "with reset() and step(), or a callable from the metrics to a float"
     )
 
 
 class Read(dict[str, float]):
-    """Metrics that remember which of them were looked at."""
+    """Metrics that record which names were read."""
 
     def __init__(self, metrics: Mapping[str, float]) -> None:
         super().__init__(metrics)
@@ -135,7 +130,7 @@ class Read(dict[str, float]):
         return super().__getitem__(name)
 
     def get(self, name: str, default: Any = None) -> Any:
-        """As a dict's."""
+        """Return a metric and record its name."""
         self.names.add(name)
         return super().get(name, default)
 

@@ -1,30 +1,30 @@
-"""Sensors: what a driver may know of the race, as small vectors of numbers.
+"""Sensors: small vectors that tell a driver about the race.
 
-All values are float32 within the `Sensor.space` that is declared. Left is positive: of bearings,
-offsets, curvature and turning. Distances are world units before they are mapped.
+All values are float32 within `Sensor.space`. Left is positive for bearings, offsets, curvature and
+turning. Distances are in world units before they are mapped.
 
 ====================  =====  ================================================================
 sensor                size   components
 ====================  =====  ================================================================
 ``seed6``             6      nearness of obstacles ahead, left, right; cos, sin, -sin of the
                              bearing of the next checkpoint
-``rays[:n]``          n (9)  nearness of obstacles in n directions over the front half turn,
-                             from left to right
+``rays[:n]``          n (9)  nearness of obstacles in n directions, from 90 degrees left to 90
+                             degrees right
 ``kinematics``        8      speed, slip, yaw rate, drift direction, drift angle, on the floor,
                              air, boost
 ``checkpoints[:k]``   3k(3)  distance and cos, sin of the bearing of each of the next k
                              checkpoints
 ``curvature[:k]``     k (5)  curvature of the course 75, 150, ... world units ahead
-``surface``           8      kind of surface as one-hot, and its speed multiplier
-``progress``          5      sin, cos of the place in the lap as an angle, the lap's fraction,
-                             lateral offset, heading error
+``surface``           8      kind of surface (one-hot) and its speed multiplier
+``progress``          5      sin, cos of the position in the lap as an angle, fraction of the
+                             lap, lateral offset, heading error
 ``opponents[:k]``     5k(3)  nearness, cos, sin of the bearing, and relative velocity of each of
                              the k nearest karts
 ====================  =====  ================================================================
 
-An obstacle is a wall, or the edge of off-road ground (surfaces 2, 3 and 5) for a kart that is on
-the road. Its nearness at distance d is tanh(1 - d / 60): 0.76 in touch, 0 at 60, near -1 from
-200 on; no hit is -1.
+An obstacle is a wall or, for a kart on the road, the edge of off-road ground (surfaces 2, 3 and
+5). Its nearness at distance d is tanh(1 - d / 60): 0.76 at 0, 0 at 60, about -1 from 200; no hit
+is -1.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ from numpy.typing import NDArray
 
 from mkds_gym.components.registry import Registry
 from mkds_gym.race.names import OFFROAD_SURFACES, SURFACES
-from mkds_gym.utils.arguments import as_list
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course
@@ -50,42 +49,47 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Sensor(Protocol):
-    """Tells a driver something about the race.
+    """Tells a driver something about the race."""
 
-    Attributes:
-        name: what it is called in `SENSORS`, in a ``dict`` observation and in messages.
-        space: `gymnasium.spaces.Box` of one dimension, float32; known without a race.
-        labels: a name for each component.
-    """
+    @property
+    def name(self) -> str:
+        """Name in `SENSORS`, in a ``dict`` observation and in messages."""
 
-    name: str
-    space: Box
-    labels: tuple[str, ...]
+    @property
+    def space(self) -> Box:
+        """Space of the values: one dimension, float32, known without a race."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """One name per component."""
 
     def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:
-        """The values now: a new array within ``space``."""
+        """Return the current values, a new array within ``space``."""
 
 
-SENSORS: Final[Registry[Sensor]] = Registry("sensor", Sensor)
-"""What ``sensors`` may name."""
+SENSORS: Final[Registry[Sensor]] = Registry(
+    "sensor", Sensor, "name, space, labels and read(state, course)"
+)
+"""Sensors by the name that the argument ``sensors`` takes."""
 
 OBSTACLE_SCALE: Final = 60.0
-"""World units at which the nearness of an obstacle is 0."""
+"""Distance in world units at which the nearness of an obstacle is 0."""
 RAY_HEIGHT: Final = 3.0
-"""World units above the wheels from which rays start, so that they do not scrape the floor."""
-MAX_PARTS: Final = 256
-"""Most rays or checkpoints that a sensor takes."""
+"""World units above the wheels at which rays start, so that they do not hit the floor."""
+MAX_COUNT: Final = 256
+"""Largest number that a sensor takes."""
 
 
 def _count(sensor: str, count: float) -> int:
     """Check the number that a sensor takes.
 
     Raises:
-        ValueError: not a whole number from 1 to `MAX_PARTS`.
+        ValueError: not an integer from 1 to `MAX_COUNT`.
     """
-    if isinstance(count, bool) or not 1 <= count <= MAX_PARTS or count != int(count):
+    if isinstance(count, bool) or not 1 <= count <= MAX_COUNT or count != int(count):
         raise ValueError(
-            f"sensor {sensor!r}: {count!r} is not a whole number from 1 to {MAX_PARTS}"
+            f"sensor {sensor!r}: {count!r} is out of range: expected an integer from "
+            f"1 to {MAX_COUNT}"
         )
     return int(count)
 
@@ -106,8 +110,8 @@ _pack_axes = struct.Struct("=9f").pack_into
 class _Rays:
     """Rays in the kart's plane, at fixed angles from its forward direction.
 
-    They start `RAY_HEIGHT` above the wheels. One small matrix product makes all origins and
-    directions, as each is a fixed combination of the kart's position and two of its axes.
+    Each origin and direction is a fixed combination of the kart's position and two of its axes,
+    so one small matrix product computes all of them.
 
     Args:
         angles: degrees, positive to the left.
@@ -117,7 +121,7 @@ class _Rays:
         count = len(angles)
         self._angles = tuple(angles)
         radians = np.radians(np.asarray(angles, np.float64))
-        # Rows of the product: count origins, then count directions.
+        # Rows: first all origins, then all directions.
         self._mix = np.zeros((2 * count, 3), np.float32)
         self._mix[:count, 0] = 1.0
         self._mix[count:, 1] = np.cos(radians)
@@ -130,11 +134,11 @@ class _Rays:
         self._distances = np.empty(count, np.float32)
 
     def __reduce__(self) -> tuple[type[_Rays], tuple[tuple[float, ...]]]:
-        """Pickle and copy by the angles: copied views would no longer share their memory."""
+        """Pickle and copy the angles only: copied views would not share their memory."""
         return (_Rays, (self._angles,))
 
     def cast(self, state: RaceState, course: Course) -> list[float]:
-        """Distances to the nearest obstacles, world units, infinity where there is none."""
+        """Return the distances to the nearest obstacles, world units; infinity for no hit."""
         x, y, z = state.position
         fx, fy, fz = state.forward
         ux, uy, uz = state.up
@@ -147,7 +151,7 @@ class _Rays:
             fx,
             fy,
             fz,
-            # forward x up: the right side, see RaceState.right.
+            # forward x up: the right axis, as RaceState.right
             fy * uz - fz * uy,
             fz * ux - fx * uz,
             fx * uy - fy * ux,
@@ -160,20 +164,19 @@ class _Rays:
 
 
 def _nearness(distance: float) -> float:
-    """What a sensor shows of an obstacle at ``distance``; -1 for infinity."""
+    """Map a distance to a nearness; infinity gives -1."""
     return math.tanh(1.0 - distance / OBSTACLE_SCALE)
 
 
 def _ahead(state: RaceState, track: Track, checkpoint: int) -> tuple[int, float, float]:
-    """The checkpoint after ``checkpoint``, as the kart sees it.
+    """Return the checkpoint after ``checkpoint``, relative to the kart.
 
-    Where the course branches it is, of the next ones, the one nearest in bearing: the one that
-    the kart heads for.
+    Where the course branches, this is the next checkpoint nearest in bearing.
 
     Returns:
-        Its index; how far its midpoint is forward and to the left of the kart, seen from above,
-        in world units times the length of the forward vector's shadow. Without a next
-        checkpoint the midpoint counts as straight ahead.
+        Index; how far the midpoint is forward and to the left of the kart, seen from above, in
+        world units times the length of the forward vector's projection. Without a next
+        checkpoint, a point straight ahead.
     """
     following = track.next(checkpoint) if 0 <= checkpoint < len(track) else ()
     x, _, z = state.position
@@ -194,14 +197,13 @@ def _ahead(state: RaceState, track: Track, checkpoint: int) -> tuple[int, float,
 
 
 class Seed6:
-    """The six numbers that a first evolved driver drives by.
+    """Six numbers, the default observation of an evolved driver.
 
-    * ``ahead``, ``left``, ``right``: nearness of the nearest obstacle that any ray of a fan of
-      five hits, in the kart's plane. The fan ahead is at -18, -9, 0, 9 and 18 degrees, those to
-      the sides at the same angles around +90 and -90.
-    * ``cos``, ``sin``, ``-sin`` of the bearing of the next checkpoint: of the midpoint of its
-      line, seen from above, positive to the left of the heading. On a branch it is the next
-      checkpoint nearest in bearing.
+    * ``ahead``, ``left``, ``right``: nearness of the nearest obstacle that any of five rays hits,
+      in the kart's plane, at -18, -9, 0, 9 and 18 degrees around 0, +90 and -90 degrees.
+    * ``cos``, ``sin``, ``-sin`` of the bearing of the next checkpoint's midpoint, seen from above,
+      positive to the left of the heading. Where the course branches, the next checkpoint nearest
+      in bearing.
     """
 
     name = "seed6"
@@ -215,8 +217,6 @@ class Seed6:
     )
     space = _box(-1.0, 1.0, 6)
 
-    FAN: Final = (-18.0, -9.0, 0.0, 9.0, 18.0)
-    """Angles of a fan's rays from its middle, degrees."""
     ray_angles: Final = tuple(
         m + a for m in (0.0, 90.0, -90.0) for a in (-18.0, -9.0, 0.0, 9.0, 18.0)
     )
@@ -226,7 +226,6 @@ class Seed6:
         self._rays = _Rays(self.ray_angles)
 
     def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:
-        """See `Sensor.read`."""
         distances = self._rays.cast(state, course)
         _, forward, left = _ahead(state, course.track, state.checkpoint)
         length = math.hypot(forward, left)
@@ -245,10 +244,10 @@ class Seed6:
 
 
 class Rays:
-    """Nearness of obstacles in directions spread evenly over the front half turn.
+    """Nearness of obstacles in evenly spread directions.
 
     Args:
-        count: how many rays, from 90 degrees left to 90 degrees right; one ray looks ahead.
+        count: number of rays, from 90 degrees left to 90 degrees right; a single ray points ahead.
     """
 
     name = "rays"
@@ -263,7 +262,6 @@ class Rays:
         self._rays = _Rays(angles)
 
     def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:
-        """See `Sensor.read`."""
         return np.array(
             [_nearness(distance) for distance in self._rays.cast(state, course)], np.float32
         )
@@ -272,16 +270,16 @@ class Rays:
 class Kinematics:
     """How the kart moves.
 
-    * ``speed``: along the kart, over its top speed on this surface; -1.5 to 1.5.
-    * ``slip``: what it moves to its left in a frame, over its top speed.
-    * ``yaw_rate``: of the heading, over 3 degrees per frame.
-    * ``drift_direction``: -1, 0 or 1, by the game's sign.
-    * ``drift_angle``: over a quarter turn.
+    * ``speed``: along the kart, divided by its top speed on this surface; -1.5 to 1.5.
+    * ``slip``: movement to the left per frame, divided by the top speed.
+    * ``yaw_rate``: of the heading, divided by 3 degrees per frame.
+    * ``drift_direction``: -1, 0 or 1, with the game's sign.
+    * ``drift_angle``: divided by 90 degrees.
     * ``on_floor``: 0 or 1.
-    * ``air``: frames in the air over 60.
+    * ``air``: frames in the air divided by 60.
     * ``boost``: 0 or 1.
 
-    All but ``speed`` are cut to -1 to 1, and the last three to 0 to 1.
+    All but ``speed`` are clipped to -1 to 1, and the last three to 0 to 1.
     """
 
     name = "kinematics"
@@ -298,13 +296,12 @@ class Kinematics:
     space = _box((-1.5, -1, -1, -1, -1, 0, 0, 0), (1.5, 1, 1, 1, 1, 1, 1, 1), 8)
 
     YAW_RATE: Final = math.radians(3.0)
-    """Radians per frame that count as 1."""
+    """Radians per frame that give 1."""
     AIR_FRAMES: Final = 60.0
-    """Frames in the air that count as 1."""
+    """Frames in the air that give 1."""
 
     def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:  # noqa: ARG002
-        """See `Sensor.read`."""
-        # A kart that may not move has a top speed of 0: its speed is a fraction of 1 then.
+        # A kart that cannot move has a top speed of 0.
         top = max(state.max_speed, 1.0)
         dx, dy, dz = state.delta
         rx, ry, rz = state.right
@@ -324,19 +321,19 @@ class Kinematics:
 
 
 class Checkpoints:
-    """Distance and bearing of the next checkpoints' midpoints, seen from above.
+    """Distance and bearing of the midpoints of the next checkpoints, seen from above.
 
-    A distance d is shown as d / (d + 200), 0 to 1; a bearing as its cosine and sine, positive to
-    the left. On a branch the next checkpoint is the one nearest in bearing.
+    A distance d gives d / (d + 200), 0 to 1; a bearing gives its cosine and sine, positive to the
+    left. Where the course branches, the next checkpoint is the one nearest in bearing.
 
     Args:
-        count: how many checkpoints ahead.
+        count: number of checkpoints.
     """
 
     name = "checkpoints"
 
     DISTANCE_SCALE: Final = 200.0
-    """World units that are shown as one half."""
+    """World units that give 0.5."""
 
     def __init__(self, count: float = 3) -> None:
         self._count: Final = _count(self.name, count)
@@ -348,10 +345,9 @@ class Checkpoints:
         self.space = _box((0.0, -1.0, -1.0) * self._count, 1.0, 3 * self._count)
 
     def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:
-        """See `Sensor.read`."""
         values: list[float] = []
         index = state.checkpoint
-        # The axis seen from above is shorter than 1 on a slope; distances want its true length.
+        # On a slope, the projection of the forward axis is shorter than 1.
         fx, _, fz = state.forward
         scale = 1.0 / (math.hypot(fx, fz) or 1.0)
         for _ in range(self._count):
@@ -364,21 +360,20 @@ class Checkpoints:
 
 
 class Curvature:
-    """Curvature of the centre line ahead of the kart, positive where it bends to the left.
+    """Curvature of the centre line ahead of the kart, positive for left bends.
 
-    A curvature of 1 / radius is shown as tanh(100 / radius). All 0 while the game names no
-    checkpoint of the course.
+    A radius gives tanh(100 / radius). All values are 0 while the game has no current checkpoint.
 
     Args:
-        count: at how many places, `Curvature.SPACING` world units apart.
+        count: number of places, `Curvature.SPACING` world units apart.
     """
 
     name = "curvature"
 
     SPACING: Final = 75.0
-    """World units from one place to the next; the first is this far ahead."""
+    """World units between two places, and from the kart to the first one."""
     RADIUS: Final = 100.0
-    """World units of radius that are shown as tanh(1)."""
+    """Radius in world units that gives tanh(1)."""
 
     def __init__(self, count: float = 5) -> None:
         count = _count(self.name, count)
@@ -387,7 +382,6 @@ class Curvature:
         self.space = _box(-1.0, 1.0, count)
 
     def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:
-        """See `Sensor.read`."""
         track = course.track
         if not 0 <= state.checkpoint < len(track):
             return np.zeros(len(self.labels), np.float32)
@@ -403,7 +397,7 @@ class Curvature:
 
 
 def _surface_kinds() -> list[int]:
-    """The component of `Surface` that each collision type sets."""
+    """Return the component of `Surface` for each collision type."""
     kinds = {
         "road": 0,
         "sound_trigger": 0,
@@ -421,7 +415,7 @@ def _surface_kinds() -> list[int]:
 
 
 class Surface:
-    """What the kart drives on: a one-hot of seven kinds, and the speed multiplier, 0 to 2."""
+    """Surface under the kart: one-hot of seven kinds, and the speed multiplier, 0 to 2."""
 
     name = "surface"
     labels: tuple[str, ...] = (
@@ -439,7 +433,6 @@ class Surface:
     _KINDS: Final = _surface_kinds()
 
     def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:  # noqa: ARG002
-        """See `Sensor.read`."""
         values = np.zeros(8, np.float32)
         surface = state.surface
         values[self._KINDS[surface] if 0 <= surface < len(self._KINDS) else 6] = 1.0
@@ -448,12 +441,12 @@ class Surface:
 
 
 class ProgressSensor:
-    """Where on the course the kart is; all 0 while the game names no checkpoint of the course.
+    """Position on the course; all 0 while the game has no current checkpoint.
 
-    * ``lap_sin``, ``lap_cos``: of the place in the lap as an angle, without a jump at the line.
+    * ``lap_sin``, ``lap_cos``: of the position in the lap as an angle, continuous at the line.
     * ``lap_fraction``: of the lap, 0 to 1.
-    * ``lateral``: offset from the centre line, over half the course's width there; -2 to 2.
-    * ``heading_error``: heading against that of the centre line, over half a turn; -1 to 1.
+    * ``lateral``: offset from the centre line, divided by half the width there; -2 to 2.
+    * ``heading_error``: heading relative to the centre line, divided by 180 degrees; -1 to 1.
     """
 
     name = "progress"
@@ -461,7 +454,6 @@ class ProgressSensor:
     space = _box((-1, -1, 0, -2, -1), (1, 1, 1, 2, 1), 5)
 
     def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:
-        """See `Sensor.read`."""
         track = course.track
         if not 0 <= state.checkpoint < len(track):
             return np.zeros(len(self.labels), np.float32)
@@ -484,25 +476,25 @@ class ProgressSensor:
 
 
 class Opponents:
-    """The nearest other karts, the nearest first, seen from above.
+    """The nearest other karts, nearest first, seen from above.
 
-    * ``near``: 1 / (1 + d / 100) for a kart at distance d; 0 for none.
-    * ``cos``, ``sin`` of its bearing, positive to the left.
-    * ``forward``, ``left``: how much faster than this kart it moves along this kart's forward
-      direction and to its left, over 4 world units per frame, cut to -1 to 1.
+    * ``near``: 1 / (1 + d / 100) for a kart at distance d; 0 without a kart.
+    * ``cos``, ``sin`` of the bearing, positive to the left.
+    * ``forward``, ``left``: velocity relative to this kart, along this kart's forward direction
+      and to its left, divided by 4 world units per frame, clipped to -1 to 1.
 
-    All five are 0 where there are fewer karts.
+    All five are 0 if there are fewer karts.
 
     Args:
-        count: how many karts.
+        count: number of karts.
     """
 
     name = "opponents"
 
     DISTANCE_SCALE: Final = 100.0
-    """World units at which the nearness is one half."""
+    """Distance in world units at which the nearness is 0.5."""
     SPEED_SCALE: Final = 4.0
-    """World units per frame that count as 1."""
+    """World units per frame that give 1."""
 
     def __init__(self, count: float = 3) -> None:
         self._count: Final = _count(self.name, count)
@@ -514,19 +506,18 @@ class Opponents:
         self.space = _box((0.0, -1.0, -1.0, -1.0, -1.0) * self._count, 1.0, 5 * self._count)
 
     def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:  # noqa: ARG002
-        """See `Sensor.read`."""
         values = np.zeros(5 * self._count, np.float32)
         x, _, z = state.position
         vx, _, vz = state.velocity
         fx, _, fz = state.forward
         length = math.hypot(fx, fz) or 1.0
         fx, fz = fx / length, fz / length
-        seen = []
+        karts = []
         for kart in state.opponents:
             dx, dz = kart.position[0] - x, kart.position[2] - z
-            seen.append((math.hypot(dx, dz), dx, dz, kart.velocity))
-        seen.sort()
-        for at, (distance, dx, dz, (wx, _, wz)) in enumerate(seen[: self._count]):
+            karts.append((math.hypot(dx, dz), dx, dz, kart.velocity))
+        karts.sort()
+        for at, (distance, dx, dz, (wx, _, wz)) in enumerate(karts[: self._count]):
             scale = 1.0 / (distance or 1.0)
             wx, wz = (wx - vx) / self.SPEED_SCALE, (wz - vz) / self.SPEED_SCALE
             values[5 * at : 5 * at + 5] = (
@@ -550,11 +541,11 @@ SENSORS.register("opponents", Opponents)
 
 
 def register_sensor(name: str, factory: Callable[..., Sensor]) -> None:
-    """Let ``sensors`` name a sensor of yours: ``register_sensor("compass", Compass)``.
+    """Register a custom sensor: ``register_sensor("compass", Compass)``.
 
     Args:
         name: a new name.
-        factory: called with no argument, or with the number of ``"name:number"``.
+        factory: called without arguments, or with the number of ``"name:number"``.
 
     Raises:
         ValueError: the name is taken or malformed.
@@ -563,38 +554,24 @@ def register_sensor(name: str, factory: Callable[..., Sensor]) -> None:
 
 
 def ray_angles(sensors: Sequence[Sensor]) -> tuple[float, ...]:
-    """Where the rays of sensors point: degrees from the heading, positive to the left."""
+    """Return the angles of all rays of sensors, degrees from the heading, positive to the left."""
     return tuple(angle for sensor in sensors for angle in getattr(sensor, "ray_angles", ()))
 
 
 def make_sensors(sensors: Sequence[str | Sensor] | str | Sensor) -> list[Sensor]:
-    """Sensors from names (``"seed6"``, ``"rays:15"``) and objects.
+    """Return sensors, given names (``"seed6"``, ``"rays:15"``) and objects.
 
     Raises:
-        ValueError: an unknown name, a bad number, or the same name twice.
-        TypeError: an entry is neither a name nor a sensor.
+        ValueError: unknown name, bad number, the same sensor twice, or a sensor with another
+            space than a one-dimensional float32 `Box`.
+        TypeError: an item is not a name or a sensor.
     """
-    made: list[Sensor] = []
-    wanted = as_list("sensors", sensors, str | Sensor)
-    for spec in wanted:
-        if isinstance(spec, str):
-            made.append(SENSORS.make(spec))
-        elif isinstance(spec, Sensor) and not isinstance(spec, type):
-            made.append(spec)
-        else:
-            raise TypeError(
-                f"{spec!r} is no sensor: give a name ({', '.join(SENSORS)}) or an object with "
-                "name, space, labels and read(state, course)"
-            )
+    made = SENSORS.make_all("sensors", sensors)
     for sensor in made:
         space: Any = sensor.space
         if not isinstance(space, Box) or space.dtype != np.float32 or len(space.shape) != 1:
             raise ValueError(
-                f"sensor {sensor.name!r} has the space {space}; a sensor's space is a Box of one "
-                "dimension and dtype float32"
+                f"sensor {sensor.name!r} has the space {space}: expected a Box of one dimension "
+                "and dtype float32"
             )
-    names = [sensor.name for sensor in made]
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"sensor {name!r} is given twice; give each sensor once")
     return made

@@ -5,14 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 
-from mkds_gym.components.metrics import (
-    DEFAULT_METRICS,
-    SCORERS,
-    collect_all,
-    make_metrics,
-    reset_all,
-)
+from mkds_gym.components.metrics import DEFAULT_METRICS, collect_all, make_metrics, reset_all
 from mkds_gym.components.rewards import REWARDS, Read, make_reward
+from mkds_gym.components.scorers import SCORERS
 from mkds_gym.course import Course
 from mkds_gym.emulator.console import Console
 from mkds_gym.errors import NoRaceError

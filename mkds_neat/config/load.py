@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mkds_gym.components.metrics import DEFAULT_METRICS, SCORERS, collect_all, make_metrics
+from mkds_gym.components.metrics import DEFAULT_METRICS, collect_all, make_metrics
+from mkds_gym.components.scorers import SCORERS
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.viewer import MAX_TILES, SHOW_WORDS, parse_show
 from mkds_neat.config.environment import (

@@ -1,0 +1,91 @@
+"""Scorers: one number from the metrics of an episode, the higher the better.
+
+A reward pays the change of a score (`mkds_gym.components.rewards`), and an evolution uses a score
+as fitness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from mkds_gym.components.registry import Registry
+
+
+class FitnessScorer(Protocol):
+    """Computes a score from the metrics of an episode."""
+
+    def __call__(self, metrics: Mapping[str, float], /) -> float:
+        """Return the score.
+
+        Raises:
+            KeyError: a metric that the score needs is missing.
+        """
+
+
+SCORERS: Final[Registry[FitnessScorer]] = Registry("scorer")
+"""Scorers by name. A factory takes no argument and returns the scorer."""
+
+OFFROAD_COST: Final = 0.25
+"""World units of progress that one world unit off the road costs, in `driving_scorer`."""
+WALL_HIT_COST: Final = 10.0
+"""World units of progress that a wall hit costs, in `driving_scorer`."""
+
+
+def default_fitness_scorer(metrics: Mapping[str, float], /) -> float:
+    """Return the metric ``distance``, world units.
+
+    Raises:
+        KeyError: ``distance`` is missing.
+    """
+    return metrics["distance"]
+
+
+def progress_scorer(metrics: Mapping[str, float], /) -> float:
+    """Return the metric ``progress``, world units.
+
+    Raises:
+        KeyError: ``progress`` is missing.
+    """
+    return metrics["progress"]
+
+
+def driving_scorer(metrics: Mapping[str, float], /) -> float:
+    """Return progress minus the cost of off-road driving and wall hits, world units.
+
+    Raises:
+        KeyError: ``progress``, ``offroad_path`` or ``wall_hits`` is missing.
+    """
+    return (
+        metrics["progress"]
+        - OFFROAD_COST * metrics["offroad_path"]
+        - WALL_HIT_COST * metrics["wall_hits"]
+    )
+
+
+def checkpoint_distance_scorer(metrics: Mapping[str, float], /) -> float:
+    """Return the sum of the distances in the checkpoint records, world units.
+
+    Raises:
+        KeyError: ``checkpoint_distance`` is missing.
+    """
+    return metrics["checkpoint_distance"]
+
+
+def register_scorer(name: str, scorer: FitnessScorer) -> None:
+    """Register a custom scorer, for rewards and for the config of an evolution.
+
+    Args:
+        name: a new name.
+        scorer: the scorer itself; a function at the top level of a module is picklable.
+
+    Raises:
+        ValueError: the name is taken or malformed.
+    """
+    SCORERS.register(name, lambda: scorer)
+
+
+register_scorer("distance", default_fitness_scorer)
+register_scorer("progress", progress_scorer)
+register_scorer("driving", driving_scorer)
+register_scorer("checkpoint_distance", checkpoint_distance_scorer)
