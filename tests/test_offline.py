@@ -139,10 +139,10 @@ def test_a_movie_drives_an_environment(tmp_path: Path) -> None:
 
 
 def test_files_are_to_be_loaded_first() -> None:
-    with pytest.raises(TypeError, match=r"'run\.mkr' is no recording; Recording\.load"):
+    with pytest.raises(TypeError, match=r"'run\.mkr' is not a Recording: Recording\.load"):
         to_minari(["run.mkr"], "kartlab/none-v0")  # type: ignore[list-item]
     with pytest.raises(TypeError, match="a list of recordings"):
         to_minari("run.mkr", "kartlab/none-v0")  # type: ignore[arg-type]
     for driven in (Replay, verify, environment):
-        with pytest.raises(TypeError, match=r"'run\.mkr' is no recording; Recording\.load"):
+        with pytest.raises(TypeError, match=r"'run\.mkr' is not a Recording: Recording\.load"):
             driven("run.mkr")  # type: ignore[operator]

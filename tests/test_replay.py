@@ -238,8 +238,8 @@ def test_the_file_comes_back(recording: Recording, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda data: b"", "no recording"),
-        (lambda data: b"GIF89a" + data, "no recording"),
+        (lambda data: b"", "not a recording"),
+        (lambda data: b"GIF89a" + data, "not a recording"),
         (lambda data: data[:10], "truncated"),
         (lambda data: data[:-1], "truncated or damaged"),
         (lambda data: data[:60] + b"\xff" + data[61:], "truncated or damaged"),
@@ -265,7 +265,7 @@ def test_a_bad_file_is_refused(
 
 
 def test_no_file_and_no_place(recording: Recording, tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match="no recording"):
+    with pytest.raises(RecordingError, match=r"none\.mkr' does not exist"):
         Recording.load(tmp_path / "none.mkr")
     nowhere = tmp_path / "none" / "run.mkr"
     with pytest.raises(RecordingError) as caught:
@@ -292,7 +292,7 @@ def test_what_it_was_made_with_is_checked(
 
 def test_another_race_under_the_same_name_is_refused(recording: Recording) -> None:
     start = replace(recording.start, digest="0" * 64)
-    with pytest.raises(RecordingError, match="replay it with the sources"):
+    with pytest.raises(RecordingError, match="replay it with the commit"):
         Replay(replace(recording, start=start))
     with pytest.raises(RecordingError, match=r"replay it with mkds-gym 9\.1$"):
         Replay(replace(recording, start=start, made_by="mkds-gym 9.1"))

@@ -628,7 +628,7 @@ def test_bad_start_states(env: MKDSEnv, tmp_path: Path) -> None:
     with pytest.raises(StateError, match=r"none': No such file or directory; .*collect"):
         StartStates.load(tmp_path / "none")
     (tmp_path / "bad").write_bytes(b"bad")
-    with pytest.raises(StateError, match="no start states"):
+    with pytest.raises(StateError, match="not a file of start states"):
         StartStates.load(tmp_path / "bad")
     for content in (b"no pickle", pickle.dumps({1: 2}), pickle.dumps((1, 2)), b"\x80\x05R."):
         (tmp_path / "odd").write_bytes(b"MKDS start states 2\n" + zlib.compress(content))

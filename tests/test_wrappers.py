@@ -255,6 +255,6 @@ def test_what_cannot_be_recorded_is_refused(tmp_path: Path) -> None:
     with gym.make("MKDS-v0") as env:
         with pytest.raises(RecordingError, match="cannot be made"):
             RecordRaces(env, tmp_path / "file" / "races")
-        with pytest.raises(TypeError, match="episode_trigger=5 is no function"):
+        with pytest.raises(TypeError, match="episode_trigger=5 is not callable"):
             RecordRaces(env, tmp_path / "races", episode_trigger=5)  # type: ignore[arg-type]
         assert not (tmp_path / "races").exists()

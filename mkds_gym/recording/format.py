@@ -1,9 +1,8 @@
-"""Recordings: a race as the start it had and the keys that were held, frame by frame.
+"""The recording format: a race as its start and the keys held in each frame.
 
-A ``.mkr`` file takes some hundred bytes to some kilobytes (400 to 500 KB more where it must hold
-the savestate that it starts at), and brings the very same race back, byte for byte of the console's
-memory (`mkds_gym.replay`): as long as cartridge, build of the emulator and use of its recompiler
-are the same, which is checked before anything starts.
+A ``.mkr`` file takes a hundred bytes to a few kilobytes, or 400 to 500 KB more if it holds the
+savestate of its start. `mkds_gym.replay` reproduces the race from it, with the same main memory
+byte for byte, given the same cartridge, emulator build and use of the recompiler.
 
 ====== ======== ===========================================================================
 offset type     meaning
@@ -13,14 +12,15 @@ offset type     meaning
 6      u16      reserved, 0
 8      u32      size of the header in bytes
 12     u32      size of the keys in bytes
-16     u32      size of the start state in bytes; 0 where the start needs none
+16     u32      size of the start state in bytes; 0 without one
 20     u32      CRC-32 of all that follows
-24     header   JSON, UTF-8: what `Recording` holds besides the keys
-       keys     deflated runs, each u16 keys (a mask of `Keys`) and u32 frames
+24     header   JSON, UTF-8: the attributes of `Recording` except keys and state
+       keys     deflated runs, each u16 keys (a combination of `Keys`) and u32 frames
        state    as of `Console.save_state`
 ====== ======== ===========================================================================
 
-All numbers are little endian. A header of any version is JSON at that place, and has ``made_by``.
+All numbers are little endian. The header of every version is JSON at this offset, with the key
+``made_by``.
 """
 
 from __future__ import annotations
@@ -58,22 +58,22 @@ _HEADER: Final = struct.Struct("<4sHHIIII")
 _RUN: Final = np.dtype([("keys", "<u2"), ("frames", "<u4")])
 _KINDS: Final = ("race", "power_on", "state")
 MADE_BY: Final = f"mkds-gym {__version__}"
-"""What recordings of this version say that they were made by."""
+"""Value of `Recording.made_by` in recordings of this version."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Where a recording starts, so that it can be reached again, and recognised.
+    """Where a recording starts.
 
     Attributes:
-        kind: ``"race"``, the start that the cartridge boots into by boot parameters;
-            ``"power_on"``, the first frame; or ``"state"``, a savestate.
-        race: arguments of the race (`RaceArguments`); None without boot parameters.
-        course_seed: of a random course.
-        race_seed: that the chance of a VS race goes by.
-        countdown: the race was started with its countdown (``power_on`` only).
-        digest: SHA-256 of the boot parameters or of the state's contents; empty without either.
-        path: the file of the state, if it was one; it is then not in the recording.
+        kind: ``"race"``, the race that boot parameters lead to; ``"power_on"``, the first frame;
+            or ``"state"``, a savestate.
+        race: the race arguments (`RaceArguments`); None without boot parameters.
+        course_seed: seed of a random course.
+        race_seed: seed of a VS race.
+        countdown: whether the race starts with its countdown (``power_on`` only).
+        digest: SHA-256 of the boot parameters or of the state; empty without either.
+        path: the file of the state, which the recording does not hold then.
         frame: frames from power-on to the start.
     """
 
@@ -89,24 +89,23 @@ class Start:
 
 @dataclass(frozen=True)
 class Recording:
-    """A race that can be driven again.
+    """A race that can be replayed.
 
     Attributes:
         rom: SHA-1 of the cartridge.
-        title: of the cartridge, for people.
+        title: title of the cartridge.
         build_id: SHA-256 of the emulator's library.
-        jit: its recompiler was in use.
-        start: where it starts.
-        keys: uint16 (frames,), a mask of `Keys` for each frame.
-        lead: frames before the first step, without keys, that an environment runs at a reset.
-        environment: what the race was seen by: ``frame_skip``, ``action_type``, ``reward``.
-        result: what came of it: ``finished``, ``total_time``, ``lap_times``, ``progress``,
-            ``place``, ``events``; empty where that is not known.
-        ram: SHA-256 of main memory after the last frame; empty where that is not known (an
-            imported movie).
-        label: for people: who drove.
-        made_by: package and version that recorded it; empty where that is not known.
-        state: the savestate that it starts at, where no file holds it.
+        jit: whether the emulator's recompiler was in use.
+        start: where the recording starts.
+        keys: uint16 (frames,), a combination of `Keys` for each frame.
+        lead: frames without keys that an environment runs at a reset, before the first step.
+        environment: ``frame_skip``, ``action_type`` and ``reward`` of the environment.
+        result: ``finished``, ``total_time``, ``lap_times``, ``progress``, ``place`` and
+            ``events``; empty if unknown.
+        ram: SHA-256 of main memory after the last frame; empty if unknown (an imported movie).
+        label: who drove.
+        made_by: package and version that made the recording; empty if unknown.
+        state: the savestate of the start, if no file holds it.
     """
 
     rom: str
@@ -127,13 +126,13 @@ class Recording:
     def of(
         cls, console: Console, start: Start, keys: NDArray[np.uint16], **about: Any
     ) -> Recording:
-        """What was driven on a console, which is at the last frame now.
+        """Return the recording of a console that is at the last frame.
 
         Args:
-            console: that ran them.
+            console: the console.
             start: where the recording starts.
-            keys: uint16 (frames,), a mask of `Keys` for each frame.
-            about: more attributes, see the class.
+            keys: uint16 (frames,), a combination of `Keys` for each frame.
+            about: other attributes of the class.
         """
         return cls(
             rom=console.cartridge.sha1,
@@ -149,11 +148,11 @@ class Recording:
 
     @property
     def frames(self) -> int:
-        """How long it is, in frames."""
+        """Number of frames."""
         return len(self.keys)
 
     def describe(self) -> str:
-        """A line for people."""
+        """Return a line of text: label, frames and result."""
         parts = [self.label or self.title, f"{self.frames} frames"]
         if self.result.get("finished"):
             parts.append(f"finished in {self.result['total_time']:.3f} s")
@@ -161,10 +160,8 @@ class Recording:
             parts.append(f"{self.result['progress']:.3f} laps driven")
         return ", ".join(parts)
 
-    # Bytes and files ------------------------------------------------------------------------
-
     def to_bytes(self) -> bytes:
-        """The contents of a ``.mkr`` file."""
+        """Return the contents of a ``.mkr`` file."""
         header: dict[str, Any] = {
             each.name: getattr(self, each.name)
             for each in fields(self)
@@ -180,46 +177,46 @@ class Recording:
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str = "the recording") -> Recording:
-        """Read and check what `to_bytes` gave.
+        """Read the contents of a ``.mkr`` file.
 
         Args:
-            data: contents of a ``.mkr`` file.
-            name: what to call it in messages.
+            data: the contents.
+            name: name of the recording in error messages.
 
         Raises:
-            RecordingError: it is none, is truncated or damaged, or of another version.
+            RecordingError: `data` is not a recording, is damaged, or has another version.
         """
         if not data.startswith(_MAGIC):
-            raise RecordingError(f"{name} is no recording ({SUFFIX}) of mkds-gym")
+            raise RecordingError(f"{name} is not a recording: expected a {SUFFIX} file of mkds-gym")
         if len(data) < _HEADER.size:
-            raise RecordingError(f"{name} is truncated; record it again")
+            raise RecordingError(f"{name} is truncated: record it again")
         _, version, _, *lengths, crc = _HEADER.unpack_from(data)
         if version != FORMAT_VERSION:
             raise RecordingError(
-                f"{name} has format version {version}, and {MADE_BY} reads {FORMAT_VERSION}; "
+                f"{name} has format version {version}, but {MADE_BY} reads {FORMAT_VERSION}: "
                 + version_to_use(_made_by(data))
             )
         body = data[_HEADER.size :]
         if len(body) != sum(lengths) or zlib.crc32(body) != crc:
-            raise RecordingError(f"{name} is truncated or damaged; record it again")
+            raise RecordingError(f"{name} is truncated or damaged: record it again")
         header, keys = body[: lengths[0]], body[lengths[0] : lengths[0] + lengths[1]]
         try:
             values = json.loads(header)
             start = Start(**values.pop("start"))
             state = body[len(body) - lengths[2] :] if lengths[2] else None
             recording = cls(start=start, keys=_unroll(keys), state=state, **values)
-            sound = recording.start.kind in _KINDS and 0 <= recording.lead <= recording.frames
+            consistent = recording.start.kind in _KINDS and 0 <= recording.lead <= recording.frames
         except (ValueError, TypeError, KeyError, zlib.error) as error:
-            raise RecordingError(f"{name} is damaged ({error}); record it again") from None
-        if not sound:
-            raise RecordingError(f"{name} is damaged: its header makes no sense; record it again")
+            raise RecordingError(f"{name} is damaged ({error}): record it again") from None
+        if not consistent:
+            raise RecordingError(f"{name} is damaged (its header is inconsistent): record it again")
         return recording
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a file, replaced only once the new one is complete.
+        """Write a file. An existing file is replaced when the new one is complete.
 
         Raises:
-            RecordingError: it cannot be written.
+            RecordingError: the file cannot be written.
         """
         write_bytes(path, self.to_bytes())
 
@@ -228,53 +225,53 @@ class Recording:
         """Read a file.
 
         Raises:
-            RecordingError: it is missing, no recording, damaged, or of another version.
+            RecordingError: the file is missing, not a recording, damaged, or has another version.
         """
         try:
             data = Path(path).read_bytes()
         except FileNotFoundError:
-            raise RecordingError(f"no recording '{path}'") from None
+            raise RecordingError(f"recording '{path}' does not exist") from None
         except (OSError, ValueError) as error:
             raise RecordingError(f"cannot read recording '{path}': {reason(error)}") from error
         return cls.from_bytes(data, f"recording '{path}'")
 
     def check(self, rom: str, title: str, build_id: str) -> None:
-        """Refuse another cartridge or emulator than it was recorded with.
+        """Refuse another cartridge or emulator build than that of the recording.
 
         Args:
             rom: SHA-1 of the cartridge.
-            title: of the cartridge.
-            build_id: of the emulator.
+            title: title of the cartridge.
+            build_id: the emulator build.
 
         Raises:
-            RecordingError: the message names both.
+            RecordingError: the cartridge or the build is another.
         """
         if rom != self.rom:
             raise RecordingError(
-                f"the recording is of another ROM ({self.title}, SHA-1 {self.rom}) than the one "
-                f"here ({title}, SHA-1 {rom}); give that ROM, or record the race again on this one"
+                f"the recording was made with another ROM: expected {self.title} (SHA-1 "
+                f"{self.rom}), got {title} (SHA-1 {rom})"
             )
         if build_id != self.build_id:
             raise RecordingError(
-                "the recording is of another build of the emulator "
+                "the recording was made with another build of the emulator "
                 f"({build_name(self.build_id)}), on which the same keys may lead elsewhere: "
                 "install that build, or record the race again"
             )
 
 
 def version_to_use(made_by: str) -> str:
-    """What to do with a recording that this version of the package cannot drive.
+    """Return advice for a recording that this version of the package cannot replay.
 
     Args:
-        made_by: of the recording.
+        made_by: `Recording.made_by`.
     """
     if made_by == MADE_BY:
-        return f"replay it with the sources that recorded it, another state of {made_by}"
+        return f"replay it with the commit of {made_by} that recorded it"
     return f"replay it with {made_by or 'the version of mkds-gym that recorded it'}"
 
 
 def _made_by(data: bytes) -> str:
-    """What a file of whatever version says that it was made by; empty if it does not."""
+    """Return the ``made_by`` of a file of any version; empty without one."""
     try:
         begin = _HEADER.size
         header = json.loads(data[begin : begin + _HEADER.unpack_from(data)[3]])
@@ -284,12 +281,12 @@ def _made_by(data: bytes) -> str:
 
 
 def memory_digest(console: Console) -> str:
-    """SHA-256 of main memory, by which a replay is told from one that went another way."""
+    """Return the SHA-256 of main memory, which shows whether a replay went the same way."""
     return hashlib.sha256(console.ram.data).hexdigest()
 
 
 def boot_digest(parameters: BootParameters) -> str:
-    """SHA-256 of boot parameters, with the course that they hand over."""
+    """Return the SHA-256 of boot parameters and the course in them."""
     return hashlib.sha256(parameters.pack() + (parameters.course_data or b"")).hexdigest()
 
 
@@ -305,14 +302,14 @@ def race_result(race: RaceState, course: Course) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON does not know: NumPy's numbers."""
+    """Convert NumPy's numbers for JSON."""
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"{value!r} cannot be written to a recording")
 
 
 def _runs(keys: NDArray[np.uint16]) -> NDArray[Any]:
-    """Runs of the same keys."""
+    """Return runs of equal keys."""
     begins = np.flatnonzero(np.diff(keys.astype(np.int64), prepend=-1))
     runs = np.empty(len(begins), _RUN)
     runs["keys"] = keys[begins]
@@ -321,11 +318,7 @@ def _runs(keys: NDArray[np.uint16]) -> NDArray[Any]:
 
 
 def _unroll(data: bytes) -> NDArray[np.uint16]:
-    """Keys of each frame, out of deflated runs.
-
-    Raises:
-        ValueError: they make no sense.
-    """
+    """Return the keys of each frame from deflated runs; ValueError if they are inconsistent."""
     runs = np.frombuffer(zlib.decompress(data), _RUN)
     if int(runs["frames"].sum(dtype=np.uint64)) > MAX_FRAMES:
         raise ValueError("more than a day of frames")
@@ -335,10 +328,12 @@ def _unroll(data: bytes) -> NDArray[np.uint16]:
 
 
 def check_recording(recording: object) -> None:
-    """See that a user gave a recording, and not its file.
+    """Check that an argument is a recording, not its file.
 
     Raises:
-        TypeError: it is none.
+        TypeError: `recording` is not a `Recording`.
     """
     if not isinstance(recording, Recording):
-        raise TypeError(f"{recording!r} is no recording; Recording.load(path) reads a file")
+        raise TypeError(
+            f"recording={recording!r} is not a Recording: Recording.load(path) reads a file"
+        )

@@ -1,4 +1,4 @@
-"""States along a lap, to start episodes at: learning need not always begin at the start line."""
+"""Episodes that start along a lap: `StartStates` collects states, `RandomStarts` starts at them."""
 
 from __future__ import annotations
 
@@ -23,26 +23,27 @@ _MAGIC: Final = b"MKDS start states 2\n"
 
 
 class StartStates(Sequence[ClonedState]):
-    """States of one race, in the order in which they were driven through.
+    """States of one race, in the order in which they were reached.
 
-    Make some with `collect`, or read a file of `save` with `load`; then start episodes with
-    ``env.reset(options={"state": states.sample(generator)})``.
+    Make them with `collect`, or load a file of `save`. Start an episode at one with
+    ``env.reset(options={"state": states.sample(generator)})``, or wrap the environment in
+    `RandomStarts`.
 
     Args:
-        states: of `MKDSEnv.clone_state`.
+        states: states of `MKDSEnv.clone_state`, at least one.
 
     Raises:
-        ValueError: there are none.
-        TypeError: there is something else among them.
+        ValueError: `states` is empty.
+        TypeError: an element is not a `ClonedState`.
     """
 
     def __init__(self, states: Sequence[ClonedState]) -> None:
         self._states = tuple(states)
         if not self._states:
-            raise ValueError("StartStates wants at least one state; StartStates.collect makes some")
+            raise ValueError("states is empty: expected at least one state")
         for state in self._states:
             if not isinstance(state, ClonedState):
-                raise TypeError(f"StartStates takes states of clone_state(), not {state!r}")
+                raise TypeError(f"states has {state!r}: expected results of clone_state()")
 
     @classmethod
     def collect(
@@ -54,30 +55,32 @@ class StartStates(Sequence[ClonedState]):
         policy: Callable[[Any], Any] | None = None,
         seed: int | None = None,
     ) -> StartStates:
-        """Drive and clone.
+        """Drive along the course and clone states at equal distances.
 
         Args:
-            env: a `MKDSEnv`, wrapped or not. It is reset, and is to be reset again afterwards.
-            count: how many states.
-            laps: how far: the states lie evenly between the race start and there.
-            policy: action of an observation, with which ``env`` is stepped; where the episode ends
-                before ``laps``, so do the states. None is the scripted driver.
-            seed: of the first reset.
+            env: an `MKDSEnv`, wrapped or not. Reset it again afterwards.
+            count: number of states.
+            laps: the states lie between the race start and this many laps.
+            policy: function from an observation to an action, used to step `env`; None uses the
+                scripted driver. If the episode ends before `laps`, fewer states are returned.
+            seed: seed of the reset.
 
         Raises:
-            ValueError: ``count`` is less than 1, or ``laps`` not more than 0 or beyond the race.
-            TypeError: ``count`` is no whole number, ``policy`` cannot be called, or ``env`` is
-                another environment.
-            StateError: nobody gets there, or ``policy`` not to the first of them.
+            ValueError: `count` is less than 1, or `laps` is not within the race.
+            TypeError: `count` is not an integer, `policy` is not callable, or `env` is not an
+                `MKDSEnv`.
+            StateError: a state cannot be reached.
         """
         base = env.unwrapped
         if not isinstance(base, MKDSEnv):
-            raise TypeError(f"StartStates collects in a MKDSEnv, not in {base!r}")
+            raise TypeError(f"env={base!r} is not an MKDSEnv")
         count = integer("count", count, 1)
         if not 0 < laps < 100:
-            raise ValueError(f"laps={laps!r}; allowed: more than 0, and no more than the race has")
+            raise ValueError(
+                f"laps={laps!r} is out of range: expected more than 0, up to the race's"
+            )
         if policy is not None and not callable(policy):
-            raise TypeError(f"policy={policy!r} is no function of an observation")
+            raise TypeError(f"policy={policy!r} is not callable")
         points = [laps * number / count for number in range(count)]
         observation, _ = env.reset(seed=seed)
         if policy is None:
@@ -97,51 +100,49 @@ class StartStates(Sequence[ClonedState]):
         if not states:
             raise StateError(
                 f"the policy's episode ended at {base.course.track.laps(base.race):.2f} laps, "
-                "before the first of the states; give one that drives, or none"
+                "before the first state: pass another policy, or None for the scripted driver"
             )
         return cls(states)
 
     def sample(self, generator: np.random.Generator) -> ClonedState:
-        """One of the states, each as likely as the others.
+        """Return a random state, all with equal probability.
 
         Raises:
-            TypeError: the generator is none.
+            TypeError: `generator` is not a NumPy generator.
         """
         if not isinstance(generator, np.random.Generator):
             raise TypeError(
-                f"sample() wants a generator such as np.random.default_rng(0), not {generator!r}"
+                f"generator={generator!r} is not a generator: pass np.random.default_rng(seed)"
             )
         return self._states[int(generator.integers(len(self._states)))]
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write a file for `load`, replaced only once the new one is complete.
-
-        Their race start is in it once.
+        """Write a file for `load`. An existing file is replaced when the new one is complete.
 
         Raises:
-            StateError: it cannot be written.
+            StateError: the file cannot be written.
         """
         data = _MAGIC + zlib.compress(pickle.dumps(self._states), 1)
         write_bytes(path, data, StateError)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> StartStates:
-        """Read a file of `save`. Only load files that you trust: they are pickles.
+        """Read a file of `save`. It is a pickle: load only files that you trust.
 
         Raises:
-            StateError: missing, damaged, or no such file.
+            StateError: the file is missing, damaged, or not a file of `save`.
         """
         try:
             data = Path(path).read_bytes()
         except OSError as error:
             raise StateError(
-                f"cannot read start states '{path}': {reason(error)}; make them with "
-                "StartStates.collect(env).save(path)"
+                f"cannot read start states '{path}': {reason(error)}; "
+                "StartStates.collect(env).save(path) writes such a file"
             ) from error
         if not data.startswith(_MAGIC):
             raise StateError(
-                f"'{path}' holds no start states of this version; make them with "
-                "StartStates.collect(env).save(path)"
+                f"'{path}' is not a file of start states of this version: "
+                "StartStates.collect(env).save(path) writes such a file"
             )
         try:
             return cls(pickle.loads(zlib.decompress(data[len(_MAGIC) :])))
@@ -149,7 +150,7 @@ class StartStates(Sequence[ClonedState]):
             raise StateError(f"start states '{path}': {error}") from error
         except Exception as error:  # a damaged pickle may raise anything
             raise StateError(
-                f"start states '{path}' are damaged ({type(error).__name__}: {error}); "
+                f"start states '{path}' are damaged ({type(error).__name__}: {error}): "
                 "save them again"
             ) from error
 
@@ -164,30 +165,33 @@ class StartStates(Sequence[ClonedState]):
 
 
 class RandomStarts(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Has each reset begin at one of the states, drawn by a generator that ``seed`` seeds.
+    """Starts each episode at a random state; the ``seed`` of a reset seeds the choice.
 
-    A reset with options of its own is left as it is.
+    A reset with other options is passed on unchanged.
 
     Args:
-        env: a `MKDSEnv`, wrapped or not.
-        states: where to begin.
+        env: an `MKDSEnv`, wrapped or not.
+        states: the states to start at.
+
+    Raises:
+        TypeError: `states` is not a `StartStates`.
     """
 
     def __init__(self, env: gym.Env[Any, Any], states: StartStates) -> None:
         if not isinstance(states, StartStates):
-            raise TypeError(f"RandomStarts wants StartStates, not {states!r}")
-        # The states themselves: a specification that is made again begins at the same ones.
+            raise TypeError(f"states={states!r} is not a StartStates")
+        # Not copied, so that an environment made from the spec starts at the same states.
         RecordConstructorArgs.__init__(self, _disable_deepcopy=True, states=states)
         gym.Wrapper.__init__(self, env)
         self._states = states
-        self._chance = np.random.default_rng()
+        self._generator = np.random.default_rng()
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode; see `MKDSEnv.reset`."""
+        """Begin an episode at a random state; arguments and errors as `MKDSEnv.reset`."""
         if seed is not None:
-            self._chance = np.random.default_rng(seed)
+            self._generator = np.random.default_rng(seed)
         if not options:
-            options = {"state": self._states.sample(self._chance)}
+            options = {"state": self._states.sample(self._generator)}
         return self.env.reset(seed=seed, options=options)

@@ -1,4 +1,4 @@
-"""Wrappers of ``MKDS-v0``, for vector environments and training libraries too."""
+"""`RecordRaces`: a wrapper that saves a recording of each episode."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mkds_gym.recording.recorder import Recorder
 
 
 class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
-    """Writes a recording (``.mkr``) of each episode into a folder.
+    """Saves a recording (``.mkr``) of each episode in a folder.
 
     ```python
     env = RecordRaces(gym.make("MKDS-v0"), "races")
@@ -26,26 +26,24 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
                         wrappers=[functools.partial(RecordRaces, folder="races")])
     ```
 
-    The files are ``race-000001.mkr`` and so on: each takes the next number that is free, so that
-    many environments, in as many processes, and many runs can share a folder. An episode that a
-    reset or `close` cuts off is written too, once a step of it was made. A file that cannot be
-    written is a warning, and no end of the training.
+    The files are ``race-000001.mkr`` and so on. Each takes the next free number, so that several
+    environments, processes and runs can share a folder. An episode that a reset or `close` cuts
+    off after its first step is saved as well. A file that cannot be written gives a warning.
 
     Args:
         env: ``MKDS-v0``, wrapped or not.
-        folder: is made if there is none.
-        episode_trigger: called with the number of this environment's episode, from 0 on: whether
-            it is written; None writes all.
-        name_prefix: how the files' names begin.
-        label: of the recordings: who drives.
+        folder: made if it does not exist.
+        episode_trigger: called with the number of the episode, from 0; True saves it. None saves
+            all.
+        name_prefix: prefix of the file names.
+        label: label of the recordings: who drives.
 
     Attributes:
-        recorded: the files that were written.
+        recorded: the files written.
 
     Raises:
-        TypeError: the environment is another one, or ``episode_trigger`` cannot be called.
+        TypeError: `env` is not an ``MKDS-v0`` environment, or `episode_trigger` is not callable.
         RecordingError: the folder cannot be made.
-        ValueError: it is being recorded already.
     """
 
     def __init__(
@@ -58,9 +56,7 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         label: str = "",
     ) -> None:
         if episode_trigger is not None and not callable(episode_trigger):
-            raise TypeError(
-                f"episode_trigger={episode_trigger!r} is no function of an episode's number"
-            )
+            raise TypeError(f"episode_trigger={episode_trigger!r} is not callable")
         arguments: dict[str, Any] = {
             "folder": os.fspath(folder),
             "episode_trigger": episode_trigger,
@@ -79,13 +75,11 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RecordingError(
-                f"the folder '{folder}' cannot be made: {reason(error)}"
-            ) from error
+            raise RecordingError(f"folder '{folder}' cannot be made: {reason(error)}") from error
         self._recorder = Recorder(env, label=label, on_end=self._ended)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The environment is made anew by its arguments, and so is its recorder.
+        # The environment is rebuilt from its arguments, and its recorder with it.
         return functools.partial(RecordRaces, **self._arguments), (self.env,)
 
     def _ended(self, recording: Recording) -> None:
@@ -94,13 +88,13 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         self._episode += 1
 
     def _write(self, recording: Recording) -> None:
-        """Write a recording; that it cannot be is a warning."""
+        """Save a recording; an error becomes a warning."""
         try:
             path = self._reserve()
             try:
                 recording.save(path)
             except BaseException:
-                path.unlink(missing_ok=True)  # no empty file
+                path.unlink(missing_ok=True)
                 raise
         except RecordingError as error:
             gym.logger.warn(f"episode {self._episode} is not recorded: {error}")
@@ -108,7 +102,7 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             self.recorded.append(path)
 
     def _reserve(self) -> Path:
-        """An empty file of the next number that nobody else has."""
+        """Create an empty file with the next free number."""
         while True:
             self._number += 1
             path = self._folder / f"{self._prefix}-{self._number:06d}{SUFFIX}"
@@ -119,7 +113,7 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
             except KeyboardInterrupt:
                 with contextlib.suppress(OSError):
                     if not path.stat().st_size:
-                        path.unlink()  # if somebody else is at it, the file comes back whole
+                        path.unlink()  # another writer's file would be replaced as a whole
                 raise
             except OSError as error:
                 raise RecordingError(f"cannot write '{path}': {reason(error)}") from error
