@@ -1,4 +1,4 @@
-"""The cartridge's build: same bytes again, named faults, and what an accurate machine needs."""
+"""The build of the cartridge: reproducible bytes, error messages, and the layout of the image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import ndspy.rom
 import pytest
 
 from mkds_gym.emulator.cartridge import header_crc16
-from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH, physics
+from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH, SOURCE_DIRECTORY, build, physics
 from mkds_gym.kartlab.__main__ import main
 from mkds_gym.kartlab.build import (
     COMPILER,
@@ -22,6 +22,7 @@ from mkds_gym.kartlab.build import (
     HASH_SIZE,
     BuildError,
     build_rom,
+    with_courses,
 )
 
 needs_compiler = pytest.mark.skipif(
@@ -41,7 +42,7 @@ def built() -> bytes:
 
 @pytest.fixture
 def other_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The same compiler, but it says that it is another version."""
+    """Replace the compiler by a script that reports another version."""
     version = "99.1.2"
     script = tmp_path / "bin" / COMPILER
     script.parent.mkdir()
@@ -55,12 +56,12 @@ def other_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @needs_compiler
-def test_committed_cartridge_is_what_the_sources_give(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["build", "--check"]) == 0, capsys.readouterr().out
+def test_build_rom_gives_the_committed_cartridge(built: bytes) -> None:
+    assert built == ROM_PATH.read_bytes()
 
 
 @needs_compiler
-def test_build_writes_the_same_bytes_again_in_another_folder(
+def test_build_in_another_folder_writes_the_same_bytes(
     built: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -70,9 +71,14 @@ def test_build_writes_the_same_bytes_again_in_another_folder(
 
 
 @needs_compiler
-def test_check_finds_one_changed_byte(
-    built: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_check_names_the_first_changed_byte(
+    built: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(build, "build_rom", lambda: built)
+    assert main(["build", "--check"]) == 0, capsys.readouterr().out
     data = bytearray(built)
     data[0x5000] ^= 1
     changed = tmp_path / "changed.nds"
@@ -82,14 +88,19 @@ def test_check_finds_one_changed_byte(
 
 
 @needs_compiler
-def test_check_says_that_there_is_no_file(tmp_path: Path) -> None:
+def test_check_reports_a_missing_file(tmp_path: Path) -> None:
     assert main(["build", "--check", "-o", str(tmp_path / "none.nds")]) == 1
 
 
 @needs_compiler
-def test_another_compiler_version_is_named_and_no_failure(
-    tmp_path: Path, other_compiler: str, capsys: pytest.CaptureFixture[str]
+def test_check_with_another_compiler_version_warns_and_passes(
+    built: bytes,
+    tmp_path: Path,
+    other_compiler: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr(build, "build_rom", lambda: built)
     changed = tmp_path / "changed.nds"
     changed.write_bytes(ROM_PATH.read_bytes() + b"\0")
     assert main(["build", "--check", "-o", str(changed)]) == 0
@@ -98,7 +109,7 @@ def test_another_compiler_version_is_named_and_no_failure(
     assert COMPILER_VERSION in output
 
 
-def test_missing_compiler_is_named_with_its_package(
+def test_build_without_a_compiler_names_the_package_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "")
@@ -109,11 +120,9 @@ def test_missing_compiler_is_named_with_its_package(
 
 
 @needs_compiler
-def test_a_fault_in_the_sources_is_shown(tmp_path: Path) -> None:
-    from mkds_gym.kartlab import SOURCE_DIRECTORY
-
+def test_build_of_wrong_sources_shows_the_compiler_message(tmp_path: Path) -> None:
     shutil.copytree(SOURCE_DIRECTORY, tmp_path / "src")
-    (tmp_path / "src" / "race" / "race.c").write_text("int broken(void) { return nothing; }\n")
+    (tmp_path / "src" / "boot" / "main.c").write_text("int broken(void) { return nothing; }\n")
     with pytest.raises(BuildError, match="nothing"):
         build_rom(tmp_path / "src")
 
@@ -131,8 +140,8 @@ def test_header_names_the_cartridge(rom: ndspy.rom.NintendoDSRom) -> None:
     assert bytes(rom.developerCode) == b"KL"
 
 
-def test_the_header_holds_a_hash_of_all_of_the_image() -> None:
-    """A savestate of DeSmuME keeps only the header, and is known to be of this build by it."""
+def test_header_holds_a_hash_of_the_whole_image() -> None:
+    """A DeSmuME savestate identifies its cartridge by the header alone."""
     data = bytearray(ROM_PATH.read_bytes())
     stored = bytes(data[HASH_OFFSET : HASH_OFFSET + HASH_SIZE])
     assert struct.unpack_from("<H", data, 0x15E)[0] == header_crc16(data[:0x15E])
@@ -141,40 +150,40 @@ def test_the_header_holds_a_hash_of_all_of_the_image() -> None:
     assert hashlib.sha1(data).digest()[:HASH_SIZE] == stored
 
 
-@needs_compiler
-def test_a_course_of_the_same_size_gives_another_header(built: bytes, tmp_path: Path) -> None:
-    courses = tmp_path / "courses"
-    shutil.copytree(COURSE_DIRECTORY, courses)
-    path = courses / "mario_course.toml"
-    text = path.read_text()
+def test_course_of_the_same_size_changes_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "mario_course.toml"
+    text = (COURSE_DIRECTORY / path.name).read_text()
     assert "laps = 3" in text
-    path.write_text(text.replace("laps = 3", "laps = 4"))
-    other = build_rom(course_directory=courses)
-    assert other[HASH_OFFSET : HASH_OFFSET + HASH_SIZE] != built[HASH_OFFSET:][:HASH_SIZE]
+    headers = set()
+    for laps in (3, 4):
+        path.write_text(text.replace("laps = 3", f"laps = {laps}"))
+        data, _ = with_courses(ROM_PATH.read_bytes(), [path])
+        headers.add(data[HASH_OFFSET : HASH_OFFSET + HASH_SIZE])
+    assert len(headers) == 2
 
 
-def test_arm9_image_suits_an_accurate_machine(rom: ndspy.rom.NintendoDSRom) -> None:
+def test_arm9_image_keeps_the_secure_area_empty(rom: ndspy.rom.NintendoDSRom) -> None:
     assert rom.arm9RamAddress == 0x02000000
     assert rom.arm9EntryAddress == 0x02000800
-    assert not any(rom.arm9[:0x800]), "an accurate machine overwrites the secure area"
+    assert not any(rom.arm9[:0x800]), "real hardware overwrites the secure area"
     assert struct.unpack_from("<I", rom.arm9, 0xB54)[0] == 0x0216F320
-    # Files below 0x8000 could not be read back by the cartridge's read command.
+    # The read command of the card cannot read below 0x8000.
     fnt_offset = struct.unpack_from("<I", ROM_PATH.read_bytes(), 0x40)[0]
     assert fnt_offset >= 0x8000
 
 
-def test_arm7_lives_in_its_own_memory(rom: ndspy.rom.NintendoDSRom) -> None:
+def test_arm7_image_fits_its_own_memory(rom: ndspy.rom.NintendoDSRom) -> None:
     assert rom.arm7RamAddress == rom.arm7EntryAddress == 0x03800000
     assert len(rom.arm7) < 0x8000
 
 
-def test_cartridge_is_small_and_names_no_machine() -> None:
+def test_cartridge_is_small_and_contains_no_local_path() -> None:
     data = ROM_PATH.read_bytes()
     assert len(data) < 1 << 20
     for text in (b"/tmp", b"/home", b"/root", str(Path.home()).encode()):
         assert text not in data
 
 
-def test_course_archives_are_in_the_file_system(rom: ndspy.rom.NintendoDSRom) -> None:
+def test_file_system_contains_the_course_archives(rom: ndspy.rom.NintendoDSRom) -> None:
     carc = rom.getFileByName("data/Course/mario_course.carc")
     assert carc[0] == 0x10
