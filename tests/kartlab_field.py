@@ -1,4 +1,4 @@
-"""A VS race on the real cartridge with all its drivers in view, to test opponents and items."""
+"""A VS race on Kartlab with views of all its drivers, for tests of opponents and items."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOOT_FRAMES = 240
 
 
 class Field:
-    """A console in a race. Whatever is read is of the frame that was stepped last."""
+    """A console in a VS race. Methods read the last frame."""
 
     def __init__(self, **parameters: object) -> None:
         boot = BootParameters(**{"mode": "vs", "drivers": 8, **parameters})  # type: ignore[arg-type]
@@ -84,7 +84,7 @@ class Field:
     def put_on_road(
         self, index: int, s: float, left: float = 0.0, turned: float = 0.0, speed: float = 0.0
     ) -> None:
-        """Move a kart to a place of the centre line, so far to the left of it and turned so."""
+        """Move a kart to distance `s` of the centre line, `left` units to its left, and turn it."""
         track = self.course.track
         x, y, z = track.point_at(s % track.length)
         dx, dz = track.direction_at(s % track.length)
@@ -92,7 +92,7 @@ class Field:
         self.put(index, x + dz * left, y + 2.0, z - dx * left, heading, speed)
 
     def pursuit(self) -> int:
-        """The player's keys to drive on round the course."""
+        """Return keys that drive the player round the course."""
         return self.player.keys(self.state(), self.course)
 
     def close(self) -> None:
@@ -100,11 +100,11 @@ class Field:
 
 
 def course_with_boxes(rows: Sequence[tuple[float, Sequence[float]]]) -> bytes:
-    """Meadow Circuit to hand over, with item boxes where a test wants them and nowhere else.
+    """Return Meadow Circuit with the item boxes of a test, for `BootParameters.course_data`.
 
     Args:
-        rows: for each row of boxes, how far along the centre line it stands and how far to the
-            left of it each box is, in world units.
+        rows: rows of boxes. Each row has its distance along the centre line, and for each box the
+            distance to the left of the line, in world units.
     """
     files = dict(read_course_archive(Cartridge.open(), "mario_course"))
     nkm = NKM.from_bytes(files["course_map.nkm"])

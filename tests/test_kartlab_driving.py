@@ -1,11 +1,12 @@
-"""How the cartridge's karts drive: each mechanic driven on a test course, seen in public memory.
+"""How Kartlab's karts drive: each test drives one mechanic on a test course.
 
-The course is a rectangle with straights 3,000 units long, level and bare; what a test needs
-besides (a pad, a slope, another surface) is added to its description.
+The course is a rectangle with level straights of 3,000 units. A test adds a pad, a slope or another
+surface to its description.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -126,6 +127,7 @@ count = 8
 JUMP_PAD = BOOST_PAD.replace('"boost"', '"jump"')
 
 
+@functools.cache
 def course_data(
     surface: str = "road", right: str = "wide", low: int = 0, high: int = 0, extra: str = ""
 ) -> bytes:
@@ -135,7 +137,7 @@ def course_data(
 
 @dataclass
 class Test:
-    """A race on a test course; `back` takes it to its start."""
+    """A race on a test course. `back` restores its start."""
 
     console: Console
     start: Snapshot | None = None
@@ -165,7 +167,7 @@ class Test:
         return self.reader.read_driver(index)
 
     def live(self, index: int = 0) -> Any:
-        """A driver's structure, to be written to."""
+        """Return a writable view of a driver's structure."""
         pointer = int.from_bytes(
             self.console.ram[MemoryLayout().drivers_pointer - RAM_START :][:4].tobytes(),
             "little",
@@ -182,10 +184,15 @@ class Test:
         speed: float = TOP_SPEED,
         heading: float = EAST,
         index: int = 0,
+        raised: float = 0,
     ) -> Test:
-        """Put a kart onto the first straight, where it is low, heading along it."""
+        """Move a kart, by default onto the low end of the first straight."""
         driver = self.live(index)
-        driver["position"] = (round(x * 4096), driver["position"][1], round(z * 4096))
+        driver["position"] = (
+            round(x * 4096),
+            driver["position"][1] + round(raised * 4096),
+            round(z * 4096),
+        )
         driver["heading"] = np.int16(round(heading / math.tau * 65536))
         driver["velocity"] = (
             round(math.sin(heading) * speed * 4096),
@@ -201,7 +208,7 @@ Maker = Callable[..., Test]
 
 @pytest.fixture(scope="module")
 def make() -> Iterator[Maker]:
-    """Races by their parameters, each booted once and taken back to its start."""
+    """Return a function that gives races by their parameters, each booted once, at its start."""
     made: dict[str, Test] = {}
 
     def get(boot: dict[str, Any] | None = None, **course: Any) -> Test:
@@ -239,7 +246,7 @@ def drift(race: Test, side: int) -> RaceState:
 
 
 def charge(race: Test, side: int, sides: int = 4) -> RaceState:
-    """Begin a drift and press so many sides, the outer one first."""
+    """Begin a drift and press this number of sides in turn, the outer side first."""
     state = drift(race, side)
     for i in range(sides):
         state = race.step(Keys.A | Keys.R | SIDES[-side if i % 2 == 0 else side], 8)
@@ -250,7 +257,7 @@ def charge(race: Test, side: int, sides: int = 4) -> RaceState:
 # ------------------------------------------------------------------------------- hop and drift
 
 
-def test_a_hop_leaves_the_floor_for_a_moment_and_no_side_means_no_drift(make: Maker) -> None:
+def test_hop_without_a_side_lands_without_a_drift(make: Maker) -> None:
     race = make().put()
     before = race.step(Keys.A, 5)
     states = [race.step(Keys.A | Keys.R) for _ in range(40)]
@@ -264,7 +271,7 @@ def test_a_hop_leaves_the_floor_for_a_moment_and_no_side_means_no_drift(make: Ma
 
 
 @pytest.mark.parametrize("side", [1, -1])
-def test_r_and_a_side_on_landing_drift_to_that_side(make: Maker, side: int) -> None:
+def test_landing_with_r_and_a_side_begins_a_drift_to_that_side(make: Maker, side: int) -> None:
     race = make().put()
     drift(race, side)
     state = race.step(Keys.A | Keys.R, 30)
@@ -282,10 +289,10 @@ def test_r_and_a_side_on_landing_drift_to_that_side(make: Maker, side: int) -> N
     assert not ended.drifting
     assert race.driver()["drift_direction"] == 0
     assert not ended.boosting
-    assert abs(race.step(Keys.A, 40).drift_angle) < 0.01, "the kart straightens up again"
+    assert abs(race.step(Keys.A, 40).drift_angle) < 0.01, "the kart straightens up"
 
 
-def test_a_drift_is_steered_by_the_sides(make: Maker) -> None:
+def test_sides_make_a_drift_tighter_or_wider(make: Maker) -> None:
     turns = {}
     for name, keys in (("in", Keys.LEFT), ("free", 0), ("out", Keys.RIGHT)):
         race = make().put()
@@ -293,12 +300,12 @@ def test_a_drift_is_steered_by_the_sides(make: Maker) -> None:
         before = race.step(Keys.A | Keys.R, 12)
         after = race.step(Keys.A | Keys.R | keys, 40)
         turns[name] = turned(way(before), way(after)) / 40
-    assert turns["out"] > 0.004, "still to its side"
+    assert turns["out"] > 0.004, "the drift keeps its side"
     assert turns["free"] > turns["out"] + 0.006
     assert turns["in"] > turns["free"] + 0.006
 
 
-def test_no_drift_for_slow_karts(make: Maker) -> None:
+def test_slow_kart_does_not_drift(make: Maker) -> None:
     race = make().put(speed=1.2)
     for _ in range(30):
         assert not race.step(Keys.R | Keys.LEFT).drifting
@@ -308,7 +315,7 @@ def test_no_drift_for_slow_karts(make: Maker) -> None:
 
 
 @pytest.mark.parametrize("side", [1, -1])
-def test_both_sides_twice_charge_a_mini_turbo(make: Maker, side: int) -> None:
+def test_each_side_pressed_twice_charges_a_mini_turbo(make: Maker, side: int) -> None:
     race = make().put()
     drift(race, side)
     counts = []
@@ -342,7 +349,7 @@ def test_both_sides_twice_charge_a_mini_turbo(make: Maker, side: int) -> None:
     assert race.driver()["drift_boost_counter"] == 0
 
 
-def test_a_mini_turbo_pays(make: Maker) -> None:
+def test_mini_turbo_gains_distance(make: Maker) -> None:
     gone = []
     for sides in (3, 4):
         race = make().put(z=1000)
@@ -353,7 +360,7 @@ def test_a_mini_turbo_pays(make: Maker) -> None:
     assert gone[1] > gone[0] + 20
 
 
-def test_presses_too_short_or_too_late_charge_nothing(make: Maker) -> None:
+def test_sides_pressed_too_briefly_or_too_late_charge_nothing(make: Maker) -> None:
     race = make().put()
     drift(race, 1)
     for i in range(20):
@@ -366,7 +373,7 @@ def test_presses_too_short_or_too_late_charge_nothing(make: Maker) -> None:
     assert race.state.mini_turbo_charge == 0.0
 
 
-def test_a_wall_ends_a_drift_without_its_boost(make: Maker) -> None:
+def test_wall_ends_a_drift_without_a_boost(make: Maker) -> None:
     race = make().put(z=640)
     charge(race, 1)
     for _ in range(120):
@@ -377,7 +384,7 @@ def test_a_wall_ends_a_drift_without_its_boost(make: Maker) -> None:
     assert not race.step(Keys.A, 3).boosting
 
 
-def test_mud_ends_a_drift_without_its_boost(make: Maker) -> None:
+def test_mud_ends_a_drift_without_a_boost(make: Maker) -> None:
     race = make(right="mud").put(z=880)
     charge(race, -1)
     for _ in range(150):
@@ -394,9 +401,7 @@ def test_mud_ends_a_drift_without_its_boost(make: Maker) -> None:
 @pytest.mark.parametrize(
     ("held", "expected"), [(0, "none"), (5, "none"), (30, "boost"), (90, "stall")]
 )
-def test_start_boost_by_the_throttle_in_the_countdown(
-    make: Maker, held: int, expected: str
-) -> None:
+def test_throttle_in_the_countdown_decides_the_start(make: Maker, held: int, expected: str) -> None:
     race = make({"skip_countdown": False})
     status = race.reader.read_status
     frames = int(status()["not_controllable"])
@@ -404,7 +409,7 @@ def test_start_boost_by_the_throttle_in_the_countdown(
     place = race.state.position
     if held:
         race.step(Keys.A, held)
-    assert race.state.position == place, "nobody leaves before GO"
+    assert race.state.position == place, "no kart moves before GO"
     state = race.step(Keys.A)
     raw = race.driver()
     assert bool(raw["flags"] & memory_layout.DRIVER_FLAG_START_BOOST) == (expected == "boost")
@@ -420,7 +425,7 @@ def test_start_boost_by_the_throttle_in_the_countdown(
         assert 1.2 < speed < 1.8
 
 
-def test_boost_pad(make: Maker) -> None:
+def test_boost_pad_gives_a_boost(make: Maker) -> None:
     race = make(extra=BOOST_PAD).put(x=-360)
     seen = set()
     fastest, before = 0.0, 0
@@ -443,7 +448,7 @@ def test_boost_pad(make: Maker) -> None:
     assert race.step(Keys.A, 60).speed == pytest.approx(TOP_SPEED, abs=0.1)
 
 
-def test_a_boost_is_not_slowed_off_road(make: Maker) -> None:
+def test_boost_keeps_its_speed_off_the_road(make: Maker) -> None:
     speeds = []
     for keys in (0, Keys.L):  # a time trial gives three mushrooms
         race = make(right="mud").put(z=990)
@@ -461,7 +466,7 @@ def test_a_boost_is_not_slowed_off_road(make: Maker) -> None:
 
 
 def fly(race: Test, keys: int) -> list[RaceState]:
-    """Over the jump pad and down again with these keys held in the air; all of its frames."""
+    """Jump from the pad with these keys held in the air; return the states until the landing."""
     states: list[RaceState] = []
     for _ in range(200):
         in_air = bool(states) and not states[-1].on_floor
@@ -471,7 +476,7 @@ def fly(race: Test, keys: int) -> list[RaceState]:
     pytest.fail("no jump, or no landing")
 
 
-def test_jump_pad(make: Maker) -> None:
+def test_jump_pad_throws_karts_the_same_way_at_any_speed(make: Maker) -> None:
     race = make(extra=JUMP_PAD).put(x=-360)
     states = fly(race, 0)
     flight = [s for s in states if not s.on_floor]
@@ -481,7 +486,7 @@ def test_jump_pad(make: Maker) -> None:
     assert 12 < max(s.position[1] for s in flight) - states[0].position[1] < 30
     assert 120 < math.dist(flight[0].position, flight[-1].position) < 200
     assert race.driver()["vertical_velocity"][1] == 0
-    # A slow kart is thrown as far as it takes, a parked one not at all.
+    # The pad speeds a slow kart up, but does not move a parked kart.
     slow = fly(make(extra=JUMP_PAD).put(x=-310, speed=1.0), 0)
     assert sum(not s.on_floor for s in slow) > 30
     assert slow[-1].speed > 0.8 * TOP_SPEED
@@ -489,7 +494,7 @@ def test_jump_pad(make: Maker) -> None:
     assert race.step(0, 30).on_floor
 
 
-def test_air_control(make: Maker) -> None:
+def test_keys_in_the_air_change_the_flight(make: Maker) -> None:
     ends = {}
     for keys in (0, Keys.LEFT, Keys.RIGHT, Keys.UP, Keys.DOWN):
         states = fly(make(extra=JUMP_PAD).put(x=-360), keys)
@@ -505,7 +510,7 @@ def test_air_control(make: Maker) -> None:
 # -------------------------------------------------------------------------- surfaces and slopes
 
 
-def test_slippery_surfaces_slide(make: Maker) -> None:
+def test_kart_slides_more_on_slippery_surfaces(make: Maker) -> None:
     slides, grips = {}, {}
     for surface, number in (("road", 0), ("packed snow", 6), ("slippery road", 1)):
         race = make(surface=surface).put(z=860)
@@ -520,11 +525,16 @@ def test_slippery_surfaces_slide(make: Maker) -> None:
     assert grips["road"] > 1.8 * grips["packed snow"] > 2.4 * grips["slippery road"]
 
 
-def test_slopes_cost_and_give_speed(make: Maker) -> None:
-    """Up 60 on 600 units along the one straight, down again on the other."""
+def test_slopes_change_the_speed(make: Maker) -> None:
+    """One straight climbs 60 units in 600, the other descends as much."""
+    hill = {"x": 500, "z": -800, "heading": -EAST, "raised": 62}
     speeds = {}
-    for name, low, high in (("level", 0, 0), ("up", 0, 60), ("down", 60, 0)):
-        race = make(low=low, high=high).put(x=-500)
+    for name, high, start in (
+        ("level", 0, {"x": -500}),
+        ("up", 60, {"x": -500}),
+        ("down", 60, hill),
+    ):
+        race = make(high=high).put(**start)
         states = [race.step(Keys.A) for _ in range(150)]
         middle = [s.speed for s in states if -100 < s.position[0] < 100]
         speeds[name] = float(np.mean(middle))
@@ -539,7 +549,7 @@ def test_slopes_cost_and_give_speed(make: Maker) -> None:
 VS = {"mode": "vs", "drivers": 2, "grid": 0}
 
 
-def test_karts_bump_and_stay_apart(make: Maker) -> None:
+def test_karts_that_touch_exchange_speed_and_stay_apart(make: Maker) -> None:
     race = make(VS)
     race.put(x=-1000, speed=4.0).put(x=-960, speed=1.0, index=1)
     contacts, before = 0, None
@@ -547,13 +557,13 @@ def test_karts_bump_and_stay_apart(make: Maker) -> None:
         race.step(Keys.A)
         a, b = race.driver(0), race.driver(1)
         apart = np.linalg.norm((a["position"] - b["position"]) / 4096)
-        assert apart > 8, "they do not sink into each other"
+        assert apart > 8, "karts do not overlap"
         touching = [
             bool(d["state_bits"] & memory_layout.DRIVER_STATE_TOUCHING_DRIVER) for d in (a, b)
         ]
         assert touching[0] == touching[1] == race.state.touching_driver
         if touching[0] and before is not None and not contacts:
-            # Both are as heavy: what the one loses the other one gains.
+            # Both karts have the same mass: one gains what the other loses.
             gained = (b["velocity"] - before[1]) / 4096
             lost = (before[0] - a["velocity"]) / 4096
             assert gained[0] > 1
@@ -561,11 +571,11 @@ def test_karts_bump_and_stay_apart(make: Maker) -> None:
         contacts += touching[0]
         before = (a["velocity"].copy(), b["velocity"].copy())
         across = abs(a["position"][2] - b["position"][2]) / 4096
-        assert a["position"][0] < b["position"][0] or across > 8, "nobody drives through anybody"
+        assert a["position"][0] < b["position"][0] or across > 8, "no kart drives through another"
     assert contacts
 
 
-def test_karts_do_not_pass_through_each_other_head_on(make: Maker) -> None:
+def test_karts_that_meet_head_on_do_not_pass_through_each_other(make: Maker) -> None:
     race = make(VS)
     race.put(x=-800, speed=4.5).put(x=-700, speed=4.5, heading=-EAST, index=1)
     touched = False
@@ -577,8 +587,9 @@ def test_karts_do_not_pass_through_each_other_head_on(make: Maker) -> None:
 
 
 @pytest.mark.parametrize(("aside", "tow"), [(0, True), (45, False)])
-def test_slipstream(make: Maker, aside: float, tow: bool) -> None:
-    """Who stays close behind another kart is towed, and then passes by."""
+def test_slipstream_boosts_a_kart_close_behind_another(
+    make: Maker, aside: float, tow: bool
+) -> None:
     race = make(VS).put(x=-1140, z=800 + aside).put(x=-1100, z=800, index=1)
     boosted = False
     for _ in range(130):
@@ -590,10 +601,10 @@ def test_slipstream(make: Maker, aside: float, tow: bool) -> None:
     assert boosted == tow
 
 
-def test_a_banana_spins_a_kart_out(make: Maker) -> None:
+def test_banana_spins_a_kart_out(make: Maker) -> None:
     race = make({**VS, "items": True}, extra=ITEM_BOXES)
     config = read_pointer(race.console.ram, MemoryLayout().race_config_pointer, 0x68, "config")
-    for seed in range(20):  # until the box of the one in front has a banana
+    for seed in range(20):  # until the box holds a banana
         race.back()
         race.console.ram[config - RAM_START + 0x5C] = seed
         race.put(x=-930)
@@ -615,6 +626,6 @@ def test_a_banana_spins_a_kart_out(make: Maker) -> None:
     assert all(state.spinning_out for state in states[first : first + len(spin)])
     assert 50 < len(spin) < 90
     assert spin[0].speed < 0.6 * states[first - 1].speed
-    assert spin[-1].speed < 0.5 * spin[0].speed, "the throttle does nothing"
+    assert spin[-1].speed < 0.5 * spin[0].speed, "the throttle has no effect"
     assert states[-1].speed > 0.5
     assert race.reader.read_objects()[-1].kind != "item"

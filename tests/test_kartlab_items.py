@@ -1,4 +1,4 @@
-"""Item boxes and items on the real cartridge: taken, drawn, used, and seen in the object table."""
+"""Item boxes and items on Kartlab: boxes, the roulette, each item, and the object table."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from mkds_gym.race.reader import ObjectState
 ROWS = [(s, (-36.0, -12.0, 12.0, 36.0)) for s in (60.0, 900.0, 1700.0, 2600.0)]
 BOXES = 16
 ROULETTE = 90
-"""Frames from the box to the item."""
+"""Frames from the item box to the item."""
 HIDDEN = 75
-"""Frames that a box is gone."""
+"""Frames that a box stays hidden."""
 
 
 def race(**parameters: object) -> Field:
@@ -31,7 +31,7 @@ def race(**parameters: object) -> Field:
 
 @pytest.fixture(scope="module")
 def about_to_draw() -> Iterator[tuple[Field, Snapshot]]:
-    """The player leads, and its roulette stops in two frames."""
+    """Yield a race in which the player leads and the roulette stops in two frames."""
     field = race(strength="easy", grid=0)
     for _ in range(200):
         field.step(Keys.A)
@@ -44,7 +44,7 @@ def about_to_draw() -> Iterator[tuple[Field, Snapshot]]:
 
 
 def used(field: Field) -> tuple[str, ObjectState | None]:
-    """Press L: what comes of it, by what the memory shows."""
+    """Press L and return the item that memory shows, and its entry on the road."""
     before = {thing.address for thing in field.objects("item")}
     field.step(Keys.A)
     field.step(Keys.A | Keys.L, 2)
@@ -60,7 +60,7 @@ def used(field: Field) -> tuple[str, ObjectState | None]:
 
 
 def holding(prepared: tuple[Field, Snapshot], item: str) -> Field:
-    """The race of the first seed in which the roulette stops at an item, still in hand."""
+    """Return the race of the first seed that gives this item, with the item in hand."""
     field, start = prepared
     for seed in range(60):
         field.console.restore(start)
@@ -79,7 +79,7 @@ def entry_flags(field: Field, thing: ObjectState) -> int:
     return int(read_struct(field.ram, address, memory_layout.OBJECT_ENTRY)["flags"])
 
 
-def test_boxes_stand_where_the_map_says() -> None:
+def test_object_table_has_the_boxes_of_the_map() -> None:
     field = race()
     boxes = field.objects("map_object")
     assert len(boxes) == BOXES == len(field.course.nkm.objects)
@@ -92,14 +92,14 @@ def test_boxes_stand_where_the_map_says() -> None:
 
 
 @pytest.mark.parametrize("parameters", [{"items": False}, {"mode": "time_trial", "drivers": 1}])
-def test_no_boxes_without_items_and_in_time_trials(parameters: dict[str, object]) -> None:
+def test_race_without_items_has_no_boxes(parameters: dict[str, object]) -> None:
     data = course_with_boxes(ROWS)
     field = Field(**{"course": 25, "course_data": data, "items": True, **parameters})
     assert not field.objects("map_object")
     field.close()
 
 
-def test_a_box_is_gone_for_a_while_when_taken() -> None:
+def test_taken_box_is_inactive_until_its_time_is_over() -> None:
     field = race(drivers=2, grid=0, strength="easy")
     for _ in range(200):
         field.step(Keys.A)
@@ -111,7 +111,6 @@ def test_a_box_is_gone_for_a_while_when_taken() -> None:
     assert nearest < 25
     assert all(entry_flags(field, box) == 0x2200 for box in taken)
     first = taken[0].index
-    # Drive away and look: it is back when its time is over, and not before.
     for age in range(1, HIDDEN + 3):
         field.step(Keys.A)
         box = next(box for box in field.objects("map_object") if box.index == first)
@@ -119,7 +118,7 @@ def test_a_box_is_gone_for_a_while_when_taken() -> None:
     field.close()
 
 
-def test_the_roulette_has_to_stop_before_an_item_can_be_used(
+def test_item_can_be_used_once_after_the_roulette_stops(
     about_to_draw: tuple[Field, Snapshot],
 ) -> None:
     field, start = about_to_draw
@@ -130,10 +129,10 @@ def test_the_roulette_has_to_stop_before_an_item_can_be_used(
     field.step(Keys.A, 4)
     assert used(field)[0] != "nothing"
     field.step(Keys.A, 100)
-    assert used(field)[0] == "nothing", "one box, one item"
+    assert used(field)[0] == "nothing", "a box gives one item"
 
 
-def test_who_leads_draws_traps_and_who_is_last_draws_speed(
+def test_leader_draws_traps_and_the_last_driver_draws_speed(
     about_to_draw: tuple[Field, Snapshot],
 ) -> None:
     field, start = about_to_draw
@@ -143,7 +142,7 @@ def test_who_leads_draws_traps_and_who_is_last_draws_speed(
         for seed in range(40):
             field.console.restore(start)
             field.config["rng_seed"] = seed
-            if place == 7:  # the draw is in the next frame but one, by the place of the last frame
+            if place == 7:  # the draw in two frames uses the place of the frame before
                 field.drivers["place"][0] = 7
                 field.step(Keys.A)
                 field.drivers["place"][0] = 7
@@ -156,7 +155,7 @@ def test_who_leads_draws_traps_and_who_is_last_draws_speed(
     assert drawn[7]["shell"] > drawn[0]["shell"]
 
 
-def test_a_mushroom_is_speed(about_to_draw: tuple[Field, Snapshot]) -> None:
+def test_mushroom_gives_a_boost(about_to_draw: tuple[Field, Snapshot]) -> None:
     field = holding(about_to_draw, "mushroom")
     before = field.state()
     field.step(Keys.A | Keys.L)
@@ -170,7 +169,7 @@ def test_a_mushroom_is_speed(about_to_draw: tuple[Field, Snapshot]) -> None:
     assert not field.state().boosting
 
 
-def test_a_banana_lies_behind_and_throws_who_drives_over_it(
+def test_banana_behind_the_kart_spins_a_kart_out(
     about_to_draw: tuple[Field, Snapshot],
 ) -> None:
     field = holding(about_to_draw, "banana")
@@ -179,7 +178,7 @@ def test_a_banana_lies_behind_and_throws_who_drives_over_it(
     assert banana is not None
     assert entry_flags(field, banana) == 0x4000
     field.step(Keys.A, 30)
-    assert not field.state().spinning_out, "it does not throw who dropped it"
+    assert not field.state().spinning_out, "a fresh banana does not hit its owner"
     (banana,) = [thing for thing in field.objects("item") if thing.index == banana.index]
     x, y, z = banana.position
     assert abs(y - field.state().position[1]) < 3, "on the road"
@@ -201,10 +200,11 @@ def test_a_banana_lies_behind_and_throws_who_drives_over_it(
     assert not field.state().spinning_out
 
 
-def test_a_shell_finds_the_kart_ahead(about_to_draw: tuple[Field, Snapshot]) -> None:
-    """Round a bend, over some hundred units: it follows the road, then the kart."""
+def test_shell_follows_the_road_and_hits_the_kart_ahead(
+    about_to_draw: tuple[Field, Snapshot],
+) -> None:
     field = holding(about_to_draw, "shell")
-    # Somebody else takes the lead by a bend; the checkpoints it had crossed are its own.
+    # Driver 3 takes the lead by a bend and crosses the checkpoints on its way.
     for index in range(1, 8):
         if index != 3:
             field.put_on_road(index, -60.0 - 20 * index)
@@ -229,15 +229,15 @@ def test_a_shell_finds_the_kart_ahead(about_to_draw: tuple[Field, Snapshot]) -> 
     assert not field.state().spinning_out
     assert len(way) * 7 > gap
     steps = [math.dist(a, b) for a, b in itertools.pairwise(way)]
-    assert np.median(steps) == pytest.approx(7.2, abs=0.3), "faster than any kart"
+    assert np.median(steps) == pytest.approx(7.2, abs=0.3), "a shell is faster than karts"
 
 
-def test_three_mushrooms_in_a_time_trial() -> None:
+def test_time_trial_gives_three_mushrooms() -> None:
     field = Field(mode="time_trial", drivers=1, skip_countdown=False)
     field.step(Keys.L, 5)
     field.step(0, 5)
     field.step(Keys.A, 232)
-    assert not field.state().boosting, "they cannot be wasted before GO"
+    assert not field.state().boosting, "mushrooms have no effect before GO"
     boosts = 0
     field.step(Keys.A, 100)
     for _ in range(5):
@@ -249,7 +249,7 @@ def test_three_mushrooms_in_a_time_trial() -> None:
     field.close()
 
 
-def test_opponents_use_items_and_the_table_stays_true() -> None:
+def test_object_table_stays_consistent_while_opponents_use_items() -> None:
     field = race(strength="hard")
     seen: set[int] = set()
     thrown = boosts = inactive = 0
@@ -272,7 +272,6 @@ def test_opponents_use_items_and_the_table_stays_true() -> None:
         thrown += int((spins & ~spinning).sum())
         boosting, spinning = mushroom, spins
         for thing in field.objects("item"):
-            # On the course, not through its floor.
             assert min(math.dist(thing.position, p) for p in field.course.track.center_line) < 160
     assert {0x8000, 0x2000, 0x2200, 0x4000} <= seen <= {0x8000, 0x2000, 0x2200, 0x4000, 0x5000}
     assert inactive > 0
