@@ -10,6 +10,7 @@ import numpy as np
 
 from mkds_gym.course import nkm as formats
 from mkds_gym.course.nkm import NKM
+from mkds_gym.race.memory_layout import FIRST_MAP_LISTS, MAP_LISTS, MemoryLayout
 
 FX = 4096
 ROAD, OFF_ROAD, WALL = 0, 3, 8
@@ -214,31 +215,14 @@ def forked_map() -> NKM:
     )
 
 
-MAP_DATA_FIELDS = {
-    "objects": 0x00,
-    "paths": 0x08,
-    "points": 0x10,
-    "starts": 0x1C,
-    "respawns": 0x24,
-    "lap_points": 0x2C,
-    "cannons": 0x34,
-    "missions": 0x3C,
-    "checkpoints": 0x44,
-    "checkpoint_paths": 0x4C,
-    "item_points": 0x54,
-    "item_paths": 0x5C,
-    "enemy_points": 0x64,
-    "enemy_paths": 0x6C,
-    "areas": 0x74,
-    "cameras": 0x7C,
-}
+LAYOUT = MemoryLayout()
 
 
-class Layout:
-    """Addresses as on a USA cartridge."""
-
-    collision_header = 0x0217B5F4
-    map_data_pointer = 0x02175600
+def list_address(magic: str, map_data: int) -> int:
+    """Address of the pointer to a section in the map data."""
+    if magic in FIRST_MAP_LISTS:
+        return map_data + 8 * FIRST_MAP_LISTS.index(magic)
+    return map_data + 0x1C + 8 * MAP_LISTS.index(magic)
 
 
 def into_ram(kcl: bytes, nkm: bytes, *, stage_by_name: bool = True) -> np.ndarray:
@@ -253,11 +237,11 @@ def into_ram(kcl: bytes, nkm: bytes, *, stage_by_name: bool = True) -> np.ndarra
     put(kcl_at, kcl)
     put(nkm_at, nkm)
     offsets = [value + kcl_at for value in struct.unpack_from("<4I", kcl)]
-    put(Layout.collision_header, struct.pack("<4I", *offsets) + kcl[0x10:0x3C])
-    put(Layout.map_data_pointer, struct.pack("<I", map_data))
+    put(LAYOUT.collision_header, struct.pack("<4I", *offsets) + kcl[0x10:0x3C])
+    put(LAYOUT.map_data_pointer, struct.pack("<I", map_data))
     put(map_data, bytes(0x110))
     course = NKM.from_bytes(nkm)
-    names = {magic: name for magic, name, _ in formats._SECTIONS if name in MAP_DATA_FIELDS}
+    names = {magic: name for magic, name, _ in formats.SECTIONS}
     header_size = struct.unpack_from("<H", nkm, 6)[0]
     for index, magic in enumerate(course.sections):
         start = nkm_at + header_size + struct.unpack_from("<I", nkm, 8 + 4 * index)[0]
@@ -265,5 +249,5 @@ def into_ram(kcl: bytes, nkm: bytes, *, stage_by_name: bool = True) -> np.ndarra
             put(map_data + 0x18, struct.pack("<I", start if stage_by_name else start + 4))
         else:
             count = len(getattr(course, names[magic]))
-            put(map_data + MAP_DATA_FIELDS[names[magic]], struct.pack("<IH", start + 8, count))
+            put(list_address(magic, map_data), struct.pack("<IH", start + 8, count))
     return ram

@@ -80,7 +80,7 @@ def test_folders_in_circles():
     entry = data.index(b"\x81x") + 2
     assert struct.unpack_from("<H", data, entry)[0] == 0xF001
     struct.pack_into("<H", data, entry, 0xF000)
-    with pytest.raises(CourseFormatError, match="in itself"):
+    with pytest.raises(CourseFormatError, match="contain each other"):
         read_narc(bytes(data))
 
 

@@ -5,13 +5,14 @@ import time
 
 import numpy as np
 import pytest
-from course_builder import Layout, into_ram, plain_course, write_kcl
+from course_builder import LAYOUT, into_ram, plain_course, write_kcl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mkds_gym.course import Course
-from mkds_gym.course.kcl import KCL, CollisionType, checksum_ram
+from mkds_gym.course.kcl import KCL, checksum_ram
 from mkds_gym.errors import CourseFormatError
+from mkds_gym.race.names import Surface
 
 DATA = plain_course()
 EMPTY_MAP = b"NKMD" + struct.pack("<HH", 37, 8)
@@ -142,17 +143,17 @@ def test_arrays_cannot_be_written():
 
 def test_ram_copy_is_the_file():
     ram = into_ram(DATA, EMPTY_MAP)
-    kcl = KCL.from_ram(ram, Layout.collision_header)
+    kcl = KCL.from_ram(ram, LAYOUT.collision_header)
     assert kcl.save() == DATA
     before = kcl.triangles.copy()
     assert (
-        kcl.checksum == checksum_ram(ram, Layout.collision_header) == KCL.from_bytes(DATA).checksum
+        kcl.checksum == checksum_ram(ram, LAYOUT.collision_header) == KCL.from_bytes(DATA).checksum
     )
     ram[:] = 0  # a copy, not a view
     assert (kcl.triangles == before).all()
     assert kcl.save() == DATA
     with pytest.raises(CourseFormatError):
-        KCL.from_ram(ram, Layout.collision_header)
+        KCL.from_ram(ram, LAYOUT.collision_header)
 
 
 def test_checksum_tells_courses_apart():
@@ -198,7 +199,7 @@ PRISMS = struct.unpack_from("<I", DATA, 8)[0] + 0x10
         (patched(0, 0xFFFFFFFF), "positions.*out of bounds", 0),
         (patched(4, 0x3D), "normals.*not aligned", 4),
         (patched(4, 0x38), "normals.*out of bounds", 4),
-        (patched(8, 0x3C), "behind the section before", 8),
+        (patched(8, 0x3C), "overlap the section before", 8),
         (DATA[: OCTREE + 8], "cannot hold", OCTREE),
         (patched(0x20, 0xF0FFFFFF), "power of two", 0x20),
         (patched(0x2C, 32), "exceeds 31", 0x2C),
@@ -207,7 +208,7 @@ PRISMS = struct.unpack_from("<I", DATA, 8)[0] + 0x10
         (patched(PRISMS + 0x20 + 10, 0xFFF0, "<H"), "prism 2: edge_normals", PRISMS + 0x20),
         (patched(OCTREE, 0x7FFFFFF0), "node points out", OCTREE),
         (patched(OCTREE + 4, 0xFFFFFFF0), "leaf points out", OCTREE + 4),
-        (patched(OCTREE, 0), "deeper than its cells, or runs in circles", None),
+        (patched(OCTREE, 0), "deeper than its cells, or has a cycle", None),
         (patched(len(DATA) - 2, 1, "<H"), "no end", None),
         (patched(len(DATA) - 4, 0x7777, "<H"), "lists prism 30583 of only 6", len(DATA) - 4),
     ],
@@ -261,14 +262,14 @@ def test_truncated_and_flipped():
 def test_flipped_in_ram():
     rng = random.Random(3)
     ram = into_ram(DATA, EMPTY_MAP)
-    header = Layout.collision_header - 0x02000000
+    header = LAYOUT.collision_header - 0x02000000
     for _ in range(40):
         broken = ram.copy()
         for _ in range(rng.randint(1, 3)):
             place = rng.choice([header + rng.randrange(0x3C), 0x200000 + rng.randrange(len(DATA))])
             broken[place] ^= 1 << rng.randrange(8)
-        sound_or_refused(lambda broken=broken: KCL.from_ram(broken, Layout.collision_header))
-    sound_or_refused(lambda: KCL.from_ram(ram, Layout.collision_header + 0x100))
+        sound_or_refused(lambda broken=broken: KCL.from_ram(broken, LAYOUT.collision_header))
+    sound_or_refused(lambda: KCL.from_ram(ram, LAYOUT.collision_header + 0x100))
 
 
 def test_prisms_at_is_quick():
@@ -288,6 +289,6 @@ def _time(call, count=500):
 def test_course_from_files():
     course = Course.from_files(DATA, EMPTY_MAP, "plain")
     assert course.name == "plain"
-    assert CollisionType(int(course.kcl.types[2])) is CollisionType.OFF_ROAD
+    assert course.kcl.types[2] == Surface.OFFROAD
     with pytest.raises(CourseFormatError, match="no checkpoints"):
         _ = course.track

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from course_builder import MAP_DATA_FIELDS, Layout, circle, course_map, into_ram, plain_course
+from course_builder import LAYOUT, circle, course_map, into_ram, list_address, plain_course
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,7 +92,7 @@ def test_battle_sections_are_kept():
         stage=nkm.stage,
         mini_enemy_points=points,
         areas=nkm.areas,
-        sections=tuple(magic for magic, _, _ in formats._SECTIONS),
+        sections=tuple(magic for magic, _, _ in formats.SECTIONS),
     )
     data = stage.save()
     assert struct.unpack_from("<H", data, 6)[0] == 0x54
@@ -116,9 +116,9 @@ def test_ram_copy_is_the_file(by_name):
 
 def test_course_from_ram():
     ram = into_ram(plain_course(), DATA)
-    course = Course.from_ram(ram, Layout)
+    course = Course.from_ram(ram, LAYOUT)
     from_files = Course.from_files(plain_course(), DATA)
-    assert course.fingerprint == from_files.fingerprint == Course.fingerprint_ram(ram, Layout)
+    assert course.fingerprint == from_files.fingerprint == Course.fingerprint_ram(ram, LAYOUT)
     assert course.track.length == from_files.track.length
     other = Course.from_files(plain_course(), course_map(circle(20)).save())
     assert other.fingerprint != course.fingerprint
@@ -127,20 +127,20 @@ def test_course_from_ram():
 @pytest.mark.parametrize("memory", [np.zeros(0x400000, np.uint8), np.full(0x400000, 255, np.uint8)])
 def test_no_course_in_ram(memory):
     with pytest.raises(CourseFormatError) as caught:
-        Course.from_ram(memory, Layout)
+        Course.from_ram(memory, LAYOUT)
     assert caught.value.offset is not None
     with pytest.raises(CourseFormatError):
-        Course.fingerprint_ram(memory, Layout)
+        Course.fingerprint_ram(memory, LAYOUT)
 
 
 def test_count_beyond_memory():
     ram = into_ram(plain_course(), DATA)
     address = int.from_bytes(ram[0x175600:0x175604].tobytes(), "little")
-    place = address - 0x02000000 + MAP_DATA_FIELDS["checkpoints"]
+    place = list_address("CPOI", address) - 0x02000000
     ram[place : place + 4] = np.frombuffer(struct.pack("<I", 0x023FFF00), np.uint8)
     with pytest.raises(CourseFormatError, match="CPOI of 24 entries") as caught:
         NKM.from_ram(ram, address)
-    assert caught.value.offset == address + MAP_DATA_FIELDS["checkpoints"]
+    assert caught.value.offset == list_address("CPOI", address)
     with pytest.raises(CourseFormatError):
         checksum_ram(ram, address)
 
@@ -160,12 +160,16 @@ def start_of(index):
     [
         (b"", "shorter than its header", 0),
         (b"NARC" + bytes(100), "not an NKM", 0),
-        (patched(4, 36, "<H"), "version 36; only 37", 4),
+        (patched(4, 36, "<H"), "version 36 is unknown: expected 37", 4),
         (patched(6, 9, "<H"), "header length", 6),
         (patched(6, 0xFFFC, "<H"), "header length", 6),
         (patched(8, 0x7FFFFFFF), "section 0 is out of bounds", 8),
         (patched(start_of(2), 0x21212121), "unknown section b'!!!!'", start_of(2)),
-        (patched(start_of(1), int.from_bytes(b"OBJI", "little")), "second section", start_of(1)),
+        (
+            patched(start_of(1), int.from_bytes(b"OBJI", "little")),
+            "OBJI is there twice",
+            start_of(1),
+        ),
         (patched(start_of(9) + 4, 25), "CPOI has no room for 25 entries", start_of(9) + 4),
         (patched(start_of(9) + 4, 0xFFFFFFFF), "CPOI has no room", start_of(9) + 4),
         (DATA[:-1], "CAME has no room", start_of(16) + 4),

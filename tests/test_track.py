@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mkds_gym.course import KCL, NKM, Course, Track
-from mkds_gym.course.kcl import CollisionType
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.errors import CourseFormatError
+from mkds_gym.race.names import Surface
 
 TAU = 2 * math.pi
 RADIUS = 500.0
@@ -359,7 +359,7 @@ def test_an_island():
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ([(0, 13, [0])], "section 0 holds the checkpoints 0 to 12; the course has 12"),
+        ([(0, 13, [0])], "section 0 has checkpoints 0 to 12: the course has 12"),
         ([(0, 0, [0])], "section 0"),
         ([(0, 12, [1])], "leads to section 1 of only 1"),
         ([(0, 8, [1]), (7, 5, [0])], "checkpoint 7 is in the sections 0 and 1"),
@@ -376,7 +376,7 @@ def test_no_checkpoints():
 
 
 def test_no_such_checkpoint():
-    with pytest.raises(ValueError, match="no checkpoint 24; the course has 24"):
+    with pytest.raises(ValueError, match="checkpoint=24 is out of range: expected 0 to 23"):
         Track(course_map(circle(24))).progress(24, 0.0, 0.0)
 
 
@@ -478,11 +478,11 @@ def kartlab():
 
 # What a kart drives on: the road, and what lies on it.
 DRIVEN_ON = (
-    CollisionType.ROAD,
-    CollisionType.SLIPPERY_ROAD,
-    CollisionType.SLIPPERY_ROAD_2,
-    CollisionType.BOOST_PAD,
-    CollisionType.JUMP_PAD,
+    Surface.ROAD,
+    Surface.SLIPPERY_ROAD,
+    Surface.SLIPPERY_ROAD_2,
+    Surface.BOOST_PAD,
+    Surface.JUMP_PAD,
 )
 # Stretches without road that a kart flies over, from the ramp to where it lands.
 GAPS = {"airship_course": 2}

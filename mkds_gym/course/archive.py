@@ -1,39 +1,39 @@
-"""Course archives: LZ77 (type 0x10) over a NARC, as in ``data/Course/<name>.carc``."""
+"""Course archives ``data/Course/<name>.carc``: NARC files compressed with LZ77 type 0x10."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
+from ndspy import fnt, narc
 from numpy.typing import NDArray
 
 from mkds_gym.errors import CourseFormatError
 
 _LZ10 = 0x10
-# The best LZ77 type 0x10 can do: a flag byte and eight pairs, 17 bytes, for 8 * 18 bytes.
+# Best case of LZ77 type 0x10: 17 bytes, a flag byte and eight pairs, for 8 * 18 bytes.
 _LARGEST_RATIO = 9
-_ROOT = 0xF000
 
 _SHORTEST, _LONGEST, _FARTHEST = 3, 18, 4096
-"""What a copy can be in LZ77 type 0x10: shortest and longest, and from how far back."""
+"""Limits of a copy in LZ77 type 0x10: length and distance."""
 
 _SEARCH = ((16, 1), (8, 6), (5, 6), (3, 6))
-"""Copies are looked for among so many places that begin with the same so many bytes."""
+"""The search looks at this many (second) earlier places with this many (first) equal bytes."""
 
 
 def read_carc(data: bytes) -> dict[str, bytes]:
     """Unpack a course archive.
 
     Args:
-        data: the file; a NARC that is not compressed is accepted too.
+        data: the file, or an uncompressed NARC.
 
     Returns:
         File contents by path (folders joined by ``/``), in the archive's order.
 
     Raises:
-        CourseFormatError: if the data are not a sound archive. Offsets count from the start of
-            `data` while it is being decompressed, and from the start of the NARC after.
+        CourseFormatError: the archive is malformed. `offset` counts from the start of ``data`` for
+            a fault in the compression, and from the start of the NARC otherwise.
     """
     data = bytes(data)
     return read_narc(data if data[:4] == b"NARC" else decompress(data))
@@ -46,42 +46,77 @@ def write_carc(files: Mapping[str, bytes]) -> bytes:
         files: contents by file name; names are ASCII, 1 to 127 characters, without folders.
 
     Raises:
-        ValueError: if a name cannot be stored.
+        ValueError: a name is invalid.
     """
     return compress(write_narc(files))
 
 
-def write_narc(files: Mapping[str, bytes]) -> bytes:
-    """Pack a NARC, which is a course archive that is not compressed.
+def read_narc(data: bytes) -> dict[str, bytes]:
+    """Unpack a NARC.
 
-    Args and errors: as of `write_carc`.
+    Returns:
+        File contents by path; a file without a name is ``#<number>``.
+
+    Raises:
+        CourseFormatError: the NARC is malformed.
     """
-    from ndspy import fnt, narc
+    try:
+        archive = narc.NARC(data)
+        names = dict(_names(archive.filenames))
+    except RecursionError as error:
+        raise CourseFormatError("NARC folders contain each other", 0) from error
+    except (AssertionError, ValueError, IndexError, struct.error) as error:
+        raise CourseFormatError(f"not a NARC, or malformed: {error}", 0) from error
+    for index, file in enumerate(archive.files):
+        start, end = struct.unpack_from("<II", data, 0x1C + 8 * index)
+        if len(file) != end - start:
+            raise CourseFormatError(
+                f"NARC file {index} ({start:#x} to {end:#x}) is out of bounds", 0x1C + 8 * index
+            )
+    files = {names.get(i, f"#{i}"): file for i, file in enumerate(archive.files)}
+    if len(files) != len(archive.files):
+        raise CourseFormatError("NARC contains a file name twice", 0)
+    return files
 
+
+def _names(folder: fnt.Folder, prefix: str = "") -> Iterator[tuple[int, str]]:
+    """Yield number and path of the files in a folder and its subfolders."""
+    for index, name in enumerate(folder.files):
+        yield folder.firstID + index, prefix + name
+    for name, inner in folder.folders:
+        yield from _names(inner, f"{prefix}{name}/")
+
+
+def write_narc(files: Mapping[str, bytes]) -> bytes:
+    """Pack a NARC, a course archive without compression.
+
+    Args and errors are those of `write_carc`.
+    """
     for name in files:
         if not name.isascii() or not 1 <= len(name) <= 127 or "/" in name:
-            raise ValueError(f"{name!r} is no file name for an archive: ASCII, 1 to 127 characters")
+            raise ValueError(
+                f"file name {name!r} is invalid: expected 1 to 127 ASCII characters without '/'"
+            )
     folder = fnt.Folder(files=list(files), firstID=0)
     return bytes(narc.NARC.fromFilesAndNames(list(files.values()), folder).save())
 
 
 def compress(data: bytes) -> bytes:
-    """Pack data as LZ77 type 0x10, see `decompress`.
+    """Compress data as LZ77 type 0x10; see `decompress` for the format.
 
-    The same data always give the same bytes. The parse is the best for the copies that are found,
-    and those are looked for among the latest places that begin alike.
+    The result is deterministic, and optimal for the copies that the search finds.
 
     Args:
-        data: at most 16 MiB - 1.
+        data: less than 16 MiB.
 
     Raises:
-        ValueError: more data than the format can tell the size of.
+        ValueError: ``data`` is too large for the format.
     """
     size = len(data)
     if size >= 1 << 24:
-        raise ValueError(f"{size:,} bytes; LZ77 of type 0x10 holds less than 16 MiB")
+        raise ValueError(f"data has {size:,} bytes: LZ77 type 0x10 holds less than {1 << 24:,}")
     lengths, distances = _copies(data)
-    # Backwards: the fewest bits that the rest can take, and whether it begins with a copy.
+    # From the end: fewest bits for the rest of the data, and whether the rest begins with a copy.
     cost = [0] * (size + 1)
     copied = bytearray(size)
     for at in range(size - 1, -1, -1):
@@ -113,12 +148,12 @@ def compress(data: bytes) -> bytes:
 
 
 def _copies(data: bytes) -> tuple[list[int], list[int]]:
-    """Find the longest copy that each place can begin with: lengths (0: none) and distances."""
+    """Return length (0 for no copy) and distance of the longest copy found at each place."""
     size = len(data)
     if size < _SHORTEST:
         return [0] * size, [0] * size
     padded = np.frombuffer(data + bytes(_LONGEST + 8), dtype=np.uint8).astype(np.uint64)
-    # The eight bytes from each place on as one number, the first one lowest.
+    # The eight bytes at each place as one number, little endian.
     count = size + _LONGEST
     words = np.zeros(count, dtype=np.uint64)
     for byte in range(8):
@@ -127,7 +162,7 @@ def _copies(data: bytes) -> tuple[list[int], list[int]]:
     distance = np.zeros(size, dtype=np.int64)
     room = size - np.arange(size)
     for alike, tries in _SEARCH:
-        # The latest place before each that begins with the same `alike` bytes.
+        # The latest earlier place with the same `alike` bytes.
         key = words[:size] & np.uint64((1 << 8 * min(alike, 8)) - 1)
         if alike > 8:
             key = key * np.uint64(0x9E3779B97F4A7C15) + words[8 : size + 8]
@@ -153,12 +188,12 @@ def _copies(data: bytes) -> tuple[list[int], list[int]]:
 
 
 def _alike(words: NDArray[np.uint64], a: NDArray[np.intp], b: NDArray[np.intp]) -> NDArray[np.intp]:
-    """How many bytes, at most `_LONGEST`, are the same from the places `a` and `b` on."""
+    """Return how many bytes at the places `a` and `b` agree, at most `_LONGEST`."""
     out = np.zeros(len(a), dtype=np.intp)
     rest = np.arange(len(a))
     for first in range(0, _LONGEST, 8):
         different = words[a[rest] + first] ^ words[b[rest] + first]
-        # The lowest bit that differs alone; its exponent as a float, which is exact.
+        # The exponent of the lowest differing bit as a float is exact.
         lowest = (different & (~different + np.uint64(1))).astype(np.float64)
         out[rest] += np.where(different == 0, 8, (np.frexp(lowest)[1] - 1) // 8)
         rest = rest[different == 0]
@@ -166,17 +201,17 @@ def _alike(words: NDArray[np.uint64], a: NDArray[np.intp], b: NDArray[np.intp]) 
 
 
 def decompress(data: bytes) -> bytes:
-    """Undo LZ77 type 0x10.
+    """Decompress LZ77 type 0x10.
 
-    A u32: 0x10 in the low byte, the size of the result above. Then, until that size is reached, a
-    byte of eight flags, highest first: clear, one literal byte; set, a big-endian u16 of length
-    - 3 (4 bits) and distance - 1 (12 bits), a copy of what has been written.
+    The format is a u32 (0x10 in the low byte, the size of the result above) and groups of a flag
+    byte and eight units, highest flag first. Flag clear: one literal byte. Flag set: a big-endian
+    u16 of length - 3 (4 bits) and distance - 1 (12 bits), a copy from the bytes written so far.
 
     Args:
-        data: the compressed bytes; more may follow the end.
+        data: the compressed bytes; bytes after the end are ignored.
 
     Raises:
-        CourseFormatError: if the data end early or refer to what has not been written.
+        CourseFormatError: ``data`` ends early, or a copy begins before the start.
     """
     if len(data) < 4 or data[0] != _LZ10:
         raise CourseFormatError("not LZ77 of type 0x10", 0)
@@ -185,137 +220,35 @@ def decompress(data: bytes) -> bytes:
         raise CourseFormatError(f"LZ77: {len(data)} bytes cannot hold {size}", 0)
     out = bytearray()
     place = 4
-    end = len(data)
-    while len(out) < size:
-        if place >= end:
-            raise CourseFormatError(f"LZ77 ends at {len(out)} of {size} bytes", place)
-        flags = data[place]
-        place += 1
-        if not flags:
-            literal = data[place : place + 8]
-            out += literal
-            place += len(literal)
-            if len(literal) < 8 and len(out) < size:
-                raise CourseFormatError(f"LZ77 ends at {len(out)} of {size} bytes", place)
-            continue
-        for bit in (0x80, 0x40, 0x20, 0x10, 8, 4, 2, 1):
-            if len(out) >= size:
-                break
-            if not flags & bit:
-                if place >= end:
-                    raise CourseFormatError(f"LZ77 ends at {len(out)} of {size} bytes", place)
-                out.append(data[place])
-                place += 1
+    try:
+        while len(out) < size:
+            flags = data[place]
+            place += 1
+            if not flags:
+                literal = data[place : place + 8]
+                out += literal
+                place += len(literal)
+                if len(literal) < 8 and len(out) < size:
+                    raise IndexError
                 continue
-            if place + 2 > end:
-                raise CourseFormatError(f"LZ77 ends at {len(out)} of {size} bytes", place)
-            pair = data[place] << 8 | data[place + 1]
-            length = (pair >> 12) + 3
-            distance = (pair & 0xFFF) + 1
-            start = len(out) - distance
-            if start < 0:
-                raise CourseFormatError(f"LZ77 copies from {distance} bytes back", place)
-            place += 2
-            if distance >= length:
-                out += out[start : start + length]
-            else:  # the copy runs into itself: what is there repeats
-                out += (out[start:] * (length // distance + 1))[:length]
-    return bytes(out[:size])
-
-
-def read_narc(data: bytes) -> dict[str, bytes]:
-    """Unpack a NARC.
-
-    A header of 0x10 bytes, then three blocks, each a reversed name and a u32 size: the
-    allocation table (u32 count, then start and end of each file), the name table (as in a DS
-    ROM), and the files.
-
-    Args:
-        data: the whole file.
-
-    Returns:
-        File contents by path; a file without a name is ``#<number>``.
-
-    Raises:
-        CourseFormatError: if anything is out of bounds, or the folders run in circles.
-    """
-    if len(data) < 0x1C or data[:4] != b"NARC":
-        raise CourseFormatError(f"not a NARC: begins with {data[:4]!r}", 0)
-    table_size, count = _block(data, 0x10, b"BTAF")
-    names_at = 0x10 + table_size
-    if count * 8 + 12 > table_size:
-        raise CourseFormatError(f"NARC table of {table_size} bytes for {count} files", 0x18)
-    names_size, _ = _block(data, names_at, b"BTNF")
-    files_at = names_at + names_size
-    _block(data, files_at, b"GMIF")
-    files_at += 8
-    names = _names(data, names_at + 8, files_at - 8)
-    result: dict[str, bytes] = {}
-    for index in range(count):
-        start, end = struct.unpack_from("<II", data, 0x1C + 8 * index)
-        if not start <= end <= len(data) - files_at:
-            raise CourseFormatError(
-                f"NARC file {index} ({start:#x} to {end:#x}) is out of bounds", 0x1C + 8 * index
-            )
-        name = names.get(index, f"#{index}")
-        if name in result:
-            raise CourseFormatError(f"NARC names {name!r} twice", 0x1C + 8 * index)
-        result[name] = data[files_at + start : files_at + end]
-    return result
-
-
-def _block(data: bytes, offset: int, magic: bytes) -> tuple[int, int]:
-    """Size of the block at `offset` and the u32 behind it (0 if there is none)."""
-    if offset + 8 > len(data) or data[offset : offset + 4] != magic:
-        raise CourseFormatError(f"NARC without the block {magic.decode()}", offset)
-    (size,) = struct.unpack_from("<I", data, offset + 4)
-    if size < 8 or offset + size > len(data):
-        raise CourseFormatError(f"NARC block {magic.decode()} of size {size:#x}", offset + 4)
-    following = data[offset + 8 : offset + 12].ljust(4, b"\0")
-    return size, int.from_bytes(following, "little")
-
-
-def _names(data: bytes, begin: int, end: int) -> dict[int, str]:
-    """Paths by file number out of the name table at `begin`.
-
-    The table begins with 8 bytes per folder (u32 offset of its entries, u16 number of its first
-    file, u16 parent; for the root the number of folders). An entry is a length byte, bit 7 set for
-    a folder, the name, and for a folder its u16 number from 0xF000; a zero ends the folder.
-    """
-    names: dict[int, str] = {}
-    seen: set[int] = set()
-    pending = [(_ROOT, "")]
-    while pending:
-        folder, prefix = pending.pop()
-        main = begin + (folder - _ROOT) * 8
-        if folder < _ROOT or main + 8 > end:
-            raise CourseFormatError(f"NARC folder {folder:#x} is out of bounds", begin)
-        if folder in seen:
-            raise CourseFormatError(f"NARC folder {folder:#x} is in itself or there twice", main)
-        seen.add(folder)
-        entries, number, _ = struct.unpack_from("<IHH", data, main)
-        place = begin + entries
-        while True:
-            if place >= end:
-                # An archive without names has a table that ends where its entries would begin.
-                if folder == _ROOT and not names and place == begin + entries:
+            for bit in (0x80, 0x40, 0x20, 0x10, 8, 4, 2, 1):
+                if len(out) >= size:
                     break
-                raise CourseFormatError(f"NARC folder {folder:#x} has no end", main)
-            length = data[place]
-            if length == 0:
-                break
-            is_folder, length = length & 0x80, length & 0x7F
-            text = data[place + 1 : place + 1 + length]
-            place += 1 + length
-            if place + (2 if is_folder else 0) > end:
-                raise CourseFormatError("NARC name is cut off", place)
-            name = prefix + text.decode("latin-1")
-            if is_folder:
-                pending.append((int.from_bytes(data[place : place + 2], "little"), name + "/"))
+                if not flags & bit:
+                    out.append(data[place])
+                    place += 1
+                    continue
+                pair = data[place] << 8 | data[place + 1]
+                length = (pair >> 12) + 3
+                distance = (pair & 0xFFF) + 1
+                start = len(out) - distance
+                if start < 0:
+                    raise CourseFormatError(f"LZ77 copies from {distance} bytes back", place)
                 place += 2
-                if len(name) > 4096:
-                    raise CourseFormatError("NARC folders are nested without end", place)
-            else:
-                names[number] = name
-                number += 1
-    return names
+                if distance >= length:
+                    out += out[start : start + length]
+                else:  # the copy overlaps its own output, so the bytes repeat
+                    out += (out[start:] * (length // distance + 1))[:length]
+    except IndexError:
+        raise CourseFormatError(f"LZ77 ends at {len(out)} of {size} bytes", place) from None
+    return bytes(out[:size])

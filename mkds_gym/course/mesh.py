@@ -1,7 +1,7 @@
-"""What a driver can run into, as triangles for Embree's ray tracing.
+"""Obstacles of a course as triangles for Embree's ray tracing.
 
-Two scenes: a kart on the road must heed walls and the edges of off-road; for one that is off the
-road already those edges are the way back, and only walls count.
+For a kart on the road, walls and the edges of off-road areas are obstacles. For a kart off the
+road, only walls are.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from mkds_gym.course.kcl import KCL
 
 CURTAIN_DOWN = 20.0
 CURTAIN_UP = 20.0
-"""How far, in world units, a curtain reaches below and above the edge it hangs on."""
+"""Reach of a curtain below and above its edge, world units."""
 
 _TOLERANCE = 1.0
-"""World units within which two edges count as one line.
+"""Distance within which two edges count as one line, world units.
 
-Corners are computed from normals good to 1/8192, over triangles hundreds of units long: the same
-corner of two triangles comes out up to some tenths of a unit apart.
+Corners come from normals with an error of 1/8192 over hundreds of units, so the same corner of two
+triangles can differ by some tenths of a unit.
 """
 _SHORTEST = 2.0
-"""World units; what is left of an edge that is shorter is no gap but an error of rounding."""
+"""Shorter remainders of an edge are rounding errors, world units."""
 
 
 class ObstacleMesh:
-    """The obstacles of a course, ready to be hit by rays.
+    """Obstacles of a course, for ray tracing.
 
     Obstacles are the walls (`KCL.is_obstacle`) and, for a kart on the road, a vertical curtain
-    along every edge of the off-road area that is not shared with another off-road triangle.
+    along every border edge of the off-road area (`border_edges`).
 
     Args:
         kcl: the collision.
@@ -41,7 +41,7 @@ class ObstacleMesh:
     Attributes:
         walls: (W, 3, 3) float32 triangles, world units.
         curtains: (2 E, 3, 3) float32 triangles, two to each edge.
-        edges: (E, 2, 3) float64, ends of the edges that the curtains hang on.
+        edges: (E, 2, 3) float64, ends of the curtains' edges.
     """
 
     def __init__(self, kcl: KCL) -> None:
@@ -56,7 +56,7 @@ class ObstacleMesh:
         self._on_road = _scene(np.concatenate([self.walls, self.curtains]))
 
     def __getstate__(self) -> dict[str, NDArray[np.floating[Any]]]:
-        # Embree's scenes do not pickle; they are quickly built again.
+        # Embree's scenes cannot be pickled; building them is fast.
         return {"walls": self.walls, "curtains": self.curtains, "edges": self.edges}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -70,21 +70,21 @@ class ObstacleMesh:
         on_offroad: bool = False,
         out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """How far each ray goes before it hits an obstacle, from either side.
+        """Return the distance along each ray to the nearest obstacle, from either side.
 
         Args:
             origins: (R, 3) float32, world units.
-            directions: (R, 3) float32; unit vectors, or the result is in their lengths.
-            on_offroad: whether the kart is off the road, so that curtains do not count.
-            out: (R,) float32, what the result is written into; None is a new array.
+            directions: (R, 3) float32; the unit of the result is their length.
+            on_offroad: whether the kart is off the road, where curtains do not count.
+            out: (R,) float32 array for the result; None creates one.
 
         Returns:
-            (R,) float32, infinite where nothing is hit.
+            (R,) float32, infinity without a hit.
         """
         scene = self._on_off_road if on_offroad else self._on_road
         if out is None:
             out = np.empty(len(origins), np.float32)
-        # Embree takes how far to look, and puts the distance there.
+        # Embree reads the largest distance from `out` and writes the distance to it.
         out.fill(np.inf)
         hits: NDArray[np.float32] = scene.run(origins, directions, out, query="DISTANCE")
         return hits
@@ -107,17 +107,16 @@ def _curtains(edges: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def border_edges(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Edges of a surface that no other of its triangles continues.
+    """Return the border of a surface: edges, or parts of edges, with a triangle on one side only.
 
-    An edge may be continued by several shorter ones (a T-junction), or in part: what is left is
-    returned. Two edges continue each other if they lie within a unit of one line and their
-    triangles on opposite sides of it, so that a triangle that is there twice hides nothing.
+    Two edges cover each other where they lie within one unit of a common line and their triangles
+    lie on opposite sides. Several shorter edges can cover a longer one (a T-junction).
 
     Args:
         triangles: (T, 3, 3) float64, world units.
 
     Returns:
-        (E, 2, 3) float64, ends of each piece of border.
+        (E, 2, 3) float64, ends of the border's pieces.
     """
     triangles = np.unique(triangles.reshape(-1, 9), axis=0).reshape(-1, 3, 3)
     begin = triangles.reshape(-1, 3)
@@ -161,17 +160,17 @@ def border_edges(triangles: NDArray[np.float64]) -> NDArray[np.float64]:
         on_line = off <= _TOLERANCE
         spans = np.sort(np.stack([at_begin[on_line], at_end[on_line]], axis=1), axis=1)
         spans = spans[np.argsort(spans[:, 0], kind="stable")]
-        place, whole = 0.0, float(length[index])
-        shortest = min(_SHORTEST, whole / 2)
+        place, full = 0.0, float(length[index])
+        shortest = min(_SHORTEST, full / 2)
         for start, stop in spans.tolist():
             if start - place > shortest:
                 pieces.append(
-                    (begin[index] + direction * place, begin[index] + direction * min(start, whole))
+                    (begin[index] + direction * place, begin[index] + direction * min(start, full))
                 )
             place = max(place, stop)
-            if place >= whole:
+            if place >= full:
                 break
-        if whole - place > shortest:
+        if full - place > shortest:
             pieces.append((begin[index] + direction * place, end[index]))
     if not pieces:
         return np.empty((0, 2, 3))

@@ -1,11 +1,11 @@
-"""Course map: the NKM format of Mario Kart DS, from a file or from a running race.
+"""Course maps in the NKM format of Mario Kart DS, from a file or from a running race.
 
-An NKM is a header ("NKMD", u16 version, u16 header length, u32 section offsets from the end of
-the header) and sections: a four-letter name, a u32 count, and so many entries. STAG is one entry
-without a count. Positions are fx32 (12 fraction bits), all numbers little-endian.
+An NKM has a header ("NKMD", u16 version, u16 header length, u32 section offsets from the end of the
+header) and sections. A section is a four-letter name, a u32 count and the entries; STAG is one
+entry without a count. Numbers are little endian, positions fx32 (12 fraction bits).
 
-Source of the layouts: the project's notes on the file formats. Where they only give an entry's
-size, the rest of the entry is kept as `data`.
+Source: the project's notes on the file formats. Where the notes give only an entry's size, `data`
+holds the rest of the entry.
 """
 
 from __future__ import annotations
@@ -13,15 +13,18 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import CourseFormatError
+from mkds_gym.race.memory_layout import FIRST_MAP_LISTS, MAP_DATA, MAP_LIST, MAP_LISTS
+from mkds_gym.race.packing import field_slice
 
 VERSION = 37
-"""The version of every course of the game as shipped, and the only one whose layout is known."""
+"""Version of all courses of the game. The layout of other versions is unknown."""
 
 _VECTOR = ("<i4", (3,))
 
@@ -37,10 +40,10 @@ OBJECT = np.dtype(
         ("time_trial", "<u4"),
     ]
 )
-"""OBJI: a map object; `path` is -1 for none, `time_trial` whether it is there in time trials."""
+"""OBJI: a map object. `path` is -1 without a path; `time_trial` is 0 to hide it in time trials."""
 
 PATH = np.dtype([("id", "u1"), ("loop", "u1"), ("points", "<u2")])
-"""PATH: a path of so many of the following POIT points."""
+"""PATH: a path with the next `points` entries of POIT."""
 
 POINT = np.dtype(
     [
@@ -68,12 +71,12 @@ STAGE = np.dtype(
         ("far_clip", "<i4"),
     ]
 )
-"""STAG: the course's own numbers."""
+"""STAG: settings of the course."""
 
 START = np.dtype(
     [("position", *_VECTOR), ("rotation", *_VECTOR), ("padding", "<u2"), ("index", "<i2")]
 )
-"""KTPS (and KTP2, KTPC, KTPM): where and how (degrees, fx32) a kart is put."""
+"""KTPS, KTP2, KTPC, KTPM: position and rotation (degrees, fx32) of a kart."""
 
 RESPAWN = np.dtype(
     [
@@ -85,7 +88,7 @@ RESPAWN = np.dtype(
         ("padding", "<i2"),
     ]
 )
-"""KTPJ: where a kart comes back after a fall."""
+"""KTPJ: a respawn point."""
 
 CHECKPOINT = np.dtype(
     [
@@ -103,7 +106,7 @@ CHECKPOINT = np.dtype(
         ("flags", "u1"),
     ]
 )
-"""CPOI: a line across the track, left end then right end when driving the right way."""
+"""CPOI: a line across the track; 1 is the left end and 2 the right end in driving direction."""
 
 SECTION = np.dtype(
     [
@@ -115,12 +118,12 @@ SECTION = np.dtype(
         ("padding", "u1"),
     ]
 )
-"""CPAT, IPAT, EPAT: a run of checkpoints or points; up to three ways on and back, 0xFF none."""
+"""CPAT, IPAT, EPAT: consecutive points, with up to three next and previous sections."""
 
 ITEM_POINT = np.dtype(
     [("position", *_VECTOR), ("radius", "<i4"), ("unknown", "u1"), ("padding", "u1", (3,))]
 )
-"""IPOI: a point of the route of items."""
+"""IPOI: a point of the items' route."""
 
 ENEMY_POINT = np.dtype(
     [
@@ -131,7 +134,7 @@ ENEMY_POINT = np.dtype(
         ("unknown_2", "<u4"),
     ]
 )
-"""EPOI: a point of the route of computer drivers."""
+"""EPOI: a point of the CPU drivers' route."""
 
 AREA = np.dtype([("position", *_VECTOR), ("data", "V60")])
 """AREA: a box that switches replay cameras."""
@@ -140,10 +143,9 @@ CAMERA = np.dtype([("position", *_VECTOR), ("data", "V64")])
 """CAME: a replay or introduction camera."""
 
 NO_SECTION = 0xFF
-"""In a section's `next` and `previous`: no further way."""
+"""Unused entry of a section's `next` and `previous`."""
 
-# In the file's order: magic, attribute of `NKM`, dtype (None: size follows from the file).
-_SECTIONS: tuple[tuple[str, str, np.dtype[np.void] | None], ...] = (
+SECTIONS: tuple[tuple[str, str, np.dtype[np.void] | None], ...] = (
     ("OBJI", "objects", OBJECT),
     ("PATH", "paths", PATH),
     ("POIT", "points", POINT),
@@ -164,30 +166,19 @@ _SECTIONS: tuple[tuple[str, str, np.dtype[np.void] | None], ...] = (
     ("AREA", "areas", AREA),
     ("CAME", "cameras", CAMERA),
 )
-_BY_MAGIC = {magic.encode(): (name, dtype) for magic, name, dtype in _SECTIONS}
+"""Magic, attribute of `NKM` and dtype of the sections in file order; None is an unknown dtype."""
 
-# Offset in the game's map data struct of the pointer; the u16 count is 4 behind it (STAG: none).
-# MEPO and MEPA are left out: battle stages only, and their entries' size is not in memory.
-_IN_RAM: tuple[tuple[str, int], ...] = (
-    ("OBJI", 0x00),
-    ("PATH", 0x08),
-    ("POIT", 0x10),
-    ("STAG", 0x18),
-    ("KTPS", 0x1C),
-    ("KTPJ", 0x24),
-    ("KTP2", 0x2C),
-    ("KTPC", 0x34),
-    ("KTPM", 0x3C),
-    ("CPOI", 0x44),
-    ("CPAT", 0x4C),
-    ("IPOI", 0x54),
-    ("IPAT", 0x5C),
-    ("EPOI", 0x64),
-    ("EPAT", 0x6C),
-    ("AREA", 0x74),
-    ("CAME", 0x7C),
-)
-_MAP_DATA_SIZE = 0x110
+_BY_NAME = {magic.encode(): (name, dtype) for magic, name, dtype in SECTIONS}
+
+# Offsets of the pointers in the game's map data; a u16 count follows each pointer but STAG's.
+_IN_RAM: dict[str, int] = {
+    **{name: MAP_LIST.itemsize * index for index, name in enumerate(FIRST_MAP_LISTS)},
+    "STAG": field_slice(MAP_DATA, "stage").start,
+    **{
+        name: field_slice(MAP_DATA, "lists").start + MAP_LIST.itemsize * index
+        for index, name in enumerate(MAP_LISTS)
+    },
+}
 
 
 def _none(dtype: np.dtype[np.void] | None) -> NDArray[np.void]:
@@ -198,12 +189,12 @@ def _none(dtype: np.dtype[np.void] | None) -> NDArray[np.void]:
 
 @dataclass(frozen=True, eq=False)
 class NKM:
-    """A course's map: one structured array per section, empty where the file has none.
+    """Map of a course: one structured array per section, empty for a missing section.
 
-    The fields are as stored (fx32 integers); the dtypes are this module's constants.
+    The values are as stored (fx32 integers), the dtypes are constants of this module.
 
     Attributes:
-        stage: one entry of `STAGE`, or None if the file has none.
+        stage: one entry of `STAGE`, or None without STAG.
         objects: OBJI, dtype `OBJECT`.
         paths: PATH.
         points: POIT.
@@ -218,11 +209,11 @@ class NKM:
         item_paths: IPAT, dtype `SECTION`.
         enemy_points: EPOI.
         enemy_paths: EPAT, dtype `SECTION`.
-        mini_enemy_points: MEPO, uninterpreted (battle stages only; empty when read from RAM).
-        mini_enemy_paths: MEPA, likewise.
+        mini_enemy_points: MEPO, undecoded (battle stages; empty when read from RAM).
+        mini_enemy_paths: MEPA, undecoded (battle stages; empty when read from RAM).
         areas: AREA.
         cameras: CAME.
-        sections: the magics present, in the file's order.
+        sections: names of the sections in file order.
     """
 
     stage: NDArray[np.void] | None = None
@@ -245,7 +236,7 @@ class NKM:
     areas: NDArray[np.void] = field(default_factory=lambda: _none(AREA))
     cameras: NDArray[np.void] = field(default_factory=lambda: _none(CAMERA))
     sections: tuple[str, ...] = tuple(
-        magic for magic, _, _ in _SECTIONS if magic not in ("MEPO", "MEPA")
+        magic for magic, _, _ in SECTIONS if magic not in ("MEPO", "MEPA")
     )
 
     @classmethod
@@ -256,8 +247,8 @@ class NKM:
             data: the whole file.
 
         Raises:
-            CourseFormatError: if anything in it is out of bounds, unknown or there twice; names
-                the offset.
+            CourseFormatError: something is out of bounds, unknown or duplicate; `offset` is in the
+                file.
         """
         data = bytes(data)
         if len(data) < 8:
@@ -266,13 +257,13 @@ class NKM:
         if magic != b"NKMD":
             raise CourseFormatError(f"not an NKM: begins with {magic!r}, not b'NKMD'", 0)
         if version != VERSION:
-            raise CourseFormatError(f"NKM version {version}; only {VERSION} is known", 4)
+            raise CourseFormatError(f"NKM version {version} is unknown: expected {VERSION}", 4)
         if header_size < 8 or header_size % 4 or header_size > len(data):
-            raise CourseFormatError(f"NKM header length {header_size:#x} is unsound", 6)
+            raise CourseFormatError(f"NKM header length {header_size:#x} is invalid", 6)
         count = (header_size - 8) // 4
-        if count > len(_SECTIONS):
+        if count > len(SECTIONS):
             raise CourseFormatError(
-                f"NKM with {count} sections; {len(_SECTIONS)} kinds are known", 6
+                f"NKM has {count} sections: expected at most {len(SECTIONS)}", 6
             )
         starts = [header_size + offset for offset in struct.unpack_from(f"<{count}I", data, 8)]
         arrays: dict[str, NDArray[np.void]] = {}
@@ -281,12 +272,12 @@ class NKM:
             if start + 4 > len(data):
                 raise CourseFormatError(f"section {index} is out of bounds", 8 + 4 * index)
             magic = data[start : start + 4]
-            if magic not in _BY_MAGIC:
+            if magic not in _BY_NAME:
                 raise CourseFormatError(f"unknown section {magic!r}", start)
-            name, dtype = _BY_MAGIC[magic]
+            name, dtype = _BY_NAME[magic]
             if name in arrays:
-                raise CourseFormatError(f"second section {magic.decode()}", start)
-            # Sections end where the next begins, wherever in the list that one stands.
+                raise CourseFormatError(f"section {magic.decode()} is there twice", start)
+            # A section ends where the next one in the file begins.
             end = min([other for other in starts if other > start] + [len(data)])
             arrays[name] = _read_section(data, magic.decode(), dtype, start, end)
             names.append(magic.decode())
@@ -294,51 +285,26 @@ class NKM:
 
     @classmethod
     def from_ram(cls, ram: NDArray[np.uint8], map_data_address: int) -> NKM:
-        """Read the map of the race that is running.
+        """Read the map of the running race.
 
         Args:
             ram: main memory, (0x400000,) uint8; index 0 is address 0x02000000.
-            map_data_address: address of the game's map data struct (where its static pointer
-                points, not the pointer's own address).
+            map_data_address: address of the game's map data.
 
         Raises:
-            CourseFormatError: if a pointer or a count is out of bounds; `offset` is an address.
+            CourseFormatError: a pointer or a count is out of bounds; `offset` is an address.
         """
-        start = map_data_address - RAM_START
-        if not 0 <= start <= len(ram) - _MAP_DATA_SIZE:
-            raise CourseFormatError("map data is outside main memory", map_data_address)
-        table = ram[start : start + _MAP_DATA_SIZE].tobytes()
         arrays: dict[str, NDArray[np.void]] = {}
-        for magic, offset in _IN_RAM:
-            name, dtype = _BY_MAGIC[magic.encode()]
-            assert dtype is not None
-            (pointer,) = struct.unpack_from("<I", table, offset)
-            count = 1
-            if magic != "STAG":
-                (count,) = struct.unpack_from("<H", table, offset + 4)
-            if count == 0 or (magic == "STAG" and pointer == 0):
-                if dtype is not STAGE:
-                    arrays[name] = _none(dtype)
-                continue
-            begin = pointer - RAM_START
-            # Readers of the game disagree on whether this one points at the section's name or
-            # behind it; the name itself decides.
-            if magic == "STAG" and ram[max(begin, 0) : max(begin, 0) + 4].tobytes() == b"STAG":
-                begin += 4
-            end = begin + count * dtype.itemsize
-            if begin < 0 or end > len(ram):
-                raise CourseFormatError(
-                    f"{magic} of {count} entries at {pointer:#010x} is outside main memory",
-                    map_data_address + offset,
-                )
-            array = np.frombuffer(ram[begin:end].tobytes(), dtype)
-            array.flags.writeable = False
-            arrays[name] = array
+        for magic, name, dtype in SECTIONS:
+            if dtype is not None:
+                entries = _section_in_ram(ram, map_data_address, magic, dtype)
+                if entries:
+                    arrays[name] = np.frombuffer(entries, dtype)
         return _build(arrays)
 
     def save(self) -> bytes:
-        """The file: byte for byte the one read, if its sections were packed without gaps."""
-        arrays = {magic: getattr(self, name) for magic, name, _ in _SECTIONS}
+        """Return the file: the same bytes as the file read, if that has no gaps."""
+        arrays = {magic: getattr(self, name) for magic, name, _ in SECTIONS}
         offsets: list[int] = []
         body = bytearray()
         for magic in self.sections:
@@ -354,40 +320,56 @@ class NKM:
 
     @property
     def checksum(self) -> int:
-        """CRC-32 that `checksum_ram` finds again in memory: of checkpoints and their sections."""
+        """CRC-32 of the checkpoints and their sections; equal to `checksum_ram`."""
         return zlib.crc32(self.checkpoint_paths.tobytes(), zlib.crc32(self.checkpoints.tobytes()))
 
 
 def checksum_ram(ram: NDArray[np.uint8], map_data_address: int) -> int:
-    """`NKM.checksum` of the map in memory, without decoding the rest.
+    """Return `NKM.checksum` of the map in memory without decoding the map.
 
     Args:
         ram: main memory, (0x400000,) uint8; index 0 is address 0x02000000.
-        map_data_address: address of the game's map data struct.
+        map_data_address: address of the game's map data.
 
     Raises:
-        CourseFormatError: if there is no map there; `offset` is an address.
+        CourseFormatError: memory has no map; `offset` is an address.
     """
-    start = map_data_address - RAM_START
-    if not 0 <= start <= len(ram) - _MAP_DATA_SIZE:
-        raise CourseFormatError("map data is outside main memory", map_data_address)
     value = 0
-    for offset, size in ((0x44, CHECKPOINT.itemsize), (0x4C, SECTION.itemsize)):
-        entry = ram[start + offset : start + offset + 6].tobytes()
-        pointer, count = struct.unpack("<IH", entry)
-        begin = pointer - RAM_START if count else 0
-        if begin < 0 or begin + count * size > len(ram):
-            raise CourseFormatError(
-                f"checkpoints at {pointer:#010x} are outside main memory", map_data_address + offset
-            )
-        value = zlib.crc32(ram[begin : begin + count * size].tobytes(), value)
+    for magic, dtype in (("CPOI", CHECKPOINT), ("CPAT", SECTION)):
+        value = zlib.crc32(_section_in_ram(ram, map_data_address, magic, dtype), value)
     return value
+
+
+def _section_in_ram(
+    ram: NDArray[np.uint8], map_data_address: int, magic: str, dtype: np.dtype[np.void]
+) -> bytes:
+    """Return the entries of a section in memory."""
+    start = map_data_address - RAM_START
+    if not 0 <= start <= len(ram) - MAP_DATA.itemsize:
+        raise CourseFormatError("map data is outside main memory", map_data_address)
+    offset = _IN_RAM[magic]
+    pointer, count = struct.unpack("<IH", ram[start + offset : start + offset + 6].tobytes())
+    begin = pointer - RAM_START
+    if magic == "STAG":
+        count = 1 if pointer else 0
+        # Sources differ on whether the pointer is to the section's name or to the data behind.
+        if ram[max(begin, 0) : max(begin, 0) + 4].tobytes() == b"STAG":
+            begin += 4
+    if count == 0:
+        return b""
+    end = begin + count * dtype.itemsize
+    if begin < 0 or end > len(ram):
+        raise CourseFormatError(
+            f"{magic} of {count} entries at {pointer:#010x} is outside main memory",
+            map_data_address + offset,
+        )
+    return ram[begin:end].tobytes()
 
 
 def _read_section(
     data: bytes, magic: str, dtype: np.dtype[np.void] | None, start: int, end: int
 ) -> NDArray[np.void]:
-    """Entries of the section whose name is at `start` and that can at most reach to `end`."""
+    """Return the entries of the section whose name is at `start` and whose limit is `end`."""
     if magic == "STAG":
         begin, count = start + 4, 1
     else:
@@ -408,12 +390,9 @@ def _read_section(
 
 
 def _build(arrays: dict[str, NDArray[np.void]], sections: tuple[str, ...] | None = None) -> NKM:
-    """An NKM of these sections; `stage` is a single entry, not an array of one."""
+    """Return an NKM of these sections; `stage` becomes a single entry."""
     stage = arrays.pop("stage", None)
-    if sections is None:
-        return NKM(None if stage is None else stage.reshape(()), **arrays)  # type: ignore[arg-type]
-    return NKM(
-        None if stage is None else stage.reshape(()),
-        **arrays,
-        sections=sections,
-    )
+    values: dict[str, Any] = {**arrays, "stage": None if stage is None else stage.reshape(())}
+    if sections is not None:
+        values["sections"] = sections
+    return NKM(**values)

@@ -1,8 +1,8 @@
-"""The way round a course: checkpoints, branches, progress and the centre line.
+"""Checkpoints of a course as a graph, progress along the graph, and the centre line.
 
-All coordinates are world units, angles radians. Seen from above in the right-handed world (y
-up), the direction to the left of ``(fx, fz)`` is ``(fz, -fx)``; a heading is
-``atan2(fx, fz)``, so that it grows when turning left.
+Coordinates are in world units, angles in radians. The world is right-handed with y up, so the
+direction to the left of ``(fx, fz)`` is ``(fz, -fx)``. A heading is ``atan2(fx, fz)`` and grows in
+a left turn.
 """
 
 from __future__ import annotations
@@ -11,37 +11,29 @@ import logging
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.course.kcl import FX_ONE, KCL
+from mkds_gym.course.center_line import CenterLine, smooth_line
+from mkds_gym.course.kcl import KCL
 from mkds_gym.course.nkm import NKM, NO_SECTION
 from mkds_gym.errors import CourseFormatError
-
-if TYPE_CHECKING:
-    from mkds_gym.race.state import RaceState
+from mkds_gym.race.memory_layout import FX32_ONE
+from mkds_gym.race.state import RaceState
 
 _log = logging.getLogger(__name__)
 
-_SPACING = 8.0
-"""World units between the samples of the centre line (a kart's length, about)."""
-_FEWEST_SAMPLES = 16
-_MOST_SAMPLES = 4096
-_SMOOTHING = 3
-"""Curvature is averaged, twice, over this many samples to either side."""
-
 
 class Projection(NamedTuple):
-    """A point seen from the track.
+    """Position of a point relative to the track.
 
     Attributes:
-        s: progress, world units behind the start line.
-        lateral: distance from the centre line, world units, positive to its left.
-        heading: heading of the centre line there, radians, positive towards the left.
+        s: progress, world units from the start line.
+        lateral: distance from the centre line, world units, positive to the left.
+        heading: heading of the centre line, radians.
     """
 
     s: float
@@ -49,76 +41,45 @@ class Projection(NamedTuple):
     heading: float
 
 
-@dataclass(frozen=True)
-class _Line:
-    """Samples of a smooth line, even in progress; `periodic` ones begin again at the end."""
-
-    first: float
-    step: float
-    periodic: bool
-    x: list[float]
-    z: list[float]
-    direction_x: list[float]
-    direction_z: list[float]
-    curvature: list[float]
-    width: list[float]
-
-    def locate(self, s: float) -> tuple[int, int, float]:
-        """The samples before and after `s`, and how far between them it is, 0 to 1."""
-        place = (s - self.first) / self.step
-        count = len(self.x)
-        if self.periodic:
-            place %= count
-            index = int(place)
-            if index >= count:  # a float's remainder of a tiny negative number is `count`
-                return 0, 1 % count, 0.0
-            return index, (index + 1) % count, place - index
-        if not place > 0.0:
-            return 0, 0, 0.0
-        if place >= count - 1:
-            return count - 1, count - 1, 0.0
-        index = int(place)
-        return index, index + 1, place - index
-
-
 class Track:
-    """Checkpoints as a graph, and progress along it.
+    """Checkpoints as a graph, and progress along the graph.
 
-    Progress is in world units behind the start line (key checkpoint 0, or the first checkpoint of
-    the first section where there is none), measured along the straight lines between the
-    checkpoints' midpoints. `length` is that of the *main way*, which follows the first of the
-    next sections at each fork; another way between the same two junctions is scaled to the
-    main way's length there, so that progress runs on evenly where they part and join.
+    Progress is the distance from the start line, in world units, along the straight lines between
+    the checkpoints' midpoints. The start line is key checkpoint 0, or the first checkpoint of the
+    first section.
 
-    A section without a next one leads back to the start line. If most checkpoint lines face
-    backwards, left and right are taken to be swapped in the file.
+    At a fork, the *main way* follows the first of the next sections. `length` is the length of the
+    main way. The progress along another way is scaled to the main way between the same junctions.
+
+    A section without next sections leads to the start line. If most checkpoint lines face
+    backwards, the track swaps left and right.
 
     Args:
         nkm: the course map.
-        kcl: the collision, for the heights of the centre line; without it they are 0.
+        kcl: the collision, for the heights of the centre line; None makes them 0.
 
     Attributes:
-        left: (C, 2) float64, x and z of each checkpoint's left end when driving the right way.
+        left: (C, 2) float64, x and z of the checkpoints' left ends, seen in driving direction.
         right: (C, 2) float64, right ends.
         mid: (C, 2) float64, midpoints.
-        forward: (C, 2) float64, unit vectors across each line, in driving direction.
-        length: of a lap of the main way.
-        start: index of the checkpoint that is the start line.
+        forward: (C, 2) float64, unit vectors across the lines, in driving direction.
+        length: length of a lap of the main way, world units.
+        start: index of the start line's checkpoint.
         main: indices of the checkpoints on the main way, from the start line on.
 
     Raises:
-        CourseFormatError: if there are no checkpoints, or the sections do not fit them.
+        CourseFormatError: the map has no checkpoints, or its sections do not fit them.
     """
 
     def __init__(self, nkm: NKM, kcl: KCL | None = None) -> None:
         checkpoints = nkm.checkpoints
         count = len(checkpoints)
         if count == 0:
-            raise CourseFormatError("the course has no checkpoints; is it a battle stage?")
+            raise CourseFormatError("the course has no checkpoints, like a battle stage")
         self._kcl = kcl
         self._nkm = nkm
-        self.left = np.stack([checkpoints["x1"], checkpoints["z1"]], axis=1) / FX_ONE
-        self.right = np.stack([checkpoints["x2"], checkpoints["z2"]], axis=1) / FX_ONE
+        self.left = np.stack([checkpoints["x1"], checkpoints["z1"]], axis=1) / FX32_ONE
+        self.right = np.stack([checkpoints["x2"], checkpoints["z2"]], axis=1) / FX32_ONE
         self.mid = (self.left + self.right) / 2
         self._keys: list[int] = checkpoints["key"].tolist()
         self._sections = _sections(nkm)
@@ -150,74 +111,67 @@ class Track:
         self._widths: list[float] = np.sqrt(squared).tolist()
 
         self._from, self._to, self.length, self.main = self._measure()
-        # A hair short of the length (and more than rounding adds), so that the lap's end is not yet
-        # the next lap's start.
+        # Slightly short of the length, as `length` is the start of the next lap.
         last = self.length * (1.0 - 1e-12)
         self._from = [min(value, last) for value in self._from]
         self._to = [min(value, last) for value in self._to]
-        # Nothing but a single next checkpoint needs no search: the common case, made fast.
+        # The common case, a single next checkpoint, needs no search.
         self._only_next = [ways[0] if len(ways) == 1 else -1 for ways in self._next]
-
-    # ------------------------------------------------------------------ the graph
 
     def __len__(self) -> int:
         """Number of checkpoints."""
         return len(self._x)
 
     def next(self, checkpoint: int) -> tuple[int, ...]:
-        """Checkpoints that may follow; more than one where the course forks."""
+        """Return the next checkpoints; several at a fork."""
         return self._next[checkpoint]
 
     def previous(self, checkpoint: int) -> tuple[int, ...]:
-        """Checkpoints that may come before; more than one where ways join."""
+        """Return the previous checkpoints; several where ways join."""
         return self._previous[checkpoint]
 
     def section(self, checkpoint: int) -> int:
-        """Index of the checkpoint's section; -1 if it is in none."""
+        """Return the index of the checkpoint's section, or -1."""
         return self._section_of[checkpoint]
 
     def is_key(self, checkpoint: int) -> bool:
-        """Whether a lap only counts after this checkpoint has been passed."""
+        """Return whether a lap needs this checkpoint."""
         return self._keys[checkpoint] >= 0
 
     def key(self, checkpoint: int) -> int:
-        """Key number; 0 is the start line, -1 no key."""
+        """Return the key number: 0 for the start line, -1 for an ordinary checkpoint."""
         return self._keys[checkpoint]
 
     def start_of(self, checkpoint: int) -> float:
-        """Progress at the checkpoint's line."""
+        """Return the progress at the checkpoint's line."""
         return self._from[checkpoint]
 
-    # ------------------------------------------------------------------ where a kart is
-
     def progress(self, checkpoint: int, x: float, z: float) -> float:
-        """World units driven since the start line, within the lap.
+        """Return the progress of a point within the lap.
 
-        Between two lines it grows as the share of the distance to the line behind in the
-        distances to both, so it meets the next checkpoint's value exactly at its line.
-        Behind the own line it stays at that line's value, past the next at that one's: the game
-        will name another checkpoint.
+        Between two lines, progress interpolates by the distances to both lines. Behind the
+        current checkpoint's line and past the next line, progress keeps the value at that line.
 
         Args:
-            checkpoint: the current checkpoint, the last whose line has been passed.
-            x: world units, as z.
+            checkpoint: the current checkpoint, whose line the kart crossed last.
+            x: world units.
             z: world units.
 
         Returns:
             Progress in [0, length).
 
         Raises:
-            ValueError: if there is no such checkpoint.
+            ValueError: the course has no such checkpoint.
         """
         if checkpoint < 0:
-            raise ValueError(f"no checkpoint {checkpoint}; the course has {len(self._x)}")
+            raise self._out_of_range(checkpoint)
         try:
             behind = (x - self._x[checkpoint]) * self._forward_x[checkpoint] + (
                 z - self._z[checkpoint]
             ) * self._forward_z[checkpoint]
             other = self._only_next[checkpoint]
         except IndexError:
-            raise ValueError(f"no checkpoint {checkpoint}; the course has {len(self._x)}") from None
+            raise self._out_of_range(checkpoint) from None
         if other >= 0:
             ahead = (self._x[other] - x) * self._forward_x[other] + (
                 self._z[other] - z
@@ -233,8 +187,11 @@ class Track:
             return self._to[checkpoint]
         return self._beside(checkpoint, other, x, z)
 
+    def _out_of_range(self, checkpoint: int) -> ValueError:
+        return ValueError(f"checkpoint={checkpoint} is out of range: expected 0 to {len(self) - 1}")
+
     def _nearest_next(self, checkpoint: int, x: float, z: float) -> tuple[int, float]:
-        """At a fork: the next line that is nearest, and how far it is ahead."""
+        """Return the nearest next checkpoint at a fork, and the distance ahead to its line."""
         best, nearest = checkpoint, math.inf
         for other in self._next[checkpoint]:
             distance = self.distance_to(other, x, z)
@@ -243,11 +200,11 @@ class Track:
         ahead = (self._x[best] - x) * self._forward_x[best] + (self._z[best] - z) * self._forward_z[
             best
         ]
-        # The true distance is the same from both sides where two next lines are equally near.
+        # This distance is continuous where two next lines are equally near.
         return best, nearest if ahead > 0.0 else ahead
 
     def _beside(self, checkpoint: int, other: int, x: float, z: float) -> float:
-        """Progress far to the side, beyond where the lines of two checkpoints cross."""
+        """Return the progress of a point beyond the intersection of two checkpoints' lines."""
         begin_x, begin_z = self._x[checkpoint], self._z[checkpoint]
         span_x, span_z = self._x[other] - begin_x, self._z[other] - begin_z
         squared = span_x * span_x + span_z * span_z
@@ -258,11 +215,10 @@ class Track:
         return begin + (self._to[checkpoint] - begin) * min(max(share, 0.0), 1.0)
 
     def laps(self, state: RaceState) -> float:
-        """Laps driven since the start line was first crossed, with the share of this one.
+        """Return the laps since the driver first crossed the start line, with a fraction.
 
-        Negative before the start line; the number of laps, or a little more, once finished. Goes
-        down again when the kart drives backwards, as the game's lap does. 0 while the game names
-        no checkpoint of the course.
+        The value is negative before the start line, decreases when the kart drives backwards, and
+        is the number of laps or slightly more after the finish. An unknown checkpoint gives 0.
         """
         if not 0 <= state.checkpoint < len(self):
             return 0.0
@@ -271,16 +227,16 @@ class Track:
         if state.finished:
             return state.lap + (share if share < 0.5 else 0.0)
         if state.lap == 0 and state.checkpoint == self.start and share == 0.0:
-            return 0.0  # still behind the line, which the game may name from the beginning
+            return 0.0  # behind the line: the game may start with this checkpoint
         return state.lap - 1 + share
 
     def gap(self, start: float, end: float) -> float:
-        """Progress from `start` to `end` the shorter way round, in [-length / 2, length / 2)."""
+        """Return the progress from `start` to `end`, in [-length / 2, length / 2)."""
         half = self.length / 2
         return (end - start + half) % self.length - half
 
     def distance_to(self, checkpoint: int, x: float, z: float) -> float:
-        """Distance in the xz plane to the segment between the checkpoint's two ends."""
+        """Return the distance in the xz plane to the checkpoint's line segment."""
         left_x, left_z = self._left[checkpoint]
         span_x, span_z, inverse = self._span[checkpoint]
         x -= left_x
@@ -293,17 +249,16 @@ class Track:
         return math.hypot(x - share * span_x, z - share * span_z)
 
     def middle(self, checkpoint: int) -> tuple[float, float]:
-        """Midpoint (x, z) of the checkpoint's line, as plain floats."""
+        """Return the midpoint (x, z) of the checkpoint's line."""
         return self._x[checkpoint], self._z[checkpoint]
 
     def project(self, x: float, z: float, checkpoint: int) -> Projection:
-        """Progress of a point, and how far beside the centre line it is.
+        """Return the position of a point relative to the track.
 
         Args:
             x: world units.
             z: world units.
-            checkpoint: the current checkpoint; on another way than the main one the offset is
-                from the middle of that way.
+            checkpoint: the current checkpoint; its way provides the centre line.
         """
         s = self.progress(checkpoint, x, z)
         line = self._line(checkpoint)
@@ -316,20 +271,18 @@ class Track:
         norm = math.hypot(dx, dz) or 1.0
         return Projection(s, (off_x * dz - off_z * dx) / norm, math.atan2(dx, dz))
 
-    # ------------------------------------------------------------------ the centre line
-
     @cached_property
     def center_line(self) -> NDArray[np.float64]:
-        """(K, 3) points of the main way's centre line, even in progress, the first at the start."""
+        """Points of the main way, (K, 3), evenly spaced in progress from the start line on."""
         return np.column_stack([self._main_line.x, self._heights, self._main_line.z])
 
     def point_at(self, s: float, checkpoint: int | None = None) -> tuple[float, float, float]:
-        """Point of the centre line.
+        """Return a point (x, y, z) of the centre line.
 
         Args:
-            s: progress; any number, the lap is cut off.
-            checkpoint: one of the way meant; None is the main way. The height is always the
-                main way's.
+            s: progress, any number (modulo the lap).
+            checkpoint: a checkpoint of the way; None for the main way. The height is always that
+                of the main way.
         """
         line = self._line(checkpoint)
         low, high, share = line.locate(s)
@@ -343,7 +296,7 @@ class Track:
         )
 
     def direction_at(self, s: float, checkpoint: int | None = None) -> tuple[float, float]:
-        """Direction (x, z) of the centre line, a unit vector; arguments as `point_at`."""
+        """Return the unit direction (x, z) of the centre line; arguments as `point_at`."""
         line = self._line(checkpoint)
         low, high, share = line.locate(s)
         x = line.direction_x[low] * (1.0 - share) + line.direction_x[high] * share
@@ -352,31 +305,31 @@ class Track:
         return (x / norm, z / norm) if norm > 0.0 else (0.0, 1.0)
 
     def heading_at(self, s: float, checkpoint: int | None = None) -> float:
-        """Heading of the centre line, ``atan2(x, z)`` of its direction; as `point_at`."""
+        """Return the heading of the centre line; arguments as `point_at`."""
         x, z = self.direction_at(s, checkpoint)
         return math.atan2(x, z)
 
     def curvature_at(self, s: float, checkpoint: int | None = None) -> float:
-        """Curvature of the centre line, 1 / radius in world units, positive in a left bend."""
+        """Return 1 / radius, positive in a left bend; arguments as `point_at`."""
         line = self._line(checkpoint)
         low, high, share = line.locate(s)
         return line.curvature[low] * (1.0 - share) + line.curvature[high] * share
 
     def width_at(self, s: float, checkpoint: int | None = None) -> float:
-        """Length of the checkpoint lines there, world units; at least the road's width."""
+        """Return the length of the checkpoint lines; arguments as `point_at`."""
         line = self._line(checkpoint)
         low, high, share = line.locate(s)
         return line.width[low] * (1.0 - share) + line.width[high] * share
 
-    def _line(self, checkpoint: int | None) -> _Line:
+    def _line(self, checkpoint: int | None) -> CenterLine:
         if checkpoint is None:
             return self._main_line
         return self._branch_lines.get(self._section_of[checkpoint], self._main_line)
 
     @cached_property
-    def _main_line(self) -> _Line:
+    def _main_line(self) -> CenterLine:
         knots = [self._from[index] for index in self.main]
-        return _smooth(
+        return smooth_line(
             knots,
             [self._x[index] for index in self.main],
             [self._z[index] for index in self.main],
@@ -385,10 +338,10 @@ class Track:
         )
 
     @cached_property
-    def _branch_lines(self) -> dict[int, _Line]:
-        """Lines of the sections that the main way does not take, by section."""
+    def _branch_lines(self) -> dict[int, CenterLine]:
+        """Centre lines of the sections off the main way, by section."""
         main = set(self.main)
-        lines: dict[int, _Line] = {}
+        lines: dict[int, CenterLine] = {}
         for number, (first, size, _) in enumerate(self._sections):
             if first in main or size == 0:
                 continue
@@ -402,7 +355,7 @@ class Track:
             after = self._next[first + size - 1][0]
             ways.append(after)
             s.append(self._to[first + size - 1])
-            lines[number] = _smooth(
+            lines[number] = smooth_line(
                 s,
                 [self._x[index] for index in ways],
                 [self._z[index] for index in ways],
@@ -413,12 +366,12 @@ class Track:
 
     @cached_property
     def _heights(self) -> list[float]:
-        """Floor under each sample of the main line: of several, the one nearest to the last."""
+        """Height of the floor at each sample; of several floors, the nearest to the last one."""
         line = self._main_line
         if self._kcl is None:
             return [0.0] * len(line.x)
         starts = self._nkm.starts
-        height = float(starts["position"][0][1]) / FX_ONE if len(starts) else None
+        height = float(starts["position"][0][1]) / FX32_ONE if len(starts) else None
         found: list[float] = []
         for x, z in zip(line.x, line.z, strict=True):
             floors = self._kcl.heights_at(x, z)
@@ -432,8 +385,6 @@ class Track:
             return [height or 0.0] * len(found)
         filled = np.interp(np.arange(len(found)), known, heights[known], period=len(found))
         return [float(value) for value in filled]
-
-    # ------------------------------------------------------------------ construction
 
     def _followers(self) -> list[tuple[int, ...]]:
         firsts = [first for first, _, _ in self._sections]
@@ -450,7 +401,7 @@ class Track:
         return ways
 
     def _facing(self) -> NDArray[np.float64]:
-        """Unit vectors across the lines. Turns left and right round if the file has them so."""
+        """Return unit vectors across the lines; swap left and right if most face backwards."""
         # From right to left is (fz, -fx) for a line that faces (fx, fz).
         across = self.left - self.right
         forward = np.stack([-across[:, 1], across[:, 0]], axis=1)
@@ -462,10 +413,10 @@ class Track:
             ]
         )
         if np.sign((forward * along).sum(axis=1)).sum() < 0:
-            _log.warning("most checkpoints face backwards; taking left and right as swapped")
+            _log.warning("most checkpoints face backwards: left and right are swapped")
             self.left, self.right = self.right, self.left
             forward = -forward
-        # A checkpoint without width faces where its neighbours lead.
+        # A checkpoint without width faces along its neighbours.
         flat = (forward == 0).all(axis=1)
         forward[flat] = along[flat]
         norm = np.linalg.norm(forward, axis=1)
@@ -475,11 +426,11 @@ class Track:
         return facing
 
     def _measure(self) -> tuple[list[float], list[float], float, list[int]]:
-        """Progress at each checkpoint's line and at the end of its stretch, and the lap's length.
+        """Return progress at each line and before the next line, lap length, and main way.
 
-        Checkpoints that follow the same one must begin at the same progress: they are one
-        junction. The main way fixes the junctions on it; what is between two fixed ones is
-        then spread evenly, way by way, until all that can be reached is fixed.
+        Checkpoints that follow the same checkpoint form a junction and have the same progress.
+        The main way determines its junctions. Then every way between two known junctions spreads
+        its checkpoints evenly, until all reachable junctions are known.
         """
         count = len(self.mid)
         junction = _merge(count, self._next)
@@ -497,7 +448,7 @@ class Track:
             place += math.dist(self.mid[index], self.mid[self._next[index][0]])
             index = self._next[index][0]
         if junction[index] != home:
-            _log.warning("the first way round does not lead back to the start line")
+            _log.warning("the main way does not lead back to the start line")
             place += math.dist(self.mid[index], self.mid[self.start])
         length = max(place, 1.0)
 
@@ -510,7 +461,7 @@ class Track:
             way = self._unmeasured_way(name, members, junction, values)
             if not way:
                 continue
-            pending.append(name)  # there may be more ways from here
+            pending.append(name)  # more ways may start here
             begin = values[name]
             goal = junction[self._next[way[-1]][0]]
             end = length if goal == home else values.get(goal, begin)
@@ -524,7 +475,7 @@ class Track:
 
         on_main = self.mid[main]
         for index, name in enumerate(junction):
-            if name not in values:  # cannot be reached: as the nearest checkpoint of the main way
+            if name not in values:  # unreachable: use the nearest checkpoint of the main way
                 apart = ((on_main - self.mid[index]) ** 2).sum(axis=1)
                 values[name] = values[junction[main[int(apart.argmin())]]]
 
@@ -544,7 +495,7 @@ class Track:
         junction: list[int],
         values: dict[int, float],
     ) -> list[int]:
-        """Checkpoints from one fixed junction to the next, by way of one at least that is not."""
+        """Return the checkpoints between two known junctions, with an unknown one between them."""
         came: dict[
             int, tuple[int, int]
         ] = {}  # junction: the checkpoint it was reached from, its own
@@ -577,7 +528,7 @@ class Track:
 
 
 def _sections(nkm: NKM) -> list[tuple[int, int, list[int]]]:
-    """First checkpoint, number of checkpoints, and next sections of every section."""
+    """Return first checkpoint, number of checkpoints and next sections of every section."""
     count = len(nkm.checkpoints)
     paths = nkm.checkpoint_paths
     if not len(paths):
@@ -587,7 +538,7 @@ def _sections(nkm: NKM) -> list[tuple[int, int, list[int]]]:
         first, size = int(path["start"]), int(path["length"])
         if size == 0 or first + size > count:
             raise CourseFormatError(
-                f"checkpoint section {number} holds the checkpoints {first} to {first + size - 1}; "
+                f"checkpoint section {number} has checkpoints {first} to {first + size - 1}: "
                 f"the course has {count}"
             )
         onward = [int(value) for value in path["next"] if value != NO_SECTION]
@@ -609,7 +560,7 @@ def _inverse(ways: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
 
 
 def _merge(count: int, ways: Sequence[tuple[int, ...]]) -> list[int]:
-    """Name of each checkpoint's junction: the same for all that follow one checkpoint."""
+    """Return the junction of each checkpoint: equal for all that follow one checkpoint."""
     parent = list(range(count))
 
     def root(index: int) -> int:
@@ -622,145 +573,3 @@ def _merge(count: int, ways: Sequence[tuple[int, ...]]) -> list[int]:
         for other in onward[1:]:
             parent[root(other)] = root(onward[0])
     return [root(index) for index in range(count)]
-
-
-def _smooth(
-    s: Sequence[float],
-    x: Sequence[float],
-    z: Sequence[float],
-    width: Sequence[float],
-    *,
-    period: float | None,
-) -> _Line:
-    """Cubic spline through points over progress, sampled evenly; closed with a period."""
-    knots: list[float] = []
-    kept: list[int] = []
-    for index, place in enumerate(s):
-        # Two checkpoints on one spot, or none ahead, would ask for an endless slope.
-        if (not knots or place > knots[-1] + 1e-3) and (
-            period is None or place < s[0] + period - 1e-3 or not knots
-        ):
-            knots.append(place)
-            kept.append(index)
-    span = period if period is not None else knots[-1] - knots[0]
-    samples = min(max(math.ceil(span / _SPACING), _FEWEST_SAMPLES), _MOST_SAMPLES)
-    step = max(span, 1e-3) / (samples if period is not None else samples - 1)
-    at: NDArray[np.float64] = knots[0] + step * np.arange(samples, dtype=np.float64)
-    points = np.array([[x[index], z[index], width[index]] for index in kept])
-    ends = np.array(knots)
-    if period is not None:
-        ends = np.append(ends, ends[0] + period)
-        points = np.vstack([points, points[:1]])
-    where, slope, bend = _spline(ends, points[:, :2], at, closed=period is not None)
-    norm = np.hypot(slope[:, 0], slope[:, 1])
-    safe = np.where(norm > 1e-9, norm, 1.0)
-    direction = np.where(norm[:, None] > 1e-9, slope / safe[:, None], [0.0, 1.0])
-    # d(heading)/d(arc): heading is atan2(x, z), so a left bend is positive.
-    curvature = (bend[:, 0] * slope[:, 1] - bend[:, 1] * slope[:, 0]) / safe**3
-    curvature[norm <= 1e-9] = 0.0
-    for _ in range(2):
-        padded = np.pad(curvature, _SMOOTHING, mode="wrap" if period is not None else "edge")
-        curvature = np.convolve(
-            padded, np.full(2 * _SMOOTHING + 1, 1 / (2 * _SMOOTHING + 1)), "valid"
-        )
-    return _Line(
-        first=knots[0],
-        step=step,
-        periodic=period is not None,
-        x=where[:, 0].tolist(),
-        z=where[:, 1].tolist(),
-        direction_x=direction[:, 0].tolist(),
-        direction_z=direction[:, 1].tolist(),
-        curvature=curvature.tolist(),
-        width=np.interp(at, ends, points[:, 2]).tolist(),
-    )
-
-
-def _spline(
-    knots: NDArray[np.float64],
-    points: NDArray[np.float64],
-    at: NDArray[np.float64],
-    *,
-    closed: bool,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Cubic spline through `points` at `knots`: values, first and second derivatives at `at`.
-
-    Closed: the last point repeats the first, and slopes and bends agree there. Open: no bend at
-    the ends.
-    """
-    gaps = np.diff(knots)
-    count = len(gaps)
-    if count == 0 or (closed and count < 3):
-        # Too few points for a smooth loop: straight from one to the next.
-        value = np.stack([np.interp(at, knots, points[:, axis]) for axis in range(2)], axis=1)
-        which = np.clip(np.searchsorted(knots, at, side="right") - 1, 0, max(count - 1, 0))
-        slopes = np.diff(points, axis=0) / gaps[:, None] if count else np.zeros((1, 2))
-        return value, slopes[which], np.zeros_like(value)
-    slopes = np.diff(points, axis=0) / gaps[:, None]
-    second = _second_derivatives(gaps, slopes, closed=closed)
-    which = np.clip(np.searchsorted(knots, at, side="right") - 1, 0, count - 1)
-    gap = gaps[which][:, None]
-    low = (at - knots[which])[:, None]
-    high = gap - low
-    m0, m1 = second[which], second[which + 1]
-    p0, p1 = points[which], points[which + 1]
-    value = (
-        (m0 * high**3 + m1 * low**3) / (6 * gap)
-        + (p0 / gap - m0 * gap / 6) * high
-        + (p1 / gap - m1 * gap / 6) * low
-    )
-    slope = (m1 * low**2 - m0 * high**2) / (2 * gap) + slopes[which] - (m1 - m0) * gap / 6
-    return value, slope, (m0 * high + m1 * low) / gap
-
-
-def _second_derivatives(
-    gaps: NDArray[np.float64], slopes: NDArray[np.float64], *, closed: bool
-) -> NDArray[np.float64]:
-    """Second derivatives of the spline at all knots, (len(gaps) + 1, 2)."""
-    count = len(gaps)
-    if not closed:
-        second = np.zeros((count + 1, 2))
-        if count > 1:
-            right = 6 * np.diff(slopes, axis=0)
-            second[1:-1] = _tridiagonal(
-                gaps[:-1].tolist(), (2 * (gaps[:-1] + gaps[1:])).tolist(), gaps[1:].tolist(), right
-            )
-        return second
-    before = np.roll(gaps, 1)
-    right = 6 * (slopes - np.roll(slopes, 1, axis=0))
-    # A ring is a row with one more link: Sherman and Morrison's formula takes the link out.
-    link = gaps[-1]
-    middle = 2 * (before + gaps)
-    pivot = -middle[0]
-    changed = middle.copy()
-    changed[0] -= pivot
-    changed[-1] -= link * link / pivot
-    extra = np.zeros((count, 1))
-    extra[0], extra[-1] = pivot, link
-    solved = _tridiagonal(
-        before.tolist(), changed.tolist(), gaps.tolist(), np.hstack([right, extra])
-    )
-    result, correction = solved[:, :2], solved[:, 2:]
-    factor = (result[0] + link / pivot * result[-1]) / (
-        1 + correction[0, 0] + link / pivot * correction[-1, 0]
-    )
-    result = result - correction * factor
-    return np.vstack([result, result[:1]])
-
-
-def _tridiagonal(
-    lower: list[float], middle: list[float], upper: list[float], right: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Solve a system with three diagonals (lower[0] and upper[-1] are not used)."""
-    count = len(middle)
-    factors = [0.0] * count
-    result = np.array(right, dtype=np.float64)
-    divisor = middle[0]
-    result[0] /= divisor
-    for row in range(1, count):
-        factors[row] = upper[row - 1] / divisor
-        divisor = middle[row] - lower[row] * factors[row]
-        result[row] = (result[row] - lower[row] * result[row - 1]) / divisor
-    for row in range(count - 2, -1, -1):
-        result[row] -= factors[row + 1] * result[row + 1]
-    return result

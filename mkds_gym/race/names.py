@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 from mkds_gym.utils.arguments import choice
 
 # fmt: off
@@ -25,19 +27,44 @@ CHARACTERS: dict[int, str] = dict(enumerate((
         "Daisy", "Waluigi", "R.O.B.", "Shy Guy",
     )))
 """Characters by id."""
-
-SURFACES: tuple[str, ...] = (
-    "road", "slippery_road", "weak_offroad", "offroad", "sound_trigger", "heavy_offroad",
-    "slippery_road_2", "boost_pad", "wall", "invisible_wall", "out_of_bounds",
-    "fall_boundary", "jump_pad", "road_for_others", "wall_for_others", "cannon_activator",
-    "edge_wall", "falls_water", "boost_pad_minimum_speed", "loop", "special_road", "wall_3",
-    "force_recalculation",
-)
-"""Names of the collision types of prisms and floors, by number."""
 # fmt: on
 
-OFFROAD_SURFACES: frozenset[int] = frozenset((2, 3, 5))
-"""Collision types that count as off-road."""
+
+class Surface(IntEnum):
+    """Collision types of prisms and floors (attribute bits 8 to 12 of a prism)."""
+
+    ROAD = 0
+    SLIPPERY_ROAD = 1
+    WEAK_OFFROAD = 2
+    OFFROAD = 3
+    SOUND_TRIGGER = 4
+    HEAVY_OFFROAD = 5
+    SLIPPERY_ROAD_2 = 6
+    BOOST_PAD = 7
+    WALL = 8
+    INVISIBLE_WALL = 9
+    OUT_OF_BOUNDS = 10
+    FALL_BOUNDARY = 11
+    JUMP_PAD = 12
+    ROAD_FOR_OTHERS = 13
+    WALL_FOR_OTHERS = 14
+    CANNON_ACTIVATOR = 15
+    EDGE_WALL = 16
+    FALLS_WATER = 17
+    BOOST_PAD_MINIMUM_SPEED = 18
+    LOOP = 19
+    SPECIAL_ROAD = 20
+    WALL_3 = 21
+    FORCE_RECALCULATION = 22
+
+
+SURFACES: tuple[str, ...] = tuple(surface.name.lower() for surface in Surface)
+"""Names of the surfaces by number."""
+
+OFFROAD_SURFACES: frozenset[int] = frozenset(
+    surface.value for surface in (Surface.WEAK_OFFROAD, Surface.OFFROAD, Surface.HEAVY_OFFROAD)
+)
+"""Surfaces that count as off-road."""
 
 _COURSE_IDS = {name: number for number, name in COURSES.items()}
 
