@@ -69,6 +69,7 @@ class Evolution:
     ) -> None:
         self.config = config
         self.folder = folder
+        self._cartridge = config.environment.cartridge
         self._say = say or _LOG.info
         self._progress = progress
         self._stop = False
@@ -100,8 +101,8 @@ class Evolution:
     def begin(self) -> None:
         """Save the first checkpoint of a new run, so that it can be resumed. `run` calls this."""
         if self._saved is None:
-            if self.config.cartridge is not None:
-                self.folder.save_cartridge(self.config.cartridge)
+            if self._cartridge is not None:
+                self.folder.save_cartridge(self._cartridge)
             self._checkpoint()
 
     def run(self) -> Outcome:
@@ -123,7 +124,7 @@ class Evolution:
                     scorer=self.config.scorer,
                     start_method=run.start_method,
                     vectorization=run.vectorization,
-                    retries=self.config.evaluation.retries,
+                    retries=self.config.settings.evaluation.retries,
                     viewer=self._viewer,
                 ) as evaluator,
             ):
@@ -257,7 +258,7 @@ class Evolution:
             env_kwargs=self.config.env_kwargs,
             seed=episode_seed(self.config.run.seed, individual.id),
             record=result.record,
-            rom_sha1=self.config.cartridge.sha1 if self.config.cartridge is not None else "",
+            rom_sha1="" if self._cartridge is None else self._cartridge.sha1,
         )
         if old is None or new.rank > old.rank:
             self.champion = new

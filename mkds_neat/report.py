@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import gymnasium as gym
@@ -28,17 +27,8 @@ _STRIP_ROWS: Final = 2
 _SCREEN: Final = (256, 192)
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A frame of a replay.
-
-    Attributes:
-        pixels: Both screens, uint8 RGB (384, 256, 3).
-        info: The environment's info of the same step.
-    """
-
-    pixels: NDArray[np.uint8]
-    info: Mapping[str, Any]
+Picture = tuple[NDArray[np.uint8], Mapping[str, Any]]
+"""Both screens, RGB (384, 256, 3), and the info of the same step."""
 
 
 def replay(
@@ -70,26 +60,21 @@ def replay(
         over, step = False, 0
         while not over:
             if step % every == 0:
-                taken.append(_picture(env, info))
+                taken.append((np.asarray(env.render(), dtype=np.uint8), info))
             action = np.clip(network(observation[None])[0], space.low, space.high)
             observation, _, terminated, truncated, info = env.step(action.astype(space.dtype))
             over = terminated or truncated or (should_stop is not None and should_stop())
             step += 1
-        taken.append(_picture(env, info))
+        taken.append((np.asarray(env.render(), dtype=np.uint8), info))
     finally:
         env.close()
     return taken, info
 
 
-def _picture(env: gym.Env[Any, Any], info: Mapping[str, Any]) -> Picture:
-    pixels: Any = env.render()
-    return Picture(np.asarray(pixels, dtype=np.uint8), info)
-
-
 def gif(pictures: Sequence[Picture], limit: int = GIF_LIMIT) -> bytes:
     """Return an animated GIF of the top screen, with as many pictures as fit in ``limit`` bytes."""
     chosen = [pictures[i] for i in spread(len(pictures), min(len(pictures), _GIF_PICTURES + 1))]
-    return gif_bytes([picture.pixels[: _SCREEN[1]] for picture in chosen], _GIF_SECONDS, limit)
+    return gif_bytes([pixels[: _SCREEN[1]] for pixels, _ in chosen], _GIF_SECONDS, limit)
 
 
 def strip(
@@ -98,10 +83,10 @@ def strip(
     """Return a PNG sheet of pictures evenly spread over a race, with lap and race clock."""
     chosen = [pictures[i] for i in spread(len(pictures), min(columns * rows, len(pictures)))]
     captions = []
-    for picture in chosen:
-        seconds = picture.info.get("total_time") or picture.info.get("frame", 0) / FRAMES_PER_SECOND
-        captions.append(race_caption(picture.info.get("lap", 0), float(seconds)))
-    return sheet_bytes([picture.pixels for picture in chosen], captions, columns)
+    for _, info in chosen:
+        seconds = info.get("total_time") or info.get("frame", 0) / FRAMES_PER_SECOND
+        captions.append(race_caption(info.get("lap", 0), float(seconds)))
+    return sheet_bytes([pixels for pixels, _ in chosen], captions, columns)
 
 
 def write_pictures(

@@ -114,8 +114,8 @@ def _evolve(arguments: argparse.Namespace, signals: _Signals) -> int:
                 f"the run in {str(folder.path)!r} was made with the strategy "
                 f"{state['strategy'].name!r}, but its config.ini now says {config.run.strategy!r}"
             )
-        if config.cartridge is not None:
-            folder.check_cartridge(config.cartridge)
+        if config.environment.cartridge is not None:
+            folder.check_cartridge(config.environment.cartridge)
         folder.write("config.ini", config.text.encode())
     else:
         config = load_config(arguments.config, overrides)

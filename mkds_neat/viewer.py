@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import pickle
 import time
@@ -11,9 +10,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-import gymnasium as gym
-
-from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import ViewerError
 from mkds_gym.viewer import SHOW_WORDS, Board, Bus, RacePublisher, WindowProcess
 from mkds_neat.config import Config
@@ -52,8 +48,8 @@ class RunViewer:
             # The evaluator calls the scorer in this process; workers then publish the reward.
             _LOG.info("the viewer shows the reward instead of the fitness: %s", error)
             self._scorer = b""
-        self._frames_per_step = _frame_skip(config)
-        self._budget = config.evaluation.frames
+        self._frames_per_step = config.environment.frame_skip
+        self._budget = config.settings.evaluation.frames
         self._generation = 0
         self._species = 0
         self._places: dict[int, int] = {}
@@ -136,13 +132,6 @@ class RunViewer:
             parts.append(f"{hours}:{minutes:02}:{seconds:02} left at most")
         score = "fitness" if self._scorer else "reward"
         self.bus.post(Board(self._title, " · ".join(parts), {}, score))
-
-
-def _frame_skip(config: Config) -> int:
-    """Return the frames in a step of the environment, which is an `MKDSEnv`."""
-    given = {**gym.spec(config.env_id).kwargs, **config.env_kwargs}
-    default = inspect.signature(MKDSEnv).parameters["frame_skip"].default
-    return int(given.get("frame_skip", default))
 
 
 @contextlib.contextmanager

@@ -14,9 +14,8 @@ from neat_config import EXAMPLE, config_text
 
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
 from mkds_gym.vector.threads import usable_cores
-from mkds_neat.config import OUR_SECTIONS, default_workers, load_config, parse_config
+from mkds_neat.config import Settings, default_workers, load_config, parse_config
 from mkds_neat.config.neat_sections import NEAT_KEYS, make_neat_config
-from mkds_neat.config.settings import Settings
 from mkds_neat.errors import ConfigError
 from mkds_neat.run import main
 from mkds_neat.scorers import make_scorer
@@ -30,8 +29,9 @@ def test_example_is_accepted(monkeypatch):
     assert config.run.strategy == config.make_strategy().name == "neat"
     assert config.run.stop_when == "finish"
     assert config.run.workers == usable_cores() >= default_workers() >= 1
-    assert (config.inputs, config.outputs, config.population) == (6, 2, 50)
-    assert len(config.input_labels) == 6
+    assert (config.environment.inputs, config.environment.outputs, config.population) == (6, 2, 50)
+    assert len(config.environment.labels) == 6
+    assert config.environment.frame_skip == 4
     assert config.env_kwargs["info_every_step"] is False
     assert config.env_kwargs["truncate_on"] == ["clock:7200", "stuck:150", "wrong_way:60"]
     assert "rom" not in config.env_kwargs
@@ -41,9 +41,9 @@ def test_missing_keys_have_defaults():
     config = parse_config(
         "[run]\nstrategy = truncation\n[environment]\naction_type = threshold:3\n"
     )
-    assert (config.inputs, config.outputs, config.population) == (6, 3, 60)
+    assert (config.environment.inputs, config.environment.outputs, config.population) == (6, 3, 60)
     assert len(config.make_strategy().ask()) == 60
-    assert config.evaluation.stuck == 240
+    assert config.settings.evaluation.stuck == 240
     assert config.run.workers == default_workers()
     assert parse_config(config_text(run__workers="auto")).run.workers == default_workers()
 
@@ -59,7 +59,7 @@ def test_environment_values_are_literals_or_text():
     assert config.env_kwargs["sensors"] == ["seed6", "rays:3"]
     assert config.env_kwargs["laps"] == 2
     assert config.env_kwargs["truncate_on"] == ["clock:7200", "wrong_way:60"]
-    assert config.inputs == 9
+    assert config.environment.inputs == 9
     assert parse_config(config.text).env_kwargs == config.env_kwargs
 
 
@@ -192,15 +192,11 @@ def test_resolved_text_is_complete_and_reads_back():
     assert (config.run.seed, config.run.log_interval) == (7, 3)
     parser = configparser.ConfigParser()
     parser.read_string(config.text)
-    for section in OUR_SECTIONS:
+    for section in Settings.model_fields:
         assert set(Settings.model_fields[section].annotation.model_fields) <= set(parser[section])
     assert parser["run"]["workers"] == "cores"  # of the machine on which the run is resumed
     again = parse_config(config.text)
-    assert (again.run, again.evaluation, again.truncation) == (
-        config.run,
-        config.evaluation,
-        config.truncation,
-    )
+    assert again.settings == config.settings
     assert again.text == config.text
 
 

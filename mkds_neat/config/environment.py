@@ -31,12 +31,14 @@ class EnvironmentInfo:
         inputs: Components of an observation.
         outputs: Components of an action.
         labels: Names of the components of an observation; empty if the environment has no names.
+        frame_skip: Frames in a step.
         cartridge: The cartridge; None for an environment of another package.
     """
 
     inputs: int
     outputs: int
     labels: tuple[str, ...]
+    frame_skip: int
     cartridge: Cartridge | None
 
 
@@ -110,6 +112,7 @@ def inspect_environment(env_id: str, kwargs: Mapping[str, Any]) -> EnvironmentIn
             observation.shape[0],
             action.shape[0],
             tuple(getattr(env.unwrapped, "observation_labels", ())),
+            int(getattr(env.unwrapped, "frame_skip", 1)),
             cartridge if isinstance(cartridge, Cartridge) else None,
         )
 

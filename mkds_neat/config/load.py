@@ -13,9 +13,9 @@ from typing import Any
 
 from mkds_gym.components.metrics import DEFAULT_METRICS, collect_all, make_metrics
 from mkds_gym.components.scorers import SCORERS
-from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.viewer import MAX_TILES, SHOW_WORDS, parse_show
 from mkds_neat.config.environment import (
+    EnvironmentInfo,
     absolute_paths,
     environment_kwargs,
     inspect_environment,
@@ -24,9 +24,8 @@ from mkds_neat.config.environment import (
 from mkds_neat.config.neat_sections import NEAT_SECTIONS, check_neat, make_neat_config
 from mkds_neat.config.settings import (
     OUR_SECTIONS,
-    EvaluationSettings,
     RunSettings,
-    TruncationSettings,
+    Settings,
     complete,
     read_settings,
     suggest,
@@ -43,35 +42,33 @@ class Config:
     """A complete config that has passed all checks.
 
     Attributes:
-        run: Section ``[run]``.
-        evaluation: Section ``[evaluation]``.
-        truncation: Section ``[truncation]``.
+        settings: The sections that belong to mkds_neat.
         sections: Text of every value, by section and key: overrides applied, defaults written
             out, and the paths of ``rom`` and ``state`` absolute.
-        env_id: The environment.
         env_kwargs: All arguments of ``gym.make``, including those that ``[evaluation]`` implies.
+        environment: Facts about the environment.
         scorer: The fitness.
-        inputs: Components of an observation.
-        outputs: Components of an action.
-        input_labels: Names of the components of an observation, if the environment has names.
         population: Individuals in a generation.
         shown: Workers that ``[run] viewer`` shows, or places in a generation.
-        cartridge: The cartridge; None for an environment of another package.
     """
 
-    run: RunSettings
-    evaluation: EvaluationSettings
-    truncation: TruncationSettings
+    settings: Settings
     sections: Mapping[str, Mapping[str, str]]
-    env_id: str
     env_kwargs: dict[str, Any]
+    environment: EnvironmentInfo
     scorer: Scorer
-    inputs: int
-    outputs: int
-    input_labels: tuple[str, ...]
     population: int
     shown: tuple[int, ...]
-    cartridge: Cartridge | None = None
+
+    @property
+    def run(self) -> RunSettings:
+        """Section ``[run]``."""
+        return self.settings.run
+
+    @property
+    def env_id(self) -> str:
+        """The environment."""
+        return self.settings.environment.id
 
     @property
     def text(self) -> str:
@@ -85,9 +82,9 @@ class Config:
     def make_strategy(self) -> Strategy:
         """Return the strategy at its first generation."""
         if self.run.strategy == "truncation":
-            return TruncationStrategy(
-                self.inputs, self.outputs, **self.truncation.model_dump(), seed=self.run.seed
-            )
+            inputs, outputs = self.environment.inputs, self.environment.outputs
+            arguments = self.settings.truncation.model_dump()
+            return TruncationStrategy(inputs, outputs, **arguments, seed=self.run.seed)
         return NeatStrategy(make_neat_config(self.sections), seed=self.run.seed)
 
 
@@ -178,21 +175,8 @@ def _check(sections: dict[str, dict[str, str]]) -> Config:
         population = check_neat(sections, info.inputs, info.outputs, info.labels)
     else:
         population = settings.truncation.population
-    return Config(
-        run,
-        settings.evaluation,
-        settings.truncation,
-        sections,
-        env_id,
-        env_kwargs,
-        scorer,
-        info.inputs,
-        info.outputs,
-        info.labels,
-        population,
-        _shown(run, population),
-        info.cartridge,
-    )
+    shown = _shown(run, population)
+    return Config(settings, sections, env_kwargs, info, scorer, population, shown)
 
 
 def _shown(run: RunSettings, population: int) -> tuple[int, ...]:

@@ -25,9 +25,6 @@ from mkds_gym.vector.threads import usable_cores
 from mkds_neat.errors import ConfigError
 from mkds_neat.strategies.truncation import count_parents
 
-StrategyName = Literal["neat", "truncation"]
-STRATEGIES: Final = get_args(StrategyName)
-
 
 def default_workers() -> int:
     """Return the number of cores this process may use, minus one for the parent; at least 1."""
@@ -65,7 +62,9 @@ class Section(BaseModel):
 class RunSettings(Section):
     """Section ``[run]``. The fields describe themselves."""
 
-    strategy: StrategyName = Field(default="neat", description="how generations follow one another")
+    strategy: Literal["neat", "truncation"] = Field(
+        default="neat", description="how generations follow one another"
+    )
     seed: NonNegativeInt = Field(default=0, description="an integer of at least 0, for all chance")
     generations: PositiveInt = Field(
         default=100, description="most generations to evaluate, at least 1"
@@ -203,13 +202,9 @@ def complete(sections: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, s
     completed = {}
     for name, field in Settings.model_fields.items():
         model: Any = field.annotation
-        defaults = {key: _text(f.default) for key, f in model.model_fields.items()}
+        defaults = {key: str(f.default) for key, f in model.model_fields.items()}
         completed[name] = {**defaults, **sections.get(name, {})}
     return {**completed, **{k: dict(v) for k, v in sections.items() if k not in completed}}
-
-
-def _text(value: object) -> str:
-    return "none" if value is None else str(value)
 
 
 def check_keys(section: str, keys: Iterable[str], known: Iterable[str]) -> None:
