@@ -1,7 +1,7 @@
-"""Kartlab as a person meets it: title, menu, pause, results, ghost, sound.
+"""Kartlab's screens: title, menu, pause, results, ghost, sound.
 
-The bare cartridge is driven by keys alone; what it shows is read from its screens with its own
-alphabet, and what it plays from the sound channels of the emulator.
+The tests press keys, read text from the screens with the program's alphabet, and read sounds from
+the emulator's sound channels.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from mkds_gym.race.state import RaceState
 LAYOUT = MemoryLayout()
 LOADING = 40  # frames, more than any course takes
 RACE_MEMORY = slice(0x175000, 0x3CF000)
-"""Main memory that a race is in: fixed addresses, heap, race config."""
+"""Main memory of a race: fixed addresses, heap, race config."""
 
 
 def alphabet() -> dict[bytes, str]:
-    """The program's small letters, by their 64 pixels."""
+    """Return the program's small letters by their 64 pixels."""
     text = (SOURCE_DIRECTORY / "hud" / "font.c").read_text()
     rows = [int(row, 2) for row in re.findall(r"0b([01]{8})", text)]
     bits = np.unpackbits(np.array(rows, np.uint8)).reshape(-1, 64)
     letters = {}
-    for i in reversed(range(64)):  # where two look alike, the first counts
+    for i in reversed(range(64)):  # of two equal glyphs, the first counts
         letters[bits[i].tobytes()] = chr(32 + i)
     return letters
 
@@ -57,12 +57,12 @@ STROKES = {  # colours that text is written in, five bits each
 
 
 class Person:
-    """Somebody with a console, who presses keys and looks."""
+    """A person who presses keys and reads the screens."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, wait: int = 2 * LOADING) -> None:
         self.console = console
         self.ram = console.ram
-        console.step(0, 2 * LOADING, draw=False)
+        console.step(0, wait, draw=False)
         self.reader = RaceReader(self.ram, LAYOUT)
 
     def press(self, *keys: Keys) -> None:
@@ -78,7 +78,7 @@ class Person:
         self.wait()
 
     def start(self) -> None:
-        """Start what the menu shows, and wait for the race."""
+        """Start the race of the menu and wait for it."""
         self.press(Keys.START)
         for _ in range(3 * LOADING):
             if self.reader.race_on:
@@ -111,7 +111,7 @@ class Person:
 
     @property
     def scene_frame(self) -> int:
-        """Frames since the race was loaded."""
+        """Return the frames since the race was loaded."""
         return self.word(self.word(LAYOUT.race_state_pointer) + 4)
 
     def drivers(self) -> Any:
@@ -120,8 +120,8 @@ class Person:
         return self.ram[at : at + count * memory_layout.DRIVER.itemsize].view(memory_layout.DRIVER)
 
     def text(self, row: int) -> str:
-        """The small letters in a row of the bottom screen, 0 to 23; what is none is a space."""
-        for _ in range(3):  # the way of a picture to the screen
+        """Return the small letters in a row (0 to 23) of the bottom screen."""
+        for _ in range(3):  # until the picture is on the screen
             self.console.step(0, 1)
         picture = self.console.screen("bottom")[..., :3].astype(int) // 8
         inked = np.zeros(picture.shape[:2], bool)
@@ -139,7 +139,7 @@ def person() -> Iterator[Person]:
 
 
 def titles() -> dict[int, str]:
-    """The courses that the menu lists: id -> title."""
+    """Return the courses of the menu: id -> title."""
     table = Cartridge.open(ROM_PATH).file("kartlab/courses.bin")
     count, size = struct.unpack_from("<HH", table, 4)
     entries = (table[8 + i * size : 8 + (i + 1) * size] for i in range(count))
@@ -149,7 +149,7 @@ def titles() -> dict[int, str]:
 # ------------------------------------------------------------------------------- title and menu
 
 
-def test_the_title_is_no_race_and_shows_a_course_after_another(person: Person) -> None:
+def test_title_shows_one_course_after_another_without_a_race(person: Person) -> None:
     assert not person.reader.race_on
     shown = {person.text(0)}
     for _ in range(2):
@@ -161,7 +161,7 @@ def test_the_title_is_no_race_and_shows_a_course_after_another(person: Person) -
     assert all(any(line.endswith(name) for name in names) for line in shown), shown
 
 
-def test_two_presses_lead_to_a_race(person: Person) -> None:
+def test_two_presses_start_a_race(person: Person) -> None:
     person.menu()
     assert not person.reader.race_on
     assert "CHOOSE A RACE" in person.text(0)
@@ -175,7 +175,7 @@ def test_two_presses_lead_to_a_race(person: Person) -> None:
     assert titles()[25] in person.text(0)
 
 
-def test_every_row_of_the_menu_reaches_the_race(person: Person) -> None:
+def test_every_menu_row_changes_the_race(person: Person) -> None:
     person.menu()
     for keys, row, line in (
         ((Keys.DOWN, Keys.RIGHT), 6, "MODE     VS"),
@@ -197,12 +197,11 @@ def test_every_row_of_the_menu_reaches_the_race(person: Person) -> None:
     assert setup["mirror"] == 1
     assert person.config["driver_count"] == 6
     assert [int(one["kind"]) for one in person.drivers()] == [0] + [1] * 5
-    # On the last place of the grid.
     assert person.drivers()[0]["place"] == 5
     assert "VS 150CC" in person.text(0)
 
 
-def test_rows_that_are_for_vs_only_are_passed_over_in_a_time_trial(person: Person) -> None:
+def test_time_trial_skips_the_rows_of_vs(person: Person) -> None:
     person.menu()
     person.press(Keys.UP, Keys.RIGHT)  # the last usable row
     assert person.text(12)[2:].startswith("MIRROR   ON")
@@ -213,7 +212,7 @@ def test_rows_that_are_for_vs_only_are_passed_over_in_a_time_trial(person: Perso
     assert "A" in person.text(13)  # the title's list of keys
 
 
-def test_a_tap_while_a_course_is_loaded_counts(person: Person) -> None:
+def test_key_tapped_while_a_course_loads_counts(person: Person) -> None:
     person.menu()
     courses = sorted(titles())
     place = courses.index(person.config["course_id"])
@@ -226,7 +225,7 @@ def test_a_tap_while_a_course_is_loaded_counts(person: Person) -> None:
         assert person.config["course_id"] == courses[place % len(courses)], frames
 
 
-def test_each_course_can_be_chosen_raced_and_left(person: Person) -> None:
+def test_every_course_can_be_started_and_left(person: Person) -> None:
     person.menu()
     found = set()
     for _ in titles():
@@ -242,8 +241,8 @@ def test_each_course_can_be_chosen_raced_and_left(person: Person) -> None:
     assert found == set(titles())
 
 
-def test_a_race_from_the_menu_is_the_host_s_race_whatever_was_before(person: Person) -> None:
-    """Bit for bit: nothing of an earlier race, course or menu is left anywhere."""
+def test_race_from_the_menu_equals_the_host_s_race_bit_for_bit(person: Person) -> None:
+    """An earlier race, course or menu leaves no trace in memory."""
     person.menu()
     person.press(Keys.R, Keys.DOWN, Keys.RIGHT)  # another course, VS
     person.wait(40)
@@ -266,11 +265,9 @@ def test_a_race_from_the_menu_is_the_host_s_race_whatever_was_before(person: Per
         seed=int(person.config["rng_seed"]),
     )
     with Console(ROM_PATH, on_power_on=boot.write) as console:
-        console.step(0, 1, draw=False)
-        while not RaceReader(console.ram, LAYOUT).race_on:
-            console.step(0, 1, draw=False)
-        other = Person.__new__(Person)
-        other.console, other.ram = console, console.ram
+        other = Person(console, wait=1)
+        while not other.reader.race_on:
+            other.wait(1)
         for one in (other, person):
             while one.scene_frame < 20:
                 one.console.step(0, 1, draw=False)
@@ -288,7 +285,7 @@ def test_a_race_from_the_menu_is_the_host_s_race_whatever_was_before(person: Per
 
 
 def driven(pauses: tuple[int, ...], **parameters: Any) -> NDArray[np.uint8]:
-    """Memory of a race after 500 frames, with a pause of half a second in some of them."""
+    """Return the memory of a race after 500 frames, with pauses of half a second."""
     boot = BootParameters(skip_countdown=False, **parameters)
     with Console(ROM_PATH, on_power_on=boot.write) as console:
         for frame in range(500):
@@ -296,7 +293,7 @@ def driven(pauses: tuple[int, ...], **parameters: Any) -> NDArray[np.uint8]:
                 before = console.ram[RACE_MEMORY].copy()
                 console.step(Keys.A | Keys.START, 3, draw=False)
                 console.step(Keys.LEFT | Keys.B, 27, draw=False)
-                assert (console.ram[RACE_MEMORY] == before).all(), "the race stands still"
+                assert (console.ram[RACE_MEMORY] == before).all(), "a paused race does not move"
                 assert RaceReader(console.ram, LAYOUT).race_on
                 console.step(Keys.START, 1, draw=False)
             console.step(Keys.A | (Keys.LEFT if frame // 30 % 2 else 0), 1, draw=False)
@@ -307,12 +304,12 @@ def driven(pauses: tuple[int, ...], **parameters: Any) -> NDArray[np.uint8]:
 @pytest.mark.parametrize(
     "parameters", [{}, {"mode": "vs", "drivers": 4, "items": True}], ids=["alone", "vs"]
 )
-def test_a_race_that_was_paused_is_like_one_that_was_not(parameters: dict[str, Any]) -> None:
-    """In the countdown, just behind GO, and in full swing."""
+def test_pauses_leave_no_trace_in_the_race(parameters: dict[str, Any]) -> None:
+    """The pauses fall into the countdown, just after GO, and into the race."""
     assert (driven((), **parameters) == driven((90, 300, 301, 450), **parameters)).all()
 
 
-def test_the_host_s_race_can_only_go_on() -> None:
+def test_pause_of_the_host_s_race_can_only_resume() -> None:
     with Console(ROM_PATH, on_power_on=BootParameters().write) as console:
         person = Person(console)
         frame = int(person.status["frame"])
@@ -328,7 +325,7 @@ def test_the_host_s_race_can_only_go_on() -> None:
         assert "RACE PAUSED" not in person.text(7)
 
 
-def test_restart_begins_the_same_race_anew(person: Person) -> None:
+def test_restart_begins_the_same_race_again(person: Person) -> None:
     person.menu()
     person.start()
     first = person.drivers()[0]["position"].copy()
@@ -345,7 +342,7 @@ def test_restart_begins_the_same_race_anew(person: Person) -> None:
 
 
 def race_to_the_end(person: Person, seen: Callable[[], object] | None = None) -> None:
-    """Drive the race that is on to its finish, and on until the results are shown."""
+    """Drive the race to its finish, and wait for the results."""
     course, driver = Course.from_ram(person.ram, LAYOUT), PurePursuit()
     driver.reset()
     for _ in range(6000):
@@ -360,8 +357,14 @@ def race_to_the_end(person: Person, seen: Callable[[], object] | None = None) ->
     person.wait(200)
 
 
+def put_into_last_lap(person: Person) -> None:
+    """Count the coming start line as the finish of a race of one lap, for every driver."""
+    for driver in person.status["drivers"]:
+        driver["lap"] = driver["highest_lap"] = 1
+
+
 def one_lap(person: Person) -> None:
-    """From the title into a time trial of one lap."""
+    """Start a time trial of one lap from the title."""
     person.menu()
     person.press(Keys.DOWN, Keys.DOWN, Keys.DOWN, Keys.RIGHT)
     person.start()
@@ -372,13 +375,13 @@ def shown_time(milliseconds: int) -> str:
 
 
 def recordings(person: Person) -> list[int]:
-    """What each input unit says of recorded inputs: a pointer, or 0."""
+    """Return the pointer to recorded keys of each input unit; 0 without a recording."""
     size = memory_layout.INPUT_UNIT.itemsize * memory_layout.INPUT_UNIT_COUNT
     units = person.ram[LAYOUT.input_units - RAM_START :][:size].view(memory_layout.INPUT_UNIT)
     return [int(pointer) for pointer in units["recording"]]
 
 
-def test_results_ghost_and_record(person: Person) -> None:
+def test_best_run_becomes_the_ghost_and_the_record(person: Person) -> None:
     one_lap(person)
     assert len(person.drivers()) == 1
     assert recordings(person) == [0] * memory_layout.INPUT_UNIT_COUNT
@@ -401,13 +404,13 @@ def test_results_ghost_and_record(person: Person) -> None:
     finish = (person.word(LAYOUT.race_status_pointer) & 0x3FFFFF) - 0x175000
     assert (person.ram[RACE_MEMORY][finish : finish + 0x14] == before[finish:][:0x14]).all()
 
-    # Again: the ghost drives the same way, frame by frame, while its driver only waits.
+    # The next race: the ghost repeats the run frame by frame.
     person.press(Keys.A)
     person.wait()
     person.reader.resolve()
     drivers = person.drivers()
     assert [int(one["kind"]) for one in drivers] == [0, 2]
-    # The second input unit, and no other, points to the keys that were pressed, and for how long.
+    # Only the second input unit points to recorded keys and their frames.
     pointer = recordings(person)[1]
     assert recordings(person) == [0, pointer, *[0] * (memory_layout.INPUT_UNIT_COUNT - 2)]
     recorded: list[int] = []
@@ -425,7 +428,7 @@ def test_results_ghost_and_record(person: Person) -> None:
     assert compared > 1000
     assert person.status["drivers"][1]["total_milliseconds"] == total
 
-    # Left without a finish, the record stands; the menu shows it, for this race only.
+    # Leaving the race keeps the record. The menu shows it for this race only.
     person.press(Keys.START, Keys.UP, Keys.A)
     person.wait()
     assert shown_time(total) in person.text(19)
@@ -437,12 +440,13 @@ def test_results_ghost_and_record(person: Person) -> None:
     assert recordings(person) == [0] * memory_layout.INPUT_UNIT_COUNT
 
 
-def test_results_of_a_race_against_others(person: Person) -> None:
+def test_results_of_a_vs_race_list_all_drivers(person: Person) -> None:
     person.menu()
     person.press(Keys.DOWN, Keys.RIGHT, Keys.DOWN, Keys.DOWN, Keys.RIGHT, Keys.DOWN, Keys.DOWN)
     person.press(*[Keys.RIGHT] * 3)  # seven rivals, then one, two, three
     person.start()
     assert len(person.drivers()) == 4
+    put_into_last_lap(person)
     race_to_the_end(person)
     order = [int(i) for i in person.status["driver_by_place"][:4]]
     for place, who in enumerate(order):
@@ -457,10 +461,12 @@ def test_results_of_a_race_against_others(person: Person) -> None:
     assert not person.reader.race_on
 
 
-def test_the_host_s_race_stays_when_it_is_over() -> None:
+def test_host_s_race_stays_after_its_finish() -> None:
     with Console(ROM_PATH, on_power_on=BootParameters(laps=1).write) as console:
         person = Person(console)
+        put_into_last_lap(person)
         race_to_the_end(person)
+        assert person.config["lap_override"] == person.state.lap == len(person.state.lap_times) == 1
         kept = person.ram[slice(person.word(LAYOUT.race_status_pointer) & 0x3FFFFF, None)][:0x14]
         before = kept.copy()
         person.press(Keys.A, Keys.START, Keys.A, Keys.RIGHT, Keys.START)
@@ -474,7 +480,7 @@ def test_the_host_s_race_stays_when_it_is_over() -> None:
 
 
 class Channels:
-    """The sixteen sound channels, as the emulator has them."""
+    """The emulator's sixteen sound channels."""
 
     def __init__(self, console: Console) -> None:
         library = console.library.image
@@ -491,14 +497,14 @@ class Channels:
 
 
 def engine_timer(person: Person) -> int:
-    """What the engine's channel counts down from; larger is a higher note."""
+    """Return the start of the engine channel's timer; a larger value is a higher note."""
     return person.word(0x023FF000 + 8 + 6) & 0xFFFF
 
 
 ENGINE, TYRES, LEAD = 0, 14, 8
 
 
-def test_a_race_is_heard(person: Person) -> None:
+def test_race_from_the_menu_plays_sounds(person: Person) -> None:
     channels = Channels(person.console)
     person.menu()
     assert not channels.on(ENGINE)
@@ -525,7 +531,7 @@ def test_a_race_is_heard(person: Person) -> None:
     assert channels.on(ENGINE)
 
 
-def test_a_host_hears_nothing_unless_it_asks() -> None:
+def test_host_s_race_plays_sounds_only_on_request() -> None:
     for sound in (False, True):
         with Console(ROM_PATH, on_power_on=BootParameters(sound=sound).write) as console:
             console.step(Keys.A, 200, draw=False)

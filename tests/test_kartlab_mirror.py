@@ -1,4 +1,4 @@
-"""The mirrored course: what is in RAM is the course with left and right exchanged, all of it."""
+"""The mirrored course: every structure in RAM has left and right exchanged."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ KEYS = [(int(Keys.A), 150)] + 3 * [
     (int(Keys.A | Keys.RIGHT), 21),
     (int(Keys.A), 30),
 ]
-"""A drive along the first straight and into its walls."""
+"""Drive along the first straight and into its walls."""
 CONFIG_MIRROR = 0x57
 
 
 def mirrored_keys(keys: int) -> int:
-    """The same keys with left and right exchanged."""
+    """Return the keys with left and right exchanged."""
     sides = Keys.LEFT | Keys.RIGHT
     return keys ^ int(sides) if bool(keys & Keys.LEFT) != bool(keys & Keys.RIGHT) else keys
 
@@ -57,28 +57,28 @@ def courses(plain: Console, mirrored: Console) -> tuple[Course, Course]:
     )
 
 
-def test_the_race_config_says_so(plain: Console, mirrored: Console) -> None:
+def test_race_config_holds_the_mirror_flag(plain: Console, mirrored: Console) -> None:
     for console, expected in ((plain, 0), (mirrored, 1)):
         pointer = MemoryLayout().race_config_pointer - 0x2000000
         config = int(console.ram[pointer : pointer + 4].view("<u4")[0]) - 0x2000000
         assert console.ram[config + CONFIG_MIRROR] == expected
 
 
-def test_every_triangle_is_there_mirrored(courses: tuple[Course, Course]) -> None:
+def test_every_triangle_is_mirrored(courses: tuple[Course, Course]) -> None:
     one, other = (course.kcl for course in courses)
     assert len(one.prisms) == len(other.prisms) > 300
     assert np.array_equal(one.types, other.types)
-    # The winding turns round in a mirror; the second and the third corner change places.
+    # A mirror reverses the winding: the second and the third corner change places.
     corners = other.triangles[:, [0, 2, 1]] * MIRROR_X
     assert np.allclose(corners, one.triangles, atol=0.1)
     assert np.allclose(other.face_normals * MIRROR_X, one.face_normals)
-    # And the faces are still seen from their fronts: corners run round the normal.
+    # Corners still run around the normal: faces keep their fronts.
     a, b, c = (other.triangles[:, i] for i in range(3))
     normals = np.cross(b - a, c - a)
     assert (np.einsum("ij,ij->i", normals, other.face_normals) > 0).mean() > 0.99
 
 
-def test_the_octree_finds_the_same_prisms(courses: tuple[Course, Course]) -> None:
+def test_octree_finds_the_same_prisms(courses: tuple[Course, Course]) -> None:
     one, other = (course.kcl for course in courses)
     random = np.random.default_rng(0)
     low, size = one.area_minimum, one.area_size
@@ -95,11 +95,11 @@ def test_the_octree_finds_the_same_prisms(courses: tuple[Course, Course]) -> Non
 
 
 def swapped(entries: NDArray[np.void], name: str) -> NDArray[np.int64]:
-    """A vector field with x negated."""
+    """Return a vector field with x negated."""
     return np.asarray(entries[name] * np.array([-1, 1, 1]), dtype=np.int64)
 
 
-def test_the_map_is_mirrored(courses: tuple[Course, Course]) -> None:
+def test_map_entries_are_mirrored(courses: tuple[Course, Course]) -> None:
     one, other = (course.nkm for course in courses)
     for section in ("starts", "respawns", "item_points", "enemy_points", "points", "cameras"):
         before, after = getattr(one, section), getattr(other, section)
@@ -117,7 +117,7 @@ def test_the_map_is_mirrored(courses: tuple[Course, Course]) -> None:
         assert np.array_equal(after[field], before[field])
 
 
-def test_the_track_runs_the_same_way_round_the_other_side(courses: tuple[Course, Course]) -> None:
+def test_track_runs_in_the_mirrored_direction(courses: tuple[Course, Course]) -> None:
     one, other = (course.track for course in courses)
     assert other.length == pytest.approx(one.length)
     for distance in np.linspace(0, one.length, 40, endpoint=False):
@@ -126,7 +126,7 @@ def test_the_track_runs_the_same_way_round_the_other_side(courses: tuple[Course,
         assert other.curvature_at(distance) == pytest.approx(-one.curvature_at(distance), abs=1e-3)
 
 
-def test_mirrored_keys_drive_the_mirrored_way(plain: Console, mirrored: Console) -> None:
+def test_mirrored_keys_give_the_mirrored_drive(plain: Console, mirrored: Console) -> None:
     starts = plain.snapshot(), mirrored.snapshot()
     readers = RaceReader(plain.ram), RaceReader(mirrored.ram)
     one, other = (reader.read() for reader in readers)
@@ -136,19 +136,19 @@ def test_mirrored_keys_drive_the_mirrored_way(plain: Console, mirrored: Console)
             plain.step(keys, draw=False)
             mirrored.step(mirrored_keys(keys), draw=False)
             one, other = (reader.read() for reader in readers)
-            # To within rounding, which goes the same way on both sides, added up over the drive.
+            # Rounding is not mirrored, and its errors add up over the drive.
             assert np.allclose(np.array(other.position) * MIRROR_X, one.position, atol=4)
     assert np.linalg.norm(np.array(one.position) - first) > 400
     plain.restore(starts[0])
     mirrored.restore(starts[1])
 
 
-def test_the_picture_is_the_other_one_in_a_mirror(plain: Console, mirrored: Console) -> None:
+def test_picture_is_mirrored(plain: Console, mirrored: Console) -> None:
     for console, turn in ((plain, Keys.LEFT), (mirrored, Keys.RIGHT)):
         console.step(int(Keys.A), 150)
         console.step(int(Keys.A | turn), 40)
         console.step(int(Keys.A), 100)
-    # Below the clouds, which are painted and only turn with the heading.
+    # Below the clouds, which are painted and not mirrored.
     one, other = (np.asarray(c.screen("top")[100:], np.int64) for c in (plain, mirrored))
     same = (np.abs(one - other[:, ::-1]).max(axis=2) < 48).mean()
     unlike = (np.abs(one - other).max(axis=2) < 48).mean()
