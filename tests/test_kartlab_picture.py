@@ -1,6 +1,7 @@
-"""Kartlab's picture: what the camera struct says is where the pixels are.
+"""Kartlab's picture: pixels lie where the camera struct projects them.
 
-The picture captured after frame k + 2 shows the camera and the race of frame k (see draw.h).
+The picture captured after frame k + 2 shows the camera and the race of frame k
+(``draw/draw.h``).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mkds_gym.race.names import course_id
 from mkds_gym.race.reader import RaceReader
 
 LATENCY = 2
-"""Frames from a state in RAM to the captured picture that shows it."""
+"""Frames from a state in RAM to the captured picture of the state."""
 
 PROFILE, LOAD, START = 0x3FE040, 0x3FE064, 0x2000000
 ROAD, OFF_ROAD = 0, (2, 3, 5)
@@ -34,7 +35,7 @@ ROAD, OFF_ROAD = 0, (2, 3, 5)
 
 @dataclass
 class View:
-    """One frame's camera and kart, copied out of RAM."""
+    """Copies of a frame's camera and kart."""
 
     camera: np.void
     driver: np.void
@@ -54,7 +55,7 @@ class View:
         return np.array(self.driver[name], dtype=np.float64) / 4096
 
     def project(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return column, row and depth of world points (N, 3), by the struct alone."""
+        """Return column, row and depth of world points (N, 3), from the camera struct alone."""
         matrix = np.array(self.camera["matrix"], dtype=np.float64) / 4096
         seen = points @ matrix[:3] + matrix[3]
         depth = -seen[:, 2]
@@ -66,7 +67,7 @@ class View:
 
 @dataclass
 class Shot:
-    """A picture of both screens and the state it shows."""
+    """A picture of both screens and the state that the picture shows."""
 
     top: NDArray[np.uint8]
     bottom: NDArray[np.uint8]
@@ -89,12 +90,12 @@ def console() -> Iterator[Console]:
 
 @pytest.fixture(scope="module")
 def at_start(console: Console) -> Snapshot:
-    """The kart standing on the grid."""
+    """Return the start, with the kart at rest on the grid."""
     return console.snapshot()
 
 
 def steer(view: View, course: Course, checkpoint: int) -> int:
-    """Keys of a plain driver: towards the middle of the road ahead."""
+    """Return keys that drive towards the middle of the road ahead."""
     x, _, z = view.vector("position")
     track = course.track
     target = track.point_at((track.progress(checkpoint, x, z) + 70) % track.length)
@@ -110,7 +111,7 @@ def steer(view: View, course: Course, checkpoint: int) -> int:
 
 @pytest.fixture(scope="module")
 def drive(console: Console, at_start: Snapshot) -> Drive:
-    """A lap's first half, a picture every now and then."""
+    """Drive the first half of a lap and take a picture every 35 frames."""
     course = Course.from_cartridge(console.cartridge, "mario_course")
     console.restore(at_start)
     console.ram[PROFILE : PROFILE + 4] = np.frombuffer(b"KLPR", np.uint8)
@@ -134,7 +135,7 @@ def drive(console: Console, at_start: Snapshot) -> Drive:
 
 
 def floor_points(course: Course, view: View) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """A grid of floor points before the kart and the surface under each (255: none)."""
+    """Return a grid of floor points ahead of the kart, and their surfaces (255: no floor)."""
     kcl = course.kcl
     forward, position = view.vector("forward"), view.vector("position")
     ahead, aside = np.meshgrid(np.linspace(25, 110, 10), np.linspace(-80, 80, 17))
@@ -168,11 +169,11 @@ def floor_points(course: Course, view: View) -> tuple[NDArray[np.float64], NDArr
 def pixels(
     shot: Shot, points: NDArray[np.float64], view: View | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the colours at projected points and which of them are in the open picture."""
+    """Return the colours at projected points, and a mask of the points in plain view."""
     where = (view or shot.view).project(points)
     column, row = np.round(where[:, 0]), np.round(where[:, 1])
     free = (where[:, 2] > 10) & (column >= 2) & (column < 254) & (row >= 2) & (row < 190)
-    # the kart hides what is behind it, big letters hide the upper middle
+    # The kart hides points behind it, large letters hide the upper middle.
     free &= ~((np.abs(column - 128) < 48) & (row > 95)) & (row > 82)
     out = np.zeros((len(points), 3))
     picked = shot.top[row[free].astype(int), column[free].astype(int)]
@@ -181,7 +182,7 @@ def pixels(
 
 
 def samples(drive: Drive, kinds: tuple[int, ...]) -> NDArray[np.float64]:
-    """Colours at projected floor points of these surfaces, over the whole drive."""
+    """Return the colours at floor points of these surfaces, over the whole drive."""
     out = []
     for shot in drive.shots:
         points, surface = floor_points(drive.course, shot.view)
@@ -194,7 +195,7 @@ def is_asphalt(colours: NDArray[np.float64]) -> NDArray[np.bool_]:
     return np.asarray((np.ptp(colours, axis=1) <= 24) & (colours.max(axis=1) < 160))
 
 
-def test_the_camera_struct_is_consistent(drive: Drive) -> None:
+def test_camera_struct_is_consistent(drive: Drive) -> None:
     for shot in drive.shots:
         camera = shot.view.camera
         matrix = np.array(camera["matrix"], dtype=np.float64) / 4096
@@ -211,11 +212,11 @@ def test_the_camera_struct_is_consistent(drive: Drive) -> None:
         assert np.allclose(matrix[:3, 1], np.array(camera["up"]) / 4096, atol=1e-3)
 
 
-def test_the_kart_is_where_its_position_projects(drive: Drive) -> None:
+def test_kart_is_at_its_projected_position(drive: Drive) -> None:
     for shot in drive.shots:
         view = shot.view
         up, forward = view.vector("up"), view.vector("forward")
-        # The rear wing, red, lies 7.3 behind and 6 above the place the kart stands on.
+        # The red rear wing lies 7.3 behind and 6 above the kart's position.
         wing = view.vector("position") - 7.3 * forward + 6.1 * up
         column, row, depth = view.project(wing[None])[0]
         assert 15 < depth < 80
@@ -228,11 +229,11 @@ def test_the_kart_is_where_its_position_projects(drive: Drive) -> None:
 def test_road_pixels_are_asphalt(drive: Drive) -> None:
     asphalt = is_asphalt(samples(drive, (ROAD,)))
     assert len(asphalt) > 300
-    # Lines, kerbs and the shadow are the rest.
+    # The rest is lines, kerbs and the shadow.
     assert asphalt.mean() > 0.85
 
 
-def test_road_off_road_and_walls_tell_apart(drive: Drive) -> None:
+def test_road_grass_and_walls_differ_in_colour(drive: Drive) -> None:
     road = samples(drive, (ROAD,))
     beside = samples(drive, OFF_ROAD)
     assert len(beside) > 50
@@ -251,10 +252,10 @@ def test_road_off_road_and_walls_tell_apart(drive: Drive) -> None:
     assert is_asphalt(wall).mean() < 0.4
 
 
-def test_the_picture_shows_the_state_of_two_frames_before(
+def test_picture_shows_the_state_of_two_frames_earlier(
     console: Console, at_start: Snapshot
 ) -> None:
-    """Put the kart elsewhere: the camera follows at once, the picture two frames later."""
+    """After a move of the kart, the camera follows at once, the picture two frames later."""
     console.restore(at_start)
     for _ in range(6):
         console.step(0)
@@ -275,7 +276,7 @@ def test_the_picture_shows_the_state_of_two_frames_before(
         eyes.append(np.array(View.of(console.ram).camera["position"], dtype=np.int64) / 4096)
         changes.append(float((picture != before).any(axis=2).mean()))
         before = picture
-    # The first frame already has the new camera; then it goes on at the kart's pace.
+    # The first frame has the new camera, which then follows the kart.
     assert np.linalg.norm(eyes[0] - eye) > 100
     assert np.linalg.norm(eyes[1] - eyes[0]) < 10
     assert int(np.argmax(changes)) == LATENCY
@@ -290,26 +291,26 @@ def test_sky_is_above_the_horizon(drive: Drive) -> None:
         assert blue.mean() > 0.7
 
 
-def test_the_picture_moves_and_both_screens_live(drive: Drive) -> None:
+def test_both_screens_change_during_a_drive(drive: Drive) -> None:
     for one, two in zip(drive.shots, drive.shots[1:], strict=False):
         assert (one.top != two.top).any(axis=2).mean() > 0.2
         assert (one.bottom != two.bottom).any()
     assert len(np.unique(drive.shots[0].bottom.reshape(-1, 3), axis=0)) > 20
 
 
-def test_a_picture_stays_within_the_machine(drive: Drive) -> None:
+def test_picture_stays_within_the_hardware_limits(drive: Drive) -> None:
     polygons, vertices = np.array(drive.loads).T
     assert 100 < polygons.max() < 2048
     assert 400 < vertices.max() < 6144
 
 
-def test_held_keys_light_up(console: Console, at_start: Snapshot) -> None:
+def test_held_key_lights_up_on_the_bottom_screen(console: Console, at_start: Snapshot) -> None:
     console.restore(at_start)
     console.step(0, 10)
     idle = console.screen("bottom")
     console.step(int(Keys.A), 4)
     held = console.screen("bottom")
-    # The key's cap lies at tile (29, 19), the text 2 right and 3 down of its grid.
+    # The keycap lies at tile (29, 19); the grid is shifted by (2, 3) pixels.
     cap = (slice(19 * 8 + 3, 21 * 8 + 3), slice(29 * 8 + 2, 31 * 8 + 2))
     assert held[cap].mean() > idle[cap].mean() + 20
     console.step(0, 4)
@@ -317,7 +318,7 @@ def test_held_keys_light_up(console: Console, at_start: Snapshot) -> None:
 
 
 def walls_between(course: Course, start: NDArray[np.float64], end: NDArray[np.float64]) -> int:
-    """How many walls of the collision the straight line between two points goes through."""
+    """Return the number of walls that the line between two points passes through."""
     a, b, c = (course.kcl.triangles[course.kcl.is_wall][:, i] for i in range(3))
     way, one, two, from_a = end - start, b - a, c - a, start - a
     across, along = np.cross(way, two), np.cross(from_a, one)
@@ -330,10 +331,8 @@ def walls_between(course: Course, start: NDArray[np.float64], end: NDArray[np.fl
     return int(inside.sum())
 
 
-def test_no_wall_stands_between_the_camera_and_the_kart(
-    console: Console, at_start: Snapshot
-) -> None:
-    """Driven blindly along and into walls, backwards too."""
+def test_no_wall_hides_the_kart_from_the_camera(console: Console, at_start: Snapshot) -> None:
+    """The kart drives blindly along and into walls, also backwards."""
     console.restore(at_start)
     course = Course.from_ram(console.ram, MemoryLayout(), "mario_course")
     random = np.random.default_rng(1)
@@ -349,22 +348,22 @@ def test_no_wall_stands_between_the_camera_and_the_kart(
             touched += bool(int(view.driver["state_bits"]) & 1 << 7)
             eyes.append(eye - position)
     assert touched > 20
-    # And it moves smoothly, but for the jump to another place.
+    # The camera moves smoothly, except when the kart respawns.
     assert np.median(np.linalg.norm(np.diff(eyes, axis=0), axis=1)) < 1.0
     console.restore(at_start)
 
 
 COLOURS = ("red", "blue", "green", "yellow", "pink", "cyan", "orange", "violet")
-"""Of the drivers' helmets, by number."""
+"""Colours of the drivers' helmets, by number."""
 HUES = (
     *((12, "red"), (42, "orange"), (72, "yellow"), (160, "green"), (205, "cyan")),
     *((245, "blue"), (288, "violet"), (340, "pink"), (361, "red")),
 )
-"""Where each colour's hue ends, in degrees."""
+"""The end of each colour's hues, in degrees."""
 
 
 def colour_of(patch: NDArray[np.float64]) -> str | None:
-    """Name the strong colour that most pixels of a patch have."""
+    """Return the name of the strong colour that most pixels of a patch have."""
     names = []
     for red, green, blue in patch.reshape(-1, 3) / 255:
         high, low = max(red, green, blue), min(red, green, blue)
@@ -380,11 +379,10 @@ def colour_of(patch: NDArray[np.float64]) -> str | None:
     return max(set(names), key=names.count) if len(names) >= 3 else None
 
 
-def test_each_kart_is_where_it_stands_in_its_own_colour() -> None:
-    """On the grid, from the last place: who is seen has the colour of their number."""
+def test_karts_on_the_grid_have_their_own_colours() -> None:
     parameters = BootParameters(mode="vs", drivers=8, skip_countdown=False)
     with Console(ROM_PATH, on_power_on=parameters.write) as console:
-        # Before the big digits, which would hide some.
+        # Before the large digits, which would hide some karts.
         console.step(0, 125)
         picture = console.screen("top").astype(np.float64)
         view, reader = View.of(console.ram), RaceReader(console.ram)
@@ -397,13 +395,13 @@ def test_each_kart_is_where_it_stands_in_its_own_colour() -> None:
                 c, r = round(column), round(row)
                 seen[COLOURS[index]] = colour_of(picture[r - 2 : r + 3, c - 2 : c + 3])
     assert seen.pop("red") == "red"
-    # Some stand behind another one.
+    # Some karts hide others.
     right = [name for name, colour in seen.items() if name == colour]
     assert len(seen) >= 5
     assert len(right) >= 3, seen
 
 
-def test_an_item_box_is_seen_where_the_object_table_has_it() -> None:
+def test_item_boxes_are_at_their_projected_positions() -> None:
     parameters = BootParameters(
         course=course_id("snow_course"), mode="vs", items=True, skip_countdown=True
     )
@@ -424,16 +422,16 @@ def test_an_item_box_is_seen_where_the_object_table_has_it() -> None:
                     r, c = round(row), round(column)
                     patch = console.screen("top")[r - 3 : r + 4, c - 3 : c + 4].astype(int)
                     total += 1
-                    # All colours: nothing else on the ice is that bright.
+                    # Only boxes are this colourful on the ice.
                     colourful += bool((np.ptp(patch, axis=2) > 80).mean() > 0.3)
     assert total >= 20
-    # One may be behind the kart.
+    # The kart may hide a box.
     assert colourful / total > 0.7
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in COURSE_DIRECTORY.glob("*.toml")))
-def test_the_heaviest_scenes_fit_the_machine(name: str) -> None:
-    """Eight karts before the camera, all round a course, and in a mirror."""
+def test_heaviest_scenes_fit_the_hardware_limits(name: str) -> None:
+    """Eight karts stand before the camera, all round the course, also mirrored."""
     for mirror, spacing in ((False, 130.0), (True, 800.0)):
         works = [work for _, work in crowded(crowd_parameters(name, mirror), spacing)]
         for work in works:
@@ -462,7 +460,7 @@ trees = 200
 
 
 def too_much() -> bytes:
-    """A course of six straights side by side, the most of it in view from either end of one."""
+    """Return a course of six straights side by side, most of them in view at once."""
     rows = [-450 + 150 * i for i in range(6)]
     corners = [(x * (-1) ** i, z) for i, z in enumerate(rows) for x in (-1150, 1150)][1:]
     corners += [(-1350, rows[-1]), (-1350, rows[0])]
@@ -471,8 +469,8 @@ def too_much() -> bytes:
     return compile_description(parse_description(TOO_MUCH + "\n".join(points))).carc()
 
 
-def test_what_is_too_much_for_a_picture_is_dropped_far_away() -> None:
-    """The machine is never sent more than it takes; the road before the kart is always there."""
+def test_full_picture_drops_only_distant_parts() -> None:
+    """The picture stays within the limits, and the road before the kart stays visible."""
     parameters = BootParameters(course=21, course_data=too_much(), mode="vs", drivers=8, items=True)
     works, heavy, asphalt = [], [], []
     course = None
@@ -482,7 +480,7 @@ def test_what_is_too_much_for_a_picture_is_dropped_far_away() -> None:
         works.append(work)
         heavy.append((work.vertices, View.of(console.ram)))
         shown_vertices, shown = heavy[-1 - LATENCY] if len(heavy) > LATENCY else (0, None)
-        # Pictures of a full budget, a while after the kart was put there.
+        # Only pictures with a full budget, some frames after the move.
         if shown is None or shown_vertices < 5600 or len(works) % 4:
             continue
         points, surface = floor_points(course, shown)
@@ -494,6 +492,6 @@ def test_what_is_too_much_for_a_picture_is_dropped_far_away() -> None:
     assert most.polygons <= POLYGONS
     assert most.cycles < CYCLES
     assert len(asphalt) > 3
-    # Other karts hide much of it, lines are white.
+    # Other karts hide much of the road, and lines are white.
     assert min(asphalt) > 0.3
     assert np.median(asphalt) > 0.5
