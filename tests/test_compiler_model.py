@@ -1,35 +1,26 @@
-"""The drawn course: it lies where the collision is, whole, within the machine's limits."""
+"""The drawn course lies where the collision is, complete and within the hardware's limits."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.resources
-from pathlib import Path
 
 import numpy as np
 import pytest
+from kartlab_courses import MEADOW, bundled
 from klm_model import Model, read_model
 
-from mkds_gym.kartlab.compiler import (
-    CompiledCourse,
-    CourseDescriptionError,
-    compile_course,
-    compile_description,
-    parse_description,
-    read_description,
-)
+from mkds_gym.kartlab.compiler import CompiledCourse, compile_description, parse_description
 from mkds_gym.kartlab.compiler.model.klm import rgb15
 from mkds_gym.kartlab.compiler.model.scenery import OBJECTS
 from mkds_gym.kartlab.compiler.themes import COLOURS, THEMES
 
-FOLDER = Path(str(importlib.resources.files("mkds_gym") / "kartlab" / "courses"))
 BRIDGE, BRANCH, GAPS = "cross_course", "desert_course", "airship_course"
 FLOORS = (0, 1, 2, 3, 5, 6, 7, 10, 12)
 
 
 @dataclasses.dataclass
 class Drawn:
-    """A compiled course and its decoded picture, polygons as quads (a triangle ends twice)."""
+    """A compiled course and its decoded model; a triangle is a quad with a double corner."""
 
     course: CompiledCourse
     model: Model
@@ -46,7 +37,7 @@ def quads(polygons: list[list[tuple[np.ndarray, int]]]) -> np.ndarray:
 def drawn() -> dict[str, Drawn]:
     out = {}
     for name in ("mario_course", BRIDGE, BRANCH, GAPS):
-        course = compile_course(FOLDER / f"{name}.toml")
+        course = bundled(name)
         model = read_model(course.files["course_model.klm"])
         near = [polygon for chunk in model.fine for polygon in chunk.near]
         far = [polygon for chunk in model.fine for polygon in chunk.far]
@@ -56,7 +47,7 @@ def drawn() -> dict[str, Drawn]:
 
 
 def heights_at(polygons: np.ndarray, x: float, z: float, margin: float = -0.002) -> np.ndarray:
-    """Heights of all polygons above or below a place, seen from above or below."""
+    """Heights of all polygons above or below a place."""
     a = polygons[:, :, [0, 2]]
     at = np.array([x, z])
     near = (a.min(axis=1) <= at + 1e-6).all(axis=1) & (a.max(axis=1) >= at - 1e-6).all(axis=1)
@@ -75,7 +66,7 @@ def heights_at(polygons: np.ndarray, x: float, z: float, margin: float = -0.002)
 
 
 @pytest.mark.parametrize("name", ["mario_course", BRIDGE, BRANCH, GAPS])
-def test_decodes_and_stays_within_the_hardware(drawn: dict[str, Drawn], name: str) -> None:
+def test_model_decodes_and_fits_the_hardware(drawn: dict[str, Drawn], name: str) -> None:
     course, model = drawn[name].course, drawn[name].model
     chunks = model.fine + model.coarse
     assert len(chunks) == course.model.chunks <= 512, "as many as the program keeps"
@@ -90,8 +81,8 @@ def test_decodes_and_stays_within_the_hardware(drawn: dict[str, Drawn], name: st
 
 
 @pytest.mark.parametrize("name", ["mario_course", BRIDGE, BRANCH, GAPS])
-def test_every_floor_is_drawn_where_it_is(drawn: dict[str, Drawn], name: str) -> None:
-    """Also where paths meet, and on both levels of a bridge; near and from afar.
+def test_every_floor_is_drawn_at_its_height(drawn: dict[str, Drawn], name: str) -> None:
+    """Also at joints and on both levels of a bridge, near and far.
 
     Where the bank changes, a quad and its two triangles differ by some units.
     """
@@ -109,8 +100,8 @@ def test_every_floor_is_drawn_where_it_is(drawn: dict[str, Drawn], name: str) ->
 
 
 @pytest.mark.parametrize("name", ["mario_course", BRIDGE, BRANCH, GAPS])
-def test_nothing_stands_on_a_road(drawn: dict[str, Drawn], name: str) -> None:
-    """No tree, land or wall of one path on another's road, up to a wall's height."""
+def test_roads_are_free_up_to_a_walls_height(drawn: dict[str, Drawn], name: str) -> None:
+    """No tree, land or wall of one path stands on another path's road."""
     shown = drawn[name]
     checked = 0
     for ribbon in shown.course.layout.paths:
@@ -125,8 +116,8 @@ def test_nothing_stands_on_a_road(drawn: dict[str, Drawn], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [BRANCH, "mario_course"])
-def test_no_two_faces_fight_for_a_place(drawn: dict[str, Drawn], name: str) -> None:
-    """Paint lies above the road, and where paths meet there is one floor."""
+def test_faces_at_one_place_have_different_heights(drawn: dict[str, Drawn], name: str) -> None:
+    """Paint lies above the road, and joints have one floor."""
     shown = drawn[name]
     random = np.random.default_rng(2)
     roads = shown.course.triangles.vertices[shown.course.triangles.types == 0]
@@ -138,7 +129,7 @@ def test_no_two_faces_fight_for_a_place(drawn: dict[str, Drawn], name: str) -> N
         assert (np.diff(heights) > 0.05).all(), (x, z, heights)
 
 
-def test_gaps_are_open_and_their_ends_closed(drawn: dict[str, Drawn]) -> None:
+def test_gaps_are_open_and_have_end_walls(drawn: dict[str, Drawn]) -> None:
     shown = drawn[GAPS]
     ribbon = shown.course.ribbon
     gaps = np.flatnonzero(ribbon.gap)
@@ -159,7 +150,7 @@ def test_gaps_are_open_and_their_ends_closed(drawn: dict[str, Drawn]) -> None:
             assert (top & (foot < below + 1)).any()
 
 
-def test_a_bridge_has_an_underside_above_the_road_below(drawn: dict[str, Drawn]) -> None:
+def test_bridge_has_an_underside_above_the_lower_road(drawn: dict[str, Drawn]) -> None:
     shown = drawn[BRIDGE]
     centre = shown.course.ribbon.centre
     a, b = shown.near[:, 2] - shown.near[:, 0], shown.near[:, 3] - shown.near[:, 1]
@@ -167,11 +158,11 @@ def test_a_bridge_has_an_underside_above_the_road_below(drawn: dict[str, Drawn])
     assert len(down)
     clear = [heights_at(down, x, z) - y for x, y, z in centre if len(heights_at(down, x, z))]
     assert max(float(room.max()) for room in clear) > 30
-    # And the land of the upper road stops: nothing but the deck is above the lower road.
+    # Only the deck, not the land of the upper road, is above the lower road.
     assert all((room > 30).all() or (room < 0).all() for room in clear)
 
 
-def test_pads_are_bright_where_they_are(drawn: dict[str, Drawn]) -> None:
+def test_pads_have_bright_colours(drawn: dict[str, Drawn]) -> None:
     shown = drawn[GAPS]
     ribbon, colours = shown.course.ribbon, shown.course.description.colours
     middles = shown.near.mean(axis=1)
@@ -183,8 +174,7 @@ def test_pads_are_bright_where_they_are(drawn: dict[str, Drawn]) -> None:
             assert (shown.colours[near] == int(rgb15(colours[name]))).any()
 
 
-def test_asphalt_lies_on_the_road(drawn: dict[str, Drawn]) -> None:
-    """Where the picture shows asphalt there is road, at the same height."""
+def test_asphalt_is_drawn_only_on_the_road(drawn: dict[str, Drawn]) -> None:
     shown = drawn["mario_course"]
     greys = [int(rgb15((112 * tone,) * 3)) for tone in np.arange(0.85, 1.1, 0.005)]
     road = shown.course.triangles.vertices[shown.course.triangles.types == 0]
@@ -199,10 +189,10 @@ def test_asphalt_lies_on_the_road(drawn: dict[str, Drawn]) -> None:
 # -- themes -----------------------------------------------------------------------------
 
 
-def test_themes_differ_and_tell_surfaces_apart() -> None:
+def test_themes_and_their_surfaces_have_distinct_colours() -> None:
     assert len(THEMES) >= 6
     names = ["road", "weak off-road", "off-road", "heavy off-road", "wall", "wall bend", "bounds"]
-    seen = []
+    palettes = []
     for name, theme in THEMES.items():
         palette = theme.palette()
         assert set(palette) == set(COLOURS)
@@ -211,15 +201,14 @@ def test_themes_differ_and_tell_surfaces_apart() -> None:
         for index, one in enumerate(colours):
             for other, key in zip(colours[index + 1 :], names[index + 1 :], strict=True):
                 assert np.abs(one - other).sum() > 36, (name, names[index], key)
-        seen.append(np.array([palette[key] for key in ("terrain", "sky top", "water", "road")]))
-    for index, one_theme in enumerate(seen):
-        for other_theme in seen[index + 1 :]:
+        palettes.append(np.array([palette[key] for key in ("terrain", "sky top", "water", "road")]))
+    for index, one_theme in enumerate(palettes):
+        for other_theme in palettes[index + 1 :]:
             assert np.abs(one_theme - other_theme).sum() > 150
 
 
-def test_a_theme_colours_the_course_and_explicit_colours_win() -> None:
-    text = (FOLDER / "mario_course.toml").read_text(encoding="utf-8")
-    text = text.replace("trees = 48", 'trees = 48\ntheme = "volcano"')
+def test_explicit_colours_override_the_theme() -> None:
+    text = MEADOW.replace("trees = 48", 'trees = 48\ntheme = "volcano"')
     description = parse_description(text + "\n[colours]\nwater = [1, 2, 255]\n")
     volcano = THEMES["volcano"].palette()
     assert description.colours["terrain"] == volcano["terrain"] != COLOURS["terrain"]
@@ -227,15 +216,18 @@ def test_a_theme_colours_the_course_and_explicit_colours_win() -> None:
     model = read_model(compile_description(description).files["course_model.klm"])
     names = ("sky top", "sky bottom", "shallows", "water", "hill", "cloud")
     assert model.beyond == tuple(int(rgb15(description.colours[name])) for name in names)
-    with pytest.raises(CourseDescriptionError, match=r"theme='moon' is unknown"):
-        parse_description(text.replace("volcano", "moon"))
+
+
+@pytest.fixture(scope="module")
+def bare_polygons() -> int:
+    """Polygons of a course without objects."""
+    plain = bundled("mario_course").description
+    return compile_description(dataclasses.replace(plain, trees=0)).model.polygons
 
 
 @pytest.mark.parametrize("theme", list(THEMES))
-def test_objects_of_each_theme_stand_on_the_land(theme: str) -> None:
-    plain = read_description(FOLDER / "mario_course.toml")
-    colours = THEMES[theme].palette()
-    with_objects = dataclasses.replace(plain, theme=theme, colours=colours, trees=40)
-    without = dataclasses.replace(with_objects, trees=0)
-    counts = [compile_description(each).model.polygons for each in (with_objects, without)]
-    assert 40 * 4 < counts[0] - counts[1] < 40 * 28, "few polygons, but all of the objects"
+def test_objects_of_each_theme_are_drawn(theme: str, bare_polygons: int) -> None:
+    plain, colours = bundled("mario_course").description, THEMES[theme].palette()
+    description = dataclasses.replace(plain, theme=theme, colours=colours, trees=40)
+    polygons = compile_description(description).model.polygons - bare_polygons
+    assert 40 * 4 < polygons < 40 * 28, "all objects, with few polygons"

@@ -1,4 +1,4 @@
-"""``python -m mkds_gym.kartlab compile``: courses of one's own, without a C compiler."""
+"""``python -m mkds_gym.kartlab compile`` adds custom courses without a C compiler."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gymnasium as gym
 import pytest
+from kartlab_courses import OVAL
 
 import mkds_gym  # noqa: F401 - registers the environment
 from mkds_gym.course import Course
@@ -14,22 +15,6 @@ from mkds_gym.emulator.cartridge import Cartridge, header_crc16
 from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH
 from mkds_gym.kartlab.__main__ import main
 from mkds_gym.kartlab.build import COURSE_TABLE, with_courses
-
-OVAL = """
-title = "My own oval"
-name = "test_circle"
-id = 21
-laps = 2
-road = { left = "rail", right = "rail" }
-edges.rail = { width = 8, end = "wall" }
-point = [
-    { at = [0, 150] },
-    { at = [450, 150], radius = 150 },
-    { at = [450, -150], radius = 150 },
-    { at = [-450, -150], radius = 150 },
-    { at = [-450, 150], radius = 150 },
-]
-"""
 
 
 @pytest.fixture
@@ -58,9 +43,9 @@ def test_course_is_added_and_can_be_driven_without_a_c_compiler(
     rom = tmp_path / "my.nds"
     monkeypatch.setenv("PATH", "")
     assert main(["compile", str(oval), "-o", str(rom)]) == 0
-    said = capsys.readouterr().out
-    assert "My own oval: test_circle (id 21)" in said
-    assert f'gymnasium.make("MKDS-v0", rom="{rom}", course="test_circle")' in said
+    output = capsys.readouterr().out
+    assert "My own oval: test_circle (id 21)" in output
+    assert f'gymnasium.make("MKDS-v0", rom="{rom}", course="test_circle")' in output
     cartridge = Cartridge.open(rom)
     packed = Cartridge.open(ROM_PATH)
     assert set(cartridge.course_names()) == {*packed.course_names(), "test_circle"}
@@ -81,7 +66,7 @@ def test_course_is_added_and_can_be_driven_without_a_c_compiler(
         env.close()
 
 
-def test_the_packages_own_courses_give_the_packages_cartridge() -> None:
+def test_bundled_courses_give_the_bundled_cartridge() -> None:
     paths = sorted(COURSE_DIRECTORY.glob("*.toml"))
     assert with_courses(ROM_PATH.read_bytes(), paths[:2])[0] == ROM_PATH.read_bytes()
 
@@ -101,7 +86,7 @@ def test_course_of_the_same_name_is_replaced_and_others_stay(oval: Path, tmp_pat
     assert Cartridge.open(second).file(name) == Cartridge.open(ROM_PATH).file(name)
 
 
-def test_nothing_of_value_is_overwritten(
+def test_inputs_are_not_overwritten(
     oval: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = ROM_PATH.read_bytes()
@@ -121,7 +106,7 @@ def test_nothing_of_value_is_overwritten(
     assert oval.read_text(encoding="utf-8") == OVAL
 
 
-def test_a_fault_leaves_the_old_file_and_no_other(
+def test_bad_course_leaves_the_old_file(
     oval: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rom = tmp_path / "my.nds"
@@ -143,7 +128,7 @@ def test_a_fault_leaves_the_old_file_and_no_other(
     ]
 
 
-def test_a_base_that_is_not_kartlab_is_refused(
+def test_base_other_than_kartlab_is_refused(
     oval: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = bytearray(ROM_PATH.read_bytes())

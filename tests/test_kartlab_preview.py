@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from kartlab_courses import bundled
 from PIL import Image
 
+from mkds_gym.kartlab import COURSE_DIRECTORY
 from mkds_gym.kartlab.__main__ import main
-from mkds_gym.kartlab.compiler import CompiledCourse, compile_course
+from mkds_gym.kartlab.compiler import CompiledCourse
 from mkds_gym.kartlab.preview import FLOORS, Drawing, draw, section_name
 
-COURSES = Path(str(importlib.resources.files("mkds_gym") / "kartlab" / "courses"))
-BRANCHED = COURSES / "desert_course.toml"
-PADDED = COURSES / "airship_course.toml"
+BRANCHED = COURSE_DIRECTORY / "desert_course.toml"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(scope="module")
 def branched() -> CompiledCourse:
-    return compile_course(BRANCHED)
+    return bundled("desert_course")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def titles(element: ElementTree.Element) -> list[str]:
     return [str(title.text) for title in element.iter(f"{SVG}title")]
 
 
-def test_png_has_road_on_the_road_and_none_beside_it(
+def test_png_shows_the_road_where_it_is(
     branched: CompiledCourse, drawing: Drawing, tmp_path: Path
 ) -> None:
     file = tmp_path / "course.png"
@@ -67,7 +66,7 @@ def test_png_has_road_on_the_road_and_none_beside_it(
     assert np.mean(beside) < 0.2, "except where another road lies there"
 
 
-def test_svg_is_made_of_vectors_with_everything_in_it(
+def test_svg_has_a_vector_for_every_part_of_the_course(
     branched: CompiledCourse, drawing: Drawing
 ) -> None:
     root = ElementTree.fromstring(drawing.svg())
@@ -107,9 +106,7 @@ def test_sections_are_named_in_order_and_branches_by_a_letter(drawing: Drawing) 
     assert section_name(2, 1) == "2b"
 
 
-def test_respawn_points_point_where_the_road_leads(
-    branched: CompiledCourse, drawing: Drawing
-) -> None:
+def test_respawn_arrows_point_along_the_road(branched: CompiledCourse, drawing: Drawing) -> None:
     shapes = drawing.groups["respawns"]
     for shape, heading in zip(shapes, branched.plan.respawn_headings, strict=True):
         tip, one, other = np.array(shape.points)
@@ -120,7 +117,7 @@ def test_respawn_points_point_where_the_road_leads(
 
 
 def test_pads_are_drawn_and_gaps_left_open() -> None:
-    course = compile_course(PADDED)
+    course = bundled("airship_course")
     drawing = draw(course)
     drawn = {shape.title for shape in drawing.groups["course"]}
     assert {"boost pad", "jump pad"} <= drawn
@@ -129,7 +126,7 @@ def test_pads_are_drawn_and_gaps_left_open() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "SVG"])
-def test_the_command_writes_the_file(
+def test_command_writes_the_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
 ) -> None:
     file = tmp_path / f"my.{suffix}"
@@ -140,7 +137,9 @@ def test_the_command_writes_the_file(
         ElementTree.fromstring(file.read_text(encoding="utf-8"))
 
 
-def test_bad_calls_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_command_is_refused_by_file_and_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bad = tmp_path / "bad.toml"
     text = BRANCHED.read_text(encoding="utf-8")
     bad.write_text(text.replace("width = 84", "width = nan"), encoding="utf-8")
