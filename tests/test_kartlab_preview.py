@@ -1,21 +1,20 @@
-"""Previews of courses: what the picture shows is where the course has it; bad calls are named."""
+"""Previews of courses show the course; bad commands are refused by file and value."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from kartlab_courses import bundled
+from kartlab_courses import OVAL, bundled
 from PIL import Image
 
-from mkds_gym.kartlab import COURSE_DIRECTORY
 from mkds_gym.kartlab.__main__ import main
 from mkds_gym.kartlab.compiler import CompiledCourse
 from mkds_gym.kartlab.preview import FLOORS, Drawing, draw, section_name
 
-BRANCHED = COURSE_DIRECTORY / "desert_course.toml"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -116,7 +115,7 @@ def test_respawn_arrows_point_along_the_road(branched: CompiledCourse, drawing: 
         )
 
 
-def test_pads_are_drawn_and_gaps_left_open() -> None:
+def test_pads_are_drawn_and_gaps_are_open() -> None:
     course = bundled("airship_course")
     drawing = draw(course)
     drawn = {shape.title for shape in drawing.groups["course"]}
@@ -125,38 +124,50 @@ def test_pads_are_drawn_and_gaps_left_open() -> None:
     assert len(heights) == len(course.ribbon) - int(course.ribbon.gap.sum()) < len(course.ribbon)
 
 
+@pytest.fixture
+def oval(tmp_path: Path) -> Path:
+    path = tmp_path / "oval.toml"
+    path.write_text(OVAL, encoding="utf-8")
+    return path
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg", "SVG"])
 def test_command_writes_the_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+    oval: Path, capsys: pytest.CaptureFixture[str], suffix: str
 ) -> None:
-    file = tmp_path / f"my.{suffix}"
-    assert main(["preview", str(BRANCHED), "-o", str(file)]) == 0
+    file = oval.with_suffix(f".{suffix}")
+    assert main(["preview", str(oval), "-o", str(file)]) == 0
     assert file.stat().st_size > 10_000
     assert str(file) in capsys.readouterr().out
     if suffix != "png":
         ElementTree.fromstring(file.read_text(encoding="utf-8"))
 
 
+@pytest.mark.parametrize(
+    ("course", "output", "message"),
+    [
+        ("no.toml", "x.png", r"no\.toml: cannot be read"),
+        ("bad.toml", "x.png", r"bad\.toml: point 1: radius=nan is out of range"),
+        ("oval.toml", "x.gif", r"x\.gif: expected a name that ends in \.png or \.svg"),
+        ("oval.toml", "png", r"png: expected a name that ends in \.png or \.svg"),
+        ("oval.toml", "no/x.svg", r"no/x\.svg: "),
+        ("oval.toml", "no/x.png", r"no/x\.png: "),
+    ],
+)
 def test_bad_command_is_refused_by_file_and_value(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    oval: Path, capsys: pytest.CaptureFixture[str], course: str, output: str, message: str
 ) -> None:
-    bad = tmp_path / "bad.toml"
-    text = BRANCHED.read_text(encoding="utf-8")
-    bad.write_text(text.replace("width = 84", "width = nan"), encoding="utf-8")
-    good = str(tmp_path / "x.png")
-    for arguments, words in (
-        (["no.toml", "-o", good], ["no.toml", "cannot be read"]),
-        ([str(bad), "-o", good], ["bad.toml", "branch 0", "width", "nan"]),
-        ([str(BRANCHED), "-o", str(tmp_path / "x.gif")], ["x.gif", ".png or .svg"]),
-        ([str(BRANCHED), "-o", str(tmp_path / "png")], ["png", ".png or .svg"]),
-        ([str(BRANCHED), "-o", str(tmp_path / "no" / "x.svg")], ["no", "x.svg"]),
-        ([str(BRANCHED), "-o", str(tmp_path / "no" / "x.png")], ["no", "x.png"]),
-    ):
-        assert main(["preview", *arguments]) == 1
-        message = capsys.readouterr().err
-        assert message.startswith("python -m mkds_gym.kartlab: error: ")
-        assert all(word in message for word in words), message
-        assert "Errno" not in message
-    assert not (tmp_path / "x.png").exists()
+    bad = oval.with_name("bad.toml")
+    bad.write_text(OVAL.replace("radius = 150", "radius = nan", 1), encoding="utf-8")
+    arguments = ["preview", str(oval.with_name(course)), "-o", str(oval.parent / output)]
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("python -m mkds_gym.kartlab: error: ")
+    assert re.search(message, error)
+    assert "Errno" not in error
+    assert not (oval.parent / output).exists()
+
+
+def test_preview_without_output_is_refused() -> None:
     with pytest.raises(SystemExit):
-        main(["preview", str(BRANCHED)])
+        main(["preview", "course.toml"])
