@@ -440,10 +440,10 @@ def test_kart_that_falls_off_an_open_edge_respawns(race: Race) -> None:
         for side in (1, -1):
             race.put(x, z, heading + side * math.pi / 2, 3.5)
             race.driver["position"][1] += 4 * 4096
-            for _ in range(220):
-                if race.step(Keys.A).respawning:
+            for _ in range(55):
+                if race.step(Keys.A, 4).respawning:
                     respawns += 1
-                    while race.step(0).respawning:
+                    while race.step(0, 4).respawning:
                         pass
                     break
     assert respawns >= 3

@@ -16,6 +16,7 @@ import struct
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -334,11 +335,13 @@ def check_rom(path: Path = ROM_PATH) -> str | None:
 
 
 def _image(folder: Path, name: str, flags: tuple[str, ...], sources: list[str]) -> bytes:
-    objects = []
-    for source in sources:
-        output = f"{source}.o"
+    objects = [f"{source}.o" for source in sources]
+
+    def compile_source(source: str, output: str) -> None:
         _run([COMPILER, *flags, *_FLAGS, "-c", source, "-o", output], folder)
-        objects.append(output)
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(compile_source, sources, objects))
     elf, binary = f"{name}.elf", f"{name}.bin"
     link = [COMPILER, *flags, *_LINK_FLAGS, "-T", f"boot/{name}.ld", *objects, "-lgcc", "-o", elf]
     _run(link, folder)
