@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
+
 from mkds_gym.errors import MKDSError
 
 
@@ -23,3 +25,11 @@ class RunFolderError(MKDSError, OSError):
 
 class ChampionFormatError(MKDSError, ValueError):
     """A champion's file is malformed, or of another version."""
+
+
+def describe(error: Exception) -> str:
+    """Return an error in one line; for a ValidationError, the place and reason of each problem."""
+    if isinstance(error, ValidationError):
+        problems = error.errors()
+        return "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in problems)
+    return repr(error)

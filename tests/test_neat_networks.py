@@ -180,8 +180,10 @@ def test_malformed_files_are_refused(tmp_path):
     torch.save({"format": "other"}, tmp_path / "b.pt")
     with pytest.raises(ChampionFormatError, match=r"champion\.pt"):
         load_pt(tmp_path / "b.pt")
-    with pytest.raises(ChampionFormatError):
+    with pytest.raises(ChampionFormatError, match="outputs"):
         NetworkSpec.from_json({"inputs": [0]})
+    with pytest.raises(ChampionFormatError, match=r"description: 0\.id: Field required$"):
+        NetworkSpec.from_json({"inputs": [], "outputs": [], "nodes": [{}], "connections": []})
 
 
 @pytest.mark.parametrize(

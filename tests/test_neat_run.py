@@ -283,7 +283,10 @@ def test_damaged_folder_is_named(tmp_path):
         ("{}", r"c\.json: expected the champion\.json"),
         ("{", "not JSON"),
         ('{"format": "mkds_neat champion", "version": 9}', "version 9"),
-        ('{"format": "mkds_neat champion", "version": 1}', "malformed champion: 'network'"),
+        (
+            '{"format": "mkds_neat champion", "version": 1}',
+            r"malformed champion: KeyError\('network'\)",
+        ),
     ],
 )
 def test_malformed_champion_is_refused(text, message, tmp_path):

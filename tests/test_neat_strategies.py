@@ -29,9 +29,9 @@ def fitness(individual) -> float:
 
 
 def tell(strategy) -> dict[int, float]:
-    told = {i.id: fitness(i) for i in strategy.ask()}
-    strategy.tell(told)
-    return told
+    fitnesses = {i.id: fitness(i) for i in strategy.ask()}
+    strategy.tell(fitnesses)
+    return fitnesses
 
 
 def contents(strategy):
@@ -44,7 +44,7 @@ both = pytest.mark.parametrize("name", ["neat", "truncation"])
 @both
 def test_generations_improve_and_an_id_keeps_its_individual(name):
     strategy = make(name)
-    seen: dict[int, object] = {}
+    networks: dict[int, object] = {}
     best = []
     for generation in range(12):
         assert strategy.generation == generation
@@ -53,7 +53,7 @@ def test_generations_improve_and_an_id_keeps_its_individual(name):
         assert [i.id for i in individuals] == sorted(i.id for i in individuals)
         assert len(individuals) == 50
         for i in individuals:
-            assert seen.setdefault(i.id, i.network) == i.network
+            assert networks.setdefault(i.id, i.network) == i.network
         best.append(max(tell(strategy).values()))
     assert best[-1] > best[0]
     if name == "truncation":  # the best is kept unchanged
@@ -99,17 +99,17 @@ def test_wrong_order_is_refused_with_the_remedy(name):
     strategy = make(name)
     with pytest.raises(StrategyError, match=r"strategy\.ask\(\)"):
         strategy.tell({})
-    told = {i.id: 1.0 for i in strategy.ask()}
-    one = next(iter(told))
+    fitnesses = {i.id: 1.0 for i in strategy.ask()}
+    one = next(iter(fitnesses))
     with pytest.raises(StrategyError, match=rf"missing \[{one}\], not asked for none$"):
-        strategy.tell({k: v for k, v in told.items() if k != one})
+        strategy.tell({k: v for k, v in fitnesses.items() if k != one})
     with pytest.raises(StrategyError, match=r"missing none, not asked for \[99999\]$"):
-        strategy.tell({**told, 99999: 1.0})
+        strategy.tell({**fitnesses, 99999: 1.0})
     with pytest.raises(ValueError, match="nan"):
-        strategy.tell({**told, one: float("nan")})
-    strategy.tell(told)
+        strategy.tell({**fitnesses, one: float("nan")})
+    strategy.tell(fitnesses)
     with pytest.raises(StrategyError, match="before ask"):
-        strategy.tell(told)
+        strategy.tell(fitnesses)
 
 
 def test_neat_extinction_names_the_keys_to_change():
@@ -164,8 +164,9 @@ def test_truncation_keeps_the_best_and_mutates_the_top_only():
     strategy = TruncationStrategy(6, 2, population=200, top_k=5, seed=3)
     parents: Counter[int] = Counter()
     individuals = {i.id: i for i in strategy.ask()}
-    told = {k: float(k % 100) for k in individuals}  # 99 and 199 are equal: the older ranks first
-    strategy.tell(told)
+    # 99 and 199 are equal: the older ranks first.
+    fitnesses = {k: float(k % 100) for k in individuals}
+    strategy.tell(fitnesses)
     new = {i.id: i for i in strategy.ask()}
     assert new[99].genome == individuals[99].genome
     assert 199 not in new

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from mkds_neat.errors import ChampionFormatError
+from mkds_neat.errors import ChampionFormatError, describe
 from mkds_neat.networks.functions import ACTIVATIONS, AGGREGATIONS
 
 
@@ -128,4 +128,6 @@ class NetworkSpec:
                 ),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ChampionFormatError(f"expected a network description: {error!r}") from error
+            raise ChampionFormatError(
+                f"expected a network description: {describe(error)}"
+            ) from error

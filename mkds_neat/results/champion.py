@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from mkds_gym.display.video import race_clock
 from mkds_neat.episode import EpisodeRecord
-from mkds_neat.errors import ChampionFormatError
+from mkds_neat.errors import ChampionFormatError, describe
 from mkds_neat.networks import NetworkSpec
 
 CHAMPION_FORMAT: Final = "mkds_neat champion"
@@ -95,7 +95,7 @@ class Champion:
             network = NetworkSpec.from_json(data["network"])
             return _CHAMPION.validate_python({**data, "network": network})
         except (KeyError, ValueError) as error:
-            raise ChampionFormatError(f"malformed champion: {error}") from error
+            raise ChampionFormatError(f"malformed champion: {describe(error)}") from error
 
 
 _CHAMPION: Final = TypeAdapter(Champion)
