@@ -41,7 +41,7 @@ def prose(text: str) -> str:
 
 def line(text: str) -> str:
     """Return docstring text as one line, for a table cell, without the full stop."""
-    text = " ".join(prose(text).split()).removesuffix(".")
+    text = " ".join(prose(text).split()).removesuffix(".").removeprefix("Return ")
     keeps_capital = text[:2].isupper() or re.match(r"(None|True|False)\b", text)
     return text if keeps_capital else text[:1].lower() + text[1:]
 

@@ -107,9 +107,11 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         course: name of the course (``env.unwrapped.cartridge.course_names()``), or ``"random"``
             for a course that is generated from a seed. Kartlab only.
         laps: laps of the race, 1 to 9; None uses the course's number. Kartlab only.
-        obs_type: see above.
+        obs_type: ``"sensors"``, ``"dict"``, ``"pixels"``, ``"ram"``, a sensor's name, or a list of
+            sensors; see Observations.
         sensors: sensors of the ``obs_type`` ``sensors`` and ``dict``.
-        action_type: see above.
+        action_type: ``"discrete"``, ``"discrete_items"``, ``"keys"``, ``"threshold"``,
+            ``"threshold:n"`` or ``"keymask"``; see Actions.
         frame_skip: emulated frames per step, 1 to 60, all with the same keys.
         reward: name of a scorer, a `Reward`, or a function from the metrics to a score.
         metrics: names or objects; None means all default metrics.
