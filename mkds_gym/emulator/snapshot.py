@@ -14,6 +14,7 @@ import threading
 import weakref
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -70,37 +71,30 @@ def inflate(data: bytes, size: int, name: str) -> bytes:
     return plain
 
 
+@dataclass(eq=False)
 class Snapshot:
-    """The whole state of a console, in memory, for `Console.restore`. Opaque; 11 MiB.
+    """The whole state of a console, in memory, for `Console.restore`.
 
     Restore it any number of times, on any console with the same ROM and emulator build. Pickle it
     to send it to another process.
+
+    Attributes:
+        data: savestate of DeSmuME, uncompressed, 11 MiB.
+        rom: SHA-1 of the ROM.
+        build_id: SHA-256 of the emulator library.
+        frame_count: frames since power-on.
+        drawing: `DrawingState.save`; empty: the next frame is drawn.
     """
 
-    __slots__ = ("__weakref__", "build_id", "data", "drawing", "frame_count", "rom")
+    data: bytes | memoryview = field(repr=False)
+    rom: str
+    build_id: str
+    frame_count: int
+    drawing: bytes = field(default=b"", repr=False)
 
-    def __init__(
-        self,
-        data: bytes | memoryview,
-        rom: str,
-        build_id: str,
-        frame_count: int,
-        drawing: bytes = b"",
-    ) -> None:
-        self.data = data
-        self.rom = rom
-        self.build_id = build_id
-        self.frame_count = frame_count
-        self.drawing = drawing
-        """`DrawingState.save`; empty: the next frame is drawn."""
-
-    def __repr__(self) -> str:
-        return f"<Snapshot of frame {self.frame_count} of ROM {self.rom[:8]}>"
-
-    def __reduce__(self) -> tuple[type[Snapshot], tuple[Any, ...]]:
-        """Pickle the data as bytes."""
-        parts = (bytes(self.data), self.rom, self.build_id, self.frame_count, self.drawing)
-        return Snapshot, parts
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes, with the data as bytes, for a pickle."""
+        return {**vars(self), "data": bytes(self.data)}
 
 
 def _new_memory(size: int) -> memoryview:
@@ -139,8 +133,6 @@ class Difference:
         rom: SHA-1 of its ROM.
         build_id: its emulator build.
     """
-
-    __slots__ = ("blocks", "build_id", "content", "drawing", "frame_count", "rest", "rom", "size")
 
     def __init__(self, start: Snapshot, end: Snapshot, *, exact: bool = False) -> None:
         """Compute the difference.
