@@ -6,6 +6,7 @@ path ask `capabilities` first.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import pickle
@@ -16,14 +17,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from consoles import drive, race_console
+from consoles import LEFT, RIGHT, drive, race_console
 from numpy.typing import NDArray
 from programs import run_file
 from waiting import interrupted_when
 
-from mkds_gym.emulator import Cartridge, Console, Difference, Keys, Snapshot, internals, library
+from mkds_gym.emulator import (
+    Cartridge,
+    Console,
+    Difference,
+    Keys,
+    Snapshot,
+    internals,
+    library,
+    loader,
+)
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
-from mkds_gym.emulator.hardware import RGB_OF_COLOURS
+from mkds_gym.emulator.elf import import_slots
+from mkds_gym.emulator.hardware import RAM_START, RGB_OF_COLOURS
 from mkds_gym.emulator.state_file import ReadState
 from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.race.memory_layout import MemoryLayout
@@ -198,8 +209,7 @@ def test_keys_change_memory_and_restore_releases_them(
     console: Console, race_start: Snapshot
 ) -> None:
     memories = []
-    combinations = (0, Keys.A, Keys.A | Keys.LEFT, Keys.A | Keys.RIGHT, Keys.LEFT | Keys.RIGHT, 0)
-    for keys in combinations:
+    for keys in (0, Keys.A, LEFT, RIGHT, Keys.LEFT | Keys.RIGHT, 0):
         console.restore(race_start)
         console.step(keys, 60, draw=False)
         memories.append(console.ram.tobytes())
@@ -252,6 +262,18 @@ def test_run_calls_look_after_each_frame(console: Console, race_start: Snapshot)
     with pytest.raises(ZeroDivisionError):
         console.run(0, 5, lambda: 1 // 0)
     assert console.frame_count == wanted[-1][0] + 1
+
+
+def test_clock_counts_frames(new_console: Console) -> None:
+    image = new_console.library.image
+    data, _ = loader.read_library(new_console.library.path)
+    slot = internals.Imports(image, data).base + import_slots(data)["time"]
+    time = ctypes.CFUNCTYPE(ctypes.c_long, ctypes.c_void_p)(
+        ctypes.c_uint64.from_address(slot).value
+    )
+    assert time(None) == 1_230_768_000  # 1 January 2009
+    new_console.step(0, 150, draw=False)
+    assert time(None) == 1_230_768_000 + 2
 
 
 @pytest.mark.parametrize("how", ["step", "run"])
@@ -431,6 +453,38 @@ def test_restore_is_exact(console: Console) -> None:
     with race_console() as other:
         other.restore(pickle.loads(pickle.dumps(snapshot)))
         assert drive(other, 60) == after
+
+
+def test_compiled_code_does_not_change_results() -> None:
+    """Two programs at the same address take turns more often than an address is compiled."""
+    step = 0
+
+    def write_program(ram: NDArray[np.uint8]) -> None:
+        entry = struct.unpack_from("<I", BUNDLED_ROM.read_bytes(), 0x24)[0] - RAM_START
+        program = struct.pack(
+            "<5I",
+            0xE3A01402,  # mov r1, #0x02000000
+            0xE281183F,  # add r1, r1, #0x003F0000
+            0xE2800000 | step,  # loop: add r0, r0, #step
+            0xE5810000,  # str r0, [r1]
+            0xEAFFFFFC,  # b loop
+        )
+        ram[entry : entry + len(program)] = np.frombuffer(program, np.uint8)
+
+    with Console(BUNDLED_ROM, on_power_on=write_program) as console:
+        starts, ends = [], []
+        for step in (1, 16):  # noqa: B007 - write_program reads it
+            console.reset()
+            console.step(0, 3)
+            starts.append(console.snapshot())
+            console.step(0, 3)
+            ends.append(console.ram.tobytes())
+        for _ in range(6):
+            for start, end in zip(starts, ends, strict=True):
+                console.restore(start)
+                console.step(0, 3)
+                assert console.ram.tobytes() == end
+        assert int(console.ram[0x3F0000:0x3F0004].view("<u4")[0]) > 1000
 
 
 def test_difference_applies_in_any_order(console: Console) -> None:
