@@ -194,7 +194,7 @@ def test_themes_and_their_surfaces_have_distinct_colours() -> None:
     names = ["road", "weak off-road", "off-road", "heavy off-road", "wall", "wall bend", "bounds"]
     palettes = []
     for name, theme in THEMES.items():
-        palette = theme.palette()
+        palette = theme.colours
         assert set(palette) == set(COLOURS)
         assert set(theme.objects) <= set(OBJECTS)
         colours = [np.array(palette[key]) for key in names]
@@ -210,7 +210,7 @@ def test_themes_and_their_surfaces_have_distinct_colours() -> None:
 def test_explicit_colours_override_the_theme() -> None:
     text = MEADOW.replace("trees = 48", 'trees = 48\ntheme = "volcano"')
     description = parse_description(text + "\n[colours]\nwater = [1, 2, 255]\n")
-    volcano = THEMES["volcano"].palette()
+    volcano = THEMES["volcano"].colours
     assert description.colours["terrain"] == volcano["terrain"] != COLOURS["terrain"]
     assert description.colours["water"] == (1, 2, 255)
     model = read_model(compile_description(description).files["course_model.klm"])
@@ -227,7 +227,7 @@ def bare_polygons() -> int:
 
 @pytest.mark.parametrize("theme", list(THEMES))
 def test_objects_of_each_theme_are_drawn(theme: str, bare_polygons: int) -> None:
-    plain, colours = bundled("mario_course").description, THEMES[theme].palette()
+    plain, colours = bundled("mario_course").description, THEMES[theme].colours
     description = dataclasses.replace(plain, theme=theme, colours=colours, trees=40)
     polygons = compile_description(description).model.polygons - bare_polygons
     assert 40 * 4 < polygons < 40 * 28, "all objects, with few polygons"

@@ -277,7 +277,7 @@ def _edges(root: _Table) -> dict[str, Edge]:
 
 
 def _colours(root: _Table, theme: str) -> dict[str, tuple[int, int, int]]:
-    colours = THEMES[theme].palette()
+    colours = dict(THEMES[theme].colours)
     table = root.table("colours")
     for colour in COLOURS:
         if table.has(colour):

@@ -339,9 +339,7 @@ class Painter:
                 self.faces.add(self._chunk_at(front), corners[None], self.colours["light"])
 
     def _chunk_at(self, distance: float) -> int:
-        ribbon = self.path.ribbon
-        k = int(np.searchsorted(ribbon.distance, distance % ribbon.length, "right")) - 1
-        return int(self.chunk[min(k, len(self.chunk) - 1)])
+        return int(self.chunk[self.path.ribbon.at(distance).station])
 
     def pad(self, pad: PlacedPad) -> None:
         """Draw a pad: bright arrows on a boost pad, bars across a jump pad."""

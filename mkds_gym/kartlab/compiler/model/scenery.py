@@ -265,57 +265,25 @@ def arch(painter: Painter) -> None:
     low, high, thick = 64.0, 86.0, 6.0
     chunk = int(painter.chunk[0])
 
-    def at(offset: float, rise: float, along: float) -> Floats:
-        return path.ribbon.point(0, offset, rise) + ahead * along
-
-    def quad(corners: list[Floats], tone: Floats, lit: bool = True) -> None:
-        painter.faces.add(chunk, np.array([corners]), tone, lit=lit)
+    def quad(tone: Floats, *corners: tuple[float, float, float], lit: bool = True) -> None:
+        """Draw a quad of corners (offset, height, distance ahead)."""
+        points = [path.ribbon.point(0, u, rise) + ahead * along for u, rise, along in corners]
+        painter.faces.add(chunk, np.array([points]), tone, lit=lit)
 
     for post, width in ((left, 8.0), (right - 8.0, 8.0)):
         for bottom, top, tone in ((-8.0, 40.0, blue), (40.0, high, white)):
-            corners = [
-                (post + width, -thick),
-                (post, -thick),
-                (post, thick),
-                (post + width, thick),
-            ]
-            for i in range(4):
-                a, b = corners[i], corners[(i + 1) % 4]
-                quad(
-                    [
-                        at(a[0], bottom, a[1]), at(b[0], bottom, b[1]),
-                        at(b[0], top, b[1]), at(a[0], top, a[1]),
-                    ],
-                    tone,
-                )  # fmt: skip
-    columns, middle = 14, (low + high) / 2
+            feet = ((width, -thick), (0.0, -thick), (0.0, thick), (width, thick))
+            for (a, m), (b, n) in itertools.pairwise((*feet, feet[0])):
+                a, b = post + a, post + b
+                quad(tone, (a, bottom, m), (b, bottom, n), (b, top, n), (a, top, m))
+    columns, middle, front = 14, (low + high) / 2, -thick
     for column in range(columns):
-        u0 = left + (right - left) * column / columns
-        u1 = left + (right - left) * (column + 1) / columns
+        u = left + (right - left) * column / columns
+        v = left + (right - left) * (column + 1) / columns
         for row, (bottom, top) in enumerate(((low, middle), (middle, high))):
-            quad(
-                [
-                    at(u0, bottom, -thick), at(u1, bottom, -thick),
-                    at(u1, top, -thick), at(u0, top, -thick),
-                ],
-                light if (row + column) % 2 else dark,
-                lit=False,
-            )  # fmt: skip
-    quad(
-        [
-            at(right, low, thick),
-            at(left, low, thick),
-            at(left, high, thick),
-            at(right, high, thick),
-        ],
-        blue,
-    )
-    quad(
-        [
-            at(left, low, -thick),
-            at(left, low, thick),
-            at(right, low, thick),
-            at(right, low, -thick),
-        ],
-        blue * 0.8,
-    )
+            corners = ((u, bottom, front), (v, bottom, front), (v, top, front), (u, top, front))
+            quad(light if (row + column) % 2 else dark, *corners, lit=False)
+    rear = ((right, low, thick), (left, low, thick), (left, high, thick), (right, high, thick))
+    quad(blue, *rear)
+    below = ((left, low, front), (left, low, thick), (right, low, thick), (right, low, front))
+    quad(blue * 0.8, *below)
