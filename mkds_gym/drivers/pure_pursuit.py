@@ -28,27 +28,27 @@ _STEP: Final = 8.0
 
 
 class Driver(Protocol):
-    """What drives: anything with these two methods."""
+    """A driver."""
 
     def reset(self) -> None:
-        """Forget the race before; called when another one starts."""
+        """Forget the previous race. Called when a race starts."""
 
     def keys(self, state: RaceState, course: Course) -> int:
-        """The keys to hold in the next frame (or frames), a mask of `Keys`."""
+        """Return the keys for the next frame (or frames), a mask of `Keys`."""
 
 
 @dataclass
 class _Plan:
-    """What a driver knows of a course before it drives.
+    """Speed profiles of a course, computed once.
 
     Attributes:
-        speeds: how fast to be along each section's centre line, every `_STEP` units of progress
-            from ``first``; world units per frame.
-        bends: likewise, 1 where a drift to the left pays, -1 to the right, else 0.
-        first: progress of a section's first entry.
-        ends: progress at which each checkpoint's stretch ends; more than the lap's length when
-            that is behind the start line.
-        follows: the checkpoint after each, on the main way where the course forks.
+        speeds: target speed along the centre line of each section, every `_STEP` units of
+            progress from ``first``; world units per frame.
+        bends: likewise, 1 where a drift to the left pays, -1 for the right, else 0.
+        first: progress at the first entry of each section.
+        ends: progress at the end of each checkpoint's stretch; more than the lap's length if the
+            end is behind the start line.
+        follows: the next checkpoint of each, on the main path where the course forks.
     """
 
     track: Track
@@ -60,44 +60,47 @@ class _Plan:
 
 
 class PurePursuit:
-    """Drives after a point on the centre line ahead.
+    """Steers for a point on the centre line ahead (pure pursuit).
 
-    The further ahead the faster the kart; and never faster than the bends allow that come within
-    the way it takes to brake. Long bends it drifts through, with left and right in turns, which
-    charges the boost behind them. What it knows of karts are the few numbers here, so that it
-    drives on any cartridge. It keeps what it has seen in the frames before: one object drives one
-    kart, and `reset` starts anew.
+    The faster the kart, the further ahead the point. The driver brakes in time for bends, and
+    drifts through long bends while alternating left and right, which charges a mini-turbo. It
+    knows karts only by the constants below, so it drives on any cartridge. It remembers earlier
+    frames: use one object per kart and `reset` it for a new race.
 
     Args:
-        pace: share of the speed that the bends are reckoned to allow; less is slower, and surer.
-        drifts: whether to drift. Where R does nothing it stops trying.
-        items: whether to use what it has, on straight stretches.
+        pace: factor of the speed that bends are assumed to allow, 0.1 to 3; less is slower and
+            safer.
+        drifts: whether to drift. The driver gives up drifting if R has no effect.
+        items: whether to use items, on straight stretches.
+
+    Raises:
+        ValueError: ``pace`` is out of range.
     """
 
     TURN_RATE: Final = 0.0275
-    """Radians a frame that a kart turns with the wheel full over, at speed."""
+    """Radians per frame that a kart turns at full lock."""
     DRIFT_RATE: Final = 0.042
-    """The same, drifting, ..."""
+    """The same in a drift at low speed."""
     DRIFT_LOSS: Final = 0.085
-    """... less this share of it for each world unit per frame."""
+    """Share by which `DRIFT_RATE` falls per world unit per frame of speed."""
     DRIFT_CURVATURE: Final = 1 / 330
-    """1 / radius, world units, from which on a drift pays ..."""
+    """Smallest curvature (1 / world units) at which a drift pays."""
     DRIFT_TURN: Final = 0.7
-    """... if the bend turns the way by so many radians."""
+    """Smallest angle of a bend, in radians, at which a drift pays."""
     SLIPPERY_PACE: Final = 0.83
-    """Share of a bend's speed that ice allows."""
+    """Share of the target speed on slippery ground."""
     TAP_FRAMES: Final = 6
-    """Frames for which a side is held in a drift, at least, for the boost."""
+    """Smallest number of frames for which a side is held in a drift."""
     ITEM_FRAMES: Final = 60
-    """Frames between two uses of an item."""
+    """Smallest number of frames between two uses of an item."""
     BRAKING: Final = 0.07
-    """World units per frame that a kart gets slower in each frame of braking, to be sure of."""
+    """Deceleration that braking certainly reaches, world units per frame squared."""
     TOP_SPEED: Final = 12.0
-    """World units per frame that no kart reaches."""
+    """Upper limit of target speeds, world units per frame."""
 
     def __init__(self, pace: float = 1.0, *, drifts: bool = True, items: bool = True) -> None:
         if not 0.1 <= pace <= 3.0:
-            raise ValueError(f"pace={pace!r}; allowed: 0.1 to 3")
+            raise ValueError(f"pace={pace!r} is out of range: expected 0.1 to 3")
         self.pace = pace
         self.drifts = drifts
         self.items = items
@@ -105,17 +108,17 @@ class PurePursuit:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the race before."""
+        """Forget the previous race."""
         self._heading = 0.0
         self._frame = -1
-        self._passed = 1  # frames from the last look to this
+        self._passed = 1  # frames since the last call
         self._turning = 0.0
         self._slow = 0
         self._reverse = 0
         self._reversed = 0
         self._way = 0.0
         self._way_turning = 0.0
-        self._drift = 0  # the side of the drift that is on, or tried
+        self._drift = 0  # side of the current or attempted drift
         self._drift_frames = 0
         self._tap = 0
         self._tap_frames = 0
@@ -124,11 +127,11 @@ class PurePursuit:
         self._item_rest = self.ITEM_FRAMES
 
     def keys(self, state: RaceState, course: Course) -> int:
-        """The keys for the next frame; some 20 microseconds.
+        """Return the keys for the next frame.
 
         Args:
             state: the race now.
-            course: the course it is on.
+            course: the course of the race.
 
         Returns:
             A mask of `Keys`.
@@ -142,10 +145,10 @@ class PurePursuit:
             return 0
         x, _, z = state.position
         heading, speed = state.heading, state.speed
-        self._see_turning(state, heading)
+        self._update_turning(state, heading)
         if state.respawning or not state.controllable:
             self._slow = self._reverse = self._drift = 0
-            return 0  # the wheels spin for who holds the throttle all the countdown
+            return 0  # throttle held through the countdown makes the wheels spin
 
         place = track.project(x, z, checkpoint)
         ahead = 34.0 + 13.0 * abs(speed) + 0.6 * abs(place.lateral)
@@ -154,7 +157,7 @@ class PurePursuit:
         bearing = _turn(math.atan2(tx - x, tz - z) - heading)
 
         if self._stuck(state, speed):
-            # Back off, with the nose towards where the road goes.
+            # Back off, turning towards the road ahead.
             self._drift = 0
             return _B | (_RIGHT if bearing > 0 else _LEFT)
 
@@ -174,13 +177,13 @@ class PurePursuit:
                 steer = _RIGHT
 
         allowed = self._allowed(plan, place.s + 6.0 * max(speed, 0.0), checkpoint)
-        if state.boosting:  # which may be quicker than the end of the bend
+        if state.boosting:  # the boost may end after the bend
             allowed = min(allowed, self._allowed(plan, place.s, checkpoint))
         if state.surface in _SLIPPERY:
             allowed *= self.SLIPPERY_PACE
         if abs(bearing) > 1.0:
             allowed = min(allowed, 1.6)
-        # A boost pushes without the throttle too.
+        # A boost accelerates without the throttle too.
         if speed > allowed + (0.05 if state.boosting else 0.25) and state.on_floor:
             return steer | _B
         if speed > allowed + 0.05 and state.on_floor:
@@ -191,7 +194,7 @@ class PurePursuit:
         return steer | _A
 
     def _item_pays(self, state: RaceState, bearing: float, allowed: float, beyond: float) -> bool:
-        """Whether to use an item now, if there is one: a boost must find a straight road."""
+        """Whether to use an item now: a boost needs a straight road."""
         self._item_rest -= self._passed
         if (
             not self.items
@@ -215,12 +218,12 @@ class PurePursuit:
         target: tuple[float, float],
         distance: float,
     ) -> int:
-        """The keys of a drift, or of the hop before it; 0 where there is nothing to drift."""
+        """Return the keys of a drift or of the hop before it; 0 without a drift."""
         self._rest = max(self._rest - self._passed, 0)
         side = self._drift
         speed = math.hypot(state.velocity[0], state.velocity[2])
         inwards, outwards = (_LEFT, _RIGHT) if side > 0 else (_RIGHT, _LEFT)
-        # The way, and not the nose, is what has to go to the target.
+        # In a drift, the direction of motion counts, not the heading.
         bearing = _turn(math.atan2(*target) - self._way)
         wanted = 2.0 * speed * math.sin(max(-1.57, min(bearing, 1.57))) / distance
         if not side:
@@ -242,7 +245,7 @@ class PurePursuit:
                 return 0
             self._drift, self._drift_frames = bend, 0
             self._tap, self._tap_frames = 1, 0
-            # The hop: nothing is steered yet.
+            # The hop, without steering.
             return _A | _R
         self._drift_frames += self._passed
         if not state.drifting:
@@ -270,13 +273,11 @@ class PurePursuit:
 
     @classmethod
     def _bend(cls, plan: _Plan, s: float, checkpoint: int) -> int:
-        """Which drift pays there."""
+        """Return the drift that pays there, see `_Plan.bends`."""
         return cls._entry(plan, plan.bends, s, checkpoint)
 
-    # Within -----------------------------------------------------------------------------
-
-    def _see_turning(self, state: RaceState, heading: float) -> None:
-        """How fast the kart turns, radians a frame: from the last look to this."""
+    def _update_turning(self, state: RaceState, heading: float) -> None:
+        """Update the kart's turning rate, radians per frame since the last call."""
         passed = state.frame - self._frame
         self._passed = passed if 0 < passed <= 60 else 1
         if 0 < passed <= 60:
@@ -290,7 +291,7 @@ class PurePursuit:
         self._heading, self._frame = heading, state.frame
 
     def _stuck(self, state: RaceState, speed: float) -> bool:
-        """Whether to go backwards now."""
+        """Whether to drive backward now."""
         if self._reverse:
             self._reverse = max(self._reverse - self._passed, 0)
             if self._reverse == 0:
@@ -303,7 +304,7 @@ class PurePursuit:
             if speed > 2.5:
                 self._reversed = 0
         if self._slow > 45:
-            # Longer each time that it was not enough.
+            # Longer after each attempt that was not enough.
             self._reversed = min(self._reversed + 1, 4)
             self._reverse = 25 + 20 * self._reversed
             self._slow = 0
@@ -312,7 +313,7 @@ class PurePursuit:
 
     @staticmethod
     def _forward(plan: _Plan, s: float, checkpoint: int) -> tuple[float, int]:
-        """Progress within the lap, and the checkpoint, that a point further on belongs to."""
+        """Return the progress within the lap and the checkpoint of a point further ahead."""
         track = plan.track
         for _ in range(len(plan.ends)):
             if s < plan.ends[checkpoint]:
@@ -325,12 +326,12 @@ class PurePursuit:
 
     @classmethod
     def _allowed(cls, plan: _Plan, s: float, checkpoint: int) -> float:
-        """How fast to be there."""
+        """Return the target speed there."""
         return cls._entry(plan, plan.speeds, s, checkpoint)
 
     @classmethod
     def _entry(cls, plan: _Plan, rows: list[list[_T]], s: float, checkpoint: int) -> _T:
-        """The entry of a profile that is for that place."""
+        """Return the entry of a profile for that place."""
         s, at = cls._forward(plan, s, checkpoint)
         section = plan.track.section(at)
         row = rows[section]
@@ -345,18 +346,18 @@ class PurePursuit:
             end = track.start_of(following)
             plan.follows.append(following)
             plan.ends.append(end if end > track.start_of(index) else end + track.length)
-        whole = self._profile(track, 0.0, track.length, None)
+        full_lap = self._profile(track, 0.0, track.length, None)
         sections = max((track.section(index) for index in range(len(track))), default=0) + 1
         rows: list[tuple[float, tuple[list[float], list[int]]]] = []
         for section in range(sections):
             members = [index for index in range(len(track)) if track.section(index) == section]
             if section in main or not members:
-                rows.append((0.0, whole))
+                rows.append((0.0, full_lap))
                 continue
             begin, end = track.start_of(members[0]), plan.ends[members[-1]]
-            rows.append((begin, self._profile(track, begin, end, members[0], whole[0])))
+            rows.append((begin, self._profile(track, begin, end, members[0], full_lap[0])))
         if any(track.section(index) < 0 for index in range(len(track))):
-            rows.append((0.0, whole))  # found as the last one, by -1
+            rows.append((0.0, full_lap))  # section -1 finds the last row
         plan.first = [first for first, _ in rows]
         plan.speeds = [speeds for _, (speeds, _) in rows]
         plan.bends = [bends for _, (_, bends) in rows]
@@ -370,7 +371,7 @@ class PurePursuit:
         checkpoint: int | None,
         then: list[float] | None = None,
     ) -> tuple[list[float], list[int]]:
-        """How fast to be along a stretch, to be able to brake in time; and where to drift."""
+        """Return target speeds along a stretch, so that the kart brakes in time, and drifts."""
         count = max(1, math.ceil((end - begin) / _STEP))
         curvature = [track.curvature_at(begin + i * _STEP, checkpoint) for i in range(count)]
         bends = self._bends(curvature) if self.drifts else [0] * count
@@ -385,7 +386,7 @@ class PurePursuit:
         after = speeds[0]
         if then is not None:
             after = then[int(end / _STEP) % len(then)]
-        # Backwards, twice: what a closed line ends with depends on how it begins.
+        # Backward, and twice for a closed line, whose end depends on its start.
         for _ in range(2 if then is None else 1):
             for index in range(count - 1, -1, -1):
                 after = min(speeds[index], math.sqrt(after * after + 2.0 * self.BRAKING * _STEP))
@@ -393,7 +394,7 @@ class PurePursuit:
         return speeds, bends
 
     def _bends(self, curvature: list[float]) -> list[int]:
-        """Where a drift pays: 1 to the left, -1 to the right, 0 nowhere."""
+        """Return where a drift pays: 1 to the left, -1 to the right, else 0."""
         found = [0] * len(curvature)
         start = 0
         while start < len(curvature):
@@ -408,5 +409,5 @@ class PurePursuit:
 
 
 def _turn(angle: float) -> float:
-    """An angle as a turn of at most half a circle."""
+    """Wrap an angle to -pi to pi."""
     return math.remainder(angle, math.tau)

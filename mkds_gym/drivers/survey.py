@@ -1,8 +1,7 @@
 """Survey of random courses: compile and drive each, ``python -m mkds_gym.drivers.survey``.
 
-Each seed's course is compiled, handed to the cartridge, and driven one lap by `PurePursuit` in a
-time trial at 100 cc. Every result is written down when it is there, so that an interrupted survey
-goes on where it was.
+`PurePursuit` drives one lap of each seed's course in a time trial at 100 cc. Each result is saved
+at once, so an interrupted survey continues where it stopped.
 """
 
 from __future__ import annotations
@@ -38,25 +37,25 @@ SPREAD = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 BOOT_FRAMES = 300
 SLOWEST = 0.8
-"""World units per frame: who is slower than that on average does not finish."""
+"""Average speed in world units per frame below which a lap counts as not finished."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What became of one course.
+    """The result of one course.
 
     Attributes:
         seed: of the course.
         difficulty: of the course.
         engine_class: 50, 100 or 150.
-        problem: why it is no good; "" if the lap was finished.
+        problem: why the course failed; empty if the lap was finished.
         length: of the lap, world units.
         size: of the compiled course, bytes.
         time: seconds of the lap.
         offroad: world units driven off the road.
-        wall_hits: how often the kart ran into a wall.
-        respawns: how often it was put back.
-        compile_seconds: that the description and the compiler took.
+        wall_hits: number of wall contacts.
+        respawns: number of respawns.
+        compile_seconds: time to generate and compile the course.
     """
 
     seed: int
@@ -81,7 +80,7 @@ def survey(seed: int, difficulty: float, engine_class: int = 100) -> Survey:
         engine_class: 50, 100 or 150.
 
     Returns:
-        How it went. A course that does not compile, boot or end is no error but a `problem`.
+        The result. A course that does not compile, boot or end has a `problem`; no error is raised.
     """
     begin = perf_counter()
     try:
@@ -92,7 +91,7 @@ def survey(seed: int, difficulty: float, engine_class: int = 100) -> Survey:
     took = perf_counter() - begin
     if len(data) > COURSE_DATA_SIZE:
         return Survey(
-            seed, difficulty, engine_class, f"has {len(data)} bytes, too many to hand over"
+            seed, difficulty, engine_class, f"has {len(data)} bytes, more than the cartridge takes"
         )
     about = partial(
         Survey,
@@ -109,7 +108,7 @@ def survey(seed: int, difficulty: float, engine_class: int = 100) -> Survey:
     try:
         with Console(on_power_on=parameters.write) as console:
             if not _started(console):
-                return about("no race began")
+                return about("the race does not start")
             layout = MemoryLayout.detect(console.ram, console.cartridge.region)
             course = Course.from_ram(console.ram, layout)
             frames = round(course.track.length / SLOWEST)
@@ -126,7 +125,7 @@ def survey(seed: int, difficulty: float, engine_class: int = 100) -> Survey:
 
 
 def _started(console: Console) -> bool:
-    """Step up to where the race can be driven."""
+    """Step until the kart can be controlled; return False if that does not happen."""
     for _ in range(BOOT_FRAMES):
         console.step(0, 1, draw=False)
         try:
@@ -139,10 +138,9 @@ def _started(console: Console) -> bool:
 
 
 def report(found: Sequence[Survey]) -> str:
-    """A Markdown table of what was found, a row a difficulty, and every course that failed.
+    """Return a Markdown table with one row per difficulty, and a list of the failed courses.
 
-    Length, times and the compiler's work are medians, times with the least and the most;
-    respawns and wall hits are sums.
+    Lengths, lap times and compile times are medians; respawns and wall hits are sums.
     """
     head = [
         "difficulty",
@@ -180,17 +178,19 @@ def _median(values: Sequence[float]) -> float:
 
 
 def _read(path: Path, engine_class: int) -> dict[tuple[int, float], Survey]:
-    """What an earlier survey of this class has written; a line that was cut off is removed."""
+    """Read the results of an earlier survey with this class; remove an incomplete last line."""
     text = path.read_text(encoding="utf-8")
-    whole = text[: text.rfind("\n") + 1]
-    if whole != text:
-        path.write_text(whole, encoding="utf-8")
+    complete = text[: text.rfind("\n") + 1]
+    if complete != text:
+        path.write_text(complete, encoding="utf-8")
     found = {}
-    for number, line in enumerate(whole.splitlines(), 1):
+    for number, line in enumerate(complete.splitlines(), 1):
         try:
             one = Survey(**json.loads(line))
         except (json.JSONDecodeError, TypeError) as error:
-            raise ValueError(f"'{path}', line {number}, is no result of a survey") from error
+            raise ValueError(
+                f"'{path}', line {number}, is not a result of a survey; choose another file"
+            ) from error
         if one.engine_class == engine_class:
             found[one.seed, one.difficulty] = one
     return found
@@ -210,17 +210,17 @@ def _run(jobs: Sequence[tuple[int, float]], engine_class: int, workers: int) -> 
         yield from (work(*job) for job in jobs)
         return
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_stay)
+    pool = ProcessPoolExecutor(workers, context, initializer=_ignore_interrupts)
     try:
         for future in as_completed([pool.submit(work, *job) for job in jobs]):
             yield future.result()
     finally:
-        # Once: another shutdown, such as that of a `with`, would take the cancelling back.
+        # A second shutdown, as by `with`, would undo cancel_futures.
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _stay() -> None:
-    """A worker ends what it is at when Ctrl-C is pressed: the survey itself stops."""
+def _ignore_interrupts() -> None:
+    """Let only the main process handle Ctrl-C; a worker finishes its course."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -229,9 +229,13 @@ def _seeds(text: str) -> range:
     try:
         seeds = range(int(first), int(last) if last else int(first) + 1)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not FIRST:LAST or one seed") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a range of seeds: expected FIRST:LAST or one seed"
+        ) from None
     if not seeds or seeds[0] not in SEEDS or seeds[-1] not in SEEDS:
-        raise argparse.ArgumentTypeError(f"{text!r} has no seeds of 0 to {SEEDS[-1]}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is out of range: expected seeds from 0 to {SEEDS[-1]}"
+        )
     return seeds
 
 
@@ -243,7 +247,7 @@ def _difficulties(text: str) -> tuple[float, ...]:
     except ValueError:
         value = -1.0
     if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not 0 to 1, or 'spread'")
+        raise argparse.ArgumentTypeError(f"{text!r} is out of range: expected 0 to 1, or 'spread'")
     return (value,)
 
 
@@ -251,10 +255,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: the words behind the command; None takes the process's own.
+        arguments: command-line arguments; None takes those of the process.
 
     Returns:
-        0; 1 if a course is no good or the survey could not be made; 130 if it was interrupted.
+        0; 1 if a course failed or the survey could not run; 130 after Ctrl-C.
     """
     parser = argparse.ArgumentParser(
         prog="python -m mkds_gym.drivers.survey",
@@ -279,19 +283,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--output",
         type=Path,
         metavar="FILE",
-        help="write each result there, one JSON object a line; what it has already is not driven "
-        "again",
+        help="save each result, one JSON object per line; courses that are already in the file are "
+        "skipped",
     )
     options = parser.parse_args(arguments)
     if options.workers < 1:
-        parser.error(f"--workers {options.workers}: at least 1")
+        parser.error(f"--workers {options.workers} is out of range: expected at least 1")
     spread = options.difficulty
     jobs = [(seed, spread[seed % len(spread)]) for seed in options.seeds]
     found: dict[tuple[int, float], Survey] = {}
     interrupted = False
     try:
         if options.output is not None:
-            _append(options.output, "")  # or say now that it cannot be
+            _append(options.output, "")  # fails now if it cannot be written
             found = _read(options.output, options.engine_class)
         left = [job for job in jobs if job not in found]
         begin = perf_counter()
@@ -318,7 +322,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show(count: int, total: int, seconds: float) -> None:
-    """A line that says how far it is, where somebody looks on."""
+    """Show the progress on a terminal."""
     if sys.stderr.isatty():
         rest = seconds / count * (total - count)
         end = "\n" if count == total else ""

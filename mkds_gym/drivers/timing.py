@@ -1,4 +1,4 @@
-"""The scripted driver's times: ``python -m mkds_gym.drivers``."""
+"""Race times of the scripted driver: ``python -m mkds_gym.drivers``."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from mkds_gym.utils.files import write_bytes
 
 @dataclass(frozen=True)
 class Run:
-    """One drive of the table.
+    """One row of the table of times.
 
     Attributes:
-        course: name of the course; ``random:7`` is the random course of seed 7.
-        engine_class: cc.
-        mirror: whether it was mirrored.
-        drive: how it went.
+        course: name of the course; ``random:7`` is the random course with seed 7.
+        engine_class: 50, 100 or 150.
+        mirror: whether left and right are exchanged.
+        drive: result of the drive.
     """
 
     course: str
@@ -45,16 +45,16 @@ class Run:
 def time_course(
     course: str, engine_class: int = 100, *, mirror: bool = False, laps: int | None = None
 ) -> Run:
-    """Let `PurePursuit` drive one race against the clock, on Kartlab.
+    """Let `PurePursuit` drive one time trial on Kartlab.
 
     Args:
         course: name of a course, ``random:SEED`` or ``random:SEED:DIFFICULTY``.
         engine_class: 50, 100 or 150.
-        mirror: left and right exchanged.
-        laps: None is the course's own number.
+        mirror: exchange left and right.
+        laps: number of laps; None is the course's own number.
 
     Raises:
-        ValueError: there is no such course, or a value is out of range.
+        ValueError: unknown course, or a value is out of range.
     """
     arguments: dict[str, Any] = {"course": course}
     name, *numbers = course.split(":")
@@ -65,7 +65,7 @@ def time_course(
                 arguments["difficulty"] = float(numbers[1])
         except ValueError:
             raise ValueError(
-                f"course {course!r}: write random:SEED or random:SEED:DIFFICULTY"
+                f"course={course!r} is unknown: expected random:SEED or random:SEED:DIFFICULTY"
             ) from None
     env = MKDSEnv(**arguments, engine_class=engine_class, mirror=mirror, laps=laps)
     try:
@@ -77,12 +77,12 @@ def time_course(
 
 
 def dump(runs: Iterable[Run]) -> dict[str, Any]:
-    """Runs as what ``--json`` writes; `load` reads it."""
+    """Return runs as the data that ``--json`` saves, see `load`."""
     return {"drivers": [asdict(run) for run in runs]}
 
 
 def load(data: dict[str, Any]) -> list[Run]:
-    """The runs that `dump` gave."""
+    """Return the runs from the result of `dump`."""
     return [
         Run(**{**row, "drive": Drive(**{**drive, "lap_times": tuple(drive["lap_times"])})})
         for row in data["drivers"]
@@ -91,9 +91,9 @@ def load(data: dict[str, Any]) -> list[Run]:
 
 
 def report(runs: Iterable[Run]) -> str:
-    """A Markdown table of runs: a row a course, a column a class.
+    """Return a Markdown table of runs with a row per course and a column per class.
 
-    Off-road distance, wall hits and respawns are those of all classes together.
+    Off-road distance, wall hits and respawns are sums over all classes.
     """
     rows: dict[str, list[Run]] = {}
     for run in runs:
@@ -145,34 +145,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: the words behind the command; None takes the process's own.
+        arguments: command-line arguments; None takes those of the process.
 
     Returns:
-        0; 1 if a race was not finished, or could not be driven.
+        0; 1 if a race was not finished or could not be driven.
     """
     parser = argparse.ArgumentParser(
         prog="python -m mkds_gym.drivers",
-        description="Let the scripted driver race against the clock and print its times. The same "
-        "cartridge gives the same times.",
+        description="Let the scripted driver drive time trials and print its times. They depend "
+        "only on the cartridge.",
     )
     parser.add_argument(
         "--courses",
         nargs="+",
         metavar="NAME",
-        help="names, random:SEED or random:SEED:DIFFICULTY; default: all of the cartridge",
+        help="names, random:SEED or random:SEED:DIFFICULTY (default: all of the cartridge)",
     )
     parser.add_argument(
         "--classes", nargs="+", type=int, choices=tuple(CLASSES), default=tuple(CLASSES)
     )
-    parser.add_argument("--laps", type=int, help="1 to 9; default: each course's own number")
+    parser.add_argument("--laps", type=int, help="1 to 9 (default: each course's own number)")
     parser.add_argument("--mirror", action="store_true", help="exchange left and right")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to a file")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="save all numbers to a file")
     options = parser.parse_args(arguments)
     if options.workers < 1:
-        parser.error(f"--workers {options.workers}: at least 1")
+        parser.error(f"--workers {options.workers} is out of range: expected at least 1")
     if options.json is not None and (options.json.is_dir() or not options.json.parent.is_dir()):
-        parser.error(f"--json {options.json}: is not a file in an existing directory")
+        parser.error(f"--json {options.json}: expected a file in an existing folder")
     try:
         courses = options.courses or Cartridge.open().course_names()
         jobs = [(course, engine_class) for course in courses for engine_class in options.classes]

@@ -36,64 +36,79 @@ from mkds_gym.recording.format import (
     Recording,
 )
 from mkds_gym.replay import dsm
-from mkds_gym.replay.replay import Show, show, verify
+from mkds_gym.replay.replay import verify
+from mkds_gym.replay.show import Show, show
 from mkds_gym.utils.files import same_file, write_bytes
 
 GIF_EVERY: Final = 4
-"""Frames per picture of a GIF at full speed: most viewers show no more than 20 a second."""
+"""Frames per picture of a GIF at full speed; most viewers show at most 20 pictures a second."""
 VIDEO_RATE: Final = 60
-"""Pictures a second that a video has at the most, however fast the race goes by in it."""
+"""Largest number of pictures per second of a video."""
 GIF_PICTURES: Final = 1200
-"""Pictures from which on a GIF has every second one only, and so on."""
+"""Number of pictures at which a GIF drops every second one."""
 SHEET_CHOICE: Final = 16
-"""Pictures held for each one of a sheet, at the most, of which the evenly spread ones are taken."""
-HELD: Final = 256 << 20
-"""Bytes of pictures from which on fewer are held, for either: those of many drivers are large."""
+"""Pictures kept in memory per picture of a sheet; the evenly spread ones are used."""
+MAX_PICTURE_BYTES: Final = 256 << 20
+"""Largest memory for the pictures of a GIF or a sheet."""
 SHEET_WIDTH: Final = 1024
-"""Pixels that the pictures in a row of a sheet take, if they are not larger."""
+"""Width in pixels of a row of a sheet, if a picture is not wider."""
 
 
-_PLAYED: Final = ("show", "video", "gif")
-_PICTURED: Final = (*_PLAYED, "sheet")
+_MOVING: Final = ("show", "video", "gif")
 _LOOKS: Final = {
-    "overlays": _PICTURED,
-    "screens": _PICTURED,
-    "ghosts": _PICTURED,
-    "scale": _PLAYED,
-    "speed": _PLAYED,
+    "overlays": (*_MOVING, "sheet"),
+    "screens": (*_MOVING, "sheet"),
+    "ghosts": (*_MOVING, "sheet"),
+    "scale": _MOVING,
+    "speed": _MOVING,
     "pictures": ("sheet",),
 }
-"""Options of how it looks, and those of which there must be one, or nothing would look so."""
+"""Options of the appearance, and the outputs of which each needs at least one."""
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m mkds_gym.replay",
-        description="Drive recordings again. Without anything to show or to write, it says whether "
-        "each ends as it did. Several are shown side by side, or as ghosts of the first.",
+        description="Drive recordings again. Without an output, check that each ends as it was "
+        "recorded. Several recordings are shown side by side, or as ghosts of the first.",
     )
     parser.add_argument(
-        "recordings", nargs="+", metavar="RECORDING", help=".mkr, or DeSmuME's .dsm"
+        "recordings", nargs="+", metavar="RECORDING", help=".mkr file, or .dsm file of DeSmuME"
     )
-    parser.add_argument("--rom", metavar="FILE", help="the cartridge that they were driven on")
-    parser.add_argument("--state", metavar="FILE", help="the savestate, if it was moved")
+    parser.add_argument("--rom", metavar="FILE", help="cartridge of the recordings")
     parser.add_argument(
-        "--show", action="store_true", help="in a window: P pauses, ESC closes it (needs pygame-ce)"
+        "--state", metavar="FILE", help="savestate at the start, if its file was moved"
     )
-    out = parser.add_argument_group("what to write")
-    out.add_argument("--video", metavar="FILE", help=f"a video: {', '.join(VIDEO_SUFFIXES)}")
-    out.add_argument("--gif", metavar="FILE", help="an animated GIF")
-    out.add_argument("--sheet", metavar="FILE", help="a PNG of pictures evenly spread")
-    out.add_argument("--movie", metavar="FILE", help="the first as DeSmuME's movie (.dsm)")
-    out.add_argument("--save", metavar="FILE", help="the first as a recording (.mkr)")
-    look = parser.add_argument_group("how it looks")
-    look.add_argument("--overlays", metavar="A,B", default="", help="such as rays,hud")
+    parser.add_argument(
+        "--show",
+        action="store_true",
+        help="show in a window: P pauses, ESC closes (needs pygame-ce)",
+    )
+    out = parser.add_argument_group("output files")
+    out.add_argument("--video", metavar="FILE", help=f"video: {', '.join(VIDEO_SUFFIXES)}")
+    out.add_argument("--gif", metavar="FILE", help="animated GIF")
+    out.add_argument("--sheet", metavar="FILE", help="PNG with evenly spread pictures")
+    out.add_argument("--movie", metavar="FILE", help="first recording as a DeSmuME movie (.dsm)")
+    out.add_argument("--save", metavar="FILE", help="first recording as .mkr")
+    look = parser.add_argument_group("appearance")
+    look.add_argument("--overlays", metavar="A,B", default="", help="overlays, such as rays,hud")
     look.add_argument("--screens", choices=tuple(SCREENS), default="top")
-    look.add_argument("--ghosts", action="store_true", help="the others drawn into one picture")
-    look.add_argument("--scale", type=int, choices=range(1, 9), metavar="1-8", help="2, of a GIF 1")
-    look.add_argument("--speed", type=float, default=1.0, metavar="X", help="0.1 to 16")
-    look.add_argument("--pictures", type=int, default=12, metavar="N", help="on the sheet, 1-100")
-    look.add_argument("--names", metavar="A,B", help="of the drivers, instead of the recorded ones")
+    look.add_argument("--ghosts", action="store_true", help="draw the other drivers as ghosts")
+    look.add_argument(
+        "--scale", type=int, choices=range(1, 9), metavar="1-8", help="scale (default: 2, GIF 1)"
+    )
+    look.add_argument(
+        "--speed", type=float, default=1.0, metavar="X", help="speed, 0.1 to 16 (default: 1)"
+    )
+    look.add_argument(
+        "--pictures",
+        type=int,
+        default=12,
+        metavar="N",
+        help="pictures on the sheet, 1 to 100 (default: 12)",
+    )
+    look.add_argument("--names", metavar="A,B", help="names of the drivers")
     return parser
 
 
@@ -101,28 +116,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: the words behind the command; None takes the process's own.
+        arguments: command-line arguments; None takes those of the process.
 
     Returns:
-        0, or 1 when a recording cannot be driven or a file cannot be written.
+        0; 1 if a recording cannot be driven or a file cannot be written; 130 after Ctrl-C.
     """
-    parser = _parser()
+    parser = build_parser()
     options = parser.parse_args(arguments)
     if not 0.1 <= options.speed <= 16:
-        parser.error(f"--speed {options.speed}: allowed: 0.1 to 16")
+        parser.error(f"--speed {options.speed} is out of range: expected 0.1 to 16")
     if not 1 <= options.pictures <= 100:
-        parser.error(f"--pictures {options.pictures}: allowed: 1 to 100")
+        parser.error(f"--pictures {options.pictures} is out of range: expected 1 to 100")
     if options.ghosts and len(options.recordings) < 2:
-        parser.error("--ghosts: give the first driver's recording, and those of others")
+        parser.error("--ghosts needs at least two recordings")
     for look, outputs in _LOOKS.items():
         given = getattr(options, look) != parser.get_default(look)
         if given and not any(getattr(options, output) for output in outputs):
             *others, last = (f"--{output}" for output in outputs)
-            wanted = f"{', '.join(others)} or {last}" if others else last
-            parser.error(f"--{look} changes nothing here; it is for {wanted}")
+            needed = f"{', '.join(others)} or {last}" if others else last
+            parser.error(f"--{look} has no effect without {needed}")
     names = None if options.names is None else options.names.split(",")
     if names is not None and len(names) != len(options.recordings):
-        parser.error(f"--names {options.names}: wanted are {len(options.recordings)} names")
+        parser.error(f"--names {options.names}: expected {len(options.recordings)} names")
     try:
         _run(options, names)
     except (MKDSError, ValueError, TypeError) as error:
@@ -134,10 +149,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
-    """See that what is to be written can be, before a race is driven for it.
+    """Check the output files before a race is driven.
 
     Raises:
-        RecordingError: one has no folder or another suffix, or is read here or written twice.
+        RecordingError: a missing folder, a wrong suffix, or a file that is read or written twice.
     """
     suffixes = {"gif": ".gif", "sheet": ".png", "save": SUFFIX}
     taken = [path for path in (*options.recordings, options.rom, options.state) if path is not None]
@@ -146,14 +161,14 @@ def _check_outputs(options: argparse.Namespace) -> None:
         if path is None:
             continue
         if Path(path).is_dir() or not Path(path).parent.is_dir():
-            raise RecordingError(f"cannot write '{path}': it is no file in an existing folder")
+            raise RecordingError(f"cannot write '{path}': expected a file in an existing folder")
         suffix = suffixes.get(name)
         if suffix is not None and Path(path).suffix.lower() != suffix:
-            raise RecordingError(f"cannot write '{path}': the suffix of --{name} is {suffix}")
+            raise RecordingError(f"cannot write '{path}': --{name} needs the suffix {suffix}")
         if any(same_file(path, other) for other in taken):
             raise RecordingError(
-                f"cannot write '{path}' (--{name}): the command reads or writes it already; choose "
-                "another name"
+                f"cannot write '{path}' (--{name}): the command already reads or writes this file; "
+                "choose another name"
             )
         taken.append(path)
     if options.video:
@@ -170,7 +185,7 @@ def _run(options: argparse.Namespace, names: Sequence[str] | None) -> None:
     ]
     if options.state and not any(each.start.kind == "state" for each in recordings):
         raise RecordingError(
-            f"--state {options.state}: no recording here starts at a savestate; leave it out"
+            f"--state {options.state}: no recording starts at a savestate; leave the option out"
         )
     for number, path in enumerate(options.recordings):
         label = names[number] if names else recordings[number].label or Path(path).stem
@@ -200,41 +215,41 @@ def _run(options: argparse.Namespace, names: Sequence[str] | None) -> None:
     elif not (options.movie or options.save):
         for recording in recordings:
             verify(recording, rom=options.rom, state=options.state)
-            _tell_end(recording)
+            _print_result(recording)
 
 
-def _tell_end(recording: Recording) -> None:
-    ends = "ends as it did" if recording.ram else "driven (it says not how it ended)"
-    print(f"{recording.describe()}: {ends}")
+def _print_result(recording: Recording) -> None:
+    result = "ends as recorded" if recording.ram else "driven (the recording has no final memory)"
+    print(f"{recording.describe()}: {result}")
 
 
 def _show(options: argparse.Namespace, recordings: Sequence[Recording], how: Show) -> None:
-    """Show recordings in a window, and write what has pictures."""
+    """Show recordings in a window, and write video, GIF and sheet."""
     gif_every, video_every = _gif_every(options), _video_every(options)
     gif: Thinned[NDArray[np.uint8]] | None = None
     sheet: Thinned[tuple[NDArray[np.uint8], str]] | None = None
     with contextlib.ExitStack() as stack:
-        video = screening = None
+        video = window = None
         if options.video:
             rate = FRAMES_PER_SECOND * options.speed / video_every
             video = stack.enter_context(VideoWriter(options.video, rate, options.scale or 2))
         if options.show:
-            screening = stack.enter_context(
-                _Screening(", ".join(each.label for each in recordings), options)
+            window = stack.enter_context(
+                _ReplayWindow(", ".join(each.label for each in recordings), options)
             )
         for number, (picture, caption) in enumerate(show(recordings, how)):
             if video is not None and number * how.every % video_every == 0:
                 video.write(picture)
-            room = HELD // picture.nbytes
+            room = MAX_PICTURE_BYTES // picture.nbytes
             if options.gif and number * how.every % gif_every == 0:
                 gif = gif or Thinned(min(GIF_PICTURES, room) // 2)
                 gif.add(picture)
             if options.sheet and number * how.every % GIF_EVERY == 0:
                 sheet = sheet or Thinned(min(SHEET_CHOICE * options.pictures, room) // 2)
                 sheet.add((picture, caption))
-            if screening is not None:
-                screening.show(picture)
-                if screening.closed and not (options.video or options.gif or options.sheet):
+            if window is not None:
+                window.show(picture)
+                if window.closed and not (options.video or options.gif or options.sheet):
                     return
     written = [options.video] if options.video else []
     if options.gif:
@@ -254,11 +269,11 @@ def _show(options: argparse.Namespace, recordings: Sequence[Recording], how: Sho
         print(f"{', '.join(each.describe() for each in recordings)}: {', '.join(written)}")
     else:
         for recording in recordings:
-            _tell_end(recording)
+            _print_result(recording)
 
 
 def _gif_every(options: argparse.Namespace) -> int:
-    """Frames of the race per picture of a GIF: the faster it goes by, the more."""
+    """Frames of the race per picture of a GIF."""
     return max(round(GIF_EVERY * float(options.speed)), 1)
 
 
@@ -267,8 +282,8 @@ def _video_every(options: argparse.Namespace) -> int:
     return math.ceil(FRAMES_PER_SECOND * float(options.speed) / VIDEO_RATE)
 
 
-class _Screening:
-    """The window of ``--show``; a context manager."""
+class _ReplayWindow:
+    """The window of ``--show``, a context manager."""
 
     def __init__(self, title: str, options: argparse.Namespace) -> None:
         self._paused = False
@@ -282,7 +297,7 @@ class _Screening:
             must_be_seen=True,
         )
 
-    def __enter__(self) -> _Screening:
+    def __enter__(self) -> _ReplayWindow:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -290,11 +305,11 @@ class _Screening:
 
     @property
     def closed(self) -> bool:
-        """The user has closed it."""
+        """Whether the user has closed the window."""
         return self._window.closed
 
     def show(self, picture: NDArray[np.uint8]) -> None:
-        """Show a picture, for as long as it is due, or the pause lasts."""
+        """Show a picture, and wait while the replay is paused."""
         self._window.show(picture)
         while self._paused and not self.closed:
             self._window.show(picture)

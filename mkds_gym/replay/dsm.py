@@ -1,14 +1,14 @@
-"""DeSmuME's movies (``.dsm``): recordings for the desktop emulator, and its movies for ours.
+"""Movies of DeSmuME (``.dsm``): write recordings for the desktop emulator, and read its movies.
 
-A movie is text: a header of ``key value`` lines, and a line for each frame from power-on, such as
-``|0|R......A.....000 000 0 000|``: commands, keys, stylus (column, row, touched), microphone.
-What the desktop emulator's own player does with a movie that is written here ends in the very
-same memory (tests/test_movie.py runs that player).
+A movie is text: a header of ``key value`` lines, then one line per frame from power-on, such as
+``|0|R......A.....000 000 0 000|``: commands, keys, stylus (column, row, touched), microphone. The
+desktop emulator's own player ends a movie written here with the same memory
+(tests/test_movie.py runs that player).
 
-Boot parameters are written into memory by the host, which the desktop emulator does not do: a race
-that was started by them comes with a cartridge of its own, in which they already are. The seed of
-a VS race's chance, which an environment sets after booting, is then one of them, and the race is
-driven on that cartridge to see that it ends as it did.
+Boot parameters are written into memory by the host, and the desktop emulator cannot do so. A race
+that was started by boot parameters therefore gets its own cartridge file, which contains them. An
+environment sets the random seed of a VS race after booting; in a movie the seed is a boot
+parameter, and the race is driven on that cartridge to check that it ends in the same way.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ KEY_LETTERS: Final[tuple[tuple[str, Keys], ...]] = (
     ("W", Keys.L),
     ("E", Keys.R),
 )
-"""The keys in a movie's order; a thirteenth letter is for a key that the console lacks."""
+"""The keys in the order of a movie line. The 13th letter is for a key that no console has."""
 _VERSION: Final = 2
 _EMULATOR: Final = 91200  # 0.9.12, of which py-desmume is a build
 _JIT_BLOCK: Final = 12
@@ -68,35 +68,35 @@ _SETTINGS: Final = {
     "firmLanguage": "1",
     "advancedTiming": "1",
 }
-"""What our console is set to; a movie that was recorded with others may end elsewhere."""
+"""Settings of our console. A movie recorded with other settings may end differently."""
 _COMMENT: Final = "mkds-gym "
 _FRAME: Final = re.compile(r"\|(\d+)\|(.{13})(\d{3}) (\d{3}) (\d)(?: (\d{3}))?\|")
 _ARM9: Final = 0x20
-"""Where a cartridge's header has offset, entry, address and size of the main program, u32 each."""
+"""Offset in the header of the main program's offset, entry, address and size, u32 each."""
 _HEADER_AREA: Final = 0x3FF800
-"""From here on main memory has what the console keeps of a cartridge: its id, and its header."""
+"""Start of the area of main memory with the id and header of the cartridge."""
 _CAPACITY: Final = 0x14
 _HEADER_CRC: Final = 0x15E
 
 
 def movie_bytes(recording: Recording, rom_name: str, crc: int = 0, serial: str = "") -> bytes:
-    """A recording as the contents of a ``.dsm`` file.
+    """Return the contents of a ``.dsm`` file.
 
     Args:
-        recording: one that starts at power-on, or where the cartridge boots to.
-        rom_name: the cartridge's file name, for the header.
-        crc: CRC-32 of it, likewise.
-        serial: of the cartridge, likewise.
+        recording: a recording that starts at power-on or at a booted race.
+        rom_name: file name of the cartridge, for the header.
+        crc: CRC-32 of the cartridge, for the header.
+        serial: serial of the cartridge, for the header.
 
     Raises:
-        RecordingError: it starts at a savestate, which the desktop emulator's movies cannot.
+        RecordingError: the recording starts at a savestate, which movies do not support.
     """
     start = recording.start
     if start.kind == "state":
         raise RecordingError(
-            "the recording starts at a savestate, and a movie is the keys from power-on; record "
-            "the race from its start (reset() without the options state and progress, and no "
-            "restore_state()), or with python -m mkds_gym.play"
+            "the recording starts at a savestate, but a movie starts at power-on; record the race "
+            "from its start (reset() without the options state and progress, no restore_state()), "
+            "or with python -m mkds_gym.play"
         )
     keys = _from_power_on(recording)
     about = {
@@ -145,52 +145,51 @@ def _line(mask: int) -> str:
 def read_movie(
     path: str | os.PathLike[str], cartridge: Cartridge | None = None, *, jit: bool = True
 ) -> Recording:
-    """A recording out of a movie, of ours or of the desktop emulator.
+    """Read a movie, written by this package or by the desktop emulator.
 
     Args:
-        path: of the ``.dsm`` file.
-        cartridge: that it is of, where the movie is not one of ours; None for what
-            `Cartridge.open` finds.
-        jit: drive a movie that does not say so with the recompiler.
+        path: the ``.dsm`` file.
+        cartridge: cartridge of the movie; None for the one that `Cartridge.open` finds. Movies of
+            this package do not need it.
+        jit: whether to use the recompiler, if the movie does not say so.
 
     Returns:
-        Of a movie of ours, the recording that it was made of. Else one from power-on, whose final
-        memory is not known; of what it was recorded with and cannot be set here (the date, the
-        owner's settings, another size of the recompiler's blocks), a warning is logged.
+        The recording that was written as a movie. For other movies, a recording from power-on
+        without a final memory; a warning is logged for settings that cannot be reproduced here
+        (date, user settings, another block size of the recompiler).
 
     Raises:
-        RecordingError: missing, no movie or a damaged one, of another cartridge, or it uses what
-            we do not have (the stylus, the microphone, the lid, resets, a savestate or battery
-            memory to start with).
+        RecordingError: the file is missing, damaged, not a movie or of another cartridge; or the
+            movie uses stylus, microphone, lid, resets, a savestate or battery memory.
     """
     name = f"movie '{path}'"
     try:
         text = Path(path).read_text("utf-8")
     except FileNotFoundError:
-        raise RecordingError(f"no {name}") from None
+        raise RecordingError(f"{name} does not exist") from None
     except (OSError, ValueError) as error:
         raise RecordingError(f"cannot read {name}: {reason(error)}") from error
     header, masks = _parse(text, name)
     keys = np.array(masks, np.uint16)
     for comment in header.get("comment", []):
         if comment.startswith(_COMMENT):
-            return _ours(comment[len(_COMMENT) :], keys, name)
+            return _from_comment(comment[len(_COMMENT) :], keys, name)
     cartridge = cartridge or Cartridge.open()
     _check_cartridge(header, cartridge, name)
     block = header.get("jitBlockSize")
     known = {**_SETTINGS, "rtcStartNew": _CLOCK, "jitBlockSize": str(_JIT_BLOCK)}
-    others = [
+    different = [
         f"{key} {values[0]} ({wanted})"
         for key, wanted in known.items()
         if (values := header.get(key)) and values[0] not in (wanted, "")
         if not (key == "jitBlockSize" and values[0] == "0")
     ]
-    if others:
+    if different:
         _log.warning(
-            "%s was recorded with settings that are others here (in brackets), and may go another "
-            "way: %s",
+            "%s was recorded with settings that differ here (ours in brackets), and may end "
+            "differently: %s",
             name,
-            ", ".join(others),
+            ", ".join(different),
         )
     return Recording(
         rom=cartridge.sha1,
@@ -205,10 +204,10 @@ def read_movie(
 
 
 def _check_cartridge(header: dict[str, list[str]], cartridge: Cartridge, name: str) -> None:
-    """See that a movie is of this cartridge, by the checksum or else the code in its header.
+    """Check that a movie is of this cartridge, by checksum or else by game code.
 
     Raises:
-        RecordingError: it is of another.
+        RecordingError: the movie is of another cartridge.
     """
     (checksum,) = header.get("romChecksum", ["0"])[:1]
     (serial,) = header.get("romSerial", [""])[:1]
@@ -218,22 +217,22 @@ def _check_cartridge(header: dict[str, list[str]], cartridge: Cartridge, name: s
         if crc != here:
             raise RecordingError(
                 f"{name} is of another ROM ({' '.join(header.get('romFilename', []))}, CRC-32 "
-                f"{crc:08X}) than the one here ({cartridge.title}, CRC-32 {here:08X}); give that "
-                "ROM (--rom)"
+                f"{crc:08X}) than this one ({cartridge.title}, CRC-32 {here:08X}); pass that ROM "
+                "(--rom)"
             )
         return
     code = re.match(r"NTR-(\w{4})", serial)
     if code is not None and code[1] != cartridge.game_code:
         raise RecordingError(
-            f"{name} is of another game ({serial}) than the one here ({cartridge.title}, "
-            f"NTR-{cartridge.game_code}); give its ROM (--rom)"
+            f"{name} is of another game ({serial}) than this one ({cartridge.title}, "
+            f"NTR-{cartridge.game_code}); pass its ROM (--rom)"
         )
 
 
 def _parse(text: str, name: str) -> tuple[dict[str, list[str]], list[int]]:
-    """Header values by key, and the keys of each frame."""
+    """Return the header values by key, and the key mask of each frame."""
     if not re.match(r"version [12]\s", text):
-        raise RecordingError(f"{name} is no movie of DeSmuME (version 1 or 2, as text)")
+        raise RecordingError(f"{name} is not a DeSmuME movie (text, version 1 or 2)")
     header: dict[str, list[str]] = {}
     known: dict[str, int] = {}
     masks: list[int] = []
@@ -250,8 +249,8 @@ def _parse(text: str, name: str) -> tuple[dict[str, list[str]], list[int]]:
         for value in header.get(key, []):
             if value not in (allowed, ""):
                 raise RecordingError(
-                    f"{name} has {key} {value[:20]!r}; only movies from power-on, as text, with "
-                    "empty battery memory and the emulator's own BIOS can be driven"
+                    f"{name} has {key} {value[:20]!r}: only text movies from power-on, with empty "
+                    "battery memory and the emulator's own BIOS, are supported"
                 )
     return header, masks
 
@@ -259,11 +258,11 @@ def _parse(text: str, name: str) -> tuple[dict[str, list[str]], list[int]]:
 def _mask(line: str, where: str) -> int:
     found = _FRAME.fullmatch(line.strip())
     if found is None:
-        raise RecordingError(f"{where}: {line[:40]!r} is no frame of a movie")
+        raise RecordingError(f"{where}: {line[:40]!r} is not a frame of a movie")
     commands, letters, column, row, touched, microphone = found.groups()
     if int(commands) or int(touched) or int(column) or int(row) or int(microphone or 0):
         raise RecordingError(
-            f"{where}: {line!r} uses stylus, microphone, lid or reset; only keys can be driven"
+            f"{where}: {line!r} uses stylus, microphone, lid or reset: only keys are supported"
         )
     mask = 0
     for letter, (_, key) in zip(letters, KEY_LETTERS, strict=False):
@@ -272,31 +271,29 @@ def _mask(line: str, where: str) -> int:
     return mask
 
 
-def _ours(text: str, keys: Any, name: str) -> Recording:
+def _from_comment(text: str, keys: Any, name: str) -> Recording:
     try:
         values = json.loads(text)
         start = Start(**values.pop("start"))
         recording = Recording(start=start, keys=keys[start.frame :], **values)
     except (ValueError, TypeError, KeyError) as error:
-        raise RecordingError(f"{name} has a damaged comment of mkds-gym: {error}") from None
+        raise RecordingError(f"{name} has a damaged mkds-gym comment: {error}") from None
     if len(keys) < start.frame or keys[: start.frame].any():
         raise RecordingError(
-            f"{name} was changed before its race begins, at frame {start.frame}; remove its "
-            "comment of mkds-gym to drive it from power-on"
+            f"{name} was changed before its race starts at frame {start.frame}; remove its "
+            "mkds-gym comment to drive it from power-on"
         )
     return recording
 
 
 def booted_cartridge(recording: Recording, cartridge: Cartridge) -> bytes | None:
-    """The cartridge with a recording's boot parameters in it; None where it needs none.
+    """Return a cartridge image with a recording's boot parameters; None if it needs none.
 
-    The seed of a VS race's chance is one of them, as a movie cannot set it at the race's start.
-
-    The main program's image in the file is extended up to where the parameters lie in memory, so
-    that loading the program is what puts them there.
+    The image of the main program is extended to the address of the boot parameters, so loading
+    the program writes them. The random seed of a VS race is one of them.
 
     Raises:
-        RecordingError: the race cannot be started any more, see `mkds_gym.replay.open_start`.
+        RecordingError: the race cannot be started, see `open_start`.
     """
     parameters = boot_parameters(recording, cartridge)
     if parameters is None:
@@ -308,7 +305,7 @@ def booted_cartridge(recording: Recording, cartridge: Cartridge) -> bytes | None
     ram = np.zeros(RAM_SIZE, np.uint8)
     program = np.frombuffer(bytes(data[offset : offset + size]), np.uint8)
     begin = address - RAM_START
-    # Where the console keeps a copy of the header, by which the parameters' cartridge is known.
+    # The parameters check the copy of the header that the console keeps here.
     copy = HEADER_COPY - RAM_START & RAM_SIZE - 1
     ram[copy : copy + 0x10] = np.frombuffer(cartridge.header[:0x10], np.uint8)
     parameters.write(ram)
@@ -316,7 +313,7 @@ def booted_cartridge(recording: Recording, cartridge: Cartridge) -> bytes | None
     ram[begin : begin + size] = program
     end = (int(np.flatnonzero(ram)[-1]) + 4) & ~3
     image = ram[begin:end].tobytes()
-    # Behind a cartridge's end the console reads ones, and a program may read on to a block's end.
+    # The console reads ones behind the end of a cartridge, up to the end of a block.
     data += b"\xff" * (-len(data) % 0x200 + 0x200)
     struct.pack_into("<I", data, _ARM9, len(data))
     struct.pack_into("<I", data, _ARM9 + 12, len(image))
@@ -331,47 +328,47 @@ def write_movie(
     path: str | os.PathLike[str],
     rom: str | os.PathLike[str] | Cartridge | None = None,
 ) -> list[Path]:
-    """Write a recording as a movie, and beside it the cartridge to play it on, if it needs one.
+    """Write a recording as a movie, and if needed a cartridge to play it on.
 
     Args:
         recording: see `movie_bytes`.
-        path: of the ``.dsm`` file; the cartridge has its name, with ``.nds``.
-        rom: the cartridge that was driven; None for what `Cartridge.open` finds.
+        path: the ``.dsm`` file; the cartridge gets the same name with ``.nds``.
+        rom: the recorded cartridge; None for the one that `Cartridge.open` finds.
 
     Returns:
         The files written.
 
     Raises:
-        RecordingError: it cannot be a movie, is of another cartridge, or a file cannot be written;
-            or a file with the cartridge's name is there already, and is another one.
+        RecordingError: the recording cannot be a movie or is of another cartridge, a file cannot
+            be written, or another file with the cartridge's name exists.
     """
     cartridge = rom if isinstance(rom, Cartridge) else Cartridge.open(rom)
     recording.check(cartridge.sha1, cartridge.title, installed_build_id())
     target = Path(path)
     if target.suffix != SUFFIX:
-        raise RecordingError(f"cannot write movie '{target}': the suffix of movies is {SUFFIX}")
+        raise RecordingError(f"cannot write movie '{target}': expected the suffix {SUFFIX}")
     data = booted_cartridge(recording, cartridge)
-    beside = target.with_suffix(".nds")
-    name = cartridge.path.name if data is None else beside.name
+    rom_file = target.with_suffix(".nds")
+    name = cartridge.path.name if data is None else rom_file.name
     image = cartridge.path.read_bytes() if data is None else data
     text = movie_bytes(recording, name, zlib.crc32(image), f"NTR-{cartridge.game_code}")
     if data is None:
         write_bytes(target, text)
         return [target]
-    if not _replaceable(beside, cartridge, data):
+    if not _replaceable(rom_file, cartridge, data):
         raise RecordingError(
-            f"cannot write '{beside}', the cartridge to play the movie on: another file is there; "
-            "choose another name for the movie, or remove that file"
+            f"cannot write '{rom_file}', the cartridge for the movie: another file exists; choose "
+            "another name for the movie, or remove that file"
         )
     if recording.start.kind == "race" and recording.start.race_seed is not None:
-        _check_chance(recording, cartridge, data)
+        _check_seeded_race(recording, cartridge, data)
     write_bytes(target, text)
-    write_bytes(beside, data)
-    return [target, beside]
+    write_bytes(rom_file, data)
+    return [target, rom_file]
 
 
 def _replaceable(path: Path, cartridge: Cartridge, data: bytes) -> bool:
-    """Whether a cartridge may be written there: to no file, or to one that differs in nothing."""
+    """Whether no file exists at the path, or an equal one."""
     try:
         return not path.exists() or (
             not path.samefile(cartridge.path) and path.read_bytes() == data
@@ -380,14 +377,13 @@ def _replaceable(path: Path, cartridge: Cartridge, data: bytes) -> bool:
         raise RecordingError(f"cannot write '{path}': {reason(error)}") from error
 
 
-def _check_chance(recording: Recording, cartridge: Cartridge, data: bytes) -> None:
-    """Drive a VS race as the movie does, and see that it ends in the same memory.
+def _check_seeded_race(recording: Recording, cartridge: Cartridge, data: bytes) -> None:
+    """Drive a VS race as the movie does and check that it ends with the same memory.
 
-    That differs in the cartridge's header, and in what the program keeps of the seed that it booted
-    with.
+    The cartridge's header and the stored boot seed may differ.
 
     Raises:
-        RecordingError: it does not.
+        RecordingError: memory differs.
     """
     parameters = boot_parameters(recording, cartridge)
     assert parameters is not None
@@ -401,12 +397,14 @@ def _check_chance(recording: Recording, cartridge: Cartridge, data: bytes) -> No
             original.run()
             for mask in _from_power_on(recording).tolist():
                 console.step(mask, 1, draw=False)
-            there, here = (each.ram.view("<u4") for each in (console, original.console))
-            places = np.flatnonzero(there != here)
-            kept = (there[places] == recording.start.race_seed) & (here[places] == parameters.seed)
-            places = 4 * places[~kept]
+            movie, recorded = (each.ram.view("<u4") for each in (console, original.console))
+            places = np.flatnonzero(movie != recorded)
+            seeds = (movie[places] == recording.start.race_seed) & (
+                recorded[places] == parameters.seed
+            )
+            places = 4 * places[~seeds]
     if (places < _HEADER_AREA).any():
         raise RecordingError(
-            "the recording's race goes another way with its chance set at power-on, which is all "
-            "that a movie can do; record it with python -m mkds_gym.play"
+            "the race differs when its random seed is set at power-on, as a movie must do; record "
+            "the race with python -m mkds_gym.play"
         )

@@ -1,4 +1,4 @@
-"""Recordings as data for offline learning: a Minari dataset of what their drivers saw and did."""
+"""Recordings as a Minari dataset, for offline learning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mkds_gym.registration import ENVIRONMENT_ID
 from mkds_gym.replay.replay import environment
 
 _OWN_ACTIONS: Final = ("discrete", "discrete_items", "keys")
-"""Action types whose actions can be told from the keys."""
+"""Action types whose actions can be derived from keys."""
 _METADATA: Final = (
     "author",
     "author_email",
@@ -32,7 +32,7 @@ _METADATA: Final = (
     "ref_max_score",
     "requirements",
 )
-"""What a dataset may be told beside the data."""
+"""Accepted keys of ``metadata``."""
 
 
 def to_minari(
@@ -45,38 +45,38 @@ def to_minari(
     metadata: Mapping[str, Any] | None = None,
     **arguments: Any,
 ) -> Any:
-    """Drive recordings again, and write what is seen as a Minari dataset.
+    """Drive recordings again and write a Minari dataset.
 
-    Each recording is an episode, and one episode at a time is held in memory; an episode that had
-    not ended when its recording did is truncated. Where all are of the same race arguments, or the
-    same savestate's file, ``dataset.recover_environment()`` makes an environment of that race.
+    Each recording is an episode; only one episode at a time is in memory. An episode that has not
+    ended at the end of its recording is truncated. If all recordings have the same race arguments
+    or the same savestate file, ``dataset.recover_environment()`` returns an environment of that
+    race.
 
     Args:
-        recordings: whose races are driven.
-        dataset_id: as Minari's, such as ``"mkds/laps-v0"``; it is written where Minari keeps its
-            datasets (``MINARI_DATASETS_PATH``).
-        rom: see `mkds_gym.replay.replay.Replay`.
-        state: see `mkds_gym.replay.replay.Replay`.
-        action_type: of the actions: ``"discrete"``, ``"discrete_items"``, ``"keys"`` or
-            ``"keymask"``. None is the one that the recordings were driven with, where it is one of
-            these and has an action for all their keys, and else ``"keymask"``.
-        metadata: what Minari asks for beside the data: ``author``, ``author_email``,
-            ``code_permalink``, ``algorithm_name`` (the recordings' labels by default),
-            ``description``, ``requirements``, and the scores ``ref_min_score`` and
-            ``ref_max_score``, both or none, which Minari keeps where all races are of the same
-            arguments. See ``minari.create_dataset_from_buffers``, which warns where the first
-            three are missing.
-        arguments: others of `MKDSEnv`: ``obs_type``, ``sensors``, ``reward``, ``frame_skip`` and
-            the like, the same for all.
+        recordings: the recordings.
+        dataset_id: id of the dataset, such as ``"mkds/laps-v0"``. It is written to Minari's
+            folder (``MINARI_DATASETS_PATH``).
+        rom: as for `Replay`.
+        state: as for `Replay`.
+        action_type: ``"discrete"``, ``"discrete_items"``, ``"keys"`` or ``"keymask"``. None uses
+            the type of the recordings if it is one of these and has an action for all keys, and
+            otherwise ``"keymask"``.
+        metadata: Minari's ``author``, ``author_email``, ``code_permalink``, ``algorithm_name``
+            (default: the labels of the recordings), ``description``, ``requirements``, and both
+            or none of ``ref_min_score`` and ``ref_max_score``, which Minari keeps only if all
+            races have the same arguments. Minari warns if one of the first three is missing.
+        arguments: further arguments of `MKDSEnv` for all episodes, such as ``obs_type``,
+            ``sensors``, ``reward`` and ``frame_skip``.
 
     Returns:
         A ``minari.MinariDataset``.
 
     Raises:
         RecordingError: Minari is not installed, there is no recording, the dataset exists, or a
-            recording cannot be driven here; there is no dataset then.
-        ValueError: a wrong argument, other metadata, or an action type that lacks an action.
-        TypeError: something among them is no recording.
+            recording cannot be driven here. No dataset is left.
+        ValueError: an argument or a key of ``metadata`` is wrong, or the action type has no action
+            for some keys.
+        TypeError: an item of ``recordings`` is not a `Recording`.
     """
     try:
         import h5py  # noqa: F401
@@ -88,27 +88,29 @@ def to_minari(
             f"Minari datasets need {error.name}: pip install 'mkds-gym[minari]'"
         ) from error
     if isinstance(recordings, Recording | str | os.PathLike):
-        raise TypeError("to_minari takes a list of recordings; give [recording] of one")
+        raise TypeError("recordings is not a list: pass [recording] for a single one")
     for recording in recordings:
         check_recording(recording)
     if not recordings:
-        raise RecordingError("there is no recording to make a dataset of")
+        raise RecordingError("recordings is empty: expected at least one recording")
     if dataset_id in minari.list_local_datasets():
         raise RecordingError(
-            f"the dataset '{dataset_id}' exists; choose another name or version, or delete it with "
-            "minari.delete_dataset()"
+            f"the dataset '{dataset_id}' already exists; choose another name or version, or delete "
+            "the dataset with minari.delete_dataset()"
         )
-    told = {
+    details = {
         "algorithm_name": ", ".join(dict.fromkeys(each.label for each in recordings if each.label)),
         "description": f"{len(recordings)} recorded races on {recordings[0].title}",
         **(metadata or {}),
     }
-    if unknown := sorted(map(str, told.keys() - set(_METADATA))):
+    if unknown := sorted(map(str, details.keys() - set(_METADATA))):
         raise ValueError(
-            f"metadata={unknown[0]!r} is none of Minari's; accepted: {', '.join(_METADATA)}"
+            f"metadata has an unknown key {unknown[0]!r}: expected {', '.join(_METADATA)}"
         )
-    if ("ref_min_score" in told) != ("ref_max_score" in told):
-        raise ValueError("metadata has one of ref_min_score and ref_max_score; give both, or none")
+    if ("ref_min_score" in details) != ("ref_max_score" in details):
+        raise ValueError(
+            "metadata has only one of ref_min_score and ref_max_score: pass both or neither"
+        )
     arguments["action_type"] = action_type or _action_type(recordings)
 
     def episodes() -> Iterator[Any]:
@@ -123,12 +125,12 @@ def to_minari(
     try:
         return minari.create_dataset_from_buffers(
             dataset_id,
-            episodes(),  # goes through it once, writing each
+            episodes(),
             env=_spec(recordings, {"rom": rom, "state": state, **arguments}),
             observation_space=first.observation_space,
             action_space=first.action_space,
             data_format="hdf5",
-            **told,
+            **details,
         )
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -136,7 +138,7 @@ def to_minari(
 
 
 def _action_type(recordings: Sequence[Recording]) -> str:
-    """See `to_minari`."""
+    """Return the default of ``action_type``."""
     (own, *others) = {each.environment.get("action_type") for each in recordings}
     if others or own not in _OWN_ACTIONS:
         return "keymask"
@@ -148,7 +150,7 @@ def _action_type(recordings: Sequence[Recording]) -> str:
 
 
 def _spec(recordings: Sequence[Recording], arguments: Mapping[str, Any]) -> Any:
-    """What makes an environment of the recordings' race again; None where they have not one."""
+    """Return the spec of an environment of the recordings' common race, or None."""
     start = recordings[0].start
     if any((each.start.race, each.start.path) != (start.race, start.path) for each in recordings):
         return None
@@ -171,7 +173,7 @@ def _spec(recordings: Sequence[Recording], arguments: Mapping[str, Any]) -> Any:
 
 
 def _episode(env: MKDSEnv, actions: Any) -> dict[str, Any]:
-    """One episode: observations have one more entry than the rest."""
+    """Return the fields of an episode; there is one more observation than steps."""
     observation, _ = env.reset()
     observations: Any = [observation]
     rewards, terminations, truncations = [], [], []

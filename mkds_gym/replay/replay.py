@@ -1,15 +1,14 @@
-"""Replays: drive a recording again, frame by frame, exactly, with pictures and overlays.
+"""`Replay`: drive a recording again, frame by frame and exactly, with pictures and overlays.
 
 ```python
-from mkds_gym.replay.replay import Replay
+from mkds_gym.replay import Replay
 
 with Replay(Recording.load("run.mkr"), overlays=["rays", "hud"]) as replay:
     for frame in replay:
         frame.picture, frame.race, frame.keys
 ```
 
-On the command line: ``python -m mkds_gym.replay run.mkr --show``, or ``--video run.mp4``; without
-anything to show or to write, it says whether the race ends as it did.
+On the command line: ``python -m mkds_gym.replay run.mkr --show``.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Final
@@ -27,13 +26,8 @@ from numpy.typing import NDArray
 
 from mkds_gym.components.actions import actions_for
 from mkds_gym.course import Course
-from mkds_gym.display.video import (
-    race_caption,
-    tiles,
-)
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import SCREENS, Console
-from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
 from mkds_gym.emulator.loader import installed_build_id
 from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.race_config import (
@@ -46,16 +40,12 @@ from mkds_gym.episodes.race_start import PRIMING_FRAMES
 from mkds_gym.errors import NoRaceError, RecordingError, StateError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.overlays import (
-    Ghost,
-    Ghosts,
     LiveRace,
     LiveReward,
-    Overlay,
     OverlayLike,
     OverlayScene,
     draw_overlays,
     make_overlays,
-    pose,
 )
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import RaceReader
@@ -68,17 +58,17 @@ from mkds_gym.recording.format import (
     memory_digest,
     version_to_use,
 )
-from mkds_gym.utils.arguments import as_list
+from mkds_gym.utils.arguments import choice, integer
 
 _DRAWN_AHEAD: Final = 2
-"""Frames ahead of which the emulator decides what it draws: a picture needs that one drawn."""
+"""The emulator decides two frames ahead whether to draw a frame."""
 
 
 def boot_parameters(recording: Recording, cartridge: Cartridge) -> BootParameters | None:
-    """The boot parameters of a recording's start; None where there are none.
+    """Return the boot parameters of a recording's start, or None.
 
     Raises:
-        RecordingError: this version of the package makes others of the same arguments.
+        RecordingError: this version of the package has other parameters for the same race.
     """
     start = recording.start
     if start.race is None:
@@ -94,8 +84,8 @@ def boot_parameters(recording: Recording, cartridge: Cartridge) -> BootParameter
             parameters = replace(parameters, seed=start.race_seed)
     if boot_digest(parameters) != start.digest:
         raise RecordingError(
-            f"the race of the recording is another one in this version ({MADE_BY}; its course or "
-            f"its boot parameters have changed); {version_to_use(recording.made_by)}"
+            f"the race of the recording is different in this version ({MADE_BY}): its course or "
+            f"its boot parameters have changed; {version_to_use(recording.made_by)}"
         )
     return parameters
 
@@ -106,18 +96,18 @@ def open_start(
     rom: str | os.PathLike[str] | Cartridge | None = None,
     state: str | os.PathLike[str] | bytes | None = None,
 ) -> Console:
-    """A console at the start of a recording.
+    """Return a console at the start of a recording.
 
     Args:
-        recording: what is to be driven again.
-        rom: the cartridge; None for what `Cartridge.open` finds.
-        state: the savestate that it starts at, if the file is no longer where it was.
+        recording: the recording.
+        rom: the cartridge; None for the one that `Cartridge.open` finds.
+        state: the savestate at the start, if its file was moved.
 
     Raises:
-        RecordingError: cartridge, emulator, recompiler, state or version are not those that it
-            was recorded with.
-        CartridgeError, ConsoleError: there is no cartridge or no emulator.
-        TypeError: that is no recording.
+        RecordingError: the recording was made with another cartridge, emulator, recompiler,
+            savestate or version.
+        CartridgeError, ConsoleError: the cartridge or the emulator cannot be used.
+        TypeError: ``recording`` is not a `Recording`.
     """
     check_recording(recording)
     cartridge = rom if isinstance(rom, Cartridge) else Cartridge.open(rom)
@@ -131,8 +121,8 @@ def open_start(
     try:
         if console.capabilities.jit != recording.jit:
             raise RecordingError(
-                "the recording was made with the emulator's recompiler, which is not in use here; "
-                "the interpreter's timing is another"
+                "the recording was made with the emulator's recompiler, which is off here; the "
+                "interpreter has another timing"
             )
         _go_to_start(recording, console, parameters, state)
     except BaseException:
@@ -151,7 +141,7 @@ def _go_to_start(
     if start.kind == "race":
         assert parameters is not None
         boot_to_race(console, parameters)
-        console.restore(console.snapshot())  # as an environment does: compiled code is forgotten
+        console.restore(console.snapshot())  # as an environment does: discards compiled code
         if start.race_seed is not None:
             layout = MemoryLayout.detect(console.ram, console.cartridge.region)
             race_config_record(console.ram, layout)["rng_seed"] = start.race_seed
@@ -162,15 +152,15 @@ def _go_to_start(
             console.load_state(source)
         except StateError as error:
             raise RecordingError(
-                f"the recording starts at a savestate that cannot be loaded: {error}; give its "
-                "place (--state)"
+                f"the savestate at the start of the recording cannot be loaded: {error}; pass its "
+                "file (--state)"
             ) from error
         if recording.state is None or state is not None:
             digest = hashlib.sha256(console.snapshot().data).hexdigest()
             if digest != start.digest:
                 raise RecordingError(
-                    f"the savestate '{start.path if state is None else state!s}' is not the one "
-                    "that the recording starts at; give its place (--state)"
+                    f"the savestate '{start.path if state is None else state!s}' is not the one at "
+                    "the start of the recording; pass the right file (--state)"
                 )
 
 
@@ -179,12 +169,12 @@ class ReplayFrame:
     """One frame of a replay.
 
     Attributes:
-        number: frames since the start, 1 is the first.
-        keys: that were held in it.
-        race: the race after it; None where none runs (a title, a menu).
-        picture: uint8 RGB (192, 256, 3), or (384, 256, 3) of both screens; None where none was
-            asked for.
-        scene: what overlays draw of the picture; None without a race or pictures.
+        number: number of the frame, from 1.
+        keys: keys held during the frame.
+        race: the race after the frame; None without a race (title, menu).
+        picture: uint8 RGB (192, 256, 3), or (384, 256, 3) for both screens; None if not
+            requested.
+        scene: the scene for overlays; None without a race or without pictures.
     """
 
     number: int
@@ -195,10 +185,7 @@ class ReplayFrame:
 
 
 def _live_reward(recording: Recording) -> LiveReward | None:
-    """The reward that a driver was paid; None if that cannot be told.
-
-    It can be of the rewards that have a name, as a recording holds nothing else of them.
-    """
+    """Return the reward of the recorded driver, or None if the reward has no name."""
     named = recording.environment.get("reward")
     with contextlib.suppress(ValueError):
         if isinstance(named, str):
@@ -208,28 +195,28 @@ def _live_reward(recording: Recording) -> LiveReward | None:
 
 
 class Replay:
-    """A recording that is driven again.
+    """Drives a recording again.
 
-    Iterate over it once; it is a context manager, and closes its console.
+    A replay can be iterated over once. As a context manager it closes its console.
 
     Args:
-        recording: what is driven.
-        rom: the cartridge; None for what `Cartridge.open` finds.
-        state: the savestate that it starts at, if the file is no longer where it was.
-        overlays: drawn over the pictures, as `MKDSEnv`'s argument.
+        recording: the recording.
+        rom: the cartridge; None for the one that `Cartridge.open` finds.
+        state: the savestate at the start, if its file was moved.
+        overlays: overlays of the pictures, as for `MKDSEnv`.
         screens: ``"top"``, ``"bottom"`` or ``"both"``.
-        pictures: take a picture of each frame; without, a replay is faster.
-        every: pictures of each n-th frame only, from the first step on, and of the last.
-        verify: see at the end that memory is what it was.
+        pictures: take pictures; a replay without pictures is faster.
+        every: take a picture of every n-th frame from the first step, and of the last frame.
+        verify: compare main memory with the recording's at the end.
 
     Attributes:
-        console: that drives.
-        recording: as given.
+        console: the console on which the replay runs.
+        recording: the recording.
 
     Raises:
-        RecordingError: it cannot be driven here, see `open_start`; or, at the end, the race went
-            another way.
-        ValueError, TypeError: a wrong argument.
+        RecordingError: the recording cannot be driven here, see `open_start`; or memory differs
+            at the end.
+        ValueError, TypeError: an argument is wrong.
     """
 
     def __init__(
@@ -244,10 +231,8 @@ class Replay:
         every: int = 1,
         verify: bool = True,
     ) -> None:
-        if screens not in SCREENS:
-            raise ValueError(f"screens={screens!r}; allowed: {', '.join(SCREENS)}")
-        if every < 1:
-            raise ValueError(f"every={every}; allowed: 1 and up")
+        choice("screens", screens, SCREENS)
+        integer("every", every, 1)
         check_recording(recording)
         self._overlays = make_overlays(overlays)
         self._screens = screens
@@ -271,20 +256,20 @@ class Replay:
         self.close()
 
     def close(self) -> None:
-        """Close the console; the second time does nothing."""
+        """Close the console."""
         self.console.close()
 
     @property
     def course(self) -> Course | None:
-        """The course that is driven; None before a race."""
+        """The course of the race; None before a race."""
         return self._live.course
 
     def __len__(self) -> int:
-        """How many frames it has."""
+        """Return the number of frames."""
         return self.recording.frames
 
     def __iter__(self) -> Iterator[ReplayFrame]:
-        # In the frames before the first step, the picture is not yet that of this race.
+        # Before the first step, the picture is not yet one of this race.
         first, last = max(self.recording.lead, 1), self.recording.frames
 
         def wanted(number: int) -> bool:
@@ -298,36 +283,34 @@ class Replay:
                 self._reward.frame(race, self.course)
             picture = scene = None
             if wanted(number):
-                picture, scene = self._look()
+                picture, scene = self._take_picture()
             yield ReplayFrame(number, keys, race, picture, scene)
         self.check()
 
     def run(self) -> None:
-        """Drive it to the end, without pictures.
+        """Drive to the end, without pictures.
 
         Raises:
-            RecordingError: the race went another way.
+            RecordingError: memory differs at the end.
         """
         for keys in self.recording.keys.tolist():
             self.console.step(keys, 1, draw=False)
         self.check()
 
     def check(self) -> None:
-        """Compare memory with what it was at the end of the recording.
+        """Compare memory with the end of the recording.
 
         Raises:
-            RecordingError: it is another.
+            RecordingError: memory differs.
         """
         wanted = self.recording.ram
         if self._verify and wanted and memory_digest(self.console) != wanted:
             raise RecordingError(
-                "the race went another way than when it was recorded: memory differs at the end "
-                "(the recording was changed, or the emulator does not run as it did)"
+                "the replay differs from the recorded race: memory is different at the end (the "
+                "recording was changed, or the emulator runs differently here)"
             )
 
-    # Within -----------------------------------------------------------------------------------
-
-    def _look(self) -> tuple[NDArray[np.uint8], OverlayScene | None]:
+    def _take_picture(self) -> tuple[NDArray[np.uint8], OverlayScene | None]:
         picture = self.console.screen(self._screens)
         if self._reward is None:
             scene = self._live.scene()
@@ -345,186 +328,13 @@ def verify(
     rom: str | os.PathLike[str] | Cartridge | None = None,
     state: Any = None,
 ) -> None:
-    """Drive a recording again, and see that it ends in the same memory.
+    """Drive a recording again and check that it ends with the same memory.
 
     Raises:
-        RecordingError: it does not, or cannot be driven here.
+        RecordingError: memory differs, or the recording cannot be driven here.
     """
     with Replay(recording, rom=rom, state=state, pictures=False) as replay:
         replay.run()
-
-
-def ghost(
-    recording: Recording,
-    *,
-    rom: str | os.PathLike[str] | Cartridge | None = None,
-    state: Any = None,
-) -> tuple[Ghost, int | None]:
-    """Drive a recording again, and note where the kart is, for the overlay of ghosts.
-
-    Returns:
-        The ghost, and the fingerprint of its course.
-
-    Raises:
-        RecordingError: it cannot be driven here, or goes another way.
-    """
-    poses = {}
-    course = None
-    with Replay(recording, rom=rom, state=state, pictures=False) as replay:
-        for _, race in _first_race(replay):
-            poses[race.frame] = pose(race)
-            course = course or replay.course
-    return Ghost(recording.label, poses), None if course is None else course.fingerprint
-
-
-@dataclass(frozen=True)
-class Show:
-    """How recordings are shown; the arguments are those of `Replay`.
-
-    Attributes:
-        overlays: drawn over each driver's picture.
-        screens: ``"top"``, ``"bottom"`` or ``"both"``.
-        every: pictures of each n-th frame only.
-        ghosts: the first driver's picture, with the others drawn into it; else, of several, all
-            side by side.
-        rom: the cartridge.
-        state: the savestate that they start at, if its file is no longer where it was.
-    """
-
-    overlays: OverlayLike | Sequence[OverlayLike] = ()
-    screens: str = "top"
-    every: int = 1
-    ghosts: bool = False
-    rom: str | os.PathLike[str] | None = None
-    state: str | os.PathLike[str] | None = None
-
-
-def show(
-    recordings: Sequence[Recording], how: Show | None = None
-) -> Iterator[tuple[NDArray[np.uint8], str]]:
-    """Pictures of one or more drivers, and what to write under each.
-
-    Several side by side are at the same time of the race clock: what was before the race (menus, a
-    countdown) is left out, who started later waits, and those who have arrived wait too.
-
-    Args:
-        recordings: of the same race; each is checked as it ends.
-        how: see `Show`.
-
-    Yields:
-        uint8 RGB (height, width, 3), all of one size, and a caption of lap and race clock.
-
-    Raises:
-        RecordingError: one cannot be driven here, or went another way; or, of several, they drove
-            on different courses, or one holds no race.
-    """
-    how = how or Show()
-    if not recordings:
-        raise ValueError("there is no recording to show")
-    overlays: list[Any] = list(as_list("overlays", how.overlays, str | int | Overlay))
-    wanted = None
-    if how.ghosts and len(recordings) > 1:
-        others = [ghost(each, rom=how.rom, state=how.state) for each in recordings[1:]]
-        _check_courses(course for _, course in others)
-        overlays.append(Ghosts([each for each, _ in others]))
-        wanted = others[0][1]
-        recordings = recordings[:1]
-    with contextlib.ExitStack() as stack:
-        replays = [
-            stack.enter_context(
-                Replay(
-                    each,
-                    rom=how.rom,
-                    state=how.state,
-                    overlays=overlays,
-                    screens=how.screens,
-                    every=how.every,
-                )
-            )
-            for each in recordings
-        ]
-        if len(replays) > 1:
-            yield from _side_by_side(replays, how.every)
-            return
-        for frame in replays[0]:
-            if wanted is not None and replays[0].course is not None:
-                _check_courses([wanted, replays[0].course.fingerprint])
-            if frame.picture is not None:
-                yield frame.picture, _caption(frame)
-
-
-def _check_courses(fingerprints: Iterable[int | None]) -> None:
-    if len(set(fingerprints)) > 1:
-        raise RecordingError(
-            "the recordings are of different courses; drivers are shown beside others, and as "
-            "ghosts, on one course"
-        )
-
-
-def _side_by_side(replays: Sequence[Replay], every: int) -> Iterator[tuple[NDArray[np.uint8], str]]:
-    """See `show`."""
-    sources = [_race_pictures(replay) for replay in replays]
-    ahead = [next(source, None) for source in sources]
-    shown: list[ReplayFrame] = []
-    for frame, replay in zip(ahead, replays, strict=True):
-        if frame is None:
-            raise RecordingError(
-                f"the recording of {replay.recording.label or 'a driver'} holds no race; it cannot "
-                "be shown beside others"
-            )
-        shown.append(frame)
-    _check_courses(replay.course.fingerprint for replay in replays if replay.course is not None)
-    clock = min(map(_clock, shown))
-    while any(frame is not None for frame in ahead):
-        for number, source in enumerate(sources):
-            while (following := ahead[number]) is not None and _clock(following) <= clock:
-                shown[number], ahead[number] = following, next(source, None)
-        captions = [
-            f"{replay.recording.label}  {_caption(frame)}".strip()
-            for replay, frame in zip(replays, shown, strict=True)
-        ]
-        yield tiles([frame.picture for frame in shown if frame.picture is not None], captions), ""
-        clock += every
-
-
-def _race_pictures(replay: Replay) -> Iterator[ReplayFrame]:
-    """Those pictures of a replay's first race in which the race clock runs.
-
-    The replay is driven to its end all the same, where it is checked.
-    """
-    clock = 0
-    for frame, race in _first_race(replay):
-        if frame.picture is not None and race.frame > clock:
-            yield frame
-            clock = race.frame
-
-
-def _first_race(replay: Replay) -> Iterator[tuple[ReplayFrame, RaceState]]:
-    """The frames of a replay's first race, countdown included."""
-    clock, begun, over = 0, False, False
-    for frame in replay:
-        race = frame.race
-        on = race is not None and race.frame >= clock
-        over = over or (begun and not on)  # a menu, or another race
-        if on and not over:
-            assert race is not None
-            begun, clock = True, race.frame
-            yield frame, race
-
-
-def _clock(frame: ReplayFrame) -> int:
-    """The race clock of a frame of `_race_pictures`."""
-    assert frame.race is not None
-    return frame.race.frame
-
-
-def _caption(frame: ReplayFrame) -> str:
-    """Lap and race clock in the picture, which shows an earlier race than memory holds."""
-    race = frame.race if frame.scene is None else frame.scene.race
-    if race is None:
-        return f"frame {frame.number}"
-    seconds = race.total_time if race.finished else race.frame / FRAMES_PER_SECOND
-    return race_caption(race.lap, seconds)
 
 
 def environment(
@@ -536,7 +346,7 @@ def environment(
     action_type: str = "keymask",
     **arguments: Any,
 ) -> tuple[MKDSEnv, NDArray[Any]]:
-    """An environment whose episodes start where a recording's race does, and the actions there.
+    """Return an environment that starts at a recording's race, and the recorded actions.
 
     ```python
     env, keys = environment(read_movie("run.dsm"), obs_type="pixels")
@@ -545,26 +355,27 @@ def environment(
         observation, reward, terminated, truncated, info = env.step(int(mask))
     ```
 
-    The race is found by driving the recording until one runs (or its countdown), and no key is
-    held for the frames that a reset runs.
+    The recording is driven until a race (or its countdown) runs and no key is held for the frames
+    that a reset runs.
 
     Args:
-        recording: of whatever start.
-        rom: see `Replay`.
-        state: see `Replay`.
-        frame_skip: frames per step; None is the recording's own.
-        action_type: of the environment and of the actions, see `actions_for`; of
-            ``"keymask"``, an action is a mask of `Keys`.
-        arguments: others of `MKDSEnv`.
+        recording: a recording with any kind of start.
+        rom: as for `Replay`.
+        state: as for `Replay`.
+        frame_skip: frames per step; None uses the recording's.
+        action_type: action type of the environment and the actions, see `actions_for`; an action
+            of ``"keymask"`` is a mask of `Keys`.
+        arguments: further arguments of `MKDSEnv`.
 
     Returns:
-        The environment, not yet reset, and an action for each step: (steps,), or (steps, 11) of
-        ``keys``. Frames that do not make up a step are left out at the end.
+        The environment, not yet reset, and one action per step: (steps,), or (steps, 11) for
+        ``keys``. Frames at the end that do not fill a step are dropped.
 
     Raises:
-        RecordingError: it cannot be driven here, holds no race, or changes keys within a step.
-        ValueError: the action type has no action for some of the keys; a wrong argument.
-        TypeError: that is no recording.
+        RecordingError: the recording cannot be driven here, has no race, or changes keys within a
+            step.
+        ValueError: the action type has no action for some keys, or an argument is wrong.
+        TypeError: ``recording`` is not a `Recording`.
     """
     check_recording(recording)
     skip = int(recording.environment.get("frame_skip", 1)) if frame_skip is None else frame_skip
@@ -574,7 +385,7 @@ def environment(
     steps = left[: len(left) // skip * skip].reshape(-1, skip)
     if (steps != steps[:, :1]).any():
         raise RecordingError(
-            f"the recording's keys change within steps of {skip} frames; pass frame_skip=1"
+            f"the keys of the recording change within steps of {skip} frames: pass frame_skip=1"
         )
     actions = actions_for(action_type, steps[:, 0])
     env = MKDSEnv(rom, start, action_type=action_type, frame_skip=skip, **arguments)
@@ -582,7 +393,7 @@ def environment(
 
 
 def _race_start(replay: Replay) -> tuple[bytes, int]:
-    """Savestate of the first frame from which an environment can start, and its number."""
+    """Return the savestate of the first frame where an environment can start, and its number."""
     keys = replay.recording.keys
     console = replay.console
     for number in range(len(keys) - PRIMING_FRAMES):
@@ -594,6 +405,4 @@ def _race_start(replay: Replay) -> tuple[bytes, int]:
                     assert saved is not None
                     return saved, number
         console.step(int(keys[number]), 1, draw=False)
-    raise RecordingError(
-        f"the recording has no race in which no key is held for {PRIMING_FRAMES} frames"
-    )
+    raise RecordingError(f"the recording has no race with {PRIMING_FRAMES} frames without keys")
