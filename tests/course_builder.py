@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import random
 import struct
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from mkds_gym.course import nkm as formats
 from mkds_gym.course.nkm import NKM
+from mkds_gym.errors import CourseFormatError
 from mkds_gym.race.memory_layout import FIRST_MAP_LISTS, MAP_LISTS, MemoryLayout
 
 FX = 4096
@@ -251,3 +255,39 @@ def into_ram(kcl: bytes, nkm: bytes, *, stage_by_name: bool = True) -> np.ndarra
             count = len(getattr(course, names[magic]))
             put(list_address(magic, map_data), struct.pack("<IH", start + 8, count))
     return ram
+
+
+def damaged(
+    data: bytes, step: int, flips: int, place: Callable[[random.Random], int]
+) -> Iterator[bytes]:
+    """Yield truncations of ``data`` (every ``step`` bytes) and ``flips`` copies with 1 to 4 flips.
+
+    Args:
+        data: sound bytes.
+        step: bytes between two truncations.
+        flips: number of copies with flipped bits.
+        place: returns the index of a byte to damage.
+    """
+    rng = random.Random(2)
+    for size in range(0, len(data), step):
+        yield data[:size]
+    for _ in range(flips):
+        broken = bytearray(data)
+        for _ in range(rng.randint(1, 4)):
+            broken[place(rng)] ^= 1 << rng.randrange(8)
+        yield bytes(broken)
+
+
+def read_or_refused(
+    read: Callable[[], Any], check: Callable[[Any], object] = lambda value: None
+) -> None:
+    """Check that a reader returns a valid value or an error with an offset, within a second."""
+    start = time.process_time()
+    try:
+        value = read()
+    except CourseFormatError as error:
+        if error.offset is None:
+            raise AssertionError(f"the error has no offset: {error}") from error
+    else:
+        check(value)
+    assert time.process_time() - start < 1.0

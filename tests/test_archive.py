@@ -1,12 +1,10 @@
-import random
 import struct
-import time
 
 import pytest
-from course_builder import plain_course
+from course_builder import damaged, plain_course, read_or_refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ndspy import lz10
+from ndspy import fnt, lz10, narc
 
 from mkds_gym.course.archive import decompress, read_carc, read_narc, write_carc
 from mkds_gym.errors import CourseFormatError
@@ -15,18 +13,16 @@ FILES = {"course_collision.kcl": plain_course(), "course_map.nkm": b"NKMD" * 40,
 CARC = write_carc(FILES)
 
 
-def test_round_trip():
+def test_read_carc_inverts_write_carc():
     assert read_carc(CARC) == FILES
     assert list(read_carc(CARC)) == list(FILES)
 
 
-def test_accepts_a_bare_narc():
+def test_read_carc_accepts_a_narc():
     assert read_carc(decompress(CARC)) == FILES
 
 
-def test_folders_become_paths():
-    from ndspy import fnt, narc
-
+def test_read_narc_joins_folders_to_paths():
     root = fnt.Folder(
         folders=[("inner", fnt.Folder(files=["b.bin"], firstID=1))], files=["a.bin"], firstID=0
     )
@@ -34,9 +30,7 @@ def test_folders_become_paths():
     assert read_narc(data) == {"a.bin": b"one", "inner/b.bin": b"two"}
 
 
-def test_files_without_names():
-    from ndspy import narc
-
+def test_read_narc_numbers_files_without_names():
     data = narc.NARC.fromFilesAndNames([b"one", b"two"]).save()
     assert read_narc(data) == {"#0": b"one", "#1": b"two"}
 
@@ -49,7 +43,7 @@ def test_decompress_agrees_with_ndspy(data, repeats):
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "ü.kcl", "x" * 128])
-def test_refuses_names_that_cannot_be_stored(name):
+def test_write_carc_with_invalid_name_raises(name):
     with pytest.raises(ValueError, match="file name"):
         write_carc({name: b""})
 
@@ -65,15 +59,13 @@ def test_refuses_names_that_cannot_be_stored(name):
         (lz10.compress(b"hello"), "not a NARC"),
     ],
 )
-def test_names_what_is_wrong(data, message):
+def test_malformed_archive_raises_with_offset(data, message):
     with pytest.raises(CourseFormatError, match=message) as caught:
         read_carc(bytes(data))
     assert caught.value.offset is not None
 
 
-def test_folders_in_circles():
-    from ndspy import fnt, narc
-
+def test_folder_cycle_raises():
     inner = fnt.Folder(files=["b"], firstID=1)
     root = fnt.Folder(folders=[("x", inner)], files=["a"], firstID=0)
     data = bytearray(narc.NARC.fromFilesAndNames([b"1", b"2"], root).save())
@@ -84,7 +76,7 @@ def test_folders_in_circles():
         read_narc(bytes(data))
 
 
-def test_a_file_beyond_the_end():
+def test_file_beyond_the_end_raises_with_offset():
     data = bytearray(decompress(CARC))
     struct.pack_into("<I", data, 0x1C + 4, 0x7FFFFFFF)
     with pytest.raises(CourseFormatError, match="out of bounds") as caught:
@@ -92,35 +84,18 @@ def test_a_file_beyond_the_end():
     assert caught.value.offset == 0x1C
 
 
-def _sound_or_refused(read, data):
-    start = time.process_time()
-    try:
-        result = read(data)
-    except CourseFormatError as error:
-        if error.offset is None:
-            pytest.fail(f"names no place: {error}")
-    else:
-        assert isinstance(result, dict)
-    assert time.process_time() - start < 1.0
-
-
 @settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=300))
-def test_random_bytes(data):
-    _sound_or_refused(read_carc, data)
-    _sound_or_refused(read_carc, b"\x10" + data)
-    _sound_or_refused(read_carc, b"NARC" + data)
+def test_random_bytes_are_read_or_refused(data):
+    for start in (b"", b"\x10", b"NARC"):
+        read_or_refused(lambda start=start: read_carc(start + data))
 
 
 @pytest.mark.parametrize("source", [CARC, decompress(CARC)], ids=["packed", "bare"])
-def test_truncated_and_flipped(source):
-    rng = random.Random(1)
-    for size in range(0, len(source), max(1, len(source) // 150)):
-        _sound_or_refused(read_carc, source[:size])
-    for _ in range(300):
-        data = bytearray(source)
-        for _ in range(rng.randint(1, 4)):
-            # Half of the damage in the first bytes, where the tables are.
-            place = rng.randrange(rng.choice([min(200, len(data)), len(data)]))
-            data[place] ^= 1 << rng.randrange(8)
-        _sound_or_refused(read_carc, bytes(data))
+def test_damaged_archive_is_read_or_refused(source):
+    # Half of the damage is in the first bytes, where the tables are.
+    starts = (min(200, len(source)), len(source))
+    for data in damaged(
+        source, len(source) // 150 + 1, 300, lambda r: r.randrange(r.choice(starts))
+    ):
+        read_or_refused(lambda data=data: read_carc(data))

@@ -126,12 +126,12 @@ def races() -> list[Race]:
     """Drive the three races."""
     eight = BootParameters(course=27, laps=1, mode="vs", drivers=8, items=True, seed=7)
     return [
-        drive(BootParameters(laps=1, skip_countdown=False), 3600, 3, wild=True),
-        drive(replace(eight, mirror=True, engine_class=150), 900, 5, wild=False),
+        drive(BootParameters(laps=1, skip_countdown=False), 2700, 3, wild=True),
+        drive(replace(eight, mirror=True, engine_class=150), 600, 4, wild=False),
         drive(
             replace(eight, course=19, laps=2, strength="hard", skip_countdown=False),
-            1400,
-            5,
+            900,
+            4,
             wild=False,
         ),
     ]
@@ -184,7 +184,7 @@ def bit(values: np.ndarray, mask: int) -> np.ndarray:
     return (values & mask) != 0
 
 
-def test_driver_fields_mean_what_their_names_say(races: list[Race]) -> None:
+def test_driver_fields_agree_with_each_other(races: list[Race]) -> None:
     for race in races:
         drivers, _ = drivers_of(race)
         state, flags = drivers["state_bits"], drivers["flags"]
@@ -231,7 +231,7 @@ def triangles_below(race: Race, x: float, z: float) -> Iterator[tuple[int, float
         yield int(i), float(a[i, 1] + v[i] * (b[i, 1] - a[i, 1]) + w[i] * (c[i, 1] - a[i, 1]))
 
 
-def test_karts_stand_on_the_floor_of_the_collision_file(races: list[Race]) -> None:
+def test_floor_types_are_those_of_the_collision_file(races: list[Race]) -> None:
     checked = 0
     surfaces = set()
     for race in races:
@@ -261,7 +261,7 @@ def test_karts_stand_on_the_floor_of_the_collision_file(races: list[Race]) -> No
     assert len(surfaces) >= 3
 
 
-def test_laps_and_checkpoints_are_those_of_the_map_file(races: list[Race]) -> None:
+def test_checkpoints_and_progress_are_those_of_the_map_file(races: list[Race]) -> None:
     for race in races:
         track = race.course.track
         drivers, statuses = drivers_of(race)
@@ -277,7 +277,7 @@ def test_laps_and_checkpoints_are_those_of_the_map_file(races: list[Race]) -> No
             assert abs(apart) < 0.05, (here, s / track.length, share)
 
 
-def test_places_are_those_of_the_way_driven(races: list[Race]) -> None:
+def test_places_follow_progress(races: list[Race]) -> None:
     for race in races[1:]:
         track = race.course.track
         drivers, statuses = drivers_of(race)
@@ -300,7 +300,7 @@ def test_places_are_those_of_the_way_driven(races: list[Race]) -> None:
             assert all(a > b - 0.03 for a, b in itertools.pairwise(ways)), ways
 
 
-def test_item_boxes_stand_where_the_map_file_puts_them(races: list[Race]) -> None:
+def test_item_boxes_are_where_the_map_file_says(races: list[Race]) -> None:
     race = races[1]
     boxes = race.course.nkm.objects
     boxes = boxes[boxes["id"] == 101]

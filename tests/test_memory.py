@@ -53,7 +53,7 @@ def test_c_header_has_every_field_bit_and_address():
         assert f"{address:#010x}" in header
 
 
-def test_layout_moves_every_address_by_what_the_region_word_says():
+def test_layout_shifts_every_address_by_the_region_word():
     usa, moved = (
         MemoryLayout.detect(RaceMemory().ram),
         MemoryLayout.detect(RaceMemory(0x6C0).ram, "Europe"),
@@ -68,30 +68,30 @@ def test_layout_moves_every_address_by_what_the_region_word_says():
 
 
 @pytest.mark.parametrize("word", [0, 0xFFFFFFFF, 0x0216F322, 0x0316F320, 0xE7FFDEFF])
-def test_a_word_of_no_release_is_no_race(word):
+def test_detect_with_implausible_region_word_raises(word):
     race = RaceMemory()
     race.word(memory_layout.REGION_WORD_ADDRESS, word)
     with pytest.raises(NoRaceError, match=f"{word:#010x}"):
         MemoryLayout.detect(race.ram)
 
 
-def test_korea_is_known_to_keep_its_checkpoints_elsewhere():
+def test_checkpoint_fields_are_invalid_for_korea_only():
     assert MemoryLayout.detect(RaceMemory().ram, "Europe").checkpoint_fields
     assert not MemoryLayout.detect(RaceMemory().ram, "Korea").checkpoint_fields
 
 
-def test_an_unknown_region_is_named_with_the_known_ones():
+def test_unknown_region_error_lists_the_regions():
     with pytest.raises(ValueError, match=r"'Mars'.*USA.*Korea"):
         MemoryLayout.detect(RaceMemory().ram, "Mars")
 
 
 @pytest.mark.parametrize("pointer", [0, 0x01FFFFFF, 0x023FFFFD, 0x02400000, 0xFFFFFFFF])
-def test_pointers_out_of_main_ram_are_refused_by_name(pointer):
+def test_check_pointer_outside_main_ram_names_the_target(pointer):
     with pytest.raises(NoRaceError, match=f"the moon is {pointer:#010x}"):
         check_pointer(pointer, 4, "the moon")
 
 
-def test_structures_at_both_ends_of_ram():
+def test_struct_view_accepts_both_ends_of_ram_and_nothing_beyond():
     ram = np.zeros(RAM_SIZE, np.uint8)
     for address in (RAM_START, RAM_END - 4):
         struct_view(ram, address, WORD)["value"] = 0x12345678
@@ -103,7 +103,7 @@ def test_structures_at_both_ends_of_ram():
         read_struct(ram[:100], RAM_START, WORD)
 
 
-def test_a_copy_stays_and_a_view_follows():
+def test_read_struct_copies_and_struct_view_is_live():
     race = RaceMemory()
     copy = read_struct(race.ram, 0x02230000, memory_layout.DRIVER)
     view = struct_view(race.ram, 0x02230000, memory_layout.DRIVER)[0]
@@ -112,7 +112,7 @@ def test_a_copy_stays_and_a_view_follows():
     assert view["speed"] == 77
 
 
-def test_pointers_are_followed():
+def test_read_pointer_follows_and_checks_the_pointer():
     race = RaceMemory()
     layout = race.layout
     assert read_pointer(race.ram, layout.drivers_pointer, 0x5A8, "drivers") == 0x02230000
@@ -121,7 +121,7 @@ def test_pointers_are_followed():
         read_pointer(race.ram, layout.drivers_pointer, 0x5A8, "drivers")
 
 
-def test_courses_characters_and_surfaces():
+def test_names_have_the_game_s_numbers():
     assert len(names.COURSES) == 54
     assert names.COURSES[25] == "mario_course"
     assert len(set(names.COURSES.values())) == 54
@@ -135,12 +135,12 @@ def test_courses_characters_and_surfaces():
     assert names.SURFACES[22] == "force_recalculation"
 
 
-def test_a_frame_lasts_as_the_console_says():
+def test_frame_rate_is_that_of_the_console():
     assert pytest.approx(59.8261, abs=1e-4) == memory_layout.FRAMES_PER_SECOND
     assert pytest.approx(1.6715, abs=1e-4) == memory_layout.CENTISECONDS_PER_FRAME
 
 
-def test_kartlab_keeps_its_race_where_the_layout_says():
+def test_kartlab_race_has_the_layout():
     for driver, status in drive().records.values():
         assert driver["sphere_radius"] == 6 * memory_layout.FX32_ONE
         assert (driver["delta"] == driver["position"] - driver["previous_position"]).all()

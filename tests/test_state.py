@@ -13,7 +13,7 @@ from mkds_gym.race.memory import WORD, struct_view
 from mkds_gym.race.reader import RaceReader
 
 
-def test_values_come_in_their_units():
+def test_state_converts_values_to_their_units():
     race = RaceMemory()
     driver, status = race.driver, race.status
     driver["position"], driver["previous_position"] = fx((1.5, -2.25, 3)), fx((1, -2, 3))
@@ -62,7 +62,7 @@ def test_values_come_in_their_units():
         ("race", "clock_running", 0, "clock_running"),
     ],
 )
-def test_each_bit_is_one_property(structure, field, bit, name):
+def test_each_bit_sets_one_property(structure, field, bit, name):
     race = RaceMemory()
     names = [
         "drifting",
@@ -84,7 +84,7 @@ def test_each_bit_is_one_property(structure, field, bit, name):
     assert [n for n in names if getattr(race.frame(), n)] == [name]
 
 
-def test_left_is_positive_seen_from_above():
+def test_heading_grows_to_the_left():
     race = RaceMemory()
     # Along +z with y up the left side is +x, in a right-handed world.
     state = race.frame(heading=0.0)
@@ -96,26 +96,26 @@ def test_left_is_positive_seen_from_above():
     assert np.cross(forward, (0, 1, 0)) == pytest.approx(right)
 
 
-def test_a_snapshot_stays_as_it_was():
+def test_state_does_not_follow_memory_and_pickles():
     race = RaceMemory()
     before = race.frame(position=(1, 2, 3), checkpoint=4)
-    kept = pickle.loads(pickle.dumps(before))
+    copy = pickle.loads(pickle.dumps(before))
     race.frame(position=(5, 6, 7), checkpoint=5)
     race.ram[:] = 0
     assert before.position == (1.0, 2.0, 3.0)
     assert before.checkpoint == 4
-    assert kept == before
-    assert hash(kept) == hash(before)
+    assert copy == before
+    assert hash(copy) == hash(before)
     assert "checkpoint 4" in repr(before)
 
 
-def test_two_snapshots_are_equal_when_the_race_is():
+def test_states_of_the_same_race_are_equal():
     race = RaceMemory()
     assert race.frame() == race.reader.read()
     assert race.reader.read() != race.frame()
 
 
-def test_lap_times_are_those_of_laps_done():
+def test_lap_times_cover_finished_laps_only():
     race = RaceMemory()
     for lap, (minutes, seconds, milliseconds) in enumerate([(0, 31, 858), (1, 2, 3), (0, 0, 0)]):
         time = race.status["lap_times"][lap]
@@ -139,20 +139,20 @@ def test_lap_times_are_those_of_laps_done():
     ],
 )
 @pytest.mark.parametrize("value", [0, 0x04000000, 0x023FFFFF])
-def test_a_pointer_out_of_ram_is_no_race(pointer, name, value):
+def test_read_with_pointer_outside_ram_raises_until_repaired(pointer, name, value):
     race = RaceMemory()
     assert race.reader.race_on
     race.word(getattr(race.layout, pointer), value)
     with pytest.raises(NoRaceError, match=f"{name} is {value:#010x}"):
         race.reader.read()
     assert not race.reader.race_on
-    # and a fault does not stick
+    # The reader recovers.
     race.word(getattr(race.layout, pointer), 0x02300000)
     race.reader.read()
 
 
 @pytest.mark.parametrize("count", [0, -1, 9, 0x7FFFFFFF])
-def test_a_race_has_one_to_eight_drivers(count):
+def test_read_with_bad_driver_count_raises(count):
     race = RaceMemory()
     race.word(race.layout.driver_count, count & 0xFFFFFFFF)
     with pytest.raises(NoRaceError, match=f"{count} drivers"):
@@ -162,14 +162,14 @@ def test_a_race_has_one_to_eight_drivers(count):
 @pytest.mark.parametrize(
     ("scene", "on"), [(0, False), (1, False), (2, True), (3, True), (4, False)]
 )
-def test_a_race_is_on_in_a_race_scene(scene, on):
+def test_race_is_on_in_race_scenes_only(scene, on):
     race = RaceMemory()
     race.scene["state"] = scene
     assert race.reader.race_on is on
     assert race.reader.read().race_on is on
 
 
-def test_a_new_race_elsewhere_in_memory_is_found():
+def test_reader_follows_changed_pointers():
     race = RaceMemory()
     race.frame(position=(1, 1, 1))
     other = struct_view(race.ram, 0x02300000, memory_layout.DRIVER)[0]
@@ -178,13 +178,13 @@ def test_a_new_race_elsewhere_in_memory_is_found():
     assert race.reader.read().position == (9.0, 9.0, 9.0)
 
 
-def test_another_region_reads_the_same():
+def test_reader_detects_shifted_regions():
     race = RaceMemory(shift=-0x1A4)
     assert race.frame(position=(1, 2, 3)).position == (1.0, 2.0, 3.0)
     assert race.reader.layout.shift == -0x1A4
 
 
-def test_korea_is_warned_about(caplog):
+def test_korea_logs_one_warning(caplog):
     race = RaceMemory()
     reader = RaceReader(race.ram, memory_layout.MemoryLayout.shifted(0, "Korea"))
     with caplog.at_level(logging.WARNING, "mkds_gym"):
@@ -194,7 +194,7 @@ def test_korea_is_warned_about(caplog):
     assert "checkpoint" in caplog.text
 
 
-def test_another_driver_is_seen_by_its_own_status():
+def test_reader_of_another_driver_uses_its_status():
     race = RaceMemory(drivers=3)
     race.drivers["position"] = fx([(i, 0, 0) for i in range(3)])
     for index in range(3):
@@ -213,7 +213,7 @@ def test_another_driver_is_seen_by_its_own_status():
         RaceReader(race.ram[:8])
 
 
-def test_the_camera_includes_its_elevation():
+def test_camera_position_includes_elevation():
     race = RaceMemory()
     race.camera["position"], race.camera["elevation"] = fx((1, 2, 3)), fx(10)
     race.camera["fov"], race.camera["aspect"] = 0x2000, fx(1.25)
@@ -226,7 +226,7 @@ def test_the_camera_includes_its_elevation():
         race.reader.read_camera()
 
 
-def test_objects_skip_what_cannot_be_read():
+def test_read_objects_skips_unreadable_entries():
     race = RaceMemory()
     assert race.reader.read_objects() == []
     table = struct_view(race.ram, race.layout.object_table, memory_layout.OBJECT_TABLE)[0]
@@ -251,7 +251,7 @@ def test_objects_skip_what_cannot_be_read():
         race.reader.read_objects()
 
 
-def test_a_real_lap_is_seen_true():
+def test_states_of_a_driven_lap_are_consistent():
     lap = drive()
     states = lap.states
     assert all(state.race_on for state in states)
@@ -266,14 +266,14 @@ def test_a_real_lap_is_seen_true():
     assert checkpoints == set(range(len(lap.course.track)))
     for before, now in itertools.pairwise(states):
         assert now.frame in (before.frame, before.frame + 1)
-        # Being put back on the course is a jump, everything else is driven.
+        # Only a respawn moves the kart without driving.
         assert now.previous_position == before.position or before.respawning
         assert math.hypot(*now.forward) == pytest.approx(1.0, abs=0.01)
         assert math.hypot(*now.up) == pytest.approx(1.0, abs=0.01)
     assert max(state.speed for state in states) > 3.0
 
 
-def test_the_fast_way_and_the_dtypes_read_the_same():
+def test_state_agrees_with_the_dtypes():
     lap = drive()
     for frame, (driver, status) in lap.records.items():
         state = lap.states[frame]
@@ -294,7 +294,7 @@ def test_the_fast_way_and_the_dtypes_read_the_same():
         assert state.place == own["place_and_driver"] & 15
 
 
-def test_the_real_camera_looks_at_the_kart():
+def test_kartlab_camera_looks_at_the_kart():
     lap = drive()
     camera, kart = lap.camera, np.array(lap.states[-1].position)
     to_kart = kart - camera.position
@@ -302,13 +302,13 @@ def test_the_real_camera_looks_at_the_kart():
     cosine = to_kart @ ahead / np.linalg.norm(to_kart) / np.linalg.norm(ahead)
     assert cosine > math.cos(camera.half_fov)
     assert camera.near < np.linalg.norm(to_kart) < camera.far
-    # Left-over of the matrix: the eye is its origin, and the kart lies in front (negative z).
+    # In view coordinates the eye is the origin, and the kart is in front (negative z).
     rows, move = camera.matrix[:3], camera.matrix[3]
     assert np.array(camera.position) @ rows + move == pytest.approx(np.zeros(3), abs=1.0)
     assert (kart @ rows + move)[2] < 0
 
 
-def test_the_real_object_table_holds_the_kart():
+def test_kartlab_object_table_has_the_kart():
     lap = drive()
     (kart,) = lap.objects
     assert kart.kind == "driver"
@@ -317,7 +317,7 @@ def test_the_real_object_table_holds_the_kart():
     assert kart.radius == 6.0
 
 
-def test_opponents_are_the_other_karts_and_stay_as_they_were() -> None:
+def test_opponents_are_the_other_karts_without_ghosts() -> None:
     race = RaceMemory(drivers=4)
     for index in range(1, 4):
         race.drivers[index]["position"] = fx((10.0 * index, 0.0, -1.5))
@@ -336,6 +336,6 @@ def test_opponents_are_the_other_karts_and_stay_as_they_were() -> None:
     assert three.velocity == (0.0, 0.0, 0.75)
     assert (three.place, three.lap, three.race_progress, three.finished) == (2, 3, 0.75, True)
     assert not one.finished
-    seen = RaceReader(race.ram, driver=3).read().opponents
-    assert [kart.driver for kart in seen] == [0, 1]
+    others = RaceReader(race.ram, driver=3).read().opponents
+    assert [kart.driver for kart in others] == [0, 1]
     assert RaceMemory().frame().opponents == ()

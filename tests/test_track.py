@@ -24,6 +24,8 @@ from mkds_gym.race.names import Surface
 
 TAU = 2 * math.pi
 RADIUS = 500.0
+CIRCLE = Track(course_map(circle(24)))
+FORKED = Track(forked_map())
 
 
 def on_circle(angle, radius=RADIUS):
@@ -31,11 +33,9 @@ def on_circle(angle, radius=RADIUS):
 
 
 def drive(track, points, checkpoint, way=()):
-    """Follow points and name checkpoints as the game does: when a line is crossed.
+    """Return progress and checkpoint at each point; crossing a line changes the checkpoint.
 
-    Backwards through a join it is the checkpoint in `way` that comes before.
-
-    Returns progress at each point, and the checkpoints.
+    `way` decides the checkpoint when the points go backwards through a join.
     """
     progress, checkpoints = [], []
     before = points[0]
@@ -55,7 +55,7 @@ def drive(track, points, checkpoint, way=()):
 
 
 def crosses(track, checkpoint, before, after):
-    """1 if the step crosses the line between its ends forwards, -1 backwards, 0 not."""
+    """Return 1 if a step crosses the checkpoint line forwards, -1 backwards, 0 otherwise."""
     left, right = track.left[checkpoint], track.right[checkpoint]
 
     def side(one, other, point):
@@ -74,8 +74,8 @@ def steps(track, progress):
     return [track.gap(a, b) for a, b in pairwise(progress)]
 
 
-def test_circle_length_and_graph():
-    track = Track(course_map(circle(24)))
+def test_track_of_a_circle_has_length_and_graph():
+    track = CIRCLE
     assert len(track) == 24
     assert track.length == pytest.approx(24 * 2 * RADIUS * math.sin(math.pi / 24))
     assert track.start == 0
@@ -92,8 +92,8 @@ def test_circle_length_and_graph():
 
 @pytest.mark.parametrize("offset", [-55.0, 0.0, 40.0])
 @pytest.mark.parametrize("direction", [1, -1])
-def test_progress_runs_on_evenly(offset, direction):
-    track = Track(course_map(circle(24)))
+def test_progress_grows_evenly_along_a_circle(offset, direction):
+    track = CIRCLE
     angles = np.linspace(0.01, 0.01 + 2 * TAU, 8000)[::direction]
     progress, checkpoints = drive(track, [on_circle(a, RADIUS + offset) for a in angles], 0)
     moved = np.array(steps(track, progress)) * direction
@@ -105,8 +105,8 @@ def test_progress_runs_on_evenly(offset, direction):
     assert set(checkpoints) == set(range(24))
 
 
-def test_progress_meets_at_the_lines():
-    track = Track(course_map(circle(24)))
+def test_progress_is_continuous_at_the_lines():
+    track = CIRCLE
     for index in range(24):
         following = track.next(index)[0]
         for share in (0.02, 0.3, 0.5, 0.98):
@@ -116,24 +116,24 @@ def test_progress_meets_at_the_lines():
             assert abs(track.gap(before, after)) < 1e-6
 
 
-def test_before_and_past_the_stretch():
-    track = Track(course_map(circle(24)))
+def test_progress_outside_two_lines_keeps_the_line_s_value():
+    track = CIRCLE
     assert track.progress(3, *on_circle(TAU * 2.5 / 24)) == track.start_of(3)
     assert track.progress(3, *on_circle(TAU * 4.2 / 24)) == track.start_of(4)
     end = track.progress(23, *on_circle(TAU * 0.2 / 24))
     assert track.length - 1e-6 < end < track.length
 
 
-def test_beyond_where_lines_cross():
-    """On the far side of the circle's middle both lines are passed the wrong way round."""
-    track = Track(course_map(circle(24)))
+def test_progress_beyond_crossing_lines_stays_in_range():
+    """Beyond the circle's centre, both lines have the point on the wrong side."""
+    track = CIRCLE
     for x, z in np.random.default_rng(1).uniform(-2000, 2000, (500, 2)).tolist():
         for checkpoint in (0, 7, 23):
             value = track.progress(checkpoint, x, z)
             assert track.start_of(checkpoint) <= value <= track.start_of(checkpoint) + 131
 
 
-def test_distance_to_is_the_true_distance():
+def test_distance_to_equals_brute_force():
     track = Track(course_map(circle(8)))
     for index in range(8):
         shares = np.linspace(0, 1, 20001)[:, None]
@@ -143,8 +143,8 @@ def test_distance_to_is_the_true_distance():
             assert track.distance_to(index, x, z) == pytest.approx(expected, abs=0.01)
 
 
-def test_line_of_a_circle():
-    track = Track(course_map(circle(24)))
+def test_center_line_of_a_circle_is_the_circle():
+    track = CIRCLE
     for s in np.linspace(0, track.length, 77):
         angle = TAU * s / track.length
         x, y, z = track.point_at(s)
@@ -159,7 +159,7 @@ def test_line_of_a_circle():
     assert track.center_line.shape[1] == 3
 
 
-def test_a_right_hand_circle_bends_the_other_way():
+def test_curvature_of_a_right_bend_is_negative():
     lines = [(-lx, lz, -rx, rz) for lx, lz, rx, rz in circle(24)]
     # Mirrored: what was the left end is now the right one of the same driving direction.
     lines = [(rx, rz, lx, lz) for lx, lz, rx, rz in lines]
@@ -168,8 +168,8 @@ def test_a_right_hand_circle_bends_the_other_way():
 
 
 @pytest.mark.parametrize("offset", [-40.0, 0.0, 25.0])
-def test_projection(offset):
-    track = Track(course_map(circle(24)))
+def test_project_returns_lateral_heading_and_progress(offset):
+    track = CIRCLE
     for index in range(24):
         angle = TAU * (index + 0.4) / 24
         # The circle is driven to the left: outside is to the right.
@@ -180,7 +180,7 @@ def test_projection(offset):
         assert seen.s == track.progress(index, x, z)
 
 
-def test_left_is_left():
+def test_left_end_is_at_positive_x_when_driving_to_positive_z():
     """Driving towards +z, left is +x (up x forward, right-handed)."""
     lines = [across(0, z, 0.0) for z in (0, 100, 200, 300)]
     lines += [across(400, z, math.pi) for z in (300, 200, 100, 0)]
@@ -191,11 +191,8 @@ def test_left_is_left():
     assert track.project(-10.0, 150.0, 1).lateral < 0
 
 
-# ---------------------------------------------------------------------- branches
-
-
-def test_fork_and_join():
-    track = Track(forked_map())
+def test_fork_and_join_have_equal_progress_on_both_ways():
+    track = FORKED
     assert track.next(2) == (3, 6)
     assert track.next(5) == track.next(10) == (11,)
     assert track.previous(11) == (5, 10)
@@ -208,8 +205,8 @@ def test_fork_and_join():
 
 @pytest.mark.parametrize("way", [(3, 4, 5), (6, 7, 8, 9, 10)])
 @pytest.mark.parametrize("direction", [1, -1])
-def test_progress_on_either_way(way, direction):
-    track = Track(forked_map())
+def test_progress_grows_evenly_on_both_ways(way, direction):
+    track = FORKED
     stops = [track.mid[index] for index in (0, 1, 2, *way, 11, 12, 13, 14, 15, 0, 1)]
     points = []
     for a, b in pairwise(stops):
@@ -223,8 +220,8 @@ def test_progress_on_either_way(way, direction):
     assert moved.sum() == pytest.approx(track.length + track.start_of(1), rel=0.01)
 
 
-def test_lines_of_both_ways():
-    track = Track(forked_map())
+def test_center_line_exists_for_both_ways():
+    track = FORKED
     for index in (4, 7, 8, 9):
         x, z = track.mid[index]
         seen = track.project(x, z, index)
@@ -234,7 +231,7 @@ def test_lines_of_both_ways():
     assert math.dist(track.point_at(track.start_of(8))[::2], track.mid[8]) > 300
 
 
-def test_three_ways_and_a_way_of_ways():
+def test_nested_forks_have_growing_progress():
     """0 forks into 1, 2 and 3; 2 forks again into 4 and 5; all join in 6."""
     lines = [
         *[across(0, z, 0) for z in (0, 100)],
@@ -266,10 +263,7 @@ def test_three_ways_and_a_way_of_ways():
     assert start[5] < start[6] < start[9] < start[10] < start[14]
 
 
-# ---------------------------------------------------------------------- files as they may be
-
-
-def test_start_line_within_a_section():
+def test_start_line_inside_a_section_has_progress_zero():
     track = Track(course_map(circle(24), keys={9: 0, 15: 1}))
     assert track.start == 9
     assert track.start_of(9) == 0.0
@@ -280,20 +274,20 @@ def test_start_line_within_a_section():
     assert [track.key(index) for index in (9, 15, 0)] == [0, 1, -1]
 
 
-def test_without_keys_and_without_sections():
+def test_map_without_keys_and_sections_is_a_ring():
     base = course_map(circle(12), keys={})
     track = Track(NKM(checkpoints=base.checkpoints))
     assert track.start == 0
     assert track.next(11) == (0,)
 
 
-def test_a_section_that_leads_nowhere_leads_home():
+def test_section_without_next_leads_to_the_start():
     track = Track(course_map(circle(12), [(0, 12, [])]))
     assert track.next(11) == (0,)
     assert track.length == pytest.approx(Track(course_map(circle(12))).length)
 
 
-def test_several_sections_in_a_ring():
+def test_ring_of_sections_in_any_order():
     track = Track(course_map(circle(12), [(6, 6, [1]), (0, 6, [0])]))
     assert track.next(11) == (0,)
     assert track.next(5) == (6,)
@@ -301,16 +295,16 @@ def test_several_sections_in_a_ring():
     assert track.start_of(6) == pytest.approx(track.length / 2)
 
 
-def test_swapped_ends_are_turned_round(caplog):
+def test_swapped_ends_are_corrected_with_a_warning(caplog):
     swapped = [(rx, rz, lx, lz) for lx, lz, rx, rz in circle(24)]
     track = Track(course_map(swapped))
-    right = Track(course_map(circle(24)))
+    right = CIRCLE
     assert "backwards" in caplog.text
     assert (track.left == right.left).all()
     assert track.forward == pytest.approx(right.forward)
 
 
-def test_checkpoints_of_no_width():
+def test_checkpoints_without_width_have_growing_progress():
     lines = circle(24)
     for index in (3, 10, 11):
         lines[index] = (*on_circle(TAU * index / 24), *on_circle(TAU * index / 24))
@@ -335,7 +329,7 @@ def test_checkpoints_of_no_width():
     ],
     ids=["one", "two", "three", "same", "null", "there and back"],
 )
-def test_hardly_a_track(lines):
+def test_degenerate_map_has_finite_values(lines):
     track = Track(course_map(lines))
     assert track.length >= 1.0
     for index in range(len(track)):
@@ -346,7 +340,7 @@ def test_hardly_a_track(lines):
         assert all(math.isfinite(number) for number in track.project(1.0, 2.0, index))
 
 
-def test_an_island():
+def test_unreachable_sections_have_progress_in_range():
     """A section that nothing leads to, and one that leads back to itself and to the island."""
     lines = [*circle(12), across(0, 0, 0.0), across(0, 50, 0.0), across(10, 10, 0.0)]
     track = Track(course_map(lines, [(0, 12, [0]), (12, 2, [0]), (14, 1, [2, 1])]))
@@ -365,22 +359,19 @@ def test_an_island():
         ([(0, 8, [1]), (7, 5, [0])], "checkpoint 7 is in the sections 0 and 1"),
     ],
 )
-def test_sections_that_do_not_fit(sections, message):
+def test_sections_that_do_not_fit_raise(sections, message):
     with pytest.raises(CourseFormatError, match=message):
         Track(course_map(circle(12), sections))
 
 
-def test_no_checkpoints():
+def test_map_without_checkpoints_raises():
     with pytest.raises(CourseFormatError, match="no checkpoints"):
         Track(NKM())
 
 
-def test_no_such_checkpoint():
+def test_progress_with_unknown_checkpoint_raises():
     with pytest.raises(ValueError, match="checkpoint=24 is out of range: expected 0 to 23"):
-        Track(course_map(circle(24))).progress(24, 0.0, 0.0)
-
-
-# ---------------------------------------------------------------------- laps, heights, speed
+        CIRCLE.progress(24, 0.0, 0.0)
 
 
 def race(checkpoint, angle, lap, finished=False):
@@ -388,8 +379,8 @@ def race(checkpoint, angle, lap, finished=False):
     return SimpleNamespace(position=(x, 0.0, z), checkpoint=checkpoint, lap=lap, finished=finished)
 
 
-def test_laps():
-    track = Track(course_map(circle(24)))
+def test_laps_count_from_the_start_line():
+    track = CIRCLE
     assert track.laps(race(23, -0.1, 0)) == pytest.approx(-0.1 / TAU, abs=1e-3)
     assert track.laps(race(0, -0.1, 0)) == 0.0
     assert track.laps(race(6, TAU / 4 + 0.01, 0)) == pytest.approx(-0.75, abs=1e-2)
@@ -400,7 +391,7 @@ def test_laps():
     assert track.laps(race(23, -0.01, 3, True)) == 3
 
 
-def test_heights_follow_the_road_under_a_bridge():
+def test_center_line_heights_follow_the_road_under_a_bridge():
     ground = quad((-600, 0, -600), (-600, 0, 600), (600, 0, 600), (600, 0, -600))
     bridge = quad((-600, 90, -100), (-600, 90, 100), (600, 90, 100), (600, 90, -100))
     kcl = KCL.from_bytes(write_kcl(ground + bridge, [FLOOR_BIT] * 4))
@@ -431,9 +422,6 @@ def test_progress_is_quick():
     assert min(once() for _ in range(5)) < 4e-6
 
 
-# ---------------------------------------------------------------------- any graph
-
-
 @st.composite
 def graphs(draw):
     """Sections of random lengths that lead to one another at random, on random ground."""
@@ -452,7 +440,7 @@ def graphs(draw):
 
 @settings(max_examples=150, deadline=None)
 @given(graphs(), st.floats(-6000, 6000), st.floats(-6000, 6000))
-def test_any_graph_has_sound_progress(nkm, x, z):
+def test_any_graph_has_progress_in_range(nkm, x, z):
     track = Track(nkm)
     assert math.isfinite(track.length)
     for index in range(len(track)):
@@ -466,9 +454,6 @@ def test_any_graph_has_sound_progress(nkm, x, z):
         assert math.isfinite(track.curvature_at(value, index))
     for index in track.main[1:]:
         assert index in track.next(track.main[track.main.index(index) - 1])
-
-
-# ---------------------------------------------------------------------- Kartlab
 
 
 @pytest.fixture(scope="module")
@@ -489,7 +474,7 @@ GAPS = {"airship_course": 2}
 
 
 @pytest.mark.parametrize("name", Cartridge.open().course_names())
-def test_kartlab_line_lies_on_the_road(name):
+def test_kartlab_center_line_is_on_the_road(name):
     course = Course.from_cartridge(Cartridge.open(), name)
     track, kcl = course.track, course.kcl
     road = kcl.triangles[np.isin(kcl.types, DRIVEN_ON) & kcl.is_floor][:, :, (0, 2)]
@@ -525,7 +510,7 @@ def test_kartlab_line_lies_on_the_road(name):
             assert on_road((x, z)), (index, along)
 
 
-def test_kartlab_turns_once_round(kartlab):
+def test_kartlab_center_line_turns_by_a_full_circle(kartlab):
     """A closed line that does not cross itself turns by a full circle, to one side."""
     track = kartlab.track
     headings = [track.heading_at(s) for s in np.linspace(0, track.length, 3000)]
@@ -538,7 +523,7 @@ def test_kartlab_turns_once_round(kartlab):
 
 
 @pytest.mark.parametrize("lateral", [-45, 0, 45])
-def test_kartlab_lap_by_the_line(kartlab, lateral):
+def test_kartlab_progress_grows_along_the_center_line(kartlab, lateral):
     track = kartlab.track
     points = []
     for s in np.linspace(1, 2 * track.length, 4000):

@@ -13,8 +13,7 @@
  *   0x023FF000  page shared by both processors (the ARM9 uses its uncached mirror): the sound
  *               block (sound.h), keys
  */
-#ifndef KARTLAB_MEMORY_MAP_H
-#define KARTLAB_MEMORY_MAP_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
