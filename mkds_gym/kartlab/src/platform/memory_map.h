@@ -5,13 +5,13 @@
  *
  *   0x02000000  ARM9 program (the first 0x800 bytes are empty, code from 0x02000800)
  *   0x02000B54  region word
- *   0x02175000  the fixed part of the race's memory, to 0x0217C000
+ *   0x02175000  fixed addresses of the race, up to 0x0217C000
  *   0x02180000  heap: drivers, race status, course files, ...  (see heap.c)
- *   0x02340000  a course handed over by the host, if any, to 0x023C0000
+ *   0x02340000  course from the host, if any, up to 0x023C0000
  *   0x023CDCD8  race config
  *   0x023FE000  boot block, profile block at 0x023FE040, picture words at 0x023FE060
- *   0x023FF000  page shared by both processors (the ARM9 uses its uncached mirror): the sound
- *               block (sound.h), keys
+ *   0x023FF000  page shared by both processors (the ARM9 uses the uncached mirror): sound block
+ *               (sound_block.h), keys
  */
 #pragma once
 
@@ -26,24 +26,24 @@ enum { OBJECT_ITEM_BOX = 101 }; /* a map object begins with its s16 id, in the N
 #define HEAP_END 0x023C0000u
 #define RACE_CONFIG_ADDRESS 0x023CDCD8u
 
-/* Boot parameters: the host may write them between opening the ROM and the first frame.  Without
- * them the program shows its title and menu. */
+/* Boot parameters. The host may write them between opening the ROM and the first frame. Without them
+ * the program shows its title and menu. */
 typedef struct {
     char magic[4];            /* 0x00 "KLBP"; cleared when read */
     uint16_t version, size;   /* 0x04 2, 0x40 */
     uint32_t course;          /* 0x08 0xFFFFFFFF: the default course */
-    uint32_t laps;            /* 0x0C 0: the course's own; 1 to 9 */
+    uint32_t laps;            /* 0x0C 1 to 9; 0: the course's */
     uint32_t engine_class;    /* 0x10 0 50cc, 1 100cc, 2 150cc */
     uint32_t flags;           /* 0x14 BOOT_... below */
     uint32_t answer;          /* 0x18 */
     uint32_t mode;            /* 0x1C 1 time trial, 3 VS */
-    uint32_t drivers;         /* 0x20 karts in the race with the player's, 1 to 8; more than 1: VS */
+    uint32_t drivers;         /* 0x20 karts with the player's, 1 to 8; more than 1: VS */
     uint32_t strength;        /* 0x24 of the CPU karts: 0 easy, 1 normal, 2 hard */
     uint32_t seed;            /* 0x28 race config's rng_seed */
-    uint32_t grid;            /* 0x2C the player's place on the grid, 0 the pole; 0xFFFFFFFF: last */
-    uint32_t course_data;     /* 0x30 address of a course the host has put into RAM (a .carc, or the
-                                 NARC within), used instead of the cartridge's; 0: none */
-    uint32_t course_size;     /* 0x34 its bytes */
+    uint32_t grid;            /* 0x2C the player's place on the grid, 0 is the pole; 0xFFFFFFFF: last */
+    uint32_t course_data;     /* 0x30 address of a course from the host (.carc or NARC) that replaces
+                                 the cartridge's; 0: none */
+    uint32_t course_size;     /* 0x34 bytes of the course */
     uint32_t pad38[2];
 } boot_block;
 _Static_assert(sizeof(boot_block) == 0x40, "boot_block");
@@ -57,31 +57,29 @@ enum {
     BOOT_BAD_MODE, BOOT_BAD_DRIVERS, BOOT_BAD_COURSE_DATA,
 };
 
-/* Where the host may put a course: the heap ends here when it does. */
+/* The host may put a course here; then the heap ends at the start. */
 #define COURSE_DATA_START 0x02340000u
 #define COURSE_DATA_END HEAP_END
 
-/* Profile block: the host writes "KLPR" and from then on every frame leaves its cost here, in
- * cycles of the 33.5 MHz bus clock (560,190 to a frame).  Off by default, as the figures would
- * be the one thing in RAM that depends on the emulator's timing. */
+/* Profile block. After the host writes "KLPR", every frame writes its cost here, in cycles of the
+ * 33.5 MHz bus clock (560,190 per frame). Off by default, as nothing else in RAM depends on the
+ * emulator's timing. */
 typedef struct {
     uint32_t magic;           /* 0x00 "KLPR" */
-    uint32_t race, draw, hud; /* 0x04 race_frame; camera and drawing; second screen */
-    uint32_t total, worst;    /* 0x10 whole frame; the largest so far */
+    uint32_t race, draw, hud; /* 0x04 race; camera and drawing; second screen */
+    uint32_t total, worst;    /* 0x10 whole frame; the maximum so far */
 } profile_block;
 #define PROFILE_BLOCK ((volatile profile_block *)0x027FE040)
 #define PROFILE_MAGIC 0x52504C4Bu /* "KLPR" */
 
-/* While profiling, how much the last picture was: polygons in the low half, vertices in the high
- * half, as the geometry engine counted them.  The machine's limits are 2,048 and 6,144. */
+/* While profiling: polygons (low half) and vertices (high half) of the last picture, as the geometry
+ * engine counts them. The limits of the engine are 2,048 and 6,144. */
 #define PICTURE_LOAD (*(volatile uint32_t *)0x027FE064)
-/* Likewise, as the program counted while it sent: what its budget is kept by. */
+/* The same, as the program counts them for its budget. */
 #define PICTURE_BOOKED (*(volatile uint32_t *)0x027FE068)
 
-/* Written by the ARM7 each VBlank: EXTKEYIN, of which bits 0, 1 and 6 are X, Y, pen (0 held). */
+/* EXTKEYIN, written by the ARM7 each VBlank. Bits 0, 1 and 6 are X, Y and pen, 0 if held. */
 #define SHARED_EXTKEYIN (*(volatile uint16_t *)0x027FFFA8)
-/* To it the ARM7 adds, each VBlank, the keys of KEYINPUT that went down (1 each): what was pressed
- * while the ARM9 was too busy to look. */
+/* Keys of KEYINPUT that went down, bits set by the ARM7 each VBlank: the ARM9 may be too busy to see
+ * a short press. */
 #define SHARED_TAPS (*(volatile uint16_t *)0x027FFFAA)
-
-#endif
