@@ -1,73 +1,31 @@
-"""Kartlab drives the same race on a second, more accurate emulator core (melonDS).
+"""Kartlab gives the same race on a second, more accurate emulator core (melonDS).
 
-The core comes with stable-retro (the ``peers`` extra), which wants a process of its own.
+The core comes with stable-retro (the ``peers`` extra) and needs a process of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
+from second_core_drive import keys, record
 
 from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.kartlab import ROM_PATH
 from mkds_gym.kartlab.boot import BootParameters
 
 FRAMES = 1800
-
-# What both sides run: keys from the race clock, and a record of clock and position a frame.
-DRIVE = '''
-def keys(clock):
-    """A and, in turn, left and right, so that the kart meets grass, walls and a fall."""
-    if clock < 60:
-        return (False, False, False)
-    turn = clock // 45 % 4
-    return (True, turn == 1, turn == 3)
-
-def record(ram):
-    word = lambda address: int.from_bytes(bytes(ram[address:address + 4]), "little")
-    scene = word(0x1759AC)
-    if not 0x02000000 <= scene < 0x02400000 or word((scene & 0x3FFFFF) + 0x10C) != 2:
-        return -1, ""  # memory holds anything before the program has run, then title and menu
-    driver, status = word(0x17ACF8) & 0x3FFFFF, word(0x1755FC) & 0x3FFFFF
-    return word(status), bytes(ram[driver + 0x80:driver + 0x8C]).hex()
-'''
-
-MELON = """
-import json, sys
-import numpy as np
-import stable_retro as retro
-{drive}
-retro.data.Integrations.add_custom_path(sys.argv[1])
-env = retro.make("Kartlab-Nds-v0", state=retro.State.NONE,
-                 inttype=retro.data.Integrations.CUSTOM_ONLY, render_mode=None,
-                 use_restricted_actions=retro.Actions.ALL)
-env.reset()
-index = [env.buttons.index(name) for name in ("A", "LEFT", "RIGHT")]
-start = env.buttons.index("START")
-seen, clock = [], -1
-for frame in range(int(sys.argv[2])):
-    action = np.zeros(len(env.buttons), np.int8)
-    if clock < 0:  # this core's memory cannot be written to: through title and menu, as people go
-        action[start] = frame % 60 < 3
-    else:
-        action[index] = keys(clock)
-    env.step(action)
-    clock, position = record(env.get_ram())
-    seen.append((clock, position))
-json.dump(seen, open(sys.argv[3], "w"))
-"""
+TESTS = Path(__file__).parent
 
 
-@pytest.mark.slow
-def test_the_race_is_the_same_and_keeps_60_frames_a_second(tmp_path: Path) -> None:
-    pytest.importorskip("stable_retro", reason="pip install 'mkds-gym[peers]'")
-    game = tmp_path / "Kartlab-Nds-v0"
+def drive_on_melonds(folder: Path) -> list[tuple[int, str]]:
+    """Return clock and position of every frame on melonDS."""
+    game = folder / "Kartlab-Nds-v0"
     game.mkdir()
     rom = ROM_PATH.read_bytes()
     (game / "rom.nds").write_bytes(rom)
@@ -75,46 +33,40 @@ def test_the_race_is_the_same_and_keeps_60_frames_a_second(tmp_path: Path) -> No
     (game / "data.json").write_text(json.dumps({"info": {}}))
     (game / "scenario.json").write_text(json.dumps({"done": {}, "reward": {}}))
     (game / "metadata.json").write_text("{}")
-    program = textwrap.dedent(MELON).format(drive=DRIVE)
-    there_file = tmp_path / "seen.json"
+    program, output = TESTS / "programs" / "drive_on_melonds.py", folder / "records.json"
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path), str(FRAMES), str(there_file)],
+        [sys.executable, str(program), str(folder), str(FRAMES), str(output)],
         capture_output=True,
         text=True,
         timeout=250,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
     )
     assert done.returncode == 0, done.stderr
-    there = json.loads(there_file.read_text())
+    return [(clock, position) for clock, position in json.loads(output.read_text())]
 
-    names: dict[str, object] = {}
-    exec(DRIVE, names)
-    keys, record = names["keys"], names["record"]
-    here: list[tuple[int, str]] = []
+
+def drive_on_desmume() -> dict[int, str]:
+    """Return the position at every frame of the race's clock on DeSmuME."""
+    positions: dict[int, str] = {}
     with Console(on_power_on=BootParameters(skip_countdown=False).write) as console:
         clock = 0
         for _ in range(FRAMES):
-            mask = Keys(0)
-            for pressed, key in zip(
-                keys(clock),  # type: ignore[operator]
-                (Keys.A, Keys.LEFT, Keys.RIGHT),
-                strict=True,
-            ):
-                mask |= key if pressed else Keys(0)
-            console.step(int(mask), 1, draw=False)
-            clock, position = record(console.ram)  # type: ignore[operator]
-            here.append((clock, position))
+            pressed = zip(keys(clock), (Keys.A, Keys.LEFT, Keys.RIGHT), strict=True)
+            mask = sum(int(key) for held, key in pressed if held)
+            console.step(mask, 1, draw=False)
+            clock, positions[clock] = record(console.ram)
+    return positions
 
+
+@pytest.mark.slow
+def test_race_on_melonds_is_the_same_at_60_frames_a_second(tmp_path: Path) -> None:
+    pytest.importorskip("stable_retro", reason="pip install 'mkds-gym[peers]'")
+    there, here = drive_on_melonds(tmp_path), drive_on_desmume()
     clocks = [clock for clock, _ in there if clock > 0]
-    # A frame that took too long would miss a VBlank, and the clock would stand still for one.
+    # A frame that takes too long misses a VBlank, and the clock stands still for a frame.
     assert clocks == list(range(1, len(clocks) + 1))
     assert len(clocks) > 1000
-    positions_here = dict(here)
-    same = [
-        positions_here[clock] == position
-        for clock, position in there
-        if clock > 0
-        if clock in positions_here
-    ]
-    assert len(set(positions_here.values())) > 800
+    same = [here[clock] == position for clock, position in there if clock > 0 and clock in here]
+    assert len(set(here.values())) > 800
     assert all(same)
     assert len(same) > 1000
