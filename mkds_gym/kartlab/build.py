@@ -1,7 +1,7 @@
 """Build the Kartlab cartridge: compile the program, compile the courses, pack both.
 
-`with_courses` puts courses into a cartridge that was built already, which needs no C compiler.
-On the cartridge each course is ``data/Course/<name>.carc``, and `COURSE_TABLE` lists them all.
+`with_courses` adds courses to a built cartridge without a C compiler. A course is the cartridge's
+file ``data/Course/<name>.carc``, and `COURSE_TABLE` lists all courses.
 
 The build is reproducible: with the compiler version `COMPILER_VERSION`, the same sources give
 the same bytes on any machine.
@@ -18,7 +18,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import ndspy.fnt
 import ndspy.rom
@@ -27,13 +26,12 @@ from mkds_gym.emulator.cartridge import COURSE_FOLDER, KARTLAB_CODE, header_crc1
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import MKDSError, reason
 from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH, SOURCE_DIRECTORY, memory_header, physics
-
-if TYPE_CHECKING:
-    from mkds_gym.kartlab.compiler import CompiledCourse
+from mkds_gym.kartlab.compiler import CompiledCourse, compile_course
 
 __all__ = [
     "COMPILER",
     "COMPILER_VERSION",
+    "GENERATED_HEADERS",
     "BuildError",
     "build_rom",
     "check_rom",
@@ -43,10 +41,10 @@ __all__ = [
 ]
 
 COMPILER = "arm-none-eabi-gcc"
-"""The cross compiler's command."""
+"""Command of the cross compiler."""
 
 COMPILER_VERSION = "12.2.1"
-"""Version that the committed cartridge was compiled with (Debian 12's)."""
+"""Compiler version of the committed cartridge, from Debian 12."""
 
 GENERATED_HEADERS: dict[str, Callable[[], str]] = {
     "kart/physics.h": physics.header,
@@ -55,15 +53,15 @@ GENERATED_HEADERS: dict[str, Callable[[], str]] = {
 """C headers that the build writes, by path within the sources."""
 
 SIZE_LIMIT = 1 << 20
-"""Bytes that a cartridge may have: it travels in the package."""
+"""Largest size of a cartridge in bytes. The cartridge is part of the package."""
 
 COURSE_TABLE = "kartlab/courses.bin"
-"""The cartridge's file that the menu reads, see `course_table`."""
+"""The cartridge's list of courses for the menu (`course_table`)."""
 
 _CAPACITY_UNIT = 128 * 1024
 
 HASH_OFFSET = 0xA0
-"""Where the header holds the hash of the image: in the middle of bytes that are reserved."""
+"""Offset of the image's hash in the header, within reserved bytes."""
 HASH_SIZE = 8
 _HEADER_CHECKSUM = 0x15E
 
@@ -73,7 +71,7 @@ _LISTED = struct.Struct(f"<BBxx{_LISTED_TITLE}s")
 _ARM9_ADDRESS = RAM_START
 _ARM9_ENTRY = 0x02000800
 _ARM7_ADDRESS = 0x03800000
-_ARM9_SIZE_MINIMUM = 0x4000  # what lies below 0x8000 in the ROM cannot be read back as a file
+_ARM9_SIZE_MINIMUM = 0x4000  # the card cannot read files below 0x8000
 
 _FLAGS = (
     "-std=gnu11",
@@ -83,7 +81,7 @@ _FLAGS = (
     "-ffreestanding",
     "-fno-common",
     "-fno-builtin-printf",
-    "-fno-tree-loop-distribute-patterns",  # our memset must not become a call of memset
+    "-fno-tree-loop-distribute-patterns",  # or memset would call itself
     "-fno-strict-aliasing",
     "-fwrapv",
     "-falign-functions=32",  # a line of the instruction cache
@@ -92,7 +90,7 @@ _FLAGS = (
     "-frandom-seed=kartlab",
     "-Wall",
     "-Wextra",
-    "-Wno-array-bounds",  # fixed addresses are not arrays of size 0
+    "-Wno-array-bounds",  # GCC takes fixed addresses for arrays of size 0
     "-Werror",
 )
 _LINK_FLAGS = ("-nostdlib", "-Wl,--gc-sections", "-Wl,--build-id=none")
@@ -103,14 +101,14 @@ _ARM7_SOURCES = ("boot/start7.s", "platform/arm7.c")
 
 
 class BuildError(MKDSError, RuntimeError):
-    """The cartridge cannot be built: no compiler, or the compiler refuses the sources."""
+    """The build fails: no compiler, wrong sources, or a ROM that is too large."""
 
 
 def compiler_version() -> str:
     """Return the version of the installed cross compiler, such as ``"12.2.1"``.
 
     Raises:
-        BuildError: there is no cross compiler.
+        BuildError: the cross compiler is not installed.
     """
     if shutil.which(COMPILER) is None:
         raise BuildError(
@@ -132,13 +130,12 @@ def build_rom(
         The ROM image.
 
     Raises:
-        BuildError: no compiler, or it refuses the sources, or the ROM grew too large.
+        BuildError: no compiler, wrong sources, or a ROM that is too large.
         CourseDescriptionError: a course description is wrong.
     """
     compiler_version()
     with tempfile.TemporaryDirectory(prefix="kartlab-build-") as folder:
-        # Compiled in a copy under fixed relative names, so that no path of this machine can
-        # get into the image.
+        # Relative names in a copy keep paths of this machine out of the image.
         work = Path(folder)
         shutil.copytree(source_directory, work / "src")
         for name, text in GENERATED_HEADERS.items():
@@ -156,33 +153,30 @@ def build_rom(
     rom.idCode = b"KLBE"
     rom.developerCode = b"KL"
     rom.deviceCapacity = 3  # 128 KiB << 3 = SIZE_LIMIT
-    rom.nintendoLogo = bytes(0x9C)  # not ours to ship
+    rom.nintendoLogo = bytes(0x9C)  # the logo must not be shipped
     rom.arm9RamAddress = _ARM9_ADDRESS
     rom.arm9EntryAddress = _ARM9_ENTRY
     rom.arm9 = arm9.ljust(_ARM9_SIZE_MINIMUM, b"\0")
     rom.arm7RamAddress = rom.arm7EntryAddress = _ARM7_ADDRESS
     rom.arm7 = arm7
-    # Imported here, as a build without courses needs none of it.
-    from mkds_gym.kartlab.compiler import compile_course
-
     paths = sorted(course_directory.glob("*.toml"))
     _set_files(rom, _course_files({}, [compile_course(path) for path in paths], paths))
     data = _signed(bytes(rom.save()))
     if len(data) > SIZE_LIMIT:
-        raise BuildError(f"the cartridge has {len(data)} bytes, more than {SIZE_LIMIT}")
+        raise BuildError(f"the cartridge has {len(data)} bytes; the limit is {SIZE_LIMIT}")
     return data
 
 
 def course_table(courses: Iterable[tuple[int, int, str]]) -> bytes:
-    """What the menu lists: the cartridge's file ``kartlab/courses.bin``.
+    """Return the menu's list of courses: the cartridge's file ``kartlab/courses.bin``.
 
     Args:
         courses: id, laps and title of each course.
 
     Returns:
-        ``KLCT``, the number of courses and the size of an entry (two u16), and an entry for each,
-        in the order of their ids: id and laps as bytes, two bytes 0, the title in 28 bytes of
-        capital ASCII, zero at the end (a letter that the menu's alphabet lacks becomes ``?``).
+        ``KLCT``, the number of courses and the size of an entry (two u16), and the entries in the
+        order of their ids: id and laps as bytes, two bytes 0, and the title in 28 bytes of capital
+        ASCII with a zero at the end. Letters outside the menu's alphabet become ``?``.
     """
     entries = []
     for number, laps, title in sorted(courses):
@@ -192,32 +186,30 @@ def course_table(courses: Iterable[tuple[int, int, str]]) -> bytes:
 
 
 def with_courses(base: bytes, paths: Sequence[Path]) -> tuple[bytes, list[CompiledCourse]]:
-    """Put courses into a cartridge: new ones are added, those of the same name replaced.
+    """Add courses to a cartridge. A course of the same name is replaced.
 
     Args:
         base: a Kartlab ROM image.
         paths: course descriptions.
 
     Returns:
-        the new ROM image, and the courses.
+        The new ROM image, and the courses.
 
     Raises:
-        BuildError: `base` is no Kartlab cartridge, or two descriptions have one name.
+        BuildError: `base` is not a Kartlab cartridge, or two courses have the same name.
         CourseDescriptionError: a description is wrong.
     """
-    from mkds_gym.kartlab.compiler import compile_course
-
     courses = [compile_course(path) for path in paths]
     if base[0x0C:0x10].decode("latin-1") != KARTLAB_CODE:
         raise BuildError(
-            f"the ROM to put the courses on has the game code {base[0x0C:0x10]!r}; they can only "
-            f"be driven on Kartlab, which has {KARTLAB_CODE!r}"
+            f"the base ROM has the game code {base[0x0C:0x10]!r}: expected a Kartlab cartridge, "
+            f"with game code {KARTLAB_CODE!r}"
         )
     try:
         rom = ndspy.rom.NintendoDSRom(base)
         files = _files(rom.filenames, rom.files)
     except (ValueError, IndexError, KeyError, struct.error, UnicodeDecodeError) as error:
-        raise BuildError(f"the ROM to put the courses on is damaged: {error}") from error
+        raise BuildError(f"the base ROM is damaged: {error}") from error
     _set_files(rom, _course_files(files, courses, paths))
     data = bytes(rom.save())
     while len(data) > _CAPACITY_UNIT << rom.deviceCapacity:
@@ -229,7 +221,7 @@ def with_courses(base: bytes, paths: Sequence[Path]) -> tuple[bytes, list[Compil
 def _course_files(
     files: Mapping[str, bytes], courses: Sequence[CompiledCourse], paths: Sequence[Path]
 ) -> dict[str, bytes]:
-    """Return a cartridge's files with courses added or replaced, and `COURSE_TABLE` to match."""
+    """Return a cartridge's files with these courses, and with a matching `COURSE_TABLE`."""
     out = dict(files)
     old = out.pop(COURSE_TABLE, b"")
     listed = {}
@@ -264,7 +256,7 @@ def _files(
 
 
 def _set_files(rom: ndspy.rom.NintendoDSRom, files: Mapping[str, bytes]) -> None:
-    """Give a cartridge these files, in the order of their paths."""
+    """Set the files of a cartridge, in the order of their paths."""
     rom.files = []
 
     def fill(names: list[tuple[list[str], str]]) -> ndspy.fnt.Folder:
@@ -291,11 +283,10 @@ def _set_files(rom: ndspy.rom.NintendoDSRom, files: Mapping[str, bytes]) -> None
 
 
 def _signed(data: bytes) -> bytes:
-    """Put a hash of the whole image into its header, so that no two builds have the same header.
+    """Put a hash of the whole image into the header, so that every build has its own header.
 
-    A DeSmuME savestate knows its ROM by the header alone. The hash is the first `HASH_SIZE` bytes
-    of the SHA-1 of the image with zeros in their place, at `HASH_OFFSET`, which the header's format
-    reserves and other cartridges leave zero; the header's checksum is computed again after that.
+    A DeSmuME savestate identifies its ROM by the header alone. The hash is the first `HASH_SIZE`
+    bytes of the SHA-1 of the image, computed with zeros in their place.
     """
     image = bytearray(data)
     image[HASH_OFFSET : HASH_OFFSET + HASH_SIZE] = bytes(HASH_SIZE)
@@ -313,10 +304,10 @@ def check_rom(path: Path = ROM_PATH) -> str | None:
         path: the ROM file to compare with.
 
     Returns:
-        None when the bytes are the same, else a sentence that says what differs.
+        None when the bytes are the same, else a description of the first difference.
 
     Raises:
-        BuildError: as `build_rom`.
+        BuildError: the build fails.
     """
     if not path.is_file():
         return f"{path} does not exist"
@@ -329,7 +320,7 @@ def check_rom(path: Path = ROM_PATH) -> str | None:
         min(len(built), len(committed)),
     )
     return (
-        f"{path.name} ({len(committed)} bytes) is not what the sources give "
+        f"{path.name} ({len(committed)} bytes) differs from the build of the sources "
         f"({len(built)} bytes): first difference at {at:#x}"
     )
 
@@ -365,5 +356,5 @@ def _run(command: list[str], folder: Path) -> str:
 
 
 def _environment() -> dict[str, str]:
-    # The compiler's messages in English and no date macros that could differ.
+    # English compiler messages, and fixed date macros.
     return {**os.environ, "LC_ALL": "C", "SOURCE_DATE_EPOCH": "0"}
