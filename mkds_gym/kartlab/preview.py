@@ -7,8 +7,7 @@ the SVG's groups are the names.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree
@@ -21,6 +20,7 @@ from mkds_gym.errors import MKDSError
 from mkds_gym.kartlab.compiler import CompiledCourse
 from mkds_gym.kartlab.compiler.map import GRID_PLACES
 from mkds_gym.kartlab.physics import GRID_ROW, GRID_SIDE, GRID_STAGGER
+from mkds_gym.race.names import Surface
 
 Floats = NDArray[np.float64]
 RGB = tuple[int, int, int]
@@ -42,19 +42,18 @@ PROFILE: Final = 110.0
 _OVERSAMPLING: Final = 2
 
 FLOORS: Final[dict[int, tuple[str, RGB]]] = {
-    0: ("road", (128, 128, 132)),
-    1: ("slippery road", (150, 186, 214)),
-    6: ("packed snow", (228, 234, 242)),
-    2: ("weak off-road", (176, 200, 96)),
-    3: ("off-road", (222, 194, 128)),
-    5: ("heavy off-road", (150, 108, 72)),
-    10: ("out of bounds", (190, 130, 150)),
-    7: ("boost pad", (255, 150, 20)),
-    12: ("jump pad", (60, 140, 250)),
+    Surface.ROAD: ("road", (128, 128, 132)),
+    Surface.SLIPPERY_ROAD: ("slippery road", (150, 186, 214)),
+    Surface.SLIPPERY_ROAD_2: ("packed snow", (228, 234, 242)),
+    Surface.WEAK_OFFROAD: ("weak off-road", (176, 200, 96)),
+    Surface.OFFROAD: ("off-road", (222, 194, 128)),
+    Surface.HEAVY_OFFROAD: ("heavy off-road", (150, 108, 72)),
+    Surface.OUT_OF_BOUNDS: ("out of bounds", (190, 130, 150)),
+    Surface.BOOST_PAD: ("boost pad", (255, 150, 20)),
+    Surface.JUMP_PAD: ("jump pad", (60, 140, 250)),
 }
 """Name and colour of each floor by KCL type, in the order of the legend."""
 
-WALL_TYPE: Final = 8
 _WALL: Final = (52, 56, 66)
 _PAPER: Final = (250, 250, 248)
 _GROUND: Final = (224, 232, 236)
@@ -232,7 +231,7 @@ def draw(course: CompiledCourse) -> Drawing:
     the road along the lap.
     """
     triangles = course.triangles
-    shown = np.isin(triangles.types, [*FLOORS, WALL_TYPE])
+    shown = np.isin(triangles.types, [*FLOORS, Surface.WALL])
     ground = triangles.vertices[shown][:, :, [0, 2]]
     low, high = ground.min(axis=(0, 1)) - 20, ground.max(axis=(0, 1)) + 20
     extent = high - low
@@ -283,7 +282,7 @@ def _floors(drawing: Drawing, course: CompiledCourse) -> None:
             tone = _shaded(colour, round(light * 24) / 24)
             shape = Shape(drawing.places(corners), tone, tone, 0.8, title=name)
             drawing.add("course", shape)
-        elif kind == WALL_TYPE:
+        elif kind == Surface.WALL:
             flat = corners[:, [0, 2]]
             lengths = np.linalg.norm(flat - np.roll(flat, -1, axis=0), axis=1)
             a = int(np.argmax(lengths))
@@ -399,29 +398,27 @@ def _head(drawing: Drawing, course: CompiledCourse) -> None:
 
 def _legend(drawing: Drawing, course: CompiledCourse, x: float, y: float) -> None:
     """Draw the legend of the kinds of shapes on the map."""
-    present = set(course.triangles.types.tolist())
-    rows: list[tuple[str, Sequence[Shape]]] = []
-    y += 8
-    for kind, (name, colour) in FLOORS.items():
-        if kind in present:
-            rows.append((name, [_box(0, -9, 18, 12, colour)]))
-    if WALL_TYPE in present:
-        rows.append(("wall", [Shape(((0, -3), (18, -3)), None, _WALL, 2.2)]))
-    for name, colour, width in (
-        ("start line", _START, 3.0),
-        ("key checkpoint", _KEY, 2.2),
-        ("checkpoint", _CHECKPOINT, 1.0),
-    ):
-        rows.append((name, [Shape(((0, -3), (18, -3)), None, colour, width)]))
-    rows.append(("respawn point", [Shape(((14, -3), (4, -8), (4, 2)), _RESPAWN)]))
-    rows.append(("grid place", [Shape(((3, -8), (15, -8), (15, 2), (3, 2)), _GRID, _INK, 0.7)]))
+    types = set(course.triangles.types.tolist())
+    line = ((0.0, -3.0), (18.0, -3.0))
+    rows = {
+        name: _box(0, -9, 18, 12, colour)
+        for kind, (name, colour) in FLOORS.items()
+        if kind in types
+    }
+    if Surface.WALL in types:
+        rows["wall"] = Shape(line, None, _WALL, 2.2)
+    rows["start line"] = Shape(line, None, _START, 3.0)
+    rows["key checkpoint"] = Shape(line, None, _KEY, 2.2)
+    rows["checkpoint"] = Shape(line, None, _CHECKPOINT, 1.0)
+    rows["respawn point"] = Shape(((14, -3), (4, -8), (4, 2)), _RESPAWN)
+    rows["grid place"] = Shape(((3, -8), (15, -8), (15, 2), (3, 2)), _GRID, _INK, 0.7)
     if len(course.plan.item_boxes):
-        rows.append(("item box", [Shape(((9, -8), (14, -3), (9, 2), (4, -3)), _ITEM)]))
-    rows.append(("section, in order", [Shape(((15, -3), (3, -9), (3, 3)), _SECTION)]))
-    for name, shapes in rows:
-        for shape in shapes:
-            moved = tuple((x + px, y + py) for px, py in shape.points)
-            drawing.add("legend", Shape(moved, shape.fill, shape.stroke, shape.width))
+        rows["item box"] = Shape(((9, -8), (14, -3), (9, 2), (4, -3)), _ITEM)
+    rows["section, in order"] = Shape(((15, -3), (3, -9), (3, 3)), _SECTION)
+    y += 8
+    for name, shape in rows.items():
+        moved = tuple((x + px, y + py) for px, py in shape.points)
+        drawing.add("legend", replace(shape, points=moved))
         drawing.add("legend", _text(x + 26, y, name))
         y += 19
     bar = 10 ** math.floor(math.log10(120 / drawing.scale))

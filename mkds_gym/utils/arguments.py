@@ -35,7 +35,7 @@ def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> 
 
     Args:
         name: of the argument, for the error message.
-        value: what the caller passed.
+        value: of the argument.
         minimum: smallest accepted value.
         maximum: largest accepted value; None for no limit.
 
@@ -56,7 +56,7 @@ def number(name: str, value: Any, minimum: float, maximum: float | None = None) 
 
     Args:
         name: of the argument, for the error message.
-        value: what the caller passed.
+        value: of the argument.
         minimum: smallest accepted value.
         maximum: largest accepted value; None for no limit.
 
@@ -95,13 +95,13 @@ def choice(name: str, value: Any, choices: Iterable[T]) -> T:
         TypeError: `value` has the type of no choice.
         ValueError: `value` is not one of the choices.
     """
-    known = list(choices)
+    accepted = list(choices)
     if isinstance(value, np.integer):
         value = int(value)
-    right_type = isinstance(value, tuple(map(type, known))) and not isinstance(value, bool)
-    if right_type and value in known:
-        return known[known.index(value)]
-    message = f"{name}={shown(value)} is unknown: expected one of {', '.join(map(repr, known))}"
+    right_type = isinstance(value, tuple(map(type, accepted))) and not isinstance(value, bool)
+    if right_type and value in accepted:
+        return accepted[accepted.index(value)]
+    message = f"{name}={shown(value)} is unknown: expected one of {', '.join(map(repr, accepted))}"
     raise (ValueError if right_type else TypeError)(message)
 
 
@@ -110,7 +110,7 @@ def file_path(name: str, value: Any, expected: str) -> Path:
 
     Args:
         name: of the argument, for the error message.
-        value: what the caller passed.
+        value: of the argument.
         expected: what the argument accepts, for the error message: "the path of a .nds file".
 
     Raises:
@@ -150,7 +150,7 @@ def as_list(name: str, value: Any, single: Any) -> list[Any]:
 
     Args:
         name: of the argument, for the error message.
-        value: what the caller passed.
+        value: of the argument.
         single: type, or union of types, of one element.
 
     Raises:

@@ -49,22 +49,27 @@ from dataclasses import dataclass, field
 
 from mkds_gym.errors import MKDSError
 from mkds_gym.kartlab.compiler.themes import COLOURS
+from mkds_gym.race.names import Surface
 
-ROAD_SURFACES: dict[str, int] = {"road": 0, "slippery road": 1, "packed snow": 6}
+ROAD_SURFACES: dict[str, int] = {
+    "road": Surface.ROAD,
+    "slippery road": Surface.SLIPPERY_ROAD,
+    "packed snow": Surface.SLIPPERY_ROAD_2,
+}
 """KCL collision types of the surfaces that a road may have, by name."""
 
 SURFACES: dict[str, int] = {
     **ROAD_SURFACES,
-    "weak off-road": 2,
-    "off-road": 3,
-    "heavy off-road": 5,
+    "weak off-road": Surface.WEAK_OFFROAD,
+    "off-road": Surface.OFFROAD,
+    "heavy off-road": Surface.HEAVY_OFFROAD,
 }
 """KCL collision types of the surfaces that a shoulder may have, by name."""
 
 ENDS: tuple[str, ...] = ("wall", "drop", "bounds")
 """What an edge ends in: a wall, a free drop, or an out-of-bounds strip."""
 
-PADS: dict[str, int] = {"boost": 7, "jump": 12}
+PADS: dict[str, int] = {"boost": Surface.BOOST_PAD, "jump": Surface.JUMP_PAD}
 """KCL collision types of the kinds of pads, by name."""
 
 SIZE_LIMIT = 128 * 1024

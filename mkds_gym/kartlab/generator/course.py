@@ -55,18 +55,9 @@ def generate(seed: int, difficulty: float = 0.5) -> CourseDescription:
 
 
 def random_course_data(seed: int, difficulty: float = 0.5) -> bytes:
-    """Compile a random course for `BootParameters.course_data`.
+    """Return a random course, compiled for `BootParameters.course_data`: an uncompressed archive.
 
-    Args:
-        seed: as for `generate`.
-        difficulty: as for `generate`.
-
-    Returns:
-        The course's files in an uncompressed archive.
-
-    Raises:
-        TypeError: an argument is of the wrong type.
-        ValueError: an argument is out of range.
+    The arguments and errors are those of `generate`.
     """
     return compile_description(generate(seed, difficulty)).narc()
 
@@ -74,13 +65,7 @@ def random_course_data(seed: int, difficulty: float = 0.5) -> bytes:
 def random_course(seed: int, difficulty: float = 0.5) -> str:
     """Return the description of a random course as TOML text.
 
-    Args:
-        seed: as for `generate`.
-        difficulty: as for `generate`.
-
-    Raises:
-        TypeError: an argument is of the wrong type.
-        ValueError: an argument is out of range.
+    The arguments and errors are those of `generate`.
     """
     seed = integer("seed", seed, 0, SEEDS[-1])
     # Rounded to thousandths, which leaves nothing to floating-point error.

@@ -18,6 +18,7 @@ from mkds_gym.kartlab.compiler.geometry.junctions import Cut
 from mkds_gym.kartlab.compiler.geometry.layout import CourseLayout, fall_height
 from mkds_gym.kartlab.compiler.geometry.planar import Region
 from mkds_gym.kartlab.compiler.geometry.ribbon import Ribbon, outer_reach
+from mkds_gym.race.names import Surface
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -41,11 +42,6 @@ FALL_TILE = 256.0
 
 FALL_MARGIN = 250.0
 """Distance of the fall boundary's edge from the course, in world units."""
-
-SURFACE_WALL = 8
-SURFACE_BOUNDS = 10
-SURFACE_FALL = 11
-"""KCL collision types of walls, out-of-bounds strips and the fall boundary."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,7 @@ def build_triangles(description: CourseDescription, layout: CourseLayout) -> Tri
     corners[..., 0] = place[:, [1]] + FALL_TILE * np.array([0, 0, 1, 1])
     corners[..., 1] = fall_height(description, layout)
     corners[..., 2] = place[:, [0]] + FALL_TILE * np.array([0, 1, 1, 0])
-    surface.quads(corners, SURFACE_FALL)
+    surface.quads(corners, Surface.FALL_BOUNDARY)
     return surface.triangles()
 
 
@@ -140,14 +136,14 @@ def _path_surface(
             bounds = ribbon.strip(-reach, -reach - strip)
         add(shoulder, floor, types, "shoulder")
         ends = np.array([edge.end for edge in edges])
-        outside = np.full(count, SURFACE_BOUNDS, dtype=np.uint8)
+        outside = np.full(count, Surface.OUT_OF_BOUNDS, dtype=np.uint8)
         add(bounds, floor & (ends == "bounds"), outside, "outer")
         wanted = floor & (ends == "wall")
         foot = ribbon.line(sign * reach, -WALL_FOOT)
         top = ribbon.line(sign * reach, description.wall_height)
         here, there = (k, n) if side == 0 else (n, k)
         walls = np.stack([foot[here], foot[there], top[there], top[here]], axis=1)
-        surface.quads(walls[wanted & ~cut], SURFACE_WALL)
+        surface.quads(walls[wanted & ~cut], Surface.WALL)
         for index in np.flatnonzero(wanted & cut).tolist():
             a, b, c, d = walls[index]
             for start, end in region(index, "outer").subtract_line(a[[0, 2]], b[[0, 2]]):
@@ -155,7 +151,7 @@ def _path_surface(
                     *(a + (b - a) * start, a + (b - a) * end),
                     *(d + (c - d) * end, d + (c - d) * start),
                 ]
-                surface.quads(np.array([piece]), SURFACE_WALL)
+                surface.quads(np.array([piece]), Surface.WALL)
 
 
 def _padded_road(ribbon: Ribbon, k: int, road: int, surface: _Surface) -> None:
@@ -274,7 +270,7 @@ class _Surface:
         cross = np.cross(faces[:, 1] - faces[:, 0], faces[:, 2] - faces[:, 0])
         large = (np.linalg.norm(cross, axis=1) > 2.0) & (_heights(faces) > 0.2)
         faces, kinds = faces[large], kinds[large]
-        return Triangles(faces, kinds, kinds == SURFACE_WALL)
+        return Triangles(faces, kinds, kinds == Surface.WALL)
 
 
 def _heights(faces: Floats) -> Floats:

@@ -9,6 +9,7 @@ is not cut out of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -247,21 +248,12 @@ class Painter:
         inner: Floats,
         outer_tone: ArrayLike,
         inner_tone: ArrayLike | None = None,
-        *,
-        chunk: Integers | None = None,
-        part: tuple[float, float] = (0.0, 1.0),
-        lit: bool = True,
-        far: bool = False,
-        cut: str = "",
+        **options: Any,
     ) -> None:
         """Draw a band on one side of the road, given its outer and inner line."""
-        if inner_tone is None:
-            inner_tone = outer_tone
-        if side == 0:
-            lines = (outer, inner, outer_tone, inner_tone)
-        else:
-            lines = (inner, outer, inner_tone, outer_tone)
-        self.band(span, *lines, part=part, chunk=chunk, lit=lit, far=far, cut=cut)
+        sides = [(outer, outer_tone), (inner, outer_tone if inner_tone is None else inner_tone)]
+        (left, left_tone), (right, right_tone) = sides if side == 0 else sides[::-1]
+        self.band(span, left, right, left_tone, right_tone, **options)
 
     def _far(self) -> Stretch:
         """Return the far stretches: two segments as one where both are straight."""
