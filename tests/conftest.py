@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import pytest
 from consoles import race_console
 from programs import x_server
 
 from mkds_gym.emulator import Snapshot
 from mkds_gym.emulator.loader import library_path
+from mkds_gym.env import MKDSEnv
 
 # A shell lets background processes and their children ignore these signals. The tests of Ctrl-C
 # would wait forever.
@@ -52,3 +55,28 @@ def unknown_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy.write_bytes(original.read_bytes() + b"\0")
     (folder / "py_desmume.libs").symlink_to(original.parent.parent / "py_desmume.libs")
     return copy
+
+
+@pytest.fixture(scope="module")
+def default_start() -> Iterator[None]:
+    """Keep the default race start booted: the environments of a process share a start in use."""
+    env = MKDSEnv()
+    env.reset()
+    yield
+    env.close()
+
+
+@pytest.fixture
+def make_env(default_start: None) -> Iterator[Callable[..., MKDSEnv]]:  # noqa: ARG001
+    """A function that makes environments, which are closed at the end of the test."""
+    made: list[MKDSEnv] = []
+
+    def make(**arguments: Any) -> MKDSEnv:
+        env = gym.make("MKDS-v0", **arguments).unwrapped
+        assert isinstance(env, MKDSEnv)
+        made.append(env)
+        return env
+
+    yield make
+    for env in made:
+        env.close()

@@ -1,17 +1,15 @@
-"""Which race an episode is: courses, random courses, opponents, and the chance in them."""
+"""Which race an episode is: courses, random courses, opponents and seeds."""
 
 from __future__ import annotations
 
 import pickle
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import check_env
 
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.env import MKDSEnv
@@ -21,33 +19,18 @@ from mkds_gym.errors import CartridgeError
 from mkds_gym.kartlab.generator import TEST_SEEDS, TRAIN_SEEDS
 
 
-@pytest.fixture
-def make() -> Iterator[Callable[..., MKDSEnv]]:
-    made: list[MKDSEnv] = []
-
-    def build(**arguments: Any) -> MKDSEnv:
-        env = gym.make("MKDS-v0", **arguments).unwrapped
-        assert isinstance(env, MKDSEnv)
-        made.append(env)
-        return env
-
-    yield build
-    for env in made:
-        env.close()
-
-
 def steps(env: MKDSEnv, count: int = 40) -> list[bytes]:
-    """Memory's checksum would do too; sensors tell more when they differ."""
+    """Return the observations of steps with the accelerator held."""
     return [np.asarray(env.step(0)[0]).tobytes() for _ in range(count)]
 
 
-# The race that is asked for ---------------------------------------------------------------------
+# Race arguments ---------------------------------------------------------------------
 
 
-def test_class_and_laps_reach_the_race(make: Callable[..., MKDSEnv]) -> None:
+def test_engine_class_and_laps_reach_the_race(make_env: Callable[..., MKDSEnv]) -> None:
     speeds = []
     for engine_class in (50, 100, 150):
-        env = make(engine_class=engine_class, laps=2)
+        env = make_env(engine_class=engine_class, laps=2)
         env.reset()
         config = env.reader.read_config()
         assert (config["engine_class"], config["lap_override"]) == (engine_class // 50 - 1, 2)
@@ -58,8 +41,8 @@ def test_class_and_laps_reach_the_race(make: Callable[..., MKDSEnv]) -> None:
     assert speeds[2] > speeds[0] + 0.5
 
 
-def test_mirror_exchanges_left_and_right(make: Callable[..., MKDSEnv]) -> None:
-    plain, mirrored = make(), make(mirror=True)
+def test_mirror_exchanges_left_and_right(make_env: Callable[..., MKDSEnv]) -> None:
+    plain, mirrored = make_env(), make_env(mirror=True)
     for env in (plain, mirrored):
         env.reset()
     assert mirrored.race.position[0] == pytest.approx(-plain.race.position[0], abs=0.01)
@@ -73,8 +56,8 @@ def test_mirror_exchanges_left_and_right(make: Callable[..., MKDSEnv]) -> None:
     assert right.race.heading == pytest.approx(-left.race.heading, abs=0.01)
 
 
-def test_opponents_stand_on_the_grid_and_drive(make: Callable[..., MKDSEnv]) -> None:
-    env = make(mode="vs", opponents=3, opponent_strength="hard")
+def test_vs_race_has_opponents_that_drive(make_env: Callable[..., MKDSEnv]) -> None:
+    env = make_env(mode="vs", opponents=3, opponent_strength="hard")
     _, info = env.reset(seed=1)
     assert (info["place"], info["drivers"]) == (4, 4)
     assert (info["course"], info["course_seed"]) == ("mario_course", None)
@@ -85,21 +68,21 @@ def test_opponents_stand_on_the_grid_and_drive(make: Callable[..., MKDSEnv]) -> 
     assert len(objects) == 4
 
 
-def test_a_time_trial_is_driven_alone(make: Callable[..., MKDSEnv]) -> None:
-    env = make()
+def test_time_trial_has_one_kart(make_env: Callable[..., MKDSEnv]) -> None:
+    env = make_env()
     _, info = env.reset()
     assert (info["place"], info["drivers"]) == (1, 1)
 
 
-# Chance ---------------------------------------------------------------------------------
+# Seeds ---------------------------------------------------------------------------------
 
 
 def race_seed(env: MKDSEnv) -> int:
     return int(env.reader.read_config()["rng_seed"])
 
 
-def test_a_vs_race_has_the_chance_of_its_seed(make: Callable[..., MKDSEnv]) -> None:
-    env = make(mode="vs", opponents=2)
+def test_vs_race_depends_on_the_seed(make_env: Callable[..., MKDSEnv]) -> None:
+    env = make_env(mode="vs", opponents=2)
     env.reset(seed=3)
     first, seen = race_seed(env), steps(env)
     env.reset()
@@ -108,14 +91,14 @@ def test_a_vs_race_has_the_chance_of_its_seed(make: Callable[..., MKDSEnv]) -> N
     assert race_seed(env) == first
     assert steps(env) == seen
     memory = env.console.ram.copy()
-    other = make(mode="vs", opponents=2)
+    other = make_env(mode="vs", opponents=2)
     other.reset(seed=3)
     assert steps(other) == seen
     assert np.array_equal(other.console.ram, memory)
 
 
-def test_a_time_trial_draws_nothing(make: Callable[..., MKDSEnv]) -> None:
-    env = make()
+def test_time_trial_draws_nothing(make_env: Callable[..., MKDSEnv]) -> None:
+    env = make_env()
     env.reset(seed=3)
     before = env.np_random.bit_generator.state
     first = race_seed(env)
@@ -125,15 +108,15 @@ def test_a_time_trial_draws_nothing(make: Callable[..., MKDSEnv]) -> None:
     assert race_seed(env) == first
 
 
-def test_a_state_keeps_its_own_chance(make: Callable[..., MKDSEnv], tmp_path: Path) -> None:
-    env = make(mode="vs", opponents=1)
+def test_savestate_keeps_its_race_seed(make_env: Callable[..., MKDSEnv], tmp_path: Path) -> None:
+    env = make_env(mode="vs", opponents=1)
     env.reset(seed=3)
     first = race_seed(env)
     path = tmp_path / "vs.state"
     env.console.save_state(path)
     env.reset(seed=9, options={"state": path})
     assert race_seed(env) == first
-    other = make(state=path)
+    other = make_env(state=path)
     _, info = other.reset(seed=10)
     assert race_seed(other) == first
     assert info["drivers"] == 2
@@ -142,8 +125,8 @@ def test_a_state_keeps_its_own_chance(make: Callable[..., MKDSEnv], tmp_path: Pa
 # Random courses ---------------------------------------------------------------------------
 
 
-def test_a_seed_is_a_course(make: Callable[..., MKDSEnv]) -> None:
-    one, two = make(course="random", course_seed=3), make(course="random", course_seed=4)
+def test_course_seed_chooses_the_course(make_env: Callable[..., MKDSEnv]) -> None:
+    one, two = make_env(course="random", course_seed=3), make_env(course="random", course_seed=4)
     _, info = one.reset(seed=1)
     assert (info["course"], info["course_seed"]) == ("random", 3)
     two.reset()
@@ -161,17 +144,17 @@ def test_a_seed_is_a_course(make: Callable[..., MKDSEnv]) -> None:
     assert one.course.fingerprint == first
 
 
-def test_difficulty_changes_a_course(make: Callable[..., MKDSEnv]) -> None:
+def test_difficulty_changes_a_course(make_env: Callable[..., MKDSEnv]) -> None:
     widths = []
     for difficulty in (0, 1.0):
-        env = make(course="random", course_seed=3, difficulty=difficulty)
+        env = make_env(course="random", course_seed=3, difficulty=difficulty)
         env.reset()
         widths.append(env.course.fingerprint)
         env.close()
     assert widths[0] != widths[1]
 
 
-def test_sets_are_disjoint_and_drawn_from() -> None:
+def test_course_sets_are_disjoint() -> None:
     assert not set(TRAIN_SEEDS[:10_000]) & set(TEST_SEEDS[:10_000])
     for chosen, seeds in (("train", TRAIN_SEEDS), ("test", TEST_SEEDS)):
         races = RaceConfig(Cartridge.open(), RaceArguments(course_set=chosen), has_state=False)
@@ -183,10 +166,10 @@ def test_sets_are_disjoint_and_drawn_from() -> None:
     assert alone.draw_course_seed(np.random.default_rng(0)) in TRAIN_SEEDS
 
 
-def test_every_reset_has_a_new_course_and_the_seed_brings_them_back(
-    make: Callable[..., MKDSEnv],
+def test_every_reset_draws_a_course_and_the_seed_repeats_them(
+    make_env: Callable[..., MKDSEnv],
 ) -> None:
-    env = make(course_set="train")
+    env = make_env(course_set="train")
     seeds, starts = [], []
     for episode in range(3):
         observation, info = env.reset(seed=5 if episode == 0 else None)
@@ -195,7 +178,7 @@ def test_every_reset_has_a_new_course_and_the_seed_brings_them_back(
         seen = steps(env, 10)
     assert len(set(seeds)) == 3
     last = env.console.ram.copy()
-    other = make(course_set="train")
+    other = make_env(course_set="train")
     for episode in range(3):
         observation, info = other.reset(seed=5 if episode == 0 else None)
         assert info["course_seed"] == seeds[episode]
@@ -209,12 +192,12 @@ def test_every_reset_has_a_new_course_and_the_seed_brings_them_back(
     assert np.array_equal(env.console.ram, last)
 
 
-def test_only_so_many_courses_are_kept(
-    make: Callable[..., MKDSEnv], monkeypatch: pytest.MonkeyPatch
+def test_most_recent_courses_are_kept(
+    make_env: Callable[..., MKDSEnv], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert COURSES_KEPT >= 2
     monkeypatch.setattr("mkds_gym.episodes.start_manager.COURSES_KEPT", 2)
-    env = make(course_set="train")
+    env = make_env(course_set="train")
     for seed in (1, 2, 3, 2):
         _, info = env.reset(options={"course_seed": seed})
         assert info["course_seed"] == seed
@@ -223,44 +206,10 @@ def test_only_so_many_courses_are_kept(
     assert not env.starts.courses_kept
 
 
-def test_vector_environments_draw_the_same_courses_in_any_process() -> None:
-    seen = []
-    for mode in ("sync", "async"):
-        envs = gym.make_vec(
-            "MKDS-v0",
-            num_envs=2,
-            vectorization_mode=mode,
-            course_set="test",
-            mode="vs",
-            opponents=1,
-        )
-        try:
-            observation, infos = envs.reset(seed=11)
-            rows: list[Any] = [observation.tolist(), list(infos["course_seed"])]
-            for _ in range(10):
-                observation, reward, *_ = envs.step(np.zeros(2, np.int64))
-                rows.append((observation.tolist(), reward.tolist()))
-            seen.append(rows)
-        finally:
-            envs.close()
-    assert seen[0] == seen[1]
-    assert len(set(seen[0][1])) == 2
-
-
 # Gymnasium -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [{"mode": "vs", "opponents": 7, "items": True}, {"course_set": "train", "difficulty": 0.2}],
-)
-def test_check_env_passes(arguments: dict[str, Any]) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        check_env(gym.make("MKDS-v0", **arguments).unwrapped, skip_render_check=True)
-
-
-def test_arguments_survive_spec_and_pickle() -> None:
+def test_spec_and_pickle_keep_the_arguments() -> None:
     env = gym.make("MKDS-v0", course_set="test", engine_class=150, mode="vs", opponents=2)
     assert env.spec is not None
     assert env.spec.kwargs["course_set"] == "test"
@@ -318,18 +267,18 @@ def test_arguments_survive_spec_and_pickle() -> None:
         ({"engine_class": 150, "state": b"some"}, ValueError, "exclude each other"),
     ],
 )
-def test_bad_arguments_are_refused_at_once(
+def test_bad_race_argument_is_refused(
     arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
         MKDSEnv(**arguments)
 
 
-def test_bad_reset_options_are_refused(make: Callable[..., MKDSEnv]) -> None:
-    plain = make()
+def test_bad_reset_options_are_refused(make_env: Callable[..., MKDSEnv]) -> None:
+    plain = make_env()
     with pytest.raises(ValueError, match="random courses"):
         plain.reset(options={"course_seed": 3})
-    env = make(course="random", course_seed=1)
+    env = make_env(course="random", course_seed=1)
     with pytest.raises(TypeError, match="not an integer"):
         env.reset(options={"course_seed": "three"})
     with pytest.raises(ValueError, match="expected an integer from 0 to"):
@@ -340,7 +289,7 @@ def test_bad_reset_options_are_refused(make: Callable[..., MKDSEnv]) -> None:
         env.step(0)
 
 
-def test_another_cartridge_chooses_its_own_race(tmp_path: Path) -> None:
+def test_race_arguments_are_refused_for_other_cartridges(tmp_path: Path) -> None:
     data = bytearray(Cartridge.open().path.read_bytes())
     data[0x0C:0x10] = b"AMCE"
     rom = tmp_path / "other.nds"

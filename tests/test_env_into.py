@@ -1,4 +1,4 @@
-"""`step_into` and `reset_into`: the same step, with the observation where the caller wants it."""
+"""`step_into` and `reset_into`: observations written into arrays of the caller."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def env(request: pytest.FixtureRequest) -> Iterator[MKDSEnv]:
 
 
 def place(space: Any, rows: int) -> Any:
-    """What a vector environment holds: ``rows`` observations in one array, or one a key."""
+    """Return zeros for `rows` observations, as a vector environment holds them."""
     if isinstance(space, gym.spaces.Dict):
         return {name: place(part, rows) for name, part in space.items()}
     return np.zeros((rows, *space.shape), space.dtype)
@@ -53,8 +53,8 @@ def equal(a: Any, b: Any) -> bool:
     return a.dtype == b.dtype and np.array_equal(a, b)
 
 
-def test_writes_in_place_what_step_returns(env: MKDSEnv) -> None:
-    steps = 5 if env.observation_space.shape == (4 << 20,) else 40
+def test_step_into_writes_what_step_returns(env: MKDSEnv) -> None:
+    steps = 5 if env.observation_space.shape == (4 << 20,) else 8
     wanted = [env.reset(seed=3)]
     wanted += [env.step(index % 3) for index in range(steps)]
     batch = place(env.observation_space, 3)
@@ -73,7 +73,7 @@ def test_writes_in_place_what_step_returns(env: MKDSEnv) -> None:
         assert not any(part.any() for part in parts)
 
 
-def test_steps_return_observations_that_later_steps_leave_alone(env: MKDSEnv) -> None:
+def test_later_steps_leave_returned_observations_unchanged(env: MKDSEnv) -> None:
     env.reset(seed=3)
     first = env.step(0)[0]
     kept = copy.deepcopy(first)
@@ -83,7 +83,7 @@ def test_steps_return_observations_that_later_steps_leave_alone(env: MKDSEnv) ->
 
 
 class Seen:
-    """A metric of one's own that keeps what it sees of every frame."""
+    """A metric that keeps values of every frame."""
 
     name = "seen"
 
@@ -94,7 +94,7 @@ class Seen:
         self.frames: list[tuple[Any, ...]] = []
 
     def update(self, state: RaceState, course: Course) -> None:
-        # Values of every kind: those at hand in each state, and those taken when asked for.
+        # Values that a state decodes at once, and others that it decodes on access.
         karts = tuple((kart.driver, kart.position) for kart in state.opponents)
         self.frames.append(
             (state.frame, state.lap, state.surface, state.position, state.lap_frames, karts)
@@ -114,28 +114,27 @@ class Reading(EnvObserver):
 
 
 @pytest.mark.parametrize("frame_skip", [1, 4, 7])
-def test_metrics_see_every_frame_as_it_was(frame_skip: int) -> None:
-    """The frames of a step are worked on when all have been run: nobody can tell."""
+def test_metrics_see_every_frame_as_an_observer_does(frame_skip: int) -> None:
     frames = []
     for watched in (False, True):
         env = MKDSEnv(mode="vs", metrics=["progress", Seen()], reward="none", frame_skip=frame_skip)
         if watched:
             env.add_observer(Reading())
         env.reset(seed=1)
-        for _ in range(280 // frame_skip):
+        for _ in range(140 // frame_skip):
             info = env.step(1)[4]
         seen = next(metric for metric in env.episode_stats.metrics if isinstance(metric, Seen))
-        assert info["metrics"]["seen"] == len(seen.frames) == 280 // frame_skip * frame_skip + 1
+        assert info["metrics"]["seen"] == len(seen.frames) == 140 // frame_skip * frame_skip + 1
         frames.append(seen.frames)
         env.close()
     assert frames[0] == frames[1]
     clocks = [frame[0] for frame in frames[0]]
     assert clocks == sorted(clocks)
-    assert len({frame[3] for frame in frames[0]}) > 100  # it drives
+    assert len({frame[3] for frame in frames[0]}) > 50  # it drives
     assert all(len(frame[5]) == 7 for frame in frames[0])
 
 
-def test_steps_keep_no_memory() -> None:
+def test_steps_do_not_accumulate_memory() -> None:
     env = MKDSEnv()
     out = np.zeros(env.observation_space.shape, np.float32)
 
@@ -150,10 +149,10 @@ def test_steps_keep_no_memory() -> None:
     env.reset_into(out, seed=0)
     tracemalloc.start()
     try:
-        drive(300)
+        drive(200)
         before = drive(100)
-        # A few states and records are kept; nothing by the step.
-        assert drive(600) - before < 20_000
+        # A few states are kept, but nothing per step.
+        assert drive(400) - before < 20_000
     finally:
         tracemalloc.stop()
         env.close()
@@ -173,7 +172,7 @@ def bad(space: gym.Space[Any]) -> Iterator[tuple[Any, type[Exception], str]]:
     yield frozen, ValueError, "read-only"
 
 
-def test_refuses_what_cannot_hold_the_observation(env: MKDSEnv) -> None:
+def test_out_that_does_not_fit_is_refused(env: MKDSEnv) -> None:
     env.reset(seed=0)
     frame = env.race.frame
     for out, error, message in bad(env.observation_space):
@@ -182,4 +181,4 @@ def test_refuses_what_cannot_hold_the_observation(env: MKDSEnv) -> None:
         with pytest.raises(error, match=message):
             env.reset_into(out)
     assert env.race.frame == frame
-    env.step(0)  # refusing has not ended the episode
+    env.step(0)  # the episode goes on

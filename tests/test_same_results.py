@@ -1,125 +1,191 @@
-"""The same seeds and actions give the same results, however several environments are run.
+"""Equal seeds and actions give equal results, however an environment is run.
 
-`tests/test_vector.py` holds `MKDSVectorEnv` against Gymnasium's `SyncVectorEnv` in every mode and
-form; here everything that runs environments side by side is held against single environments.
+Every way of running is compared with fresh single environments. `tests/test_vector.py` compares
+`MKDSVectorEnv` with Gymnasium's `SyncVectorEnv` in every mode and form.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.utils.env_checker import data_equivalence
-from gymnasium.vector import VectorEnv
+from programs import run_file
+from trajectories import (
+    Row,
+    assert_same_trajectory,
+    drive,
+    drive_vector,
+    reset_and_drive,
+    row,
+)
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
+from mkds_gym.env import MKDSEnv
+from mkds_gym.observer import EnvObserver
 
-SEEDS = [7, 1, 2**31]
-# Chance in every race and another course in each episode: whatever a seed decides is in here.
-# Short episodes, so that there are several.
+SEEDS = [7, 2**31]
+# A VS race with items in short episodes: a seed decides what opponents and items do.
 ARGUMENTS: dict[str, Any] = {
     "mode": "vs",
     "opponents": 3,
     "items": True,
-    "course_set": "train",
     "sensors": ["seed6", "opponents"],
     "action_type": "discrete_items",
-    "truncate_on": "clock:120",
+    "truncate_on": "clock:60",
 }
-STEPS = 45
+# And which course an episode has. Making one takes longer than driving it.
+RANDOM = {**ARGUMENTS, "course_set": "train"}
+STEPS = 24
+CUT = 7
+ACTIONS = np.random.default_rng(5).integers(14, size=(STEPS, 8))
 
 
-def actions(count: int) -> Iterator[np.ndarray[Any, Any]]:
-    rng = np.random.default_rng(5)
-    for _ in range(STEPS):
-        yield rng.integers(14, size=count)
-
-
-def driven(envs: VectorEnv[Any, Any, Any], seeds: list[int]) -> list[tuple[Any, ...]]:
-    """Everything that a vector environment told, step by step."""
-    try:
-        observations, infos = envs.reset(seed=seeds)
-        told: list[tuple[Any, ...]] = [(observations, infos)]
-        told += [envs.step(action) for action in actions(len(seeds))]
-    finally:
-        envs.close()
-    return told
-
-
-def alone() -> list[list[tuple[Any, ...]]]:
-    """The same of single environments, one after another; a reset takes the place of a step."""
-    runs = []
-    for index, seed in enumerate(SEEDS):
-        env = gym.make("MKDS-v0", **ARGUMENTS)
-        try:
-            run: list[tuple[Any, ...]] = [env.reset(seed=seed)]
-            over = False
-            for action in actions(len(SEEDS)):
-                if over:
-                    observation, info = env.reset()
-                    run.append((observation, 0.0, False, False, info))
-                else:
-                    run.append(env.step(int(action[index])))
-                over = bool(run[-1][2] or run[-1][3])
-        finally:
-            env.close()
-        runs.append(run)
-    return runs
-
-
-NATIVE = "vector_entry_point"
-WAYS: dict[str, dict[str, Any]] = {
-    "sync": {"vectorization_mode": "sync"},
-    "async": {"vectorization_mode": "async"},
-    **{f"{n} threads": {"vectorization_mode": NATIVE, "num_threads": n} for n in range(1, 9)},
-}
+def single_trajectories(arguments: dict[str, Any]) -> Iterator[list[list[Row]]]:
+    """Yield the trajectory of a fresh environment for each seed; the race start stays booted."""
+    envs = [MKDSEnv(**arguments) for _ in SEEDS]
+    trajectories = [
+        reset_and_drive(env, ACTIONS[:, index].tolist(), SEEDS[index])
+        for index, env in enumerate(envs)
+    ]
+    assert sum(each.truncated for rows in trajectories for each in rows) >= len(SEEDS)
+    assert len({tuple(rows[-1].observation) for rows in trajectories}) == len(SEEDS)
+    yield trajectories
+    for env in envs:
+        env.close()
 
 
 @pytest.fixture(scope="module")
-def singles() -> list[list[tuple[Any, ...]]]:
-    runs = alone()
-    assert sum(step[3] for run in runs for step in run[1:]) >= 3, "no episode ever ended"
-    assert len({tuple(run[-1][0]) for run in runs}) == len(SEEDS), "all seeds drove the same race"
-    return runs
+def expected() -> Iterator[list[list[Row]]]:
+    yield from single_trajectories(ARGUMENTS)
 
 
-@pytest.mark.parametrize("way", ["sync", "async", "1 threads", "2 threads", "3 threads"])
-def test_the_same_as_alone(way: str, singles: list[list[tuple[Any, ...]]]) -> None:
-    envs = gym.make_vec("MKDS-v0", num_envs=len(SEEDS), **WAYS[way], **ARGUMENTS)
-    told = driven(envs, SEEDS)
-    for step, together in enumerate(told):
-        for index, run in enumerate(singles):
-            one = run[step]
-            assert np.array_equal(together[0][index], one[0]), (step, index)
-            for flag in range(1, len(one) - 1):
-                assert together[flag][index] == one[flag], (step, index, flag)
-            infos = together[-1]
-            for key in ("frame", "progress", "checkpoint", "course_seed", "place"):
-                assert infos[key][index] == one[-1][key], (step, index, key)
-            for name, value in one[-1]["metrics"].items():
-                assert infos["metrics"][name][index] == value, (step, index, name)
+@pytest.fixture(scope="module")
+def expected_random() -> Iterator[list[list[Row]]]:
+    yield from single_trajectories(RANDOM)
+
+
+def observed(env: MKDSEnv, actions: list[int]) -> list[Row]:
+    observer = EnvObserver()
+    observer.needs_frames = observer.needs_picture = True
+    env.add_observer(observer)
+    return reset_and_drive(env, actions, SEEDS[0])
+
+
+def written_in_place(env: MKDSEnv, actions: list[int]) -> list[Row]:
+    out = np.zeros(env.observation_space.shape or (), np.float32)
+    rows = [row(env, (out.copy(), env.reset_into(out, seed=SEEDS[0])))]
+    rows[0] = rows[0]._replace(observation=out.copy())
+    for action in actions:
+        if env.episode_over:
+            info = env.reset_into(out)
+            rows.append(row(env, (out.copy(), info)))
+        else:
+            results = env.step_into(action, out)
+            rows.append(row(env, (out.copy(), *results)))
+    return rows
+
+
+def cloned_and_restored(env: MKDSEnv, actions: list[int]) -> list[Row]:
+    """Drive each part after a drive elsewhere and a restore, across resets as well."""
+    rows = reset_and_drive(env, [], SEEDS[0])
+    for start in range(0, STEPS, CUT):
+        state = env.clone_state()
+        drive(env, [3, 4, 5])
+        env.restore_state(state)
+        rows += drive(env, actions[start : start + CUT])
+    return rows
+
+
+def after_another_episode(env: MKDSEnv, actions: list[int]) -> list[Row]:
+    reset_and_drive(env, [0, 1], 99)
+    return reset_and_drive(env, actions, SEEDS[0])
+
+
+SINGLE: dict[str, tuple[Callable[[MKDSEnv, list[int]], list[Row]], dict[str, Any]]] = {
+    "after another episode": (after_another_episode, {}),
+    "rendered": (after_another_episode, {"render_mode": "rgb_array", "overlays": ["hud"]}),
+    "observed": (observed, {}),
+    "written in place": (written_in_place, {}),
+    "cloned and restored": (cloned_and_restored, {}),
+}
+
+
+@pytest.mark.parametrize("way", SINGLE)
+def test_single_environment_is_the_same(way: str, expected: list[list[Row]]) -> None:
+    run, arguments = SINGLE[way]
+    env = MKDSEnv(**ARGUMENTS, **arguments)
+    assert_same_trajectory(expected[0], run(env, ACTIONS[:, 0].tolist()))
+    env.close()
+
+
+def test_pickled_state_is_the_same_in_another_process(
+    expected: list[list[Row]], tmp_path: Path
+) -> None:
+    env, actions = MKDSEnv(**ARGUMENTS), ACTIONS[:, 0].tolist()
+    reset_and_drive(env, actions[:CUT], SEEDS[0])
+    file = tmp_path / "state"
+    state = env.clone_state()
+    file.write_bytes(pickle.dumps((ARGUMENTS, state, actions[CUT:], expected[0][CUT + 1 :])))
+    done = run_file("drive_from_state.py", str(file))
+    assert done.returncode == 0, done.stderr
+    env.close()
+
+
+VECTOR: dict[str, dict[str, Any]] = {
+    "sync": {"vectorization_mode": "sync"},
+    **{
+        f"async {context}": {
+            "vectorization_mode": "async",
+            "vector_kwargs": {"context": context},
+        }
+        for context in ("fork", "forkserver", "spawn")
+    },
+    **{
+        f"{threads} threads": {
+            "vectorization_mode": "vector_entry_point",
+            "num_threads": threads,
+        }
+        for threads in range(1, 9)
+    },
+}
+
+
+def assert_vector_is_the_same(
+    way: str, arguments: dict[str, Any], expected: list[list[Row]]
+) -> None:
+    envs = gym.make_vec("MKDS-v0", num_envs=len(SEEDS), **VECTOR[way], **arguments)
+    trajectories = drive_vector(envs, ACTIONS[:, : len(SEEDS)], SEEDS)
+    for one, other in zip(expected, trajectories, strict=True):
+        assert_same_trajectory(one, other)
+
+
+@pytest.mark.parametrize("way", ["sync", "async fork", "async forkserver", "1 threads"])
+def test_vector_environment_is_the_same(way: str, expected: list[list[Row]]) -> None:
+    assert_vector_is_the_same(way, ARGUMENTS, expected)
+
+
+@pytest.mark.parametrize("way", ["async spawn", "2 threads"])
+def test_vector_environment_has_the_same_random_courses(
+    way: str, expected_random: list[list[Row]]
+) -> None:
+    assert_vector_is_the_same(way, RANDOM, expected_random)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_same_with_any_number_of_threads() -> None:
-    """More environments than threads, as many, and every number between; Sync and Async too."""
-    kwargs = {**ARGUMENTS, "course_set": None}
+def test_any_number_of_threads_gives_the_same() -> None:
+    """More environments than threads, as many, and every number between."""
     seeds = list(range(8))
-    first: list[tuple[Any, ...]] | None = None
-    for way, arguments in WAYS.items():
-        envs = gym.make_vec("MKDS-v0", num_envs=len(seeds), **arguments, **kwargs)
-        if "num_threads" in arguments:
-            assert envs.num_threads == arguments["num_threads"]  # type: ignore[attr-defined]
-        told = driven(envs, seeds)
-        if first is None:
-            first = told
-            assert sum(int(step[3].sum()) for step in told[1:]) >= len(seeds), "no episode ended"
-            assert len({row.tobytes() for row in told[-1][0]}) == len(seeds)
-            continue
-        for step, (one, other) in enumerate(zip(first, told, strict=True)):
-            assert data_equivalence(one[:-1], other[:-1]), (way, step)
-            assert data_equivalence(one[-1], other[-1]), (way, step)
+    first: list[list[Row]] = []
+    for way in ("sync", *(way for way in VECTOR if way.endswith("threads"))):
+        envs = gym.make_vec("MKDS-v0", num_envs=len(seeds), **VECTOR[way], **ARGUMENTS)
+        trajectories = drive_vector(envs, ACTIONS, seeds)
+        first = first or trajectories
+        assert sum(each.truncated for rows in first for each in rows) >= len(seeds)
+        for one, other in zip(first, trajectories, strict=True):
+            assert_same_trajectory(one, other)
