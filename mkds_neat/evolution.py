@@ -214,20 +214,27 @@ class Evolution:
             Row(generation, i, key not in survivors, results[key])
             for key, i in sorted(individuals.items())
         ]
-        summary = _summary(generation, rows, species, seconds)
         self.strategy.tell({key: r.fitness for key, r in results.items()})
         self._last = results
-        finished = summary["finished"] > 0 and run.stop_when == "finish"
-        self.folder.add_individuals(rows)
-        self.folder.add_generation(summary)
-        if self.champion is not None and (finished or self.champion.generation == generation):
-            self.folder.save_champion(self.champion)
-        reason = "finished" if finished else "solved" if self.strategy.solved else None
-        if reason is None and self.strategy.generation % run.checkpoint_every == 0:
-            self._checkpoint()
+        summary = _summary(generation, rows, species, seconds)
+        reason = self._save_generation(rows, summary)
         if reason is not None or generation % run.log_interval == 0:
             self._line(bar, summary, seconds, evaluator.frames - frames)
         return reason
+
+    def _save_generation(self, rows: list[Row], summary: Mapping[str, Any]) -> str | None:
+        """Write the results of a generation; return the reason if the run ends with it."""
+        finished = summary["finished"] > 0 and self.config.run.stop_when == "finish"
+        self.folder.add_individuals(rows)
+        self.folder.add_generation(summary)
+        champion = self.champion
+        if champion is not None and (finished or champion.generation == summary["generation"]):
+            self.folder.save_champion(champion)
+        if finished or self.strategy.solved:
+            return "finished" if finished else "solved"
+        if self.strategy.generation % self.config.run.checkpoint_every == 0:
+            self._checkpoint()
+        return None
 
     def _line(
         self, bar: tqdm[Any], summary: Mapping[str, Any], seconds: float, frames: int
