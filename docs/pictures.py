@@ -46,8 +46,7 @@ from mkds_gym.race.names import COURSES
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.recording.recorder import Recorder
 from mkds_gym.replay.__main__ import main as replay
-from mkds_gym.viewer import Board, Bus, RacePublisher, runs
-from mkds_gym.viewer.bus import Run
+from mkds_gym.viewer import Board, Bus, RacePublisher, Run, runs
 from mkds_gym.viewer.window import ViewerWindow
 
 mpl.use("Agg")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -23,16 +24,49 @@ def run(program: str, *arguments: str, **environment: str) -> subprocess.Complet
 
 def run_file(name: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a file of tests/programs, which may import the helpers in tests/. Warnings are errors."""
+    return _run(["-W", "error", str(TESTS / "programs" / name), *arguments], environment)
+
+
+@contextlib.contextmanager
+def started(name: str, *arguments: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Start a file of tests/programs in its own session; whatever still runs is killed at the end.
+
+    A program whose standard error is read must be read to its end with ``communicate``.
+    """
+    process = subprocess.Popen(
+        [sys.executable, str(TESTS / "programs" / name), *map(str, arguments)],
+        env=_environment(environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    """Return the first line that a program prints."""
+    assert process.stdout is not None
+    line = process.stdout.readline().strip()
+    assert line, process.communicate()[1]
+    return line
+
+
+def _environment(changes: dict[str, str]) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in DISPLAYS}
     path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH")]))
-    command = ["-W", "error", str(TESTS / "programs" / name), *arguments]
-    return _run(command, {"PYTHONPATH": path, **environment})
+    return {**inherited, "PYTHONPATH": path, **changes}
 
 
 def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    inherited = {name: value for name, value in os.environ.items() if name not in DISPLAYS}
     return subprocess.run(
         [sys.executable, *command],
-        env={**inherited, **environment},
+        env=_environment(environment),
         capture_output=True,
         text=True,
         timeout=120,
@@ -41,7 +75,7 @@ def _run(command: list[str], environment: dict[str, str]) -> subprocess.Complete
 
 @contextlib.contextmanager
 def x_server() -> Iterator[tuple[subprocess.Popen[bytes], str]]:
-    """A real X server (Xvfb), and the name of its display."""
+    """Start a real X server (Xvfb) and yield its process and the name of its display."""
     server = shutil.which("Xvfb")
     assert server is not None, "the window tests need Xvfb: apt-get install xvfb"
     read, write = os.pipe()

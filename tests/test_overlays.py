@@ -487,7 +487,7 @@ def test_numbers_names_and_objects(
     drawn = draw_overlays(make_overlays([Dot()]), picture, scene, course)
     assert tuple(drawn[96, 128]) == (1, 2, 3)
     # Likewise by the place that it is imported from, as on a command line.
-    (imported,) = make_overlays("overlays_of_ones_own.Dot")
+    (imported,) = make_overlays("custom_overlays.Dot")
     assert (draw_overlays([imported], picture, scene, course)[96, 128] == (9, 8, 7)).all()
     both = np.concatenate([picture, picture])
     assert (draw_overlays(make_overlays(Dot()), both, scene, course)[192:] == picture).all()
@@ -504,8 +504,8 @@ def test_numbers_names_and_objects(
         ([None], TypeError, "collision"),
         (True, TypeError, "True"),
         (3.5, TypeError, "3.5"),
-        ("overlays_of_ones_own.Nothing", ValueError, "'overlays_of_ones_own.Nothing' is no over"),
-        ("overlays_of_ones_own.Dit", ValueError, "Dit"),
+        ("custom_overlays.Nothing", ValueError, "'custom_overlays.Nothing' is no over"),
+        ("custom_overlays.Dit", ValueError, "Dit"),
         ("no_such_module.Dot", ValueError, "no_such_module"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The viewer: what it shows of real environments, and that nothing it suffers harms them."""
+"""The viewer: real environments in real windows, which cannot harm each other."""
 
 from __future__ import annotations
 
@@ -7,167 +7,212 @@ import pickle
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pygame
 import pytest
-from PIL import Image, ImageGrab
-from programs import DISPLAYS
+from custom_overlays import Broken
+from PIL import Image
+from programs import first_line, started
 from waiting import until
+from windows import (
+    Clock,
+    click,
+    contains,
+    enlarged,
+    key,
+    screenshot,
+    set_display,
+    surface_pixels,
+)
 
 from mkds_gym.errors import ViewerError
 from mkds_gym.observer import EnvObserver
 from mkds_gym.overlays import OVERLAYS, SceneRecorder, draw_overlays, make_overlays
-from mkds_gym.overlays.scene import TRAIL_POINTS
-from mkds_gym.viewer import Board, Bus, Publisher, RacePublisher, State, Status, Viewer, runs
+from mkds_gym.overlays.scene import TRAIL_POINTS, TRAIL_SPACING
+from mkds_gym.viewer import (
+    Board,
+    Bus,
+    Publisher,
+    RacePublisher,
+    Run,
+    Shot,
+    State,
+    Status,
+    Tile,
+    Viewer,
+    runs,
+)
 from mkds_gym.viewer.__main__ import main
-from mkds_gym.viewer.bus import Run, Shot, Tile
-from mkds_gym.viewer.publisher import unpack_scene
-from mkds_gym.viewer.shared import birth
-from mkds_gym.viewer.window import ViewerWindow, colour_of, grid
+from mkds_gym.viewer.bus.shared_memory import start_time
+from mkds_gym.viewer.painter import best_view, grid, tile_colour
+from mkds_gym.viewer.race_publisher import unpack_scene
+from mkds_gym.viewer.window import ViewerWindow
+
+GOLD, HELP_BACKGROUND = (255, 205, 60), (44, 46, 56)
+PERIOD = 1 / 30
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of publishers and of the requests of viewers."""
+    clock = Clock()
+    monkeypatch.setattr("mkds_gym.viewer.race_publisher.time", clock)
+    monkeypatch.setattr("mkds_gym.viewer.bus.reader.time", clock)
+    return clock
+
+
+@pytest.fixture(scope="module")
+def env() -> Iterator[Any]:
+    env = gym.make("MKDS-v0", truncate_on=()).unwrapped
+    yield env
+    env.close()
+
+
+@pytest.fixture
+def watched(env: Any) -> Iterator[tuple[Any, Run]]:
+    """An environment at the start of an episode, and its run."""
+    with Viewer(env, window=False) as viewer:
+        assert viewer.folder is not None
+        env.reset(seed=0)
+        yield env, Run(viewer.folder)
+
+
+def read_shot(tile: Tile, known: int = 0) -> Shot:
+    shot = tile.shot(known)
+    assert shot is not None
+    return shot
+
 
 # Publishing -------------------------------------------------------------------------------------
 
 
-def test_the_published_picture_is_the_rendered_one() -> None:
-    """In the step in which it is drawn, though the environment itself draws none."""
-    for skip in (1, 2, 3, 4):
-        plain: Any = gym.make("MKDS-v0", frame_skip=skip).unwrapped
-        drawn: Any = gym.make("MKDS-v0", frame_skip=skip, render_mode="rgb_array").unwrapped
-        with Viewer(plain, window=False) as viewer:
-            assert viewer.folder is not None
-            run = Run(viewer.folder)
-            for env in (plain, drawn):
-                env.reset(seed=0)
-            known = compared = scenes = number = 0
-            # Pictures come by the clock, however many steps that are.
-            while number < 40 or compared < 3 or scenes < 2:
-                number += 1
-                assert number < 1000, "no more pictures come"
-                run.watch(scenes=number >= 15)
-                outcome = plain.step(0)
-                expected = drawn.step(0)
-                assert outcome[1:] == expected[1:]
-                assert np.array_equal(outcome[0], expected[0])
-                shot = run.tiles[0].shot(known)
-                if shot is not None:
-                    known = shot.number
-                    compared += 1
-                    assert np.array_equal(shot.picture, drawn.render())
-                    assert shot.status.frame == plain.race.frame
-                    assert shot.status.lap == plain.race.lap
-                    if shot.scene:
-                        scenes += 1
-                        _, scene = unpack_scene(shot.scene)
-                        assert scene.race.frame == plain.race.frame - 2
-                        assert np.array_equal(
-                            scene.trail[-1],
-                            np.array([*scene.race.position, scene.race.speed], np.float32),
-                        )
-                        assert scene.trail.tolist() == unique(scene.trail.tolist())
-            assert len(scene.trail) > 2
-        plain.close()
-        drawn.close()
-
-
-def unique(points: list[list[float]]) -> list[list[float]]:
-    """Without those that come twice, one after the other or with others between."""
-    return [list(point) for point in dict.fromkeys(map(tuple, points))]
-
-
-def test_publishing_is_quick_and_costs_nothing_unwatched() -> None:
-    env: Any = gym.make("MKDS-v0").unwrapped
-    with Viewer(env, window=False) as viewer:
-        assert viewer.folder is not None
-        run = Run(viewer.folder)
-        env.reset(seed=0)
-        for _ in range(20):
-            env.step(0)
-        assert run.tiles[0].shot() is None
-        publisher = env.viewer
-        assert not publisher.needs_picture
-        run.watch()
-        room = np.empty((192, 256, 3), np.uint8)
-        publisher.show(env)  # opens the tile
-        recorder = SceneRecorder()
-        env.add_observer(recorder)
-        for scene in (False, True):  # with a trail as long as it can be
-            scenes = recorder if scene else None
-            if scene:
-                publisher._trail._end, publisher._trail._lap = TRAIL_POINTS, env.race.lap
-                publisher.show(env, scenes)  # sends the course, once
-            # Beside what taking the picture costs, in turns, as others on the machine slow both.
-            ways: tuple[Callable[[], object], ...] = (
-                lambda: env.console.screen("top", room),
-                lambda scenes=scenes: publisher.show(env, scenes),  # type: ignore[misc]
-            )
-            picture: list[float] = []
-            shown: list[float] = []
-            for _ in range(200):
-                for way, seconds in zip(ways, (picture, shown), strict=True):
-                    start = time.thread_time()
-                    way()
-                    seconds.append(time.thread_time() - start)
-            # Of the quicker ones, as others have the machine's caches half of the time.
-            assert np.quantile(shown, 0.1) < (6 if scene else 3) * np.quantile(picture, 0.1)
-            shot = run.tiles[0].shot()
-            assert shot is not None
-            assert bool(shot.scene) == scene
-            if scene:
-                assert len(unpack_scene(shot.scene)[1].trail) == TRAIL_POINTS
-    env.close()
-
-
-def test_scenes_come_when_asked_for_and_draw_as_in_the_environment() -> None:
-    arguments: dict[str, Any] = {"mode": "vs", "items": True}
-    plain: Any = gym.make("MKDS-v0", **arguments).unwrapped
-    own: Any = gym.make(
-        "MKDS-v0", render_mode="rgb_array", overlays=["hud", "objects"], **arguments
-    )
-    own = own.unwrapped
+@pytest.mark.parametrize("skip", [1, 2, 3, 4])
+def test_published_picture_is_the_rendered_one(skip: int, clock: Clock) -> None:
+    """Also its scene, in an environment that does not render."""
+    plain: Any = gym.make("MKDS-v0", frame_skip=skip).unwrapped
+    drawn: Any = gym.make("MKDS-v0", frame_skip=skip, render_mode="rgb_array").unwrapped
     with Viewer(plain, window=False) as viewer:
         assert viewer.folder is not None
         run = Run(viewer.folder)
-        for env in (plain, own):
-            env.reset(seed=3)
-        compared = known = number = 0
-        while compared < 3:  # pictures come by the clock, however many steps that are
-            number += 1
-            assert number < 1000, "no more pictures come"
-            run.watch(scenes=number >= 15)  # in the middle of a race
-            plain.step(0)
-            own.step(0)
+        for env in (plain, drawn):
+            env.reset(seed=0)
+        known = compared = scenes = 0
+        for step in range(60):
+            clock.now += 0.4 * PERIOD
+            run.watch(scenes=step >= 15)
+            outcome, expected = plain.step(0), drawn.step(0)
+            assert outcome[1:] == expected[1:]
+            assert np.array_equal(outcome[0], expected[0])
             shot = run.tiles[0].shot(known)
             if shot is None:
                 continue
             known = shot.number
-            assert bool(shot.scene) <= (number >= 15)
-            if number < 20 or not shot.scene:
-                continue
-            fingerprint, scene = unpack_scene(shot.scene)
-            course = run.tiles[0].course(fingerprint)
-            overlays = make_overlays(["hud", "objects"])
-            drawn = draw_overlays(overlays, shot.picture, scene, course)
-            assert np.array_equal(drawn, own.render())
             compared += 1
-        assert run.tiles[0].course(17) is None
-        publisher = plain.viewer
-        publisher._due = 0.0
-        publisher.wanted = publisher.scenes_wanted = lambda now: False
-        until(lambda: plain.step(0) and not publisher._sends_scenes, 5.0)
-        assert plain.observers == (publisher,)
+            assert np.array_equal(shot.picture, drawn.render())
+            assert shot.status.frame == plain.race.frame
+            assert shot.status.lap == plain.race.lap
+            if shot.scene:
+                scenes += 1
+                _, scene = unpack_scene(shot.scene)
+                assert scene.race.frame == plain.race.frame - 2
+                head = np.array([*scene.race.position, scene.race.speed], np.float32)
+                assert np.array_equal(scene.trail[-1], head)
+                assert len(np.unique(scene.trail, axis=0)) == len(scene.trail)
+        assert compared > 5
+        assert scenes > 2
+        assert len(scene.trail) > 2
+    plain.close()
+    drawn.close()
+
+
+def test_publishing_is_cheap_and_unwatched_steps_draw_nothing(
+    watched: tuple[Any, Run],
+) -> None:
+    env, run = watched
+    for _ in range(5):
+        env.step(0)
+    assert run.tiles[0].shot() is None
+    publisher = env.viewer
+    assert not publisher.needs_picture
+    run.watch()
+    buffer = np.empty((192, 256, 3), np.uint8)
+    publisher.show(env)  # opens the tile
+    recorder = SceneRecorder()
+    env.add_observer(recorder)
+    for scenes in (None, recorder):
+        if scenes is not None:  # with the longest trail
+            for number in range(TRAIL_POINTS + 1):
+                position = (number * (TRAIL_SPACING + 0.1), 0.0, 0.0)
+                publisher.trail.add(SimpleNamespace(lap=env.race.lap, position=position, speed=1.0))
+            publisher.show(env, scenes)  # publishes the course, once
+        # Compared with taking the picture, in turns, because other programs slow both down.
+        calls: tuple[Callable[[], object], ...] = (
+            lambda: env.console.screen("top", buffer),
+            lambda scenes=scenes: publisher.show(env, scenes),  # type: ignore[misc]
+        )
+        times: tuple[list[float], list[float]] = ([], [])
+        for _ in range(200):
+            for call, seconds in zip(calls, times, strict=True):
+                start = time.thread_time()
+                call()
+                seconds.append(time.thread_time() - start)
+        picture, shown = (np.quantile(seconds, 0.1) for seconds in times)
+        assert shown < (3 if scenes is None else 6) * picture
+        shot = read_shot(run.tiles[0])
+        assert bool(shot.scene) == (scenes is not None)
+    assert len(unpack_scene(shot.scene)[1].trail) == TRAIL_POINTS
+    env.remove_observer(recorder)
+
+
+def test_requested_scenes_draw_the_same_overlays_as_the_environment(clock: Clock) -> None:
+    arguments: dict[str, Any] = {"mode": "vs", "items": True}
+    plain: Any = gym.make("MKDS-v0", **arguments).unwrapped
+    names = ["hud", "objects"]
+    own: Any = gym.make("MKDS-v0", render_mode="rgb_array", overlays=names, **arguments).unwrapped
+    with Viewer(plain, window=False) as viewer:
+        assert viewer.folder is not None
+        run = Run(viewer.folder)
+        tile = run.tiles[0]
+        for env in (plain, own):
+            env.reset(seed=3)
+        compared = known = 0
+        for step in range(30):
+            clock.now += PERIOD
+            run.watch(scenes=step >= 15)
+            plain.step(0)
+            own.step(0)
+            shot = tile.shot(known)
+            if shot is None:
+                continue
+            known = shot.number
+            assert bool(shot.scene) <= (step >= 15)
+            if step >= 20 and shot.scene:
+                fingerprint, scene = unpack_scene(shot.scene)
+                course = tile.course(fingerprint)
+                drawn = draw_overlays(make_overlays(names), shot.picture, scene, course)
+                assert np.array_equal(drawn, own.render())
+                compared += 1
+        assert compared >= 3
+        assert tile.course(17) is None
+        run.unwatch()
+        for _ in range(3):
+            clock.now += 1.0
+            plain.step(0)
+        assert plain.observers == (plain.viewer,)
+        assert not plain.viewer.needs_picture
     plain.close()
     own.close()
 
 
-def test_a_viewer_leaves_alone_what_others_asked_for() -> None:
-    """Pictures and scenes: while it looks, when it looks no more, and when it is gone."""
+def test_viewer_and_other_observers_do_not_disturb_each_other(clock: Clock) -> None:
+    """Pictures and scenes stay requested while a viewer watches, after that, and without it."""
     env: Any = gym.make("MKDS-v0").unwrapped
     drawn: Any = gym.make("MKDS-v0", render_mode="rgb_array").unwrapped
     own, scenes = EnvObserver(), SceneRecorder()
@@ -186,31 +231,28 @@ def test_a_viewer_leaves_alone_what_others_asked_for() -> None:
     with Viewer(env, window=False) as viewer:
         assert viewer.folder is not None
         run = Run(viewer.folder)
-        publisher = env.viewer
 
-        def look(*, scenes: bool) -> None:
-            publisher._due = 0.0
+        def request(*, scenes: bool) -> None:
+            clock.now += 1.0
             run.watch(scenes=scenes)
             step()
-            assert publisher._left  # it has asked for a picture
+            assert env.viewer.needs_picture
 
         for wanted in (False, True):
-            look(scenes=wanted)
-            run._wants[0] = run._wants[1] = 0.0
+            request(scenes=wanted)
+            run.unwatch()
             for _ in range(3):
-                publisher._due = 0.0
+                clock.now += 1.0
                 step()
-            shot = run.tiles[0].shot()
-            assert shot is not None
+            shot = read_shot(run.tiles[0])
             assert bool(shot.scene) == wanted
-        # Nor do others take away what it has asked for.
-        look(scenes=True)
+        # The other observers leave, and the viewer still gets its picture.
+        request(scenes=True)
         own.needs_picture = False
         env.remove_observer(scenes)
         env.step(0)
         drawn.step(0)
-        newer = run.tiles[0].shot(shot.number)
-        assert newer is not None
+        newer = read_shot(run.tiles[0], shot.number)
         assert newer.scene
         assert np.array_equal(newer.picture, drawn.render())
         own.needs_picture = True
@@ -221,124 +263,125 @@ def test_a_viewer_leaves_alone_what_others_asked_for() -> None:
     drawn.close()
 
 
-def test_a_restored_state_begins_anew_on_its_tile() -> None:
+def test_restored_state_starts_a_new_episode_on_its_tile(clock: Clock) -> None:
     env: Any = gym.make("MKDS-v0", truncate_on="clock:80").unwrapped
     with Viewer(env, window=False) as viewer:
         assert viewer.folder is not None
         run = Run(viewer.folder)
+        tile = run.tiles[0]
+
+        def step() -> Any:
+            clock.now += PERIOD
+            run.watch(scenes=True)
+            return env.step(0)
+
         env.reset(seed=0)
         early = env.clone_state()
-        over = False
-        while not over:
-            run.watch(scenes=True)
-            *_, over, _ = env.step(0)
-        tile, far = run.tiles[0], env.race.position
+        while not step()[3]:
+            pass
+        end = env.race.position
         assert tile.state() == State.OVER
         env.restore_state(early)
         assert tile.state() == State.DRIVING
-        seen, start = tile.shot(), env.race.position
-        assert seen is not None
+        last, start = read_shot(tile), env.race.position
         rewards = 0.0
-        while (shot := tile.shot(seen.number)) is None or not shot.scene:
-            run.watch(scenes=True)
-            rewards += env.step(0)[1]
-        assert shot.status.episode == seen.status.episode + 1
+        while (shot := tile.shot(last.number)) is None or not shot.scene:
+            rewards += step()[1]
+        assert shot.status.episode == last.status.episode + 1
         assert shot.status.score == pytest.approx(rewards)
         first = unpack_scene(shot.scene)[1].trail[0, :3]
-        assert np.linalg.norm(first - start) < np.linalg.norm(first - far)
+        assert np.linalg.norm(first - start) < np.linalg.norm(first - end)
     env.close()
 
 
-class _Broken:
+class BrokenScorer:
     def __call__(self, metrics: Any) -> float:
         raise RuntimeError("on purpose")
 
 
-def test_what_fails_while_publishing_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    env: Any = gym.make("MKDS-v0").unwrapped
+def test_publishing_error_is_logged_once(
+    env: Any, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     env.reset(seed=0)
     with Bus(2) as bus:
         run = Run(bus.folder)
-        run.watch()
-        for lane, scorer in enumerate((pickle.dumps(_Broken()), b"no pickle")):
-            env.viewer = RacePublisher(bus.folder, lane, scorer)
+        for index, scorer in enumerate((pickle.dumps(BrokenScorer()), b"not a pickle")):
+            env.viewer = RacePublisher(bus.folder, index, scorer)
             env.step(0)
             env.viewer.show(env)
-            shot = run.tiles[lane].shot()
-            assert shot is not None
-            assert np.isnan(shot.status.score)
+            assert np.isnan(read_shot(run.tiles[index]).status.score)
         assert run.tiles[0].state() == State.CLOSED
-        # What overlays need cannot be sent: the pictures go on without, and with it again later.
+        # A course that cannot be published costs the scene only, and only as long as it fails.
         (bus.folder / "1.course").mkdir()
-        known = 0
+        known = read_shot(run.tiles[1]).number
         for there in (False, False, True):
             if there:
                 (bus.folder / "1.course").rmdir()
-            env.viewer._record_scenes(env)
-            env.viewer._sends_scenes = True
-            env.viewer._left = 1
-            env.step(0)
-            shot = run.tiles[1].shot(known)
-            assert shot is not None
+            clock.now += 1.0
+            run.watch(scenes=True)
+            while (shot := run.tiles[1].shot(known)) is None:
+                env.step(0)
             known = shot.number
             assert bool(shot.scene) == there
     env.viewer = RacePublisher(bus.folder, 1)
     env.reset(seed=0)
     env.step(0)
-    env.close()
-    said = [record.message for record in caplog.records if record.message.startswith("tile ")]
-    assert len(said) == 2
-    assert "tile 1 has no overlays: ViewerError: the course cannot be shown" in said[0]
-    assert "tile 1 shows nothing more" in said[1]
-    assert "is over" in said[1]
+    env.viewer = None
+    logged = [record.message for record in caplog.records if record.message.startswith("tile ")]
+    assert len(logged) == 2
+    assert "tile 1 has no overlays: ViewerError: the course cannot be published" in logged[0]
+    assert "tile 1 shows no more pictures" in logged[1]
+    assert "is over" in logged[1]
 
 
-def test_a_lane_publishes_where_it_is_told_to() -> None:
-    env: Any = gym.make("MKDS-v0", truncate_on=["clock:24"]).unwrapped
+def test_lane_publishes_into_its_assigned_tile(clock: Clock) -> None:
+    env: Any = gym.make("MKDS-v0", truncate_on=["clock:16"]).unwrapped
 
-    def drive(seed: int) -> None:
-        env.reset(seed=seed)
+    def drive() -> None:
+        env.reset(seed=0)
         over = False
         while not over:
+            clock.now += 1.0
             run.watch()
             over = any(env.step(0)[2:4])
-            env.viewer._due = 0.0
 
     with Bus([3, 5], lanes=2) as bus:
         run = Run(bus.folder)
         env.viewer = pickle.loads(pickle.dumps(RacePublisher(bus.folder, 1, follows=True)))
-        drive(0)  # nowhere, as long as nobody has said so
+        drive()
         assert [tile.state() for tile in run.tiles] == [State.WAITING] * 2
         bus.assign(1, 5, "driver 7 · " + 300 * "ö")
-        drive(1)
+        drive()
         assert [tile.state() for tile in run.tiles] == [State.WAITING, State.OVER]
-        shot = run.tiles[1].shot()
-        assert shot is not None
-        assert shot.status.label.startswith("driver 7 · öö")
-        assert len(shot.status.label.encode()) in (239, 240)
+        label = read_shot(run.tiles[1]).status.label
+        assert label.startswith("driver 7 · öö")
+        assert len(label.encode()) in (239, 240)
         frames = run.tiles[1].frames
         assert frames > 0
         bus.assign(1, 3, "driver 8")
-        drive(2)
+        drive()
         assert [tile.frames for tile in run.tiles] == [frames, frames]
         bus.assign(1, None)
-        drive(3)
+        drive()
         assert [tile.frames for tile in run.tiles] == [frames, frames]
-        # The label of a picture is that of its driver, whoever is told to drive next.
+        # A picture keeps the label of its driver when another one is assigned.
         bus.assign(1, 3, "driver 9")
-        shot = run.tiles[0].shot()
-        assert shot is not None
-        assert shot.status.label == "driver 8"
+        assert read_shot(run.tiles[0]).status.label == "driver 8"
         for lane, tile in ((2, 3), (-1, 3), (0, 4)):
             with pytest.raises(KeyError):
                 bus.assign(lane, tile)
     env.close()
 
 
-# Environments of all kinds ------------------------------------------------------------------------
+# Environments -------------------------------------------------------------------------------------
 
 
-def sb3(kind: str) -> Any:
+def make_envs(kind: str) -> Any:
+    if not kind.startswith("sb3"):
+        mode = {"native": None, "wrapped": "sync"}.get(kind, kind)
+        envs = gym.make_vec("MKDS-v0", num_envs=2, vectorization_mode=mode)
+        wrap = gym.wrappers.vector.RecordEpisodeStatistics
+        return wrap(envs) if kind == "wrapped" else envs
     from stable_baselines3.common.env_util import make_vec_env
     from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
@@ -350,53 +393,29 @@ def sb3(kind: str) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async", "native", "wrapped", "sb3-dummy", "sb3-subproc"])
-def test_every_kind_of_vector_environment_is_shown(kind: str) -> None:
-    if kind.startswith("sb3"):
-        envs = sb3(kind)
-        reset = envs.reset
-    else:
-        mode = {"native": None, "wrapped": "sync"}.get(kind, kind)
-        envs = gym.make_vec("MKDS-v0", num_envs=2, vectorization_mode=mode)
-        if kind == "wrapped":
-            envs = gym.wrappers.vector.RecordEpisodeStatistics(envs)
-
-        def reset() -> Any:
-            return envs.reset(seed=0)
-
+def test_viewer_shows_any_vector_environment(kind: str) -> None:
+    envs = make_envs(kind)
     with Viewer(envs, "1", title=f"all of {kind}", window=False) as viewer:
-        assert viewer.folder is not None
-        run = Run(viewer.folder)
-        assert [tile.index for tile in run.tiles] == [1]
         assert viewer.folder in runs()
-        reset()
+        run = Run(viewer.folder)
+        (tile,) = run.tiles
+        assert tile.index == 1
+        envs.reset()
 
         def step() -> Any:
             run.watch()
             envs.step(np.zeros(2, np.int64))
-            return run.tiles[0].shot()
+            return tile.shot()
 
         until(step)
-        shot = run.tiles[0].shot()
-        assert shot is not None
-        assert shot.picture.std() > 10.0
-        assert run.tiles[0].state() == State.DRIVING
-        viewer.caption(1, "mine")
-        viewer.header("12 steps")
-        for index, text, error in (
-            (2, "none", ValueError),
-            (-1, "", ValueError),
-            (1, 5, TypeError),
-        ):
-            with pytest.raises(error, match=r"caption\(\)"):
-                viewer.caption(index, text)  # type: ignore[arg-type]
-        with pytest.raises(TypeError, match=r"header\(\)"):
-            viewer.header(b"12 steps")  # type: ignore[arg-type]
+        assert read_shot(tile).picture.std() > 10.0
+        assert tile.state() == State.DRIVING
         viewer.caption(np.int64(1), "mine")  # type: ignore[arg-type]
+        viewer.header("12 steps")
         assert run.board() == Board(f"all of {kind}", "12 steps", {1: "mine"}, "reward")
         if kind == "async":
-            process = envs.processes[1]
-            process.kill()
-            until(lambda: run.tiles[0].state() == State.DEAD)
+            envs.processes[1].kill()
+            until(lambda: tile.state() == State.DEAD)
             envs.close(terminate=True)
             return
     assert not viewer.folder.exists()
@@ -406,8 +425,8 @@ def test_every_kind_of_vector_environment_is_shown(kind: str) -> None:
     envs.close()
 
 
-def test_a_viewer_that_is_closed_in_the_middle_of_a_step_leaves_nothing_behind() -> None:
-    """By another thread's timer, say. Each publisher then goes in a step of its own."""
+def test_viewer_closed_during_a_step_detaches_later() -> None:
+    """Another thread may close it."""
 
     class Closes(gym.Wrapper[Any, Any, Any, Any]):
         def step(self, action: Any) -> Any:
@@ -420,41 +439,43 @@ def test_a_viewer_that_is_closed_in_the_middle_of_a_step_leaves_nothing_behind()
     with Viewer(envs, window=False) as viewer:
         assert viewer.folder is not None
         assert None not in base.get_attr("viewer")
-
-        def left() -> bool:
-            envs.step([0, 0])
-            return list(base.get_attr("viewer")) == [None, None]
-
-        until(left)
+        until(lambda: envs.step([0, 0]) and list(base.get_attr("viewer")) == [None, None])
         assert not viewer.folder.exists()
     envs.close()
 
 
-def test_what_cannot_be_shown_is_refused() -> None:
+def test_bad_arguments_of_viewer_are_refused(env: Any) -> None:
     before = set(runs())
-    other = gym.make("CartPole-v1")
     vector: Any = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="sync")
     processes = gym.make_vec("CartPole-v1", num_envs=2, vectorization_mode="async")
-    for envs in (other, vector, processes, 3):
-        with pytest.raises(TypeError, match=r"MKDSEnv|cannot be shown"):
+    for envs in (gym.make("CartPole-v1"), vector, processes, 3):
+        with pytest.raises(TypeError, match=r"expected an (MKDSEnv|environment)"):
             Viewer(envs)
-    # They are as they were.
     assert not hasattr(vector.envs[0].unwrapped, "viewer")
     processes.reset(seed=0)
     processes.close()
-    for arguments, match in (
-        ({"show": "0,2"}, r"outside 0\.\.1"),
-        ({"scale": 0}, r"outside 1\.\.6"),
+    for arguments, words in (
+        ({"show": "0,2"}, "2 is out of range"),
+        ({"scale": 0}, "scale=0 is out of range: expected an integer from 1 to 6"),
         ({"overlays": ["hat"]}, "unknown overlay 'hat'"),
     ):
-        with pytest.raises(ValueError, match=match):
+        with pytest.raises(ValueError, match=words):
             Viewer(vector, **arguments)
-    env = gym.make("MKDS-v0")
-    for nobody in ("none", False, [False]):
-        with Viewer(env, nobody) as viewer:
+    for nothing in ("none", False, [False]):
+        with Viewer(env, nothing) as viewer:
             assert viewer.folder is None
             assert viewer.window is None
-            viewer.header("nobody reads it")
+            viewer.header("12 steps")
+    for index, text, error in (
+        (1, "mine", ValueError),
+        (-1, "", ValueError),
+        (True, "", TypeError),
+        (0, 5, TypeError),
+    ):
+        with pytest.raises(error, match=r"(index|text)="):
+            viewer.caption(index, text)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="is not a string"):
+        viewer.header(b"12 steps")  # type: ignore[arg-type]
     assert set(runs()) <= before
 
 
@@ -462,405 +483,321 @@ def test_what_cannot_be_shown_is_refused() -> None:
 
 
 @pytest.fixture
-def unseen(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+def invisible(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    set_display(monkeypatch, None, driver="dummy")
     yield
     pygame.quit()
 
 
-def key(code: int, letter: str = "", mod: int = 0) -> Any:
-    return pygame.event.Event(pygame.KEYDOWN, key=code, unicode=letter, mod=mod)
+class ThreeTiles:
+    """A window on three tiles with random pictures."""
+
+    def __init__(self, folder: Path) -> None:
+        random = np.random.default_rng(1)
+        self.pictures = [random.integers(0, 255, (192, 256, 3), np.uint8) for _ in range(3)]
+        two_colours = self.pictures[2][:, :, :1] < 128
+        self.pictures[2][:] = np.where(two_colours, (255, 0, 0), (0, 0, 255))
+        self.bus = Bus(3)
+        self.publishers = [self.bus.publisher(index) for index in range(3)]
+        for publisher, picture, score in zip(
+            self.publishers, self.pictures, (1.0, 3.0, 2.0), strict=True
+        ):
+            publisher.publish(picture, Status(frame=1, lap=1, score=score))
+        self.bus.post(Board("a title", "generation 7", {0: "driver 5"}, "fitness"))
+        self.window = ViewerWindow(self.bus.folder, scale=1, pictures=folder)
+        self.contents = self.window.contents
+        self.window.update()
+
+    def press(self, code: int, letter: str = "", mod: int = 0) -> Any:
+        """Press a key and return the pixels of the window."""
+        self.window.handle(key(code, letter, mod))
+        self.window.update()
+        return surface_pixels()
 
 
-def pixels() -> Any:
-    surface = pygame.display.get_surface()
-    assert surface is not None
-    return pygame.surfarray.array3d(surface).swapaxes(0, 1)
+@pytest.fixture
+def three(invisible: None, tmp_path: Path) -> Iterator[ThreeTiles]:  # noqa: ARG001
+    three = ThreeTiles(tmp_path)
+    yield three
+    three.window.close()
+    three.bus.close()
 
 
-def contains(window: Any, picture: Any) -> bool:
-    height, width = picture.shape[:2]
-    corners = (window[:, :, 0] == picture[0, 0, 0]) & (window[:, :, 1] == picture[0, 0, 1])
-    return any(
-        np.array_equal(window[y : y + height, x : x + width], picture)
-        for y, x in zip(*np.nonzero(corners), strict=True)
-    )
-
-
-def test_grids_are_near_square() -> None:
+def test_tiles_form_a_nearly_square_grid() -> None:
     shapes = {1: (1, 1), 2: (2, 1), 4: (2, 2), 5: (3, 2), 9: (3, 3), 13: (4, 4), 12: (4, 3)}
     assert {count: grid(count) for count in shapes} == shapes
-    assert len({colour_of(index) for index in range(64)}) == 64
+    assert len({tile_colour(index) for index in range(64)}) == 64
 
 
-@pytest.mark.usefixtures("unseen")
-def test_the_window_and_its_keys(tmp_path: Path) -> None:
-    random = np.random.default_rng(1)
-    pictures = [random.integers(0, 255, (192, 256, 3), np.uint8) for _ in range(3)]
-    pictures[2][:] = np.where(pictures[2][:, :, :1] < 128, (255, 0, 0), (0, 0, 255))
-    with Bus(3) as bus:
-        publishers = [bus.publisher(index) for index in range(3)]
-        for publisher, picture, score in zip(publishers, pictures, (1.0, 3.0, 2.0), strict=True):
-            publisher.publish(picture, Status(frame=1, lap=1, score=score))
-        bus.post(Board("a title", "generation 7", {0: "driver 5"}, "fitness"))
-        window = ViewerWindow(bus.folder, scale=1, pictures=tmp_path)
-        window.update()
-        shown = pixels()
-        assert all(contains(shown, picture) for picture in pictures)
-        assert window._best() == 1
-        assert pygame.display.get_caption()[0] == "a title"
-        assert bus.watched
-        for index in range(3):  # the frame of a tile, in its colour; the best is marked
-            assert (shown == colour_of(index)).all(axis=2).sum() > 400
-        assert (shown == (255, 205, 60)).all(axis=2).sum() > 1000
-        # +, and every pixel is four.
-        window.handle(key(pygame.K_PLUS, "+"))
-        window.update()
-        assert contains(pixels(), pictures[2].repeat(2, axis=0).repeat(2, axis=1))
-        window.handle(key(pygame.K_MINUS, "-"))
-        # Another size: still nearest neighbour, so that there are no new colours.
-        pygame.display.set_mode((1000, 400), pygame.RESIZABLE)
-        window.update()
-        cell, inside = window._cells()[2], pygame.Rect(0, 0, 100, 60)
-        inside.center = (cell.centerx, cell.y + 75)
-        seen = pixels()[inside.top : inside.bottom, inside.left : inside.right].reshape(-1, 3)
-        assert np.unique(seen, axis=0).tolist() == [[0, 0, 255], [255, 0, 0]]
-        # A click enlarges, arrow keys go on, a click goes back.
-        window.handle(pygame.event.Event(pygame.MOUSEBUTTONDOWN, button=1, pos=(700, 100)))
-        assert (window._enlarged, window._chosen) == (1, 1)
-        window.handle(key(pygame.K_RIGHT))
-        assert window._enlarged == 2
-        window.handle(key(pygame.K_RIGHT))
-        assert window._enlarged == 2
-        window.handle(key(pygame.K_UP))
-        assert window._enlarged == 0
-        window.update()
-        window.handle(pygame.event.Event(pygame.MOUSEBUTTONDOWN, button=1, pos=(5, 50)))
-        assert window._enlarged is None
-        # Space freezes, and publishing goes on.
-        window._rescale(0)
-        window.handle(key(pygame.K_SPACE))
-        window.update()
-        frozen = pixels()
-        publishers[0].publish(pictures[1], Status(frame=2, label="driver 6"))
-        bus.post(Board("a title", "generation 8", {0: "driver 6"}, "fitness"))
-        window.update()
-        assert np.array_equal(pixels(), frozen)  # the words, too
-        window.handle(key(pygame.K_TAB))
-        window.update()
-        assert "(from the next pictures on" in window._note[0]
-        window.handle(key(pygame.K_TAB, mod=pygame.KMOD_LSHIFT))
-        assert window._views[0].caption(window._board) == "driver 5"
-        window.handle(key(pygame.K_SPACE))
-        window._note = ("", 0.0)
-        window.update()
-        assert not contains(pixels(), pictures[0])
-        assert window._views[0].caption(window._board) == "driver 6"
-        assert window._views[2].caption(window._board) == "env 2"
-        # One whose process stopped says so.
-        view = window._views[0]
-        publishers[0].count(4)
-        for later, word in ((0.0, ""), (2.5, ""), (4.0, "no frame for 4 s")):
-            view.look(1e6 + later)
-            assert view.word == word
-        publishers[0].count(4)
-        view.look(1e6 + 4.5)
-        assert view.word == ""
-        publishers[0].say(State.OVER)
-        view.look(1e6 + 99.0)
-        assert view.word == "over"
-        publishers[0].say(State.DRIVING)
-        # What is too long ends in an ellipsis.
-        for wide in (0, 3, 20, 100, 5000):
-            text = window._fitting("driver 12345 · species 4", wide)
-            assert window._font.size(text)[0] <= wide
-            assert text in ("", "driver 12345 · species 4") or text.endswith("…")
-        assert window._fitting("driver 12345 · species 4", 100).startswith("driver 1")
-        window.update()
-        # S saves what is seen.
-        seen = pixels()
+def test_window_shows_pictures_frames_and_captions(three: ThreeTiles) -> None:
+    window, contents = three.window, three.contents
+    pixels = surface_pixels()
+    assert all(contains(pixels, picture) for picture in three.pictures)
+    assert best_view(contents.views) == 1
+    assert pygame.display.get_caption()[0] == "a title"
+    assert three.bus.watched
+    for index in range(3):
+        assert (pixels == tile_colour(index)).all(axis=2).sum() > 400
+    assert (pixels == GOLD).all(axis=2).sum() > 1000
+    captions = [view.caption(contents.board) for view in contents.views]
+    assert captions == ["driver 5", "env 1", "env 2"]
+    # A process that stops is reported.
+    view, publisher = contents.views[0], three.publishers[0]
+    publisher.count(4)
+    for later, text in ((0.0, ""), (2.5, ""), (4.0, "no frame for 4 s")):
+        view.check(1e6 + later)
+        assert view.text == text
+    publisher.count(4)
+    view.check(1e6 + 4.5)
+    assert view.text == ""
+    publisher.set_state(State.OVER)
+    view.check(1e6 + 99.0)
+    assert view.text == "over"
+    # Long texts end in an ellipsis.
+    text = "driver 12345 · species 4"
+    widths = [window.painter.fit(text, width) for width in (0, 3, 20, 100, 5000)]
+    assert widths[0] == ""
+    assert widths[3].startswith("driver 1")
+    assert widths[3].endswith("…")
+    assert widths[-1] == text
+    font = pygame.font.Font(None, 18)
+    for width, shown in zip((0, 3, 20, 100, 5000), widths, strict=True):
+        assert font.size(shown)[0] <= width
+        assert shown in ("", text) or shown.endswith("…")
+
+
+def test_window_is_scaled_without_new_colours(three: ThreeTiles) -> None:
+    assert contains(three.press(pygame.K_PLUS, "+"), enlarged(three.pictures[2], 2))
+    three.press(pygame.K_MINUS, "-")
+    surface = pygame.display.set_mode((1000, 400), pygame.RESIZABLE)
+    three.window.update()
+    cell, inside = three.window.painter.cells(surface, 3)[2], pygame.Rect(0, 0, 100, 60)
+    inside.center = (cell.centerx, cell.y + 75)
+    pixels = surface_pixels()[inside.top : inside.bottom, inside.left : inside.right]
+    colours = np.unique(pixels.reshape(-1, 3), axis=0).tolist()
+    assert colours == [[0, 0, 255], [255, 0, 0]]
+
+
+def test_click_and_arrow_keys_enlarge_a_tile(three: ThreeTiles) -> None:
+    contents = three.contents
+    three.window.handle(click(400, 100))
+    assert contents.enlarged == 1
+    for code, number in ((pygame.K_RIGHT, 2), (pygame.K_RIGHT, 2), (pygame.K_UP, 0)):
+        three.press(code)
+        assert contents.enlarged == number
+    three.window.handle(click(5, 50))
+    assert contents.enlarged is None
+
+
+def test_frozen_window_keeps_pictures_and_text(three: ThreeTiles) -> None:
+    window, contents = three.window, three.contents
+    frozen = three.press(pygame.K_SPACE)
+    three.publishers[0].publish(three.pictures[1], Status(frame=2, label="driver 6"))
+    three.bus.post(Board("a title", "generation 8", {0: "driver 6"}, "fitness"))
+    window.update()
+    assert np.array_equal(surface_pixels(), frozen)
+    three.press(pygame.K_TAB)
+    assert "after unfreezing" in contents.note
+    three.press(pygame.K_TAB, mod=pygame.KMOD_LSHIFT)
+    assert contents.views[0].caption(contents.board) == "driver 5"
+    window.write_note("")
+    assert not contains(three.press(pygame.K_SPACE), three.pictures[0])
+    assert contents.views[0].caption(contents.board) == "driver 6"
+
+
+def test_keys_save_help_and_switch_overlays(three: ThreeTiles, tmp_path: Path) -> None:
+    window, contents = three.window, three.contents
+    pixels = surface_pixels()
+    for _ in range(2):
         window.handle(key(pygame.K_s))
-        window.handle(key(pygame.K_s))
-        files = sorted(tmp_path.glob("*.png"))
-        assert len(files) == 2
-        assert np.array_equal(np.asarray(Image.open(files[0]).convert("RGB")), seen)
-        window._pictures = tmp_path / "no such folder"
-        window.handle(key(pygame.K_s))
-        assert "not saved" in window._note[0]
-        # H, TAB through all overlays and back to none.
-        helps = []
-        for _ in range(2):
-            window.handle(key(pygame.K_h))
-            window.update()
-            helps.append((pixels() == (44, 46, 56)).all(axis=2).sum())
-        assert helps[0] > 10_000
-        assert helps[1] < 100
-        window._run._wants[1] = 0.0
-        window.update()
-        assert not window._run._wants[1]
-        for name in (*OVERLAYS.names(), "none"):
-            window.handle(key(pygame.K_TAB))
-            assert window._note[0] == f"overlay: {name}"
-            window.update()
-        assert window._run._wants[1]
-        # What is told covers no caption of the lower tiles.
-        window._note = ("", 0.0)
-        window.draw()
-        untold = pixels()
-        window._say("overlay: collision")
-        window.draw()
-        told = np.flatnonzero((pixels() != untold).any(axis=(1, 2)))
-        assert 0 < told.max() < len(untold) / 4
-        window.handle(key(pygame.K_TAB, mod=pygame.KMOD_LSHIFT))
-        assert OVERLAYS.names()[-1] in window._note[0]
-        window.handle(key(pygame.K_ESCAPE))
-        assert window.closed
-        window.close()
+    files = sorted(tmp_path.glob("*.png"))
+    assert len(files) == 2
+    assert np.array_equal(np.asarray(Image.open(files[0]).convert("RGB")), pixels)
+    window.pictures = tmp_path / "no such folder"
+    window.handle(key(pygame.K_s))
+    assert "not saved" in contents.note
+    helps = [(three.press(pygame.K_h) == HELP_BACKGROUND).all(axis=2).sum() for _ in range(2)]
+    assert helps[0] > 10_000
+    assert helps[1] < 100
+    window.run.unwatch()
+    window.update()
+    assert window.run.watched
+    assert not window.run.scenes_watched
+    for name in (*OVERLAYS.names(), "none"):
+        three.press(pygame.K_TAB)
+        assert contents.note == f"overlay: {name}"
+    assert window.run.scenes_watched
+    # A note does not cover the captions of the lower tiles.
+    window.write_note("")
+    window.draw()
+    before = surface_pixels()
+    window.write_note("overlay: collision")
+    window.draw()
+    rows = np.flatnonzero((surface_pixels() != before).any(axis=(1, 2)))
+    assert 0 < rows.max() < len(before) / 4
+    three.press(pygame.K_TAB, mod=pygame.KMOD_LSHIFT)
+    assert OVERLAYS.names()[-1] in contents.note
+    window.handle(key(pygame.K_ESCAPE))
+    assert window.closed
 
 
-class _Bad:
-    name = "bad"
-
-    def draw(self, canvas: Any, scene: Any, course: Any) -> None:
-        raise RuntimeError("on purpose")
-
-
-@pytest.mark.usefixtures("unseen")
-def test_an_overlay_that_fails_is_named_and_the_rest_goes_on(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.usefixtures("invisible")
+def test_failing_overlay_is_named_and_the_others_are_drawn(
+    watched: tuple[Any, Run], caplog: pytest.LogCaptureFixture
 ) -> None:
-    env: Any = gym.make("MKDS-v0").unwrapped
-    env.reset(seed=0)
-    with Viewer(env, window=False) as viewer:
-        assert viewer.folder is not None
-        window = ViewerWindow(viewer.folder, overlays=["hud"])
-        hud = window._overlays[0]
-        window._overlays[0] = (_Bad(), *hud)
-        view = window._views[0]
+    env, run = watched
+    window = ViewerWindow(run.folder, overlays=["hud"])
+    hud = window.overlays[0]
+    window.overlays[0] = (Broken(), *hud)
+    (view,) = window.contents.views
+    message = "overlay 'broken' failed: RuntimeError: on purpose"
 
-        def step() -> Any:
-            window.update()
-            env.step(0)
-            return view.errors
+    def picture() -> Any:
+        surface = pygame.Surface(view.surface.get_size())
+        surface.blit(view.surface, (0, 0))  # as the window does: the surface must be opaque
+        return surface_pixels(surface)
 
-        until(step)
-        known = view.shot.number if view.shot is not None else 0
-        until(lambda: step() and view.shot is not None and view.shot.number > known)
-        said = "overlay 'bad' failed: RuntimeError: on purpose"
-        assert view.errors == [said]
-        messages = [record.message for record in caplog.records]
-        assert messages.count(f"tile 0: {said}") == 1
-
-        def shown() -> Any:
-            canvas = pygame.Surface(view.picture.get_size())
-            canvas.blit(view.picture, (0, 0))  # as the window does: it must not be transparent
-            return pygame.surfarray.array3d(canvas).swapaxes(0, 1)
-
-        # The other one is drawn.
-        shot = view.shot
-        assert shot is not None
-        _, scene = unpack_scene(shot.scene)
-        assert np.array_equal(shown(), draw_overlays(hud, shot.picture, scene, env.course))
-        # The same picture with none, with the next one, in a window that is frozen.
-        window.handle(key(pygame.K_SPACE))
-        window.handle(key(pygame.K_TAB))
+    def step() -> bool:
         window.update()
-        assert view.errors == []
-        assert np.array_equal(shown(), shot.picture)
-        window.handle(key(pygame.K_TAB, mod=pygame.KMOD_LSHIFT))
         env.step(0)
-        window.update()
-        assert view.shot is shot
-        assert np.array_equal(shown(), draw_overlays(hud, shot.picture, scene, env.course))
-        # A scene that cannot be read, as another version's.
-        view.shot = Shot(shot.number, shot.pixels, shot.status, b"no pickle")
-        view.drawn = None
-        window.update()
-        assert view.errors[0].startswith("no overlays: UnpicklingError")
-        assert np.array_equal(shown(), shot.picture)
-        window.handle(key(pygame.K_SPACE))
-    # Its run is over.
-    until(lambda: (window.update(), window.closed)[1])  # type: ignore[func-returns-value]
+        return bool(view.errors)
+
+    until(step)
+    known = view.shot.number if view.shot is not None else 0
+    until(lambda: step() and view.shot is not None and view.shot.number > known)
+    assert view.errors == [message]
+    messages = [record.message for record in caplog.records]
+    assert messages.count(f"tile 0: {message}") == 1
+    shot = view.shot
+    assert shot is not None
+    _, scene = unpack_scene(shot.scene)
+    with_hud = draw_overlays(hud, shot.picture, scene, env.course)
+    assert np.array_equal(picture(), with_hud)
+    # A frozen picture without the overlay, and with it again.
+    window.handle(key(pygame.K_SPACE))
+    window.handle(key(pygame.K_TAB))
+    window.update()
+    assert view.errors == []
+    assert np.array_equal(picture(), shot.picture)
+    window.handle(key(pygame.K_TAB, mod=pygame.KMOD_LSHIFT))
+    env.step(0)
+    window.update()
+    assert view.shot is shot
+    assert np.array_equal(picture(), with_hud)
+    # A scene of another version.
+    view.shot = Shot(shot.number, shot.pixels, shot.status, b"not a pickle")
+    window.update()
+    assert view.errors[0].startswith("no overlays: UnpicklingError")
+    assert np.array_equal(picture(), shot.picture)
+    env.viewer = None
     window.close()
-    env.close()
 
 
-def test_an_overlay_of_ones_own_is_found_by_the_windows_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+# Processes ----------------------------------------------------------------------------------------
+
+
+def test_window_process_imports_custom_overlays_and_survives_kills(
+    display: str, env: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Also where the program that shows it lies in another folder than it was started in."""
-    drawn = tmp_path / "drawn"
-    module = f"""
-        from pathlib import Path
-
-        class Mark:
-            name = "mark"
-
-            def draw(self, canvas, scene, course):
-                Path({str(drawn)!r}).touch()
-    """
-    (tmp_path / "own_overlays.py").write_text(textwrap.dedent(module))
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    env = gym.make("MKDS-v0", truncate_on=())
+    set_display(monkeypatch, display)
+    touched = tmp_path / "touched"
+    monkeypatch.setenv("TOUCHED", str(touched))
+    monkeypatch.chdir(tmp_path)
     env.reset(seed=0)
-    with Viewer(env, overlays=["own_overlays.Mark"]):
-        until(lambda: env.step(0) and drawn.exists())
-    env.close()
-
-
-def screen(display: str) -> Any:
-    return np.asarray(ImageGrab.grab(xdisplay=display).convert("RGB"))
-
-
-def test_a_window_that_is_killed_or_closed_harms_nothing(
-    display: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DISPLAY", display)
-    monkeypatch.delenv("SDL_VIDEODRIVER", raising=False)
-    env: Any = gym.make("MKDS-v0")
-    env.reset(seed=0)
-    with Viewer(env) as viewer:
+    with Viewer(env, overlays=["custom_overlays.Touch"]) as viewer:
         assert viewer.folder is not None
         tile = Tile(viewer.folder, 0)
-        until(lambda: env.step(0)[2:4] == (False, False) or env.reset())
-
-        def step(until_number: int = 0) -> bool:
-            if any(env.step(0)[2:4]):
-                env.reset()
-            shot = tile.shot()
-            return shot is not None and shot.number > until_number
-
-        until(step)
-        shot = tile.shot()
-        assert shot is not None
-        # It is on the screen.
-        until(lambda: step() and (screen(display) == colour_of(0)).all(axis=2).sum() > 500)
-        window = viewer.window
+        until(lambda: env.step(0) and touched.exists() and tile.shot())
+        until(lambda: env.step(0) and (screenshot(display) == tile_colour(0)).all(2).sum() > 500)
+        window, publisher = viewer.window, env.viewer
         assert window is not None
         assert window.pid is not None
         os.kill(window.pid, signal.SIGKILL)
         until(lambda: not window.running)
-        # The publisher rests when nobody has looked for a while.
-        publisher = env.unwrapped.viewer
-        until(lambda: step() and not publisher.wanted(time.monotonic()))
-        for _ in range(20):
-            step()
-        shot = tile.shot()
-        assert shot is not None
-        step()
+        until(lambda: env.step(0) and not publisher.wanted(time.monotonic()))
+        until(lambda: env.step(0) and not publisher.needs_picture)
+        shot = read_shot(tile)
+        for _ in range(5):
+            env.step(0)
         assert tile.shot(shot.number) is None
-        # Another window attaches to what goes on.
-        with subprocess.Popen(
-            [sys.executable, "-m", "mkds_gym.viewer", viewer.folder.name, "--overlays=hud"]
-        ) as again:
-            until(lambda: step(shot.number))
+        # Another window attaches to the run.
+        command = [sys.executable, "-m", "mkds_gym.viewer", viewer.folder.name, "--overlays=hud"]
+        with subprocess.Popen(command) as again:
+            until(lambda: env.step(0) and tile.shot(shot.number))
             viewer.close()
             assert again.wait(30) == 0
-    env.close()
 
 
-def test_a_run_that_is_killed_leaves_no_window_and_no_memory() -> None:
-    program = """
-        import time
-        from mkds_gym.viewer import Bus, WindowProcess
-        bus = Bus(1)
-        window = WindowProcess(bus.folder)
-        print(bus.folder, window.pid, flush=True)
-        time.sleep(60)
-    """
-    owner = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        env={**os.environ, "SDL_VIDEODRIVER": "dummy"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert owner.stdout is not None
-    name, window = owner.stdout.readline().split()
-    run = Run(Path(name))
-    until(lambda: run._wants[0] > 0.0)  # the window looks
-    owner.kill()
-    until(lambda: not Path(name).exists() and birth(int(window)) is None)
-    owner.communicate()
+def test_killed_run_leaves_no_window_and_no_memory() -> None:
+    with started("viewer_owner.py", SDL_VIDEODRIVER="dummy") as owner:
+        folder, window = first_line(owner).split()
+        run = Run(Path(folder))
+        until(lambda: run.watched)
+        owner.kill()
+        until(lambda: not Path(folder).exists() and start_time(int(window)) is None)
 
 
 def test_ctrl_c_leaves_no_window_and_no_memory() -> None:
-    """It reaches the workers too, in the middle of a step."""
-    program = """
-        import gymnasium as gym
-        import numpy as np
-        import mkds_gym
-        from mkds_gym.viewer import Viewer
-        envs = gym.make_vec("MKDS-v0", num_envs=2, vectorization_mode="async")
-        with Viewer(envs) as viewer:
-            envs.reset(seed=0)
-            print(viewer.folder, viewer.window.pid, flush=True)
-            while True:
-                envs.step(np.zeros(2, np.int64))
-    """
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(program)],
-        env={**os.environ, "SDL_VIDEODRIVER": "dummy"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    try:
-        name, window = process.stdout.readline().split()
-        run = Run(Path(name))
-        until(lambda: run.tiles[0].shot())  # the window looks, and is given pictures
+    """The signal reaches the workers too, during a step."""
+    with started("viewer_of_vector_env.py", SDL_VIDEODRIVER="dummy") as process:
+        folder, window = first_line(process).split()
+        run = Run(Path(folder))
+        until(lambda: run.tiles[0].shot())  # the window watches
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=60)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
     assert process.returncode != 0
     assert "KeyboardInterrupt" in errors
     assert "resource_tracker" not in errors
-    assert not Path(name).exists()
-    assert birth(int(window)) is None
+    assert not Path(folder).exists()
+    assert start_time(int(window)) is None
 
 
 @pytest.mark.parametrize("name", [None, ":977"])
-def test_without_a_display_the_viewer_says_so(
-    name: str | None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_window_without_display_is_reported(
+    name: str | None,
+    env: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    for variable in DISPLAYS:
-        monkeypatch.delenv(variable, raising=False)
-    if name is not None:
-        monkeypatch.setenv("DISPLAY", name)
-    env = gym.make("MKDS-v0")
+    set_display(monkeypatch, name)
     with Viewer(env) as viewer:
         window = viewer.window
         assert window is not None
         until(lambda: not window.running)
         env.reset(seed=0)
         env.step(0)
-    env.close()
-    (said,) = capfd.readouterr().err.splitlines()
-    assert "python -m mkds_gym.viewer: error: no" in said
-    assert "the run goes on without its window" in said
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "python -m mkds_gym.viewer: error: no" in line
+    assert "the run goes on without its window" in line
 
 
-@pytest.mark.usefixtures("unseen")
-def test_the_command_line(
+# The command --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("--scale=9", "scale=9 is out of range: expected an integer from 1 to 6"),
+        ("--scale=0", "scale=0 is out of range"),
+        ("--overlays=hat", "unknown overlay 'hat'"),
+        ("--pictures=nowhere", "--pictures nowhere: there is no such folder"),
+    ],
+)
+def test_bad_option_exits_with_2(
+    argument: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["no such run", argument])
+    assert left.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("invisible")
+def test_command_finds_runs_and_reports_errors(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["no such run"]) == 1
-    assert "there is no run 'no such run'" in capsys.readouterr().err
-    # Wrong arguments are said to be wrong also where no run is going.
-    for wrong, words in (
-        ("--scale=9", "outside 1..6"),
-        ("--scale=0", "outside 1..6"),
-        ("--overlays=hat", "unknown overlay 'hat'"),
-        ("--pictures=nowhere", "--pictures nowhere: is no folder"),
-    ):
-        with pytest.raises(SystemExit) as left:
-            main(["no such run", wrong])
-        assert left.value.code == 2
-        assert words in capsys.readouterr().err
+    assert "unknown run 'no such run'" in capsys.readouterr().err
     with Bus(1, label="mine") as bus:
         assert main(["--list"]) == 0
         assert bus.folder.name in capsys.readouterr().out.split()
@@ -868,11 +805,15 @@ def test_the_command_line(
             without.setitem(sys.modules, "pygame", None)
             assert main([bus.folder.name]) == 1
         assert "needs pygame-ce: pip install 'mkds-gym[human]'" in capsys.readouterr().err
-        old = Publisher(bus.folder, 0)
-        segment = Tile(bus.folder, 0)
-        assert (segment.width, segment.height) == (256, 192)
+        publisher, tile = Publisher(bus.folder, 0), Tile(bus.folder, 0)
+        assert (tile.width, tile.height) == (256, 192)
         (bus.folder / "0").write_bytes(bytes(8192))
         assert main([bus.folder.name]) == 1
         assert "another version" in capsys.readouterr().err
         with pytest.raises(ViewerError, match="another version"):
-            old.open()
+            publisher.open()
+
+
+def test_window_closes_when_its_run_is_over(three: ThreeTiles) -> None:
+    three.bus.close()
+    until(lambda: [three.window.update(), three.window.closed][1])

@@ -17,8 +17,7 @@ import psutil
 from neat_config import config_text
 from waiting import until
 
-from mkds_gym.viewer import State, runs
-from mkds_gym.viewer.bus import Run
+from mkds_gym.viewer import Run, State, runs
 from mkds_neat.run import main
 
 SMALL = {

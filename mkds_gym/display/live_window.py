@@ -16,8 +16,11 @@ class LiveWindow(EnvObserver):
     The window opens with the first picture.
 
     Args:
-        title: of the window.
+        title: title of the window.
         scale: screen pixels per console pixel, 1 to 8.
+
+    Attributes:
+        window: the window; None before the first picture.
     """
 
     needs_frames = True
@@ -26,26 +29,24 @@ class LiveWindow(EnvObserver):
     def __init__(self, title: str, scale: int) -> None:
         self._title = title
         self._scale = scale
-        self._window: Window | None = None
+        self.window: Window | None = None
 
     def show(self, env: Any) -> None:
         """Show the picture on the console's screen."""
-        if self._window is None:
-            self._window = Window(self._title, FRAMES_PER_SECOND, self._scale)
-        if not self._window.closed:
-            self._window.show(env.picture())
-        self.needs_frames = self.needs_picture = not self._window.closed
+        if self.window is None:
+            self.window = Window(self._title, FRAMES_PER_SECOND, self._scale)
+        if not self.window.closed:
+            self.window.show(env.picture())
+        self.needs_frames = self.needs_picture = not self.window.closed
 
     def episode_started(self, env: Any) -> None:
-        """Show the first picture of an episode."""
         self.show(env)
 
     def frame(self, env: Any, race: RaceState, keys: int) -> None:  # noqa: ARG002
-        """Show a frame of a step. The pictures of a reset are those of the race before."""
+        # The pictures of a reset are those of the race before.
         if not env.episode_over:
             self.show(env)
 
     def detached(self, env: Any) -> None:  # noqa: ARG002
-        """Close the window."""
-        if self._window is not None:
-            self._window.close()
+        if self.window is not None:
+            self.window.close()

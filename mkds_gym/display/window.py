@@ -324,7 +324,7 @@ class Window:
         pressed = event.key if event.type == pygame.KEYDOWN else None
         if event.type in (pygame.QUIT, pygame.WINDOWCLOSE) or pressed == pygame.K_ESCAPE:
             self.close()
-        elif pressed is not None and (step := _scale_step(pygame, event)):
+        elif pressed is not None and (step := scale_step(pygame, event)):
             room = pygame.display.get_desktop_sizes()[0]
             most = min(side // own for side, own in zip(room, self._shape, strict=True))
             self.scale = min(self.scale + step, max(most, 1))
@@ -332,7 +332,7 @@ class Window:
             self._on_event(event)
 
 
-def _scale_step(pygame: Any, event: Any) -> int:
+def scale_step(pygame: Any, event: Any) -> int:
     """By how much a key that is pressed changes the scale."""
     letter = getattr(event, "unicode", "")
     if event.key in (pygame.K_PLUS, pygame.K_KP_PLUS) or letter == "+":

@@ -1,20 +1,20 @@
-"""See environments drive: pictures through shared memory, in a window of a process of its own."""
-
-from __future__ import annotations
+"""Watch environments: pictures go through shared memory to a window in its own process."""
 
 from mkds_gym.viewer.attach import Viewer, WindowProcess
 from mkds_gym.viewer.bus import (
     MAX_TILES,
-    SHOW_WORDS,
     Board,
     Bus,
     Publisher,
+    Run,
+    Shot,
     State,
     Status,
-    parse_show,
+    Tile,
     runs,
 )
-from mkds_gym.viewer.publisher import RacePublisher
+from mkds_gym.viewer.race_publisher import RacePublisher
+from mkds_gym.viewer.show import SHOW_WORDS, parse_show
 
 __all__ = [
     "MAX_TILES",
@@ -23,8 +23,11 @@ __all__ = [
     "Bus",
     "Publisher",
     "RacePublisher",
+    "Run",
+    "Shot",
     "State",
     "Status",
+    "Tile",
     "Viewer",
     "WindowProcess",
     "parse_show",

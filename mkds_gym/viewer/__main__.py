@@ -1,6 +1,6 @@
-"""Watch a run that is going: ``python -m mkds_gym.viewer [RUN]``.
+"""Watch a run in progress: ``python -m mkds_gym.viewer [RUN]``.
 
-Exit status: 0 done, 1 nothing can be shown, 2 bad arguments.
+Exit status: 0 done, 1 nothing to show, 2 bad arguments.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ from mkds_gym.overlays import make_overlays
 from mkds_gym.viewer.bus import runs
 from mkds_gym.viewer.window import MAX_SCALE, ViewerWindow, check_scale
 
-_NONE: Final = (
-    "no run that can be watched is going; start one with python -m mkds_neat.run CONFIG --show "
-    "all, or with mkds_gym.viewer.Viewer"
+_NO_RUNS: Final = (
+    "no run is in progress: start one with python -m mkds_neat.run CONFIG --show all, or with "
+    "mkds_gym.viewer.Viewer"
 )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m mkds_gym.viewer", description="Watch a run that is going, in a window."
+        prog="python -m mkds_gym.viewer", description="Watch a run in progress, in a window."
     )
-    parser.add_argument("run", nargs="?", help="which; by default the latest (see --list)")
-    parser.add_argument("--list", action="store_true", help="name the runs that are going")
+    parser.add_argument("run", nargs="?", help="name of the run (default: the latest, see --list)")
+    parser.add_argument("--list", action="store_true", help="list the runs in progress")
     parser.add_argument("--scale", type=int, metavar="N", help=f"1 to {MAX_SCALE}")
-    parser.add_argument("--overlays", metavar="NAMES", help="drawn at first, such as rays,hud")
+    parser.add_argument("--overlays", metavar="NAMES", help="overlays at first, such as rays,hud")
     parser.add_argument(
-        "--pictures", type=Path, metavar="FOLDER", help="where S saves; by default here"
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="where S saves pictures (default: the current folder)",
     )
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line; see the module.
+    """Run the command and return its exit status.
 
     Args:
-        argv: arguments, by default the process's own.
-
-    Returns:
-        The exit status.
+        argv: the arguments; None for those of the process.
     """
     parser = _parser()
     arguments = parser.parse_args(argv)
@@ -56,21 +56,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(str(error))
     if arguments.pictures is not None and not arguments.pictures.is_dir():
-        parser.error(f"--pictures {arguments.pictures}: is no folder")
+        parser.error(f"--pictures {arguments.pictures}: there is no such folder")
     try:
         if arguments.list:
-            for run in (going := runs()):
+            folders = runs()
+            for run in folders:
                 print(run.name)
-            if not going:
-                print(_NONE, file=sys.stderr)
+            if not folders:
+                print(_NO_RUNS, file=sys.stderr)
             return 0
-        window = ViewerWindow(
+        ViewerWindow(
             _find(arguments.run),
             scale=arguments.scale,
             overlays=overlays,
             pictures=arguments.pictures,
-        )
-        window.run()
+        ).show()
     except ViewerError as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 1
@@ -80,19 +80,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _find(name: str | None) -> Path:
-    going = runs()
+    """Return the folder of a run, given its name, its path or a unique part of its name."""
+    folders = runs()
     if name is None:
-        if not going:
-            raise ViewerError(_NONE)
-        return going[-1]
-    for run in going:
+        if not folders:
+            raise ViewerError(_NO_RUNS)
+        return folders[-1]
+    for run in folders:
         if name in (run.name, str(run)):
             return run
-    matching = [run for run in going if name in run.name]
+    matching = [run for run in folders if name in run.name]
     if len(matching) == 1:
         return matching[0]
-    names = ", ".join(run.name for run in going) or "none"
-    raise ViewerError(f"there is no run {name!r}; those that are going: {names}")
+    names = ", ".join(run.name for run in folders) or "no runs"
+    raise ViewerError(f"unknown run {name!r}: in progress are {names}")
 
 
 if __name__ == "__main__":

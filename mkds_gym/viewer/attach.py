@@ -1,10 +1,10 @@
-"""`Viewer`: a window on anybody's environments, whatever steps them."""
+"""`Viewer`: a window on environments that another program steps."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
-import operator
 import os
 import signal
 import subprocess
@@ -14,37 +14,38 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import gymnasium as gym
-import numpy as np
 from gymnasium.vector import VectorEnv
 
 import mkds_gym
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import ViewerError, reason
 from mkds_gym.overlays import make_overlays
-from mkds_gym.viewer.bus import Board, Bus, State, Tile, parse_show
-from mkds_gym.viewer.publisher import RacePublisher
+from mkds_gym.utils.arguments import integer, shown
+from mkds_gym.viewer.bus import Board, Bus, State, Tile
+from mkds_gym.viewer.race_publisher import RacePublisher
+from mkds_gym.viewer.show import parse_show
 from mkds_gym.viewer.window import check_scale
 
 _log = logging.getLogger(__name__)
 
-_CLOSING: Final = 3.0
-"""Seconds that a window gets to close by itself."""
+_CLOSE_SECONDS: Final = 3.0
+"""Time for the window to close by itself, and again after each signal."""
 
 
 class WindowProcess:
-    """A window on a run, in a process of its own.
+    """A process that shows a run in a window.
 
-    It is in a session of its own too, so that Ctrl-C is for the run alone, and the window then goes
-    with it. Why it could not open, it says on the standard error.
+    The process has its own session, so Ctrl-C reaches only the run; the window closes when the run
+    is over. If the window cannot open, the process prints the reason on the standard error.
 
     Args:
-        folder: of the run.
-        arguments: more of ``python -m mkds_gym.viewer``.
+        folder: the run's folder.
+        arguments: more arguments of ``python -m mkds_gym.viewer``.
     """
 
     def __init__(self, folder: Path, arguments: Sequence[str] = ()) -> None:
         root = str(Path(mkds_gym.__file__).parents[1])
-        # It finds what this process finds, such as overlays of one's own.
+        # The process can import what this process can import, such as custom overlays.
         paths = [root, *filter(None, sys.path)]
         self._process: subprocess.Popen[bytes] | None = None
         try:
@@ -60,27 +61,27 @@ class WindowProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the process, if it could be started."""
+        """Process id; None if the process could not be started."""
         return None if self._process is None else self._process.pid
 
     @property
     def running(self) -> bool:
-        """Whether it is there."""
+        """Whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
     def close(self) -> None:
-        """End it; it ends by itself once the run's folder is gone."""
+        """Wait until the process ends because the run is over, or terminate it."""
         if self._process is None:
             return
-        for number in (0, signal.SIGTERM, signal.SIGKILL):  # 0 is none
+        for number in (0, signal.SIGTERM, signal.SIGKILL):  # 0 sends no signal
             self._process.send_signal(number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_CLOSING)
+                self._process.wait(_CLOSE_SECONDS)
                 return
 
 
 class Viewer:
-    """Shows environments while something else steps them.
+    """Shows environments while another program steps them. A context manager.
 
     ```python
     envs = gym.make_vec("MKDS-v0", num_envs=8, vectorization_mode="async")
@@ -88,24 +89,23 @@ class Viewer:
         ...  # any training loop
     ```
 
-    The window may be closed, killed, or unable to open: the environments go on. Closed windows are
-    opened again by ``python -m mkds_gym.viewer``.
+    The environments go on if the window is closed or killed, or cannot open. ``python -m
+    mkds_gym.viewer`` opens another window.
 
     Args:
-        envs: made of `MKDSEnv`: one environment, a vector environment of Gymnasium
+        envs: an `MKDSEnv` or environments made of it: a vector environment of Gymnasium
             (`SyncVectorEnv`, `AsyncVectorEnv`, `MKDSVectorEnv`), or a `VecEnv` of
             Stable-Baselines3.
-        show: which of them: ``"none"``, ``"first"``, ``"all"``, or their numbers; or True or False
-            for each, or for all.
-        title: of the window, and of the run in ``python -m mkds_gym.viewer --list``.
-        window: open one; False only publishes, for ``python -m mkds_gym.viewer``.
-        scale: screen pixels per pixel of a picture; None fits the screen.
-        overlays: names of those that are drawn at first, see `mkds_gym.overlays`; one of your own
+        show: environments to show, as `parse_show`.
+        title: title of the window and part of the run's name.
+        window: open a window; False only publishes, for ``python -m mkds_gym.viewer``.
+        scale: screen pixels per pixel of a picture; None fits the window to the screen.
+        overlays: names of the overlays drawn at first, as in `mkds_gym.overlays`; a custom overlay
             as ``"module.Class"``.
 
     Raises:
-        TypeError: no such environments; they are as they were.
-        ValueError: ``show``, ``scale`` or ``overlays`` ask for what there is not.
+        TypeError: ``envs`` are not such environments; they are left unchanged.
+        ValueError: ``show``, ``scale`` or ``overlays`` is invalid.
         ViewerError: there is no shared memory.
     """
 
@@ -119,98 +119,85 @@ class Viewer:
         scale: int | None = None,
         overlays: Sequence[str] = (),
     ) -> None:
-        make_overlays(list(overlays))  # better refused here than by the window
+        make_overlays(list(overlays))
         check_scale(scale)
-        count, self._attach, attribute = _kind(envs)
-        self._count = count
+        self._count, self._attach, attribute = _interface(envs)
         self._board = Board(title)
         self._bus: Bus | None = None
         self._window: WindowProcess | None = None
-        shown = parse_show(show, count)
-        if not shown:
+        indices = parse_show(show, self._count)
+        if not indices:
             return
         for index, metadata in enumerate(attribute("metadata")):
             if not (metadata or {}).get("observers"):
-                raise TypeError(f"environment {index} of {envs!r} is not made of MKDSEnv")
-        self._nobody: list[RacePublisher | None] = [None] * count
-        self._bus = Bus(shown, label=title)
+                raise TypeError(f"environment {index} of {envs!r}: expected an MKDSEnv")
+        self._bus = Bus(indices, label=title)
         try:
+            folder = self._bus.folder
             self._bus.post(self._board)
-            publishers = [
-                RacePublisher(self._bus.folder, index) if index in shown else None
-                for index in range(count)
-            ]
-            self._attach(publishers)
-            waiting = [i for i in shown if Tile(self._bus.folder, i).state() is State.WAITING]
+            self._attach(
+                [RacePublisher(folder, i) if i in indices else None for i in range(self._count)]
+            )
+            waiting = [i for i in indices if Tile(folder, i).state() is State.WAITING]
             if waiting:
-                self._attach(self._nobody)
+                self._detach()
                 raise ViewerError(
-                    f"environment {waiting[0]} of {envs!r} does not see the shared memory in "
-                    f"'{self._bus.folder.parent}'"
+                    f"environment {waiting[0]} of {envs!r} cannot open the shared memory in "
+                    f"'{folder.parent}'"
                 )
             if window:
                 arguments = [] if scale is None else [f"--scale={scale}"]
                 arguments += [f"--overlays={','.join(overlays)}"] if overlays else []
-                self._window = WindowProcess(self._bus.folder, arguments)
+                self._window = WindowProcess(folder, arguments)
         except BaseException:
             self._bus.close()
             raise
 
     @property
     def folder(self) -> Path | None:
-        """The run's folder in shared memory; None when nothing is shown."""
+        """The run's folder in shared memory; None if nothing is shown."""
         return None if self._bus is None else self._bus.folder
 
     @property
     def window(self) -> WindowProcess | None:
-        """The window's process, if one was started."""
+        """The window's process; None without a window."""
         return self._window
 
     def header(self, text: str) -> None:
         """Write the line above the tiles.
 
         Raises:
-            TypeError: the text is none.
+            TypeError: ``text`` is not a string.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"header() takes a line of text, not {text!r}")
-        self._post(Board(self._board.title, text, self._board.captions, self._board.score))
+        self._post(header=_check_text(text))
 
     def caption(self, index: int, text: str) -> None:
-        """Write the first line below a tile, which is ``env <index>`` by default.
+        """Write the first line below a tile; the default is ``env <index>``.
 
         Args:
-            index: of the environment; one that is not shown has no tile, and nothing happens.
+            index: index of the environment. Nothing happens if it is not shown.
             text: the line.
 
         Raises:
             ValueError: there is no such environment.
-            TypeError: the text is none.
+            TypeError: ``index`` is not an integer, or ``text`` is not a string.
         """
-        try:
-            number = operator.index(index)
-        except TypeError:
-            number = -1
-        if isinstance(index, bool | np.bool_) or not 0 <= number < self._count:
-            raise ValueError(f"caption() of environment {index!r}; they are 0 to {self._count - 1}")
-        if not isinstance(text, str):
-            raise TypeError(f"caption() takes a line of text, not {text!r}")
-        board = self._board
-        captions = {**board.captions, number: text}
-        self._post(Board(board.title, board.header, captions, board.score))
+        index = integer("index", index, 0, self._count - 1)
+        self._post(captions={**self._board.captions, index: _check_text(text)})
 
     def close(self) -> None:
-        """Stop showing; the environments go on. The second time does nothing.
+        """Stop showing; the environments go on. A second call does nothing.
 
-        Where that is not possible at once, in the middle of a step, what publishes takes leave by
-        itself in a later one.
+        During a step, publishers cannot be detached; each detaches itself in a later step.
         """
         if self._bus is not None and not self._bus.closed:
-            # They may be closed, or have lost a process; then there is nobody to tell. Or another
-            # thread is stepping them.
+            # Fails if the environments are closed or died, or another thread steps them.
             with contextlib.suppress(Exception):
-                self._attach(self._nobody)
+                self._detach()
         self._end()
+
+    def _detach(self) -> None:
+        self._attach([None] * self._count)
 
     def _end(self) -> None:
         if self._bus is not None:
@@ -219,46 +206,51 @@ class Viewer:
             self._window.close()
 
     def __enter__(self) -> Viewer:
-        """Itself, closed at the block's end."""
         return self
 
     def __exit__(self, kind: object, *exception: object) -> None:
         if kind is None:
             self.close()
-        else:  # maybe in the middle of a step, when no process can be told anything
+        else:  # the error may have come during a step, when other processes do not answer
             self._end()
 
-    def _post(self, board: Board) -> None:
+    def _post(self, **changes: Any) -> None:
+        self._board = dataclasses.replace(self._board, **changes)
         if self._bus is not None:
-            self._bus.post(board)
-        self._board = board
+            self._bus.post(self._board)
+
+
+def _check_text(text: Any) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"text={shown(text)} is not a string: expected a line of text")
+    return text
 
 
 _Attach: TypeAlias = "Callable[[list[RacePublisher | None]], object]"
 
 
-def _kind(envs: Any) -> tuple[int, _Attach, Callable[[str], Sequence[Any]]]:
-    """How many environments there are, what gives each its viewer, and what an attribute is."""
+def _interface(envs: Any) -> tuple[int, _Attach, Callable[[str], Sequence[Any]]]:
+    """Return the number of environments, a setter of their publishers, and an attribute getter."""
     if isinstance(envs, VectorEnv) and hasattr(envs.unwrapped, "set_attr"):
         base: Any = envs.unwrapped
         return envs.num_envs, lambda each: base.set_attr("viewer", each), base.get_attr
     if isinstance(envs, gym.Env):
         env = envs.unwrapped
         if not isinstance(env, MKDSEnv):
-            raise TypeError(f"{envs!r} is no MKDSEnv, nor made of them")
+            raise TypeError(f"{envs!r}: expected an MKDSEnv, or environments made of it")
 
-        def attach(each: list[RacePublisher | None]) -> None:
-            env.viewer = each[0]
+        def attach(publishers: list[RacePublisher | None]) -> None:
+            env.viewer = publishers[0]
 
         return 1, attach, lambda name: [getattr(env, name)]
-    if hasattr(envs, "env_method") and hasattr(envs, "num_envs"):  # Stable-Baselines3's VecEnv
+    if hasattr(envs, "env_method") and hasattr(envs, "num_envs"):  # VecEnv of Stable-Baselines3
 
-        def attach_each(each: list[RacePublisher | None]) -> None:
-            for index, publisher in enumerate(each):
+        def attach_each(publishers: list[RacePublisher | None]) -> None:
+            for index, publisher in enumerate(publishers):
                 envs.env_method("set_wrapper_attr", "viewer", publisher, indices=[index])
 
         return envs.num_envs, attach_each, envs.get_attr
     raise TypeError(
-        f"{type(envs).__name__} cannot be shown: give an environment, a vector environment of "
+        f"{type(envs).__name__} cannot be shown: expected an environment, a vector environment of "
         "Gymnasium, or a VecEnv of Stable-Baselines3"
     )

@@ -1,0 +1,177 @@
+"""`Publisher`: the side of the viewer's shared memory that has the pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mkds_gym.errors import ViewerError, reason
+from mkds_gym.viewer.bus import layout
+from mkds_gym.viewer.bus.layout import SCENE_ROOM, STATUS_ROOM, State, Status
+from mkds_gym.viewer.bus.shared_memory import DoubleBuffer, Segment, start_time
+
+WATCH_SECONDS: Final = 2.0
+"""A viewer counts as gone after this time without a request."""
+
+
+class Publisher:
+    """Publishes pictures into one tile. Pickles at any time; the copy opens the tile itself.
+
+    Args:
+        folder: the run's folder.
+        index: index of the tile.
+
+    Attributes:
+        folder: the run's folder.
+        index: index of the tile.
+    """
+
+    def __init__(self, folder: Path, index: int) -> None:
+        self.folder: Final = folder
+        self.index = index
+        self._buffer: DoubleBuffer | None = None
+        self._words: Any = None
+        self._watch_times: Any = None
+        self._closed_flag: Any = None
+        self._lanes: Segment | None = None
+        self._pictures: tuple[NDArray[np.uint8], ...] = ()
+        self._colours: tuple[NDArray[np.uint16], ...] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.folder, self.index)
+
+    def open(self) -> None:
+        """Open the tile for this process. A second call does nothing.
+
+        Raises:
+            ViewerError: the run is over.
+        """
+        if self._buffer is not None:
+            return
+        tile = layout.open_segment(self.folder / str(self.index))
+        words = layout.segment_words(tile)
+        width, height = words[layout.WIDTH], words[layout.HEIGHT]
+        buffer = layout.tile_buffer(tile, width, height)
+        start, pixels = 8 + STATUS_ROOM, width * height
+        self._pictures = tuple(
+            slot[start : start + 3 * pixels].reshape(height, width, 3) for slot in buffer.slots
+        )
+        self._colours = tuple(
+            slot[start : start + 2 * pixels].view(np.uint16).reshape(height, width)
+            for slot in buffer.slots
+        )
+        if self._watch_times is None:
+            board = layout.open_segment(self.folder / layout.BOARD_FILE)
+            self._watch_times = layout.watch_times(board)
+            self._closed_flag = layout.closed_flag(board)
+        words[layout.PID], words[layout.START_TIME] = os.getpid(), start_time(os.getpid()) or 0
+        words[layout.STATE] = State.DRIVING
+        self._words, self._buffer = words, buffer
+
+    def assigned(self, lane: int) -> tuple[int | None, str]:
+        """Return the tile and the label that `Bus.assign` last set for a lane.
+
+        Raises:
+            ViewerError: the run is over, or has no lanes.
+        """
+        if self._lanes is None:
+            path = self.folder / layout.LANES_FILE
+            self._lanes = layout.open_segment(path, writable=False)
+        return layout.read_lane(self._lanes, lane)
+
+    def leave(self) -> None:
+        """Leave the tile to other publishers; `open` opens the tile with the current index."""
+        # Another publisher may have opened the tile already.
+        if self._buffer is not None and self._words[layout.PID] == os.getpid():
+            self._words[layout.PID] = 0
+        self._words = self._buffer = None
+        self._pictures, self._colours = (), ()
+
+    def wanted(self, now: float) -> bool:
+        """Return whether a viewer watches.
+
+        Args:
+            now: seconds of `time.monotonic`.
+        """
+        return bool(now - self._watch_times[layout.WATCHED_AT] < WATCH_SECONDS)
+
+    def scenes_wanted(self, now: float) -> bool:
+        """Return whether a viewer draws overlays."""
+        return bool(now - self._watch_times[layout.SCENES_AT] < WATCH_SECONDS)
+
+    @property
+    def over(self) -> bool:
+        """Whether the run was closed since this publisher opened its tile."""
+        return self._closed_flag is not None and bool(self._closed_flag[0])
+
+    def set_state(self, state: State) -> None:
+        """Set the state of the tile."""
+        self.open()
+        self._words[layout.STATE] = state
+
+    def count(self, frames: int) -> None:
+        """Add emulated frames, from which viewers compute the frame rate."""
+        self._words[layout.FRAMES] += frames
+
+    def publish(
+        self,
+        picture: NDArray[np.uint8] | NDArray[np.uint16],
+        status: Status | None = None,
+        scene: bytes = b"",
+    ) -> None:
+        """Publish a picture.
+
+        Args:
+            picture: uint8 RGB (height, width, 3), or uint16 (height, width) colours of the console
+                (`Console.colours`), which are faster to copy.
+            status: numbers shown with it.
+            scene: its pickled overlay scene; omitted if longer than `SCENE_ROOM`.
+
+        Raises:
+            ValueError: the picture has another shape or dtype.
+            ViewerError: the run is over.
+        """
+        self.open()
+        buffer = self._buffer
+        assert buffer is not None
+        targets = self._colours if picture.dtype == np.uint16 else self._pictures
+        if picture.shape != targets[0].shape or picture.dtype != targets[0].dtype:
+            raise ValueError(
+                f"a picture of shape {picture.shape} and dtype {picture.dtype}: expected uint8 "
+                f"{self._pictures[0].shape}, or uint16 {self._colours[0].shape}"
+            )
+        if len(scene) > SCENE_ROOM:
+            scene = b""
+        bytes_per_pixel = 2 if targets is self._colours else 3
+
+        def fill(slot: int) -> int:
+            message, target = buffer.slots[slot], targets[slot]
+            layout.pack_status(message.data, 8, bytes_per_pixel, status or Status())
+            target[:] = picture
+            end = 8 + STATUS_ROOM + target.nbytes
+            if scene:
+                message[end : end + len(scene)] = np.frombuffer(scene, np.uint8)
+            return end - 8 + len(scene)
+
+        buffer.write(fill)
+
+    def publish_course(self, fingerprint: int, course: bytes) -> None:
+        """Publish the pickled course of the scenes; it replaces the one before.
+
+        Raises:
+            ViewerError: the course cannot be written.
+        """
+        path = self.folder / f"{self.index}.course"
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            partial.write_bytes(fingerprint.to_bytes(16, "little") + course)
+            partial.replace(path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise ViewerError(f"the course cannot be published: {reason(error)}") from error

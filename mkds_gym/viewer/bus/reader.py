@@ -1,0 +1,178 @@
+"""`Run` and `Tile`: the viewers' side of the shared memory."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mkds_gym.emulator.hardware import RGB_OF_COLOURS
+from mkds_gym.viewer.bus import layout
+from mkds_gym.viewer.bus.layout import STATUS_ROOM, Board, State, Status
+from mkds_gym.viewer.bus.runs import alive
+from mkds_gym.viewer.bus.shared_memory import start_time
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A published picture.
+
+    Attributes:
+        number: number of the picture, counted from 1.
+        pixels: as published: uint8 RGB (height, width, 3), or uint16 (height, width) colours of the
+            console.
+        status: numbers published with it.
+        scene: its pickled overlay scene; empty if there is none.
+    """
+
+    number: int
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    status: Status
+    scene: bytes = b""
+
+    @cached_property
+    def picture(self) -> NDArray[np.uint8]:
+        """uint8 RGB (height, width, 3)."""
+        if self.pixels.ndim == 3:
+            return np.asarray(self.pixels, np.uint8)
+        return RGB_OF_COLOURS.take(self.pixels, axis=0, mode="clip")
+
+
+class Tile:
+    """Reads one tile, in any process.
+
+    Args:
+        folder: the run's folder.
+        index: index of the tile.
+
+    Attributes:
+        index: index of the tile.
+        width: width of its pictures, pixels.
+        height: height of its pictures, pixels.
+
+    Raises:
+        ViewerError: there is no such tile, or it belongs to another version.
+    """
+
+    def __init__(self, folder: Path, index: int) -> None:
+        self.index: Final = index
+        segment = layout.open_segment(folder / str(index), writable=False)
+        self._words = layout.segment_words(segment)
+        self.width = int(self._words[layout.WIDTH])
+        self.height = int(self._words[layout.HEIGHT])
+        self._buffer = layout.tile_buffer(segment, self.width, self.height)
+        self._course_file = folder / f"{index}.course"
+        self._course: tuple[int, Any] | None = None
+
+    @property
+    def frames(self) -> int:
+        """Frames emulated since the tile was made."""
+        return int(self._words[layout.FRAMES])
+
+    @property
+    def pid(self) -> int:
+        """Process id of the publisher; 0 if there is none."""
+        return int(self._words[layout.PID])
+
+    def state(self) -> State:
+        """Return the state of the tile."""
+        state = State(min(int(self._words[layout.STATE]), State.CLOSED))
+        if (
+            self.pid
+            and state in (State.DRIVING, State.OVER)
+            and start_time(self.pid) != self._words[layout.START_TIME]
+        ):
+            return State.DEAD
+        return state
+
+    def shot(self, known: int = 0) -> Shot | None:
+        """Return the latest picture; None if its number is ``known``, or if there is none."""
+        read = self._buffer.read(known)
+        if read is None:
+            return None
+        number, message = read
+        bytes_per_pixel, status = layout.unpack_status(message)
+        end = STATUS_ROOM + bytes_per_pixel * self.width * self.height
+        picture: Any = message[STATUS_ROOM:end].reshape(self.height, self.width, bytes_per_pixel)
+        if bytes_per_pixel == 2:
+            picture = picture.view(np.uint16)[..., 0]
+        return Shot(number, picture, status, message[end:].tobytes())
+
+    def course(self, fingerprint: int) -> Any:
+        """Return the `mkds_gym.course.Course` with this fingerprint; None if there is none yet."""
+        if self._course is None or self._course[0] != fingerprint:
+            try:
+                data = self._course_file.read_bytes()
+            except OSError:
+                return None
+            self._course = (int.from_bytes(data[:16], "little"), pickle.loads(data[16:]))
+        return self._course[1] if self._course[0] == fingerprint else None
+
+
+class Run:
+    """Reads a run in progress.
+
+    Args:
+        folder: one of `runs`.
+
+    Attributes:
+        folder: the run's folder.
+        tiles: its tiles, in the order of their indices.
+
+    Raises:
+        ViewerError: the run is over, or belongs to another version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder: Final = folder
+        segment = layout.open_segment(folder / layout.BOARD_FILE)
+        self._watch_times = layout.watch_times(segment)
+        self._buffer = layout.board_buffer(segment)
+        self._known = 0
+        self._board = Board()
+        indices = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+        self.tiles: Final = [Tile(folder, index) for index in indices]
+
+    @property
+    def alive(self) -> bool:
+        """Whether the run is still in progress."""
+        return alive(self.folder)
+
+    @property
+    def watched(self) -> bool:
+        """Whether a viewer has ever asked for pictures, and has not left with `unwatch`."""
+        return bool(self._watch_times[layout.WATCHED_AT])
+
+    @property
+    def scenes_watched(self) -> bool:
+        """The same for overlay scenes."""
+        return bool(self._watch_times[layout.SCENES_AT])
+
+    def watch(self, *, scenes: bool = False) -> None:
+        """Ask for pictures. Repeat within `WATCH_SECONDS`.
+
+        Args:
+            scenes: also ask for overlay scenes.
+        """
+        now = time.monotonic()
+        self._watch_times[layout.WATCHED_AT] = now
+        if scenes:
+            self._watch_times[layout.SCENES_AT] = now
+
+    def unwatch(self) -> None:
+        """Take back all requests, of every viewer."""
+        self._watch_times[layout.WATCHED_AT] = self._watch_times[layout.SCENES_AT] = 0.0
+
+    def board(self) -> Board:
+        """Return the text around the pictures."""
+        read = self._buffer.read(self._known)
+        if read is not None:
+            self._known, message = read
+            self._board = layout.unpack_board(message.tobytes())
+        return self._board
