@@ -1,7 +1,8 @@
-"""Argument checks: each function returns the checked value or names the argument in its error.
+"""Argument checks.
 
-Every message has the form ``frame_skip=0 is out of range: expected an integer from 1 to 60``.
-A value of the wrong type raises TypeError, any other bad value ValueError.
+Each check takes the name and the value of an argument and returns the value as a plain Python
+type. Errors name the argument: ``frame_skip=0 is out of range: expected an integer from 1 to 60``. A
+value of the wrong type raises TypeError, any other bad value ValueError.
 """
 
 from __future__ import annotations
@@ -33,15 +34,9 @@ def shown(value: object) -> str:
 def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
     """Return a Python or NumPy integer as a Python int.
 
-    Args:
-        name: of the argument, for the error message.
-        value: of the argument.
-        minimum: smallest accepted value.
-        maximum: largest accepted value; None for no limit.
-
     Raises:
         TypeError: `value` is not an integer.
-        ValueError: `value` is out of range.
+        ValueError: `value` is less than `minimum` or more than `maximum` (None for no limit).
     """
     expected = f"expected an integer {_range(minimum, maximum)}"
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
@@ -54,15 +49,9 @@ def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> 
 def number(name: str, value: Any, minimum: float, maximum: float | None = None) -> float:
     """Return a Python or NumPy number as a Python float; NaN and infinity are out of range.
 
-    Args:
-        name: of the argument, for the error message.
-        value: of the argument.
-        minimum: smallest accepted value.
-        maximum: largest accepted value; None for no limit.
-
     Raises:
         TypeError: `value` is not a number.
-        ValueError: `value` is out of range.
+        ValueError: `value` is less than `minimum` or more than `maximum` (None for no limit).
     """
     expected = f"expected a number {_range(minimum, maximum)}"
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
@@ -109,9 +98,9 @@ def file_path(name: str, value: Any, expected: str) -> Path:
     """Return a string or os.PathLike as a Path.
 
     Args:
-        name: of the argument, for the error message.
+        name: of the argument.
         value: of the argument.
-        expected: what the argument accepts, for the error message: "the path of a .nds file".
+        expected: accepted values, for the error message: "the path of a .nds file".
 
     Raises:
         TypeError: `value` is not a path.
@@ -149,7 +138,7 @@ def as_list(name: str, value: Any, single: Any) -> list[Any]:
     """Return a sequence as a list, and a single element as a list of one.
 
     Args:
-        name: of the argument, for the error message.
+        name: of the argument.
         value: of the argument.
         single: type, or union of types, of one element.
 
