@@ -1,8 +1,8 @@
 """Argument checks.
 
 Each check takes the name and the value of an argument and returns the value as a plain Python
-type. Errors name the argument: ``frame_skip=0 is out of range: expected an integer from 1 to 60``. A
-value of the wrong type raises TypeError, any other bad value ValueError.
+type. Errors have the form ``frame_skip=0 is out of range: expected an integer from 1 to 60``.
+A value of the wrong type raises TypeError, any other bad value ValueError.
 """
 
 from __future__ import annotations
