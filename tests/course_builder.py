@@ -34,7 +34,7 @@ def write_kcl(
     minimum: tuple[int, int, int] = (-1024, -256, -1024),
     depth: int = 1,
 ) -> bytes:
-    """A KCL whose octree splits every root block `depth` times."""
+    """Return a KCL whose octree splits every root block `depth` times."""
     positions: list[bytes] = []
     normals: list[bytes] = []
 
@@ -123,12 +123,12 @@ def write_kcl(
 
 
 def quad(a, b, c, d) -> list[list[Sequence[float]]]:
-    """Two triangles."""
+    """Return two triangles."""
     return [[a, b, c], [a, c, d]]
 
 
 def plain_course() -> bytes:
-    """A road 200 wide along z, off-road to its left (x > 100), a wall at x = -100."""
+    """Return a road 200 wide along z, with off-road at x > 100 and a wall at x = -100."""
     road = quad((-100, 0, -500), (-100, 0, 500), (100, 0, 500), (100, 0, -500))
     off = quad((100, 0, -500), (100, 0, 500), (300, 0, 500), (300, 0, -500))
     wall = quad((-100, 0, -500), (-100, 50, -500), (-100, 50, 500), (-100, 0, 500))
@@ -141,7 +141,7 @@ def plain_course() -> bytes:
 def checkpoint_array(
     lines: Sequence[tuple[float, float, float, float]], keys: dict[int, int] | None = None
 ) -> np.ndarray:
-    """CPOI entries of lines (left x, left z, right x, right z)."""
+    """Return CPOI entries of lines (left x, left z, right x, right z)."""
     array = np.zeros(len(lines), dtype=formats.CHECKPOINT)
     for index, line in enumerate(lines):
         for name, value in zip(("x1", "z1", "x2", "z2"), line, strict=True):
@@ -153,7 +153,7 @@ def checkpoint_array(
 
 
 def section_array(sections: Sequence[tuple[int, int, Sequence[int]]]) -> np.ndarray:
-    """CPAT entries of (start, length, next sections); previous ones follow."""
+    """Return CPAT entries of (start, length, next sections) with their previous sections."""
     array = np.zeros(len(sections), dtype=formats.SECTION)
     array["next"] = array["previous"] = 0xFF
     for number, (start, length, onward) in enumerate(sections):
@@ -179,13 +179,13 @@ def course_map(
 
 
 def across(x: float, z: float, heading: float, half: float = 60.0) -> tuple[float, ...]:
-    """A checkpoint line through (x, z) for a driver with this heading, left end first."""
+    """Return the ends of a checkpoint line through (x, z), left end first."""
     fx_, fz_ = math.sin(heading), math.cos(heading)
     return (x + fz_ * half, z - fx_ * half, x - fz_ * half, z + fx_ * half)
 
 
 def circle(count: int = 24, radius: float = 500.0, half: float = 60.0):
-    """Checkpoint lines of a circle driven to the left, from (radius, 0) on."""
+    """Return the checkpoint lines of a circle, driven to the left."""
     lines = []
     for index in range(count):
         angle = 2 * math.pi * index / count
@@ -223,14 +223,14 @@ LAYOUT = MemoryLayout()
 
 
 def list_address(magic: str, map_data: int) -> int:
-    """Address of the pointer to a section in the map data."""
+    """Return the address of the pointer to a section in the map data."""
     if magic in FIRST_MAP_LISTS:
         return map_data + 8 * FIRST_MAP_LISTS.index(magic)
     return map_data + 0x1C + 8 * MAP_LISTS.index(magic)
 
 
 def into_ram(kcl: bytes, nkm: bytes, *, stage_by_name: bool = True) -> np.ndarray:
-    """Main memory with both files loaded as the game does: offsets made into pointers."""
+    """Return main memory with both files loaded as the game does: pointers for offsets."""
     ram = np.random.default_rng(5).integers(0, 256, 0x400000, dtype=np.uint8)
     base = 0x02000000
 

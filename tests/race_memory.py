@@ -1,9 +1,4 @@
-"""Races for the tests of what reads them.
-
-`RaceMemory` writes one into main RAM through the layout's dtypes: the bytes are as the cartridge
-keeps them and go through the real reader; only who wrote them differs. `drive` is a lap in the
-emulator.
-"""
+"""Races for tests: `RaceMemory` writes a race into RAM, `drive` drives a lap in the emulator."""
 
 from __future__ import annotations
 
@@ -33,7 +28,7 @@ STATUS, CONFIG, SCENE, DRIVERS, CAMERA = 0x02200000, 0x02210000, 0x02220000, 0x0
 
 
 class RaceMemory:
-    """RAM with one race in it; `frame` drives it on and reads it."""
+    """RAM with one race; `frame` advances and reads the race."""
 
     def __init__(self, shift: int = 0, drivers: int = 1) -> None:
         self.ram = np.zeros(RAM_SIZE, np.uint8)
@@ -64,20 +59,20 @@ class RaceMemory:
         struct_view(self.ram, address, WORD)["value"] = value
 
     def face(self, heading: float) -> None:
-        """Turn the kart, radians."""
+        """Set the heading of the kart, radians."""
         self.driver["forward"] = fx((math.sin(heading), 0.0, math.cos(heading)))
 
     def bit(self, structure: Any, field: str, bit: int, on: bool) -> None:
         structure[field] = int(structure[field]) & ~bit | (bit if on else 0)
 
     def frame(self, frames: int = 1, **changes: Any) -> RaceState:
-        """Let the clock run, change the race, and read it.
+        """Advance the clock, change the race, and read it.
 
         Args:
-            frames: by which the race clock moves on.
+            frames: frames to add to the race clock.
             changes: ``position`` (world units), ``surface``, ``on_floor``, ``touching_wall``,
-                ``respawning``, ``wrong_way``, ``finished``, ``heading``; anything else is a
-                field of the driver status.
+                ``respawning``, ``wrong_way``, ``finished``, ``heading``, or a field of the driver
+                status.
         """
         self.race["frame"] += frames
         self.status["lap_frames"] += frames
@@ -103,23 +98,20 @@ class RaceMemory:
 
 
 def fx(values: Any) -> Any:
-    """World units to fx32."""
+    """Convert world units to fx32."""
     return np.round(np.asarray(values, np.float64) * memory_layout.FX32_ONE).astype(np.int64)
-
-
-# Courses. Both are made by the project's own writers and read back by its readers.
 
 
 @lru_cache(maxsize=1)
 def meadow() -> Course:
-    """Kartlab's first course, compiled from its description."""
+    """Compile Kartlab's first course."""
     folder = Path(mkds_gym.__file__).parent / "kartlab" / "courses"
     files = compile_course(folder / "mario_course.toml").files
     return Course.from_files(files["course_collision.kcl"], files["course_map.nkm"])
 
 
 def checkpoint_line(x: float, z: float, heading: float, key: int = -1) -> Any:
-    """A checkpoint 80 wide, its midpoint at (x, z), driven through along ``heading``."""
+    """Return a checkpoint 80 wide with midpoint (x, z), crossed along ``heading``."""
     line = np.zeros(1, nkm.CHECKPOINT)
     forward = math.sin(heading), math.cos(heading)
     line["x1"], line["z1"] = fx((x + 40 * forward[1], z - 40 * forward[0]))
@@ -131,7 +123,7 @@ def checkpoint_line(x: float, z: float, heading: float, key: int = -1) -> Any:
     return line
 
 
-# Two ways from checkpoint 1 to 5: over 2 and 3 on the left, over 4 on the right.
+# Two ways from checkpoint 1 to 5: through 2 and 3 on the left, through 4 on the right.
 FORK_MIDDLES = ((0, 0), (0, 100), (60, 200), (60, 300), (-60, 250), (0, 400), (400, 200))
 FORK_HEADINGS = (0, 0, 0, 0, 0, 0, math.pi)
 FORK_SECTIONS = ((0, 2, (1, 2), (3,)), (2, 2, (3,), (0,)), (4, 1, (3,), (0,)), (5, 2, (0,), (1, 2)))
@@ -139,7 +131,7 @@ FORK_SECTIONS = ((0, 2, (1, 2), (3,)), (2, 2, (3,), (0,)), (4, 1, (3,), (0,)), (
 
 @lru_cache(maxsize=1)
 def fork() -> Course:
-    """A course that parts and joins again; its checkpoints are `FORK_MIDDLES`."""
+    """Return a course that forks and joins, with the checkpoints `FORK_MIDDLES`."""
     sections = np.zeros(len(FORK_SECTIONS), nkm.SECTION)
     sections["next"] = sections["previous"] = 0xFF
     for section, (start, length, onward, back) in zip(sections, FORK_SECTIONS, strict=True):
@@ -160,12 +152,9 @@ def fork() -> Course:
     return Course("fork", meadow().kcl, nkm.NKM.from_bytes(course_map.save()))
 
 
-# A real race, driven in the emulator.
-
-
 @dataclass
 class Drive:
-    """One lap of Kartlab, as it was seen frame by frame.
+    """One lap of Kartlab, frame by frame.
 
     Attributes:
         course: read from the console's memory.
@@ -183,11 +172,11 @@ class Drive:
 
 
 LOOK_AHEAD = 55.0
-EXCURSION = range(560, 680)  # frames with the wheel let go of
+EXCURSION = range(560, 680)  # frames without steering
 
 
 def _steering(state: RaceState, course: Course) -> Keys:
-    """Left or right, towards a point `LOOK_AHEAD` units ahead on the centre line."""
+    """Return the key that steers to a point `LOOK_AHEAD` units ahead on the centre line."""
     x, _, z = state.position
     s, _, _ = course.track.project(x, z, state.checkpoint)
     there_x, _, there_z = course.track.point_at(s + LOOK_AHEAD)
@@ -200,7 +189,7 @@ def _steering(state: RaceState, course: Course) -> Keys:
 
 @lru_cache(maxsize=1)
 def drive() -> Drive:
-    """Drive one lap towards a point ahead on the centre line, with one excursion off the road."""
+    """Drive one lap along the centre line, with one excursion off the road."""
     with Console(on_power_on=BootParameters(laps=1).write) as console:
         for _ in range(600):
             console.step(0, 1, False)

@@ -248,7 +248,7 @@ def test_floor_types_are_those_of_the_collision_file(races: list[Race]) -> None:
                 checked += 1
                 surfaces.add(int(row["floor_type"]))
                 continue
-            # A kart whose middle is beyond an edge stands on what its sphere still touches.
+            # A kart whose centre is beyond an edge stands on a floor that its sphere touches.
             around = {
                 int(race.course.kcl.types[i])
                 for dx in (-6, 0, 6)
@@ -281,23 +281,25 @@ def test_places_follow_progress(races: list[Race]) -> None:
     for race in races[1:]:
         track = race.course.track
         drivers, statuses = drivers_of(race)
-        for row, status, whole in zip(drivers, statuses, race.records["race_status"], strict=True):
-            order = [int(i) for i in whole["driver_by_place"]]
+        for row, status, race_status in zip(
+            drivers, statuses, race.records["race_status"], strict=True
+        ):
+            order = [int(i) for i in race_status["driver_by_place"]]
             assert sorted(order) == list(range(8))
             for place, i in enumerate(order):
                 assert row["place"][i] == place
                 assert status["place_and_driver"][i] == place | i << 4
-            ways = []
+            progress = []
             for i in order:
                 x, _, z = row["position"][i] / 4096
                 s = track.progress(int(status["checkpoint"][i]), float(x), float(z))
                 lap = int(status["lap"][i])
-                ways.append(
+                progress.append(
                     lap
                     + (s / track.length if lap or s < track.length / 2 else s / track.length - 1)
                 )
-            # Two that are level may stand either way round.
-            assert all(a > b - 0.03 for a, b in itertools.pairwise(ways)), ways
+            # The order of two level karts is arbitrary.
+            assert all(a > b - 0.03 for a, b in itertools.pairwise(progress)), progress
 
 
 def test_item_boxes_are_where_the_map_file_says(races: list[Race]) -> None:

@@ -26,6 +26,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mkds_gym.emulator.cartridge import REGIONS
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND as FRAMES_PER_SECOND
 from mkds_gym.errors import NoRaceError
 from mkds_gym.race.memory import WORD, read_struct
@@ -438,33 +439,6 @@ def bits(prefix: str) -> dict[str, int]:
     return {name: value for name, value in globals().items() if name.startswith(f"{prefix}_")}
 
 
-@dataclass(frozen=True)
-class Region:
-    """A release of the game.
-
-    Attributes:
-        name: name of the release, as in `Cartridge.region`.
-        game_code: game code in the ROM header.
-        checkpoint_fields: False where the checkpoint fields of `DRIVER_STATUS` are at unknown
-            offsets (Korea).
-    """
-
-    name: str
-    game_code: str
-    checkpoint_fields: bool = True
-
-
-REGIONS: dict[str, Region] = {
-    region.name: region
-    for region in (
-        Region("USA", "AMCE"),
-        Region("Europe", "AMCP"),
-        Region("Japan", "AMCJ"),
-        Region("Korea", "AMCK", checkpoint_fields=False),
-    )
-}
-"""The releases by name. Kartlab (game code KLBE) counts as USA."""
-
 _LARGEST_SHIFT = 0x20000
 """Largest plausible shift of a release's static data, bytes."""
 
@@ -477,7 +451,7 @@ class MemoryLayout:
     attributes are addresses of the structure itself.
 
     Attributes:
-        region: name of the release.
+        region: name of the release, a value of `cartridge.REGIONS`.
         shift: bytes added to every address of the USA cartridge.
         race_status_pointer: pointer to `RACE_STATUS`.
         map_data_pointer: pointer to `MAP_DATA`.
@@ -508,8 +482,8 @@ class MemoryLayout:
 
     @property
     def checkpoint_fields(self) -> bool:
-        """Whether the checkpoint fields of `DRIVER_STATUS` are valid for this release."""
-        return REGIONS[self.region].checkpoint_fields
+        """Whether the checkpoint fields of `DRIVER_STATUS` are valid; not for Korea."""
+        return self.region != "Korea"
 
     @classmethod
     def addresses(cls) -> dict[str, int]:
@@ -525,7 +499,7 @@ class MemoryLayout:
         Raises:
             ValueError: ``region`` is unknown.
         """
-        region = choice("region", region, REGIONS)
+        region = choice("region", region, dict.fromkeys(REGIONS.values()))
         moved = {name: address + shift for name, address in cls.addresses().items()}
         return cls(region, shift, **moved)
 
