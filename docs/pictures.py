@@ -40,7 +40,7 @@ from mkds_gym.kartlab.generator import generate
 from mkds_gym.kartlab.preview import MARGIN, PROFILE, SIDE
 from mkds_gym.kartlab.preview import draw as preview
 from mkds_gym.overlays import OVERLAYS, SceneRecorder, draw_overlays, make_overlays
-from mkds_gym.play.app import Player
+from mkds_gym.play.player import Player
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.names import COURSES
 from mkds_gym.race.reader import RaceReader

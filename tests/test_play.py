@@ -18,7 +18,7 @@ from waiting import until
 from mkds_gym.emulator.console import Console
 from mkds_gym.emulator.rewind import Rewind
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.play.app import main
+from mkds_gym.play.__main__ import main
 from mkds_gym.recording.format import Recording
 from mkds_gym.replay.replay import verify
 
@@ -29,7 +29,7 @@ import numpy as np
 import pygame
 from mkds_gym.emulator.console import Console
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.play.app import Player
+from mkds_gym.play.player import Player
 
 folder = Path(sys.argv[1])
 console = Console(on_power_on=BootParameters().write)
@@ -64,11 +64,11 @@ def play(program: str, display: str, folder: Path) -> str:
     return done.stdout
 
 
-def test_keys_of_the_keyboard_reach_the_console(display: str, tmp_path: Path) -> None:
+def test_keyboard_keys_reach_the_console(display: str, tmp_path: Path) -> None:
     play(
         """
         from mkds_gym.emulator.console import Keys
-        from mkds_gym.play.app import KEYBOARD
+        from mkds_gym.play.player import KEYBOARD
         for name, key, _ in KEYBOARD:
             down(getattr(pygame, "K_" + name))
             frames(2)
@@ -94,7 +94,7 @@ def test_keys_of_the_keyboard_reach_the_console(display: str, tmp_path: Path) ->
     )
 
 
-def test_a_tap_shorter_than_a_picture_is_a_press(display: str, tmp_path: Path) -> None:
+def test_short_tap_presses_the_key(display: str, tmp_path: Path) -> None:
     play(
         """
         from mkds_gym.emulator.hardware import RAM_START
@@ -126,7 +126,7 @@ def test_a_tap_shorter_than_a_picture_is_a_press(display: str, tmp_path: Path) -
     )
 
 
-def test_a_gamepad_drives(display: str, tmp_path: Path) -> None:
+def test_gamepad_drives(display: str, tmp_path: Path) -> None:
     play(
         """
         from mkds_gym.emulator.console import Keys
@@ -153,7 +153,7 @@ def test_a_gamepad_drives(display: str, tmp_path: Path) -> None:
     )
 
 
-def test_rewinding_brings_back_the_very_memory(display: str, tmp_path: Path) -> None:
+def test_rewinding_restores_memory_exactly(display: str, tmp_path: Path) -> None:
     play(
         """
         memory = {}
@@ -187,13 +187,13 @@ def test_rewinding_brings_back_the_very_memory(display: str, tmp_path: Path) -> 
     )
 
 
-def test_states_are_saved_and_loaded(display: str, tmp_path: Path) -> None:
+def test_f5_saves_and_f9_loads_the_state(display: str, tmp_path: Path) -> None:
     play(
         """
         frames(5)
         tap(pygame.K_F9)
         frames(2)
-        assert "no state" in player.message
+        assert "does not exist" in player.message
         tap(pygame.K_F5)
         frames(1)
         saved, then = console.ram.copy(), console.frame_count
@@ -226,7 +226,7 @@ def test_states_are_saved_and_loaded(display: str, tmp_path: Path) -> None:
         console.load_state(tmp_path / "a.state")
 
 
-def test_a_window_shows_help_pictures_and_closes(display: str, tmp_path: Path) -> None:
+def test_help_screenshots_and_closing(display: str, tmp_path: Path) -> None:
     play(
         f"""
         from PIL import Image, ImageGrab
@@ -264,7 +264,7 @@ def test_a_window_shows_help_pictures_and_closes(display: str, tmp_path: Path) -
     assert ((helping == 255).all(axis=2)).sum() > 300
 
 
-def test_it_runs_at_the_consoles_pace(display: str, tmp_path: Path) -> None:
+def test_game_runs_at_60_frames_per_second(display: str, tmp_path: Path) -> None:
     shown = play(
         """
         import time
@@ -282,7 +282,7 @@ def test_it_runs_at_the_consoles_pace(display: str, tmp_path: Path) -> None:
 # Rewinding, without a window ------------------------------------------------------------------
 
 
-def test_a_row_of_snapshots_is_exact_and_bounded() -> None:
+def test_rewind_buffer_is_exact_and_bounded() -> None:
     with Console(on_power_on=BootParameters().write) as console:
         console.step(0, 40)
         row = Rewind(length=6)
@@ -324,11 +324,11 @@ def test_a_row_of_snapshots_is_exact_and_bounded() -> None:
         (["--overlays", "rays,hat"], "unknown overlay 'hat'"),
         (["--reward", "praise"], "unknown reward 'praise'; allowed: distance"),
         (["--sensors", "rays:15,nose"], "unknown sensor 'nose'"),
-        (["--seed", "3"], "--seed 3: nothing is left to chance"),
+        (["--seed", "3"], "--seed 3 has no effect"),
         (["--seed", "3", "--course", "random", "--course-seed", "4"], "--seed 3"),
     ],
 )
-def test_bad_arguments_are_one_line(
+def test_bad_argument_is_an_error_of_one_line(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == 1
@@ -338,7 +338,7 @@ def test_bad_arguments_are_one_line(
     assert len(shown.splitlines()) == 1
 
 
-def test_values_that_are_none_of_a_choice_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_argument_out_of_range_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     for words in (
         ["--class", "200"],
         ["--mode", "battle"],
@@ -359,19 +359,19 @@ def test_values_that_are_none_of_a_choice_are_refused(capsys: pytest.CaptureFixt
         assert words[0] in capsys.readouterr().err
 
 
-def test_without_a_display_it_says_so() -> None:
-    done = run("import sys; from mkds_gym.play.app import main; sys.exit(main([]))")
+def test_missing_display_is_an_error() -> None:
+    done = run("import sys; from mkds_gym.play.__main__ import main; sys.exit(main([]))")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()  # and nothing of libraries, whatever the environment lacks
     assert line.startswith("python -m mkds_gym.play: error: no display was found")
 
 
-def test_without_pygame_it_says_what_to_install() -> None:
+def test_missing_pygame_names_the_package() -> None:
     done = run(
         """
         import sys
         sys.modules["pygame"] = None
-        from mkds_gym.play.app import main
+        from mkds_gym.play.__main__ import main
         sys.exit(main([]))
         """
     )
@@ -380,11 +380,11 @@ def test_without_pygame_it_says_what_to_install() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_the_command_starts_the_race_that_is_asked_for(display: str) -> None:
+def test_command_starts_the_requested_race(display: str) -> None:
     done = run(
         """
         import sys
-        import mkds_gym.play.app as play
+        import mkds_gym.play.__main__ as play
         from mkds_gym.race.reader import RaceReader
 
         class Watched(play.Player):
@@ -404,7 +404,7 @@ def test_the_command_starts_the_race_that_is_asked_for(display: str) -> None:
     assert done.stdout.split()[-3:] == ["2", "3", "3"]
 
 
-def test_overlays_are_drawn_and_chosen(display: str, tmp_path: Path) -> None:
+def test_overlays_are_drawn_and_switched(display: str, tmp_path: Path) -> None:
     """Those asked for, none, and each alone; exactly those of the scene that is shown."""
     play(
         """
@@ -488,12 +488,12 @@ def test_overlays_are_drawn_and_chosen(display: str, tmp_path: Path) -> None:
     )
 
 
-def test_the_same_seed_is_the_same_race_as_an_environments(display: str, tmp_path: Path) -> None:
+def test_same_seed_gives_the_same_race_as_the_environment(display: str, tmp_path: Path) -> None:
     found = play(
         """
         import gymnasium as gym
         import mkds_gym
-        from mkds_gym.play import app
+        import mkds_gym.play.__main__ as play
         from mkds_gym.recording.format import Recording
         from mkds_gym.replay.replay import verify
 
@@ -530,14 +530,14 @@ def test_the_same_seed_is_the_same_race_as_an_environments(display: str, tmp_pat
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_game_that_is_ended_keeps_its_recording(
+def test_terminated_game_keeps_its_recording(
     number: signal.Signals, display: str, tmp_path: Path
 ) -> None:
     record, driven = tmp_path / "run.mkr", tmp_path / "driven"
     program = """
     import sys
     from pathlib import Path
-    import mkds_gym.play.app as play
+    import mkds_gym.play.__main__ as play
 
     class Told(play.Player):
         def frame(self):
@@ -562,13 +562,14 @@ def test_a_game_that_is_ended_keeps_its_recording(
     verify(Recording.load(record))
 
 
-def test_a_display_that_goes_leaves_the_recording(tmp_path: Path) -> None:
+def test_lost_display_keeps_the_recording(tmp_path: Path) -> None:
     """The process goes with it, at once: what was saved until then is there."""
     record = tmp_path / "run.mkr"
     program = """
     import sys
-    import mkds_gym.play.app as play
-    play.SAVED_EVERY = 40
+    import mkds_gym.play.__main__ as play
+    from mkds_gym.play import player
+    player.SAVED_EVERY = 40
     sys.exit(play.main(["--class", "150", "--record", sys.argv[1]]))
     """
     with (
@@ -594,16 +595,14 @@ def test_a_display_that_goes_leaves_the_recording(tmp_path: Path) -> None:
     verify(recording)
 
 
-def test_a_recording_that_cannot_be_written_is_written_elsewhere(
-    display: str, tmp_path: Path
-) -> None:
+def test_unwritable_recording_is_saved_elsewhere(display: str, tmp_path: Path) -> None:
     """What was driven is not lost with the folder that it was to be written to."""
     (tmp_path / "disk").mkdir()
     (tmp_path / "spare").mkdir()
     done = run(
         """
         import shutil, sys
-        import mkds_gym.play.app as play
+        import mkds_gym.play.__main__ as play
 
         folder = sys.argv[1]
 
@@ -629,17 +628,18 @@ def test_a_recording_that_cannot_be_written_is_written_elsewhere(
     assert Recording.load(kept).frames == 30
 
 
-def test_what_is_driven_is_recorded(display: str, tmp_path: Path) -> None:
+def test_recording_has_what_was_driven(display: str, tmp_path: Path) -> None:
     """Through rewinding, which takes back what was driven; the replay ends in the same memory."""
     told = play(
         """
         import threading
-        from mkds_gym.play import app
+        import mkds_gym.play.__main__ as play
         from mkds_gym.recording.format import Recording
-        from mkds_gym.replay.replay import Show, show, verify
+        from mkds_gym.replay import Show, show, verify
 
         # Saved meanwhile by another thread, as no picture waits for it; at the end, by this one.
-        play.SAVED_EVERY = 50
+        from mkds_gym.play import player
+        player.SAVED_EVERY = 50
         save, savers = Recording.save, []
         def noted(recording, path):
             savers.append(threading.current_thread())

@@ -1,21 +1,10 @@
-"""Drive yourself: ``python -m mkds_gym.play`` opens a window (needs pygame-ce).
-
-Without arguments the cartridge shows its own menu; an argument that chooses a race starts it.
-"""
+"""`Player`: a person drives a console in a window."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import hashlib
-import signal
-import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,17 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mkds_gym.components.sensors import Sensor, make_sensors, ray_angles
-from mkds_gym.display.window import DEFAULT_SCALE, MAX_SCALE, Window
-from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.components.sensors import Sensor, ray_angles
+from mkds_gym.display.window import DEFAULT_SCALE, Window
 from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
-from mkds_gym.emulator.loader import installed_build_id
 from mkds_gym.emulator.rewind import Rewind
-from mkds_gym.emulator.state_file import pack_state, read_state
-from mkds_gym.episodes.race_config import COURSE_SETS, MAX_OPPONENTS, RaceArguments, RaceConfig
 from mkds_gym.errors import MKDSError, OverlayError, RecordingError, reason
-from mkds_gym.kartlab.boot import CLASSES, MODES, STRENGTHS
 from mkds_gym.overlays import (
     OVERLAYS,
     LiveRace,
@@ -42,9 +26,7 @@ from mkds_gym.overlays import (
     draw_overlays,
     make_overlays,
 )
-from mkds_gym.recording.format import SUFFIX, Recording, Start, boot_digest
 from mkds_gym.recording.recorder import ConsoleRecorder
-from mkds_gym.utils.files import free_path, same_file
 
 KEYBOARD: Final[tuple[tuple[str, Keys, str], ...]] = (
     ("UP", Keys.UP, "menus; in the air, fly shorter"),
@@ -60,68 +42,67 @@ KEYBOARD: Final[tuple[tuple[str, Keys, str], ...]] = (
     ("RETURN", Keys.START, "pause of the game"),
     ("RSHIFT", Keys.SELECT, ""),
 )
-"""Key of the keyboard (pygame's constant, without K_), of the console, and what it does there."""
+"""Key of the keyboard (pygame's constant without K_), key of the console, and its use."""
 
 COMMANDS: Final[tuple[tuple[str, str], ...]] = (
     ("r", "rewind, while held"),
     ("p", "pause"),
     ("F5", "save the state"),
-    ("F9", "load it"),
+    ("F9", "load the state"),
     ("F12", "screenshot"),
-    ("TAB", "both screens, the upper, the lower"),
+    ("TAB", "both screens, upper, lower"),
     ("o", "next overlay"),
     ("PLUS", "larger"),
     ("MINUS", "smaller"),
     ("h", "this help"),
     ("ESCAPE", "quit"),
 )
-"""Key of the keyboard, likewise, and what it does to the window."""
+"""Key of the keyboard and its use in the window."""
 
 REWIND_INTERVAL: Final = 12
-"""Frames between two points that one can rewind to."""
+"""Frames between two points in time that the player can rewind to."""
 REWIND_SECONDS: Final = 60
 REWIND_LIMIT: Final = 256 << 20
-"""Bytes of memory that they may take up."""
+"""Memory for these points, in bytes."""
 REWIND_PICTURES: Final = 6
-"""Pictures for which each of those points is shown: twice as fast as it was driven."""
+"""Pictures per point while rewinding, so that rewinding runs at twice the speed."""
 SAVED_EVERY: Final = 600
-"""Recorded frames after which the recording is saved: a display server that goes takes the process
-with it at once, and nobody can catch that."""
+"""Recorded frames between two automatic saves: the process cannot survive the end of the display
+server."""
 MESSAGE_PICTURES: Final = 150
-"""Pictures for which a message stays."""
+"""Pictures for which a message is shown."""
 STICK_THRESHOLD: Final = 0.45
-"""How far a stick (or trigger) must be moved to count as pressed, of 1."""
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_SCREENS: Final = ("both", "top", "bottom")
-_PROGRAM: Final = "python -m mkds_gym.play"
+"""Position of a stick or trigger, 0 to 1, from which it counts as pressed."""
+SCREEN_CHOICES: Final = ("both", "top", "bottom")
+"""Values of ``--screens``, in the order in which TAB switches."""
 
 
 class Player:
-    """A console, a window, and a person.
+    """A window in which a person drives a console with keyboard or gamepad.
 
     Args:
-        console: what is played; it is not closed.
-        save_path: the file that F5 writes and F9 reads.
+        console: the console; it is not closed.
+        save_path: file that F5 writes and F9 reads.
         scale: screen pixels per console pixel.
         screens: ``"both"``, ``"top"`` or ``"bottom"``.
-        pictures: folder for screenshots.
-        rewind_seconds: how far back one can rewind; 0 is not at all.
-        recorder: records what is driven; what is rewound was not driven.
-        record: the file that the recording is saved to now and then.
-        overlays: drawn over the picture at first, see `mkds_gym.overlays`.
-        reward: what they tell of it.
-        sensors: whose rays they show; without any, those of ``seed6``.
+        pictures: folder for screenshots; None is the current folder.
+        rewind_seconds: seconds that the player can rewind; 0 disables rewinding.
+        recorder: records the frames; rewound frames are removed from the recording.
+        record: file to which the recording is saved from time to time.
+        overlays: overlays drawn at first, see `mkds_gym.overlays`.
+        reward: reward that overlays show.
+        sensors: sensors whose rays overlays show; without sensors, the rays of ``seed6``.
 
     Attributes:
-        console: as given.
-        rewind: what can be gone back to.
-        window: where it is shown.
-        paused: nothing moves.
-        message: what the person is told last.
+        console: the console.
+        rewind: the points in time that the player can rewind to; None if disabled.
+        window: the window.
+        paused: whether the game is paused.
+        message: the last message shown.
 
     Raises:
         ConsoleError: pygame-ce is not installed.
-        ValueError, TypeError: there is no such overlay.
+        ValueError, TypeError: unknown overlay.
     """
 
     def __init__(
@@ -143,7 +124,7 @@ class Player:
         self._recorder = recorder
         self._record = record
         self._unsaved = 0
-        self._writer = ThreadPoolExecutor(1, "save")  # a long recording takes several pictures
+        self._writer = ThreadPoolExecutor(1, "save")  # saving takes longer than a picture
         self._writing: Future[None] | None = None
         chosen = make_overlays(overlays)
         self._overlays = [
@@ -161,7 +142,7 @@ class Player:
             scale,
             on_event=self._on_event,
             wanted_by="mkds_gym.play",
-            instead="play under a display (DISPLAY or WAYLAND_DISPLAY names it)",
+            instead="play on a display (DISPLAY or WAYLAND_DISPLAY names it)",
             must_be_seen=True,
         )
         import pygame
@@ -185,7 +166,7 @@ class Player:
         self._since_push = 0
         self._picture: NDArray[np.uint8] | None = None
         self._held: dict[object, Keys] = {}
-        self._tapped = 0  # pressed since the last frame, and perhaps let go already
+        self._tapped = 0  # pressed since the last frame, perhaps already released
         self._fonts: dict[int, Any] = {}
         self._keys: dict[int, Keys] = {self._code(name): key for name, key, _ in KEYBOARD}
         actions: dict[str, Callable[[], None]] = {
@@ -219,39 +200,39 @@ class Player:
         return code
 
     def _name(self, name: str) -> str:
-        """A key as it is called on the keyboard."""
+        """Return the name of a key on the keyboard."""
         shown: str = self._pygame.key.name(self._code(name))
         return shown
 
     @property
     def keys(self) -> int:
-        """The console's keys for the next frame, a mask of `Keys`: those held, and those tapped."""
+        """Keys for the next frame, a mask of `Keys`: those held and those tapped."""
         mask = self._tapped
         for key in self._held.values():
             mask |= int(key)
         return mask
 
     def run(self) -> None:
-        """Play until the window is closed, or `stop` is called."""
+        """Play until the window is closed or `stop` is called."""
         while not (self.window.closed or self._stopped):
             self.frame()
 
     def stop(self) -> None:
-        """Have `run` return after this frame; may be called by a signal's handler."""
+        """Let `run` return after the current frame. May be called by a signal handler."""
         self._stopped = True
 
     def frame(self) -> None:
-        """One picture: a frame of the console, or a step back, or nothing if it is paused.
+        """Show one picture: run a frame, rewind, or nothing while paused.
 
         Raises:
-            ConsoleError: no window can be opened, or nobody could see it.
+            ConsoleError: the window cannot be opened or seen.
         """
         if self._rewinding:
             self._step_back()
         elif not self.paused or self._picture is None:
             self._step()
         self._tapped = 0
-        picture = self._picture = self._look()
+        picture = self._picture = self._render()
         notes: list[Callable[[Any], None]] = []
         if self._help:
             notes.append(self._draw_help)
@@ -260,18 +241,18 @@ class Player:
         self._message_left = max(self._message_left - 1, 0)
         self.window.show(picture, notes)
         if not self._controllers.get_init() and not self.window.closed:
-            self._controllers.init()  # finds the pads that are there, and tells of each
+            self._controllers.init()  # sends an event for each gamepad
 
-    def _look(self) -> NDArray[np.uint8]:
-        """The picture, with the overlays."""
+    def _render(self) -> NDArray[np.uint8]:
+        """Return the picture with overlays."""
         picture = self.console.screen(self._screens)
         overlays = self._overlays[self._overlay]
         if not overlays or self._live is None or self._screens == "bottom":
             return picture
-        paid = self._reward
+        reward = self._reward
         scene = self._live.scene(
-            reward=None if paid is None else paid.reward,
-            terms=None if paid is None else paid.terms,
+            reward=None if reward is None else reward.reward,
+            terms=None if reward is None else reward.terms,
             ray_angles=self._ray_angles,
         )
         if scene is None:
@@ -279,12 +260,12 @@ class Player:
         assert self._live.course is not None
         try:
             return draw_overlays(overlays, picture, scene, self._live.course)
-        except OverlayError as error:  # one of the person's own: it is not tried again
-            self._tell(str(error))
+        except OverlayError as error:  # a custom overlay failed: switch it off
+            self._show_message(str(error))
             self._overlay = self._overlays.index(())
             return picture
 
-    # What happens in a picture's time ---------------------------------------------------
+    # Frames -----------------------------------------------------------------------------
 
     def _step(self) -> None:
         keys = self.keys
@@ -312,19 +293,19 @@ class Player:
             try:
                 written.result()
             except RecordingError as error:
-                self._tell(str(error))
+                self._show_message(str(error))
         if self._record is None or self._unsaved < SAVED_EVERY:
             return
         self._unsaved = 0
         self._writing = self._writer.submit(recorder.recording().save, self._record)
 
     def finish(self) -> None:
-        """Wait until nothing is written any more; nothing is recorded after it."""
+        """Wait for pending writes. Call this after the last frame."""
         self._writer.shutdown()
 
     def _step_back(self) -> None:
         if self.rewind is None:
-            self._tell("rewinding is switched off")
+            self._show_message("rewinding is disabled")
             return
         if self._pictures_back % REWIND_PICTURES == 0:
             snapshot = self.rewind.back()
@@ -336,7 +317,7 @@ class Player:
                     self._recorder.rewound()
         self._pictures_back += 1
 
-    # What the person wants --------------------------------------------------------------
+    # Input ------------------------------------------------------------------------------
 
     def _on_event(self, event: Any) -> None:
         pygame = self._pygame
@@ -359,7 +340,7 @@ class Player:
         elif kind == pygame.CONTROLLERDEVICEADDED:
             pad = self._controllers.Controller(event.device_index)
             self._pads[pad.as_joystick().get_instance_id()] = pad
-            self._tell(f"gamepad: {pad.name}")
+            self._show_message(f"gamepad: {pad.name}")
         elif kind == pygame.CONTROLLERDEVICEREMOVED:
             self._pads.pop(event.instance_id, None)
             self._held.clear()
@@ -394,7 +375,7 @@ class Player:
             self._pictures_back = 0
         self._rewinding = on
 
-    def _tell(self, message: str) -> None:
+    def _show_message(self, message: str) -> None:
         self.message, self._message_left = message, MESSAGE_PICTURES
 
     def _pause(self) -> None:
@@ -404,17 +385,19 @@ class Player:
         self._help = not self._help
 
     def _switch_screens(self) -> None:
-        self._screens = _SCREENS[(_SCREENS.index(self._screens) + 1) % len(_SCREENS)]
+        self._screens = SCREEN_CHOICES[
+            (SCREEN_CHOICES.index(self._screens) + 1) % len(SCREEN_CHOICES)
+        ]
 
     def _next_overlay(self) -> None:
         self._overlay = (self._overlay + 1) % len(self._overlays)
         overlays = self._overlays[self._overlay]
         if self._live is None and overlays:
             self._live = LiveRace(self.console)
-        self._tell(f"overlay: {', '.join(each.name for each in overlays) or 'none'}")
+        self._show_message(f"overlay: {', '.join(each.name for each in overlays) or 'none'}")
 
     def _restart_overlays(self) -> None:
-        """The console is at another state now."""
+        """Restart overlays and reward after a jump to another state."""
         if self._live is not None:
             self._live.restart()
         if self._reward is not None:
@@ -424,24 +407,24 @@ class Player:
         try:
             self.console.save_state(self._save_path)
         except MKDSError as error:
-            self._tell(str(error))
+            self._show_message(str(error))
         else:
-            self._tell(f"saved to {self._save_path}")
+            self._show_message(f"saved to {self._save_path}")
 
     def _load(self) -> None:
         try:
             self.console.load_state(self._save_path)
         except MKDSError as error:
-            self._tell(str(error))
+            self._show_message(str(error))
             return
         self._restart_overlays()
         if self.rewind is not None:
             self.rewind.clear()
         if self._recorder is not None:
             self._recorder.loaded()
-            self._tell(f"loaded {self._save_path}; the recording begins here now")
+            self._show_message(f"loaded {self._save_path}; the recording starts here now")
             return
-        self._tell(f"loaded {self._save_path}")
+        self._show_message(f"loaded {self._save_path}")
 
     def _screenshot(self) -> None:
         if self._picture is None:
@@ -451,11 +434,11 @@ class Player:
         try:
             Image.fromarray(self._picture).save(path)
         except OSError as error:
-            self._tell(f"cannot write {path}: {reason(error)}")
+            self._show_message(f"cannot write {path}: {reason(error)}")
         else:
-            self._tell(f"picture in {path}")
+            self._show_message(f"screenshot saved to {path}")
 
-    # What is drawn over the picture -----------------------------------------------------
+    # Text over the picture --------------------------------------------------------------
 
     def _text(self, size: int, text: str) -> Any:
         pygame = self._pygame
@@ -477,7 +460,7 @@ class Player:
         elif self._message_left:
             message = self.message
         else:
-            message = "paused - P goes on, H is help"
+            message = "paused - P continues, H shows help"
         width = surface.get_width()
         size = 12 + 4 * self.window.scale
         lines = _wrapped(message, lambda text: self._text(size, text).get_width() <= width - 12)
@@ -495,7 +478,7 @@ class Player:
             *((self._name(name), key.name or "", what) for name, key, what in KEYBOARD),
             *((self._name(name), "", what) for name, what in COMMANDS),
             ("", "", ""),
-            ("gamepad", "", "stick or pad steers, A accelerates, B brakes,"),
+            ("gamepad", "", "stick or D-pad steers, A accelerates, B brakes,"),
             ("", "", "right trigger drifts, left trigger rewinds"),
         ]
         self._panel(surface, self._pygame.Rect(0, 0, width, height))
@@ -508,7 +491,7 @@ class Player:
 
 
 def _wrapped(text: str, fits: Callable[[str], bool]) -> list[str]:
-    """Lines of a text, each of which fits; a word that is too long is cut."""
+    """Break a text into lines that fit; words that are too long are split."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -522,245 +505,3 @@ def _wrapped(text: str, fits: Callable[[str], bool]) -> list[str]:
                 lines.append("")
             lines[-1] += letter
     return lines
-
-
-# The command line -----------------------------------------------------------------------------
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog=_PROGRAM,
-        description="Drive with keyboard or gamepad. Without arguments the cartridge shows its "
-        "menu; an argument of the race starts that race. H shows the keys. There is no sound.",
-    )
-    race = parser.add_argument_group(
-        "the race (Kartlab only)", "Named as MKDS-v0's arguments; two have a shorter name as well."
-    )
-    race.add_argument("--course", metavar="NAME", help="a course's name, or random")
-    race.add_argument("--course-seed", type=int, metavar="N", help="which random course")
-    race.add_argument("--difficulty", type=float, metavar="D", help="of random courses, 0 to 1")
-    race.add_argument("--course-set", choices=COURSE_SETS, help="a random course of that set")
-    race.add_argument(
-        "--seed",
-        type=int,
-        metavar="N",
-        help="of what is left to chance, as that of reset(): which random course, and a VS race",
-    )
-    race.add_argument("--laps", type=int, metavar="N", help="1 to 9")
-    race.add_argument(
-        "--engine-class", "--class", type=int, choices=tuple(CLASSES), help="engine, cc"
-    )
-    race.add_argument("--mirror", action="store_true", default=None, help="exchange left and right")
-    race.add_argument("--mode", choices=tuple(MODES))
-    race.add_argument("--opponents", type=int, metavar="N", help=f"0 to {MAX_OPPONENTS}, in vs")
-    race.add_argument("--opponent-strength", "--strength", choices=tuple(STRENGTHS))
-    race.add_argument("--items", action="store_true", default=None, help="item boxes, in vs")
-    parser.add_argument("--rom", metavar="FILE", help="a cartridge of your own")
-    parser.add_argument("--state", metavar="FILE", help="savestate to start from")
-    parser.add_argument(
-        "--save",
-        type=Path,
-        default=Path("play.state"),
-        metavar="FILE",
-        help="what F5 saves to and F9 loads; default: %(default)s",
-    )
-    parser.add_argument(
-        "--record",
-        type=Path,
-        metavar="FILE",
-        help="record what is driven (.mkr), for python -m mkds_gym.replay; if there is that file, "
-        "the next free name (FILE-2 and so on)",
-    )
-    parser.add_argument(
-        "--overlays", metavar="A,B", default="", help="such as rays,hud; O for more"
-    )
-    parser.add_argument("--reward", metavar="NAME", help="that the overlay hud tells")
-    parser.add_argument(
-        "--sensors", metavar="A,B", default="", help="whose rays overlays show, such as rays:15"
-    )
-    parser.add_argument(
-        "--scale",
-        type=int,
-        default=DEFAULT_SCALE,
-        choices=range(1, MAX_SCALE + 1),
-        metavar=f"1-{MAX_SCALE}",
-        help="screen pixels per console pixel; default: %(default)s",
-    )
-    parser.add_argument("--screens", choices=_SCREENS, default="both")
-    parser.add_argument(
-        "--rewind",
-        type=float,
-        default=REWIND_SECONDS,
-        metavar="SECONDS",
-        help="how far back R can go; default: %(default)s, 0 switches it off",
-    )
-    return parser
-
-
-_NO_CHANCE: Final = (
-    "--seed {}: nothing is left to chance; it is for --mode vs, --course random and --course-set"
-)
-
-
-@contextlib.contextmanager
-def _stopped_by_signals(player: Player) -> Iterator[list[int]]:
-    """Signals that end the process end the game after this frame; gives those that came."""
-    came: list[int] = []
-
-    def stop(number: int, _: Any) -> None:
-        came.append(number)
-        player.stop()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield came
-        return
-    before = {each: signal.signal(each, stop) for each in _SIGNALS}
-    try:
-        yield came
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
-
-
-def _keep(recording: Recording, path: Path) -> int:
-    """Write a recording, elsewhere if it cannot be written there.
-
-    Returns:
-        What the command returns.
-
-    Raises:
-        RecordingError: nor elsewhere.
-    """
-    try:
-        recording.save(path)
-    except RecordingError as error:
-        place = Path(tempfile.mkdtemp(prefix="mkds-")) / f"{path.stem}{SUFFIX}"
-        recording.save(place)
-        print(f"{_PROGRAM}: error: {error}; the recording is in {place}", file=sys.stderr)
-        return 1
-    print(f"{recording.describe()}: {path}")
-    return 0
-
-
-def _console(options: argparse.Namespace) -> tuple[Console, Start, bytes | None]:
-    """The console that is asked for, at its start; which start that is; its state, if need be.
-
-    A recording names the savestate that it starts at. F5 would write over that one here, so that
-    the recording has to hold it.
-    """
-    cartridge = Cartridge.open(options.rom)
-    wanted = {
-        field.name: getattr(options, field.name)
-        for field in fields(RaceArguments)
-        if getattr(options, field.name) is not None
-    }
-    on_power_on = None
-    start, held = Start("power_on"), None
-    if wanted:
-        races = RaceConfig(cartridge, RaceArguments(**wanted), has_state=options.state is not None)
-        # In the order of an environment's reset.
-        chance = np.random.default_rng(options.seed)
-        course_seed = races.draw_course_seed(chance)
-        parameters = replace(races.boot_parameters(course_seed), skip_countdown=False)
-        race_seed = int(chance.integers(1 << 32)) if races.has_race_seed else None
-        if race_seed is not None:
-            parameters = replace(parameters, seed=race_seed)
-        elif options.seed is not None and (course_seed is None or options.course_seed is not None):
-            raise ValueError(_NO_CHANCE.format(options.seed))
-        on_power_on = parameters.write
-        start = Start(
-            "power_on",
-            race=vars(races.arguments),
-            course_seed=course_seed,
-            race_seed=race_seed,
-            countdown=True,
-            digest=boot_digest(parameters),
-        )
-    elif options.seed is not None:
-        raise ValueError(_NO_CHANCE.format(options.seed))
-    if options.state is not None:
-        read_state(options.state, cartridge, installed_build_id())
-    console = Console(cartridge, on_power_on=on_power_on)
-    if options.state is not None:
-        console.load_state(options.state)
-        snapshot = console.snapshot()
-        start = Start(
-            "state",
-            digest=hashlib.sha256(snapshot.data).hexdigest(),
-            path=str(Path(options.state).resolve()),
-            frame=console.frame_count,
-        )
-        if same_file(options.state, options.save):
-            start, held = replace(start, path=None), pack_state(snapshot)
-    return console, start, held
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        arguments: the words behind the command; None takes the process's own.
-
-    Returns:
-        0; 1 when there is nothing to play, or no window to play in, or the recording had to be
-        written elsewhere; 128 and its number after a signal (Ctrl-C is 130).
-    """
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    if not 0 <= options.rewind <= 600:
-        parser.error(f"--rewind {options.rewind}: allowed: 0 to 600 seconds")
-    if options.save.is_dir() or not options.save.parent.is_dir():
-        parser.error(f"--save {options.save}: is not a file in an existing directory")
-    record = options.record
-    if record is not None and (record.is_dir() or not record.parent.is_dir()):
-        parser.error(f"--record {record}: is not a file in an existing directory")
-    if record is not None and record.suffix.lower() != SUFFIX:
-        parser.error(f"--record {record}: the suffix of a recording is {SUFFIX}")
-    for written, other in (
-        ("record", "save"),
-        ("record", "state"),
-        ("record", "rom"),
-        ("save", "rom"),
-    ):
-        paths = getattr(options, written), getattr(options, other)
-        if None not in paths and same_file(*paths):
-            parser.error(f"--{written} {paths[0]}: is the file of --{other}; choose another name")
-    if record is not None:
-        record = free_path(record)  # what was recorded before stays
-    left = 0
-    try:
-        overlays = [name for name in options.overlays.split(",") if name]
-        make_overlays(overlays)
-        reward = None if options.reward is None else LiveReward(options.reward)
-        sensors = make_sensors([name for name in options.sensors.split(",") if name])
-        console, start, held = _console(options)
-        with console:
-            recorder = None if record is None else ConsoleRecorder(console, start, state=held)
-            player = Player(
-                console,
-                save_path=options.save,
-                scale=options.scale,
-                screens=options.screens,
-                rewind_seconds=options.rewind,
-                recorder=recorder,
-                record=record,
-                overlays=overlays,
-                reward=reward,
-                sensors=sensors,
-            )
-            with _stopped_by_signals(player) as came:
-                try:
-                    player.run()
-                finally:
-                    player.window.close()
-                    player.finish()  # else it may come after what is written now
-                    if recorder is not None and recorder.frames:
-                        left = _keep(recorder.recording(), record)
-            if came:
-                return 128 + came[0]
-    except (MKDSError, ValueError, TypeError) as error:
-        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return left
