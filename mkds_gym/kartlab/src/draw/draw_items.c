@@ -96,7 +96,7 @@ void draw_items_init(void) {
     build_banana();
 }
 
-static void put(const struct display_list *list, vec3 at, angle16 turn) {
+static void put_model(const struct display_list *list, vec3 at, angle16 turn) {
     fx32 sine = fx_sin(turn) * LIST_SCALE, cosine = fx_cos(turn) * LIST_SCALE;
     const struct view_matrix m = {{{cosine, 0, -sine}, {0, FX_ONE * LIST_SCALE, 0}, {sine, 0, cosine}, {at.x, at.y, at.z}}};
     send_1(GX_MTX_RESTORE, VIEW_MATRIX_SLOT);
@@ -163,6 +163,6 @@ void draw_items(const struct view *view) {
         } else if (sight->list == &shell) {
             turn = (angle16)(frame * SHELL_TURN);
         }
-        put(sight->list, at, turn);
+        put_model(sight->list, at, turn);
     }
 }
