@@ -148,7 +148,7 @@ def behaviour(races: list[Race], structure: str, field: str) -> str:
 
 def test_fields_behave_in_kartlab_as_the_layout_says(races: list[Race]) -> None:
     allowed = {
-        memory_layout.KEPT: {"meaningful"},
+        memory_layout.MEANINGFUL: {"meaningful"},
         memory_layout.CONSTANT: {"constant", "zero"},
         memory_layout.ZERO: {"zero"},
         memory_layout.GHOST: {"zero"},  # tests/test_kartlab_menu.py has a ghost

@@ -19,7 +19,7 @@ EMPTY_MAP = b"NKMD" + struct.pack("<HH", 37, 8)
 
 
 def random_triangles(count, rng):
-    """Triangles of every attitude inside the area, none of them slivers."""
+    """Return random triangles inside the area, without slivers."""
     triangles = []
     while len(triangles) < count:
         middle = rng.uniform((-900, -150, -900), (900, 150, 900))

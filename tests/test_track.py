@@ -174,10 +174,10 @@ def test_project_returns_lateral_heading_and_progress(offset):
         angle = TAU * (index + 0.4) / 24
         # The circle is driven to the left: outside is to the right.
         x, z = on_circle(angle, RADIUS + offset)
-        seen = track.project(x, z, index)
-        assert seen.lateral == pytest.approx(-offset, abs=1.5)
-        assert abs((seen.heading - angle + math.pi) % TAU - math.pi) < 0.05
-        assert seen.s == track.progress(index, x, z)
+        projection = track.project(x, z, index)
+        assert projection.lateral == pytest.approx(-offset, abs=1.5)
+        assert abs((projection.heading - angle + math.pi) % TAU - math.pi) < 0.05
+        assert projection.s == track.progress(index, x, z)
 
 
 def test_left_end_is_at_positive_x_when_driving_to_positive_z():
@@ -224,9 +224,9 @@ def test_center_line_exists_for_both_ways():
     track = FORKED
     for index in (4, 7, 8, 9):
         x, z = track.mid[index]
-        seen = track.project(x, z, index)
-        assert abs(seen.lateral) < 1.0
-        assert track.point_at(seen.s, index)[::2] == pytest.approx((x, z), abs=3)
+        projection = track.project(x, z, index)
+        assert abs(projection.lateral) < 1.0
+        assert track.point_at(projection.s, index)[::2] == pytest.approx((x, z), abs=3)
     # On the long way the main line is far off.
     assert math.dist(track.point_at(track.start_of(8))[::2], track.mid[8]) > 300
 

@@ -79,19 +79,19 @@ def smooth_line(
         period: length of a closed line; None for an open line.
     """
     knots: list[float] = []
-    kept: list[int] = []
+    chosen: list[int] = []
     for index, place in enumerate(s):
         # Points at the same progress would make the slope infinite.
         if (not knots or place > knots[-1] + 1e-3) and (
             period is None or place < s[0] + period - 1e-3 or not knots
         ):
             knots.append(place)
-            kept.append(index)
+            chosen.append(index)
     span = period if period is not None else knots[-1] - knots[0]
     samples = min(max(math.ceil(span / _SPACING), _FEWEST_SAMPLES), _MOST_SAMPLES)
     step = max(span, 1e-3) / (samples if period is not None else samples - 1)
     at: NDArray[np.float64] = knots[0] + step * np.arange(samples, dtype=np.float64)
-    points = np.array([[x[index], z[index], width[index]] for index in kept])
+    points = np.array([[x[index], z[index], width[index]] for index in chosen])
     ends = np.array(knots)
     if period is not None:
         ends = np.append(ends, ends[0] + period)

@@ -19,6 +19,7 @@ import struct
 import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,14 +123,9 @@ class KCL:
             object.__setattr__(self, name, array)
         object.__setattr__(self, "_lookup", Octree(self.header, self.octree))
 
-    def __getstate__(self) -> tuple[object, ...]:
-        return (self.header, self.raw_positions, self.raw_normals, self.prisms, self.octree)
-
-    def __setstate__(self, state: tuple[object, ...]) -> None:
-        names = ("header", "raw_positions", "raw_normals", "prisms", "octree")
-        for name, value in zip(names, state, strict=True):
-            object.__setattr__(self, name, value)
-        self.__post_init__()
+    def __reduce__(self) -> tuple[object, ...]:
+        arrays = (self.raw_positions, self.raw_normals, self.prisms)
+        return type(self), (self.header, *arrays, self.octree)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> KCL:
@@ -189,15 +185,7 @@ class KCL:
                     f"{name} at {fields[index]:#x} overlap the section before",
                     where + 4 * index,
                 )
-        header = Header(
-            thickness=fields[4],
-            area_minimum=(fields[5], fields[6], fields[7]),
-            masks=(fields[8], fields[9], fields[10]),
-            shift=fields[11],
-            x_shift=fields[12],
-            xy_shift=fields[13],
-            sphere_radius=fields[14],
-        )
+        header = _header(fields)
         for index, mask in enumerate(header.masks):
             inside = ~mask & 0xFFFFFFFF
             if inside & (inside + 1):
@@ -377,20 +365,20 @@ def checksum_ram(ram: NDArray[np.uint8], header_address: int) -> int:
         raise CourseFormatError(
             "no collision in memory: pointers are out of bounds or out of order", header_address
         )
-    header = Header(
-        fields[4],
-        (fields[5], fields[6], fields[7]),
-        (fields[8], fields[9], fields[10]),
-        *fields[11:],
-    )
     return _checksum(
-        header,
+        _header(fields),
         (
             ram[positions : positions + (normals - positions) // 12 * 12].tobytes(),
             ram[normals : normals + (prisms - normals) // 6 * 6].tobytes(),
             ram[prisms : prisms + (octree - prisms) // PRISM_SIZE * PRISM_SIZE].tobytes(),
         ),
     )
+
+
+def _header(fields: tuple[Any, ...]) -> Header:
+    """Return the numbers of a header behind its four offsets."""
+    thickness, x, y, z, x_mask, y_mask, z_mask, *rest = fields[4:]
+    return Header(thickness, (x, y, z), (x_mask, y_mask, z_mask), *rest)
 
 
 def _checksum(header: Header, sections: tuple[bytes | memoryview, ...]) -> int:

@@ -185,7 +185,7 @@ class Track:
             return begin + (self._to[checkpoint] - begin) * (behind / (behind + ahead))
         if behind > 0.0:
             return self._to[checkpoint]
-        return self._beside(checkpoint, other, x, z)
+        return self._beyond_crossing(checkpoint, other, x, z)
 
     def _out_of_range(self, checkpoint: int) -> ValueError:
         return ValueError(f"checkpoint={checkpoint} is out of range: expected 0 to {len(self) - 1}")
@@ -203,7 +203,7 @@ class Track:
         # This distance is continuous where two next lines are equally near.
         return best, nearest if ahead > 0.0 else ahead
 
-    def _beside(self, checkpoint: int, other: int, x: float, z: float) -> float:
+    def _beyond_crossing(self, checkpoint: int, other: int, x: float, z: float) -> float:
         """Return the progress of a point beyond the intersection of two checkpoints' lines."""
         begin_x, begin_z = self._x[checkpoint], self._z[checkpoint]
         span_x, span_z = self._x[other] - begin_x, self._z[other] - begin_z

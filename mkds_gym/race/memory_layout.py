@@ -55,7 +55,7 @@ GAME: Final = "game"
 KARTLAB: Final = "Kartlab"
 """`Field.confirmed`: only Kartlab has the field."""
 
-KEPT: Final = "meaningful"
+MEANINGFUL: Final = "meaningful"
 """`Field.kartlab`: the value changes, within a race or between races, as described."""
 CONSTANT: Final = "constant"
 """`Field.kartlab`: the value is right, and the same in all races of the tests (may be 0)."""
@@ -75,7 +75,7 @@ class Field(NamedTuple):
         unit: unit of the value, see the top of this module.
         meaning: one line.
         confirmed: `SOURCES`, `GAME` or `KARTLAB`.
-        kartlab: `KEPT`, `CONSTANT`, `GHOST` or `ZERO`.
+        kartlab: `MEANINGFUL`, `CONSTANT`, `GHOST` or `ZERO`.
         c: C type, where the format does not imply the type.
     """
 
@@ -85,7 +85,7 @@ class Field(NamedTuple):
     unit: str
     meaning: str
     confirmed: str = SOURCES
-    kartlab: str = KEPT
+    kartlab: str = MEANINGFUL
     c: str = ""
 
 
