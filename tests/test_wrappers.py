@@ -1,4 +1,4 @@
-"""`RecordRaces`: every episode in a file, whoever steps the environments."""
+"""`RecordRaces` saves every episode."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def recordings(folder: Path) -> list[Recording]:
     return [Recording.load(path) for path in sorted(folder.iterdir())]
 
 
-def test_each_episode_is_a_file(tmp_path: Path) -> None:
+def test_each_episode_is_saved_to_a_file(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "races"
     made = gym.make("MKDS-v0", **SHORT)
     env = RecordRaces(made, folder, episode_trigger=lambda episode: episode != 1, label="me")
@@ -49,7 +49,7 @@ def test_each_episode_is_a_file(tmp_path: Path) -> None:
     verify(found[2])
 
 
-def test_it_pickles_as_its_environment_does(tmp_path: Path) -> None:
+def test_record_races_pickles_with_its_environment(tmp_path: Path) -> None:
     env = RecordRaces(gym.make("MKDS-v0", **SHORT), tmp_path, name_prefix="a")
     again = pickle.loads(pickle.dumps(env))
     again.reset()
@@ -62,7 +62,7 @@ def test_it_pickles_as_its_environment_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["sync", "async", "vector_entry_point"])
-def test_environments_share_a_folder(mode: str, tmp_path: Path) -> None:
+def test_vector_environments_share_a_folder(mode: str, tmp_path: Path) -> None:
     wrap = functools.partial(RecordRaces, folder=tmp_path)
     more: dict[str, Any] = {"wrappers": [wrap]}
     if mode == "vector_entry_point":
@@ -78,7 +78,7 @@ def test_environments_share_a_folder(mode: str, tmp_path: Path) -> None:
     assert len(found) == 4
 
 
-def test_a_full_disk_does_not_end_the_race(tmp_path: Path) -> None:
+def test_full_disk_gives_a_warning(tmp_path: Path) -> None:
     folder = tmp_path / "races"
     env = RecordRaces(gym.make("MKDS-v0", **SHORT), folder)
     env.reset()
@@ -92,9 +92,9 @@ def test_a_full_disk_does_not_end_the_race(tmp_path: Path) -> None:
     assert len(recordings(folder)) == len(env.recorded) == 1
 
 
-def test_what_ctrl_c_breaks_off_is_what_was_driven(tmp_path: Path) -> None:
+def test_interrupted_step_is_recorded_up_to_its_last_frame(tmp_path: Path) -> None:
     env = RecordRaces(gym.make("MKDS-v0", frame_skip=30), tmp_path)
-    for _ in range(3):
+    for _ in range(2):
         env.reset()
         console = env.unwrapped.console  # type: ignore[attr-defined]
         wanted = console.frame_count + 40
@@ -103,15 +103,13 @@ def test_what_ctrl_c_breaks_off_is_what_was_driven(tmp_path: Path) -> None:
                 env.step(0)
     env.close()
     found = recordings(tmp_path)
-    assert len(found) == 3
+    assert len(found) == 2
     for each in found:
         assert each.frames >= 40
         verify(each)
 
 
-def test_ctrl_c_while_a_recording_is_written_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_save_is_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     env = RecordRaces(gym.make("MKDS-v0", **SHORT), tmp_path)
     env.reset()
     env.step(2)
@@ -125,13 +123,15 @@ def test_ctrl_c_while_a_recording_is_written_loses_nothing(
     monkeypatch.setattr(Recording, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
         env.reset()
-    (found,) = recordings(tmp_path)  # though nobody may ever close it
+    (found,) = recordings(tmp_path)
     env.close()
     assert [path.name for path in env.recorded] == [path.name for path in tmp_path.iterdir()]
     verify(found)
 
 
-def test_ctrl_c_stays_one_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_save_on_a_full_disk_raises_keyboard_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     env = RecordRaces(gym.make("MKDS-v0", **SHORT), tmp_path)
     env.reset()
     env.step(2)
@@ -158,7 +158,7 @@ def test_ctrl_c_stays_one_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.Mon
     assert not list(tmp_path.iterdir())
 
 
-def test_ctrl_c_in_the_trigger_loses_nothing(tmp_path: Path) -> None:
+def test_interrupted_trigger_is_repeated(tmp_path: Path) -> None:
     asked: list[int] = []
 
     def trigger(episode: int) -> bool:
@@ -199,7 +199,7 @@ class Failing:
         return {"failing": 0.0}
 
 
-def test_what_fails_in_a_step_is_recorded_with_it() -> None:
+def test_failed_step_is_recorded_up_to_its_last_frame() -> None:
     env = gym.make("MKDS-v0", metrics=["distance", Failing(20)], reward=float_of_distance)
     told: list[Recording] = []
     recorder = Recorder(env, on_end=told.append)
@@ -211,7 +211,6 @@ def test_what_fails_in_a_step_is_recorded_with_it() -> None:
     recording = recorder.recording()
     assert recording.frames == 3 + 20  # of the fifth step, too
     verify(recording)
-    # Nobody goes on from half of a step.
     with pytest.raises(gym.error.ResetNeeded, match=r"reset\(\).* failed"):
         env.step(0)
     assert recorder.recording().ram == recording.ram
@@ -227,7 +226,7 @@ def float_of_distance(metrics: Any) -> float:
 
 
 @pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
-def test_the_episode_of_one_that_is_replaced_is_written(mode: str, tmp_path: Path) -> None:
+def test_episode_of_a_replaced_environment_is_saved(mode: str, tmp_path: Path) -> None:
     made = gym.make_vec(
         "MKDS-v0",
         num_envs=2,
@@ -248,7 +247,7 @@ def test_the_episode_of_one_that_is_replaced_is_written(mode: str, tmp_path: Pat
         verify(each)
 
 
-def test_what_cannot_be_recorded_is_refused(tmp_path: Path) -> None:
+def test_wrong_arguments_are_refused(tmp_path: Path) -> None:
     with gym.make("CartPole-v1") as env, pytest.raises(TypeError, match="MKDS-v0"):
         RecordRaces(env, tmp_path)
     (tmp_path / "file").touch()
