@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import gymnasium as gym
@@ -36,7 +35,7 @@ from mkds_gym.episodes.race_config import RANDOM_COURSE, RaceArguments, RaceConf
 from mkds_gym.episodes.race_start import PRIMING_FRAMES, RaceStart
 from mkds_gym.episodes.start_manager import StartManager
 from mkds_gym.errors import ConsoleError, CourseFormatError, NoRaceError, StateError
-from mkds_gym.observer import EnvObserver
+from mkds_gym.observer import Observable
 from mkds_gym.overlays import OverlayLike, SceneRecorder, draw_overlays, make_overlays
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
@@ -47,7 +46,7 @@ MAX_FRAME_SKIP: Final = 60
 _RENDER_MODES: Final = (None, "human", "rgb_array")
 
 
-class MKDSEnv(gym.Env[Any, Any], EzPickle):
+class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
     """A kart race in an emulated Nintendo DS.
 
     Without arguments the cartridge is Kartlab, the free kart game of this package. With ``rom``
@@ -189,6 +188,7 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
     ) -> None:
         arguments = {name: value for name, value in locals().items() if name != "self"}
         EzPickle.__init__(self, **arguments)
+        Observable.__init__(self)
         self.frame_skip = frame_skip
         self.render_mode = choice("render_mode", render_mode, _RENDER_MODES)
         self.screens: Any = screens
@@ -231,8 +231,6 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
         self._needs_reset = True
         self._episode_open = False  # observers have not been told of its end
         self._closed = False
-        self._observers: tuple[EnvObserver, ...] = ()
-        self._viewer: EnvObserver | None = None
         self._scenes = SceneRecorder()
         if self._overlays:
             self.add_observer(self._scenes)
@@ -589,67 +587,6 @@ class MKDSEnv(gym.Env[Any, Any], EzPickle):
             return picture
         scene = self._scenes.scene_of(self)
         return draw_overlays(self._overlays, picture, scene, self.course)
-
-    # Observers ---------------------------------------------------------------------------------
-
-    @property
-    def observers(self) -> tuple[EnvObserver, ...]:
-        """The observers, in the order in which they are called."""
-        return self._observers
-
-    def add_observer(self, observer: EnvObserver) -> None:
-        """Let an observer watch the environment, from now on.
-
-        Raises:
-            TypeError: `observer` is not an `EnvObserver`.
-            ValueError: `observer` watches this environment already.
-        """
-        if not isinstance(observer, EnvObserver):
-            raise TypeError(f"observer={observer!r} is not an observer: expected an EnvObserver")
-        if observer in self._observers:
-            raise ValueError(f"observer={observer!r} watches this environment already")
-        self._observers = (*self._observers, observer)
-        observer.attached(self)
-
-    def remove_observer(self, observer: EnvObserver) -> None:
-        """Stop an observer from watching the environment.
-
-        Raises:
-            ValueError: `observer` does not watch this environment.
-        """
-        if observer not in self._observers:
-            raise ValueError(f"observer={observer!r} does not watch this environment")
-        self._observers = tuple(other for other in self._observers if other is not observer)
-        if observer is self._viewer:
-            self._viewer = None
-        observer.detached(self)
-
-    @property
-    def viewer(self) -> EnvObserver | None:
-        """The observer that a viewer has set; setting another one replaces it.
-
-        ``envs.set_attr("viewer", [...])`` gives each environment of a vector environment its own,
-        in other processes as well.
-        """
-        return self._viewer
-
-    @viewer.setter
-    def viewer(self, observer: EnvObserver | None) -> None:
-        if self._viewer is not None:
-            self.remove_observer(self._viewer)
-        if observer is not None:
-            self.add_observer(observer)
-            self._viewer = observer
-
-    @contextlib.contextmanager
-    def without_viewer(self) -> Iterator[None]:
-        """Hide from the viewer what happens in the context."""
-        observers = self._observers
-        self._observers = tuple(other for other in observers if other is not self._viewer)
-        try:
-            yield
-        finally:
-            self._observers = observers
 
     def recording_start(self) -> tuple[Start, bytes | None]:
         """Return how a recording describes the start; call in `EnvObserver.start_reached` only.

@@ -1,7 +1,9 @@
-"""`EnvObserver`: the one way to watch an environment from outside."""
+"""`EnvObserver`: the one way to watch an environment; `Observable`: the list of its observers."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -94,3 +96,70 @@ class EnvObserver:
 
     def detached(self, env: Any) -> None:
         """The observer was removed, or the environment is being closed."""
+
+
+class Observable:
+    """The list of observers of an environment, which `MKDSEnv` inherits."""
+
+    def __init__(self) -> None:
+        self._observers: tuple[EnvObserver, ...] = ()
+        self._viewer: EnvObserver | None = None
+
+    @property
+    def observers(self) -> tuple[EnvObserver, ...]:
+        """The observers, in the order in which they are called."""
+        return self._observers
+
+    def add_observer(self, observer: EnvObserver) -> None:
+        """Let an observer watch the environment, from now on.
+
+        Raises:
+            TypeError: `observer` is not an `EnvObserver`.
+            ValueError: `observer` watches this environment already.
+        """
+        if not isinstance(observer, EnvObserver):
+            raise TypeError(f"observer={observer!r} is not an observer: expected an EnvObserver")
+        if observer in self._observers:
+            raise ValueError(f"observer={observer!r} watches this environment already")
+        self._observers = (*self._observers, observer)
+        observer.attached(self)
+
+    def remove_observer(self, observer: EnvObserver) -> None:
+        """Stop an observer from watching the environment.
+
+        Raises:
+            ValueError: `observer` does not watch this environment.
+        """
+        if observer not in self._observers:
+            raise ValueError(f"observer={observer!r} does not watch this environment")
+        self._observers = tuple(other for other in self._observers if other is not observer)
+        if observer is self._viewer:
+            self._viewer = None
+        observer.detached(self)
+
+    @property
+    def viewer(self) -> EnvObserver | None:
+        """The observer that a viewer has set; setting another one replaces it.
+
+        ``envs.set_attr("viewer", [...])`` gives each environment of a vector environment its own,
+        in other processes as well.
+        """
+        return self._viewer
+
+    @viewer.setter
+    def viewer(self, observer: EnvObserver | None) -> None:
+        if self._viewer is not None:
+            self.remove_observer(self._viewer)
+        if observer is not None:
+            self.add_observer(observer)
+            self._viewer = observer
+
+    @contextlib.contextmanager
+    def without_viewer(self) -> Iterator[None]:
+        """Hide from the viewer what happens in the context."""
+        observers = self._observers
+        self._observers = tuple(other for other in observers if other is not self._viewer)
+        try:
+            yield
+        finally:
+            self._observers = observers
