@@ -79,7 +79,7 @@ title | title | branch 0: from: both paths must be level at
     FORKED: rf"""
 width = 80 | wide = 80 | branch 0: wide is unknown
 from = 3\nto = 5 | from = 5\nto = 3 | branch 0: to: the branch would leave
-at = [500, -150] | at = [500, 300] | branch 0: from: the branch meets the main path at
+at = [500, -150] | at = [500, 300] | degrees: expected at most 70
 width = 80 | width = 200 | sticks out of the main path
 to = 5 | to = 9 | branch 0: to=9 is out of range
  | {SECOND} | branch 1: from: the branch spans
