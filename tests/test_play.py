@@ -568,8 +568,8 @@ def test_lost_display_keeps_the_recording(tmp_path: Path) -> None:
     program = """
     import sys
     import mkds_gym.play.__main__ as play
-    from mkds_gym.play import player
-    player.SAVED_EVERY = 40
+    import mkds_gym.play.player
+    mkds_gym.play.player.SAVED_EVERY = 40
     sys.exit(play.main(["--class", "150", "--record", sys.argv[1]]))
     """
     with (
@@ -638,8 +638,8 @@ def test_recording_has_what_was_driven(display: str, tmp_path: Path) -> None:
         from mkds_gym.replay import Show, show, verify
 
         # Saved meanwhile by another thread, as no picture waits for it; at the end, by this one.
-        from mkds_gym.play import player
-        player.SAVED_EVERY = 50
+        import mkds_gym.play.player
+        mkds_gym.play.player.SAVED_EVERY = 50
         save, savers = Recording.save, []
         def noted(recording, path):
             savers.append(threading.current_thread())
