@@ -23,7 +23,6 @@ from mkds_gym.components.metrics import (
     collect_all,
     make_metrics,
     reset_all,
-    shortest_distance,
 )
 from mkds_gym.components.scorers import (
     OFFROAD_COST,
@@ -31,6 +30,7 @@ from mkds_gym.components.scorers import (
     WALL_HIT_COST,
     default_fitness_scorer,
 )
+from mkds_gym.course.checkpoint_distance import shortest_distance
 from mkds_gym.race.memory_layout import CENTISECONDS_PER_FRAME
 
 

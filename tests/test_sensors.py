@@ -347,3 +347,15 @@ def test_opponents_are_seen_nearest_first() -> None:
     assert not SENSORS.make("opponents").read(RaceMemory().frame(), meadow()).any()
     race.drivers[2]["position"] = fx((0.0, 0.0, 0.0))
     assert sensor.space.contains(sensor.read(race.frame(), meadow()))
+
+
+def test_environments_copy_sensor_objects():
+    """A sensor with memory would mix up the environments of a vector environment."""
+    from mkds_gym.components.observations import make_observation_builder
+
+    for obs_type in ("sensors", "dict"):
+        sensor = Seed6()
+        builders = [make_observation_builder(obs_type, [sensor], "top") for _ in range(2)]
+        sensors = [builder.sensors[0] for builder in builders]
+        assert sensors[0] is not sensors[1]
+        assert sensor not in sensors

@@ -32,12 +32,12 @@ metric                  floats that it collects
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from mkds_gym.components.registry import Registry
+from mkds_gym.course.checkpoint_distance import checkpoint_gap, shortest_distance
 from mkds_gym.race.memory_layout import (
     CENTISECONDS_PER_FRAME,
     DRIVER_FLAG_RESPAWNING,
@@ -80,43 +80,6 @@ METRICS: Final[Registry[Metric]] = Registry(
 _NO_CHECKPOINT: Final = -1
 
 
-def shortest_distance(track: Track, start: int, end: int) -> float:
-    """Return the length of the shortest path between two checkpoints, negative if it is backward.
-
-    A path goes from midpoint to midpoint of neighbouring checkpoints and may take any branch.
-    Where forward and backward are equally long, the result is positive.
-
-    Returns:
-        World units; 0 if no path connects the checkpoints.
-    """
-    forward = _path_length(track, start, end)
-    backward = _path_length(track, end, start)
-    if forward <= backward:
-        return forward if math.isfinite(forward) else 0.0
-    return -backward
-
-
-def _path_length(track: Track, start: int, end: int) -> float:
-    """Dijkstra's algorithm along `Track.next`; infinity if there is no path."""
-    visited: set[int] = set()
-    queue = [(0.0, start)]
-    while queue:
-        length, here = heapq.heappop(queue)
-        if here == end:
-            return length
-        if here in visited:
-            continue
-        visited.add(here)
-        for there in track.next(here):
-            heapq.heappush(queue, (length + _between(track, here, there), there))
-    return math.inf
-
-
-def _between(track: Track, a: int, b: int) -> float:
-    """Distance between the midpoints of two checkpoints, world units."""
-    return math.dist(track.middle(a), track.middle(b))
-
-
 class Distance:
     """Distance between the checkpoints passed.
 
@@ -146,9 +109,9 @@ class Distance:
         left = self._checkpoint
         if left != _NO_CHECKPOINT:
             if checkpoint in self._next:
-                self.total += _between(track, left, checkpoint)
+                self.total += checkpoint_gap(track, left, checkpoint)
             elif checkpoint in self._previous:
-                self.total -= _between(track, left, checkpoint)
+                self.total -= checkpoint_gap(track, left, checkpoint)
             else:
                 self.total += shortest_distance(track, left, checkpoint)
         self._checkpoint = checkpoint

@@ -24,9 +24,8 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from mkds_gym.emulator.loader import trim_memory
-from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.cloned_state import ClonedState
-from mkds_gym.errors import MKDSError, StateError, VectorEnvError
+from mkds_gym.errors import StateError
 from mkds_gym.utils.arguments import boolean, choice, integer
 from mkds_gym.vector.arguments import (
     ActionBatch,
@@ -40,6 +39,8 @@ from mkds_gym.vector.arguments import (
     seeds_per_env,
     states_per_env,
 )
+from mkds_gym.vector.factory import EnvFactory, EnvWrapper, check_equal_spaces
+from mkds_gym.vector.failures import is_refusal, joint_error, vector_env_error
 from mkds_gym.vector.lanes import Batch, Lane, Status
 from mkds_gym.vector.threads import ThreadPool, usable_cores
 
@@ -52,7 +53,6 @@ MAX_THREADS: Final = 256
 ON_ERROR: Final = ("raise", "replace")
 """Values of ``on_error``."""
 
-EnvWrapper: TypeAlias = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
 StepResult: TypeAlias = tuple[
     Any, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]
 ]
@@ -118,18 +118,20 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         self.autoreset_mode = check_autoreset_mode(autoreset_mode)
         self.copy = boolean("copy", copy)
         self._replaces_failed = choice("on_error", on_error, ON_ERROR) == "replace"
-        self._env_kwargs = kwargs_per_env(self.num_envs, env_kwargs, kwargs)
-        self._wrappers = check_wrappers(env_wrappers)
+        env_kwargs = kwargs_per_env(self.num_envs, env_kwargs, kwargs)
+        wrappers = check_wrappers(env_wrappers)
         if max_episode_steps is not None:
             steps = integer("max_episode_steps", max_episode_steps, 1)
             limit = functools.partial(gym.wrappers.TimeLimit, max_episode_steps=steps)
-            self._wrappers = (limit, *self._wrappers)
+            wrappers = (limit, *wrappers)
+        self._factory = EnvFactory(env_kwargs, wrappers)
 
         envs: list[gym.Env[Any, Any]] = []
         try:
             for index in range(self.num_envs):
-                envs.append(self._make_env(index))
-            self._set_spaces(envs)
+                envs.append(self._factory.make(index))
+            check_equal_spaces(envs)
+            self._set_spaces(envs[0])
             self._batch = Batch(self.single_observation_space, self.num_envs)
             self._lanes = [Lane(env, index, self._batch) for index, env in enumerate(envs)]
         except BaseException:
@@ -183,10 +185,10 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 lane.in_call = False
                 if error is None:
                     lane.begin()
-                elif not (_is_refusal(error) and self._continues(lane, races.get(lane.index))):
+                elif not (is_refusal(error) and self._continues(lane, races.get(lane.index))):
                     lane.fail(error)
             if failures:
-                raise self._joint_error("reset()", failures, lanes)
+                raise joint_error("reset()", failures, lanes, self._lanes)
             return self._observations(), self._merge_infos(lanes)
 
     def step(self, actions: Any, *, step_mask: Mask | None = None) -> StepResult:
@@ -232,7 +234,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             for lane in lanes:
                 lane.in_call = False
             if lost:
-                raise self._error("step()", lost, results)
+                raise vector_env_error("step()", lost, self._lanes, results)
             return results
 
     def render(self) -> tuple[Any, ...]:
@@ -342,7 +344,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             for lane in lanes:
                 lane.in_call = False
             if failures:
-                raise self._joint_error("clone_states()", failures, lanes)
+                raise joint_error("clone_states()", failures, lanes, self._lanes)
             return tuple(states)
 
     def restore_states(
@@ -402,7 +404,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 if lane.status is Status.RUNNING and lane.core.episode_over:
                     lane.status = Status.OVER
             if failures:
-                raise self._joint_error("restore_states()", failures, lanes)
+                raise joint_error("restore_states()", failures, lanes, self._lanes)
 
     def replace(
         self, index: int, *, seed: int | None = None, options: Options | None = None
@@ -438,50 +440,14 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             lane.in_call = False
             return self._observations(), self._merge_infos([lane])
 
-    # Making environments --------------------------------------------------------------------
-
-    def _make_env(self, index: int) -> gym.Env[Any, Any]:
-        try:
-            env: gym.Env[Any, Any] = MKDSEnv(**self._env_kwargs[index])
-        except TypeError as error:
-            if "unexpected keyword argument" not in str(error):
-                raise
-            raise TypeError(
-                f"{error}; arguments of the vector environment are num_envs, num_threads, copy, "
-                "autoreset_mode, on_error, env_kwargs, env_wrappers and max_episode_steps"
-            ) from None
-        try:
-            for wrapper in self._wrappers:
-                wrapped: object = wrapper(env)
-                if not isinstance(wrapped, gym.Env):
-                    raise TypeError(
-                        f"env_wrappers: {wrapper!r} returned {wrapped!r}, expected an environment"
-                    )
-                env = wrapped
-        except BaseException:
-            env.close()
-            raise
-        return env
-
-    def _set_spaces(self, envs: Sequence[gym.Env[Any, Any]]) -> None:
-        first = envs[0]
-        for index, env in enumerate(envs):
-            for what, space, expected in (
-                ("observation", env.observation_space, first.observation_space),
-                ("action", env.action_space, first.action_space),
-            ):
-                if space != expected:
-                    raise ValueError(
-                        f"environment {index} has the {what} space {space} and environment 0 has "
-                        f"{expected}: pass env_kwargs with which all spaces are equal"
-                    )
-        self.single_observation_space = first.observation_space
-        self.single_action_space = first.action_space
-        self.observation_space = batch_space(first.observation_space, self.num_envs)
-        self.action_space = batch_space(first.action_space, self.num_envs)
-        self._action_batch = ActionBatch(first.action_space, self.action_space, self.num_envs)
-        self.render_mode = first.render_mode
-        self.metadata = {**first.metadata, "autoreset_mode": self.autoreset_mode}
+    def _set_spaces(self, env: gym.Env[Any, Any]) -> None:
+        self.single_observation_space = env.observation_space
+        self.single_action_space = env.action_space
+        self.observation_space = batch_space(env.observation_space, self.num_envs)
+        self.action_space = batch_space(env.action_space, self.num_envs)
+        self._action_batch = ActionBatch(env.action_space, self.action_space, self.num_envs)
+        self.render_mode = env.render_mode
+        self.metadata = {**env.metadata, "autoreset_mode": self.autoreset_mode}
 
     # Checks ---------------------------------------------------------------------------------
 
@@ -513,7 +479,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         """Refuse environments that failed, were not reset, or were in an interrupted call."""
         failed = {lane.index: lane.error for lane in lanes if lane.status is Status.FAILED}
         if failed:
-            raise self._error("an earlier call", failed, None)
+            raise vector_env_error("an earlier call", failed, self._lanes)
         idle = [lane.index for lane in lanes if not lane.ready]
         if len(idle) == self.num_envs:
             raise gym.error.ResetNeeded("call envs.reset() first")
@@ -609,7 +575,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         Raises:
             Exception: the new environment cannot be made or reset; the old one stays.
         """
-        new = self._make_env(index)
+        new = self._factory.make(index)
         old = self._lanes[index]
         viewer, old.core.viewer = old.core.viewer, None
         try:
@@ -659,45 +625,6 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             if value is None and isinstance(array, np.ndarray) and array.dtype != np.object_:
                 vector_infos[key] = array.astype(np.object_)
         return super()._add_info(vector_infos, env_info, env_num)
-
-    def _joint_error(
-        self, where: str, failures: Mapping[int, Exception], lanes: Sequence[Lane]
-    ) -> Exception:
-        """The caller's own mistake if every environment refused the call, else `_error`."""
-        refused = all(
-            _is_refusal(error)
-            and not (isinstance(error, StateError) and self._lanes[index].status is Status.FAILED)
-            for index, error in failures.items()
-        )
-        if refused and len(failures) == len(lanes):
-            return failures[min(failures)]
-        return self._error(where, failures, None)
-
-    def _error(
-        self, where: str, failures: Mapping[int, Any], results: StepResult | None
-    ) -> VectorEnvError:
-        index, *others = sorted(failures)
-        cause = failures[index]
-        message = (
-            f"environment {index} of {self.num_envs} failed in {where}: "
-            f"{type(cause).__name__}: {cause}"
-        )
-        if others:
-            message += f" (environments {', '.join(map(str, others))} failed too)"
-        if results:
-            message += "; the other environments completed the step, see the error's `results`"
-        if lost := [i for i in sorted(failures) if self._lanes[i].status is Status.FAILED]:
-            message += f"; call envs.replace({lost[0]}) or envs.reset() to continue"
-        error = VectorEnvError(message, failures, results)
-        error.__cause__ = cause
-        return error
-
-
-def _is_refusal(error: Exception) -> bool:
-    """Whether an environment refused its arguments, rather than failed."""
-    if isinstance(error, StateError):
-        return True
-    return isinstance(error, ValueError | TypeError) and not isinstance(error, MKDSError)
 
 
 def _close_all(envs: Sequence[gym.Env[Any, Any]]) -> None:
