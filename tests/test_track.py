@@ -220,6 +220,25 @@ def test_progress_grows_evenly_on_both_ways(way, direction):
     assert moved.sum() == pytest.approx(track.length + track.start_of(1), rel=0.01)
 
 
+def test_progress_at_a_fork_is_continuous_between_the_next_lines():
+    lines = [
+        across(0, 0, 0.0),
+        across(0, 100, 0.0),
+        across(150, 250, 1.2),
+        across(-150, 250, -0.3),
+        across(0, 500, 0.0),
+        across(600, 200, math.pi),
+    ]
+    sections = [(0, 2, [1, 2]), (2, 1, [3]), (3, 1, [3]), (4, 2, [0])]
+    track = Track(course_map(lines, sections))
+    assert track.next(1) == (2, 3)
+    path = [(x, 170.0) for x in np.linspace(-80, 80, 4000)]
+    nearest = {min(track.next(1), key=lambda i: track.distance_to(i, *point)) for point in path}
+    assert nearest == {2, 3}
+    moved = np.diff([track.progress(1, *point) for point in path])
+    assert np.abs(moved).max() < 0.1
+
+
 def test_center_line_exists_for_both_ways():
     track = FORKED
     for index in (4, 7, 8, 9):
