@@ -1,4 +1,4 @@
-"""Overlays: on the pixels where the game draws what they show, composable, and safe to add to."""
+"""Overlays are drawn where the game draws the same things; they combine, and errors name them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import dataclasses
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, TypeAlias
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from custom_overlays import Broken
 from kartlab_field import LAYOUT, Field
 from numpy.typing import NDArray
 
@@ -42,43 +44,45 @@ from mkds_gym.race.names import course_id
 from mkds_gym.race.reader import RaceReader
 
 BOX_HEIGHT = 9.0
-"""World units above the floor at which the boxes of these tests float."""
+"""Height of the item boxes above the floor, world units."""
+Drive: TypeAlias = "tuple[NDArray[np.uint8], OverlayScene, Course]"
+BLACK = np.zeros((192, 256, 3), np.uint8)
 
 
-def watching(field: Field) -> SceneRecorder:
+def recorder_of(field: Field) -> SceneRecorder:
     recorder = SceneRecorder()
     recorder.begin(field.reader)
     return recorder
 
 
-def shots(field: Field, recorder: SceneRecorder, keys: int = 0, frames: int = 8) -> None:
-    """Frames that are drawn and noted: enough for the picture to be of these."""
+def draw(field: Field, recorder: SceneRecorder, keys: int = 0, frames: int = 4) -> None:
+    """Run frames with pictures; the picture is complete after the third."""
     for _ in range(frames):
         field.console.step(keys)
         recorder.add(field.state(), keys)
 
 
 @pytest.fixture(scope="module")
-def drive() -> Iterator[tuple[NDArray[np.uint8], OverlayScene, Course]]:
-    """A picture in mid-race with opponents, the scene of it, and the course."""
+def drive() -> Iterator[Drive]:
+    """A picture of a race with opponents, its scene, and the course."""
     field = Field(course=25, skip_countdown=True)
-    recorder = watching(field)
+    recorder = recorder_of(field)
     for _ in range(300):
         field.console.step(field.pursuit(), draw=False)
         recorder.add(field.state(), 0)
-    shots(field, recorder, Keys.A)
+    draw(field, recorder, Keys.A)
     scene = recorder.scene(field.course, reward=0.25, terms={"distance": 3.0})
     yield field.console.screen("top"), scene, field.course
     field.close()
 
 
-def test_a_live_race_knows_random_courses_apart(tmp_path: Path) -> None:
-    """They share a number: one whose state is loaded would be drawn as the one before."""
+def test_live_race_distinguishes_random_courses(tmp_path: Path) -> None:
+    """All random courses have the same number."""
     state = tmp_path / "a.state"
-    other: Any = gym.make("MKDS-v0", course="random", course_seed=4).unwrapped
-    other.reset(seed=0)
-    other.console.save_state(state)
-    env: Any = gym.make("MKDS-v0", course="random", course_seed=3).unwrapped
+    env = make(course="random")
+    env.reset(seed=1)
+    env.console.save_state(state)
+    other = env.course
     env.reset(seed=0)
     live = LiveRace(env.console)
     before = live.course
@@ -87,50 +91,53 @@ def test_a_live_race_knows_random_courses_apart(tmp_path: Path) -> None:
     env.console.step(0, 30)
     env.console.restore(here)
     live.restart()
-    assert live.course is before  # gone back, nothing is read anew
+    assert live.course is before  # the same course is not read again
     env.console.load_state(state)
     live.restart()
     assert live.course is not None
-    assert live.course.fingerprint == other.course.fingerprint != before.fingerprint
+    assert live.course.fingerprint == other.fingerprint != before.fingerprint
     assert live.frame(0) is not None
-    for each in (env, other):
-        each.close()
+    env.close()
 
 
-# ------------------------------------------------------- the pixels where the game draws it
+# Places on the picture ----------------------------------------------------------------------------
 
 
-def test_the_rear_tyres_stand_where_they_project() -> None:
-    """They touch the road 5.6 behind the kart's place and 5.1 beside it (kart_model.c)."""
+@pytest.fixture(scope="module")
+def alone() -> Iterator[tuple[Field, SceneRecorder]]:
+    """A race without opponents, after 40 frames, and the recorder of its scenes."""
     field = Field(course=25, drivers=1, skip_countdown=True)
-    try:
-        recorder = watching(field)
-        shots(field, recorder)
-        scene = recorder.scene(field.course)
-        picture = field.console.screen("top").astype(int)
-    finally:
-        field.close()
+    recorder = recorder_of(field)
+    draw(field, recorder, Keys.A, 40)
+    yield field, recorder
+    field.close()
+
+
+def test_rear_tyres_stand_where_they_are_projected(alone: tuple[Field, SceneRecorder]) -> None:
+    """The tyres touch the road 5.6 behind the kart and 5.1 beside it (kart_model.c)."""
+    field, recorder = alone
+    scene, picture = recorder.scene(field.course), field.console.screen("top").astype(int)
     place, ahead, right = (
         np.array(v) for v in (scene.race.position, scene.race.forward, scene.race.right)
     )
     behind = place - 5.6 * ahead
     tyres = np.array([behind - 5.1 * right, behind + 5.1 * right])
-    pixels, seen = Projection(scene.camera).points(tyres)
-    assert seen.all()
+    pixels, visible = Projection(scene.camera).points(tyres)
+    assert visible.all()
     for column, row in pixels:
         strip = picture[:, round(column)].max(axis=1)
-        # Upwards from the road, which is paler than tyre and shadow: where the tyre begins.
+        # The lower edge of the tyre: the road is brighter.
         bottom = next(y for y in range(188, 100, -1) if strip[y] < 80) + 1
         assert abs(bottom - row) <= 2, (bottom, row)
     assert abs(pixels[:, 0].mean() - 128) < 1
 
 
 COURSE = "ridge_course"
-"""No wall hides the ends of its checkpoints."""
+"""A course without walls in front of its checkpoints."""
 
 
 def boxes_at(points: NDArray[np.float64]) -> bytes:
-    """A course to hand over with item boxes at these points and nowhere else."""
+    """Return a course with item boxes at these points only, for `BootParameters.course_data`."""
     files = dict(read_course_archive(Cartridge.open(), COURSE))
     boxes = np.zeros(len(points), OBJECT)
     boxes["position"] = np.round(points * 4096)
@@ -140,7 +147,7 @@ def boxes_at(points: NDArray[np.float64]) -> bytes:
 
 
 def picture_with_boxes(points: NDArray[np.float64]) -> tuple[NDArray[np.uint8], OverlayScene]:
-    """The same moment of a race, whatever stands on the course."""
+    """Return a picture and its scene; the race is the same with any boxes."""
     field = Field(
         course=course_id(COURSE),
         course_data=boxes_at(points),
@@ -149,17 +156,17 @@ def picture_with_boxes(points: NDArray[np.float64]) -> tuple[NDArray[np.uint8], 
         skip_countdown=True,
     )
     try:
-        recorder = watching(field)
+        recorder = recorder_of(field)
         for _ in range(150):
             field.console.step(field.pursuit(), draw=False)
             recorder.add(field.state(), 0)
-        shots(field, recorder, Keys.A)
+        draw(field, recorder, Keys.A)
         return field.console.screen("top"), recorder.scene(field.course)
     finally:
         field.close()
 
 
-def test_the_next_checkpoints_ends_are_where_the_game_draws_what_stands_there() -> None:
+def test_checkpoint_line_ends_where_the_game_draws_boxes_on_its_ends() -> None:
     course = Course.from_cartridge(Cartridge.open(), COURSE)
     nowhere = np.array([[0.0, -500.0, 0.0]])
     without, scene = picture_with_boxes(nowhere)
@@ -172,8 +179,8 @@ def test_the_next_checkpoints_ends_are_where_the_game_draws_what_stands_there() 
         (checkpoint,) = course.track.next(checkpoint)
     points = np.array(ends) + np.array([0.0, BOX_HEIGHT, 0.0])
     projection = Projection(scene.camera)
-    pixels, seen = projection.points(points)
-    inside = seen & (np.abs(pixels - (128, 96)) < (120, 88)).all(axis=1)
+    pixels, visible = projection.points(points)
+    inside = visible & (np.abs(pixels - (128, 96)) < (120, 88)).all(axis=1)
     found: dict[int, tuple[float, float]] = {}
     for end in np.flatnonzero(inside).tolist():
         point, (column, row) = points[end], pixels[end]
@@ -186,8 +193,10 @@ def test_the_next_checkpoints_ends_are_where_the_game_draws_what_stands_there() 
         assert abs(middle[0] - column) <= 2, (middle, column, row)
         assert abs(middle[1] - row) <= 2, (middle, column, row)
         found[end] = middle
-    assert len(found) >= 2
-    # And the line that the overlay draws ends there, but for the height at which the boxes float.
+        if len(found) == 2:
+            break
+    assert len(found) == 2
+    # The overlay's line ends below the boxes.
     feet, _ = projection.points(np.array(ends))
     for end, middle in found.items():
         race = copy.copy(scene.race)
@@ -203,25 +212,25 @@ def test_the_next_checkpoints_ends_are_where_the_game_draws_what_stands_there() 
         assert abs(outermost - column) <= 2, (end, outermost, column)
 
 
-def test_an_opponent_is_circled_where_it_is_drawn() -> None:
+def test_opponent_is_projected_to_where_it_is_drawn() -> None:
     field = Field(course=25, drivers=2, skip_countdown=True)
     try:
-        recorder = watching(field)
-        for _ in range(100):  # until the letters of GO are gone
+        recorder = recorder_of(field)
+        for _ in range(100):  # until GO has disappeared
             field.step(field.pursuit())
-        shots(field, recorder)
+        draw(field, recorder)
         start = field.console.snapshot()
         x, y, z = field.state().position
         fx, _, fz = field.state().forward
         pictures = []
-        left = 25.0  # else one's own kart hides it
+        left = 25.0  # otherwise the player's kart hides it
         for ahead in (130.0, -300.0):
             field.console.restore(start)
             place = x + ahead * fx + left * fz, y, z + ahead * fz - left * fx
-            for _ in range(6):
-                # A kart that the host holds in its place.
+            for _ in range(4):
+                # Hold the kart in its place.
                 field.put(1, *place, field.state().heading, 0.0)
-                shots(field, recorder, frames=1)
+                draw(field, recorder, frames=1)
             pictures.append(field.console.screen("top").astype(int))
             if ahead > 0:
                 scene = recorder.scene(field.course)
@@ -230,91 +239,93 @@ def test_an_opponent_is_circled_where_it_is_drawn() -> None:
     _, thing = [o for o in scene.objects if o.kind == "driver"]
     ((column, row),), _ = Projection(scene.camera).points(np.array([thing.position]))
     changed = (np.abs(pictures[0] - pictures[1]) > 16).any(axis=2)
-    changed[130:, :80] = False  # the number of the place, which changes too
+    changed[130:, :80] = False  # the displayed place changes too
     rows, columns = np.nonzero(changed)
     assert len(rows) > 20
     assert abs((columns.min() + columns.max() + 1) / 2 - column) <= 2
-    # Its tyres touch the road up to 6 units nearer, a pixel lower.
+    # Its tyres touch the road up to 6 units nearer, which is a pixel lower.
     assert abs(rows.max() + 1 - row) <= 2
 
 
-def test_the_scene_is_of_the_frame_that_the_picture_shows() -> None:
-    field = Field(course=25, drivers=1, skip_countdown=True)
-    try:
-        recorder = watching(field)
-        shots(field, recorder, Keys.A, 40)
-        scene = recorder.scene(field.course)
-        assert scene.race.frame == field.state().frame - PICTURE_DELAY
-        # So is the path's head, which is not where the driver is by now.
-        head = np.array([*scene.race.position, scene.race.speed], np.float32)
-        assert np.array_equal(scene.trail[-1], head)
-        assert len(scene.trail) > 3
-        steps = np.linalg.norm(np.diff(scene.trail[:-1, :3], axis=0), axis=1)
-        assert (steps >= TRAIL_SPACING - 0.01).all()
-        # A path begins with a lap, when the picture does, and not when the driver does.
-        trail = LapTrail()
-        laps = [copy.copy(scene.race) for _ in range(3)]
-        laps[2].lap += 1
-        for lap, count in zip(laps, (1, 1, 1), strict=True):
-            trail.add(lap)
-            assert len(trail.up_to(lap)) == count
-        # One that is longer than what is kept ends with its last points.
-        trail._points[: trail._end] = 7.0
-        trail._end = len(trail._points)
-        trail._points[-1] = 8.0
-        trail._last = (0.0, 0.0, 0.0)
-        trail.add(laps[2])
-        assert trail._end == TRAIL_POINTS + 1
-        kept = trail.up_to(laps[2])
-        assert len(kept) == TRAIL_POINTS
-        assert kept[-2].tolist() == [8.0] * 4
-        assert np.array_equal(kept[-1], head)
-        # It comes through a pickle as it is.
-        again = pickle.loads(pickle.dumps(scene))
-        assert repr(again) == repr(scene)
-        assert again.camera.matrix.tolist() == scene.camera.matrix.tolist()
-        assert again.objects == scene.objects
-        assert again.race.position == scene.race.position
-        # Where there is no camera, no picture has a scene, and nobody's frame fails.
-        word = field.ram[LAYOUT.camera_pointer - RAM_START :][:4]
-        before = word.copy()
-        word[:] = 0
+def test_scene_is_of_the_frame_that_the_picture_shows(alone: tuple[Field, SceneRecorder]) -> None:
+    field, recorder = alone
+    scene = recorder.scene(field.course)
+    assert scene.race.frame == field.state().frame - PICTURE_DELAY
+    head = np.array([*scene.race.position, scene.race.speed], np.float32)
+    assert np.array_equal(scene.trail[-1], head)
+    assert len(scene.trail) > 3
+    steps = np.linalg.norm(np.diff(scene.trail[:-1, :3], axis=0), axis=1)
+    assert (steps >= TRAIL_SPACING - 0.01).all()
+    again = pickle.loads(pickle.dumps(scene))
+    assert repr(again) == repr(scene)
+    assert again.camera.matrix.tolist() == scene.camera.matrix.tolist()
+    assert again.objects == scene.objects
+    assert again.race.position == scene.race.position
+
+
+def test_frame_without_camera_has_no_scene(alone: tuple[Field, SceneRecorder]) -> None:
+    field, recorder = alone
+    pointer = field.ram[LAYOUT.camera_pointer - RAM_START :][:4]
+    before = pointer.copy()
+    pointer[:] = 0
+    recorder.add(field.state(), 0)
+    pointer[:] = before
+    recorder.scene(field.course)
+    for missing in (False, True, False):
         recorder.add(field.state(), 0)
-        word[:] = before
-        recorder.scene(field.course)
-        for missing in (False, True, False):
-            recorder.add(field.state(), 0)
-            if missing:
-                with pytest.raises(NoRaceError, match="cannot be drawn on this picture"):
-                    recorder.scene(field.course)
-            else:
+        if missing:
+            with pytest.raises(NoRaceError, match="cannot be drawn on this picture"):
                 recorder.scene(field.course)
-    finally:
-        field.close()
+        else:
+            recorder.scene(field.course)
 
 
-# ------------------------------------------------------------------- in the environment
+def test_lap_trail_restarts_with_a_lap_and_keeps_the_last_points() -> None:
+    trail = LapTrail()
+
+    def race(number: float, lap: int = 1) -> Any:
+        return SimpleNamespace(lap=lap, position=(number * TRAIL_SPACING, 0.0, 0.0), speed=number)
+
+    for lap in (1, 1, 2):
+        trail.add(race(0, lap))
+        assert len(trail.up_to(race(0, lap))) == 1
+    trail.add(race(0.9, 2))
+    assert trail.up_to(race(0.9, 2))[:, 3].tolist() == pytest.approx([0.0, 0.9])
+    count = 2 * TRAIL_POINTS + 10
+    for number in range(1, count):
+        trail.add(race(number, 2))
+    points = trail.up_to(race(count - 0.5, 2))
+    assert len(points) == TRAIL_POINTS
+    expected = [*range(count - TRAIL_POINTS + 1, count), count - 0.5]
+    assert points[:, 3].tolist() == expected
+
+
+# In the environment ------------------------------------------------------------------------------
 
 
 def make(**arguments: Any) -> Any:
-    arguments = {"course": "desert_course", "render_mode": "rgb_array", **arguments}
-    return gym.make("MKDS-v0", **arguments).unwrapped
+    return gym.make("MKDS-v0", **{"render_mode": "rgb_array", **arguments}).unwrapped
 
 
-def observed(**arguments: Any) -> tuple[Any, SceneRecorder]:
-    """An environment, and a recorder of its scenes."""
-    env, scenes = make(**arguments), SceneRecorder()
+@pytest.fixture(scope="module")
+def observed() -> Iterator[tuple[Any, SceneRecorder]]:
+    """An environment with overlays, before its first reset, and a recorder of its scenes."""
+    env, scenes = make(overlays=["trail", "checkpoint"]), SceneRecorder()
     env.add_observer(scenes)
-    return env, scenes
+    with pytest.raises(NoRaceError, match="reset"):
+        scenes.scene_of(env)
+    yield env, scenes
+    env.close()
 
 
-def test_rendered_pictures_have_overlays_and_observations_have_none() -> None:
+def test_render_draws_overlays_and_observations_have_none() -> None:
     plain = make(obs_type="pixels")
-    drawn, scenes = observed(obs_type="pixels", overlays=["rays", "hud", 6])
+    drawn, scenes = make(obs_type="pixels", overlays=["rays", "hud", 6]), SceneRecorder()
+    drawn.add_observer(scenes)
     try:
         for env in (plain, drawn):
             env.reset(seed=0)
-        for step in range(20):
+        for step in range(8):
             action = step % 3
             (first, paid, *_), (second, also, *_) = plain.step(action), drawn.step(action)
             assert (first == second).all()
@@ -335,94 +346,110 @@ def test_rendered_pictures_have_overlays_and_observations_have_none() -> None:
         drawn.close()
 
 
-def test_rays_are_those_of_the_sensors() -> None:
-    env, scenes = observed(obs_type=["rays:5"], overlays="rays", screens="both")
-    try:
-        env.reset()
-        env.step(0)
-        assert scenes.scene_of(env).ray_angles == (90, 45, 0, -45, -90)
-        picture = env.render()
-        assert picture.shape == (384, 256, 3)
-        assert (picture[192:] == env.console.screen("bottom")).all()
-        assert (picture[:192] != env.console.screen("top")).any()
-    finally:
-        env.close()
-
-
-def test_overlays_begin_anew_with_each_race() -> None:
-    env, scenes = observed(overlays="trail")
-    try:
-        env.reset(seed=0)
-        for _ in range(60):
-            env.step(0)
-        assert len(scenes.scene_of(env).trail) > 20
-        env.reset(seed=0)
-        scene = scenes.scene_of(env)
-        assert len(scene.trail) == 1
-        assert scene.race.frame <= env.race.frame
-    finally:
-        env.close()
-
-
-def test_overlays_go_on_from_a_restored_state() -> None:
-    env, scenes = observed(overlays=["trail", "checkpoint"])
-    try:
-        env.reset(seed=0)
-        for _ in range(30):
-            env.step(0)
-        state, frame = env.clone_state(), env.race.frame
-        for _ in range(10):
-            env.step(1)
-        env.restore_state(state)
-        assert scenes.scene_of(env).race.frame == frame
-        assert env.render().shape == (192, 256, 3)
-        env.step(0)
-        assert scenes.scene_of(env).race.frame == frame + 2
-    finally:
-        env.close()
-
-
-def test_overlays_need_a_render_mode_and_a_race() -> None:
-    with pytest.raises(ValueError, match="render_mode"):
-        make(render_mode=None, overlays="hud")
-    with pytest.raises(ValueError, match="unknown overlay"):
-        make(overlays="hat")
-    with pytest.raises(ValueError, match=r"give a list, \['rays', 'hud'\]"):
-        make(overlays="rays, hud")
-    env, scenes = observed()
-    with pytest.raises(NoRaceError, match="reset"):
-        scenes.scene_of(env)
+def test_rays_are_those_of_the_sensors_on_the_upper_screen() -> None:
+    env, scenes = make(obs_type=["rays:5"], overlays="rays", screens="both"), SceneRecorder()
+    env.add_observer(scenes)
+    env.reset()
+    env.step(0)
+    assert scenes.scene_of(env).ray_angles == (90, 45, 0, -45, -90)
+    picture = env.render()
+    assert picture.shape == (384, 256, 3)
+    assert (picture[192:] == env.console.screen("bottom")).all()
+    assert (picture[:192] != env.console.screen("top")).any()
     env.close()
 
 
-# --------------------------------------------------------------------------- projection
+def test_scenes_restart_with_a_reset(observed: tuple[Any, SceneRecorder]) -> None:
+    env, scenes = observed
+    env.reset(seed=0)
+    for _ in range(40):
+        env.step(0)
+    assert len(scenes.scene_of(env).trail) > 10
+    env.reset(seed=0)
+    scene = scenes.scene_of(env)
+    assert len(scene.trail) == 1
+    assert scene.race.frame <= env.race.frame
 
 
-def test_lines_and_areas_are_cut_at_the_eye(
-    drive: tuple[NDArray[np.uint8], OverlayScene, Course],
-) -> None:
-    _, scene, _ = drive
-    projection = Projection(scene.camera)
-    eye, target = np.array(scene.camera.position), np.array(scene.camera.target)
-    behind, ahead = eye - (target - eye), target
-    far = eye + (target - eye) * 1e4
-    ends, left = projection.lines(
-        np.array([behind, behind, ahead, far]), np.array([ahead, behind - 1, far, far + 1])
+def test_scenes_continue_from_a_restored_state(observed: tuple[Any, SceneRecorder]) -> None:
+    env, scenes = observed
+    env.reset(seed=0)
+    env.step(0)
+    state, frame = env.clone_state(), env.race.frame
+    for _ in range(3):
+        env.step(1)
+    env.restore_state(state)
+    assert scenes.scene_of(env).race.frame == frame
+    assert env.render().shape == (192, 256, 3)
+    env.step(0)
+    assert scenes.scene_of(env).race.frame == frame + 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"render_mode": None, "overlays": "hud"}, "render_mode"),
+        ({"overlays": "hat"}, "unknown overlay"),
+        ({"overlays": "rays, hud"}, r"pass a list, \['rays', 'hud'\]"),
+    ],
+)
+def test_environment_refuses_bad_overlays(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make(**arguments)
+
+
+# Projection ---------------------------------------------------------------------------------------
+
+
+def test_points_lines_and_polygons_are_clipped_at_both_planes(drive: Drive) -> None:
+    camera = dataclasses.replace(drive[1].camera, near=2.0, far=100.0)
+    projection = Projection(camera)
+    eye = np.array(camera.position)
+    ahead = np.array(camera.target) - eye
+    right = np.cross(ahead, camera.up)
+    ahead, right = ahead / np.linalg.norm(ahead), right / np.linalg.norm(right)
+
+    def world(*points: tuple[float, float]) -> NDArray[np.float64]:
+        """Points to the right of the eye and in front of it."""
+        return np.array([eye + x * right + depth * ahead for x, depth in points])
+
+    def screen(*points: tuple[float, float]) -> NDArray[np.float64]:
+        return projection.screen(np.array([(x, 0.0, depth) for x, depth in points]))
+
+    def same_corners(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+        return len(one) == len(other) and np.allclose(
+            sorted(one.round(6).tolist()), sorted(other.round(6).tolist()), atol=1e-3
+        )
+
+    pixels, visible = projection.points(world((0, -5), (0, 1.9), (0, 50), (5, 99.9), (0, 101)))
+    assert visible.tolist() == [False, False, True, True, False]
+    assert np.allclose(pixels[2], (128, 96))
+    begin = world((0, -50), (-10, 0), (0, -5), (10, 50), (0, 120))
+    end = world((0, 50), (10, 0), (0, -6), (20, 150), (5, 110))
+    ends, visible = projection.lines(begin, end)
+    assert visible.tolist() == [True, False, False, True, False]
+    assert np.allclose(ends[0], screen((0, 2), (0, 50)))
+    assert np.allclose(ends[1], screen((10, 50), (15, 100)))
+    # A corner outside becomes two corners on the plane.
+    whole = [(-10.0, 50.0), (10.0, 50.0), (0.0, 80.0)]
+    too_near = [(-10.0, 50.0), (10.0, 50.0), (0.0, -46.0)]
+    too_far = [(-10.0, 50.0), (10.0, 50.0), (0.0, 150.0)]
+    assert same_corners(projection.polygon(world(*whole)), screen(*whole))
+    assert same_corners(
+        projection.polygon(world(*too_near)),
+        screen((-10, 50), (10, 50), (5, 2), (-5, 2)),
     )
-    assert left.tolist() == [True, False, True, False]
-    assert np.isfinite(ends).all()
-    assert np.allclose(ends[0, 1], (128, 96), atol=0.5)
-    side = np.array(scene.camera.right) * 20
-    triangle = projection.polygon(np.array([behind, ahead - side, ahead + side]))
-    assert len(triangle) == 4  # a corner behind the eye gives way to two
-    assert np.isfinite(triangle).all()
-    assert len(projection.polygon(np.array([behind, behind - side, behind + side]))) == 0
-    _, seen = projection.points(np.array([behind, ahead, far]))
-    assert seen.tolist() == [False, True, False]
+    assert same_corners(
+        projection.polygon(world(*too_far)),
+        screen((-10, 50), (10, 50), (5, 100), (-5, 100)),
+    )
+    for depths in ((-1, -2, 1.5), (101, 150, 300)):
+        hidden = world(*zip((-10.0, 10.0, 0.0), depths, strict=True))
+        assert projection.polygon(hidden).shape == (0, 2)
 
 
-def test_axes_are_those_of_the_games_matrix(
-    drive: tuple[NDArray[np.uint8], OverlayScene, Course],
+def test_view_axes_are_those_of_the_games_matrix(
+    drive: Drive,
 ) -> None:
     _, scene, _ = drive
     points = np.array(scene.race.position) + np.random.default_rng(0).normal(0, 50, (20, 3))
@@ -431,13 +458,11 @@ def test_axes_are_those_of_the_games_matrix(
     assert np.allclose(view * (1, 1, -1), game, atol=0.5)
 
 
-# --------------------------------------------------------------------------- drawing
+# Drawing ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", list(OVERLAYS))
-def test_every_overlay_draws_something_of_its_own(
-    name: str, drive: tuple[NDArray[np.uint8], OverlayScene, Course]
-) -> None:
+def test_every_overlay_draws_on_a_copy(name: str, drive: Drive) -> None:
     picture, scene, course = drive
     before = picture.copy()
     drawn = draw_overlays(make_overlays(name), picture, scene, course)
@@ -450,8 +475,8 @@ def test_every_overlay_draws_something_of_its_own(
     assert (drawn == again).all()
 
 
-def test_walls_are_magenta_and_off_road_red(
-    drive: tuple[NDArray[np.uint8], OverlayScene, Course],
+def test_collision_draws_walls_magenta_and_off_road_red(
+    drive: Drive,
 ) -> None:
     picture, scene, course = drive
     drawn = draw_overlays(make_overlays("collision:400"), picture, scene, course).astype(int)
@@ -462,8 +487,8 @@ def test_walls_are_magenta_and_off_road_red(
     assert red.sum() > 50
 
 
-def test_numbers_names_and_objects(
-    drive: tuple[NDArray[np.uint8], OverlayScene, Course],
+def test_overlays_are_made_from_numbers_names_and_objects(
+    drive: Drive,
 ) -> None:
     names = list(OVERLAYS)
     assert names[:6] == [
@@ -486,7 +511,7 @@ def test_numbers_names_and_objects(
     picture, scene, course = drive
     drawn = draw_overlays(make_overlays([Dot()]), picture, scene, course)
     assert tuple(drawn[96, 128]) == (1, 2, 3)
-    # Likewise by the place that it is imported from, as on a command line.
+    # Imported by name, as on a command line.
     (imported,) = make_overlays("custom_overlays.Dot")
     assert (draw_overlays([imported], picture, scene, course)[96, 128] == (9, 8, 7)).all()
     both = np.concatenate([picture, picture])
@@ -498,30 +523,30 @@ def test_numbers_names_and_objects(
     [
         ("ray", ValueError, "did you mean 'rays'"),
         (10, ValueError, "7 hud"),
-        (-1, ValueError, "no overlay number"),
+        (-1, ValueError, "unknown overlay number"),
         ("rays:-1", ValueError, "above 0"),
         ("hud:3", ValueError, "takes no number"),
         ([None], TypeError, "collision"),
         (True, TypeError, "True"),
         (3.5, TypeError, "3.5"),
-        ("custom_overlays.Nothing", ValueError, "'custom_overlays.Nothing' is no over"),
+        ("custom_overlays.Nothing", ValueError, "'custom_overlays.Nothing' is not a"),
         ("custom_overlays.Dit", ValueError, "Dit"),
         ("no_such_module.Dot", ValueError, "no_such_module"),
     ],
 )
-def test_wrong_overlays_are_refused(wrong: Any, error: type[Exception], words: str) -> None:
+def test_bad_overlay_is_refused(wrong: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         make_overlays(wrong)
 
 
-def test_without_a_reward_none_is_written(
-    drive: tuple[NDArray[np.uint8], OverlayScene, Course],
+def test_hud_omits_missing_rewards(
+    drive: Drive,
 ) -> None:
     picture, scene, course = drive
     unpaid = dataclasses.replace(scene, reward=None)
     shorter = dataclasses.replace(scene, reward=None, terms={})
     nothing = dataclasses.replace(scene, reward=0.0, terms={})
-    own = dataclasses.replace(scene, reward=0.5, terms={})  # that looks at no metric
+    own = dataclasses.replace(scene, reward=0.5, terms={})  # that reads no metric
     lines = [
         int((draw_overlays(make_overlays("hud"), picture, each, course) != picture)[:, 0].sum())
         for each in (scene, unpaid, own, shorter, nothing)
@@ -529,15 +554,14 @@ def test_without_a_reward_none_is_written(
     assert lines[0] > lines[1] == lines[2] > lines[3] == lines[4]
 
 
-def test_labels_do_not_cover_one_another(
-    drive: tuple[NDArray[np.uint8], OverlayScene, Course],
+def test_labels_do_not_cover_each_other(
+    drive: Drive,
 ) -> None:
-    """Each colour has as many pixels as it has alone; the uppermost stays where it is."""
+    """Each colour has as many pixels as alone, and the highest label stays in its place."""
     _, scene, _ = drive
-    black = np.zeros((192, 256, 3), np.uint8)
 
     def rows(*labels: Any) -> list[list[int]]:
-        canvas = Canvas(black, Projection(scene.camera))
+        canvas = Canvas(BLACK, Projection(scene.camera))
         canvas.labels(labels)
         seen = canvas.picture()
         return [seen[:, :, channel].sum(axis=1).tolist() for channel in range(3)]
@@ -555,26 +579,20 @@ def test_labels_do_not_cover_one_another(
     assert rows(*apart)[:2] == [rows(apart[0])[0], rows(apart[1])[1]]
 
 
-def test_an_error_names_its_overlay(
-    drive: tuple[NDArray[np.uint8], OverlayScene, Course],
+def test_drawing_error_names_the_overlay(
+    drive: Drive,
 ) -> None:
-    class Broken:
-        name = "broken"
-
-        def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:
-            raise KeyError("nothing")
-
     picture, scene, course = drive
-    with pytest.raises(OverlayError, match=r"'broken' failed: KeyError: 'nothing'"):
+    with pytest.raises(OverlayError, match="'broken' failed: RuntimeError: on purpose"):
         draw_overlays([Broken()], picture, scene, course)
     nowhere = dataclasses.replace(scene.camera, target=scene.camera.position)
-    with pytest.raises(OverlayError, match="looks nowhere"):
+    with pytest.raises(OverlayError, match="has no direction"):
         draw_overlays([], picture, dataclasses.replace(scene, camera=nowhere), course)
     with pytest.raises(OverlayError, match="192"):
         draw_overlays([], picture[:10], scene, course)
 
 
-def test_scenes_travel_and_stay(drive: tuple[NDArray[np.uint8], OverlayScene, Course]) -> None:
+def test_pickled_scene_draws_the_same(drive: Drive) -> None:
     picture, scene, course = drive
     data = pickle.dumps(scene)
     assert len(data) < 50_000
@@ -584,7 +602,7 @@ def test_scenes_travel_and_stay(drive: tuple[NDArray[np.uint8], OverlayScene, Co
     assert (drawn == other).all()
 
 
-def test_a_race_that_is_being_set_up_has_no_scene_yet() -> None:
+def test_race_without_a_camera_has_no_scene_yet() -> None:
     console = Console(on_power_on=BootParameters().write)
     try:
         live, reader, recorder = LiveRace(console), RaceReader(console.ram), SceneRecorder()
@@ -603,7 +621,7 @@ def test_a_race_that_is_being_set_up_has_no_scene_yet() -> None:
                     missing += not race.race_on
         for scene in scenes:
             if scene is not None:
-                Projection(scene.camera)  # it looks somewhere
+                Projection(scene.camera)  # the camera has a direction
     finally:
         console.close()
     assert scenes[-1] is not None

@@ -322,7 +322,7 @@ def test_rewind_buffer_is_exact_and_bounded() -> None:
         (["--state", "nothing.state"], "nothing.state"),
         (["--state", "nothing.state", "--class", "150"], "exclude each other"),
         (["--overlays", "rays,hat"], "unknown overlay 'hat'"),
-        (["--reward", "praise"], "unknown reward 'praise'; allowed: distance"),
+        (["--reward", "praise"], "unknown reward 'praise': expected one of distance"),
         (["--sensors", "rays:15,nose"], "unknown sensor 'nose'"),
         (["--seed", "3"], "--seed 3 has no effect"),
         (["--seed", "3", "--course", "random", "--course-seed", "4"], "--seed 3"),

@@ -606,7 +606,7 @@ def test_missing_ffmpeg_is_named(files: list[str], tmp_path: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 1
-    assert "'" + str(tmp_path / "none") + "' is no program" in done.stderr
+    assert "'" + str(tmp_path / "none") + "' is not a program" in done.stderr
     assert "IMAGEIO_FFMPEG_EXE" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -674,8 +674,8 @@ def test_number_of_kept_pictures_is_bounded() -> None:
         thinned: Thinned[int] = Thinned(4)
         for number in range(length):
             thinned.add(number)
-            assert len(thinned.kept) <= 9
-        kept = thinned.kept
+            assert len(thinned.items) <= 9
+        kept = thinned.items
         assert len(kept) >= min(4, length)
         assert kept == sorted({*range(0, length, thinned.stride), *range(length)[-1:]})
 
@@ -775,4 +775,4 @@ def test_missing_display_is_an_error(files: list[str]) -> None:
     )
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert line.endswith("error: no display was found; --video writes a file instead")
+    assert line.endswith("error: no display was found: --video writes a file instead")

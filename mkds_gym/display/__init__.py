@@ -1,1 +1,1 @@
-"""Windows and video files."""
+"""Windows on the console's screens, and video files."""

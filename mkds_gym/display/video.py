@@ -1,4 +1,4 @@
-"""Pictures of races as files: videos, animated GIFs and sheets of stills."""
+"""Videos, animated GIFs and sheets of pictures."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from mkds_gym.utils.files import replacing
 VIDEO_SUFFIXES: Final = (".mp4", ".mkv", ".mov")
 GIF_COLOURS: Final = 64
 _REFINED: Final = 2
-"""Rounds of k-means for a GIF's colours: without, thin lines of overlays lose theirs."""
+"""Rounds of k-means for a GIF's colours, without which thin lines lose their colour."""
 _QUALITY: Final = "18"
-"""libx264's constant rate factor: hardly told from the original."""
-_INSTALL: Final = "pip install 'mkds-gym[video]', which brings imageio and an ffmpeg of its own"
+"""libx264's constant rate factor: nearly lossless."""
+_INSTALL: Final = "pip install 'mkds-gym[video]', which includes imageio and ffmpeg"
 
 Pixels = NDArray[np.uint8]
 T = TypeVar("T")
 
 
 def check_video(path: str | os.PathLike[str]) -> None:
-    """See that a video can be written, before a race is driven for it.
+    """Check that a video can be written.
 
     Raises:
-        RecordingError: imageio or ffmpeg is missing, or the name has another suffix.
+        RecordingError: imageio or ffmpeg is missing, or the suffix is unknown.
     """
     if Path(path).suffix.lower() not in VIDEO_SUFFIXES:
         raise RecordingError(
-            f"cannot write video '{path}': allowed suffixes are {', '.join(VIDEO_SUFFIXES)}"
+            f"cannot write video '{path}': expected a suffix of {', '.join(VIDEO_SUFFIXES)}"
         )
     try:
         import imageio.v2  # noqa: F401
@@ -49,27 +49,29 @@ def check_video(path: str | os.PathLike[str]) -> None:
         raise RecordingError(f"videos need {error.name}: {_INSTALL}") from error
     try:
         program: str = imageio_ffmpeg.get_ffmpeg_exe()
-        missing = None if shutil.which(program) else f"'{program}' is no program"
+        missing = None if shutil.which(program) else f"'{program}' is not a program"
     except RuntimeError as error:
         missing = str(error)
     if missing:
         raise RecordingError(
-            f"videos need the program ffmpeg, which is not found ({missing}); {_INSTALL}, or name "
-            "one in the environment variable IMAGEIO_FFMPEG_EXE"
+            f"videos need the program ffmpeg, which was not found ({missing}): {_INSTALL}, or set "
+            "the environment variable IMAGEIO_FFMPEG_EXE to its path"
         )
 
 
 class VideoWriter:
-    """Writes a video, picture by picture; a context manager, and the file is there at its end.
+    """Writes a video, picture by picture. A context manager, which writes the file at its end.
+
+    If writing fails, an existing file stays.
 
     Args:
-        path: what to write: H.264 in ``.mp4``, ``.mkv`` or ``.mov``.
-        fps: pictures a second.
+        path: H.264 file to write: ``.mp4``, ``.mkv`` or ``.mov``.
+        fps: pictures per second.
         scale: pixels of the video per pixel of a picture, 1 and up.
 
     Raises:
-        RecordingError: see `check_video`; or, at the end, it cannot be written, or there is no
-            picture in it. What was there before, if anything, stays then.
+        RecordingError: as `check_video`; or, at the end, the file cannot be written, or the video
+            has no pictures.
     """
 
     def __init__(self, path: str | os.PathLike[str], fps: float, scale: int = 2) -> None:
@@ -105,16 +107,16 @@ class VideoWriter:
         """Append a picture.
 
         Args:
-            picture: uint8 RGB (height, width, 3); all have the same size.
+            picture: uint8 RGB (height, width, 3), of the same size as the others.
 
         Raises:
-            RecordingError: ffmpeg has failed.
+            RecordingError: ffmpeg failed.
         """
         try:
             self._stream.append_data(scaled(picture, self._scale))
-        except OSError as error:  # ffmpeg is gone; it has said itself what it has to say
+        except OSError as error:  # ffmpeg printed the reason
             raise RecordingError(
-                f"cannot write '{self._path}': ffmpeg failed; see whether the disk is full"
+                f"cannot write '{self._path}': ffmpeg failed: check whether the disk is full"
             ) from error
         self._written += 1
 
@@ -132,59 +134,59 @@ class VideoWriter:
         error: BaseException | None,
         trace: TracebackType | None,  # noqa: ARG002
     ) -> None:
-        """End ffmpeg, and read what it wrote: imageio does not look at how it ended.
+        """End ffmpeg and check its video, because imageio ignores ffmpeg's exit status.
 
         Raises:
-            RecordingError: not all of the pictures are in the video.
+            RecordingError: a picture is missing in the video.
         """
         import imageio_ffmpeg
 
-        if error is not None:  # which is the one to tell of
+        if error is not None:  # do not hide this error
             with contextlib.suppress(OSError):
                 self._stream.close()
             return
         self._stream.close()
         if not self._written:
-            raise RecordingError(f"cannot write '{self._path}': there is no picture for it")
+            raise RecordingError(f"cannot write '{self._path}': the video has no pictures")
         try:
             readable, _ = imageio_ffmpeg.count_frames_and_secs(self._partial)
-        except RuntimeError:  # with all that ffmpeg said
+        except RuntimeError:
             readable = 0
         if readable < self._written:
             raise RecordingError(
-                f"cannot write '{self._path}': ffmpeg failed, of {self._written} pictures "
-                f"{readable} can be read again; see whether the disk is full"
+                f"cannot write '{self._path}': ffmpeg failed, and {readable} of {self._written} "
+                "pictures can be read: check whether the disk is full"
             )
 
 
 def scaled(picture: Pixels, scale: int) -> Pixels:
-    """Enlarge a picture by a whole factor.
+    """Enlarge a picture by an integer factor.
 
     Args:
         picture: uint8 RGB (height, width, 3).
-        scale: how many times as wide and high each pixel becomes, 1 and up.
+        scale: the factor, 1 and up.
 
     Returns:
-        uint8 RGB (height * scale, width * scale, 3); the picture itself for 1.
+        uint8 RGB (height * scale, width * scale, 3); the same array for 1.
     """
     return picture if scale == 1 else picture.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def race_clock(seconds: float) -> str:
-    """A time as m:ss.mmm."""
+    """Return a time as m:ss.mmm."""
     milliseconds = round(seconds * 1000.0)
     return f"{milliseconds // 60000}:{milliseconds // 1000 % 60:02d}.{milliseconds % 1000:03d}"
 
 
 def race_caption(lap: int, seconds: float) -> str:
-    """What stands by a picture of a race: the lap, and the race clock in seconds."""
+    """Return the caption of a picture: the lap, and the race clock (``seconds``)."""
     return f"lap {lap}  {race_clock(seconds)}"
 
 
 def spread(length: int, count: int) -> list[int]:
-    """``count`` indices from 0 to ``length - 1``, both ends among them, evenly apart.
+    """Return ``count`` evenly spaced indices from 0 to ``length - 1``, with both ends.
 
-    One index is the first, and of nothing (``length`` 0) there is none.
+    A count of 1 gives the first index, a length of 0 no index.
     """
     if length <= 0:
         return []
@@ -194,50 +196,49 @@ def spread(length: int, count: int) -> list[int]:
 
 
 class Thinned(Generic[T]):
-    """Things that come one after the other, of which some evenly apart are kept, and the last.
+    """A list of unknown length, thinned to evenly spaced items and the last one.
 
-    However many come, at most twice ``limit`` are held.
+    It holds between ``limit`` and twice ``limit`` items, however many are added.
 
     Args:
-        limit: how many are wanted at least, where so many come.
+        limit: smallest number of items to keep, if enough are added.
 
     Attributes:
-        stride: of those that came, each so manyth is kept.
+        stride: distance of the items in the full list.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = max(limit, 1)
-        self._kept: list[T] = []
+        self._items: list[T] = []
         self._last: list[T] = []
         self._count = 0
         self.stride = 1
 
-    def add(self, thing: T) -> None:
-        """The next one."""
-        self._last = [thing]
+    def add(self, item: T) -> None:
+        """Append an item."""
+        self._last = [item]
         if self._count % self.stride == 0:
-            if len(self._kept) == 2 * self._limit:
-                del self._kept[1::2]
+            if len(self._items) == 2 * self._limit:
+                del self._items[1::2]
                 self.stride *= 2
-            self._kept.append(thing)
+            self._items.append(item)
             self._last = []
         self._count += 1
 
     @property
-    def kept(self) -> list[T]:
-        """Those that are held, in order."""
-        return self._kept + self._last
+    def items(self) -> list[T]:
+        """The items, in order."""
+        return self._items + self._last
 
 
 def _gif_durations(seconds: float, count: int) -> list[int]:
-    """Milliseconds for each of a GIF's pictures, together as long as they should be.
+    """Return the duration of each of ``count`` pictures in milliseconds.
 
-    The format counts in hundredths of a second, and what cannot be shown of one picture's time is
-    added to a later one's.
+    The format counts hundredths of a second; rounding errors do not add up.
 
     Args:
-        seconds: that each should be shown.
-        count: of pictures.
+        seconds: duration of a picture.
+        count: number of pictures.
     """
     ends = [round(100 * seconds * number) for number in range(count + 1)]
     return [10 * (end - begin) for begin, end in pairwise(ends)]
@@ -246,24 +247,24 @@ def _gif_durations(seconds: float, count: int) -> list[int]:
 def gif_bytes(
     pictures: Sequence[Pixels], seconds: float, limit: int | None = None, scale: int = 1
 ) -> bytes:
-    """An animated GIF that repeats for ever.
+    """Return an animated GIF that repeats forever.
 
     Args:
         pictures: uint8 RGB, all of one size.
-        seconds: that each is shown.
-        limit: bytes that it must not exceed; of more pictures than fit, evenly spread ones stay.
+        seconds: duration of each picture.
+        limit: largest size in bytes; pictures are dropped evenly until the GIF fits.
         scale: pixels of the GIF per pixel of a picture.
 
     Raises:
-        ValueError: there is no picture.
+        ValueError: there are no pictures.
     """
     if not pictures:
-        raise ValueError("a GIF needs a picture at least")
+        raise ValueError("pictures is empty: expected at least one picture")
     count = len(pictures)
     while True:
         chosen = [pictures[i] for i in spread(len(pictures), count)]
         images = [Image.fromarray(scaled(pixels, scale)) for pixels in chosen]
-        # One palette for all, made from a few of them, keeps pictures alike and differences small.
+        # One palette for all pictures, from a sample, keeps the differences between them small.
         samples = [images[i] for i in spread(len(images), min(6, len(images)))]
         width, height = images[0].size
         sheet = Image.new("RGB", (width, height * len(samples)))
@@ -288,21 +289,18 @@ def gif_bytes(
 
 
 def sheet_bytes(pictures: Sequence[Pixels], captions: Sequence[str], columns: int = 4) -> bytes:
-    """A PNG of pictures in rows, each with a caption above it.
+    """Return a PNG file of pictures in rows, each with a caption above it.
 
     Args:
         pictures: uint8 RGB (height, width, 3), all of one size.
-        captions: one for each.
+        captions: one for each picture.
         columns: pictures in a row.
 
-    Returns:
-        The file's contents.
-
     Raises:
-        ValueError: there is no picture, or not a caption for each.
+        ValueError: there are no pictures, or not as many captions as pictures.
     """
     if not pictures:
-        raise ValueError("a sheet needs a picture at least")
+        raise ValueError("pictures is empty: expected at least one picture")
     height, width = pictures[0].shape[:2]
     margin, caption = 6, 16
     sheet = Image.new(
@@ -325,27 +323,27 @@ def sheet_bytes(pictures: Sequence[Pixels], captions: Sequence[str], columns: in
 
 
 def tiles(pictures: Sequence[Pixels], captions: Sequence[str]) -> Pixels:
-    """Pictures side by side, in a grid that is nearly square, each with a caption in it.
+    """Return pictures in a nearly square grid, each with a caption in it.
 
     Args:
-        pictures: uint8 RGB (height, width, 3), one at least, all of one size.
-        captions: one for each.
+        pictures: uint8 RGB (height, width, 3), at least one, all of one size.
+        captions: one for each picture.
 
     Returns:
-        uint8 RGB (rows * height, columns * width, 3); what the grid has over is black.
+        uint8 RGB (rows * height, columns * width, 3); unused cells are black.
 
     Raises:
-        ValueError: there is not a caption for each.
+        ValueError: there are not as many captions as pictures.
     """
     columns = math.ceil(math.sqrt(len(pictures)))
     rows = math.ceil(len(pictures) / columns)
     height, width = pictures[0].shape[:2]
-    whole = Image.new("RGB", (columns * width, rows * height))
-    draw = ImageDraw.Draw(whole, "RGBA")
+    sheet = Image.new("RGB", (columns * width, rows * height))
+    draw = ImageDraw.Draw(sheet, "RGBA")
     for i, (pixels, text) in enumerate(zip(pictures, captions, strict=True)):
         x, y = i % columns * width, i // columns * height
-        whole.paste(Image.fromarray(pixels), (x, y))
+        sheet.paste(Image.fromarray(pixels), (x, y))
         box = draw.textbbox((x + 4, y + height - 14), text)
         draw.rectangle((box[0] - 3, box[1] - 2, box[2] + 2, box[3] + 2), fill=(0, 0, 0, 150))
         draw.text((x + 4, y + height - 14), text, fill=(255, 255, 255))
-    return np.array(whole)
+    return np.array(sheet)

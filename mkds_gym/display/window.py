@@ -1,4 +1,4 @@
-"""A window on the console's screens, in the process that shows it (pygame-ce)."""
+"""`Window`: shows pictures of the console's screens (pygame-ce)."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from mkds_gym.errors import ConsoleError, MKDSError
 _log = logging.getLogger(__name__)
 
 MAX_SCALE: Final = 8
-"""Most screen pixels per console pixel."""
+"""Largest number of screen pixels per console pixel."""
 DEFAULT_SCALE: Final = 2
 _INVISIBLE: Final = ("offscreen", "dummy")
 _WAYLAND_SOCKETS: Final = "XDG_RUNTIME_DIR"
-_BACK: Final = (0, 0, 0, 255)
-_MOST_LATE: Final = 2
-"""Pictures by which a window may be late and still catch up; later ones are forgiven."""
+_BACKGROUND: Final = (0, 0, 0, 255)
+_MAX_DELAY: Final = 2
+"""Pictures that a late window catches up; a longer delay is dropped."""
 
-_warn_once = lru_cache(_log.warning)  # a checker opens one window after the other
+_warn_once = lru_cache(_log.warning)  # environment checkers open many windows
 
 _windows: Final[list[Window]] = []
-"""Those that are open: events come through one queue, for all of a process."""
+"""Open windows of this process. Its events come through one queue."""
 _initialized: Final[list[bool]] = []
-"""Whether pygame's display was made ready here, and is to be taken down with the last window."""
+"""Not empty if this module initialized pygame's display and quits it with the last window."""
 
 
 def import_pygame(wanted_by: str, error: type[MKDSError] = ConsoleError) -> Any:
-    """pygame-ce, without its greeting.
+    """Import and return pygame-ce, without its greeting.
 
     Args:
-        wanted_by: what needs it, for the message.
-        error: what to raise.
+        wanted_by: the feature that needs pygame-ce, for the message.
+        error: the exception to raise.
 
     Raises:
-        MKDSError: it is not installed.
+        MKDSError: pygame-ce is not installed.
     """
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     try:
@@ -56,32 +56,30 @@ def import_pygame(wanted_by: str, error: type[MKDSError] = ConsoleError) -> Any:
 def open_display(
     pygame: Any, instead: str, *, must_be_seen: bool, error: type[MKDSError] = ConsoleError
 ) -> None:
-    """Make pygame's display ready.
+    """Initialize pygame's display.
 
-    Without a display SDL falls back to one that nobody can see. That is no error by itself
-    (environment checkers render in every mode on machines without a screen), but is logged, once;
-    and it is none at all for who asks for such a one, by SDL_VIDEODRIVER.
+    Without a display, SDL falls back to an invisible one. This is logged once, unless the variable
+    SDL_VIDEODRIVER asks for it. It is not an error, because environment checkers render in every
+    mode on machines without a screen.
 
     Args:
         pygame: the module.
-        instead: what to do without a display, for messages.
-        must_be_seen: a display that nobody can see is an error.
-        error: what to raise.
+        instead: advice for messages.
+        must_be_seen: raise an error if the display is invisible.
+        error: the exception to raise.
 
     Raises:
         MKDSError: there is no display.
     """
     ready = pygame.display.get_init()
-    # Without this variable, Wayland's library complains on the standard error by itself. It is set
-    # for the whole process: a program that another thread starts meanwhile has it too, which
-    # harms only what needs such a folder, and would have none without it.
+    # Without this variable, Wayland's library prints an error.
     missing = _WAYLAND_SOCKETS not in os.environ
     if missing:
         os.environ[_WAYLAND_SOCKETS] = os.devnull
     try:
         pygame.display.init()
     except pygame.error as cause:
-        raise error(f"no window can be opened ({cause}); {instead}") from cause
+        raise error(f"no window can be opened ({cause}): {instead}") from cause
     finally:
         if missing:
             del os.environ[_WAYLAND_SOCKETS]
@@ -90,30 +88,32 @@ def open_display(
         if must_be_seen:
             if not ready:
                 pygame.display.quit()
-            raise error(f"no display was found; {instead}")
-        _warn_once("no display was found, so nobody will see the window; %s", instead)
+            raise error(f"no display was found: {instead}")
+        _warn_once("no display was found, so the window is invisible: %s", instead)
 
 
 class Window:
-    """Shows pictures at the console's own pace, enlarged by a whole number.
+    """Shows pictures at the console's speed, enlarged by an integer scale.
 
-    The user may resize it: the picture takes the largest whole number that fits, in the middle.
-    Plus and minus change the number, and ESC closes the window. A process may have several.
+    The picture is in the middle of the window, at the largest scale that fits. Plus and minus
+    change the scale, and ESC closes the window. A process may have several windows. The window
+    opens with the first picture.
 
     Args:
-        title: the window's caption.
-        frames_per_second: pictures shown a second at the most.
+        title: title of the window.
+        frames_per_second: highest rate of pictures.
         scale: screen pixels per console pixel at first.
-        on_event: called with each other pygame event of this window, and with those of none.
-        wanted_by: what needs a window, for messages.
-        instead: what to do without one, for messages.
-        must_be_seen: a display that nobody can see is an error.
+        on_event: called with each other pygame event of this window or of no window.
+        wanted_by: the feature that needs the window, for messages.
+        instead: advice for messages if no window can be opened.
+        must_be_seen: raise an error if the display is invisible.
 
     Attributes:
-        closed: the user has closed the window, or `close` was called.
+        closed: whether the user closed the window or `close` was called.
+        native: the `pygame.Window`; None before the first picture and after `close`.
 
     Raises:
-        ConsoleError: pygame-ce is not installed, or pygame in its place.
+        ConsoleError: pygame-ce is not installed, or pygame is installed in its place.
     """
 
     def __init__(
@@ -130,8 +130,8 @@ class Window:
         self._pygame = import_pygame(wanted_by)
         if not hasattr(self._pygame, "Window"):
             raise ConsoleError(
-                f"{wanted_by} needs pygame-ce, and what is installed is pygame (the two share a "
-                "name): pip uninstall pygame, then pip install --force-reinstall pygame-ce"
+                f"{wanted_by} needs pygame-ce, but pygame is installed, which has the same name: "
+                "pip uninstall pygame, then pip install --force-reinstall pygame-ce"
             )
         self._title = title
         self._period = 1.0 / frames_per_second
@@ -139,27 +139,27 @@ class Window:
         self._on_event = on_event
         self._instead = instead
         self._must_be_seen = must_be_seen
-        self._window: Any = None
+        self.native: Any = None
         self._renderer: Any = None
         self._texture: Any = None
         self._notes: Any = None
         self._shape = (0, 0)  # width and height of the picture
         self._due = 0.0
-        self._blocked = 0.0  # seconds that showing the last picture took
+        self._blocked = 0.0  # seconds that the display blocked for the last picture
         self.closed = False
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in screen pixels; (0, 0) while there is no window."""
-        if self._window is None:
+        """Width and height in screen pixels; (0, 0) before the window opens."""
+        if self.native is None:
             return 0, 0
-        width, height = self._window.size
+        width, height = self.native.size
         return int(width), int(height)
 
     @property
     def scale(self) -> int:
         """Screen pixels per console pixel; setting it resizes the window."""
-        if self._window is None:
+        if self.native is None:
             return self._scale
         (width, height), (columns, rows) = self.size, self._shape
         return max(1, min(width // columns, height // rows, MAX_SCALE))
@@ -167,73 +167,72 @@ class Window:
     @scale.setter
     def scale(self, scale: int) -> None:
         self._scale = min(max(scale, 1), MAX_SCALE)
-        if self._window is not None:
-            self._window.size = tuple(side * self._scale for side in self._shape)
+        if self.native is not None:
+            self.native.size = tuple(side * self._scale for side in self._shape)
 
     def show(
         self,
         picture: NDArray[np.uint8],
         notes: Iterable[Callable[[Any], None]] = (),
     ) -> None:
-        """Show an RGB picture, uint8 (height, width, 3), once it is due, and handle the events.
+        """Wait until the picture is due, show it, and handle the events.
 
-        Does nothing once the user has closed the window: what runs behind it goes on. On a display
-        that shows fewer pictures a second, some are left out, so that time goes by as it should.
+        Does nothing if the window is closed. A display with a lower rate skips pictures, to keep
+        the console's speed.
 
         Args:
-            picture: at the console's size.
-            notes: called with a transparent pygame surface as large as the enlarged picture, to
-                draw over it.
+            picture: uint8 RGB (height, width, 3), in console pixels.
+            notes: called with a transparent pygame surface of the enlarged picture's size, to draw
+                over the picture.
 
         Raises:
-            ConsoleError: pygame cannot open a window. (Without any display it logs a warning and
-                goes on unseen, unless the window must be seen.)
+            ConsoleError: the window cannot be opened.
         """
         if self.closed:
             return
         pygame = self._pygame
-        if self._window is not None and not pygame.display.get_init():
-            _log.warning("the window is gone: this process has shut pygame down")
+        if self.native is not None and not pygame.display.get_init():
+            _log.warning("the window was closed: this process quit pygame")
             self.close()
             return
         height, width = picture.shape[:2]
         self._fit((width, height))
         late = time.perf_counter() - self._due - self._period
-        if late > _MOST_LATE * self._period:
+        if late > _MAX_DELAY * self._period:
             self._due, late = time.perf_counter() - self._period, 0.0
         self._due += self._period
         self._load(picture, notes)
-        # A display that makes one wait for it (vsync), and a picture that comes too late for it:
+        # Skip a late picture if the display blocks (vsync).
         if late > self._period and self._blocked > self._period / 2:
             self._blocked = 0.0
         else:
             self._draw()
             if late < 0.0:
-                # pygame's own clock counts in whole milliseconds: 16 instead of 16.7.
+                # Not pygame's clock, which counts whole milliseconds: 16 instead of 16.7.
                 time.sleep(max(self._due - time.perf_counter(), 0.0))
             begun = time.perf_counter()
             self._renderer.present()
             self._blocked = time.perf_counter() - begun
-        # Last, so that what is held now holds in the next frame.
+        # Events come last, so that keys held now count in the next frame.
         _deliver(pygame)
 
     def grab(self) -> NDArray[np.uint8]:
-        """What the window shows since the last `show`: uint8 RGB (height, width, 3), screen pixels.
+        """Return the window's contents: uint8 RGB (height, width, 3), screen pixels.
 
         Raises:
-            ConsoleError: it shows nothing yet, or is closed.
+            ConsoleError: nothing was shown yet, or the window is closed.
         """
         if self._texture is None:
-            raise ConsoleError("the window shows nothing; call show() first")
+            raise ConsoleError("the window shows nothing: call show() first")
         self._draw()
         shown = self._pygame.surfarray.array3d(self._renderer.to_surface())
         return np.ascontiguousarray(shown.swapaxes(0, 1))
 
     def close(self) -> None:
-        """Close the window; the second time does nothing."""
+        """Close the window. A second call does nothing."""
         self.closed = True
-        window, self._window = self._window, None
-        # In this order: SDL frees textures with their renderer, and that with its window.
+        window, self.native = self.native, None
+        # In this order: SDL frees textures with their renderer, and the renderer with its window.
         self._notes = self._texture = None
         self._renderer = None
         if window is None:
@@ -247,8 +246,6 @@ class Window:
         if not _windows:
             _initialized.clear()
 
-    # Within -----------------------------------------------------------------------------------
-
     def _open(self) -> None:
         pygame = self._pygame
         if not pygame.display.get_init():
@@ -256,47 +253,47 @@ class Window:
         open_display(pygame, self._instead, must_be_seen=self._must_be_seen)
         size = tuple(side * self._scale for side in self._shape)
         try:
-            self._window = pygame.Window(self._title, size, resizable=True)
+            self.native = pygame.Window(self._title, size, resizable=True)
             self._renderer = self._make_renderer()
         except pygame.error as error:
-            if self._window is not None:
-                self._window.destroy()
-            self._window = None
+            if self.native is not None:
+                self.native.destroy()
+            self.native = None
             if not _windows and _initialized:
                 pygame.display.quit()
                 _initialized.clear()
-            raise ConsoleError(f"no window can be opened ({error}); {self._instead}") from error
-        self._renderer.draw_color = _BACK
+            raise ConsoleError(f"no window can be opened ({error}): {self._instead}") from error
+        self._renderer.draw_color = _BACKGROUND
         if not _windows:
-            # Before pygame's own, which would leave the renderers without their windows.
+            # Run before pygame's own exit function, which would destroy windows before renderers.
             atexit.unregister(_close_all)
             atexit.register(_close_all)
         _windows.append(self)
 
     def _make_renderer(self) -> Any:
-        """By the graphics card if it can, in step with the display; else by the processor."""
+        """Return a renderer on the graphics card with vsync, or else in software."""
         video = self._pygame._sdl2.video
         if self._pygame.display.get_driver() in _INVISIBLE:
-            return video.Renderer(self._window, accelerated=0)
+            return video.Renderer(self.native, accelerated=0)
         try:
-            return video.Renderer(self._window, vsync=True)
+            return video.Renderer(self.native, vsync=True)
         except self._pygame.error:
-            return video.Renderer(self._window, accelerated=0, vsync=True)
+            return video.Renderer(self.native, accelerated=0, vsync=True)
 
     def _fit(self, shape: tuple[int, int]) -> None:
-        """Have a window for pictures of so many columns and rows."""
-        if shape == self._shape and self._window is not None:
+        """Open or resize the window for pictures of this width and height."""
+        if shape == self._shape and self.native is not None:
             return
         scale = self.scale
         self._shape = shape
-        if self._window is None:
+        if self.native is None:
             self._open()
-        self._window.minimum_size = shape
+        self.native.minimum_size = shape
         self.scale = scale
         self._texture = self._pygame._sdl2.video.Texture(self._renderer, shape, streaming=True)
 
     def _load(self, picture: NDArray[np.uint8], notes: Iterable[Callable[[Any], None]]) -> None:
-        """Hand picture and notes to the renderer."""
+        """Upload picture and notes to the renderer."""
         pygame = self._pygame
         self._texture.update(pygame.image.frombuffer(picture.tobytes(), self._shape, "RGB"))
         self._notes = None
@@ -319,7 +316,7 @@ class Window:
             self._notes.draw(dstrect=inside)
 
     def _handle(self, event: Any) -> None:
-        """What an event of this window does, or one of no window."""
+        """Handle an event of this window or of no window."""
         pygame = self._pygame
         pressed = event.key if event.type == pygame.KEYDOWN else None
         if event.type in (pygame.QUIT, pygame.WINDOWCLOSE) or pressed == pygame.K_ESCAPE:
@@ -333,7 +330,7 @@ class Window:
 
 
 def scale_step(pygame: Any, event: Any) -> int:
-    """By how much a key that is pressed changes the scale."""
+    """Return by how much a pressed key changes the scale: 1 (plus), -1 (minus) or 0."""
     letter = getattr(event, "unicode", "")
     if event.key in (pygame.K_PLUS, pygame.K_KP_PLUS) or letter == "+":
         return 1
@@ -341,13 +338,13 @@ def scale_step(pygame: Any, event: Any) -> int:
 
 
 def _deliver(pygame: Any) -> None:
-    """Hand every event to the window that it is of, or to all if it is of none."""
+    """Give each event to its window, or to all windows if it has none."""
     for event in pygame.event.get():
-        of = getattr(event, "window", None)
-        if of is None and event.type == pygame.WINDOWCLOSE:
-            continue  # of one that is gone
+        target = getattr(event, "window", None)
+        if target is None and event.type == pygame.WINDOWCLOSE:
+            continue  # of a window that is already closed
         for window in tuple(_windows):
-            if window._window is not None and (of is None or of is window._window):
+            if window.native is not None and target in (None, window.native):
                 window._handle(event)
 
 

@@ -1,21 +1,21 @@
-"""Overlays: what a driver cannot see, drawn over the picture of the top screen.
+"""Overlays: drawings over the picture of the top screen.
 
 ======  ==================  ====================================================================
 number  name                shows
 ======  ==================  ====================================================================
 0       ``collision[:d]``   walls (magenta) and off-road (red) within d (180) world units
 1       ``rays[:d]``        the distance sensors' rays, up to d (200) world units
-2       ``camera``          the point that the camera looks at
+2       ``camera``          the camera's target
 3       ``checkpoint``      the line across the track at the next checkpoint
 4       ``checkpoint-aim``  where the heading meets that line
-5       ``objects``         drivers, items, map objects, moving objects, a colour each
-6       ``controller``      the keys that are held
+5       ``objects``         drivers, items, map objects, moving objects; a colour for each kind
+6       ``controller``      the keys held
 7       ``hud``             speed, lap, progress, surface, reward and its terms
 8       ``trail``           the path of this lap, coloured by speed
-9       ``centerline[:d]``  the centre line, d (500) world units ahead
+9       ``centerline[:d]``  the centre line up to d (500) world units ahead
 ======  ==================  ====================================================================
 
-They are projected through the game's own camera, as it was in the frame that the picture shows.
+They are projected through the game's camera of the frame that the picture shows.
 
 ```python
 env = gym.make("MKDS-v0", render_mode="rgb_array", overlays=["rays", "hud"])
@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,27 +52,28 @@ class Overlay(Protocol):
     """Something drawn over the picture.
 
     Attributes:
-        name: what it is called in `OVERLAYS` and in messages.
+        name: name in `OVERLAYS` and in messages.
     """
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:
-        """Draw it.
+        """Draw on the picture.
 
         Args:
-            canvas: the picture, with what was drawn before.
+            canvas: the picture, with the overlays before this one.
             scene: the race in the frame that the picture shows.
-            course: that is driven.
+            course: the course of the race.
         """
 
 
 OverlayLike: TypeAlias = "str | int | Overlay"
-"""A name (``"rays"``, ``"rays:120"``), a number of the table above (2, ``"2"``), an object, or
-where one of one's own is imported from (``"my.module.Bearing"``)."""
+"""A name (``"rays"``, ``"rays:120"``), a number of the table above (2, ``"2"``), an object, or the
+place to import a custom overlay from (``"my.module.Bearing"``)."""
 
-OVERLAYS: Final[Registry[Overlay]] = Registry("overlay", Overlay)
-"""What ``overlays`` may name; the first ten have their place as a number."""
+OVERLAYS: Final[Registry[Overlay]] = Registry("overlay", Overlay, "name and draw()")
+"""All overlays by name. Their order is their number."""
 
 for _overlay in (
     Collision,
@@ -90,35 +91,31 @@ for _overlay in (
 
 
 def make_overlays(overlays: OverlayLike | Sequence[OverlayLike]) -> tuple[Overlay, ...]:
-    """Overlays from names, numbers and objects (which are copied).
+    """Make overlays from names, numbers and objects. Objects are copied.
 
     Raises:
-        ValueError: an unknown name or number; the message has the known ones.
-        TypeError: neither name, number nor object.
+        ValueError: an unknown name or number; the message lists all.
+        TypeError: an item is not a name, a number or an overlay.
     """
-    names = OVERLAYS.names()
-    made: list[Overlay] = []
-    for overlay in as_list("overlays", overlays, str | int | Overlay):
-        if isinstance(overlay, str) and overlay.isdecimal():
-            overlay = int(overlay)
-        if isinstance(overlay, int) and not isinstance(overlay, bool):
-            if not 0 <= overlay < len(names):
-                numbered = ", ".join(f"{number} {name}" for number, name in enumerate(names))
-                raise ValueError(f"there is no overlay number {overlay}; known: {numbered}")
-            made.append(OVERLAYS.make(names[overlay]))
-        elif isinstance(overlay, str):
-            if "," in overlay:
-                each = [name.strip() for name in overlay.split(",")]
-                raise ValueError(f"overlays={overlay!r} names several: give a list, {each!r}")
-            made.append(OVERLAYS.make(overlay))
-        elif isinstance(overlay, Overlay) and not isinstance(overlay, type):
-            made.append(copy.deepcopy(overlay))
-        else:
-            raise TypeError(
-                f"overlays: {overlay!r} is no overlay: give a name ({', '.join(names)}), its "
-                "number, or an object with name and draw()"
-            )
-    return tuple(made)
+    items = as_list("overlays", overlays, (str, int, Overlay))
+    return tuple(OVERLAYS.make_all("overlays", map(_name_or_copy, items), unique=False))
+
+
+def _name_or_copy(overlay: Any) -> Any:
+    if isinstance(overlay, str) and overlay.isdecimal():
+        overlay = int(overlay)
+    if isinstance(overlay, int) and not isinstance(overlay, bool):
+        names = OVERLAYS.names()
+        if not 0 <= overlay < len(names):
+            numbers = ", ".join(f"{number} {name}" for number, name in enumerate(names))
+            raise ValueError(f"unknown overlay number {overlay}: expected one of {numbers}")
+        return names[overlay]
+    if isinstance(overlay, str):
+        if "," in overlay:
+            parts = [name.strip() for name in overlay.split(",")]
+            raise ValueError(f"overlays={overlay!r} has several names: pass a list, {parts!r}")
+        return overlay
+    return copy.deepcopy(overlay)
 
 
 def draw_overlays(
@@ -129,22 +126,19 @@ def draw_overlays(
     *,
     failed: Callable[[OverlayError], object] | None = None,
 ) -> NDArray[np.uint8]:
-    """A picture with overlays.
+    """Return a picture with overlays, a new array of the same shape.
 
     Args:
-        overlays: drawn in this order.
-        picture: uint8 RGB (192, 256, 3), or (384, 256, 3) of both screens, whose upper half is
+        overlays: overlays in the order of drawing.
+        picture: uint8 RGB (192, 256, 3); or (384, 256, 3), both screens, of which the upper one is
             drawn on.
         scene: the race that the picture shows.
-        course: that is driven.
-        failed: called with the error of each that raised; the others are drawn then.
-
-    Returns:
-        A new picture of the same shape.
+        course: the course of the race.
+        failed: called with the error of each overlay that raises; the others are drawn.
 
     Raises:
-        OverlayError: one of them raised, and there is no ``failed``; the message names it. Or none
-            can be drawn.
+        OverlayError: an overlay raised and there is no ``failed``; the message names the overlay.
+            Or the picture or the scene's camera is invalid.
     """
     try:
         canvas = Canvas(np.ascontiguousarray(picture[:SCREEN_HEIGHT]), Projection(scene.camera))

@@ -1,4 +1,4 @@
-"""Overlays of the course: what can be hit, where the way goes, what comes next."""
+"""Overlays of the course: obstacles, checkpoints and the centre line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mkds_gym.course.kcl import KCL
 if TYPE_CHECKING:
     from mkds_gym.course import Course
     from mkds_gym.course.track import Track
-    from mkds_gym.overlays.canvas import Canvas, Colour
+    from mkds_gym.overlays.canvas import Canvas
     from mkds_gym.overlays.scene import OverlayScene
 
 MAGENTA: Final = (255, 0, 255)
@@ -27,17 +27,25 @@ FILLED: Final = 70
 """Opacity of areas, 0 to 255."""
 
 
+def check_distance(overlay: str, distance: float) -> float:
+    """Return the number in an overlay's name.
+
+    Raises:
+        ValueError: the number is not above 0.
+    """
+    if not distance > 0:
+        raise ValueError(f"overlay '{overlay}:{distance}': expected a number above 0")
+    return float(distance)
+
+
 def floor_height(kcl: KCL, x: float, z: float, near: float) -> float:
-    """Height of the floor at a place.
+    """Return the height of the floor at a place, in world units.
 
     Args:
         kcl: the course's collisions.
         x: world units.
         z: world units.
-        near: of floors above each other, the one nearest to this height counts, world units.
-
-    Returns:
-        World units; ``near`` where there is no floor.
+        near: choose the floor nearest to this height, world units; returned if there is no floor.
     """
     floors = kcl.heights_at(x, z)
     if not len(floors):
@@ -46,16 +54,16 @@ def floor_height(kcl: KCL, x: float, z: float, near: float) -> float:
 
 
 def checkpoint_line(course: Course, checkpoint: int, near: float) -> NDArray[np.float64]:
-    """Both ends of a checkpoint's line, on the floor.
+    """Return the ends of a checkpoint's line on the floor.
 
     Args:
-        course: that it is on.
-        checkpoint: its index.
-        near: about how high it is, world units: of floors above each other, the nearest counts.
+        course: the course.
+        checkpoint: index of the checkpoint.
+        near: choose the floor nearest to this height, world units.
 
     Returns:
-        (2, 3): left and right end, world units. Where there is no floor under an end, it has the
-        height of the line's middle.
+        (2, 3): left and right end, world units. An end without a floor has the height of the line's
+        middle.
     """
     track, kcl = course.track, course.kcl
     x, z = track.middle(checkpoint)
@@ -65,45 +73,41 @@ def checkpoint_line(course: Course, checkpoint: int, near: float) -> NDArray[np.
 
 
 def next_checkpoints(scene: OverlayScene, track: Track) -> tuple[int, ...]:
-    """The checkpoints that may be next.
+    """Return the indices of the possible next checkpoints.
+
+    There are several before a fork, and none if the driver is at no checkpoint.
 
     Args:
-        scene: of the picture.
-        track: of its course.
-
-    Returns:
-        Indices; more than one before a branch, none if the driver is at no checkpoint.
+        scene: scene of the picture.
+        track: track of its course.
     """
     current = scene.race.checkpoint
     return track.next(current) if 0 <= current < len(track) else ()
 
 
 class Collision:
-    """Nearby walls magenta, off-road red.
+    """Nearby walls in magenta and off-road surfaces in red.
 
     Args:
-        radius: world units around the kart within which triangles are shown.
+        radius: triangles within this distance of the kart are shown, world units.
     """
 
     name = "collision"
 
     def __init__(self, radius: float = 180.0) -> None:
-        if not radius > 0:
-            raise ValueError(f"overlay 'collision': the radius must be above 0, not {radius}")
-        self._radius = float(radius)
+        self._radius = check_distance(self.name, radius)
         self._course: Course | None = None
         self._triangles: NDArray[np.float64] = np.empty((0, 3, 3))
         self._walls: NDArray[np.bool_] = np.empty(0, np.bool_)
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:
-        """See `Overlay.draw`."""
         if course is not self._course:
             kcl = course.kcl
             shown = (kcl.is_obstacle | kcl.is_off_road) & ~kcl.degenerate
             self._course, self._triangles = course, kcl.triangles[shown]
             self._walls = kcl.is_obstacle[shown]
         triangles, walls = _near(self._triangles, self._walls, scene.race.position, self._radius)
-        # Painted from far to near, as there is no depth here.
+        # From far to near, because there is no depth buffer.
         depths = canvas.projection.view(triangles.mean(axis=1))[:, 2]
         for index in np.argsort(-depths).tolist():
             colour = MAGENTA if walls[index] else RED
@@ -113,7 +117,7 @@ class Collision:
 def _near(
     triangles: NDArray[np.float64], walls: NDArray[Any], place: tuple[float, ...], radius: float
 ) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """The triangles whose bounding box comes within a radius of a place."""
+    """Return the triangles whose bounding box comes within a radius of a place."""
     at = np.array(place)
     outside = np.maximum(triangles.min(axis=1) - at, at - triangles.max(axis=1))
     near = np.linalg.norm(np.maximum(outside, 0.0), axis=1) <= radius
@@ -121,12 +125,11 @@ def _near(
 
 
 class Checkpoint:
-    """The line across the track at the next checkpoint (each of them, before a branch)."""
+    """The line across the track at the next checkpoint; before a fork, at each of them."""
 
     name = "checkpoint"
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:
-        """See `Overlay.draw`."""
         for index in next_checkpoints(scene, course.track):
             canvas.path(checkpoint_line(course, index, scene.race.position[1]), YELLOW, 2)
 
@@ -134,18 +137,17 @@ class Checkpoint:
 class CheckpointAim:
     """Where the heading meets the next checkpoint's line, and a line from the kart to it.
 
-    Nothing is drawn for a line behind the kart, or parallel to its heading. Before a branch, the
-    line that is met first counts.
+    A line behind the kart or parallel to its heading is not shown. Before a fork, the nearest line
+    in the heading is shown.
     """
 
     name = "checkpoint-aim"
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:
-        """See `Overlay.draw`."""
         race = scene.race
         x, height, z = race.position
         fx, _, fz = race.forward
-        met: list[tuple[float, list[float]]] = []
+        hits: list[tuple[float, list[float]]] = []
         for index in next_checkpoints(scene, course.track):
             left, right = checkpoint_line(course, index, height).tolist()
             span_x, span_z = right[0] - left[0], right[2] - left[2]
@@ -157,18 +159,18 @@ class CheckpointAim:
             share = (to_x * fz - to_z * fx) / cross
             if distance > 0:
                 y = left[1] + min(max(share, 0.0), 1.0) * (right[1] - left[1])
-                met.append((distance, [x + distance * fx, y, z + distance * fz]))
-        if met:
-            _, point = min(met)
+                hits.append((distance, [x + distance * fx, y, z + distance * fz]))
+        if hits:
+            _, point = min(hits)
             canvas.lines([race.position], [point], ORANGE, 2)
             canvas.cross(point, ORANGE, 6, 2)
 
 
 class CenterLine:
-    """The centre line of the course for some way ahead: white; cyan that of a branch one is on.
+    """The centre line ahead in white; on a branch, also the branch's in cyan.
 
     Args:
-        ahead: world units.
+        ahead: length, world units.
     """
 
     name = "centerline"
@@ -177,29 +179,16 @@ class CenterLine:
     _STEP: Final = 10.0
 
     def __init__(self, ahead: float = 500.0) -> None:
-        if not ahead > 0:
-            raise ValueError(f"overlay 'centerline': the distance must be above 0, not {ahead}")
-        self._ahead = float(ahead)
+        self._ahead = check_distance(self.name, ahead)
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:
-        """See `Overlay.draw`."""
         track, race = course.track, scene.race
         if not 0 <= race.checkpoint < len(track):
             return
         x, _, z = race.position
-        start = track.progress(race.checkpoint, x, z)
+        start = track.progress(race.checkpoint, x, z) - self._BEHIND
         count = math.ceil((min(self._ahead, track.length) + self._BEHIND) / self._STEP)
-        places = [start - self._BEHIND + step * self._STEP for step in range(count + 1)]
-        self._way(canvas, course, places, None, WHITE)
+        places = [start + step * self._STEP for step in range(count + 1)]
+        canvas.path([track.point_at(s, None) for s in places], WHITE)
         if race.checkpoint not in track.main:
-            self._way(canvas, course, places, race.checkpoint, CYAN)
-
-    def _way(
-        self,
-        canvas: Canvas,
-        course: Course,
-        places: list[float],
-        checkpoint: int | None,
-        colour: Colour,
-    ) -> None:
-        canvas.path([course.track.point_at(s, checkpoint) for s in places], colour)
+            canvas.path([track.point_at(s, race.checkpoint) for s in places], CYAN)

@@ -1,4 +1,4 @@
-"""The overlay of other drivers of the same race, who drove it at other times."""
+"""The overlay of ghosts: other drives of the same race."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ GHOST_COLOURS: Final[tuple[tuple[int, int, int], ...]] = (
     (190, 140, 255),
     (255, 255, 255),
 )
-"""Colour of each ghost; from the seventh on they are used again."""
+"""Colours of the first six ghosts; the seventh has the first colour again."""
 _HALF: Final = np.array([4.0, 3.5, 5.5])
-"""Half of a ghost's width, height and length, world units: about a kart."""
+"""Half of a ghost's width, height and length, world units: about those of a kart."""
 _CORNERS: Final = np.array(
     [(x, y, z) for x in (-1.0, 1.0) for y in (0.0, 2.0) for z in (-1.0, 1.0)]
 )
@@ -34,41 +34,35 @@ _EDGES: Final = np.array(
 )
 
 Pose: TypeAlias = "NDArray[np.float64]"
-"""(4, 3): position, and the directions to the right, up and ahead."""
+"""(4, 3): position, and unit vectors to the right, up and ahead."""
 
 
 def pose(race: RaceState) -> Pose:
-    """Where a kart is, and how it is turned.
+    """Return the position (world units) and the axes of a kart, a `Pose`.
 
     Args:
-        race: seen from the kart's driver.
-
-    Returns:
-        float64 (4, 3), world units and unit vectors, see `Pose`.
+        race: state of the kart's race.
     """
     return np.array([race.position, race.right, race.up, race.forward], np.float64)
 
 
 @dataclass
 class Ghost:
-    """A driver of another time.
+    """Another drive of the race.
 
     Attributes:
-        name: for people.
-        poses: by race clock, in frames.
+        name: label of the ghost.
+        poses: poses by frame of the race clock.
     """
 
     name: str
     poses: Mapping[int, Pose] = field(default_factory=dict)
 
     def at(self, frame: int) -> Pose | None:
-        """Where it was then.
+        """Return the pose in a frame: the last one after the end, None before the start.
 
         Args:
-            frame: on the race clock.
-
-        Returns:
-            Its pose: the last one once it has arrived, None before it started.
+            frame: frame of the race clock.
         """
         found = self.poses.get(frame)
         if found is None and self.poses and frame > (last := max(self.poses)):
@@ -77,10 +71,10 @@ class Ghost:
 
 
 class Ghosts:
-    """Other drivers of the same race, as boxes of a kart's size with their names.
+    """Ghosts as boxes of a kart's size with their names.
 
     Args:
-        ghosts: whom to draw.
+        ghosts: the ghosts.
     """
 
     name = "ghosts"
@@ -89,7 +83,6 @@ class Ghosts:
         self._ghosts = tuple(ghosts)
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:  # noqa: ARG002
-        """See `Overlay.draw`."""
         names: list[tuple[tuple[float, float], str, Colour]] = []
         for number, ghost in enumerate(self._ghosts):
             found = ghost.at(scene.race.frame)
@@ -99,7 +92,7 @@ class Ghosts:
             corners = found[0] + (_CORNERS * _HALF) @ found[1:]
             canvas.lines(corners[_EDGES[:, 0]], corners[_EDGES[:, 1]], colour)
             above = found[0] + 3 * _HALF[1] * found[2]
-            places, seen = canvas.projection.points(above[None])
-            if seen[0] and (np.abs(places[0]) < 1000).all():
+            places, visible = canvas.projection.points(above[None])
+            if visible[0] and (np.abs(places[0]) < 1000).all():
                 names.append(((float(places[0, 0]), float(places[0, 1])), ghost.name, colour))
         canvas.labels(names)

@@ -1,4 +1,4 @@
-"""What overlays need of a console that is driven frame by frame, without an environment."""
+"""Races and rewards of a console without an environment, for overlays."""
 
 from __future__ import annotations
 
@@ -18,21 +18,19 @@ from mkds_gym.race.state import RaceState
 
 
 class LiveRace:
-    """The race that runs on a console, if one does: it is found by itself, and found anew.
-
-    What a game shows behind its title and its menu is none, as nobody drives there.
+    """Finds the race on a console. The demonstration behind a title or a menu is not a race.
 
     Args:
-        console: that somebody else steps.
-        scenes: note what overlays draw, some tens of microseconds a frame.
+        console: the console, which the caller steps.
+        scenes: record overlay scenes, which takes some tens of microseconds per frame.
 
     Attributes:
-        course: that is driven; None where no race runs.
+        course: course of the race; None without a race.
     """
 
     def __init__(self, console: Console, *, scenes: bool = True) -> None:
         self._console = console
-        self._noted = scenes
+        self._records_scenes = scenes
         self._scenes = SceneRecorder()
         self._reader: RaceReader | None = None
         self._course_id = 0
@@ -40,7 +38,7 @@ class LiveRace:
         self.restart()
 
     def restart(self) -> None:
-        """The console has gone to another state: look for its race, and forget the frames."""
+        """Find the race again, after the console was set to another state."""
         ram = self._console.ram
         course = self.course
         self._reader = self.course = None
@@ -50,22 +48,19 @@ class LiveRace:
             race = reader.read()
             if not race.race_on:
                 return
-            # Not by its number, which all random courses share.
+            # All random courses have the same number.
             if course is None or course.fingerprint != Course.fingerprint_ram(ram, layout):
                 course = Course.from_ram(ram, layout)
             self._scenes.begin(reader)
-        except (NoRaceError, ValueError):  # a menu, or a course that is just being loaded
+        except (NoRaceError, ValueError):  # a menu, or a course that is being loaded
             return
         self._reader, self.course, self._course_id = reader, course, race.course_id
 
     def frame(self, keys: int) -> RaceState | None:
-        """Note a frame; to be called after each.
+        """Return the race after a frame; None without a race. Call after each frame.
 
         Args:
-            keys: combination of `Keys` that was held.
-
-        Returns:
-            The race after it; None where none runs (a title, a menu).
+            keys: combination of `Keys` held in the frame.
         """
         if self._reader is None:
             self.restart()
@@ -76,7 +71,7 @@ class LiveRace:
             if race.race_on:
                 if race.course_id != self._course_id:
                     self.restart()
-                elif self._noted:
+                elif self._records_scenes:
                     self._scenes.add(race, keys)
                 return race
         self._reader = self.course = None
@@ -89,14 +84,12 @@ class LiveRace:
         terms: Mapping[str, float] | None = None,
         ray_angles: tuple[float, ...] = (),
     ) -> OverlayScene | None:
-        """What overlays draw of the picture that is on the screen now.
-
-        None without a race, or where that frame had no camera.
+        """Return the scene of the picture on the screen; None without a race or a camera.
 
         Args:
-            reward: see `OverlayScene`.
-            terms: likewise.
-            ray_angles: likewise.
+            reward: as in `OverlayScene`.
+            terms: as in `OverlayScene`.
+            ray_angles: as in `OverlayScene`.
         """
         if self.course is None:
             return None
@@ -108,25 +101,25 @@ class LiveRace:
 
 
 class LiveReward:
-    """What a driver is paid, step by step, where no environment pays.
+    """Computes the rewards of a race without an environment.
 
     Args:
-        reward: its name, of `REWARDS` or `SCORERS`.
+        reward: a name in `REWARDS` or `SCORERS`.
         frame_skip: frames per step.
         lead: frames before the first step.
 
     Attributes:
-        reward: of the last step.
-        terms: what that step changed of the metrics that the reward looks at, by name.
+        reward: reward of the last step.
+        terms: change in the last step of each metric that the reward reads.
 
     Raises:
-        ValueError: there is no reward of that name.
+        ValueError: unknown name.
     """
 
     def __init__(self, reward: str, *, frame_skip: int = 4, lead: int = 0) -> None:
         named = {**dict.fromkeys(REWARDS), **dict.fromkeys(SCORERS)}
         if reward.partition(":")[0] not in named:
-            raise ValueError(f"unknown reward '{reward}'; allowed: {', '.join(named)}")
+            raise ValueError(f"unknown reward {reward!r}: expected one of {', '.join(named)}")
         self._scorer = make_reward(reward)
         self._skip = frame_skip
         self._lead = lead
@@ -134,18 +127,18 @@ class LiveReward:
         self.restart()
 
     def restart(self) -> None:
-        """The console has gone to another state: nothing is paid for that."""
+        """Start again without a reward, after the console was set to another state."""
         self._number = 0
         self._last: dict[str, float] | None = None
         self.reward = 0.0
         self.terms: dict[str, float] = {}
 
     def frame(self, race: RaceState | None, course: Course | None) -> None:
-        """Note a frame; to be called after each.
+        """Add a frame. Call after each frame.
 
         Args:
-            race: after it; None where none runs, and the next race begins anew.
-            course: that is driven.
+            race: the race after the frame; None without a race, which restarts.
+            course: the course of the race.
         """
         if race is None or course is None:
             self.restart()
@@ -160,11 +153,11 @@ class LiveReward:
         if self._last is not None and (self._number - self._lead) % self._skip:
             return
         collected = collect_all(self._metrics)
-        looked = Read(collected)
+        read = Read(collected)
         if self._last is None:
-            self._scorer.reset(looked)
-            self.terms = dict.fromkeys(sorted(looked.names), 0.0)
+            self._scorer.reset(read)
+            self.terms = dict.fromkeys(sorted(read.names), 0.0)
         else:
-            self.reward = self._scorer.step(looked)
-            self.terms = {name: looked[name] - self._last[name] for name in sorted(looked.names)}
+            self.reward = self._scorer.step(read)
+            self.terms = {name: read[name] - self._last[name] for name in sorted(read.names)}
         self._last = collected

@@ -1,4 +1,4 @@
-"""From the world to the pixels of the top screen, through the game's own camera."""
+"""`Projection`: from the world to the pixels of the top screen, through the game's camera."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mkds_gym.emulator.hardware import SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.race.reader import CameraState
 
 _NEAREST: Final = 1.0
-"""World units before the eye within which nothing is drawn, whatever the camera's near plane."""
+"""World units: smallest distance of the near plane from the eye."""
 
 
 class Projection:
@@ -24,15 +24,17 @@ class Projection:
         column = 128 + 128 / (aspect tan(fov)) (p - e).r / d
         row    =  96 -  96 / tan(fov)          (p - e).u / d
 
-    where fov is half the vertical angle of view: the perspective projection of any 3D library.
-    The axes come from eye, target and up, not from the camera's matrix, whose order and signs are
-    the game's own affair.
+    where fov is half the vertical angle of view (the usual perspective projection).
 
     Args:
-        camera: as read from memory.
+        camera: camera of the picture's frame.
+
+    Attributes:
+        near: depth of the near plane, world units.
+        far: depth of the far plane, world units; infinite if the camera has none.
 
     Raises:
-        ValueError: the camera looks nowhere (its target is its position, or straight up).
+        ValueError: the camera has no direction: its target is its position, or straight up.
     """
 
     def __init__(self, camera: CameraState) -> None:
@@ -40,7 +42,7 @@ class Projection:
         back = eye - np.array(camera.target, np.float64)
         right = np.cross(np.array(camera.up, np.float64), back)
         if not camera.is_set_up:
-            raise ValueError(f"a camera that looks nowhere, from {camera.position}")
+            raise ValueError(f"the camera at {camera.position} has no direction")
         back, right = back / np.linalg.norm(back), right / np.linalg.norm(right)
         self._eye = eye
         self._axes = np.stack([right, np.cross(back, right), -back], axis=1)
@@ -51,57 +53,57 @@ class Projection:
         self.far: Final = camera.far if camera.far > self.near else math.inf
 
     def view(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """World to view space.
+        """Transform points from world to view space.
 
         Args:
             points: (N, 3), world units.
 
         Returns:
-            (N, 3): right, up, and depth before the eye, world units.
+            (N, 3): right, up, and depth in front of the eye, world units.
         """
         axes: NDArray[np.float64] = (np.asarray(points, np.float64) - self._eye) @ self._axes
         return axes
 
     def screen(self, view: NDArray[np.float64]) -> NDArray[np.float64]:
-        """View space to the screen.
+        """Project points from view space to the screen.
 
         Args:
-            view: (N, 3) of `view`: right, up and depth, world units; depths must be positive.
+            view: (N, 3) of `view`: right, up and a positive depth, world units.
 
         Returns:
-            (N, 2): column and row, in pixels from the top left corner; a pixel's middle is at .5.
+            (N, 2): column and row, pixels from the top left corner; a pixel's middle is at .5.
         """
         pixels: NDArray[np.float64] = self._middle + self._scale * view[:, :2] / view[:, 2:]
         return pixels
 
     def points(self, points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Where points appear.
+        """Project points from the world to the screen.
 
         Args:
             points: (N, 3), world units.
 
         Returns:
-            (N, 2) column and row, and (N,) whether the point is before the camera and nearer than
-            its far plane (it may be beside the picture); others are NaN.
+            (N, 2) column and row, which may be outside the picture; and (N,) whether the point is
+            between the near and the far plane. Other points are NaN.
         """
         view = self.view(points)
-        seen = (view[:, 2] >= self.near) & (view[:, 2] <= self.far)
+        visible = (view[:, 2] >= self.near) & (view[:, 2] <= self.far)
         pixels = np.full((len(view), 2), np.nan)
-        pixels[seen] = self.screen(view[seen])
-        return pixels, seen
+        pixels[visible] = self.screen(view[visible])
+        return pixels, visible
 
     def lines(
         self, begin: NDArray[np.float64], end: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Lines, cut off at the near and the far plane.
+        """Project lines, clipped at the near and the far plane.
 
         Args:
             begin: (N, 3), world units.
             end: (N, 3), world units.
 
         Returns:
-            (M, 2, 2) column and row of both ends of what is left of them, and (N,) whether
-            anything is left of each.
+            (M, 2, 2) column and row of both ends of each visible line, and (N,) whether the line is
+            visible.
         """
         a, b = self.view(begin), self.view(end)
         step = b - a
@@ -111,19 +113,20 @@ class Projection:
         within = (a[:, 2] >= self.near) & (a[:, 2] <= self.far)
         first = np.where(level, np.where(within, 0.0, 2.0), np.maximum(shares.min(axis=0), 0.0))
         last = np.where(level, 1.0, np.minimum(shares.max(axis=0), 1.0))
-        left = first < last
-        a, step, first, last = a[left], step[left], first[left, None], last[left, None]
+        visible = first < last
+        a, step = a[visible], step[visible]
+        first, last = first[visible, None], last[visible, None]
         ends = np.stack([self.screen(a + first * step), self.screen(a + last * step)], axis=1)
-        return ends, left
+        return ends, visible
 
     def polygon(self, corners: NDArray[np.float64]) -> NDArray[np.float64]:
-        """A polygon, cut off at the near and the far plane (Sutherland and Hodgman, 1974).
+        """Project a polygon, clipped at the near and the far plane (Sutherland, Hodgman, 1974).
 
         Args:
             corners: (N, 3), world units, in order.
 
         Returns:
-            (M, 2) column and row of the corners of what is left of it; M is 0 or at least 3.
+            (M, 2) column and row of the visible part's corners; M is 0 or at least 3.
         """
         view = self.view(corners)
         for sign, plane in ((1.0, self.near), (-1.0, self.far)):
@@ -132,15 +135,15 @@ class Projection:
             inside = sign * (view[:, 2] - plane)
             if (inside >= 0).all():
                 continue
-            kept = []
+            clipped = []
             for index in range(len(view)):
                 before, now = inside[index - 1], inside[index]
                 if (before >= 0) != (now >= 0):
                     share = before / (before - now)
-                    kept.append(view[index - 1] + share * (view[index] - view[index - 1]))
+                    clipped.append(view[index - 1] + share * (view[index] - view[index - 1]))
                 if now >= 0:
-                    kept.append(view[index])
-            if len(kept) < 3:
+                    clipped.append(view[index])
+            if len(clipped) < 3:
                 return np.empty((0, 2))
-            view = np.array(kept)
+            view = np.array(clipped)
         return self.screen(view)

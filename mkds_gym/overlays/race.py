@@ -1,4 +1,4 @@
-"""Overlays of the race: what the driver senses, does and earns, and who else is there."""
+"""Overlays of the race: rays, camera, objects, trail, keys and numbers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from mkds_gym.components.sensors import RAY_HEIGHT, Seed6
 from mkds_gym.emulator.console import Keys
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
+from mkds_gym.overlays.course import check_distance
 from mkds_gym.race.names import OFFROAD_SURFACES, SURFACES
 
 if TYPE_CHECKING:
@@ -30,24 +31,21 @@ KIND_COLOURS: Final[dict[str, tuple[int, int, int]]] = {
 
 
 class Rays:
-    """The rays of the distance sensors: from the kart to what they hit, or to their full length.
+    """The rays of the environment's distance sensors, or of ``seed6`` if it has none.
 
-    Those of the environment's own sensors; of ``seed6`` where it has none. Green rays hit nothing
-    within their length, the others are the redder the nearer the obstacle is.
+    A green ray hits nothing within the length. The other rays end at the obstacle; the nearer it
+    is, the redder they are.
 
     Args:
-        length: world units up to which rays are drawn.
+        length: length of the rays, world units.
     """
 
     name = "rays"
 
     def __init__(self, length: float = 200.0) -> None:
-        if not length > 0:
-            raise ValueError(f"overlay 'rays': the length must be above 0, not {length}")
-        self._length = float(length)
+        self._length = check_distance(self.name, length)
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:
-        """See `Overlay.draw`."""
         race = scene.race
         angles = np.radians(scene.ray_angles or Seed6.ray_angles)
         up = np.array(race.up)
@@ -74,23 +72,21 @@ class Rays:
 
 
 class CameraTarget:
-    """The point that the camera looks at."""
+    """The camera's target."""
 
     name = "camera"
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:  # noqa: ARG002
-        """See `Overlay.draw`."""
         canvas.cross(scene.camera.target, (255, 255, 255), 6)
         canvas.circle(scene.camera.target, 2.0, (255, 255, 255))
 
 
 class Objects:
-    """Drivers, items and things on the course: a circle of each one's size, a colour a kind."""
+    """Drivers, items and map objects: a circle of their size, a colour for each kind."""
 
     name = "objects"
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:  # noqa: ARG002
-        """See `Overlay.draw`."""
         for thing in scene.objects:
             colour: Colour = KIND_COLOURS.get(thing.kind, GREY)
             if not thing.active:
@@ -99,12 +95,11 @@ class Objects:
 
 
 class Trail:
-    """The path of this lap, coloured by speed: blue is slow, red the fastest of it."""
+    """The path of this lap, from blue (slow) to red (the highest speed of the lap)."""
 
     name = "trail"
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:  # noqa: ARG002
-        """See `Overlay.draw`."""
         trail = scene.trail.astype(np.float64)
         if len(trail) < 2:
             return
@@ -130,12 +125,12 @@ _PAD: Final[tuple[tuple[Keys, str, int, int], ...]] = (
     (Keys.START, "+", 72, 18),
     (Keys.SELECT, "-", 81, 18),
 )
-"""Keys, what is written on each, and column and row of each on the drawn pad, pixels."""
+"""Keys, their letters, and their columns and rows on the pad, pixels."""
 _KEY_SIZE: Final = 8
 
 
 class Controller:
-    """The keys that are held, as a small pad in the lower right corner."""
+    """The keys held, on a small pad in the lower right corner."""
 
     name = "controller"
 
@@ -143,7 +138,6 @@ class Controller:
     _ROW: Final = 158
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:  # noqa: ARG002
-        """See `Overlay.draw`."""
         pen = canvas.pen
         width = max(column for _, _, column, _ in _PAD) + _KEY_SIZE
         pen.rectangle(
@@ -158,7 +152,7 @@ class Controller:
                 fill=(255, 190, 40, 255) if held else (110, 110, 120, 220),
             )
             if letter:
-                canvas.small(
+                canvas.centered_text(
                     (x + _KEY_SIZE / 2, y + _KEY_SIZE / 2),
                     letter,
                     (0, 0, 0) if held else (230, 230, 230),
@@ -166,9 +160,9 @@ class Controller:
 
 
 class Hud:
-    """Speed, lap, progress and surface, and what the reward of the last step is made of.
+    """Speed, lap, progress and surface, and the reward of the last step with its terms.
 
-    Of a reward that looks at nothing and pays nothing (``"none"``), there is nothing to show.
+    A reward that is 0 and has no terms (``"none"``) is not shown.
     """
 
     name = "hud"
@@ -177,7 +171,6 @@ class Hud:
     _ROW: Final = 44
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:  # noqa: ARG002
-        """See `Overlay.draw`."""
         race = scene.race
         surface = SURFACES[race.surface] if race.surface < len(SURFACES) else str(race.surface)
         if not race.on_floor:

@@ -1,4 +1,4 @@
-"""What overlays show: a race as it was when the picture was drawn, and how it came there."""
+"""`OverlayScene` and its recorder: the race that a picture shows."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from numpy.typing import NDArray
 
 from mkds_gym.errors import NoRaceError
 from mkds_gym.observer import EnvObserver
+from mkds_gym.race.reader import CameraState, ObjectState
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course
-    from mkds_gym.race.reader import CameraState, ObjectState, RaceReader
+    from mkds_gym.race.reader import RaceReader
     from mkds_gym.race.state import RaceState
 
 PICTURE_DELAY: Final = 2
-"""Frames by which the picture is behind memory: what a program computes in one frame, the geometry
-engine is given in the same, and the screen shows in the next but one. Measured on Kartlab (see
-tests/test_overlays.py); any game that draws what it has just computed does likewise."""
+"""Frames from the computation of a race in memory to its picture on the screen: the geometry engine
+draws in the next frame, and the screen shows the result in the frame after."""
 TRAIL_SPACING: Final = 4.0
 """World units between the points of a trail."""
 TRAIL_POINTS: Final = 4096
-"""Most points of a trail; of a longer one the last are kept."""
+"""Largest number of points; a longer trail loses its first points."""
 
 
 @dataclass(frozen=True)
 class OverlayScene:
-    """One picture's race. It pickles, and stays as it is when the console steps on.
+    """The race that a picture shows. Can be pickled, and does not change with the console.
 
     Attributes:
         race: the race in the frame that the picture shows.
-        camera: of that frame.
-        objects: the object table of that frame.
-        keys: combination of `Keys` held now.
-        reward: of the last step; None where nobody is paid.
-        terms: what the last step changed of the metrics that the reward looks at, by name.
+        camera: the camera in that frame.
+        objects: the object table in that frame.
+        keys: combination of `Keys` held in the last frame.
+        reward: reward of the last step; None without a reward.
+        terms: change in the last step of each metric that the reward reads.
         progress: laps driven since the start line.
-        trail: (N, 4) float32, positions of this lap up to the picture's and the speed there, in
-            world units and world units a frame.
-        ray_angles: degrees from the heading, positive to the left, of the distance sensors' rays.
+        trail: float32 (N, 4), positions of this lap (world units) and the speeds there (world units
+            per frame).
+        ray_angles: angles of the distance sensors' rays, degrees from the heading, positive to the
+            left.
     """
 
     race: RaceState
@@ -58,7 +59,7 @@ class OverlayScene:
     ray_angles: tuple[float, ...] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle plain values, in a quarter of the time: a scene is sent with each picture."""
+        # Plain values pickle four times as fast, and a scene is sent with each picture.
         values, camera = dict(vars(self)), dict(vars(self.camera))
         camera["matrix"] = self.camera.matrix.tobytes()
         values["camera"] = camera
@@ -68,8 +69,6 @@ class OverlayScene:
 
 
 def _unpickled(values: dict[str, Any]) -> OverlayScene:
-    from mkds_gym.race.reader import CameraState, ObjectState
-
     camera = values["camera"]
     matrix = np.frombuffer(camera["matrix"], np.float64).reshape(4, 3)
     values["camera"] = CameraState(**{**camera, "matrix": matrix})
@@ -79,7 +78,7 @@ def _unpickled(values: dict[str, Any]) -> OverlayScene:
 
 
 class _Frame(NamedTuple):
-    """What is kept of a frame."""
+    """A recorded frame; ``missing`` says why it has no camera."""
 
     race: RaceState
     camera: CameraState | None
@@ -88,21 +87,25 @@ class _Frame(NamedTuple):
 
 
 class LapTrail:
-    """The path of a lap, in an array that was made beforehand."""
+    """The path of a lap, as points of at least `TRAIL_SPACING` apart."""
 
     def __init__(self) -> None:
-        # Twice as many as are kept: they move to the front once in a while, not at each point.
+        # Room for twice the points, so that they rarely move to the front.
         self._points = np.empty((2 * TRAIL_POINTS, 4), np.float32)
         self._last = (math.inf, math.inf, math.inf)
         self._end = 0
         self._lap = 0
 
     def clear(self) -> None:
-        """Begin anew."""
+        """Remove all points."""
         self._end = self._lap = 0
 
     def add(self, race: RaceState) -> None:
-        """Go on to where the driver is in this frame; one of another lap begins anew."""
+        """Add the driver's position, if it is far enough from the last point.
+
+        Args:
+            race: the race after a frame. Another lap starts a new path.
+        """
         if race.lap != self._lap:
             self._lap, self._end = race.lap, 0
         x, y, z = position = race.position
@@ -119,13 +122,13 @@ class LapTrail:
         self._end += 1
 
     def up_to(self, race: RaceState) -> NDArray[np.float32]:
-        """The path, which ends where the driver is in this frame.
+        """Return the path up to the driver's position.
 
         Args:
-            race: the frame added last, or a later one of its lap.
+            race: the race added last, or a later one of its lap.
 
         Returns:
-            (N, 4) float32 of its own: positions, and the speed there.
+            float32 (N, 4), a new array: positions and speeds.
         """
         head = (*race.position, race.speed)
         ends = not self._end or self._last != head[:3]
@@ -154,16 +157,13 @@ class SceneRecorder(EnvObserver):
         self._keys = 0
 
     def attached(self, env: Any) -> None:
-        """Begin with the race under way, if there is one."""
         with contextlib.suppress(NoRaceError):
             self.begin(env.reader)
 
     def start_reached(self, env: Any, lead: int) -> None:  # noqa: ARG002
-        """Begin with the race of an episode."""
         self.begin(env.reader)
 
     def frame(self, env: Any, race: RaceState, keys: int) -> None:  # noqa: ARG002
-        """Add a frame of an environment."""
         self.add(race, keys)
 
     def begin(self, reader: RaceReader) -> None:

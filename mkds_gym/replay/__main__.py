@@ -253,13 +253,13 @@ def _show(options: argparse.Namespace, recordings: Sequence[Recording], how: Sho
                     return
     written = [options.video] if options.video else []
     if options.gif:
-        kept = [] if gif is None else gif.kept
+        kept = [] if gif is None else gif.items
         frames = gif_every * (1 if gif is None else gif.stride)
         seconds = frames / FRAMES_PER_SECOND / options.speed
         write_bytes(options.gif, gif_bytes(kept, seconds, scale=options.scale or 1))
         written.append(options.gif)
     if options.sheet:
-        stills = [] if sheet is None else sheet.kept
+        stills = [] if sheet is None else sheet.items
         chosen = [stills[i] for i in spread(len(stills), min(options.pictures, len(stills)))]
         pictures, captions = [each for each, _ in chosen], [caption for _, caption in chosen]
         columns = max(SHEET_WIDTH // pictures[0].shape[1], 1) if pictures else 1

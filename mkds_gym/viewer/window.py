@@ -93,7 +93,7 @@ class ViewerWindow:
             self._resize()
         except pygame.error as error:
             pygame.quit()
-            raise ViewerError(f"no window can be opened ({error}); {_NO_DISPLAY}") from error
+            raise ViewerError(f"no window can be opened ({error}): {_NO_DISPLAY}") from error
         except BaseException:
             pygame.quit()
             raise
