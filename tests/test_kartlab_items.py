@@ -276,7 +276,7 @@ def test_object_table_stays_consistent_while_opponents_use_items() -> None:
         thrown += int((spins & ~spinning).sum())
         boosting, spinning = mushroom, spins
         for thing in field.objects("item"):
-            assert min(math.dist(thing.position, p) for p in field.course.track.center_line) < 160
+            assert min(math.dist(thing.position, p) for p in field.course.track.centre_line) < 160
     assert {0x8000, 0x2000, 0x2200, 0x4000} <= seen <= {0x8000, 0x2000, 0x2200, 0x4000, 0x5000}
     assert inactive > 0
     assert boosts >= 1

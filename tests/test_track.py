@@ -143,7 +143,7 @@ def test_distance_to_equals_brute_force():
             assert track.distance_to(index, x, z) == pytest.approx(expected, abs=0.01)
 
 
-def test_center_line_of_a_circle_is_the_circle():
+def test_centre_line_of_a_circle_is_the_circle():
     track = CIRCLE
     for s in np.linspace(0, track.length, 77):
         angle = TAU * s / track.length
@@ -156,7 +156,7 @@ def test_center_line_of_a_circle_is_the_circle():
         assert track.width_at(s) == pytest.approx(120, abs=1e-2)
     assert track.point_at(track.length + 10) == pytest.approx(track.point_at(10))
     assert track.point_at(-10) == pytest.approx(track.point_at(track.length - 10))
-    assert track.center_line.shape[1] == 3
+    assert track.centre_line.shape[1] == 3
 
 
 def test_curvature_of_a_right_bend_is_negative():
@@ -239,7 +239,7 @@ def test_progress_at_a_fork_is_continuous_between_the_next_lines():
     assert np.abs(moved).max() < 0.1
 
 
-def test_center_line_exists_for_both_ways():
+def test_centre_line_exists_for_both_ways():
     track = FORKED
     for index in (4, 7, 8, 9):
         x, z = track.mid[index]
@@ -410,7 +410,7 @@ def test_laps_count_from_the_start_line():
     assert track.laps(race(23, -0.01, 3, True)) == 3
 
 
-def test_center_line_heights_follow_the_road_under_a_bridge():
+def test_centre_line_heights_follow_the_road_under_a_bridge():
     ground = quad((-600, 0, -600), (-600, 0, 600), (600, 0, 600), (600, 0, -600))
     bridge = quad((-600, 90, -100), (-600, 90, 100), (600, 90, 100), (600, 90, -100))
     kcl = KCL.from_bytes(write_kcl(ground + bridge, [FLOOR_BIT] * 4))
@@ -424,7 +424,7 @@ def test_center_line_heights_follow_the_road_under_a_bridge():
         NKM(checkpoints=base.checkpoints, checkpoint_paths=base.checkpoint_paths, starts=starts),
         kcl,
     )
-    assert np.abs(below.center_line[:, 1]).max() < 0.1
+    assert np.abs(below.centre_line[:, 1]).max() < 0.1
 
 
 def test_progress_is_quick():
@@ -493,7 +493,7 @@ GAPS = {"airship_course": 2}
 
 
 @pytest.mark.parametrize("name", Cartridge.open().course_names())
-def test_kartlab_center_line_is_on_the_road(name):
+def test_kartlab_centre_line_is_on_the_road(name):
     course = Course.from_cartridge(Cartridge.open(), name)
     track, kcl = course.track, course.kcl
     road = kcl.triangles[np.isin(kcl.types, DRIVEN_ON) & kcl.is_floor][:, :, (0, 2)]
@@ -513,7 +513,7 @@ def test_kartlab_center_line_is_on_the_road(name):
         sides = np.stack([left_of(a, b, point), left_of(b, c, point), left_of(c, a, point)])
         return ((sides >= -seam).all(axis=0) | (sides <= seam).all(axis=0)).any()
 
-    line = np.array([on_road((x, z)) for x, _, z in track.center_line])
+    line = np.array([on_road((x, z)) for x, _, z in track.centre_line])
     assert line[0]
     starts = np.flatnonzero(line[:-1] & ~line[1:]) + 1
     ends = np.flatnonzero(~line[:-1] & line[1:]) + 1
@@ -529,7 +529,7 @@ def test_kartlab_center_line_is_on_the_road(name):
             assert on_road((x, z)), (index, along)
 
 
-def test_kartlab_center_line_turns_by_a_full_circle(kartlab):
+def test_kartlab_centre_line_turns_by_a_full_circle(kartlab):
     """A closed line that does not cross itself turns by a full circle, to one side."""
     track = kartlab.track
     headings = [track.heading_at(s) for s in np.linspace(0, track.length, 3000)]
@@ -542,7 +542,7 @@ def test_kartlab_center_line_turns_by_a_full_circle(kartlab):
 
 
 @pytest.mark.parametrize("lateral", [-45, 0, 45])
-def test_kartlab_progress_grows_along_the_center_line(kartlab, lateral):
+def test_kartlab_progress_grows_along_the_centre_line(kartlab, lateral):
     track = kartlab.track
     points = []
     for s in np.linspace(1, 2 * track.length, 4000):

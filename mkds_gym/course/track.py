@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.course.center_line import CenterLine, smooth_line
+from mkds_gym.course.centre_line import CentreLine, smooth_line
 from mkds_gym.course.kcl import KCL
 from mkds_gym.course.nkm import NKM, NO_SECTION
 from mkds_gym.errors import CourseFormatError
@@ -272,7 +272,7 @@ class Track:
         return Projection(s, (off_x * dz - off_z * dx) / norm, math.atan2(dx, dz))
 
     @cached_property
-    def center_line(self) -> NDArray[np.float64]:
+    def centre_line(self) -> NDArray[np.float64]:
         """Points of the main way, (K, 3), evenly spaced in progress from the start line on."""
         return np.column_stack([self._main_line.x, self._heights, self._main_line.z])
 
@@ -321,13 +321,13 @@ class Track:
         low, high, share = line.locate(s)
         return line.width[low] * (1.0 - share) + line.width[high] * share
 
-    def _line(self, checkpoint: int | None) -> CenterLine:
+    def _line(self, checkpoint: int | None) -> CentreLine:
         if checkpoint is None:
             return self._main_line
         return self._branch_lines.get(self._section_of[checkpoint], self._main_line)
 
     @cached_property
-    def _main_line(self) -> CenterLine:
+    def _main_line(self) -> CentreLine:
         knots = [self._from[index] for index in self.main]
         return smooth_line(
             knots,
@@ -338,10 +338,10 @@ class Track:
         )
 
     @cached_property
-    def _branch_lines(self) -> dict[int, CenterLine]:
+    def _branch_lines(self) -> dict[int, CentreLine]:
         """Centre lines of the sections off the main way, by section."""
         main = set(self.main)
-        lines: dict[int, CenterLine] = {}
+        lines: dict[int, CentreLine] = {}
         for number, (first, size, _) in enumerate(self._sections):
             if first in main or size == 0:
                 continue

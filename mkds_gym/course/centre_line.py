@@ -18,7 +18,7 @@ _SMOOTHING = 3
 
 
 @dataclass(frozen=True)
-class CenterLine:
+class CentreLine:
     """Samples of a smooth line, evenly spaced in progress.
 
     Attributes:
@@ -68,7 +68,7 @@ def smooth_line(
     width: Sequence[float],
     *,
     period: float | None,
-) -> CenterLine:
+) -> CentreLine:
     """Return samples of a cubic spline through points over progress.
 
     Args:
@@ -108,7 +108,7 @@ def smooth_line(
         curvature = np.convolve(
             padded, np.full(2 * _SMOOTHING + 1, 1 / (2 * _SMOOTHING + 1)), "valid"
         )
-    return CenterLine(
+    return CentreLine(
         first=knots[0],
         step=step,
         periodic=period is not None,
