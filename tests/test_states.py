@@ -227,7 +227,7 @@ def damaged(state: ClonedState) -> ClonedState:
     bad = Snapshot(bytes(data), start.rom, start.build_id, start.frame_count)
     state = pickle.loads(pickle.dumps(state))
     state.base = base_of(bad)
-    state._difference = snapshot.Difference(bad, bad)
+    state.difference = snapshot.Difference(bad, bad)
     return state
 
 
@@ -241,8 +241,8 @@ def test_damaged_state_is_refused(env: MKDSEnv) -> None:
     with pytest.raises(gym.error.ResetNeeded):
         env.step(0)
     np.testing.assert_array_equal(env.reset()[0], first)
-    state._difference.blocks = np.array([1 << 30], np.int32)
-    state._difference.content = zlib.compress(bytes(512))
+    state.difference.blocks = np.array([1 << 30], np.int32)
+    state.difference.content = zlib.compress(bytes(512))
     with pytest.raises(StateError, match="damaged"):
         env.restore_state(state)
 
@@ -393,7 +393,7 @@ def test_state_of_another_course_rom_or_build_is_refused(
         other.reset(options={"state": state})
     other.close()
     alien = pickle.loads(pickle.dumps(state))
-    alien._difference.build_id = "0" * 64
+    alien.difference.build_id = "0" * 64
     with pytest.raises(StateError, match="another build"):
         env.restore_state(alien)
     assert env.console.ram.tobytes() == memory
@@ -584,7 +584,7 @@ def test_pickled_state_of_another_version_is_refused(
 ) -> None:
     env.reset()
     with monkeypatch.context() as patch:
-        patch.setattr(cloned_state, "_VERSION", 99)
+        patch.setattr(cloned_state, "VERSION", 99)
         later = pickle.dumps(env.clone_state())
         StartStates([env.clone_state()]).save(tmp_path / "later")
     with pytest.raises(StateError, match="version 99"):

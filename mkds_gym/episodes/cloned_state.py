@@ -22,7 +22,7 @@ from mkds_gym.emulator.snapshot import Difference, Snapshot
 from mkds_gym.emulator.state_file import pack_state, unpack_state
 from mkds_gym.errors import StateError
 
-_VERSION: Final = 2
+VERSION: Final = 2
 """Version of the contents of a pickled state."""
 
 _bases: weakref.WeakValueDictionary[str, Base] = weakref.WeakValueDictionary()
@@ -80,13 +80,14 @@ class ClonedState:
 
     Attributes:
         base: the race start that the state is stored as a difference from.
+        difference: the difference of the console from the race start.
         arguments: the arguments of the environment that a state must agree in.
         course: fingerprint of the course.
         course_seed: seed of a random course, else None.
         parts: pickled bookkeeping of the episode.
     """
 
-    _PICKLED: Final = ("_difference", "arguments", "base", "course", "course_seed", "parts")
+    _PICKLED: Final = ("difference", "arguments", "base", "course", "course_seed", "parts")
 
     def __init__(
         self,
@@ -99,7 +100,7 @@ class ClonedState:
         parts: bytes,
     ) -> None:
         self.base = base
-        self._difference = difference
+        self.difference = difference
         self.arguments = dict(arguments)
         self.course = course
         self.course_seed = course_seed
@@ -108,26 +109,26 @@ class ClonedState:
     @property
     def rom(self) -> str:
         """SHA-1 of the ROM."""
-        return self._difference.rom
+        return self.difference.rom
 
     @property
     def build_id(self) -> str:
         """The emulator build."""
-        return self._difference.build_id
+        return self.difference.build_id
 
     @property
     def frame_count(self) -> int:
         """Frames since power-on."""
-        return self._difference.frame_count
+        return self.difference.frame_count
 
     @property
     def nbytes(self) -> int:
         """Size in bytes, without the race start."""
-        return self._difference.nbytes + len(self.parts)
+        return self.difference.nbytes + len(self.parts)
 
     def snapshot(self, *, lasting: bool = True) -> Snapshot:
         """Return the console's snapshot; ``lasting`` as for `Difference.apply`."""
-        return self._difference.apply(self.base.snapshot, lasting=lasting)
+        return self.difference.apply(self.base.snapshot, lasting=lasting)
 
     @functools.cached_property
     def saved(self) -> tuple[bytes, str]:
@@ -136,7 +137,7 @@ class ClonedState:
         return pack_state(snapshot), hashlib.sha256(snapshot.data).hexdigest()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"version": _VERSION, **{name: getattr(self, name) for name in self._PICKLED}}
+        return {"version": VERSION, **{name: getattr(self, name) for name in self._PICKLED}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore what a pickle holds.
@@ -145,9 +146,9 @@ class ClonedState:
             StateError: another version of this package made the pickle.
         """
         version = state.pop("version", 0)
-        if version != _VERSION:
+        if version != VERSION:
             raise StateError(
-                f"a pickled state has version {version}: expected version {_VERSION}; clone the "
+                f"a pickled state has version {version}: expected version {VERSION}; clone the "
                 "state again with this version of mkds-gym"
             )
         vars(self).update(state)
