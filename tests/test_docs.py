@@ -45,7 +45,7 @@ def test_links_resolve(page: str) -> None:
 def test_files_that_are_named_exist(page: str) -> None:
     paths = r"`((?:mkds_gym|mkds_neat|examples|tests|docs|benchmarks)/[\w./-]*)`"
     for name in re.findall(paths, TEXTS[page]):
-        assert (ROOT / name).exists(), name
+        assert name.startswith("docs/_build/") or (ROOT / name).exists(), name  # _build: make docs
 
 
 def test_every_page_is_reached_from_the_index() -> None:
