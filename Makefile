@@ -7,16 +7,15 @@ PEERS ?= .venv-peers
 OLDEST ?= .venv-oldest
 PY := $(VENV)/bin/python
 CONFIG ?= examples/kartlab.ini
-# Extra arguments of `make evolve` and `make bench`, for example ARGS="--seed 3 --workers 1".
+# Further arguments of `make evolve` and `make bench`, for example ARGS="--seed 3 --workers 1".
 ARGS ?=
-# `make test` runs a file's tests in one process, as they share its consoles and races. More
-# processes than four would wait for the longest file.
-BESIDE := --numprocesses=logical --maxprocesses=4 --dist=loadfile
+# `make test` runs the tests of a file in one process, because they share consoles and races. More
+# than four processes would wait for the longest file.
+PARALLEL := --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
-# The version that the project is tested with. Nothing here uses CUDA: where pip is pointed at a CPU
-# build (an index or a folder of wheels of yours), that one does, and it is far smaller.
+# The tested version. Nothing here uses CUDA: a CPU build, which is far smaller, works too.
 TORCH := torch==2.13.0
-# What the emulator is linked against, and Xvfb for the tests that open a window.
+# Libraries that the emulator needs. The tests that open a window also need Xvfb.
 LIBRARIES := libgl1 libglib2.0-0 libx11-6 zlib1g
 
 .PHONY: help install evolve test test-slow test-oldest check docs format rom bench clean system-libraries system-test peers
@@ -24,7 +23,7 @@ LIBRARIES := libgl1 libglib2.0-0 libx11-6 zlib1g
 help:
 	@echo "make install    install everything into .venv"
 	@echo "make evolve     set everything up and evolve drivers until one finishes a race"
-	@echo "make test       set everything up and run the tests (under ten minutes)"
+	@echo "make test       set everything up and run the tests (under five minutes on two cores)"
 	@echo "make test-slow  run the long tests"
 	@echo "make test-oldest  run some with the oldest packages that pyproject.toml allows"
 	@echo "make check      style and types"
@@ -39,20 +38,20 @@ evolve: $(VENV)/.installed
 	$(PY) -m mkds_neat.run $(CONFIG) $(ARGS)
 
 test: $(VENV)/.installed system-test
-	$(PY) -m pytest $(BESIDE) -m "not slow" --durations=10
+	$(PY) -m pytest $(PARALLEL) -m "not slow" --durations=10
 
 test-slow: $(VENV)/.installed system-test
 	$(PY) -m pip install --quiet --editable '.[peers]'
-	$(PY) -m pytest -m slow --durations=0
+	$(PY) -m pytest --numprocesses=2 --dist=load -m slow --durations=0
 
-# In an environment of its own. All but torch, whose old versions are gigabytes.
+# In its own environment, except torch, whose old versions are gigabytes.
 test-oldest: system-test
 	"$(PYTHON)" -m venv $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet $(TORCH) \
 	  $$(grep -oE '"[a-z0-9-]+(\[[a-z0-9]+\])?>=[0-9.]+' pyproject.toml | \
 	    grep -vE '"(setuptools|torch)>' | sed 's/"//; s/>=/==/')
 	PYTHONWARNINGS=ignore $(OLDEST)/bin/python -m pip install --quiet --no-deps --editable .
-	$(OLDEST)/bin/python -m pytest $(BESIDE) -m "not slow" \
+	$(OLDEST)/bin/python -m pytest $(PARALLEL) -m "not slow" \
 	  tests/test_env.py tests/test_offline.py tests/test_neat_evaluation.py
 
 check: $(VENV)/.installed
@@ -73,20 +72,20 @@ rom: $(VENV)/.installed
 bench: $(VENV)/.installed
 	MKDS_PEERS="$(wildcard $(PEERS)/bin/python)" $(PY) -m benchmarks $(ARGS)
 
-# gym-mkds brings a py-desmume of its own, under the same name.
+# gym-mkds installs its own py-desmume under the same name, so it gets its own environment.
 peers: $(VENV)/.installed
 	$(PY) -m pip install --quiet --editable '.[peers]'
 	"$(PYTHON)" -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet $(TORCH) gym-mkds==0.2.3
 
-# One environment serves all targets, so that `make test` after `make evolve` installs nothing.
+# All targets share one environment: `make test` after `make evolve` installs nothing.
 $(VENV)/.installed: pyproject.toml | system-libraries
 	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "Python 3.10 to 3.13 is needed, found '$(PYTHON)'; name one: make PYTHON=/path/to/python3.11"; exit 1; }
 	"$(PYTHON)" -m venv $(VENV) || { echo "on Debian: apt-get install python3-venv"; exit 1; }
 	$(PY) -m pip install --quiet --upgrade pip
 	$(PY) -m pip install --quiet $(TORCH)
-	@# setuptools warns of every editable install; that is how this one is meant.
+	@# setuptools warns about every editable install; this one is intended.
 	PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --editable '.[dev]'
 	touch $@
 
