@@ -201,9 +201,8 @@ def test_requested_scenes_draw_the_same_overlays_as_the_environment(clock: Clock
                 compared += 1
         assert compared >= 3
         assert tile.course(17) is None
-        run.unwatch()
         for _ in range(3):
-            clock.now += 1.0
+            clock.now += 3.0  # no request for so long
             plain.step(0)
         assert plain.observers == (plain.viewer,)
         assert not plain.viewer.needs_picture
@@ -240,9 +239,8 @@ def test_viewer_and_other_observers_do_not_disturb_each_other(clock: Clock) -> N
 
         for wanted in (False, True):
             request(scenes=wanted)
-            run.unwatch()
             for _ in range(3):
-                clock.now += 1.0
+                clock.now += 3.0  # no request for so long
                 step()
             shot = read_shot(run.tiles[0])
             assert bool(shot.scene) == wanted
@@ -619,14 +617,13 @@ def test_keys_save_help_and_switch_overlays(three: ThreeTiles, tmp_path: Path) -
     helps = [(three.press(pygame.K_h) == HELP_BACKGROUND).all(axis=2).sum() for _ in range(2)]
     assert helps[0] > 10_000
     assert helps[1] < 100
-    window.run.unwatch()
-    window.update()
-    assert window.run.watched
-    assert not window.run.scenes_watched
+    publisher = three.publishers[0]
+    assert publisher.wanted(time.monotonic())
+    assert not publisher.scenes_wanted(time.monotonic())
     for name in (*OVERLAYS.names(), "none"):
         three.press(pygame.K_TAB)
         assert contents.note == f"overlay: {name}"
-    assert window.run.scenes_watched
+    assert publisher.scenes_wanted(time.monotonic())
     # A note does not cover the captions of the lower tiles.
     window.write_note("")
     window.draw()
@@ -731,8 +728,9 @@ def test_window_process_imports_custom_overlays_and_survives_kills(
 def test_killed_run_leaves_no_window_and_no_memory() -> None:
     with started("viewer_owner.py", SDL_VIDEODRIVER="dummy") as owner:
         folder, window = first_line(owner).split()
-        run = Run(Path(folder))
-        until(lambda: run.watched)
+        publisher = Publisher(Path(folder), 0)
+        publisher.open()
+        until(lambda: publisher.wanted(time.monotonic()))
         owner.kill()
         until(lambda: not Path(folder).exists() and start_time(int(window)) is None)
 

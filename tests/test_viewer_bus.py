@@ -20,7 +20,7 @@ from mkds_gym.errors import ViewerError
 from mkds_gym.viewer import Board, Bus, Run, State, Status, Tile, parse_show, runs
 from mkds_gym.viewer.bus import layout
 from mkds_gym.viewer.bus.runs import alive
-from mkds_gym.viewer.bus.shared_memory import DoubleBuffer, Segment, start_time
+from mkds_gym.viewer.bus.shared_memory import DoubleBuffer, create_file, start_time
 
 BLACK = np.zeros((192, 256, 3), np.uint8)
 
@@ -48,9 +48,9 @@ def test_shots_of_a_busy_writer_are_never_torn(bus: Bus) -> None:
                 numbers.add(shot.number)
             assert writer.poll() is None
         # Copies that do not check the numbers are torn, so the test above can fail.
-        segment = layout.open_segment(bus.folder / "0", writable=False)
-        slot = layout.tile_buffer(segment, 256, 192).slots[0]
-        start = 8 + layout.STATUS_ROOM
+        segment = layout.open_segment(bus.folder / "0", layout.TILE, writable=False)
+        slot = segment.double_buffer(layout.message_size(256, 192)).slots[0]
+        start = 8 + layout.STATUS.itemsize
         until(lambda: len(np.unique(slot[start : start + BLACK.size].copy())) > 1)
 
 
@@ -81,8 +81,8 @@ def test_killed_writer_counts_as_dead_and_leaves_a_whole_picture(bus: Bus) -> No
 
 
 def test_unfinished_message_is_not_read(tmp_path: Path) -> None:
-    segment = Segment.create(tmp_path / "x", DoubleBuffer.room(100))
-    writer, reader = (DoubleBuffer(segment.view, 0, 100) for _ in range(2))
+    view = create_file(tmp_path / "x", DoubleBuffer.room(100))
+    writer, reader = (DoubleBuffer(view, 0, 100) for _ in range(2))
     assert reader.read() is None
     writer.put(b"one")
 
@@ -201,17 +201,14 @@ def test_killed_run_is_removed_at_the_next_start() -> None:
         assert not folder.exists()
 
 
-def test_new_segment_replaces_an_old_one(tmp_path: Path) -> None:
-    first = Segment.create(tmp_path / "0", 100)
-    first.view[0] = 7
-    second = Segment.create(tmp_path / "0", 50)
-    assert (len(second.view), second.view[0]) == (50, 0)
-    assert first.view[0] == 7  # open mappings keep the old one
-    for size in (0, -1):
-        with pytest.raises(ValueError, match="at least 1"):
-            Segment.create(tmp_path / "1", size)
+def test_new_file_replaces_an_old_one(tmp_path: Path) -> None:
+    first = create_file(tmp_path / "0", 100)
+    first[0] = 7
+    second = create_file(tmp_path / "0", 50)
+    assert (len(second), second[0]) == (50, 0)
+    assert first[0] == 7  # open mappings keep the old file
     with pytest.raises(OSError, match=r"space|large"):
-        Segment.create(tmp_path / "2", 1 << 60)
+        create_file(tmp_path / "2", 1 << 60)
     assert [path.name for path in tmp_path.iterdir()] == ["0"]
 
 

@@ -139,9 +139,10 @@ def test_window_is_never_faster_than_its_rate() -> None:
     window = Window("test", 100.0, scale=1)
     window.show(ONE)
     start = time.perf_counter()
-    for _ in range(40):
+    for _ in range(60):
         window.show(ONE)
-    assert 3 < 40 / (time.perf_counter() - start) < 1.04 * 100
+    # The window may catch up a delay of two pictures.
+    assert 3 < 60 / (time.perf_counter() - start) < 1.05 * 100
     window.close()
 
 

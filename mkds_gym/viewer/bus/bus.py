@@ -17,16 +17,16 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from mkds_gym.emulator.hardware import SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.errors import ViewerError, reason
 from mkds_gym.utils.arguments import integer
 from mkds_gym.viewer.bus import layout
 from mkds_gym.viewer.bus.layout import Board
-from mkds_gym.viewer.bus.publisher import WATCH_SECONDS, Publisher
+from mkds_gym.viewer.bus.publisher import Publisher
 from mkds_gym.viewer.bus.runs import run_folder, runs
-from mkds_gym.viewer.bus.shared_memory import Segment
+from mkds_gym.viewer.bus.shared_memory import DoubleBuffer
 
 
 class Bus:
@@ -67,29 +67,28 @@ class Bus:
         runs()
         self._pid = os.getpid()
         self.folder: Final = run_folder(label)
-        self._lanes: Segment | None = None
+        self._lanes: Any = ()
         try:
             self.folder.mkdir(mode=0o700)
             for index in self.indices:
-                path = self.folder / str(index)
-                tile = layout.create_segment(path, layout.tile_size(width, height))
-                words = layout.segment_words(tile)
-                words[layout.WIDTH], words[layout.HEIGHT] = width, height
+                size = DoubleBuffer.room(layout.message_size(width, height))
+                tile = layout.create_segment(self.folder / str(index), layout.TILE, size).header
+                tile["width"], tile["height"] = width, height
             if lanes:
-                size = layout.lanes_size(lanes)
-                self._lanes = layout.create_segment(self.folder / layout.LANES_FILE, size)
+                size = lanes * layout.LANE.itemsize
+                path = self.folder / layout.LANES_FILE
+                self._lanes = layout.create_segment(path, layout.LANES, size).lanes()
             # The board is last: a folder with a board is a complete run.
-            path = self.folder / layout.BOARD_FILE
-            board = layout.create_segment(path, layout.board_size())
+            size = DoubleBuffer.room(layout.BOARD_ROOM)
+            board = layout.create_segment(self.folder / layout.BOARD_FILE, layout.BOARD, size)
         except OSError as error:
             shutil.rmtree(self.folder, ignore_errors=True)
             raise ViewerError(
                 f"no shared memory for {len(self.indices)} pictures in '{self.folder.parent}' "
                 f"({reason(error)}): show fewer"
             ) from error
-        self._closed_flag = layout.closed_flag(board)
-        self._watch_times = layout.watch_times(board)
-        self._board = layout.board_buffer(board)
+        self._header = board.header
+        self._board = board.double_buffer(layout.BOARD_ROOM)
         self.closed = False
         atexit.register(self._remove)
 
@@ -115,31 +114,30 @@ class Bus:
         """
         if tile is not None:
             self._check_tile(tile)
-        if self._lanes is None or not 0 <= lane < layout.lane_count(self._lanes):
-            raise KeyError(f"no lane {lane}")
-        layout.write_lane(self._lanes, lane, tile, label)
+        if not 0 <= lane < len(self._lanes):
+            raise KeyError(f"no lane {lane}: expected 0 to {len(self._lanes) - 1}")
+        self._lanes[lane] = (0 if tile is None else tile + 1, label.encode())
 
     def post(self, board: Board) -> None:
         """Write the text around the pictures. A board that is too long loses its captions."""
         if self.closed:
             return
-        message = layout.pack_board(board)
+        message = board.to_json()
         if len(message) > layout.BOARD_ROOM:
-            shorter = Board(board.title[:200], board.header[:2000], {}, board.score)
-            message = layout.pack_board(shorter)
+            message = Board(board.title[:200], board.header[:2000], {}, board.score).to_json()
         self._board.put(message)
 
     @property
     def watched(self) -> bool:
         """Whether a viewer watches."""
-        return bool(time.monotonic() - self._watch_times[layout.WATCHED_AT] < WATCH_SECONDS)
+        return bool(time.monotonic() - self._header["watched_at"] < layout.WATCH_SECONDS)
 
     def close(self) -> None:
         """Remove all segments, which closes the viewers. A second call does nothing."""
         self.closed = True
         if os.getpid() == self._pid:  # a forked child shares the memory
-            self._closed_flag[0] = 1
-        self._watch_times[layout.WATCHED_AT] = self._watch_times[layout.SCENES_AT] = 0.0
+            self._header["closed"] = 1
+        self._header["watched_at"] = self._header["scenes_at"] = 0.0
         self._remove()
 
     def __enter__(self) -> Bus:

@@ -1,17 +1,15 @@
 """Layout of a run's segments: the structures that publishers write and viewers read.
 
-Every segment begins with a page of little-endian words: the magic number, the version, then
+Each segment begins with a page for its header: `TILE`, `BOARD`, or `LANES`. Then come
 
-* of a tile: the words `WIDTH` to `FRAMES`, and after the page a double buffer of messages, each a
-  `Status`, the pixels and a pickled scene;
-* of the board: `watch_times` and `closed_flag`, and after the page a double buffer of JSON;
-* of the lanes: after the page, a tile number and a label for each lane.
+* in a tile, a double buffer of messages: `STATUS`, the pixels, and a pickled scene;
+* in the board, a double buffer of JSON;
+* in the lanes, an array of `LANE`.
 """
 
 from __future__ import annotations
 
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -19,33 +17,40 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mkds_gym.errors import ViewerError, reason
-from mkds_gym.viewer.bus.shared_memory import PAGE, DoubleBuffer, Segment
+from mkds_gym.viewer.bus.shared_memory import DoubleBuffer, create_file, map_file
 
-VERSION: Final = 3
+VERSION: Final = 4
 MAX_TILES: Final = 256
 SCENE_ROOM: Final = 160 * 1024
 """Bytes of the longest scene: enough for the longest trail."""
 BOARD_ROOM: Final = 128 * 1024
 LABEL_ROOM: Final = 240
-"""Bytes of the longest label."""
+"""Bytes of the longest label; a longer one is cut."""
+WATCH_SECONDS: Final = 2.0
+"""A viewer counts as gone after this time without a request."""
 BOARD_FILE: Final = "board"
 LANES_FILE: Final = "lanes"
 
-MAGIC, VERSION_WORD, WIDTH, HEIGHT, PID, START_TIME, STATE, FRAMES = range(8)
-"""Indices of a tile's words."""
-WATCHED_AT, SCENES_AT = 0, 1
-"""Indices of `watch_times`."""
-_MAGIC_NUMBER: Final = int.from_bytes(b"mkdsview", "little")
-_WATCH_TIMES_OFFSET: Final = 64
-_CLOSED_OFFSET: Final = 128
-# Tile number counted from 1 (0 is no tile), and label.
-_LANE: Final = struct.Struct(f"<q{LABEL_ROOM}s")
-# Bytes of a pixel, then the fields of a `Status`.
-_STATUS: Final = struct.Struct(f"<6q3d{LABEL_ROOM}s")
-STATUS_ROOM: Final = _STATUS.size
+_MAGIC: Final = int.from_bytes(b"mkdsview", "little")
+_PAGE: Final = 4096
+_ID: Final = [("magic", "<u8"), ("version", "<u8")]
+TILE: Final = np.dtype(
+    [*_ID, *((name, "<u8") for name in ["width", "height", "pid", "start_time", "state", "frames"])]
+)
+BOARD: Final = np.dtype([*_ID, ("watched_at", "<f8"), ("scenes_at", "<f8"), ("closed", "<u8")])
+"""With the times of the last requests for pictures and for scenes (`time.monotonic`)."""
+LANES: Final = np.dtype(_ID)
+LANE: Final = np.dtype([("tile", "<i8"), ("label", f"S{LABEL_ROOM}")])
+"""With the tile counted from 1; 0 is no tile."""
+STATUS: Final = np.dtype(
+    [
+        *((name, "<i8") for name in ["pixel_bytes", "frame", "lap", "place", "drivers", "episode"]),
+        *((name, "<f8") for name in ["speed", "progress", "score"]),
+        ("label", f"S{LABEL_ROOM}"),
+    ]
+)
 
 
 class State(IntEnum):
@@ -74,7 +79,7 @@ class Status(NamedTuple):
         speed: world units per frame.
         progress: laps driven.
         score: fitness or reward so far; NaN if unknown.
-        label: name of the driver; the first `LABEL_ROOM` bytes are kept.
+        label: name of the driver, up to `LABEL_ROOM` bytes.
     """
 
     frame: int = 0
@@ -104,125 +109,68 @@ class Board:
     captions: Mapping[int, str] = field(default_factory=dict)
     score: str = "reward"
 
+    def to_json(self) -> bytes:
+        """Return the board as JSON."""
+        return json.dumps([self.title, self.header, dict(self.captions), self.score]).encode()
 
-# Segments ---------------------------------------------------------------------------------------
+    @classmethod
+    def from_json(cls, message: bytes) -> Board:
+        """Return the board of `to_json`."""
+        title, header, captions, score = json.loads(message)
+        return cls(title, header, {int(k): v for k, v in captions.items()}, score)
 
 
-def create_segment(path: Path, size: int) -> Segment:
-    """Create a segment with ``size`` bytes after its page."""
-    segment = Segment.create(path, PAGE + size)
-    words = segment_words(segment)
-    words[MAGIC], words[VERSION_WORD] = _MAGIC_NUMBER, VERSION
+class Segment(NamedTuple):
+    """A mapped segment.
+
+    Attributes:
+        header: a structured scalar, which reads and writes the memory by field names.
+        view: all bytes.
+    """
+
+    header: Any
+    view: memoryview
+
+    def double_buffer(self, size: int) -> DoubleBuffer:
+        """Return the double buffer after the header, for messages of up to ``size`` bytes."""
+        return DoubleBuffer(self.view, _PAGE, size)
+
+    def lanes(self) -> Any:
+        """Return the array of `LANE` after the header."""
+        return np.frombuffer(self.view, LANE, offset=_PAGE)
+
+
+def create_segment(path: Path, header: np.dtype[Any], size: int) -> Segment:
+    """Create a segment with ``size`` bytes after its header."""
+    view = create_file(path, _PAGE + size)
+    segment = Segment(np.frombuffer(view, header, 1)[0], view)
+    segment.header["magic"], segment.header["version"] = _MAGIC, VERSION
     return segment
 
 
-def open_segment(path: Path, *, writable: bool = True) -> Segment:
-    """Open a segment of a run.
+def open_segment(path: Path, header: np.dtype[Any], *, writable: bool = True) -> Segment:
+    """Open a segment.
 
     Raises:
         ViewerError: the run is over, or belongs to another version.
     """
     try:
-        segment = Segment(path, writable=writable)
+        view = map_file(path, writable=writable)
     except OSError as error:
         raise ViewerError(f"the run '{path.parent.name}' is over ({reason(error)})") from error
-    words = segment_words(segment)
-    if words[MAGIC] != _MAGIC_NUMBER or words[VERSION_WORD] != VERSION:
+    segment = Segment(np.frombuffer(view, header, 1)[0], view)
+    if segment.header["magic"] != _MAGIC or segment.header["version"] != VERSION:
         raise ViewerError(
             f"'{path}' was written by another version of mkds_gym: watch the run with that version"
         )
     return segment
 
 
-def segment_words(segment: Segment) -> Any:
-    """Return the page of a segment as 64-bit words."""
-    return segment.view[:PAGE].cast("Q")
+def message_size(width: int, height: int) -> int:
+    """Return the bytes of a tile's longest message."""
+    return STATUS.itemsize + 3 * width * height + SCENE_ROOM
 
 
-def tile_size(width: int, height: int) -> int:
-    """Return the bytes of a tile after its page."""
-    return DoubleBuffer.room(_tile_message_room(width, height))
-
-
-def tile_buffer(segment: Segment, width: int, height: int) -> DoubleBuffer:
-    """Return the double buffer of a tile."""
-    return DoubleBuffer(segment.view, PAGE, _tile_message_room(width, height))
-
-
-def _tile_message_room(width: int, height: int) -> int:
-    return STATUS_ROOM + 3 * width * height + SCENE_ROOM
-
-
-def board_size() -> int:
-    """Return the bytes of the board after its page."""
-    return DoubleBuffer.room(BOARD_ROOM)
-
-
-def board_buffer(segment: Segment) -> DoubleBuffer:
-    """Return the double buffer of the board."""
-    return DoubleBuffer(segment.view, PAGE, BOARD_ROOM)
-
-
-def watch_times(board: Segment) -> Any:
-    """Return when a viewer last asked for pictures and for scenes, seconds of `time.monotonic`."""
-    return board.view[_WATCH_TIMES_OFFSET : _WATCH_TIMES_OFFSET + 16].cast("d")
-
-
-def closed_flag(board: Segment) -> Any:
-    """Return one word, which is 1 after the run was closed."""
-    return board.view[_CLOSED_OFFSET : _CLOSED_OFFSET + 8].cast("Q")
-
-
-# Structures -------------------------------------------------------------------------------------
-
-
-def pack_status(buffer: memoryview, offset: int, bytes_per_pixel: int, status: Status) -> None:
-    """Write a status and the size of the pixels that follow it."""
-    _STATUS.pack_into(buffer, offset, bytes_per_pixel, *status[:-1], _encode_label(status.label))
-
-
-def unpack_status(message: NDArray[np.uint8]) -> tuple[int, Status]:
-    """Return the bytes of a pixel, and the status."""
-    bytes_per_pixel, *numbers, label = _STATUS.unpack_from(message.data)
-    return bytes_per_pixel, Status._make([*numbers, _decode_label(label)])
-
-
-def lanes_size(count: int) -> int:
-    """Return the bytes of the lanes after their page."""
-    return count * _LANE.size
-
-
-def lane_count(lanes: Segment) -> int:
-    """Return how many lanes a segment holds."""
-    return (len(lanes.view) - PAGE) // _LANE.size
-
-
-def write_lane(lanes: Segment, lane: int, tile: int | None, label: str) -> None:
-    """Write the tile and the label of a lane."""
-    number = 0 if tile is None else tile + 1
-    _LANE.pack_into(lanes.view, PAGE + lane * _LANE.size, number, _encode_label(label))
-
-
-def read_lane(lanes: Segment, lane: int) -> tuple[int | None, str]:
-    """Return the tile and the label of a lane."""
-    tile, label = _LANE.unpack_from(lanes.view, PAGE + lane * _LANE.size)
-    return tile - 1 if tile else None, _decode_label(label)
-
-
-def pack_board(board: Board) -> bytes:
-    """Return a board as JSON."""
-    return json.dumps([board.title, board.header, dict(board.captions), board.score]).encode()
-
-
-def unpack_board(message: bytes) -> Board:
-    """Return the board of `pack_board`."""
-    title, header, captions, score = json.loads(message)
-    return Board(title, header, {int(k): v for k, v in captions.items()}, score)
-
-
-def _encode_label(text: str) -> bytes:
-    return text.encode()[:LABEL_ROOM].rstrip(b"\0")
-
-
-def _decode_label(label: bytes) -> str:
-    return label.rstrip(b"\0").decode(errors="ignore")  # the cut may split a character
+def decode_label(label: bytes) -> str:
+    """Return a label as text; the cut may have split its last character."""
+    return label.decode(errors="ignore")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +13,8 @@ from numpy.typing import NDArray
 
 from mkds_gym.errors import ViewerError, reason
 from mkds_gym.viewer.bus import layout
-from mkds_gym.viewer.bus.layout import SCENE_ROOM, STATUS_ROOM, State, Status
-from mkds_gym.viewer.bus.shared_memory import DoubleBuffer, Segment, start_time
-
-WATCH_SECONDS: Final = 2.0
-"""A viewer counts as gone after this time without a request."""
+from mkds_gym.viewer.bus.layout import SCENE_ROOM, STATUS, WATCH_SECONDS, State, Status
+from mkds_gym.viewer.bus.shared_memory import DoubleBuffer, start_time
 
 
 class Publisher:
@@ -35,12 +33,13 @@ class Publisher:
         self.folder: Final = folder
         self.index = index
         self._buffer: DoubleBuffer | None = None
-        self._words: Any = None
-        self._watch_times: Any = None
-        self._closed_flag: Any = None
-        self._lanes: Segment | None = None
-        self._pictures: tuple[NDArray[np.uint8], ...] = ()
-        self._colours: tuple[NDArray[np.uint16], ...] = ()
+        self._tile: Any = None
+        self._board: Any = None
+        self._lanes: Any = None
+        # Views of the two slots.
+        self._statuses: list[Any] = []
+        self._pictures: list[NDArray[np.uint8]] = []
+        self._colours: list[NDArray[np.uint16]] = []
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.folder, self.index)
@@ -53,25 +52,22 @@ class Publisher:
         """
         if self._buffer is not None:
             return
-        tile = layout.open_segment(self.folder / str(self.index))
-        words = layout.segment_words(tile)
-        width, height = words[layout.WIDTH], words[layout.HEIGHT]
-        buffer = layout.tile_buffer(tile, width, height)
-        start, pixels = 8 + STATUS_ROOM, width * height
-        self._pictures = tuple(
-            slot[start : start + 3 * pixels].reshape(height, width, 3) for slot in buffer.slots
-        )
-        self._colours = tuple(
-            slot[start : start + 2 * pixels].view(np.uint16).reshape(height, width)
-            for slot in buffer.slots
-        )
-        if self._watch_times is None:
-            board = layout.open_segment(self.folder / layout.BOARD_FILE)
-            self._watch_times = layout.watch_times(board)
-            self._closed_flag = layout.closed_flag(board)
-        words[layout.PID], words[layout.START_TIME] = os.getpid(), start_time(os.getpid()) or 0
-        words[layout.STATE] = State.DRIVING
-        self._words, self._buffer = words, buffer
+        segment = layout.open_segment(self.folder / str(self.index), layout.TILE)
+        if self._board is None:
+            path = self.folder / layout.BOARD_FILE
+            self._board = layout.open_segment(path, layout.BOARD).header
+        tile = segment.header
+        width, height = int(tile["width"]), int(tile["height"])
+        buffer = segment.double_buffer(layout.message_size(width, height))
+        pixels = width * height
+        end = 8 + STATUS.itemsize
+        self._statuses = [slot[8:end].view(STATUS) for slot in buffer.slots]
+        rest = [slot[end:] for slot in buffer.slots]
+        self._pictures = [part[: 3 * pixels].reshape(height, width, 3) for part in rest]
+        self._colours = [part[: 2 * pixels].view(np.uint16).reshape(height, width) for part in rest]
+        tile["pid"], tile["start_time"] = os.getpid(), start_time(os.getpid()) or 0
+        tile["state"] = State.DRIVING
+        self._tile, self._buffer = tile, buffer
 
     def assigned(self, lane: int) -> tuple[int | None, str]:
         """Return the tile and the label that `Bus.assign` last set for a lane.
@@ -81,16 +77,17 @@ class Publisher:
         """
         if self._lanes is None:
             path = self.folder / layout.LANES_FILE
-            self._lanes = layout.open_segment(path, writable=False)
-        return layout.read_lane(self._lanes, lane)
+            self._lanes = layout.open_segment(path, layout.LANES, writable=False).lanes()
+        tile, label = self._lanes[lane].item()
+        return tile - 1 if tile else None, layout.decode_label(label)
 
     def leave(self) -> None:
         """Leave the tile to other publishers; `open` opens the tile with the current index."""
         # Another publisher may have opened the tile already.
-        if self._buffer is not None and self._words[layout.PID] == os.getpid():
-            self._words[layout.PID] = 0
-        self._words = self._buffer = None
-        self._pictures, self._colours = (), ()
+        if self._buffer is not None and self._tile["pid"] == os.getpid():
+            self._tile["pid"] = 0
+        self._tile = self._buffer = None
+        self._statuses, self._pictures, self._colours = [], [], []
 
     def wanted(self, now: float) -> bool:
         """Return whether a viewer watches.
@@ -98,25 +95,25 @@ class Publisher:
         Args:
             now: seconds of `time.monotonic`.
         """
-        return bool(now - self._watch_times[layout.WATCHED_AT] < WATCH_SECONDS)
+        return bool(now - self._board["watched_at"] < WATCH_SECONDS)
 
     def scenes_wanted(self, now: float) -> bool:
         """Return whether a viewer draws overlays."""
-        return bool(now - self._watch_times[layout.SCENES_AT] < WATCH_SECONDS)
+        return bool(now - self._board["scenes_at"] < WATCH_SECONDS)
 
     @property
     def over(self) -> bool:
         """Whether the run was closed since this publisher opened its tile."""
-        return self._closed_flag is not None and bool(self._closed_flag[0])
+        return self._board is not None and bool(self._board["closed"])
 
     def set_state(self, state: State) -> None:
         """Set the state of the tile."""
         self.open()
-        self._words[layout.STATE] = state
+        self._tile["state"] = state
 
     def count(self, frames: int) -> None:
         """Add emulated frames, from which viewers compute the frame rate."""
-        self._words[layout.FRAMES] += frames
+        self._tile["frames"] += frames
 
     def publish(
         self,
@@ -139,7 +136,9 @@ class Publisher:
         self.open()
         buffer = self._buffer
         assert buffer is not None
-        targets = self._colours if picture.dtype == np.uint16 else self._pictures
+        targets: Sequence[NDArray[Any]] = (
+            self._colours if picture.dtype == np.uint16 else self._pictures
+        )
         if picture.shape != targets[0].shape or picture.dtype != targets[0].dtype:
             raise ValueError(
                 f"a picture of shape {picture.shape} and dtype {picture.dtype}: expected uint8 "
@@ -147,15 +146,15 @@ class Publisher:
             )
         if len(scene) > SCENE_ROOM:
             scene = b""
-        bytes_per_pixel = 2 if targets is self._colours else 3
+        numbers = status or Status()
 
         def fill(slot: int) -> int:
             message, target = buffer.slots[slot], targets[slot]
-            layout.pack_status(message.data, 8, bytes_per_pixel, status or Status())
+            pixel_bytes = target.nbytes // (target.shape[0] * target.shape[1])
+            self._statuses[slot][0] = (pixel_bytes, *numbers[:-1], numbers.label.encode())
             target[:] = picture
-            end = 8 + STATUS_ROOM + target.nbytes
-            if scene:
-                message[end : end + len(scene)] = np.frombuffer(scene, np.uint8)
+            end = 8 + STATUS.itemsize + target.nbytes
+            message[end : end + len(scene)] = np.frombuffer(scene, np.uint8)
             return end - 8 + len(scene)
 
         buffer.write(fill)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mkds_gym.emulator.hardware import RGB_OF_COLOURS
 from mkds_gym.viewer.bus import layout
-from mkds_gym.viewer.bus.layout import STATUS_ROOM, Board, State, Status
+from mkds_gym.viewer.bus.layout import STATUS, Board, State, Status
 from mkds_gym.viewer.bus.runs import alive
 from mkds_gym.viewer.bus.shared_memory import start_time
 
@@ -62,31 +62,30 @@ class Tile:
 
     def __init__(self, folder: Path, index: int) -> None:
         self.index: Final = index
-        segment = layout.open_segment(folder / str(index), writable=False)
-        self._words = layout.segment_words(segment)
-        self.width = int(self._words[layout.WIDTH])
-        self.height = int(self._words[layout.HEIGHT])
-        self._buffer = layout.tile_buffer(segment, self.width, self.height)
+        segment = layout.open_segment(folder / str(index), layout.TILE, writable=False)
+        self._header = segment.header
+        self.width, self.height = int(self._header["width"]), int(self._header["height"])
+        self._buffer = segment.double_buffer(layout.message_size(self.width, self.height))
         self._course_file = folder / f"{index}.course"
         self._course: tuple[int, Any] | None = None
 
     @property
     def frames(self) -> int:
         """Frames emulated since the tile was made."""
-        return int(self._words[layout.FRAMES])
+        return int(self._header["frames"])
 
     @property
     def pid(self) -> int:
         """Process id of the publisher; 0 if there is none."""
-        return int(self._words[layout.PID])
+        return int(self._header["pid"])
 
     def state(self) -> State:
         """Return the state of the tile."""
-        state = State(min(int(self._words[layout.STATE]), State.CLOSED))
+        state = State(min(int(self._header["state"]), State.CLOSED))
         if (
             self.pid
             and state in (State.DRIVING, State.OVER)
-            and start_time(self.pid) != self._words[layout.START_TIME]
+            and start_time(self.pid) != self._header["start_time"]
         ):
             return State.DEAD
         return state
@@ -97,11 +96,12 @@ class Tile:
         if read is None:
             return None
         number, message = read
-        bytes_per_pixel, status = layout.unpack_status(message)
-        end = STATUS_ROOM + bytes_per_pixel * self.width * self.height
-        picture: Any = message[STATUS_ROOM:end].reshape(self.height, self.width, bytes_per_pixel)
-        if bytes_per_pixel == 2:
+        pixel_bytes, *numbers, label = message[: STATUS.itemsize].view(STATUS)[0].item()
+        end = STATUS.itemsize + pixel_bytes * self.width * self.height
+        picture: Any = message[STATUS.itemsize : end].reshape(self.height, self.width, pixel_bytes)
+        if pixel_bytes == 2:
             picture = picture.view(np.uint16)[..., 0]
+        status = Status._make([*numbers, layout.decode_label(label)])
         return Shot(number, picture, status, message[end:].tobytes())
 
     def course(self, fingerprint: int) -> Any:
@@ -131,9 +131,9 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder: Final = folder
-        segment = layout.open_segment(folder / layout.BOARD_FILE)
-        self._watch_times = layout.watch_times(segment)
-        self._buffer = layout.board_buffer(segment)
+        segment = layout.open_segment(folder / layout.BOARD_FILE, layout.BOARD)
+        self._header = segment.header
+        self._buffer = segment.double_buffer(layout.BOARD_ROOM)
         self._known = 0
         self._board = Board()
         indices = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
@@ -144,35 +144,20 @@ class Run:
         """Whether the run is still in progress."""
         return alive(self.folder)
 
-    @property
-    def watched(self) -> bool:
-        """Whether a viewer has ever asked for pictures, and has not left with `unwatch`."""
-        return bool(self._watch_times[layout.WATCHED_AT])
-
-    @property
-    def scenes_watched(self) -> bool:
-        """The same for overlay scenes."""
-        return bool(self._watch_times[layout.SCENES_AT])
-
     def watch(self, *, scenes: bool = False) -> None:
         """Ask for pictures. Repeat within `WATCH_SECONDS`.
 
         Args:
             scenes: also ask for overlay scenes.
         """
-        now = time.monotonic()
-        self._watch_times[layout.WATCHED_AT] = now
+        self._header["watched_at"] = now = time.monotonic()
         if scenes:
-            self._watch_times[layout.SCENES_AT] = now
-
-    def unwatch(self) -> None:
-        """Take back all requests, of every viewer."""
-        self._watch_times[layout.WATCHED_AT] = self._watch_times[layout.SCENES_AT] = 0.0
+            self._header["scenes_at"] = now
 
     def board(self) -> Board:
         """Return the text around the pictures."""
         read = self._buffer.read(self._known)
         if read is not None:
             self._known, message = read
-            self._board = layout.unpack_board(message.tobytes())
+            self._board = Board.from_json(message.tobytes())
         return self._board

@@ -16,7 +16,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-PAGE: Final = 4096
 _CACHE_LINE: Final = 64
 _LATEST: Final = 0
 _READ_ATTEMPTS: Final = 50
@@ -54,59 +53,41 @@ def pid_namespace() -> int:
         return 0
 
 
-class Segment:
-    """A memory-mapped file.
-
-    Args:
-        path: an existing file; `create` makes a new one.
-        writable: False maps it for reading only.
-
-    Attributes:
-        path: the file.
-        view: its bytes.
+def map_file(path: Path, *, writable: bool = True) -> memoryview:
+    """Map a file into memory and return its bytes.
 
     Raises:
         OSError: the file does not exist or cannot be mapped.
     """
+    descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
+    try:
+        access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
+        return memoryview(mmap.mmap(descriptor, 0, access=access))
+    except ValueError as error:
+        raise OSError(f"'{path}' cannot be mapped: {error}") from error
+    finally:
+        os.close(descriptor)
 
-    def __init__(self, path: Path, *, writable: bool = True) -> None:
-        self.path: Final = path
-        descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
-        try:
-            access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
-            self.view: Final = memoryview(mmap.mmap(descriptor, 0, access=access))
-        except ValueError as error:
-            raise OSError(f"'{path}' cannot be mapped: {error}") from error
-        finally:
-            os.close(descriptor)
 
-    @classmethod
-    def create(cls, path: Path, size: int) -> Segment:
-        """Create a file of zeros and map it. An existing file is replaced atomically.
+def create_file(path: Path, size: int) -> memoryview:
+    """Create a file of zeros and map it. An existing file is replaced atomically.
 
-        Args:
-            path: the file.
-            size: bytes, at least 1.
-
-        Raises:
-            ValueError: ``size`` is below 1.
-            OSError: there is not enough memory.
-        """
-        if size <= 0:
-            raise ValueError(f"size={size} is out of range: expected an integer of at least 1")
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
+    Raises:
+        OSError: there is not enough memory.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        # Allocate all pages now: a write to a page without memory would kill the process.
+        os.posix_fallocate(descriptor, 0, size)
+    except BaseException:
         partial.unlink(missing_ok=True)
-        descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        try:
-            # Allocate all pages now: a write to a page without memory would kill the process.
-            os.posix_fallocate(descriptor, 0, size)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(descriptor)
-        partial.replace(path)
-        return cls(path)
+        raise
+    finally:
+        os.close(descriptor)
+    partial.replace(path)
+    return map_file(path)
 
 
 class DoubleBuffer:
@@ -117,7 +98,7 @@ class DoubleBuffer:
     A writer that dies during a write leaves the other slot intact.
 
     Args:
-        view: the bytes of a segment.
+        view: the bytes of a mapped file.
         offset: where the buffer begins, a multiple of 64.
         size: bytes of the longest message.
 
