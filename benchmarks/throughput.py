@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import multiprocessing
 import os
 import random
 import tempfile
-import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final
@@ -25,8 +22,10 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv
 
 from benchmarks.lap import BOOT, FRAME_SKIP, LAPS, Lap
+from benchmarks.peers import PeerProgram
 from benchmarks.remote import Remote
-from benchmarks.report import cells, log, memory_mib, spread, table
+from benchmarks.report import cells, log, spread, table
+from benchmarks.row import Row
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
 from mkds_gym.kartlab import boot
@@ -35,60 +34,6 @@ from mkds_gym.race.reader import RaceReader
 
 PIECE: Final = 25
 """Steps of a piece of the lap."""
-
-
-class Row(ABC):
-    """One way to drive the lap.
-
-    Args:
-        lap: the recorded lap.
-    """
-
-    def __init__(self, lap: Lap) -> None:
-        self.lap = lap
-
-    @abstractmethod
-    def restart(self) -> None:
-        """Go to the race start."""
-
-    @abstractmethod
-    def step(self, number: int) -> None:
-        """Take a step of the lap, `FRAME_SKIP` frames."""
-
-    @abstractmethod
-    def place(self) -> tuple[int, int]:
-        """Return the race clock (frames) and the checkpoint."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close consoles and environments."""
-
-    def time_steps(self, begin: int, end: int) -> float:
-        """Return the seconds that a range of steps takes."""
-        start = time.perf_counter()
-        for number in range(begin, end):
-            self.step(number)
-        return time.perf_counter() - start
-
-    def drive(self, begin: int, end: int) -> float:
-        """Drive a piece, from the race start if ``begin`` is 0.
-
-        Returns:
-            Seconds, without the restart.
-
-        Raises:
-            RuntimeError: the row drives another race than the recorded one.
-        """
-        if begin == 0:
-            self.restart()
-        seconds = self.time_steps(begin, end)
-        self.lap.check(end - 1, self.place())
-        return seconds
-
-    def memory(self) -> float:
-        """Return the memory of this process and its workers, in MiB."""
-        workers = [child.pid for child in multiprocessing.active_children()]
-        return memory_mib([os.getpid(), *filter(None, workers)])
 
 
 class PlainLoop(Row):
@@ -276,12 +221,6 @@ def _common(places: Any) -> tuple[int, int]:
     return different.pop()
 
 
-def _peer(name: str) -> Callable[[Lap], Row]:
-    from benchmarks.peers import PeerProgram
-
-    return partial(PeerProgram, name)
-
-
 PLAIN: Final = "plain py-desmume loop, emu.cycle()"
 NATIVE_2: Final = "MKDSVectorEnv, 2"
 ENV: Final = "env.step, default arguments"
@@ -303,8 +242,8 @@ ROWS: Final[dict[str, Callable[[Lap], Row]]] = {
         for title, mode in _MODES.items()
         for count in (1, 2, 8, 64)
     },
-    "gym-mkds 0.2.3, its core environment": _peer("gym_mkds"),
-    "stable-retro 1.0.1, melonDS core": _peer("stable_retro"),
+    "gym-mkds 0.2.3, its core environment": partial(PeerProgram, "gym_mkds"),
+    "stable-retro 1.0.1, melonDS core": partial(PeerProgram, "stable_retro"),
 }
 """All rows by their title in the tables."""
 

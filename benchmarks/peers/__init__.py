@@ -18,7 +18,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.lap import BOOT, FRAME_SKIP, Lap
-from benchmarks.throughput import Row
+from benchmarks.row import Row
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.kartlab import boot
 from mkds_gym.race.memory_layout import DRIVER_STATUS, RACE_STATUS, SCENE, MemoryLayout
