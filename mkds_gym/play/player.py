@@ -97,6 +97,7 @@ class Player:
         console: the console.
         rewind: the points in time that the player can rewind to; None if disabled.
         window: the window.
+        live: the race that overlays show; None until an overlay is chosen.
         paused: whether the game is paused.
         message: the last message shown.
 
@@ -133,7 +134,7 @@ class Player:
             *(make_overlays(name) for name in OVERLAYS.names()),
         ]
         self._overlay = 0
-        self._live = LiveRace(console) if chosen else None
+        self.live = LiveRace(console) if chosen else None
         self._reward = reward
         self._ray_angles = ray_angles(sensors)
         self.window = Window(
@@ -247,19 +248,19 @@ class Player:
         """Return the picture with overlays."""
         picture = self.console.screen(self._screens)
         overlays = self._overlays[self._overlay]
-        if not overlays or self._live is None or self._screens == "bottom":
+        if not overlays or self.live is None or self._screens == "bottom":
             return picture
         reward = self._reward
-        scene = self._live.scene(
+        scene = self.live.scene(
             reward=None if reward is None else reward.reward,
             terms=None if reward is None else reward.terms,
             ray_angles=self._ray_angles,
         )
         if scene is None:
             return picture
-        assert self._live.course is not None
+        assert self.live.course is not None
         try:
-            return draw_overlays(overlays, picture, scene, self._live.course)
+            return draw_overlays(overlays, picture, scene, self.live.course)
         except OverlayError as error:  # a custom overlay failed: switch it off
             self._show_message(str(error))
             self._overlay = self._overlays.index(())
@@ -273,10 +274,10 @@ class Player:
         if self._recorder is not None:
             self._recorder.step(keys)
             self._save_recording(self._recorder)
-        if self._live is not None:
-            race = self._live.frame(keys)
+        if self.live is not None:
+            race = self.live.frame(keys)
             if self._reward is not None:
-                self._reward.frame(race, self._live.course)
+                self._reward.frame(race, self.live.course)
         if self.rewind is None:
             return
         self._since_push += 1
@@ -392,14 +393,14 @@ class Player:
     def _next_overlay(self) -> None:
         self._overlay = (self._overlay + 1) % len(self._overlays)
         overlays = self._overlays[self._overlay]
-        if self._live is None and overlays:
-            self._live = LiveRace(self.console)
+        if self.live is None and overlays:
+            self.live = LiveRace(self.console)
         self._show_message(f"overlay: {', '.join(each.name for each in overlays) or 'none'}")
 
     def _restart_overlays(self) -> None:
         """Restart overlays and reward after a jump to another state."""
-        if self._live is not None:
-            self._live.restart()
+        if self.live is not None:
+            self.live.restart()
         if self._reward is not None:
             self._reward.restart()
 
