@@ -529,7 +529,11 @@ def test_overlays_are_made_from_numbers_names_and_objects(
         ([None], TypeError, "collision"),
         (True, TypeError, "True"),
         (3.5, TypeError, "3.5"),
-        ("custom_overlays.Nothing", ValueError, "'custom_overlays.Nothing' is not a"),
+        (
+            "custom_overlays.Nothing",
+            ValueError,
+            "Nothing' is not an overlay: expected an object",
+        ),
         ("custom_overlays.Dit", ValueError, "Dit"),
         ("no_such_module.Dot", ValueError, "no_such_module"),
     ],

@@ -104,7 +104,7 @@ def test_published_picture_is_the_rendered_one(skip: int, clock: Clock) -> None:
         for env in (plain, drawn):
             env.reset(seed=0)
         known = compared = scenes = 0
-        for step in range(60):
+        for step in range(40):
             clock.now += 0.4 * PERIOD
             run.watch(scenes=step >= 15)
             outcome, expected = plain.step(0), drawn.step(0)

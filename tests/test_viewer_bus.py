@@ -38,7 +38,7 @@ def test_shots_of_a_busy_writer_are_never_torn(bus: Bus) -> None:
     with started("bus_writer.py", bus.folder, 60) as writer:
         first_line(writer)
         tile, numbers = Tile(bus.folder, 0), set()
-        end = time.monotonic() + 1.5
+        end = time.monotonic() + 0.8
         while time.monotonic() < end or len(numbers) <= 20:
             shot = tile.shot()
             if shot is not None:

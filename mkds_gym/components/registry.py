@@ -35,6 +35,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, protocol: Any = None, interface: str = "") -> None:
         self.kind = kind
+        self._a_kind = f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
         self._protocol = protocol
         self._interface = (
             interface or f"the methods of {getattr(protocol, '__name__', 'a component')}"
@@ -54,11 +55,11 @@ class Registry(Generic[T]):
         """
         if not name or ":" in name or any(c.isspace() for c in name):
             raise ValueError(
-                f"{name!r} is not a valid name of a {self.kind}: expected a name without colon "
+                f"{name!r} is not a valid name of {self._a_kind}: expected a name without colon "
                 "and white space"
             )
         if name in self._factories:
-            raise ValueError(f"a {self.kind} named {name!r} already exists: choose another name")
+            raise ValueError(f"{self._a_kind} named {name!r} already exists: choose another name")
         self._factories[name] = factory
 
     def names(self) -> tuple[str, ...]:
@@ -130,7 +131,7 @@ class Registry(Generic[T]):
                 made.append(item)
             else:
                 raise TypeError(
-                    f"{argument}: {item!r} is not a {self.kind}: expected a name "
+                    f"{argument}: {item!r} is not {self._a_kind}: expected a name "
                     f"({self._known()}) or an object with {self._interface}"
                 )
         if unique:
@@ -175,7 +176,7 @@ class Registry(Generic[T]):
                 raise ValueError(f"{self.kind} {spec!r} cannot be made: {error}") from error
             if self._protocol is not None and not isinstance(component, self._protocol):
                 raise ValueError(
-                    f"{spec!r} is not a {self.kind}: expected an object with {self._interface}"
+                    f"{spec!r} is not {self._a_kind}: expected an object with {self._interface}"
                 )
             return component
 

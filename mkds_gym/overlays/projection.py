@@ -29,10 +29,6 @@ class Projection:
     Args:
         camera: camera of the picture's frame.
 
-    Attributes:
-        near: depth of the near plane, world units.
-        far: depth of the far plane, world units; infinite if the camera has none.
-
     Raises:
         ValueError: the camera has no direction: its target is its position, or straight up.
     """
@@ -49,6 +45,7 @@ class Projection:
         scale = SCREEN_HEIGHT / 2 / math.tan(camera.half_fov)
         self._scale = np.array([SCREEN_WIDTH / SCREEN_HEIGHT / camera.aspect * scale, -scale])
         self._middle = np.array([SCREEN_WIDTH / 2, SCREEN_HEIGHT / 2])
+        # Depths of the clipping planes, world units.
         self.near: Final = max(camera.near, _NEAREST)
         self.far: Final = camera.far if camera.far > self.near else math.inf
 

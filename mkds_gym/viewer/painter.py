@@ -50,12 +50,7 @@ def grid(count: int) -> tuple[int, int]:
 
 
 def describe(status: Status, score: str) -> str:
-    """Return the second line below a tile.
-
-    Args:
-        status: of the picture.
-        score: name of the score.
-    """
+    """Return the second line below a tile; ``score`` is the name of the score."""
     parts = []
     if not math.isnan(status.score):
         parts.append(f"{score} {status.score:.1f}")
@@ -79,33 +74,19 @@ def best_view(views: Sequence[TileView]) -> int | None:
 
 @dataclass
 class Contents:
-    """Contents of the window.
-
-    Attributes:
-        views: the tiles.
-        board: text around them.
-        enlarged: position of the tile that fills the window; None shows all tiles.
-        frozen: whether the pictures stand still.
-        help: whether the help is shown.
-        note: a line over the pictures; empty for none.
-        rate: emulated frames per second of all tiles; 0 if unknown.
-    """
+    """Contents of the window."""
 
     views: list[TileView]
     board: Board
-    enlarged: int | None = None
+    enlarged: int | None = None  # position of the tile that fills the window; None shows all
     frozen: bool = False
     help: bool = False
-    note: str = ""
-    rate: float = 0.0
+    note: str = ""  # a line over the pictures
+    rate: float = 0.0  # emulated frames per second of all tiles; 0 if unknown
 
 
 class Painter:
-    """Draws `Contents`.
-
-    Args:
-        pygame: the module, with an initialized display.
-    """
+    """Draws `Contents`. Needs an initialized pygame display."""
 
     def __init__(self, pygame: Any) -> None:
         pygame.font.init()

@@ -24,26 +24,14 @@ _RGBX_OF_COLOURS: Final = np.pad(RGB_OF_COLOURS, ((0, 0), (0, 1))).view(np.uint3
 
 
 class TileView:
-    """The picture of a tile with overlays, and what is written on it.
-
-    Args:
-        tile: the tile.
-        pygame: the module.
-
-    Attributes:
-        tile: the tile.
-        shot: the picture that is shown; None before the first.
-        state: state of the tile at the last `check`.
-        surface: the picture with overlays, a pygame surface; None before the first.
-        errors: messages of the overlays that failed on this picture.
-    """
+    """The picture of a tile with overlays, and the text over and below it."""
 
     def __init__(self, tile: Tile, pygame: Any) -> None:
         self.tile: Final = tile
         self.shot: Shot | None = None
         self.state = State.WAITING
-        self.surface: Any = None
-        self.errors: list[str] = []
+        self.surface: Any = None  # the picture with overlays
+        self.errors: list[str] = []  # of the overlays that failed on this picture
         self._pygame = pygame
         self._drawn: tuple[Shot, object] | None = None
         self._frames = -1
@@ -52,11 +40,7 @@ class TileView:
         self._logged: set[str] = set()
 
     def check(self, now: float) -> None:
-        """Read the state of the tile.
-
-        Args:
-            now: seconds of `time.monotonic`.
-        """
+        """Read the state of the tile; ``now`` is that of `time.monotonic`."""
         self.state = self.tile.state()
         frames = self.tile.frames
         if frames != self._frames or self.state is not State.DRIVING:
@@ -64,12 +48,7 @@ class TileView:
         self._stalled = now - self._last_frame
 
     def update(self, overlays: Sequence[Overlay], *, read: bool = True) -> None:
-        """Draw the picture and its overlays, if either has changed.
-
-        Args:
-            overlays: the overlays.
-            read: take the latest picture; False keeps the current one.
-        """
+        """Draw the latest picture, or (not ``read``) the current one, with overlays."""
         shot = self.tile.shot(0 if self.shot is None else self.shot.number) if read else None
         if shot is not None:
             self.shot = shot
@@ -113,17 +92,16 @@ class TileView:
         self.errors = []
         if not overlays or not shot.scene:
             return shot.pixels
-        failed = self._log_error
         try:
             fingerprint, scene = unpack_scene(shot.scene)
             course = self.tile.course(fingerprint)
             if course is None:
                 return shot.pixels
-            return draw_overlays(overlays, shot.picture, scene, course, failed=failed)
+            return draw_overlays(overlays, shot.picture, scene, course, failed=self._log_error)
         except OverlayError as error:
-            failed(error)
+            self._log_error(error)
         except Exception as error:  # a scene of another version may raise anything
-            failed(f"no overlays: {type(error).__name__}: {error}")
+            self._log_error(f"no overlays: {type(error).__name__}: {error}")
         return shot.pixels
 
     def _log_error(self, error: object) -> None:

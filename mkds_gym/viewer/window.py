@@ -30,12 +30,7 @@ _NO_DISPLAY: Final = "the run goes on without its window"
 
 
 def check_scale(scale: int | None) -> None:
-    """Check the argument ``scale``.
-
-    Raises:
-        TypeError: ``scale`` is neither None nor an integer.
-        ValueError: ``scale`` is out of range.
-    """
+    """Check the argument ``scale``; raise TypeError or ValueError."""
     optional(integer, "scale", scale, 1, MAX_SCALE)
 
 

@@ -21,12 +21,8 @@ class Publisher:
     """Publishes pictures into one tile. Pickles at any time; the copy opens the tile itself.
 
     Args:
-        folder: the run's folder.
-        index: index of the tile.
-
-    Attributes:
-        folder: the run's folder.
-        index: index of the tile.
+        folder: the run's folder, also an attribute.
+        index: index of the tile, also an attribute.
     """
 
     def __init__(self, folder: Path, index: int) -> None:
@@ -90,11 +86,7 @@ class Publisher:
         self._statuses, self._pictures, self._colours = [], [], []
 
     def wanted(self, now: float) -> bool:
-        """Return whether a viewer watches.
-
-        Args:
-            now: seconds of `time.monotonic`.
-        """
+        """Return whether a viewer watches; ``now`` is that of `time.monotonic`."""
         return bool(now - self._board["watched_at"] < WATCH_SECONDS)
 
     def scenes_wanted(self, now: float) -> bool:

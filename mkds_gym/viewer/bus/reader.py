@@ -49,10 +49,9 @@ class Tile:
 
     Args:
         folder: the run's folder.
-        index: index of the tile.
+        index: index of the tile, also an attribute.
 
     Attributes:
-        index: index of the tile.
         width: width of its pictures, pixels.
         height: height of its pictures, pixels.
 
@@ -119,10 +118,9 @@ class Run:
     """Reads a run in progress.
 
     Args:
-        folder: one of `runs`.
+        folder: one of `runs`, also an attribute.
 
     Attributes:
-        folder: the run's folder.
         tiles: its tiles, in the order of their indices.
 
     Raises:
