@@ -48,7 +48,7 @@ class Event(Protocol):
         """Start an episode."""
 
     def update(self, state: RaceState, course: Course) -> bool:
-        """See one emulated frame. Return True if the event has happened."""
+        """Process one emulated frame. Return True if the event has happened."""
 
 
 EVENTS: Final[Registry[Event]] = Registry("event", Event, "name, reset() and update(state, course)")

@@ -1,4 +1,4 @@
-"""Metrics: what is measured over an episode.
+"""Metrics: measurements of an episode.
 
 A metric observes and never touches the emulator or the keys. `Metric.reset` is called once per
 episode before the first update, `Metric.update` once per emulated frame (first with the race
@@ -66,10 +66,10 @@ class Metric(Protocol):
         """Start an episode. Called before the first update."""
 
     def update(self, state: RaceState, course: Course) -> None:
-        """See one emulated frame; the first is the race start, before any frame was driven."""
+        """Process one emulated frame. The first call gets the race start, before any frame."""
 
     def collect(self) -> dict[str, float]:
-        """Return the measures so far, by name. Legal at any time, and changes nothing."""
+        """Return the measures so far, by name. Callable at any time; changes nothing."""
 
 
 METRICS: Final[Registry[Metric]] = Registry(
@@ -545,8 +545,8 @@ def register_metric(name: str, factory: Callable[..., Metric]) -> None:
 def make_metrics(metrics: str | Metric | Iterable[str | Metric]) -> list[Metric]:
     """Return metric objects, given names and objects.
 
-    A `Speed` uses the `Distance` among them. Without one, a `Distance` is added in front of it, so
-    that it is updated and collected too.
+    A `Speed` uses the `Distance` among them. Without a `Distance`, one is added in front of the
+    `Speed`, and is updated and collected too.
 
     Args:
         metrics: names of `METRICS` and metric objects, in the order in which they are updated.

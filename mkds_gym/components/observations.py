@@ -1,4 +1,4 @@
-"""Observations: what a policy receives, chosen by ``obs_type``.
+"""Observations: the input of a policy, chosen by ``obs_type``.
 
 ============  ==============================================  ===============================
 ``obs_type``  space                                           content
@@ -9,7 +9,7 @@
 ``ram``       ``Box(0, 255, (4194304,), uint8)``              main memory from 0x02000000
 ============  ==============================================  ===============================
 
-The name of a sensor, or a list of names, is short for ``sensors`` with these.
+The name of a sensor, or a list of names, is short for ``sensors`` with these sensors.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ObservationBuilder(Protocol):
         """Check that an observation can be written into ``out``.
 
         Raises:
-            ValueError: another shape or dtype than the space, not writable, or other keys.
+            ValueError: the shape, dtype or keys differ from the space, or the array is read-only.
             TypeError: not an array, or not a dict.
         """
 

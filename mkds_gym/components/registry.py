@@ -1,14 +1,14 @@
-"""`Registry`: components by name, so that ``"rays:9"`` is a sensor and ``"clock:3600"`` an event.
+"""`Registry`: components by name, such as the sensor ``"rays:9"`` and the event ``"clock:3600"``.
 
 A component is given as
 
 * a name, ``"seed6"``, or a name and one number, ``"rays:9"``, in the unit that its documentation
   states;
 * an object;
-* for a custom component, the place to import it from, ``"my.module.Bearing"`` or
+* for a custom component, its import path, ``"my.module.Bearing"`` or
   ``"my.module.Bearing:9"``: a class, which is called, or an object, which is copied. This form
   works on command lines and in config files. It imports the module, so do not accept such names
-  from strangers.
+  from untrusted sources.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Registry(Generic[T]):
     """Factories of one kind of component, by name.
 
     Args:
-        kind: what the components are, for messages ("sensor").
+        kind: the kind of the components, for messages, such as "sensor".
         protocol: a class for ``isinstance`` that components are checked with; None checks nothing.
         interface: what an object must have, for messages.
     """
@@ -121,7 +121,7 @@ class Registry(Generic[T]):
 
         Raises:
             TypeError: an item is not a name or a component.
-            ValueError: as `make`, or the same component twice.
+            ValueError: unknown name, failed import, bad number, or the same component twice.
         """
         made: list[T] = []
         for item in as_list(argument, components, (str, self._protocol)):

@@ -1,4 +1,4 @@
-"""Rewards: what a step is worth, computed from the metrics of the episode.
+"""Rewards: the value of a step, computed from the metrics of the episode.
 
 By default, a reward is the *change of a score* over the step. The rewards of an episode then add
 up to its score, so the same scorer can reward a learner step by step and be the fitness of an
@@ -65,7 +65,7 @@ class ScoreChange:
 
 
 class NoReward:
-    """Always 0, for evolution, which scores whole episodes."""
+    """A reward of 0 for every step, for evolution: evolution scores whole episodes."""
 
     def reset(self, metrics: Mapping[str, float]) -> None: ...
 
@@ -91,12 +91,12 @@ def make_reward(reward: str | Reward | Callable[[Mapping[str, float]], float]) -
 
     Args:
         reward: a name of `REWARDS`; an object with the methods of `Reward`; a callable from the
-            metrics to a float, whose change is paid, unscaled; or the place to import one of
-            these from, ``"my.module.score"``.
+            metrics to a float, whose change is paid, unscaled; or the import path of an object or a
+            callable, ``"my.module.score"``.
 
     Raises:
         ValueError: unknown name.
-        TypeError: anything else.
+        TypeError: ``reward`` is not a name, a `Reward` or a callable.
     """
     if isinstance(reward, str):
         if reward in SCORERS and reward not in REWARDS:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Sensor(Protocol):
-    """Tells a driver something about the race."""
+    """Computes a small vector from the state of a race."""
 
     @property
     def name(self) -> str:
@@ -75,7 +75,7 @@ SENSORS: Final[Registry[Sensor]] = Registry(
 OBSTACLE_SCALE: Final = 60.0
 """Distance in world units at which the nearness of an obstacle is 0."""
 RAY_HEIGHT: Final = 3.0
-"""World units above the wheels at which rays start, so that they do not hit the floor."""
+"""World units above the wheels at which rays start. From there they miss the floor."""
 MAX_COUNT: Final = 256
 """Largest number that a sensor takes."""
 

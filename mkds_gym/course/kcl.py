@@ -262,7 +262,7 @@ class KCL:
 
     @property
     def area_minimum(self) -> NDArray[np.float64]:
-        """Least corner of the octree's area, (3,) world units."""
+        """Minimum corner of the octree's area, (3,) world units."""
         return np.array(self.header.area_minimum) / FX32_ONE
 
     @property
@@ -331,7 +331,7 @@ class KCL:
     def _floors(
         self,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Drivable triangles (F, 3, 3), their least and their greatest x and z (F, 2)."""
+        """Drivable triangles (F, 3, 3), and their minimum and maximum x and z (F, 2)."""
         floor = (
             (self.is_floor | (self.face_normals[:, 1] > 0.3))
             & ~self.is_obstacle

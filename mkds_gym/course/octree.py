@@ -26,7 +26,7 @@ class Header:
 
     Attributes:
         thickness: depth of a prism below its face, fx32.
-        area_minimum: least corner of the octree's area, three fx32.
+        area_minimum: minimum corner of the octree's area, three fx32.
         masks: bits of the whole-unit x, y, z that are clear inside the area.
         shift: log2 of the width of a root block in whole units.
         x_shift: log2 of the number of root blocks along x.

@@ -48,8 +48,8 @@ class Track:
     the checkpoints' midpoints. The start line is key checkpoint 0, or the first checkpoint of the
     first section.
 
-    At a fork, the *main way* follows the first of the next sections. `length` is the length of the
-    main way. The progress along another way is scaled to the main way between the same junctions.
+    At a fork, the *main path* follows the first of the next sections. `length` is its length. The
+    progress along another path is scaled to the main path between the same junctions.
 
     A section without next sections leads to the start line. If most checkpoint lines face
     backwards, the track swaps left and right.
@@ -63,9 +63,9 @@ class Track:
         right: (C, 2) float64, right ends.
         mid: (C, 2) float64, midpoints.
         forward: (C, 2) float64, unit vectors across the lines, in driving direction.
-        length: length of a lap of the main way, world units.
+        length: length of a lap of the main path, world units.
         start: index of the start line's checkpoint.
-        main: indices of the checkpoints on the main way, from the start line on.
+        main: indices of the checkpoints on the main path, from the start line on.
 
     Raises:
         CourseFormatError: the map has no checkpoints, or its sections do not fit them.
@@ -116,7 +116,7 @@ class Track:
         self._from = [min(value, last) for value in self._from]
         self._to = [min(value, last) for value in self._to]
         # The common case, a single next checkpoint, needs no search.
-        self._only_next = [ways[0] if len(ways) == 1 else -1 for ways in self._next]
+        self._only_next = [following[0] if len(following) == 1 else -1 for following in self._next]
 
     def __len__(self) -> int:
         """Number of checkpoints."""
@@ -127,7 +127,7 @@ class Track:
         return self._next[checkpoint]
 
     def previous(self, checkpoint: int) -> tuple[int, ...]:
-        """Return the previous checkpoints; several where ways join."""
+        """Return the previous checkpoints; several where paths join."""
         return self._previous[checkpoint]
 
     def section(self, checkpoint: int) -> int:
@@ -258,7 +258,7 @@ class Track:
         Args:
             x: world units.
             z: world units.
-            checkpoint: the current checkpoint; its way provides the centre line.
+            checkpoint: the current checkpoint; its path provides the centre line.
         """
         s = self.progress(checkpoint, x, z)
         line = self._line(checkpoint)
@@ -273,7 +273,7 @@ class Track:
 
     @cached_property
     def centre_line(self) -> NDArray[np.float64]:
-        """Points of the main way, (K, 3), evenly spaced in progress from the start line on."""
+        """Points of the main path, (K, 3), evenly spaced in progress from the start line on."""
         return np.column_stack([self._main_line.x, self._heights, self._main_line.z])
 
     def point_at(self, s: float, checkpoint: int | None = None) -> tuple[float, float, float]:
@@ -281,8 +281,8 @@ class Track:
 
         Args:
             s: progress, any number (modulo the lap).
-            checkpoint: a checkpoint of the way; None for the main way. The height is always that
-                of the main way.
+            checkpoint: a checkpoint of the path; None for the main path. The height is always that
+                of the main path.
         """
         line = self._line(checkpoint)
         low, high, share = line.locate(s)
@@ -296,7 +296,7 @@ class Track:
         )
 
     def direction_at(self, s: float, checkpoint: int | None = None) -> tuple[float, float]:
-        """Return the unit direction (x, z) of the centre line; arguments as `point_at`."""
+        """Return the direction (x, z), a unit vector, at ``s`` on the path of ``checkpoint``."""
         line = self._line(checkpoint)
         low, high, share = line.locate(s)
         x = line.direction_x[low] * (1.0 - share) + line.direction_x[high] * share
@@ -305,18 +305,18 @@ class Track:
         return (x / norm, z / norm) if norm > 0.0 else (0.0, 1.0)
 
     def heading_at(self, s: float, checkpoint: int | None = None) -> float:
-        """Return the heading of the centre line; arguments as `point_at`."""
+        """Return the heading of the centre line at ``s``, on the path of ``checkpoint``."""
         x, z = self.direction_at(s, checkpoint)
         return math.atan2(x, z)
 
     def curvature_at(self, s: float, checkpoint: int | None = None) -> float:
-        """Return 1 / radius, positive in a left bend; arguments as `point_at`."""
+        """Return 1 / radius at ``s``, positive in a left bend, on the path of ``checkpoint``."""
         line = self._line(checkpoint)
         low, high, share = line.locate(s)
         return line.curvature[low] * (1.0 - share) + line.curvature[high] * share
 
     def width_at(self, s: float, checkpoint: int | None = None) -> float:
-        """Return the length of the checkpoint lines; arguments as `point_at`."""
+        """Return the length of the checkpoint lines at ``s``, on the path of ``checkpoint``."""
         line = self._line(checkpoint)
         low, high, share = line.locate(s)
         return line.width[low] * (1.0 - share) + line.width[high] * share
@@ -339,27 +339,27 @@ class Track:
 
     @cached_property
     def _branch_lines(self) -> dict[int, CentreLine]:
-        """Centre lines of the sections off the main way, by section."""
+        """Centre lines of the sections off the main path, by section."""
         main = set(self.main)
         lines: dict[int, CentreLine] = {}
         for number, (first, size, _) in enumerate(self._sections):
             if first in main or size == 0:
                 continue
-            ways = list(range(first, first + size))
-            s = [self._from[index] for index in ways]
+            paths = list(range(first, first + size))
+            s = [self._from[index] for index in paths]
             if self._previous[first]:
                 before = self._previous[first][0]
-                ways.insert(0, before)
+                paths.insert(0, before)
                 value = self._from[before]
                 s.insert(0, value if value <= s[0] else value - self.length)
             after = self._next[first + size - 1][0]
-            ways.append(after)
+            paths.append(after)
             s.append(self._to[first + size - 1])
             lines[number] = smooth_line(
                 s,
-                [self._x[index] for index in ways],
-                [self._z[index] for index in ways],
-                [self._widths[index] for index in ways],
+                [self._x[index] for index in paths],
+                [self._z[index] for index in paths],
+                [self._widths[index] for index in paths],
                 period=None,
             )
         return lines
@@ -388,17 +388,17 @@ class Track:
 
     def _followers(self) -> list[tuple[int, ...]]:
         firsts = [first for first, _, _ in self._sections]
-        ways: list[tuple[int, ...]] = []
+        successors: list[tuple[int, ...]] = []
         ends = {first + size - 1: onward for first, size, onward in self._sections}
         for index in range(len(self.mid)):
             if self._section_of[index] == -1:
-                ways.append((self.start,))
+                successors.append((self.start,))
             elif index in ends:
                 onward = tuple(dict.fromkeys(firsts[section] for section in ends[index]))
-                ways.append(onward or (self.start,))
+                successors.append(onward or (self.start,))
             else:
-                ways.append((index + 1,))
-        return ways
+                successors.append((index + 1,))
+        return successors
 
     def _facing(self) -> NDArray[np.float64]:
         """Return unit vectors across the lines; swap left and right if most face backwards."""
@@ -426,17 +426,17 @@ class Track:
         return facing
 
     def _measure(self) -> tuple[list[float], list[float], float, list[int]]:
-        """Return progress at each line and before the next line, lap length, and main way.
+        """Return progress at each line and before the next line, lap length, and main path.
 
         Checkpoints that follow the same checkpoint form a junction and have the same progress.
-        The main way determines its junctions. Then every way between two known junctions spreads
+        The main path determines its junctions. Then every path between two known junctions spreads
         its checkpoints evenly, until all reachable junctions are known.
         """
         count = len(self.mid)
         junction = _merge(count, self._next)
         lengths = [
-            sum(math.dist(self.mid[index], self.mid[other]) for other in ways) / len(ways)
-            for index, ways in enumerate(self._next)
+            sum(math.dist(self.mid[index], self.mid[other]) for other in following) / len(following)
+            for index, following in enumerate(self._next)
         ]
         home = junction[self.start]
         main: list[int] = []
@@ -448,7 +448,7 @@ class Track:
             place += math.dist(self.mid[index], self.mid[self._next[index][0]])
             index = self._next[index][0]
         if junction[index] != home:
-            _log.warning("the main way does not lead back to the start line")
+            _log.warning("the main path does not lead back to the start line")
             place += math.dist(self.mid[index], self.mid[self.start])
         length = max(place, 1.0)
 
@@ -458,16 +458,16 @@ class Track:
         pending = deque(values)
         while pending:
             name = pending.popleft()
-            way = self._unmeasured_way(name, members, junction, values)
-            if not way:
+            path = self._unmeasured_path(name, members, junction, values)
+            if not path:
                 continue
-            pending.append(name)  # more ways may start here
+            pending.append(name)  # more paths may start here
             begin = values[name]
-            goal = junction[self._next[way[-1]][0]]
+            goal = junction[self._next[path[-1]][0]]
             end = length if goal == home else values.get(goal, begin)
-            whole = sum(lengths[index] for index in way) or 1.0
+            whole = sum(lengths[index] for index in path) or 1.0
             place = 0.0
-            for index in way[:-1]:
+            for index in path[:-1]:
                 place += lengths[index]
                 name = junction[self._next[index][0]]
                 values[name] = begin + max(end - begin, 0.0) * place / whole
@@ -475,7 +475,7 @@ class Track:
 
         on_main = self.mid[main]
         for index, name in enumerate(junction):
-            if name not in values:  # unreachable: use the nearest checkpoint of the main way
+            if name not in values:  # unreachable: use the nearest checkpoint of the main path
                 apart = ((on_main - self.mid[index]) ** 2).sum(axis=1)
                 values[name] = values[junction[main[int(apart.argmin())]]]
 
@@ -488,7 +488,7 @@ class Track:
             ends.append(max(values[name], end) if self._section_of[index] != -1 else values[name])
         return starts, ends, length, main
 
-    def _unmeasured_way(
+    def _unmeasured_path(
         self,
         name: int,
         members: dict[int, list[int]],
@@ -508,23 +508,23 @@ class Track:
                 if goal in values:
                     if here == name:
                         continue
-                    way = [index]
+                    path = [index]
                     while here != name:
                         index_before, here = came[here]
-                        way.append(index_before)
-                    return way[::-1]
+                        path.append(index_before)
+                    return path[::-1]
                 if goal not in came:
                     came[goal] = (index, here)
                     queue.append(goal)
                     dead_end = goal
         if dead_end < 0:
             return []
-        way = [members[dead_end][0]]
+        path = [members[dead_end][0]]
         here = dead_end
         while here != name:
             index_before, here = came[here]
-            way.append(index_before)
-        return way[::-1]
+            path.append(index_before)
+        return path[::-1]
 
 
 def _sections(nkm: NKM) -> list[tuple[int, int, list[int]]]:
@@ -551,15 +551,15 @@ def _sections(nkm: NKM) -> list[tuple[int, int, list[int]]]:
     return sections
 
 
-def _inverse(ways: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    before: list[list[int]] = [[] for _ in ways]
-    for index, onward in enumerate(ways):
+def _inverse(successors: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    before: list[list[int]] = [[] for _ in successors]
+    for index, onward in enumerate(successors):
         for other in onward:
             before[other].append(index)
     return [tuple(entry) for entry in before]
 
 
-def _merge(count: int, ways: Sequence[tuple[int, ...]]) -> list[int]:
+def _merge(count: int, successors: Sequence[tuple[int, ...]]) -> list[int]:
     """Return the junction of each checkpoint: equal for all that follow one checkpoint."""
     parent = list(range(count))
 
@@ -569,7 +569,7 @@ def _merge(count: int, ways: Sequence[tuple[int, ...]]) -> list[int]:
             index = parent[index]
         return index
 
-    for onward in ways:
+    for onward in successors:
         for other in onward[1:]:
             parent[root(other)] = root(onward[0])
     return [root(index) for index in range(count)]

@@ -44,11 +44,11 @@ class _Plan:
     Attributes:
         speeds: target speed along the centre line of each section, every `_STEP` units of
             progress from ``first``; world units per frame.
-        bends: likewise, 1 where a drift to the left pays, -1 for the right, else 0.
+        bends: at the same places, 1 where a drift to the left pays, -1 for the right, else 0.
         first: progress at the first entry of each section.
         ends: progress at the end of each checkpoint's stretch; more than the lap's length if the
             end is behind the start line.
-        follows: the next checkpoint of each, on the main path where the course forks.
+        follows: the checkpoint after each checkpoint; at a fork, the one on the main path.
     """
 
     track: Track
@@ -63,9 +63,9 @@ class PurePursuit:
     """Steers for a point on the centre line ahead (pure pursuit).
 
     The faster the kart, the further ahead the point. The driver brakes in time for bends, and
-    drifts through long bends while alternating left and right, which charges a mini-turbo. It
-    knows karts only by the constants below, so it drives on any cartridge. It remembers earlier
-    frames: use one object per kart and `reset` it for a new race.
+    drifts through long bends while alternating left and right, which charges a mini-turbo. The
+    constants below are all it knows of karts, so it drives on any cartridge. A driver remembers
+    earlier frames: use one object per kart and `reset` it for a new race.
 
     Args:
         pace: factor of the speed that bends are assumed to allow, 0.1 to 3; less is slower and
@@ -80,7 +80,7 @@ class PurePursuit:
     TURN_RATE: Final = 0.0275
     """Radians per frame that a kart turns at full lock."""
     DRIFT_RATE: Final = 0.042
-    """The same in a drift at low speed."""
+    """Radians per frame that a kart turns in a drift at low speed."""
     DRIFT_LOSS: Final = 0.085
     """Share by which `DRIFT_RATE` falls per world unit per frame of speed."""
     DRIFT_CURVATURE: Final = 1 / 330
@@ -273,7 +273,7 @@ class PurePursuit:
 
     @classmethod
     def _bend(cls, plan: _Plan, s: float, checkpoint: int) -> int:
-        """Return the drift that pays there, see `_Plan.bends`."""
+        """Return the value of `_Plan.bends` at a point."""
         return cls._entry(plan, plan.bends, s, checkpoint)
 
     def _update_turning(self, state: RaceState, heading: float) -> None:
@@ -304,7 +304,7 @@ class PurePursuit:
             if speed > 2.5:
                 self._reversed = 0
         if self._slow > 45:
-            # Longer after each attempt that was not enough.
+            # Each attempt that fails makes the next one longer.
             self._reversed = min(self._reversed + 1, 4)
             self._reverse = 25 + 20 * self._reversed
             self._slow = 0
@@ -326,12 +326,12 @@ class PurePursuit:
 
     @classmethod
     def _allowed(cls, plan: _Plan, s: float, checkpoint: int) -> float:
-        """Return the target speed there."""
+        """Return the target speed at a point."""
         return cls._entry(plan, plan.speeds, s, checkpoint)
 
     @classmethod
     def _entry(cls, plan: _Plan, rows: list[list[_T]], s: float, checkpoint: int) -> _T:
-        """Return the entry of a profile for that place."""
+        """Return the value of a profile at a point."""
         s, at = cls._forward(plan, s, checkpoint)
         section = plan.track.section(at)
         row = rows[section]
@@ -371,7 +371,7 @@ class PurePursuit:
         checkpoint: int | None,
         then: list[float] | None = None,
     ) -> tuple[list[float], list[int]]:
-        """Return target speeds along a stretch, so that the kart brakes in time, and drifts."""
+        """Return target speeds along a stretch that leave room to brake, and where drifts pay."""
         count = max(1, math.ceil((end - begin) / _STEP))
         curvature = [track.curvature_at(begin + i * _STEP, checkpoint) for i in range(count)]
         bends = self._bends(curvature) if self.drifts else [0] * count

@@ -125,7 +125,7 @@ def survey(seed: int, difficulty: float, engine_class: int = 100) -> Survey:
 
 
 def _started(console: Console) -> bool:
-    """Step until the kart can be controlled; return False if that does not happen."""
+    """Step until the kart can be controlled; return False if the race does not start."""
     for _ in range(BOOT_FRAMES):
         console.step(0, 1, draw=False)
         try:

@@ -283,7 +283,7 @@ def _set_files(rom: ndspy.rom.NintendoDSRom, files: Mapping[str, bytes]) -> None
 
 
 def _signed(data: bytes) -> bytes:
-    """Put a hash of the whole image into the header, so that every build has its own header.
+    """Write a hash of the whole image into the header, which makes the header of a build unique.
 
     A DeSmuME savestate identifies its ROM by the header alone. The hash is the first `HASH_SIZE`
     bytes of the SHA-1 of the image, computed with zeros in their place.

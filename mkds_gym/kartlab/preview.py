@@ -103,7 +103,7 @@ class Drawing:
 
     Attributes:
         width: of the picture, in pixels.
-        height: likewise.
+        height: of the picture, in pixels.
         scale: pixels per world unit on the map.
         origin: x and z of the map's upper left corner.
         corner: place of that corner in the picture, in pixels.

@@ -65,10 +65,9 @@ REWIND_SECONDS: Final = 60
 REWIND_LIMIT: Final = 256 << 20
 """Memory for these points, in bytes."""
 REWIND_PICTURES: Final = 6
-"""Pictures per point while rewinding, so that rewinding runs at twice the speed."""
+"""Pictures per point while rewinding, which runs at twice the speed."""
 SAVED_EVERY: Final = 600
-"""Recorded frames between two automatic saves: the process cannot survive the end of the display
-server."""
+"""Recorded frames between two automatic saves. The process dies if the display server ends."""
 MESSAGE_PICTURES: Final = 150
 """Pictures for which a message is shown."""
 STICK_THRESHOLD: Final = 0.45

@@ -1,4 +1,4 @@
-"""A race in the game's memory: where it lies, how to read it, and what its values mean."""
+"""A race in the game's memory: its layout, a reader, and its state as values with units."""
 
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import CameraState, ObjectState, RaceReader

@@ -152,7 +152,7 @@ DRIVER = _structure(
     Field("driver_id", 0x074, "<u2", "number", "0 to 7"),
     Field("kind", 0x07C, "<u4", "number", "0 player, 1 CPU, 2 ghost; the original has bits", GAME),
     Field("position", 0x080, _VECTOR, _WORLD, "contact point of the wheels", GAME),
-    Field("previous_position", 0x08C, _VECTOR, _WORLD, "position in the frame before"),
+    Field("previous_position", 0x08C, _VECTOR, _WORLD, "position in the previous frame"),
     Field("delta", 0x0A4, _VECTOR, _SPEED, "position - previous_position"),
     Field("target_max_speed", 0x0CC, "<i4", _SPEED, "top speed of the class on this surface", GAME),
     Field("max_speed", 0x0D0, "<i4", _SPEED, "follows target_max_speed", GAME),
@@ -160,7 +160,7 @@ DRIVER = _structure(
     Field("rotation", 0x0E0, ("<i4", (4,)), "fx32 unit quaternion", "x, y, z, w of the matrix"),
     Field("matrix", 0x120, _MATRIX, "fx32", "rows left, up, forward, translation", GAME),
     Field("sphere_centre", 0x1B8, _VECTOR, _WORLD, "centre of the collision sphere", GAME),
-    Field("previous_sphere_centre", 0x1C4, _VECTOR, _WORLD, "centre in the frame before"),
+    Field("previous_sphere_centre", 0x1C4, _VECTOR, _WORLD, "centre in the previous frame"),
     Field("sphere_radius", 0x1D0, "<i4", _WORLD, "6 in Kartlab, 8 in the original", GAME, CONSTANT),
     Field("pitch", 0x234, "<i2", "angle16", "positive nose up"),
     Field("heading", 0x236, "<i2", "angle16", "atan2(forward x, forward z)", c="angle16"),
@@ -321,7 +321,7 @@ CAMERA = _structure(
     Field("aspect", 0x6C, "<i4", "fx32", "width / height", GAME),
     Field("near", 0x70, "<i4", _WORLD, "distance of the near plane", GAME),
     Field("far", 0x74, "<i4", _WORLD, "distance of the far plane", GAME),
-    Field("previous_position", 0x134, _VECTOR, _WORLD, "position in the frame before"),
+    Field("previous_position", 0x134, _VECTOR, _WORLD, "position in the previous frame"),
     Field("elevation", 0x178, "<i4", _WORLD, "added to the y of position", SOURCES, ZERO),
 )
 
@@ -365,7 +365,7 @@ COLLISION_HEADER = _structure(
     Field("prisms", 0x08, "<u4", "pointer", "0x10 before the first", GAME, c="const kcl_prism *"),
     Field("octree", 0x0C, "<u4", "pointer", "root nodes", GAME, c="const uint8_t *"),
     Field("prism_thickness", 0x10, "<i4", _WORLD, "depth of a prism", GAME, CONSTANT),
-    Field("area_minimum", 0x14, _VECTOR, _WORLD, "least corner of the area", GAME),
+    Field("area_minimum", 0x14, _VECTOR, _WORLD, "minimum corner of the area", GAME),
     Field("x_mask", 0x20, "<u4", "bits", "clear inside the area", GAME, CONSTANT),
     Field("y_mask", 0x24, "<u4", "bits", "clear inside the area", GAME),
     Field("z_mask", 0x28, "<u4", "bits", "clear inside the area", GAME, CONSTANT),
@@ -508,7 +508,7 @@ class MemoryLayout:
         """Detect the layout of the running game by its region word.
 
         The shift comes from RAM, so other revisions and ROM hacks work too. Only shift 0 (USA) is
-        certain. Others have seen most regions move all addresses by the same amount.
+        certain. Public sources report that most regions move all addresses by the same amount.
 
         Args:
             ram: main RAM, (0x400000,) uint8, at least one frame after the start of the program.

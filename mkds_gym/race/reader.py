@@ -217,7 +217,7 @@ class RaceReader:
     def read(self) -> RaceState:
         """Return the race in this frame. Takes 3 µs.
 
-        A race scene that starts or ends can be read too; `RaceState.race_on` tells.
+        A race scene that starts or ends can be read too: check `RaceState.race_on`.
 
         Raises:
             NoRaceError: memory has no race.
@@ -241,7 +241,7 @@ class RaceReader:
         """Return the race that `copy` has copied."""
         return RaceState(copied, self._driver_index)
 
-    # Complete structures, for tools. These methods are slower.
+    # Complete structures, for tools (slower).
 
     def read_driver(self, index: int = 0) -> np.void:
         """Return a copy of a driver, dtype `memory_layout.DRIVER`.

@@ -430,7 +430,7 @@ class RaceState:
 
     @property
     def previous_position(self) -> Vector:
-        """Position in the frame before, world units."""
+        """Position in the previous frame, world units."""
         return _scaled(self._driver, _D["previous_position"])
 
     @property

@@ -54,7 +54,7 @@ KEY_LETTERS: Final[tuple[tuple[str, Keys], ...]] = (
     ("W", Keys.L),
     ("E", Keys.R),
 )
-"""The keys in the order of a movie line. The 13th letter is for a key that no console has."""
+"""The keys in the order of a movie line. The 13th letter, debug, has no key on a console."""
 _VERSION: Final = 2
 _EMULATOR: Final = 91200  # 0.9.12, of which py-desmume is a build
 _JIT_BLOCK: Final = 12
@@ -290,7 +290,7 @@ def booted_cartridge(recording: Recording, cartridge: Cartridge) -> bytes | None
     """Return a cartridge image with a recording's boot parameters; None if it needs none.
 
     The image of the main program is extended to the address of the boot parameters, so loading
-    the program writes them. The random seed of a VS race is one of them.
+    the program writes them. The random seed of a VS race is a boot parameter.
 
     Raises:
         RecordingError: the race cannot be started, see `open_start`.
@@ -313,7 +313,7 @@ def booted_cartridge(recording: Recording, cartridge: Cartridge) -> bytes | None
     ram[begin : begin + size] = program
     end = (int(np.flatnonzero(ram)[-1]) + 4) & ~3
     image = ram[begin:end].tobytes()
-    # The console reads ones behind the end of a cartridge, up to the end of a block.
+    # Behind the end of a cartridge, the console reads 0xFF up to the end of a block.
     data += b"\xff" * (-len(data) % 0x200 + 0x200)
     struct.pack_into("<I", data, _ARM9, len(data))
     struct.pack_into("<I", data, _ARM9 + 12, len(image))

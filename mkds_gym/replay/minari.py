@@ -56,8 +56,8 @@ def to_minari(
         recordings: the recordings.
         dataset_id: id of the dataset, such as ``"mkds/laps-v0"``. It is written to Minari's
             folder (``MINARI_DATASETS_PATH``).
-        rom: as for `Replay`.
-        state: as for `Replay`.
+        rom: the cartridge; None for the one that `Cartridge.open` finds.
+        state: the savestate at the start, if its file was moved.
         action_type: ``"discrete"``, ``"discrete_items"``, ``"keys"`` or ``"keymask"``. None uses
             the type of the recordings if it is one of these and has an action for all keys, and
             otherwise ``"keymask"``.

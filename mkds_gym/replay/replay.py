@@ -141,7 +141,7 @@ def _go_to_start(
     if start.kind == "race":
         assert parameters is not None
         boot_to_race(console, parameters)
-        console.restore(console.snapshot())  # as an environment does: discards compiled code
+        console.restore(console.snapshot())  # discards compiled code, as an environment does
         if start.race_seed is not None:
             layout = MemoryLayout.detect(console.ram, console.cartridge.region)
             race_config_record(console.ram, layout)["rng_seed"] = start.race_seed
@@ -269,7 +269,7 @@ class Replay:
         return self.recording.frames
 
     def __iter__(self) -> Iterator[ReplayFrame]:
-        # Before the first step, the picture is not yet one of this race.
+        # Before the first step, the picture does not show this race yet.
         first, last = max(self.recording.lead, 1), self.recording.frames
 
         def wanted(number: int) -> bool:
@@ -360,8 +360,8 @@ def environment(
 
     Args:
         recording: a recording with any kind of start.
-        rom: as for `Replay`.
-        state: as for `Replay`.
+        rom: the cartridge; None for the one that `Cartridge.open` finds.
+        state: the savestate at the start, if its file was moved.
         frame_skip: frames per step; None uses the recording's.
         action_type: action type of the environment and the actions, see `actions_for`; an action
             of ``"keymask"`` is a mask of `Keys`.

@@ -24,7 +24,7 @@ _repr.maxstring = _repr.maxother = 80
 
 
 def shown(value: object) -> str:
-    """Return the repr of a value for an error message, shortened where it is long."""
+    """Return the repr of a value for an error message; long ones are shortened."""
     try:
         return _repr.repr(value)
     except ValueError:  # Python refuses to print integers of thousands of digits
@@ -81,7 +81,7 @@ def choice(name: str, value: Any, choices: Iterable[T]) -> T:
     """Return the element of `choices` (strings, integers or None) that equals `value`.
 
     Raises:
-        TypeError: `value` has the type of no choice.
+        TypeError: `value` has a different type from all choices.
         ValueError: `value` is not one of the choices.
     """
     accepted = list(choices)
@@ -117,14 +117,14 @@ def optional(
     *args: P.args,
     **kwargs: P.kwargs,
 ) -> T | None:
-    """Return None for None, else what another check of this module returns.
+    """Apply another check of this module, but accept None too.
 
     ```python
     laps = optional(integer, "laps", laps, 1, 9)
     ```
 
     Raises:
-        TypeError, ValueError: as `check` does; the message adds that None is accepted.
+        TypeError, ValueError: raised by `check`; the message adds that None is accepted.
     """
     if value is None:
         return None

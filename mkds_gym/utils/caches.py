@@ -16,7 +16,7 @@ _caches: weakref.WeakSet[WeakCache[Any] | LRUCache[Any, Any]] = weakref.WeakSet(
 
 
 class WeakCache(Generic[T]):
-    """Values by key, as long as something else refers to them."""
+    """Values by key, held only while other objects refer to them."""
 
     def __init__(self) -> None:
         self._values: weakref.WeakValueDictionary[Hashable, T] = weakref.WeakValueDictionary()

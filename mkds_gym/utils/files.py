@@ -14,7 +14,7 @@ from mkds_gym.errors import MKDSError, RecordingError, reason
 
 def _umask() -> int:
     """The permissions that the process denies to new files."""
-    # os.umask() would change it for a moment, in all threads.
+    # os.umask() would change the mask for a moment, in all threads.
     with contextlib.suppress(OSError, StopIteration, ValueError):
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("Umask:")), 8)
@@ -58,7 +58,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 def replacing(
     path: str | os.PathLike[str], error: type[MKDSError] = RecordingError
 ) -> Iterator[Path]:
-    """Like `atomic_path`, with an error of this package.
+    """Yield a temporary file as `atomic_path` does, but raise an error of this package.
 
     Args:
         path: the file to write.

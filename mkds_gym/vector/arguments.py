@@ -26,7 +26,7 @@ Mask: TypeAlias = NDArray[np.bool_] | Sequence[bool]
 
 
 def check_autoreset_mode(mode: Any) -> AutoresetMode:
-    """Return an autoreset mode, given as such or by its value.
+    """Return the `AutoresetMode` of a mode or its value.
 
     Raises:
         ValueError, TypeError: unknown mode.
@@ -76,7 +76,9 @@ def kwargs_per_env(
             "environment; pass arguments for all of them directly, as in frame_skip=4"
         )
     if len(env_kwargs) != num_envs:
-        raise ValueError(f"env_kwargs has {len(env_kwargs)} items for {num_envs} environments")
+        raise ValueError(
+            f"env_kwargs has {len(env_kwargs)} items: expected {num_envs}, one per environment"
+        )
     each = []
     for index, own in enumerate(env_kwargs):
         if own is not None and not isinstance(own, Mapping):
@@ -106,7 +108,7 @@ def masked_indices(num_envs: int, name: str, mask: Any) -> Sequence[int]:
         mask: bool array of shape ``(num_envs,)``, a list of bools, or None.
 
     Raises:
-        TypeError, ValueError: not such a mask, or no True in it.
+        TypeError, ValueError: not a mask of this shape, or all False.
     """
     if mask is None:
         return range(num_envs)
@@ -123,10 +125,10 @@ def masked_indices(num_envs: int, name: str, mask: Any) -> Sequence[int]:
 
 
 def seeds_per_env(num_envs: int, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
-    """Return the seed of each environment, see `MKDSVectorEnv.reset`.
+    """Return the seed of each environment from the argument of `MKDSVectorEnv.reset`.
 
     Raises:
-        TypeError, ValueError: not seeds, or another number of them.
+        TypeError, ValueError: not seeds, or the wrong number of seeds.
     """
     if seed is None:
         return [None] * num_envs
@@ -135,7 +137,7 @@ def seeds_per_env(num_envs: int, seed: int | Sequence[int | None] | None) -> Seq
     if isinstance(seed, bool | str) or not isinstance(seed, Sequence | np.ndarray):
         raise TypeError(f"seed={seed!r} is not an integer, a list of integers or None")
     if len(seed) != num_envs:
-        raise ValueError(f"{len(seed)} seeds for {num_envs} environments")
+        raise ValueError(f"seed has {len(seed)} items: expected {num_envs}, one per environment")
     return [None if each is None else _check_seed(index, each) for index, each in enumerate(seed)]
 
 
@@ -154,13 +156,13 @@ def _check_seed(index: int, seed: Any) -> int:
 def options_per_env(
     num_envs: int, options: Options | Sequence[Options | None] | None
 ) -> tuple[Sequence[int], list[dict[str, Any] | None]]:
-    """Return which environments to reset and the options of each, see `MKDSVectorEnv.reset`.
+    """Split the options of `MKDSVectorEnv.reset`.
 
     Returns:
         Indices of the environments to reset, and the options of every environment.
 
     Raises:
-        TypeError, ValueError: not options, or for another number of environments.
+        TypeError, ValueError: not options, or the wrong number of options.
     """
     common: dict[str, Any] = {}
     per_env: Any = options
@@ -179,7 +181,9 @@ def options_per_env(
             f"options={per_env!r} is not a dict, or a list with a dict or None for each environment"
         )
     if len(per_env) != num_envs:
-        raise ValueError(f"{len(per_env)} options for {num_envs} environments")
+        raise ValueError(
+            f"options has {len(per_env)} items: expected {num_envs}, one per environment"
+        )
     for index, item in enumerate(per_env):
         if item is not None and not isinstance(item, Mapping):
             raise TypeError(f"options {item!r} of environment {index} are not a dict or None")
@@ -187,20 +191,22 @@ def options_per_env(
 
 
 def states_per_env(num_envs: int, states: Any) -> list[ClonedState | None]:
-    """Return the cloned state of each environment, see `MKDSVectorEnv.restore_states`.
+    """Return the state of each environment from the argument of `MKDSVectorEnv.restore_states`.
 
     Raises:
-        TypeError, ValueError: not cloned states, or another number of them.
+        TypeError, ValueError: not cloned states, or the wrong number of states.
     """
     if isinstance(states, ClonedState):
         return [states] * num_envs
     if not isinstance(states, list | tuple):
         raise TypeError(
-            f"states={states!r} is not a cloned state, or a list with one (or None) for each "
-            "environment: pass what clone_states() returned"
+            f"states={states!r} is not a cloned state, or a list with a state or None for each "
+            "environment: pass the result of clone_states()"
         )
     if len(states) != num_envs:
-        raise ValueError(f"{len(states)} states for {num_envs} environments")
+        raise ValueError(
+            f"states has {len(states)} items: expected {num_envs}, one per environment"
+        )
     for index, state in enumerate(states):
         if state is not None and not isinstance(state, ClonedState):
             raise TypeError(
@@ -248,7 +254,10 @@ class ActionBatch:
         if self._kind is None:  # the action space of a wrapper
             listed = list(iterate(self._batch, actions))
             if len(listed) != self._num_envs:
-                raise ValueError(f"{len(listed)} actions for {self._num_envs} environments")
+                raise ValueError(
+                    f"actions has {len(listed)} items: expected {self._num_envs}, "
+                    "one per environment"
+                )
             return listed
         try:
             array = np.asarray(actions)

@@ -77,7 +77,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         on_error: what happens if an environment fails in a step. ``"raise"``: a `VectorEnvError`,
             after the other environments have completed the step. ``"replace"``: a new environment
             replaces the failed one, its episode is truncated, and ``infos["error"]`` has the
-            cause. A replacement that fails before it completes a step raises all the same.
+            cause. A replacement that fails before it completes a step always raises.
         env_kwargs: arguments of `MKDSEnv` per environment, a list of dicts (or None). They
             override ``kwargs``. The observation and action spaces must be equal.
         env_wrappers: wrappers applied to each environment, the innermost first.
@@ -267,13 +267,15 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             values: one value for all environments, or a list or tuple with one for each.
 
         Raises:
-            AttributeError: an environment has no such attribute. None is set.
+            AttributeError: an environment has no such attribute. Nothing has been set.
             ValueError: the list has another length, or a value is wrong.
         """
         if not isinstance(values, list | tuple):
             values = [values] * self.num_envs
         if len(values) != self.num_envs:
-            raise ValueError(f"{len(values)} values for {self.num_envs} environments")
+            raise ValueError(
+                f"values has {len(values)} items: expected {self.num_envs}, one per environment"
+            )
         with self._call():
             if not all(env.has_wrapper_attr(name) for env in self.envs):
                 raise AttributeError(
@@ -285,7 +287,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
     def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002 - as the base class passes them
         """Close all consoles and end the threads; `close` calls it once."""
-        forked = os.getpid() != self._process  # then another process's thread may hold the lock
+        forked = os.getpid() != self._process  # a parent thread may hold the lock
         if not forked:
             self._check_idle()
         with contextlib.nullcontext() if forked else self._lock:
@@ -425,7 +427,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             Observations of all environments, and the infos of the new one.
 
         Raises:
-            IndexError: there is no such environment.
+            IndexError: ``index`` is out of range.
             ValueError, TypeError, MKDSError: the new environment cannot be made or reset. The old
                 one stays as it is.
         """
@@ -529,7 +531,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         return dict(sorted(failures.items()))
 
     def _handle_failure(self, index: int, error: Exception) -> Exception | None:
-        """Truncate the episode of an environment that failed in a step, and replace it if wanted.
+        """Truncate the episode of a failed environment, and replace the environment if configured.
 
         Returns:
             The error, unless a new environment has replaced the failed one.

@@ -13,7 +13,7 @@ EnvWrapper: TypeAlias = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
 
 
 class EnvFactory:
-    """Makes environments, the same ones whenever it is asked.
+    """Makes environments, always from the same arguments.
 
     Args:
         kwargs: arguments of `MKDSEnv` per environment.

@@ -57,17 +57,17 @@ class Lane:
     """One environment, its row of the batch, and the status of its episode.
 
     Args:
-        env: an `MKDSEnv`, wrapped or not. An unwrapped one writes its observations straight into
-            the batch; those of a wrapped one are copied there.
+        env: an `MKDSEnv`, wrapped or not. Without wrappers, it writes its observations straight
+            into the batch; with wrappers, they are copied there.
         index: row of the batch.
         batch: arrays of all environments.
 
     Attributes:
         core: ``env`` without its wrappers.
-        status: see `Status`.
+        status: where the episode stands.
         in_call: a call has started and has not been completed. A lane in which an interrupted
             call left this set needs a reset.
-        error: what the environment raised, if ``status`` is ``FAILED``.
+        error: the exception of the environment, if ``status`` is ``FAILED``.
         info: info of the last reset or step; None if there is nothing to report.
         final: observation and info of the episode that ended in the last step and was reset in
             the same step (autoreset mode ``SameStep``).
@@ -114,7 +114,7 @@ class Lane:
         """Take a step, or reset an episode that is over; errors as `MKDSEnv.step`.
 
         Args:
-            action: one of the action space.
+            action: an element of the action space.
             reset_at_end: reset in the same step if the episode ends (``SameStep``).
         """
         self.final = None

@@ -32,8 +32,8 @@ class ThreadPool:
         """Call ``task`` with each number from 0 to ``count - 1`` and wait for all calls.
 
         Raises:
-            BaseException: the first exception of a task, in whichever thread, or Ctrl-C. No
-                further task starts after it, and no task is running when it is raised.
+            BaseException: the first exception of a task in any thread, or Ctrl-C. All tasks have
+                ended, and the remaining tasks do not start.
         """
         take = itertools.count().__next__  # atomic, needs no lock
         errors: list[BaseException] = []

@@ -37,10 +37,10 @@ __all__ = [
 
 
 TRIANGLE_LIMIT = 5000
-"""Most collision triangles of a course."""
+"""Largest number of collision triangles of a course."""
 
 SIZE_LIMIT = COURSE_DATA_SIZE - 1024
-"""Most bytes of a course's files: room of a course in memory, less the archive around them."""
+"""Largest size of a course's files in bytes: the room for a course minus its archive headers."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Course descriptions: what a course is made from, and the limits of its values.
+"""Course descriptions: the parts of a course, and the limits of their values.
 
 A course is a closed loop of points in the ground plane. The road runs straight from point to
 point; a point with a ``radius`` is a bend whose arc touches both straights. The first point is
@@ -67,7 +67,7 @@ SURFACES: dict[str, int] = {
 """KCL collision types of the surfaces that a shoulder may have, by name."""
 
 ENDS: tuple[str, ...] = ("wall", "drop", "bounds")
-"""What an edge ends in: a wall, a free drop, or an out-of-bounds strip."""
+"""Ends of an edge: a wall, a free drop, or an out-of-bounds strip."""
 
 PADS: dict[str, int] = {"boost": Surface.BOOST_PAD, "jump": Surface.JUMP_PAD}
 """KCL collision types of the kinds of pads, by name."""
@@ -76,13 +76,13 @@ SIZE_LIMIT = 128 * 1024
 """Largest description, in bytes of TOML."""
 
 POINT_LIMIT = 200
-"""Most points of one path."""
+"""Largest number of points of a path."""
 
 BRANCH_LIMIT = 4
 """Most branches."""
 
 ENTRY_LIMIT = 40
-"""Most pads, most gaps and most rows of items."""
+"""Largest number of pads, of gaps and of rows of items."""
 
 BRIDGE_CLEARANCE = 40.0
 """Height between two roads that cross, in world units: room for a kart and its camera."""
@@ -114,7 +114,7 @@ class CourseDescriptionError(MKDSError, ValueError):
 
 @dataclass(frozen=True)
 class Edge:
-    """A kind of roadside: surface and width of a shoulder, and what the shoulder ends in."""
+    """A kind of roadside: surface, width and end of a shoulder."""
 
     name: str
     surface: str

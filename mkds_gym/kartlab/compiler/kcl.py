@@ -33,7 +33,7 @@ LEAF_SIZE_SHIFT = 6
 """log2 of the smallest cube's side in world units."""
 
 LEAF_TARGET = 20
-"""Most prisms of a cube that is not divided; cubes of the smallest size may have more.
+"""Largest number of prisms of an undivided cube; cubes of the smallest size may have more.
 
 With 12, and cubes down to 32 units, lists have 11 prisms on average instead of 18, but the octree,
 the largest part of a course on the cartridge, is three times as large.

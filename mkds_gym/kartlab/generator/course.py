@@ -28,7 +28,7 @@ TEST_SEEDS: Final = range(800, 1000)
 """Seeds of the courses for testing a trained driver."""
 
 COURSE_ID: Final = 5
-"""Number of every random course in the game's list of courses."""
+"""Course id of every random course."""
 
 SHORTEST: Final = 2500.0
 LONGEST: Final = 6000.0
@@ -55,20 +55,14 @@ def generate(seed: int, difficulty: float = 0.5) -> CourseDescription:
 
 
 def random_course_data(seed: int, difficulty: float = 0.5) -> bytes:
-    """Return a random course, compiled for `BootParameters.course_data`: an uncompressed archive.
-
-    The arguments and errors are those of `generate`.
-    """
+    """Compile `generate(seed, difficulty)` to an archive for `BootParameters.course_data`."""
     return compile_description(generate(seed, difficulty)).narc()
 
 
 def random_course(seed: int, difficulty: float = 0.5) -> str:
-    """Return the description of a random course as TOML text.
-
-    The arguments and errors are those of `generate`.
-    """
+    """Return the description that `generate(seed, difficulty)` parses, as TOML text."""
     seed = integer("seed", seed, 0, SEEDS[-1])
-    # Rounded to thousandths, which leaves nothing to floating-point error.
+    # Rounding to thousandths removes floating-point errors.
     step = round(number("difficulty", difficulty, 0, 1) * 1000) / 1000
     for attempt in range(_ATTEMPTS):
         text = _attempt(seed, step, attempt)

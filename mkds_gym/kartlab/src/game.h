@@ -1,4 +1,4 @@
-/* The race that is on: what was chosen, and where its structures lie in RAM. */
+/* The current race: its settings, and its structures in RAM. */
 #pragma once
 
 #include "platform/memory_layout.h"

@@ -107,7 +107,7 @@ def check_overlaps(
         found = np.nonzero(near)[0] + i + 1
         pairs.append(np.stack([np.full(len(found), i), found], axis=1))
     pair = np.concatenate(pairs)
-    # Neighbours along a path share a side; the joints have a check of their own.
+    # Neighbours along a path share a side; joints are checked separately.
     apart = np.abs(segment[pair[:, 0]] - segment[pair[:, 1]])
     closed = np.array([ribbon.closed for ribbon in paths])[path[pair[:, 0]]]
     apart = np.where(closed, np.minimum(apart, sizes[path[pair[:, 0]]] - apart), apart)
@@ -210,7 +210,7 @@ def check_gaps(description: CourseDescription, paths: Sequence[Ribbon]) -> None:
         before = (take_off - 1) % len(ribbon)
         step = float(distance[take_off] - distance[before]) % ribbon.length
         climb = float(height[take_off] - height[before]) / max(step, 1.0)
-        # A pad takes away what a kart has downwards.
+        # A pad cancels downward speed.
         rise = SLOWEST_JUMP * climb if not pads else SLOWEST_JUMP * max(climb, 0) + JUMP_SPEED
         reach = jump_reach(rise, drop) - run - GAP_MARGIN
         if length > reach:

@@ -63,7 +63,7 @@ class Joint:
 
     Attributes:
         segments: of the branch, in the direction of driving.
-        main_segments: of the main path, likewise.
+        main_segments: of the main path, in the direction of driving.
     """
 
     segments: list[int]

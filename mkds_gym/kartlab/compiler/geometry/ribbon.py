@@ -61,7 +61,7 @@ class Ribbon:
 
     Attributes:
         distance: (K,) distance of each station from the path's start along the centre line.
-        length: of the path: of one lap, or of the branch.
+        length: of a lap, or of the branch.
         centre: (K, 3) points on the road's centre.
         heading: (K,) radians; forward is (sin h, 0, cos h).
         curvature: (K,) 1/radius, positive in a left bend.

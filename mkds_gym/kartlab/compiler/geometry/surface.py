@@ -106,7 +106,7 @@ def _path_surface(
         return found
 
     def add(quads: Floats, wanted: Flags, types: NDArray[np.uint8], part: str) -> None:
-        """Add the wanted quads, without the attribute `part` of their cuts."""
+        """Add the quads of a mask, without the region `part` of their cuts."""
         surface.quads(quads[wanted & ~cut], types[wanted & ~cut])
         for index in np.flatnonzero(wanted & cut).tolist():
             for piece in region(index, part).subtract(quads[index]):

@@ -1,4 +1,4 @@
-"""Where checkpoints, respawn points, routes, the start grid and item boxes go."""
+"""Positions of checkpoints, respawn points, routes, the start grid and item boxes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CHECKPOINT_OVERHANG = 12.0
 """Length of a checkpoint beyond the floor on each side, in world units."""
 
 CHECKPOINT_LIMIT = 255
-"""Most checkpoints of a course."""
+"""Largest number of checkpoints of a course."""
 
 RUN_UP = 150.0
 """Shortest distance of a respawn point before a gap or its jump pad, in world units."""

@@ -68,7 +68,7 @@ class DrawnPath:
         half: (K,) half the road's width.
         reach: (2, K) distances from the centre to the shoulders' ends.
         outer: (2, K) distances from the centre to the end of all floor.
-        ends: (2, S) what the edges end in.
+        ends: (2, S) ends of the edges.
         surfaces: (2, S) surfaces of the shoulders.
         road: (S,) surface of the road.
         floor: (S,) whether there is a floor.

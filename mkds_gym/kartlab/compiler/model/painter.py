@@ -40,8 +40,8 @@ SEGMENTS_PER_CHUNK = 2
 SEGMENTS_PER_LAND = 4
 """Segments of land in a chunk.
 
-A chunk is drawn when its bounding sphere touches the view. Land has chunks of its own because road
-chunks with land are so wide that many are drawn in vain."""
+A chunk is drawn when its bounding sphere touches the view. Land has separate chunks: chunks of road
+and land would be so wide that many invisible ones are drawn."""
 
 EDGE_LINE = 5.0
 """Width of the painted edge of the road, in world units."""
@@ -175,7 +175,7 @@ class Painter:
         Args:
             span: the stretches.
             left: (K, 3) one point per station.
-            right: (K, 3) likewise.
+            right: (K, 3) one point per station.
             left_tone: colour along the left line: (3,), or (N, 2, 3) at both ends.
             right_tone: colour along the right line; None for the same.
             part: fractions of each stretch at which the band begins and ends.

@@ -1,9 +1,9 @@
-/* The boot block: the race that the host wants, if any. */
+/* The boot block: the host's choice of a race. */
 #pragma once
 
 #include "game.h"
 
-/* 0: the host wants no race, and `choice` is the default race. */
+/* Returns 0 without a boot block; `choice` is then the default race. */
 int boot_read(race_choice *choice);
-/* Answers that the course does not exist. */
+/* Tells the host that the course does not exist. */
 void boot_no_course(void);

@@ -3,5 +3,5 @@
 
 #include "game.h"
 
-/* Returns 0 when the course does not exist; nothing has changed then. */
+/* Returns 0 and changes nothing if the course does not exist. */
 int course_load(const race_choice *choice);

@@ -42,8 +42,7 @@ uint32_t track_previous(uint32_t point, uint16_t *out) {
 /* Returns the distance at the end of a stretch. The start line also ends a lap. */
 static fx32 end_of_way(uint32_t next) { return next == track.start ? track.length : track.from_start[next]; }
 
-/* The main way takes the first of the next sections at every fork. Its length is the length of a
- * lap. */
+/* The main path takes the first of the next sections at every fork. Its length is a lap. */
 static void measure_main_way(void) {
     fx32 there = 0;
     uint32_t point = track.start;
@@ -59,9 +58,8 @@ static void measure_main_way(void) {
     track.length = there;
 }
 
-/* Measures the ways that leave a measured way. They start at the fork's distance, and are scaled to
- * end at the distance where they join a measured way again. No driver gains distance by the choice
- * of a way. */
+/* Measures the paths that leave a measured path, scaled to the distances at which they leave and
+ * join it. All branches between two junctions count as equally long. */
 static void measure_other_ways(void) {
     for (uint32_t fork = 0; fork < track.count; fork++) {
         uint16_t next[3], after[3];

@@ -48,9 +48,9 @@ void draw_frame(void) {
             GX_FIFO = (uint32_t)view->projection[row][column];
         }
     }
-    /* Moving things are sent first but leave the course its share, so that the farthest parts of
-     * the course are dropped when the picture is full. The hardware draws opaque polygons before
-     * translucent polygons in any order of sending. */
+    /* Moving things are sent first but leave the course its share: a full picture drops the
+     * farthest parts of the course. The hardware draws opaque polygons before translucent ones in
+     * any order. */
     draw_karts(view);
     draw_items(view);
     draw_course(view);

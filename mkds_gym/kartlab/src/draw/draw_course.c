@@ -10,7 +10,7 @@ struct klm_chunk {
     fx32 radius;
     uint32_t offset; /* of the packed commands, from the start of the file */
     uint32_t words;
-    uint32_t far_words; /* of the simpler list that follows; 0: there is no simpler list */
+    uint32_t far_words; /* of the simpler list that follows; 0 without one */
 };
 
 struct klm {
@@ -33,7 +33,7 @@ static struct {
 } sizes[CHUNKS_MAX];
 struct sky_colours draw_sky;
 
-/* A grain texture covers every surface, so that the ground visibly moves. The texture unit takes
+/* A grain texture on every surface makes movement visible. The texture unit takes
  * its coordinates from the vertex positions in the xz plane. */
 #define GRAIN_SIZE 64
 #define GRAIN_TEXEL_WORLD 2 /* world units per texel */

@@ -3,16 +3,15 @@
 
 #include "draw/list.h"
 
-/* Model space: x right, y up, z BACKWARDS (so that it is right-handed), the origin on the floor
+/* Model space: x right, y up, z BACKWARDS (right-handed), the origin on the floor
  * between the wheels. */
 
-/* Parts called PAINT or HELMET have no colour of their own: the material is the caller's.  Wheels
- * are without lights, all else is lit. */
+/* The caller sets the material of PAINT and HELMET. Wheels are unlit, other parts lit. */
 enum {
-    /* the near kart, and what is added for those who see it from the front */
+    /* the near kart, and its faces that are only visible from the front */
     KART_PAINT, KART_TRIM, KART_DRIVER, KART_HELMET, KART_WHEEL,
     KART_FRONT_PAINT = KART_WHEEL + 4, KART_FRONT_TRIM, KART_FRONT_HELMET,
-    KART_MIDDLE_PAINT, KART_MIDDLE_TRIM, /* the same, in one piece */
+    KART_MIDDLE_PAINT, KART_MIDDLE_TRIM, /* wheels and driver included */
     KART_FAR_PAINT, KART_FAR_TRIM,
     KART_SHADOW,
     KART_PARTS,

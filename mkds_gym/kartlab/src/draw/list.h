@@ -11,7 +11,7 @@ struct display_list {
     struct picture_size size;
 };
 
-/* In sixteenths of a world unit, up to 511, so that a vertex takes one word (VTX_10). 1.0 is
+/* In sixteenths of a world unit, up to 511: a vertex takes one word (VTX_10). 1.0 is
  * LIST_SCALE world units. */
 typedef struct {
     int16_t x, y, z;

@@ -107,7 +107,7 @@ void sky_init(const struct sky_colours *c) {
     volatile uint32_t *out = (volatile uint32_t *)0x06000000;
     for (uint32_t y = 0; y < HEIGHT; y++) {
         if (y < HORIZON) {
-            /* the ramp runs faster near the horizon, so that the pale band lies low */
+            /* a faster ramp near the horizon keeps the pale band low */
             uint32_t place = (y * y * 3 / 4 + y * 27) * (SKY_STEPS - 1) * 16 / 12100;
             for (uint32_t x = 0; x < WIDTH; x++) {
                 line[x] = dithered(SKY, SKY_STEPS, place, x, y);

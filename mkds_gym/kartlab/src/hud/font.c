@@ -1,6 +1,6 @@
 /* A glyph has eight bytes: one for each row from the top, bit 7 the leftmost pixel.  Glyphs use the
- * upper left 7 x 7 pixels of their 8 x 8 cell.  Strokes are two pixels wide, so that letters stay
- * readable when hud/letters.c doubles and smooths them. */
+ * upper left 7 x 7 pixels of their 8 x 8 cell.  Strokes are two pixels wide to stay readable when
+ * hud/letters.c doubles and smooths them. */
 #include "hud/font.h"
 
 const unsigned char font_glyphs[FONT_COUNT][8] = {

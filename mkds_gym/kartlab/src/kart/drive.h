@@ -1,4 +1,4 @@
-/* How a kart drives. */
+/* Kart physics. */
 #pragma once
 
 #include "kart/kart.h"

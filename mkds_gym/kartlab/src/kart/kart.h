@@ -1,5 +1,4 @@
-/* A kart: state that the original's memory map has no name for, and values that follow from
- * state. */
+/* A kart: state outside the original's memory map, and values derived from state. */
 #pragma once
 
 #include "game.h"
@@ -26,12 +25,12 @@ struct kart {
     uint8_t item, item_count;  /* enum item in hand */
     uint16_t roulette;         /* frames until the item box has decided */
     uint16_t hop;              /* frames of the running hop, 0 without a hop */
-    uint16_t spin_frames;      /* left of a spin-out */
+    uint16_t spin_frames;      /* frames left of a spin-out */
     uint16_t throttle_frames;  /* frames that A was held in the countdown */
     uint16_t landed;           /* frames since a hard landing, for picture and sound */
-    uint16_t bumped;           /* frames since a hit with a wall or a kart, likewise */
-    uint16_t stall_frames;     /* left of spinning wheels after a start too early */
-    uint16_t safe_frames;      /* left in which nothing makes the kart spin out again */
+    uint16_t bumped;           /* frames since a hit with a wall or a kart, for picture and sound */
+    uint16_t stall_frames;     /* frames left of spinning wheels after a false start */
+    uint16_t safe_frames;      /* frames left in which the kart cannot spin out again */
     uint8_t hop_held;          /* R was held in the frame before */
     uint8_t drift_chance;      /* frames left to begin a drift after a hop */
     uint8_t tap_frames;        /* frames that one side is held in a drift */

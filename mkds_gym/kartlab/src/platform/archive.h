@@ -6,5 +6,5 @@
 /* Unpacks into the heap; null when the data are damaged. */
 uint8_t *lz_unpack(const uint8_t *data, uint32_t size, uint32_t *unpacked_size);
 
-/* A file in the root of a NARC; null when there is no such file. */
+/* A file in the root of a NARC; null if the file is missing. */
 const uint8_t *narc_file(const uint8_t *narc, uint32_t narc_size, const char *name, uint32_t *size);

@@ -47,7 +47,7 @@ static uint8_t *read_range(uint32_t offset, uint32_t size) {
 static const uint8_t *name_table, *allocation_table;
 
 /* Returns the id of the entry `name` (up to '/' or the end) in a folder: the number of a file,
- * 0xF000 and up for a folder, -1 when there is no such entry. */
+ * 0xF000 and up for a folder, -1 if the entry is missing. */
 static int find(uint32_t folder, const char *name) {
     const uint8_t *main_entry = name_table + (folder & 0xFFF) * 8;
     const uint8_t *entry = name_table + get32(main_entry);

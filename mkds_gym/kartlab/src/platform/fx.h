@@ -5,7 +5,7 @@
 #include "platform/memory_layout.h"
 
 #define FX_ONE 4096
-/* A constant in fx32, only for literals: the compiler folds them, as there is no FPU. */
+/* A constant in fx32. Literals only: the compiler folds them; the CPU has no FPU. */
 #define FX(value) ((fx32)((value) * 4096 + ((value) < 0 ? -0.5 : 0.5)))
 
 static inline fx32 fx_mul(fx32 a, fx32 b) { return (fx32)(((int64_t)a * b + 2048) >> 12); }

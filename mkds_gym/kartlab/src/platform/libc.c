@@ -1,4 +1,4 @@
-/* The four functions that the compiler calls on its own. */
+/* The four library functions that compiled code may call. */
 #include <stddef.h>
 #include <stdint.h>
 

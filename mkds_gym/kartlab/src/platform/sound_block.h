@@ -1,5 +1,5 @@
-/* The block in which the ARM9 tells the ARM7, which alone can reach the sound channels, what to
- * play.  The ARM9 writes the block each frame; the ARM7 reads it at its next VBlank. */
+/* Tells the ARM7, which alone can reach the sound channels, what to play. The ARM9 writes the block
+ * each frame; the ARM7 reads it at its next VBlank. */
 #pragma once
 
 #include <stdint.h>

@@ -1,4 +1,4 @@
-/* A kart aims at a point of its own line some way ahead. Each kart's line lies to one side of the
+/* A kart aims at a point ahead on its own line. Each kart's line lies to one side of the
  * enemy points by a share of their radius, and bends around obstacles. A kart brakes for the bends
  * ahead. */
 #include "race/cpu.h"

@@ -1,10 +1,10 @@
-/* Why a CPU kart leaves its line: karts and bananas in the way, and item boxes. */
+/* Detours of a CPU kart: around karts and bananas, and to item boxes. */
 #pragma once
 
 #include "platform/memory_layout.h"
 
 /* Returns how far the line of kart `index`, which aims at `target`, has to move to the left to miss
- * obstacles; 0: there are none. */
+ * obstacles; 0 without obstacles. */
 fx32 cpu_dodge(uint32_t index, vec3 target, fx32 distance);
 
 /* Returns the nearest item box that the kart can still reach; -1: none. */

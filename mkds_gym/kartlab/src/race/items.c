@@ -25,7 +25,7 @@
 #define SHELL_TURN 1100             /* angle16 a frame: 6 degrees */
 #define SHELL_HOMING FX(140)        /* within this distance a shell leaves the route for its target */
 #define FALL_LIMIT FX(6)
-#define STICK FX(1.5)               /* presses a shell to the floor, so that it follows the road */
+#define STICK FX(1.5)               /* presses a shell to the floor: it follows the road */
 
 static const fx32 shell_speed[3] = {FX(6.2), FX(7.2), FX(8.2)}; /* by class */
 
@@ -268,7 +268,7 @@ static void settle_banana(struct item_object *banana) {
         banana->velocity = v_make(0, 0, 0);
     }
     if (hit.out_of_bounds || banana->age > SHELL_FRAMES) {
-        banana->active = 0; /* dropped where there is no road */
+        banana->active = 0; /* no road below */
     }
 }
 

@@ -189,7 +189,7 @@ void race_frame(void) {
         }
         for (uint32_t i = 0; i < race.count; i++) {
             if (!(status->drivers[i].flags & STATUS_FLAG_FINISHED)) {
-                status->drivers[i].lap_frames++; /* the first lap counts from GO, so that laps add up */
+                status->drivers[i].lap_frames++; /* the first lap counts from GO: laps add up */
             }
         }
     }

@@ -1,4 +1,4 @@
-/* The state of drivers that their status in RAM does not hold. */
+/* State of a driver beyond the driver status in RAM. */
 #pragma once
 
 #include "game.h"

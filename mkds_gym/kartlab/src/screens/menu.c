@@ -31,7 +31,7 @@ void menu_init(void) {
 #define SHOW_FRAMES 1200 /* frames of each course behind the title */
 
 static uint32_t age;
-static uint32_t chance; /* the seed of a race: the frames until somebody starts it */
+static uint32_t chance; /* the seed of a race: the frames until its start */
 
 static race_choice trial_on(uint32_t course) {
     race_choice choice = race_choice_default();

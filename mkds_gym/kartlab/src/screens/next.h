@@ -1,4 +1,4 @@
-/* What a screen asks for at the end of a frame. */
+/* The request of a screen at the end of a frame. */
 #pragma once
 
 enum next {

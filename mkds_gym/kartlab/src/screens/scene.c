@@ -88,7 +88,7 @@ int scene_start(const race_choice *host) {
 
 /* ---- keys ---- */
 
-/* START belongs to the pause and is hidden from the race, so that a pause leaves no trace. */
+/* The race never sees START: a pause leaves no trace. */
 static void race_keys(uint16_t held) {
     held &= (uint16_t)~KEY_START;
     game.pressed = held & (uint16_t)~game.keys;
@@ -132,8 +132,7 @@ void scene_show(void) {
 static void move_race(void) {
     if (!race_published()) {
         /* Loading ends anywhere in a picture. The race is published in one picture and driven from
-         * the next picture on, so that a host that looks once per picture finds every race with its
-         * clock at 0. */
+         * the next: a host that looks once per picture finds every race with its clock at 0. */
         race_publish();
         moved = 1;
         return;

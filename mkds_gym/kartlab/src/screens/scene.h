@@ -1,4 +1,4 @@
-/* What the program is doing: title, menu, or a race, which may be paused or over. */
+/* The current scene: title, menu, or a race, which may be paused or over. */
 #pragma once
 
 #include "game.h"
