@@ -15,6 +15,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AsyncVectorEnv
+from neat_envs import DRAWN
 
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
 from mkds_neat.episode import EnvironmentFactory
@@ -91,6 +92,25 @@ def test_results_equal_driving_by_hand(expected):
         assert by_id[individual.id][1:4] == (info["metrics"]["progress"], info["metrics"], steps)
     env.close()
     assert len({e[3] for e in expected}) > 1
+
+
+@pytest.mark.parametrize(
+    ("workers", "method"), [(1, "fork"), (2, "forkserver"), (2, "spawn"), (10, "fork")]
+)
+def test_episode_is_seeded_by_its_individual(workers, method):
+    with Evaluator(DRAWN, workers=workers, seed=1, start_method=method) as pool:
+        results = pool.evaluate(DRIVERS)
+        assert len(pool.processes) == workers
+    env = gym.make(DRAWN)
+    for result, individual in zip(results, sorted(DRIVERS, key=lambda d: d.id), strict=True):
+        network = GenomeNetwork(individual.network)
+        observation, _ = env.reset(seed=episode_seed(1, individual.id))
+        score, over = 0.0, False
+        while not over:
+            action = np.clip(network.act(observation), -1, 1).astype(np.float32)
+            observation, reward, over, _, _ = env.step(action)
+            score += reward
+        assert (result.id, result.fitness) == (individual.id, score)
 
 
 @pytest.mark.parametrize(

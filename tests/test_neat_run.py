@@ -29,11 +29,12 @@ from mkds_gym.emulator.cartridge import BUNDLED_ROM
 from mkds_gym.recording.format import Recording
 from mkds_gym.replay.replay import verify
 from mkds_neat.config import parse_config
+from mkds_neat.episode import EpisodeRecord
 from mkds_neat.errors import ChampionFormatError, RunFolderError
 from mkds_neat.evolution import Evolution
-from mkds_neat.networks import GenomeNetwork, load_pt
+from mkds_neat.networks import GenomeNetwork, NetworkSpec, Node, load_pt
 from mkds_neat.report import GIF_LIMIT, replay, write_pictures
-from mkds_neat.results import RunFolder, load_champion
+from mkds_neat.results import Champion, RunFolder, load_champion
 from mkds_neat.run import main
 
 SMALL = {
@@ -108,6 +109,14 @@ def test_resumed_run_equals_the_uninterrupted_run(strategy, straight, tmp_path):
         ids = [int(r["id"]) for r in rows if r["generation"] == str(g)]
         assert ids == sorted(ids)
     assert {r["evaluated"] for r in rows} == {"0", "1"}
+    # A survivor keeps its result: its frames are not emulated again.
+    for summary in table(straight(strategy), "generations.csv"):
+        of_generation = [r for r in rows if r["generation"] == summary["generation"]]
+        evaluated = [int(r["frames"]) for r in of_generation if r["evaluated"] == "1"]
+        assert (int(summary["evaluated"]), int(summary["frames"])) == (
+            len(evaluated),
+            sum(evaluated),
+        )
     # Two generations in a process, and the rest in another number of workers with gaps between
     # the checkpoints.
     changes = {"run__generations": 2, "run__workers": 1, "run__start_method": "fork"}
@@ -275,6 +284,29 @@ def test_damaged_folder_is_named(tmp_path):
     folder.save_checkpoint(1, {"strategy": None})
     (folder.checkpoints / "000001.pkl").write_bytes(b"cut sho")
     assert folder.load_checkpoint()["generation"] == 0
+
+
+def test_champion_ranks_by_finish_then_time_then_fitness_then_age():
+    slow = EpisodeRecord(
+        {}, 1, 4, 0.0, finished=True, lap_times=(), race_time=90.0, events=(), seconds=0.0
+    )
+    fast, lost = replace(slow, race_time=80.0), replace(slow, finished=False, race_time=0.0)
+    ranked = [  # the best first: (id, generation, fitness, record)
+        (9, 9, 1.0, fast),
+        (8, 8, 3.0, slow),
+        (7, 7, 2.0, slow),
+        (6, 1, 9.0, lost),
+        (4, 2, 9.0, lost),
+        (5, 2, 9.0, lost),
+        (1, 0, 8.0, lost),
+    ]
+    network = NetworkSpec((-1,), (0,), (Node(0),), ())
+    ranks = [
+        Champion(key, generation, fitness, "neat", {}, network, "MKDS-v0", {}, 0, record).rank
+        for key, generation, fitness, record in ranked
+    ]
+    assert ranks == sorted(ranks, reverse=True)
+    assert len(set(ranks)) == len(ranks)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,33 @@
+"""A small environment without an emulator, which worker processes import."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+
+class DrawnEnv(gym.Env[Any, Any]):
+    """Observations and the number of steps are drawn from the seed; rewards follow the actions."""
+
+    observation_space = gym.spaces.Box(-1.0, 1.0, (6,), np.float32)
+    action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed, options=options)
+        self._left = int(self.np_random.integers(5, 40))
+        return self._draw(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._left -= 1
+        return self._draw(), float(action @ (1.0, 0.1)), self._left == 0, False, {}
+
+    def _draw(self) -> Any:
+        return self.np_random.uniform(-1.0, 1.0, 6).astype(np.float32)
+
+
+DRAWN = f"{__name__}:Drawn-v0"
+gym.register("Drawn-v0", entry_point=DrawnEnv)
