@@ -33,6 +33,7 @@ metric                  floats that it collects
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, runtime_checkable
 
@@ -422,7 +423,7 @@ class CheckpointRecords:
         }
 
 
-class _Count:
+class _Count(ABC):
     """Counts how often a condition becomes true. A condition that holds at the start is ignored."""
 
     name: str
@@ -443,8 +444,9 @@ class _Count:
     def collect(self) -> dict[str, float]:
         return {self.name: float(self._count)}
 
+    @abstractmethod
     def _holds(self, state: RaceState) -> bool:
-        raise NotImplementedError
+        """Return whether the condition holds in this frame."""
 
 
 class WallHits(_Count):
@@ -465,7 +467,7 @@ class Respawns(_Count):
         return bool(state.flags & DRIVER_FLAG_RESPAWNING)
 
 
-class _Time:
+class _Time(ABC):
     """Centiseconds during which a condition holds.
 
     A frame counts if the condition held at its start, so the first update adds nothing.
@@ -487,8 +489,9 @@ class _Time:
     def collect(self) -> dict[str, float]:
         return {self.name: self._frames * CENTISECONDS_PER_FRAME}
 
+    @abstractmethod
     def _holds(self, state: RaceState) -> bool:
-        raise NotImplementedError
+        """Return whether the condition holds in this frame."""
 
 
 class AirTime(_Time):
