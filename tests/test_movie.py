@@ -1,4 +1,4 @@
-"""Movies of DeSmuME: there and back, and played by DeSmuME's own player."""
+"""Movies of DeSmuME are written and read, and play in DeSmuME's own player."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_replay import record
+from recordings import record
 
 from mkds_gym.emulator.cartridge import BUNDLED_ROM, Cartridge, header_crc16
 from mkds_gym.emulator.console import Console, Keys
@@ -23,14 +23,13 @@ from mkds_gym.replay.replay import Replay, verify
 
 
 def played(console: Console, movie: Path) -> int:
-    """Let DeSmuME play a movie; how many frames it has."""
+    """Let DeSmuME play a movie, and return its number of frames."""
     library = console.library.image
     library.desmume_movie_play.argtypes = (ctypes.c_char_p,)
     library.desmume_movie_play.restype = ctypes.c_char_p
     assert library.desmume_movie_play(str(movie).encode()) is None
     length: int = library.desmume_movie_get_length()
-    for _ in range(length):
-        console.step(0)
+    console.step(0, length, draw=False)
     assert library.desmume_movie_is_playing()
     library.desmume_movie_stop()
     return length
@@ -38,19 +37,25 @@ def played(console: Console, movie: Path) -> int:
 
 @pytest.fixture(scope="module")
 def menu() -> Recording:
-    """Keys of chance, all of them, from power-on through the cartridge's menu."""
+    """Random keys, each at least once, from power-on through the cartridge's menu."""
     keys = np.random.default_rng(0).choice([0, *map(int, Keys), 0xFFF], 30).repeat(8)
     with Console() as console:
         recorder = ConsoleRecorder(console, Start("power_on"), label="menu")
         for mask in keys.tolist():
-            console.step(mask)
+            console.step(mask, draw=False)
             recorder.step(mask)
         return recorder.recording()
 
 
 @pytest.fixture(scope="module")
 def race() -> Recording:
-    return record(40, engine_class=150)
+    return record(25, engine_class=150)
+
+
+@pytest.fixture(scope="module")
+def race_movie(race: Recording, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The text of the race's movie."""
+    return write_movie(race, tmp_path_factory.mktemp("movie") / "run.dsm")[0].read_text()
 
 
 def test_movie_of_a_recording_reads_back_equal(
@@ -132,10 +137,10 @@ def test_desktop_movie_with_other_settings_warns(menu: Recording, tmp_path: Path
     ],
 )
 def test_unsupported_movie_is_refused(
-    race: Recording, old: str, new: str, message: str, tmp_path: Path
+    race_movie: str, old: str, new: str, message: str, tmp_path: Path
 ) -> None:
-    movie, _ = write_movie(race, tmp_path / "run.dsm")
-    movie.write_text(movie.read_text().replace(old, new, 1))
+    movie = tmp_path / "run.dsm"
+    movie.write_text(race_movie.replace(old, new, 1))
     with pytest.raises(RecordingError, match=message):
         read_movie(movie)
 
@@ -169,7 +174,7 @@ def test_other_cartridge_file_is_not_overwritten(race: Recording, tmp_path: Path
 
 def test_vs_race_movie_ends_as_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its chance is set at power-on then, and not at the race's start."""
-    versus = record(60, mode="vs", opponents=3, items=True, seed=5)
+    versus = record(40, mode="vs", opponents=3, items=True, seed=5)
     assert versus.start.race_seed is not None
     movie, cartridge = write_movie(versus, tmp_path / "kartlab.dsm")
     again = read_movie(movie)

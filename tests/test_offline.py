@@ -1,4 +1,4 @@
-"""A dataset for offline learning has what the driver saw, did and was paid."""
+"""A Minari dataset has the observations, actions and rewards of recordings."""
 
 from __future__ import annotations
 
@@ -8,60 +8,83 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
+import minari
 import numpy as np
 import pytest
-from test_replay import drive, make, record
+from recordings import drive, make, record
 
 from mkds_gym.components.actions import ACTION_TYPES
 from mkds_gym.emulator.console import Keys
 from mkds_gym.errors import RecordingError
+from mkds_gym.recording.format import Recording
+from mkds_gym.recording.recorder import Recorder
 from mkds_gym.replay.dsm import read_movie, write_movie
 from mkds_gym.replay.minari import to_minari
 from mkds_gym.replay.replay import Replay, environment, verify
 
+pytestmark = pytest.mark.usefixtures("default_start")
 
-def test_dataset_has_the_recorded_episodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+
+@pytest.fixture(autouse=True)
+def datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Datasets are written to a temporary folder."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    import minari
 
-    recordings = [record(20, seed=0), record(12, seed=1, mode="vs", opponents=1)]
+
+@pytest.fixture(scope="module")
+def driven() -> tuple[Recording, list[Any]]:
+    """A recording of 15 steps, and what the steps returned."""
+    env = make()
+    recorder = Recorder(env, label="driver 0")
+    env.reset(seed=0)
+    results = drive(env, 15)
+    env.close()
+    return recorder.recording(), results
+
+
+@pytest.fixture(scope="module")
+def recording(driven: tuple[Recording, list[Any]]) -> Recording:
+    return driven[0]
+
+
+def test_dataset_has_the_recorded_episodes(driven: tuple[Recording, list[Any]]) -> None:
+    recording, results = driven
+    recordings = [recording, record(6, seed=1, mode="vs", opponents=1)]
     kind = ACTION_TYPES.make("discrete")
-    with pytest.raises(ValueError, match=r"metadata has an unknown key 'title': expected author"):
-        to_minari(recordings, "mkds/test-v0", metadata={"title": "races"})
-    with pytest.raises(ValueError, match="pass both or neither"):
-        to_minari(recordings, "mkds/test-v0", metadata={"ref_max_score": 1.0})
     made = to_minari(recordings, "mkds/test-v0", metadata={"author": "me", "description": "two"})
     assert list(made.storage.metadata["author"]) == ["me"]
     assert made.storage.metadata["description"] == "two"
-    assert (made.total_episodes, made.total_steps) == (2, 32)
-    env = make()
-    env.reset(seed=0)
-    chance = np.random.default_rng(0)
-    seen: list[Any] = []
-    for _ in range(20):
-        seen.append(env.step(int(chance.choice([0, 0, 0, 1, 2, 3, 4, 8]))))
-    env.close()
+    assert (made.total_episodes, made.total_steps) == (2, 21)
     loaded = minari.load_dataset("mkds/test-v0")
     first, second = loaded.iterate_episodes()
-    np.testing.assert_array_equal(first.observations[1:], [each[0] for each in seen])
-    np.testing.assert_allclose(first.rewards, [each[1] for each in seen])
-    driven = [kind.keys(action) for action in first.actions]
-    np.testing.assert_array_equal(driven, recordings[0].keys[3::4])
+    np.testing.assert_array_equal(first.observations[1:], [each[0] for each in results])
+    np.testing.assert_allclose(first.rewards, [each[1] for each in results])
+    keys = [kind.keys(action) for action in first.actions]
+    np.testing.assert_array_equal(keys, recording.keys[3::4])
     assert loaded.action_space == gym.spaces.Discrete(11)
-    assert first.truncations.tolist() == [False] * 19 + [True]
-    assert len(second.actions) == 12
+    assert first.truncations.tolist() == [False] * 14 + [True]
+    assert len(second.actions) == 6
     with pytest.raises(RecordingError, match="exists"):
         to_minari(recordings, "mkds/test-v0")
-    with pytest.raises(RecordingError, match="recordings is empty"):
-        to_minari([], "mkds/none-v0")
     with pytest.raises(ValueError, match="env_spec is None"):
-        loaded.recover_environment()  # they are of two races
+        loaded.recover_environment()  # the races differ
 
 
-def test_dataset_recovers_its_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    import minari
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"title": "races"}, "metadata has an unknown key 'title': expected author"),
+        ({"ref_max_score": 1.0}, "pass both or neither"),
+    ],
+)
+def test_bad_metadata_is_refused(
+    recording: Recording, metadata: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        to_minari([recording], "mkds/test-v0", metadata=metadata)
 
+
+def test_dataset_recovers_its_environment() -> None:
     recording = record(6, mode="vs", opponents=1, engine_class=150, frame_skip=2)
     to_minari([recording] * 2, "mkds/race-v0", obs_type="pixels", action_type="keys")
     dataset = minari.load_dataset("mkds/race-v0")
@@ -78,29 +101,23 @@ def test_dataset_recovers_its_environment(tmp_path: Path, monkeypatch: pytest.Mo
     env.close()
 
 
-def test_failed_recording_leaves_no_dataset(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    import minari
-
-    recording = record(6)
+def test_failed_recording_leaves_no_dataset(recording: Recording) -> None:
     bad = replace(recording, keys=np.ones_like(recording.keys))
     for recordings in ([recording, bad], [bad]):
         with pytest.raises(RecordingError, match="no race"):
             to_minari(recordings, "mkds/half-v0")
         assert "mkds/half-v0" not in minari.list_local_datasets()
-    select = replace(recording, keys=recording.keys | np.uint16(Keys.SELECT))
+
+
+def test_keys_without_an_action_need_the_action_type_keymask(recording: Recording) -> None:
+    select = replace(recording, keys=recording.keys | np.uint16(Keys.SELECT), ram="")
     select.keys[:3] = 0
     with pytest.raises(ValueError, match=r"'keys' has no action that presses .*SELECT"):
         to_minari([select], "mkds/half-v0", action_type="keys")
     assert to_minari([select], "mkds/whole-v0").action_space == gym.spaces.Discrete(4096)
 
 
-def test_dataset_from_a_savestate_recovers_its_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+def test_dataset_from_a_savestate_recovers_its_start(tmp_path: Path) -> None:
     env = make()
     env.reset()
     drive(env, 20)
@@ -121,8 +138,7 @@ def test_missing_minari_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         to_minari([], "mkds/none-v0")
 
 
-def test_movie_drives_an_environment(tmp_path: Path) -> None:
-    recording = record(15)
+def test_movie_drives_an_environment(recording: Recording, tmp_path: Path) -> None:
     env, keys = environment(read_movie(write_movie(recording, tmp_path / "a.dsm")[0]))
     assert keys.tolist() == recording.keys[3::4].tolist()
     env.reset()
@@ -136,7 +152,9 @@ def test_movie_drives_an_environment(tmp_path: Path) -> None:
         environment(replace(recording, keys=np.ones_like(recording.keys)))
 
 
-def test_file_instead_of_recordings_is_refused() -> None:
+def test_missing_recordings_are_refused() -> None:
+    with pytest.raises(RecordingError, match="recordings is empty"):
+        to_minari([], "mkds/none-v0")
     with pytest.raises(TypeError, match=r"'run\.mkr' is not a Recording: Recording\.load"):
         to_minari(["run.mkr"], "kartlab/none-v0")  # type: ignore[list-item]
     with pytest.raises(TypeError, match="is not a list"):

@@ -1,82 +1,81 @@
-"""Recordings: exact, small, checked; and what is made of them."""
+"""Recordings are exact, small and checked; replays make pictures and files of them."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 import io
-import os
 import pickle
 import resource
 import struct
-import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
+import imageio.v2
 import numpy as np
+import pygame
 import pytest
 from PIL import Image, ImageSequence
-from programs import DISPLAYS
+from programs import run_file
+from recordings import drive, make, record
+from windows import Clock, set_display
 
 import mkds_gym
 from mkds_gym.display.video import Thinned, gif_bytes, race_caption
 from mkds_gym.display.window import Window
 from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
-from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.race_config import RaceArguments
 from mkds_gym.errors import NoRaceError, RecordingError
 from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.overlays import Ghosts, SceneRecorder
+from mkds_gym.overlays import Ghosts, OverlayScene, SceneRecorder, draw_overlays
 from mkds_gym.race.reader import RaceReader
-from mkds_gym.recording.format import Recording, Start, boot_digest, memory_digest
+from mkds_gym.race.state import RaceState
+from mkds_gym.recording.format import Recording, Start, boot_digest
 from mkds_gym.recording.recorder import ConsoleRecorder, Recorder
 from mkds_gym.replay.__main__ import main
 from mkds_gym.replay.replay import Replay, environment, verify
 from mkds_gym.replay.show import Show, ghost, show
 
-
-def make(**arguments: Any) -> MKDSEnv:
-    env = gym.make("MKDS-v0", **arguments).unwrapped
-    assert isinstance(env, MKDSEnv)
-    return env
+pytestmark = pytest.mark.usefixtures("default_start")
 
 
-def drive(env: MKDSEnv, steps: int, seed: int = 0) -> None:
-    """Steps of chance, mostly forward."""
-    chance = np.random.default_rng(seed)
-    for _ in range(steps):
-        action = int(chance.choice([0, 0, 0, 1, 2, 3, 4, 8]))
-        _, _, terminated, truncated, _ = env.step(action)
-        if terminated or truncated:
-            break
+class Driven(NamedTuple):
+    """An episode: its recording, and what the environment showed at its end."""
 
-
-def record(steps: int = 60, seed: int = 0, **arguments: Any) -> Recording:
-    env = make(**arguments)
-    recorder = Recorder(env, label=f"driver {seed}")
-    env.reset(seed=seed)
-    drive(env, steps, seed)
-    recording = recorder.recording()
-    assert recording.ram == memory_digest(env.console)
-    env.close()
-    return recording
+    recording: Recording
+    picture: Any
+    race: RaceState
+    scene: OverlayScene
 
 
 @pytest.fixture(scope="module")
-def recording() -> Recording:
-    return record()
+def driven() -> Driven:
+    env = make(render_mode="rgb_array", screens="both")
+    recorder, scenes = Recorder(env, label="driver 0"), SceneRecorder()
+    env.add_observer(scenes)
+    env.reset(seed=0)
+    drive(env, 40)
+    scene = scenes.scene_of(env)
+    assert scene is not None
+    result = Driven(recorder.recording(), env.render(), env.race, scene)
+    env.close()
+    return result
+
+
+@pytest.fixture(scope="module")
+def recording(driven: Driven) -> Recording:
+    return driven.recording
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        {},
         {"frame_skip": 1, "engine_class": 150, "mirror": True},
         {"mode": "vs", "opponents": 3, "items": True},
         {"course": "random", "course_seed": 5, "difficulty": 0.3},
@@ -85,9 +84,9 @@ def recording() -> Recording:
     ids=str,
 )
 def test_replay_ends_with_the_same_memory(arguments: dict[str, Any]) -> None:
-    recording = record(40, seed=3, **arguments)
+    recording = record(25, seed=3, **arguments)
     again = Recording.from_bytes(recording.to_bytes())
-    assert again.frames == 40 * arguments.get("frame_skip", 4) + 3
+    assert again.frames == 25 * arguments.get("frame_skip", 4) + 3
     verify(again)
 
 
@@ -161,7 +160,7 @@ def test_interrupted_first_step_records_nothing(monkeypatch: pytest.MonkeyPatch)
 
 def test_cloned_state_is_packed_once() -> None:
     ended: list[Recording] = []
-    env = make()
+    env = make(engine_class=150)  # no other environment shares its start
     env.reset()
     drive(env, 20)
     state = env.clone_state()
@@ -224,7 +223,7 @@ def test_closed_recorder_and_second_recorder() -> None:
 
 def test_file_of_a_lap_is_small(recording: Recording) -> None:
     assert len(recording.to_bytes()) < 2000
-    assert recording.describe().startswith("driver 0, 243 frames")
+    assert recording.describe().startswith("driver 0, 163 frames")
 
 
 def test_saved_file_loads_equal(recording: Recording, tmp_path: Path) -> None:
@@ -308,26 +307,17 @@ def test_recompiler_is_used_as_recorded(recording: Recording) -> None:
 
 @pytest.fixture(scope="module")
 def frames(recording: Recording) -> Iterator[list[Any]]:
-    with Replay(recording, every=40, screens="both") as replay:
+    with Replay(recording, every=37, screens="both") as replay:
         yield list(replay)
 
 
-def test_replay_pictures_equal_those_of_the_environment(
-    recording: Recording, frames: list[Any]
-) -> None:
-    env = make(render_mode="rgb_array", screens="both")
-    env.reset(seed=0)
-    drive(env, 60)
-    np.testing.assert_array_equal(frames[-1].picture, env.render())
-    assert frames[-1].race == env.race
-    env.close()
-    assert [frame.number for frame in frames if frame.picture is not None] == [
-        *range(3, 243, 40),
-        243,
-    ]
-    assert [frame.keys for frame in frames] == recording.keys.tolist()
-    # Those that are taken of every frame are the same, though more is drawn for them.
-    with Replay(recording, screens="both") as replay:
+def test_replay_pictures_equal_those_of_the_environment(driven: Driven, frames: list[Any]) -> None:
+    np.testing.assert_array_equal(frames[-1].picture, driven.picture)
+    assert frames[-1].race == driven.race
+    pictured = [frame.number for frame in frames if frame.picture is not None]
+    assert pictured == [*range(3, 163, 37), 163]
+    assert [frame.keys for frame in frames] == driven.recording.keys.tolist()
+    with Replay(driven.recording, screens="both") as replay:  # draws more frames
         for frame, alone in zip(replay, frames, strict=True):
             if alone.picture is not None:
                 np.testing.assert_array_equal(frame.picture, alone.picture)
@@ -400,20 +390,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [str(folder / f"{name}.mkr") for name in ("ada", "ben", "cyd")]
 
 
-def test_hud_shows_the_recorded_rewards(recording: Recording) -> None:
-    env, scenes = make(), SceneRecorder()
-    env.add_observer(scenes)
-    env.reset(seed=0)
-    drive(env, 60)
-    expected = scenes.scene_of(env)
+def test_hud_shows_the_recorded_rewards(driven: Driven) -> None:
+    recording, expected = driven.recording, driven.scene
     with Replay(recording, overlays="hud", every=1000) as replay:
         scene = list(replay)[-1].scene
     assert scene is not None
     assert scene.reward == pytest.approx(expected.reward)
     assert dict(scene.terms) == pytest.approx(dict(expected.terms))
     assert scene.progress == expected.progress
-    env.close()
-    # Of a reward of one's own, a recording has no more than the name: no other is shown for it.
+    # A recording has only the name of a custom reward, so the overlay shows no reward.
     mine = {**recording.environment, "reward": "somewhere.Mine"}
     with Replay(replace(recording, environment=mine), overlays="hud", every=1000) as replay:
         *_, last = replay
@@ -438,8 +423,6 @@ def test_command_converts_movies(files: list[str], tmp_path: Path) -> None:
 
 
 def test_command_writes_video_gif_and_sheet(files: list[str], tmp_path: Path) -> None:
-    import imageio.v2
-
     video, gif, sheet = (tmp_path / name for name in ("a.mp4", "a.gif", "a.png"))
     words = ["--overlays", "rays,hud", "--video", video, "--gif", gif, "--sheet", sheet]
     assert main([*files[:2], *map(str, words), "--pictures", "3", "--names", "Ada,Ben"]) == 0
@@ -469,8 +452,6 @@ def test_faster_gif_has_fewer_pictures(files: list[str], tmp_path: Path) -> None
 
 
 def test_faster_video_has_fewer_pictures(files: list[str], tmp_path: Path) -> None:
-    import imageio.v2
-
     assert main([files[0], "--video", str(tmp_path / "a.mp4"), "--speed", "4"]) == 0
     opened: Any = imageio.v2.get_reader(tmp_path / "a.mp4")
     with opened as reader:
@@ -509,8 +490,6 @@ def test_ghost_is_at_the_recorded_position(files: list[str]) -> None:
     assert there[0].tolist() == pytest.approx(list(last.race.position))
     assert later[0].tolist() == there[0].tolist()
     assert own.at(-1) is None
-    from mkds_gym.overlays import draw_overlays
-
     drawn = draw_overlays([Ghosts([own])], last.picture, last.scene, course)
     rows, columns = np.nonzero((drawn != last.picture).any(axis=2))
     assert 90 < columns.min() < columns.max() < 170
@@ -597,18 +576,17 @@ def test_appearance_option_without_output_is_refused(
         assert wanted in said
 
 
-def test_missing_ffmpeg_is_named(files: list[str], tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "mkds_gym.replay", files[0], "--video", str(tmp_path / "a.mp4")],
-        env={**os.environ, "IMAGEIO_FFMPEG_EXE": str(tmp_path / "none")},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 1
-    assert "'" + str(tmp_path / "none") + "' is not a program" in done.stderr
-    assert "IMAGEIO_FFMPEG_EXE" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_missing_ffmpeg_is_named(
+    files: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "none"))
+    assert main([files[0], "--video", str(tmp_path / "a.mp4")]) == 1
+    error = capsys.readouterr().err
+    assert f"which was not found ('{tmp_path / 'none'}')" in error
+    assert "IMAGEIO_FFMPEG_EXE" in error
     assert list(tmp_path.iterdir()) == []
 
 
@@ -642,13 +620,7 @@ def test_full_disk_keeps_the_old_video(files: list[str], tmp_path: Path) -> None
     """A file that may not grow is what a full disk is to ffmpeg, whose end imageio does not see."""
     video = tmp_path / "a.mp4"
     video.write_bytes(b"the one before")
-    words = [sys.executable, "-m", "mkds_gym.replay", files[0], "--video", str(video)]
-    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({1 << 15},) * 2)"
-    code = f"{limit}; import sys; from mkds_gym.replay.__main__ import main; "
-    code += "sys.exit(main(sys.argv[1:]))"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words[3:]], capture_output=True, text=True, timeout=60
-    )
+    done = run_file("replay_on_full_disk.py", files[0], "--video", str(video))
     assert (done.returncode, done.stdout) == (1, "")
     program = "python -m mkds_gym.replay: error: "
     said = done.stderr.splitlines()[-1]
@@ -702,7 +674,7 @@ def test_side_by_side_follows_the_race_clock(files: list[str]) -> None:
         recorder = ConsoleRecorder(console, start, label="person")
         clock = 0
         while clock < 30:
-            console.step(1)
+            console.step(1, draw=False)
             recorder.step(1)
             with contextlib.suppress(NoRaceError):
                 clock = RaceReader(console.ram).read().frame
@@ -736,9 +708,8 @@ def test_recording_without_a_race_is_refused_side_by_side(files: list[str]) -> N
 def test_show_opens_a_window(
     files: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import pygame
-
-    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    set_display(monkeypatch, None, driver="dummy")
+    monkeypatch.setattr("mkds_gym.display.window.time", Clock())
     assert main([files[0], "--show", "--speed", "16", "--scale", "1"]) == 0
     assert "ends as recorded" in capsys.readouterr().out
     seen: list[Any] = []
@@ -765,14 +736,24 @@ def test_show_opens_a_window(
         np.testing.assert_array_equal(picture, expected[number])
 
 
-def test_missing_display_is_an_error(files: list[str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "mkds_gym.replay", files[0], "--show"],
-        env={name: value for name, value in os.environ.items() if name not in DISPLAYS},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+def test_missing_display_is_an_error_of_one_line(
+    files: list[str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    set_display(monkeypatch, None)
+    assert main([files[0], "--show"]) == 1
+    (line,) = capfd.readouterr().err.splitlines()
     assert line.endswith("error: no display was found: --video writes a file instead")
+
+
+def test_rewound_frames_are_removed_from_a_recording_that_starts_late() -> None:
+    with Console() as console:
+        console.step(0, 5)
+        recorder = ConsoleRecorder(console, Start("state", frame=console.frame_count))
+        for keys in range(1, 7):
+            console.step(0)
+            recorder.step(keys)
+            if keys == 4:
+                snapshot = console.snapshot()
+        console.restore(snapshot)
+        recorder.rewound()
+        assert recorder.frames == 4

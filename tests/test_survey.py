@@ -1,4 +1,4 @@
-"""The survey of random courses: real courses compiled and driven, and nothing lost on the way."""
+"""The survey compiles and drives random courses, and continues after an interruption."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from mkds_gym.drivers.survey import Survey, main, report, survey
 
@@ -20,7 +20,7 @@ COMMAND = [sys.executable, "-m", "mkds_gym.drivers.survey"]
 @pytest.mark.parametrize(("seed", "difficulty"), [(11, 1.0), (903, 0.5)])
 def test_survey_compiles_and_drives_a_course(seed: int, difficulty: float) -> None:
     found = survey(seed, difficulty)
-    assert found.problem == ""
+    assert (found.problem, found.respawns) == ("", 0)
     assert 2500 <= found.length <= 6000
     assert found.length / 6.5 < found.time * 60 < found.length / 0.8
     assert found.size > 10_000
@@ -43,7 +43,7 @@ def test_random_courses_can_be_finished(difficulty: float) -> None:
 def test_command_continues_a_survey(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "found.jsonl"
     done = Survey(3, 0.0, 100, "not finished: 40% after 5000 frames", length=3000.0, size=9)
-    # A result of another class is no result, and what was cut off in the middle is driven again.
+    # Results of another class do not count; an incomplete row is driven again.
     other = json.dumps(vars(Survey(4, 0.0, 150, "")))
     file.write_text(json.dumps(vars(done)) + "\n" + other + '\n{"seed": 4, "diff')
     words = ["--seeds", "3:5", "--difficulty", "0", "--workers", "1", "-o", str(file)]
@@ -53,13 +53,14 @@ def test_command_continues_a_survey(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "1 of 2 courses failed:\n- seed 3, difficulty 0: not finished: 40%" in shown
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert [(row["seed"], row["engine_class"]) for row in rows] == [(3, 100), (4, 150), (4, 100)]
+    assert (rows[-1]["problem"], rows[-1]["respawns"]) == ("", 0)
     size = file.stat().st_size
     assert main(words) == 1
     assert capsys.readouterr().out == shown
     assert file.stat().st_size == size
 
 
-def test_interrupted_survey_keeps_what_it_has(tmp_path: Path) -> None:
+def test_interrupted_survey_keeps_its_results(tmp_path: Path) -> None:
     file = tmp_path / "found.jsonl"
     words = [*COMMAND, "--seeds", "0:1000", "--workers", "2", "-o", str(file)]
     with subprocess.Popen(
@@ -69,12 +70,8 @@ def test_interrupted_survey_keeps_what_it_has(tmp_path: Path) -> None:
         text=True,
         start_new_session=True,
     ) as process:
-        deadline = time.monotonic() + 120
-        while not (file.exists() and file.stat().st_size):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: to all of them
+        until(lambda: process.poll() is not None or (file.exists() and file.stat().st_size), 120)
+        os.killpg(process.pid, signal.SIGINT)  # like Ctrl-C, to all processes
         out, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     count = len([json.loads(line) for line in file.read_text().splitlines()])
@@ -83,7 +80,7 @@ def test_interrupted_survey_keeps_what_it_has(tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
-def test_report_without_finished_courses() -> None:
+def test_report_without_finished_courses_has_no_times() -> None:
     shown = report([Survey(5, 1.0, 100, "does not compile: no")])
     assert "| 1 | 1 | 0 | 0 | nan | nan |" in shown
     assert "- seed 5, difficulty 1: does not compile: no" in shown
@@ -100,7 +97,7 @@ def test_report_without_finished_courses() -> None:
         (["--workers", "0"], "--workers 0 is out of range"),
     ],
 )
-def test_bad_arguments_are_refused(
+def test_bad_argument_is_a_usage_error(
     words: list[str], says: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
