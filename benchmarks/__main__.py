@@ -7,17 +7,15 @@ failed, 2 bad arguments, 130 Ctrl-C.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import evolution, step, throughput
 from benchmarks.lap import Lap, record_lap
-from benchmarks.report import check_writable, describe, log, machine
+from benchmarks.report import add_json, describe, log, machine, write_json
 
 QUESTIONS: Final[dict[str, str]] = {
     "plain": throughput.TABLES["plain"][0],
@@ -74,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="smallest number of pieces per row (default: %(default)s)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="save all results to a file")
+    add_json(parser)
     return parser
 
 
@@ -99,7 +97,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = [name for name in options.only or QUESTIONS if name not in options.skip]
     if not names:
         parser.error("all tables are left out")
-    check_writable(parser, "--json", options.json)
 
     result: dict[str, Any] = {"machine": machine(), "tables": {}, "failed": {}}
     begin = time.monotonic()
@@ -119,8 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log("stopped")
         status = 130
     result["minutes"] = (time.monotonic() - begin) / 60
-    if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(options.json, result)
     if result["tables"]:
         print(report(result))
     return status

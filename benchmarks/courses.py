@@ -14,8 +14,6 @@ Exit status: 0 done, 1 a course failed, 2 bad arguments, 130 Ctrl-C.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import math
 import os
 import sys
@@ -28,8 +26,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmarks.remote import Remote
-from benchmarks.report import cells, check_writable, describe, log, machine, spread, table
+from benchmarks.remote import remotes
+from benchmarks.report import add_json, cells, describe, log, machine, spread, table, write_json
 from mkds_gym.course import Course
 from mkds_gym.drivers.pure_pursuit import PurePursuit
 from mkds_gym.emulator.cartridge import Cartridge
@@ -165,14 +163,10 @@ def frames_per_second(
         races[AGAINST] = (against, BootParameters(laps=1))
     samples: dict[str, list[float]] = {name: [] for name in races}
     log("each course drives a lap ...")
-    with contextlib.ExitStack() as stack:
-        remotes = {
-            name: stack.enter_context(contextlib.closing(Remote(TimedLap, *race)))
-            for name, race in races.items()
-        }
+    with remotes(TimedLap, races) as laps:
         for number in range(1, repeats + 1):
             log(f"round {number} of {repeats}, {seconds * len(races):.0f} s or more ...")
-            for name, remote in remotes.items():
+            for name, remote in laps.items():
                 samples[name].append(remote.call("frames_per_second", seconds))
     return samples
 
@@ -376,7 +370,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="R",
         help="turns per course (default: %(default)s)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="save all results to a file")
+    add_json(parser)
     options = parser.parse_args(argv)
     # Only the bundled cartridge has boot parameters and a profile.
     os.environ.pop("MKDS_ROM", None)
@@ -388,7 +382,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--against {options.against}: no such file")
     if not (math.isfinite(options.seconds) and options.seconds > 0) or options.repeats < 1:
         parser.error("--seconds must be finite and greater than 0, and --repeats at least 1")
-    check_writable(parser, "--json", options.json)
     against = None if options.against is None else str(options.against)
     try:
         result = measure(options.courses or known, against, options.seconds, options.repeats)
@@ -398,8 +391,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         log("stopped")
         return 130
-    if options.json is not None:
-        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    write_json(options.json, result)
     print(report(result))
     return 0
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import psutil
 
-from benchmarks.remote import Remote
+from benchmarks.remote import remotes
 from benchmarks.report import cells, log, spread, table
 
 CONFIG: Final = Path(__file__).parent.parent / "examples" / "kartlab.ini"
@@ -114,13 +114,9 @@ def measure(rounds: int) -> dict[str, Any]:
     else:
         log("  no display: the evolution that is shown is left out")
     samples: dict[str, list[dict[str, float]]] = {title: [] for title in titles}
-    with contextlib.ExitStack() as stack:
-        remotes = {
-            title: stack.enter_context(contextlib.closing(Remote(Evaluation, title)))
-            for title in titles
-        }
+    with remotes(Evaluation, {title: (title,) for title in titles}) as evaluations:
         for _ in range(turns):
-            for title, remote in remotes.items():
+            for title, remote in evaluations.items():
                 samples[title].append(remote.call("evaluate", drivers))
     return {
         title: {name: spread([each[name] for each in found]) for name in found[0]}

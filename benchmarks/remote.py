@@ -1,11 +1,12 @@
-"""`Remote`: an object in a process of its own."""
+"""`Remote`: an object in a process of its own; `remotes`: several."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final
@@ -58,6 +59,18 @@ class Remote:
             self._call(_call_method, "close", ())
         finally:
             self._pool.shutdown()
+
+
+@contextlib.contextmanager
+def remotes(
+    make: Callable[..., Any], arguments: Mapping[str, tuple[Any, ...]]
+) -> Iterator[dict[str, Remote]]:
+    """Make a `Remote` for each title and its arguments, and close all at the end."""
+    with contextlib.ExitStack() as stack:
+        yield {
+            title: stack.enter_context(contextlib.closing(Remote(make, *values)))
+            for title, values in arguments.items()
+        }
 
 
 def _exit_with_parent() -> None:

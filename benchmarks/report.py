@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import json
 import os
 import platform
 import statistics
@@ -83,19 +84,29 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return text
 
 
-def check_writable(parser: argparse.ArgumentParser, option: str, file: Path | None) -> None:
-    """Exit with the parser's error if a file cannot be written, before anything is measured."""
-    if file is None:
-        return
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """Add the option ``--json FILE``. The parser refuses a file that cannot be written."""
+    help_text = "save all results to a file"
+    parser.add_argument("--json", type=_writable_file, metavar="FILE", help=help_text)
+
+
+def _writable_file(name: str) -> Path:
+    file = Path(name)
     if not file.resolve().parent.is_dir():
-        parser.error(f"{option} {file}: the folder {file.parent} does not exist")
+        raise argparse.ArgumentTypeError(f"{file}: the folder {file.parent} does not exist")
     if file.is_dir():
-        parser.error(f"{option} {file} is a folder: expected a file")
+        raise argparse.ArgumentTypeError(f"{file} is a folder: expected a file")
     try:
         with file.open("a"):
-            pass
+            return file
     except OSError as error:
-        parser.error(f"{option} {file} cannot be written: {error.strerror}")
+        raise argparse.ArgumentTypeError(f"{file} cannot be written: {error.strerror}") from None
+
+
+def write_json(file: Path | None, result: dict[str, Any]) -> None:
+    """Save a result to the file of ``--json``; None saves nothing."""
+    if file is not None:
+        file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def log(line: str) -> None:

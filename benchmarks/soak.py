@@ -17,7 +17,6 @@ import contextlib
 import ctypes
 import gc
 import itertools
-import json
 import math
 import os
 import statistics
@@ -26,14 +25,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
-from benchmarks.report import check_writable, describe, log, machine, table
+from benchmarks.report import add_json, describe, log, machine, table, write_json
 
 _TURN: Final = 500
 """Frames that the vector and each single environment drive per turn."""
@@ -265,7 +263,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="MIB",
         help="accepted growth per 100,000 frames (default: %(default)s)",
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="save all results to a file")
+    add_json(parser)
     options = parser.parse_args(argv)
     least = _SAMPLES * 3 * _TURN
     if options.frames < least:
@@ -276,7 +274,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"--seed {options.seed} must not be negative")
     if not options.limit > 0:
         parser.error(f"--limit {options.limit} must be greater than 0")
-    check_writable(parser, "--json", options.json)
     about: dict[str, Any] = {
         "machine": machine(),
         **{name: getattr(options, name) for name in ("envs", "seed", "limit")},
@@ -300,9 +297,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     grown = growth(seen)
     print(f"\n{growth_line(grown)}")
-    if options.json is not None:
-        result = {**about, "samples": [asdict(sample) for sample in seen], "growth": grown}
-        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    samples_json = [asdict(sample) for sample in seen]
+    write_json(options.json, {**about, "samples": samples_json, "growth": grown})
     return 0 if grown < options.limit else 1
 
 

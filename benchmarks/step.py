@@ -8,7 +8,6 @@ counted, because the state has just been restored.
 
 from __future__ import annotations
 
-import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from typing import Any, Final
 import gymnasium as gym
 
 from benchmarks.lap import FRAME_SKIP, LAPS, Lap
-from benchmarks.remote import Remote
+from benchmarks.remote import remotes
 from benchmarks.report import cells, spread, table
 from benchmarks.throughput import PIECE, pieces
 from mkds_gym.race.memory_layout import MemoryLayout
@@ -121,15 +120,11 @@ def measure(lap: Lap, seconds: float, rounds: int) -> dict[str, Any]:
     order = random.Random(0)
     samples: dict[str, list[dict[str, float]]] = {title: [] for title in PAIRS}
     steps = PIECE - WARM_UP
-    with contextlib.ExitStack() as stack:
-        remotes = {
-            title: stack.enter_context(contextlib.closing(Remote(Pair, title, lap)))
-            for title in PAIRS
-        }
+    with remotes(Pair, {title: (title, lap) for title in PAIRS}) as pairs:
         spent = 0.0
         for count, (begin, end) in enumerate(pieces(lap), 1):
             for title in order.sample(list(PAIRS), len(PAIRS)):
-                piece = remotes[title].call("drive", begin, end)
+                piece = pairs[title].call("drive", begin, end)
                 samples[title].append(piece)
                 spent += piece["console"] + piece["env"]
             if count >= rounds and spent >= seconds * 2 * len(PAIRS):
