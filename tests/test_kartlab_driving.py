@@ -9,22 +9,16 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+from kartlab_race import KartlabRace
 
 from mkds_gym.course.archive import write_narc
-from mkds_gym.emulator.console import Console, Keys
-from mkds_gym.emulator.hardware import RAM_START
-from mkds_gym.emulator.snapshot import Snapshot
-from mkds_gym.kartlab.boot import BootParameters
+from mkds_gym.emulator.console import Keys
 from mkds_gym.kartlab.compiler import compile_description, parse_description
 from mkds_gym.race import memory_layout
-from mkds_gym.race.memory import read_pointer
-from mkds_gym.race.memory_layout import MemoryLayout
-from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
 
 TOP_SPEED = 4.0  # of 100 cc
@@ -135,93 +129,40 @@ def course_data(
     return write_narc(compile_description(parse_description(text)).files)
 
 
-@dataclass
-class Test:
-    """A race on a test course. `back` restores its start."""
-
-    console: Console
-    start: Snapshot | None = None
-
-    __test__ = False
-
-    def __post_init__(self) -> None:
-        self.console.step(0, 20, draw=False)
-        self.reader = RaceReader(self.console.ram, MemoryLayout())
-        self.reader.resolve()
-        self.start = self.console.snapshot()
-
-    def back(self) -> Test:
-        assert self.start is not None
-        self.console.restore(self.start)
-        return self
-
-    def step(self, keys: int = 0, frames: int = 1) -> RaceState:
-        self.console.step(int(keys), frames, draw=False)
-        return self.reader.read()
-
-    @property
-    def state(self) -> RaceState:
-        return self.reader.read()
-
-    def driver(self, index: int = 0) -> Any:
-        return self.reader.read_driver(index)
-
-    def live(self, index: int = 0) -> Any:
-        """Return a writable view of a driver's structure."""
-        pointer = int.from_bytes(
-            self.console.ram[MemoryLayout().drivers_pointer - RAM_START :][:4].tobytes(),
-            "little",
-        )
-        at = pointer - RAM_START + index * memory_layout.DRIVER.itemsize
-        return self.console.ram[at : at + memory_layout.DRIVER.itemsize].view(memory_layout.DRIVER)[
-            0
-        ]
+class ProvingGround(KartlabRace):
+    """A race on the test course."""
 
     def put(
         self,
         x: float = -1000,
         z: float = 800,
-        speed: float = TOP_SPEED,
         heading: float = EAST,
-        index: int = 0,
-        raised: float = 0,
-    ) -> Test:
+        speed: float = TOP_SPEED,
+        **where: Any,
+    ) -> ProvingGround:
         """Move a kart, by default onto the low end of the first straight."""
-        driver = self.live(index)
-        driver["position"] = (
-            round(x * 4096),
-            driver["position"][1] + round(raised * 4096),
-            round(z * 4096),
-        )
-        driver["heading"] = np.int16(round(heading / math.tau * 65536))
-        driver["velocity"] = (
-            round(math.sin(heading) * speed * 4096),
-            0,
-            round(math.cos(heading) * speed * 4096),
-        )
-        driver["turning"] = 0
-        return self
+        return super().put(x, z, heading, speed, **where)
 
 
-Maker = Callable[..., Test]
+Maker = Callable[..., ProvingGround]
 
 
 @pytest.fixture(scope="module")
 def make() -> Iterator[Maker]:
     """Return a function that gives races by their parameters, each booted once, at its start."""
-    made: dict[str, Test] = {}
+    made: dict[str, ProvingGround] = {}
 
-    def get(boot: dict[str, Any] | None = None, **course: Any) -> Test:
+    def get(boot: dict[str, Any] | None = None, **course: Any) -> ProvingGround:
         key = repr((boot, course))
         if key not in made:
-            parameters = BootParameters(course=21, course_data=course_data(**course), **boot or {})
-            made[key] = Test(Console(on_power_on=parameters.write))
-            assert parameters.check(made[key].console.ram)
-        return made[key].back()
+            made[key] = ProvingGround.boot(
+                course=21, course_data=course_data(**course), **boot or {}
+            )
+        return made[key].restart()
 
     yield get
     for race in made.values():
-        race.console.close()
+        race.close()
 
 
 def pace(state: RaceState) -> float:
@@ -236,7 +177,7 @@ def turned(a: float, b: float) -> float:
     return math.remainder(b - a, math.tau)
 
 
-def drift(race: Test, side: int) -> RaceState:
+def drift(race: ProvingGround, side: int) -> RaceState:
     """Hop and begin a drift to a side (1 left, -1 right)."""
     for _ in range(25):
         state = race.step(Keys.A | Keys.R | SIDES[side])
@@ -245,7 +186,7 @@ def drift(race: Test, side: int) -> RaceState:
     pytest.fail("no drift within 25 frames of the hop")
 
 
-def charge(race: Test, side: int, sides: int = 4) -> RaceState:
+def charge(race: ProvingGround, side: int, sides: int = 4) -> RaceState:
     """Begin a drift and press this number of sides in turn, the outer side first."""
     state = drift(race, side)
     for i in range(sides):
@@ -275,7 +216,7 @@ def test_landing_with_r_and_a_side_begins_a_drift_to_that_side(make: Maker, side
     race = make().put()
     drift(race, side)
     state = race.step(Keys.A | Keys.R, 30)
-    raw = race.driver()
+    raw = race.driver
     assert state.drifting
     assert raw["state_bits"] & memory_layout.DRIVER_STATE_DRIFTING
     assert raw["drift_direction"] == side * 4096
@@ -287,7 +228,7 @@ def test_landing_with_r_and_a_side_begins_a_drift_to_that_side(make: Maker, side
     assert pace(race.state) > 0.85 * TOP_SPEED
     ended = race.step(Keys.A)
     assert not ended.drifting
-    assert race.driver()["drift_direction"] == 0
+    assert race.driver["drift_direction"] == 0
     assert not ended.boosting
     assert abs(race.step(Keys.A, 40).drift_angle) < 0.01, "the kart straightens up"
 
@@ -321,7 +262,7 @@ def test_each_side_pressed_twice_charges_a_mini_turbo(make: Maker, side: int) ->
     counts = []
     for i in range(4):
         race.step(Keys.A | Keys.R | SIDES[-side if i % 2 == 0 else side], 8)
-        raw = race.driver()
+        raw = race.driver
         counts.append(
             tuple(int(raw[n]) for n in ("drift_count", "drift_left_count", "drift_right_count"))
         )
@@ -334,7 +275,7 @@ def test_each_side_pressed_twice_charges_a_mini_turbo(make: Maker, side: int) ->
     assert not race.state.boosting
 
     state = race.step(Keys.A)  # R released
-    raw = race.driver()
+    raw = race.driver
     assert not state.drifting
     assert state.boosting
     assert raw["flags"] & memory_layout.DRIVER_FLAG_DRIFT_BOOST
@@ -342,11 +283,11 @@ def test_each_side_pressed_twice_charges_a_mini_turbo(make: Maker, side: int) ->
     assert raw["drift_count"] == raw["drift_left_count"] == raw["drift_right_count"] == 0
     frames = int(raw["boost_timer"])
     assert race.step(Keys.A, 25).speed > 1.12 * TOP_SPEED
-    assert race.driver()["boost_timer"] == frames - 25
+    assert race.driver["boost_timer"] == frames - 25
     state = race.step(Keys.A, frames - 25)
     assert not state.boosting
-    assert not race.driver()["flags"] & memory_layout.DRIVER_FLAG_DRIFT_BOOST
-    assert race.driver()["drift_boost_counter"] == 0
+    assert not race.driver["flags"] & memory_layout.DRIVER_FLAG_DRIFT_BOOST
+    assert race.driver["drift_boost_counter"] == 0
 
 
 def test_mini_turbo_gains_distance(make: Maker) -> None:
@@ -365,11 +306,11 @@ def test_sides_pressed_too_briefly_or_too_late_charge_nothing(make: Maker) -> No
     drift(race, 1)
     for i in range(20):
         race.step(Keys.A | Keys.R | SIDES[1 if i % 2 else -1], 2)
-    assert race.driver()["drift_count"] == 0
+    assert race.driver["drift_count"] == 0
     race.step(Keys.A | Keys.R | Keys.RIGHT, 6)
-    assert race.driver()["drift_right_count"] == 1
+    assert race.driver["drift_right_count"] == 1
     race.step(Keys.A | Keys.R, 60)
-    assert race.driver()["drift_right_count"] == race.driver()["drift_time_left"] == 0
+    assert race.driver["drift_right_count"] == race.driver["drift_time_left"] == 0
     assert race.state.mini_turbo_charge == 0.0
 
 
@@ -403,15 +344,14 @@ def test_mud_ends_a_drift_without_a_boost(make: Maker) -> None:
 )
 def test_throttle_in_the_countdown_decides_the_start(make: Maker, held: int, expected: str) -> None:
     race = make({"skip_countdown": False})
-    status = race.reader.read_status
-    frames = int(status()["not_controllable"])
+    frames = int(race.status["not_controllable"])
     race.step(0, frames - held)
     place = race.state.position
     if held:
         race.step(Keys.A, held)
     assert race.state.position == place, "no kart moves before GO"
     state = race.step(Keys.A)
-    raw = race.driver()
+    raw = race.driver
     assert bool(raw["flags"] & memory_layout.DRIVER_FLAG_START_BOOST) == (expected == "boost")
     assert state.boosting == (expected == "boost")
     speed = race.step(Keys.A, 25).speed
@@ -455,7 +395,7 @@ def test_boost_keeps_its_speed_off_the_road(make: Maker) -> None:
         race.step(Keys.A, 10)
         state = race.step(Keys.A | keys)
         assert state.surface == 5
-        assert bool(race.driver()["flags"] & memory_layout.DRIVER_FLAG_MUSHROOM_BOOST) == bool(keys)
+        assert bool(race.driver["flags"] & memory_layout.DRIVER_FLAG_MUSHROOM_BOOST) == bool(keys)
         speeds.append(race.step(Keys.A, 30).speed)
         assert race.state.surface == 5
     assert speeds[0] < 0.65 * TOP_SPEED
@@ -465,7 +405,7 @@ def test_boost_keeps_its_speed_off_the_road(make: Maker) -> None:
 # ------------------------------------------------------------------------------------- the air
 
 
-def fly(race: Test, keys: int) -> list[RaceState]:
+def fly(race: ProvingGround, keys: int) -> list[RaceState]:
     """Jump from the pad with these keys held in the air; return the states until the landing."""
     states: list[RaceState] = []
     for _ in range(200):
@@ -485,7 +425,7 @@ def test_jump_pad_throws_karts_the_same_way_at_any_speed(make: Maker) -> None:
     assert 30 < len(flight) < 50
     assert 12 < max(s.position[1] for s in flight) - states[0].position[1] < 30
     assert 120 < math.dist(flight[0].position, flight[-1].position) < 200
-    assert race.driver()["vertical_velocity"][1] == 0
+    assert race.driver["vertical_velocity"][1] == 0
     # The pad speeds a slow kart up, but does not move a parked kart.
     slow = fly(make(extra=JUMP_PAD).put(x=-310, speed=1.0), 0)
     assert sum(not s.on_floor for s in slow) > 30
@@ -518,7 +458,7 @@ def test_kart_slides_more_on_slippery_surfaces(make: Maker) -> None:
         state = race.step(Keys.A | Keys.LEFT, 30)
         assert state.surface == number
         slides[surface] = turned(way(state), state.heading)
-        grips[surface] = race.driver()["grip"] / 4096
+        grips[surface] = race.driver["grip"] / 4096
         assert state.surface_multiplier == 1
     assert 0.03 < slides["road"] < slides["packed snow"] - 0.1
     assert slides["packed snow"] < slides["slippery road"] - 0.05
@@ -527,7 +467,7 @@ def test_kart_slides_more_on_slippery_surfaces(make: Maker) -> None:
 
 def test_slopes_change_the_speed(make: Maker) -> None:
     """One straight climbs 60 units in 600, the other descends as much."""
-    hill = {"x": 500, "z": -800, "heading": -EAST, "raised": 62}
+    hill = {"x": 500, "z": -800, "heading": -EAST, "y": 62}
     speeds = {}
     for name, high, start in (
         ("level", 0, {"x": -500}),
@@ -555,7 +495,7 @@ def test_karts_that_touch_exchange_speed_and_stay_apart(make: Maker) -> None:
     contacts, before = 0, None
     for _ in range(90):
         race.step(Keys.A)
-        a, b = race.driver(0), race.driver(1)
+        a, b = race.drivers
         apart = np.linalg.norm((a["position"] - b["position"]) / 4096)
         assert apart > 8, "karts do not overlap"
         touching = [
@@ -581,7 +521,7 @@ def test_karts_that_meet_head_on_do_not_pass_through_each_other(make: Maker) -> 
     touched = False
     for _ in range(40):
         touched |= race.step(Keys.A).touching_driver
-        a, b = (race.driver(i)["position"] / 4096 for i in (0, 1))
+        a, b = (place / 4096 for place in race.drivers["position"])
         assert a[0] < b[0] + 1 or abs(a[2] - b[2]) > 8
     assert touched
 
@@ -593,7 +533,7 @@ def test_slipstream_boosts_a_kart_close_behind_another(
     race = make(VS).put(x=-1140, z=800 + aside).put(x=-1100, z=800, index=1)
     boosted = False
     for _ in range(130):
-        lead = race.live(1)  # hold the other kart on its line
+        lead = race.drivers[1]  # hold the other kart on its line
         lead["position"][2] = 800 * 4096
         lead["velocity"] = (round(3.9 * 4096), 0, 0)
         lead["heading"] = 0x4000
@@ -603,22 +543,21 @@ def test_slipstream_boosts_a_kart_close_behind_another(
 
 def test_banana_spins_a_kart_out(make: Maker) -> None:
     race = make({**VS, "items": True}, extra=ITEM_BOXES)
-    config = read_pointer(race.console.ram, MemoryLayout().race_config_pointer, 0x68, "config")
     race.put(x=-930).step(Keys.A, 80)
     before_draw = race.console.snapshot()
-    for seed in range(20):  # until the box holds a banana
+    for seed in range(60):  # until the box holds a banana
         race.console.restore(before_draw)
-        race.console.ram[config - RAM_START + 0x5C] = seed
+        race.config["rng_seed"] = seed * 0x10001
         race.step(Keys.A, 30)
         race.put(x=-400)
         race.step(0, 1)
         place = race.step(Keys.L).position
         race.put(x=-400, z=700, speed=0.0).step(0, 60)
-        things = [thing for thing in race.reader.read_objects() if thing.kind == "item"]
+        things = race.objects("item")
         if things and math.dist(things[0].position, place) < 40:
             break
     else:
-        pytest.fail("no banana from 20 boxes")
+        pytest.fail("no banana from 60 boxes")
     x, _, z = things[0].position
     race.put(x=x - 60, z=z, speed=3.5)
     states = [race.step(Keys.A) for _ in range(160)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import itertools
 import math
 from collections import Counter
@@ -9,14 +11,18 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from kartlab_field import LAYOUT, Field, course_with_boxes
+from kartlab_race import LAYOUT, KartlabRace
 
+from mkds_gym.course import Course, read_course_archive
+from mkds_gym.course.archive import write_narc
+from mkds_gym.course.nkm import NKM, OBJECT
+from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Keys
-from mkds_gym.emulator.snapshot import Snapshot
 from mkds_gym.race import memory_layout
 from mkds_gym.race.memory import read_struct, struct_view
 from mkds_gym.race.reader import ObjectState
 
+# (distance along the centre line, distances to its left), in world units
 ROWS = [(s, (-36.0, -12.0, 12.0, 36.0)) for s in (60.0, 900.0, 1700.0, 2600.0)]
 BOXES = 16
 ROULETTE = 90
@@ -25,30 +31,51 @@ HIDDEN = 75
 """Frames that a box stays hidden."""
 
 
-def race(**parameters: object) -> Field:
-    return Field(course=25, course_data=course_with_boxes(ROWS), items=True, **parameters)
+@functools.cache
+def course_with_boxes() -> bytes:
+    """Return Meadow Circuit with the item boxes at `ROWS`, for `BootParameters.course_data`."""
+    files = dict(read_course_archive(Cartridge.open(), "mario_course"))
+    nkm = NKM.from_bytes(files["course_map.nkm"])
+    track = Course.from_files(files["course_collision.kcl"], files["course_map.nkm"]).track
+    boxes = []
+    for s, sides in ROWS:
+        (x, y, z), (dx, dz) = track.point_at(s), track.direction_at(s)
+        for left in sides:
+            box = np.zeros((), OBJECT)
+            place = (x + dz * left, y + 8.0, z - dx * left)
+            box["position"] = [round(value * 4096) for value in place]
+            box["scale"], box["id"], box["path"] = 4096, 101, -1
+            boxes.append(box)
+    changed = dataclasses.replace(nkm, objects=np.array(boxes, OBJECT))
+    return write_narc({**files, "course_map.nkm": changed.save()})
+
+
+def race(**parameters: object) -> KartlabRace:
+    values = {"course": 25, "course_data": course_with_boxes(), "items": True, **parameters}
+    return KartlabRace.boot_vs(**values)
 
 
 @pytest.fixture(scope="module")
-def about_to_draw() -> Iterator[tuple[Field, Snapshot]]:
+def about_to_draw() -> Iterator[KartlabRace]:
     """Yield a race in which the player leads and the roulette stops in two frames."""
     field = race(strength="easy", grid=0)
     for _ in range(200):
         field.step(Keys.A)
-        if field.state().touching_object:
+        if field.state.touching_object:
             break
     field.step(Keys.A, ROULETTE - 2)
-    assert field.state().place == 0
-    yield field, field.console.snapshot()
+    assert field.state.place == 0
+    field.start = field.console.snapshot()
+    yield field
     field.close()
 
 
-def used(field: Field) -> tuple[str, ObjectState | None]:
+def used(field: KartlabRace) -> tuple[str, ObjectState | None]:
     """Press L and return the item that memory shows, and its entry on the road."""
     before = {thing.address for thing in field.objects("item")}
     field.step(Keys.A)
     field.step(Keys.A | Keys.L, 2)
-    state = field.state()
+    state = field.state
     mine = [thing for thing in field.objects("item") if thing.address not in before]
     assert len(mine) <= 1
     if not mine:
@@ -59,11 +86,10 @@ def used(field: Field) -> tuple[str, ObjectState | None]:
     return ("shell" if ahead > 0 else "banana"), mine[0]
 
 
-def holding(prepared: tuple[Field, Snapshot], item: str) -> Field:
+def holding(field: KartlabRace, item: str) -> KartlabRace:
     """Return the race of the first seed that gives this item, with the item in hand."""
-    field, start = prepared
     for seed in range(60):
-        field.console.restore(start)
+        field.restart()
         field.config["rng_seed"] = seed
         field.step(Keys.A, 4)
         held = field.console.snapshot()
@@ -73,7 +99,7 @@ def holding(prepared: tuple[Field, Snapshot], item: str) -> Field:
     raise AssertionError(f"no {item} in sixty draws")
 
 
-def entry_flags(field: Field, thing: ObjectState) -> int:
+def entry_flags(field: KartlabRace, thing: ObjectState) -> int:
     table = read_struct(field.ram, LAYOUT.object_table, memory_layout.OBJECT_TABLE)
     address = int(table["entries"]) + thing.index * memory_layout.OBJECT_ENTRY.itemsize
     return int(read_struct(field.ram, address, memory_layout.OBJECT_ENTRY)["flags"])
@@ -93,8 +119,7 @@ def test_object_table_has_the_boxes_of_the_map() -> None:
 
 @pytest.mark.parametrize("parameters", [{"items": False}, {"mode": "time_trial", "drivers": 1}])
 def test_race_without_items_has_no_boxes(parameters: dict[str, object]) -> None:
-    data = course_with_boxes(ROWS)
-    field = Field(**{"course": 25, "course_data": data, "items": True, **parameters})
+    field = race(**parameters)
     assert not field.objects("map_object")
     field.close()
 
@@ -103,11 +128,11 @@ def test_taken_box_is_inactive_until_its_time_is_over() -> None:
     field = race(drivers=2, grid=0, strength="easy")
     for _ in range(200):
         field.step(Keys.A)
-        if field.state().touching_object:
+        if field.state.touching_object:
             break
     taken = [box for box in field.objects("map_object") if not box.active]
     assert taken
-    nearest = min(math.dist(box.position, field.state().position) for box in taken)
+    nearest = min(math.dist(box.position, field.state.position) for box in taken)
     assert nearest < 25
     assert all(entry_flags(field, box) == 0x2200 for box in taken)
     first = taken[0].index
@@ -119,13 +144,12 @@ def test_taken_box_is_inactive_until_its_time_is_over() -> None:
 
 
 def test_item_can_be_used_once_after_the_roulette_stops(
-    about_to_draw: tuple[Field, Snapshot],
+    about_to_draw: KartlabRace,
 ) -> None:
-    field, start = about_to_draw
-    field.console.restore(start)
+    field = about_to_draw.restart()
     field.step(Keys.A | Keys.L)
     assert not field.objects("item")
-    assert not field.state().boosting
+    assert not field.state.boosting
     field.step(Keys.A, 4)
     assert used(field)[0] != "nothing"
     field.step(Keys.A, 100)
@@ -133,14 +157,14 @@ def test_item_can_be_used_once_after_the_roulette_stops(
 
 
 def test_leader_draws_traps_and_the_last_driver_draws_speed(
-    about_to_draw: tuple[Field, Snapshot],
+    about_to_draw: KartlabRace,
 ) -> None:
-    field, start = about_to_draw
+    field = about_to_draw
     drawn: dict[int, Counter[str]] = {}
     for place in (0, 7):
         drawn[place] = Counter()
         for seed in range(40):
-            field.console.restore(start)
+            field.restart()
             field.config["rng_seed"] = seed
             if place == 7:  # the draw in two frames uses the place of the frame before
                 field.drivers["place"][0] = 7
@@ -155,22 +179,22 @@ def test_leader_draws_traps_and_the_last_driver_draws_speed(
     assert drawn[7]["shell"] > drawn[0]["shell"]
 
 
-def test_mushroom_gives_a_boost(about_to_draw: tuple[Field, Snapshot]) -> None:
+def test_mushroom_gives_a_boost(about_to_draw: KartlabRace) -> None:
     field = holding(about_to_draw, "mushroom")
-    before = field.state()
+    before = field.state
     field.step(Keys.A | Keys.L)
     field.step(Keys.A, 25)
-    state = field.state()
+    state = field.state
     assert state.boosting
     assert int(field.drivers["flags"][0]) & memory_layout.DRIVER_FLAG_MUSHROOM_BOOST
     assert 0 < state.boost_frames < 90
     assert state.speed > before.speed * 1.15
     field.step(Keys.A, 90)
-    assert not field.state().boosting
+    assert not field.state.boosting
 
 
 def test_banana_behind_the_kart_spins_a_kart_out(
-    about_to_draw: tuple[Field, Snapshot],
+    about_to_draw: KartlabRace,
 ) -> None:
     field = holding(about_to_draw, "banana")
     kind, banana = used(field)
@@ -178,26 +202,23 @@ def test_banana_behind_the_kart_spins_a_kart_out(
     assert banana is not None
     assert entry_flags(field, banana) == 0x4000
     field.step(Keys.A, 30)
-    assert not field.state().spinning_out, "a fresh banana does not hit its owner"
+    assert not field.state.spinning_out, "a fresh banana does not hit its owner"
     (banana,) = [thing for thing in field.objects("item") if thing.index == banana.index]
     x, y, z = banana.position
-    assert abs(y - field.state().position[1]) < 3, "on the road"
-    dx, _, dz = field.state().forward
-    field.put(0, x - 40 * dx, y + 1, z - 40 * dz, math.atan2(dx, dz), 3.5)
+    assert abs(y - field.state.position[1]) < 3, "on the road"
+    dx, _, dz = field.state.forward
+    field.put(x - 40 * dx, z - 40 * dz, math.atan2(dx, dz), 3.5, y=y + 1)
     count = len(field.reader.read_objects())
     for _ in range(20):
-        speed = field.state().speed
+        speed = field.state.speed
         field.step(Keys.A)
-        if field.state().spinning_out:
+        if field.state.spinning_out:
             break
-    assert field.state().spinning_out
-    assert field.state().touching_object
+    assert field.state.spinning_out
+    assert field.state.touching_object
     assert len(field.reader.read_objects()) == count - 1
     assert not [thing for thing in field.objects("item") if thing.index == banana.index]
-    states = []
-    for _ in range(121):
-        field.step(Keys.A)
-        states.append(field.state())
+    states = [field.step(Keys.A) for _ in range(121)]
     spin = [state for state in states if state.spinning_out]
     assert spin == states[: len(spin)]
     assert 50 < len(spin) < 90
@@ -205,7 +226,7 @@ def test_banana_behind_the_kart_spins_a_kart_out(
 
 
 def test_shell_follows_the_road_and_hits_the_kart_ahead(
-    about_to_draw: tuple[Field, Snapshot],
+    about_to_draw: KartlabRace,
 ) -> None:
     field = holding(about_to_draw, "shell")
     # Driver 3 takes the lead by a bend and crosses the checkpoints on its way.
@@ -230,25 +251,25 @@ def test_shell_follows_the_road_and_hits_the_kart_ahead(
             break
         way.append(alive[0].position)
     assert field.states()[3].spinning_out
-    assert not field.state().spinning_out
+    assert not field.state.spinning_out
     assert len(way) * 7 > gap
     steps = [math.dist(a, b) for a, b in itertools.pairwise(way)]
     assert np.median(steps) == pytest.approx(7.2, abs=0.3), "a shell is faster than karts"
 
 
 def test_time_trial_gives_three_mushrooms() -> None:
-    field = Field(mode="time_trial", drivers=1, skip_countdown=False)
+    field = KartlabRace.boot(mode="time_trial", drivers=1, skip_countdown=False)
     field.step(Keys.L, 5)
     field.step(0, 5)
     field.step(Keys.A, 232)
-    assert not field.state().boosting, "mushrooms have no effect before GO"
+    assert not field.state.boosting, "mushrooms have no effect before GO"
     boosts = 0
     field.step(Keys.A, 100)
     for _ in range(5):
         field.step(Keys.A | Keys.L, 3)
-        boosts += field.state().boosting
+        boosts += field.state.boosting
         field.step(Keys.A, 100)
-        assert not field.state().boosting
+        assert not field.state.boosting
     assert boosts == 3
     field.close()
 

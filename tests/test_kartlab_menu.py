@@ -14,22 +14,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from kartlab_race import LAYOUT, KartlabRace
 from numpy.typing import NDArray
 
-from mkds_gym.course import Course
-from mkds_gym.drivers.pure_pursuit import PurePursuit
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.kartlab import ROM_PATH, SOURCE_DIRECTORY
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race import memory_layout
-from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.names import course_id
 from mkds_gym.race.reader import RaceReader
-from mkds_gym.race.state import RaceState
 
-LAYOUT = MemoryLayout()
 LOADING = 40  # frames, more than any course takes
 RACE_MEMORY = slice(0x175000, 0x3CF000)
 """Main memory of a race: fixed addresses, heap, race config."""
@@ -56,68 +52,34 @@ STROKES = {  # colours that text is written in, five bits each
 }
 
 
-class Person:
+class Person(KartlabRace):
     """A person who presses keys and reads the screens."""
 
     def __init__(self, console: Console, wait: int = 2 * LOADING) -> None:
-        self.console = console
-        self.ram = console.ram
-        console.step(0, wait, draw=False)
-        self.reader = RaceReader(self.ram, LAYOUT)
+        super().__init__(console)
+        self.wait(wait)
 
     def press(self, *keys: Keys) -> None:
         for key in keys:
-            self.console.step(key, 2, draw=False)
-            self.console.step(0, 2, draw=False)
+            self.wait(2, key)
+            self.wait(2)
 
-    def wait(self, frames: int = LOADING) -> None:
-        self.console.step(0, frames, draw=False)
+    def wait(self, frames: int = LOADING, keys: int = 0) -> None:
+        super().wait(frames, keys)
 
     def menu(self) -> None:
         self.press(Keys.START)
         self.wait()
 
-    def start(self) -> None:
+    def start_race(self) -> None:
         """Start the race of the menu and wait for it."""
         self.press(Keys.START)
-        for _ in range(3 * LOADING):
-            if self.reader.race_on:
-                break
-            self.wait(1)
-        self.reader.resolve()
-        assert self.state.race_on
-
-    @property
-    def state(self) -> RaceState:
-        return self.reader.read()
-
-    def word(self, address: int) -> int:
-        at = address & 0x3FFFFF
-        return int.from_bytes(self.ram[at : at + 4].tobytes(), "little")
-
-    @property
-    def config(self) -> Any:
-        at = self.word(LAYOUT.race_config_pointer) & 0x3FFFFF
-        return self.ram[at : at + memory_layout.RACE_CONFIG.itemsize].view(
-            memory_layout.RACE_CONFIG
-        )[0]
-
-    @property
-    def status(self) -> Any:
-        at = self.word(LAYOUT.race_status_pointer) & 0x3FFFFF
-        return self.ram[at : at + memory_layout.RACE_STATUS.itemsize].view(
-            memory_layout.RACE_STATUS
-        )[0]
+        self.wait_for_race()
 
     @property
     def scene_frame(self) -> int:
         """Return the frames since the race was loaded."""
         return self.word(self.word(LAYOUT.race_state_pointer) + 4)
-
-    def drivers(self) -> Any:
-        count = self.word(LAYOUT.driver_count)
-        at = self.word(LAYOUT.drivers_pointer) & 0x3FFFFF
-        return self.ram[at : at + count * memory_layout.DRIVER.itemsize].view(memory_layout.DRIVER)
 
     def text(self, row: int) -> str:
         """Return the small letters in a row (0 to 23) of the bottom screen."""
@@ -164,12 +126,12 @@ def test_two_presses_start_a_race(person: Person) -> None:
     person.menu()
     assert not person.reader.race_on
     assert "CHOOSE A RACE" in person.text(0)
-    person.start()
+    person.start_race()
     assert person.config["course_id"] == 25
     assert person.config["mode"] == 1
     assert person.config["engine_class"] == 1
     assert person.config["lap_override"] == 0
-    assert len(person.drivers()) == 1
+    assert len(person.drivers) == 1
     assert person.status["not_controllable"] > 200
     assert titles()[25] in person.text(0)
 
@@ -188,15 +150,15 @@ def test_every_menu_row_changes_the_race(person: Person) -> None:
         person.press(*keys)
         assert person.text(row)[2:].startswith(line)
     person.wait(60)
-    person.start()
+    person.start_race()
     setup = person.config
     assert setup["mode"] == 3
     assert setup["engine_class"] == 2
     assert setup["lap_override"] == 2
     assert setup["mirror"] == 1
     assert person.config["driver_count"] == 6
-    assert [int(one["kind"]) for one in person.drivers()] == [0] + [1] * 5
-    assert person.drivers()[0]["place"] == 5
+    assert [int(one["kind"]) for one in person.drivers] == [0] + [1] * 5
+    assert person.driver["place"] == 5
     assert "VS 150CC" in person.text(0)
 
 
@@ -230,7 +192,7 @@ def test_every_course_can_be_started_and_left(person: Person) -> None:
     for _ in titles():
         person.press(Keys.R)
         person.wait(40)
-        person.start()
+        person.start_race()
         found.add(int(person.config["course_id"]))
         assert int(person.config["course_id"]) == person.state.course_id
         assert person.text(0).startswith(" " + titles()[person.state.course_id])
@@ -245,13 +207,13 @@ def test_race_from_the_menu_equals_the_host_s_race_bit_for_bit(person: Person) -
     person.menu()
     person.press(Keys.R, Keys.DOWN, Keys.RIGHT)  # another course, VS
     person.wait(40)
-    person.start()
-    person.console.step(Keys.A, 400, draw=False)
+    person.start_race()
+    person.wait(400, Keys.A)
     person.press(Keys.START, Keys.DOWN, Keys.DOWN, Keys.A)
     person.wait()
     person.press(Keys.L, Keys.DOWN, Keys.RIGHT, Keys.DOWN, Keys.DOWN, Keys.RIGHT)  # 150cc, mirror
     person.wait(60)
-    person.start()
+    person.start_race()
     boot = BootParameters(
         course=course_id("mario_course"),
         mode="vs",
@@ -265,15 +227,14 @@ def test_race_from_the_menu_equals_the_host_s_race_bit_for_bit(person: Person) -
     )
     with Console(ROM_PATH, on_power_on=boot.write) as console:
         other = Person(console, wait=1)
-        while not other.reader.race_on:
-            other.wait(1)
+        other.wait_for_race()
         for one in (other, person):
             while one.scene_frame < 20:
-                one.console.step(0, 1, draw=False)
+                one.wait(1)
         for frame in range(401):
             keys = Keys.A | (Keys.LEFT if frame // 40 % 3 == 1 else 0)
             for one in (other, person):
-                one.console.step(keys, 1, draw=False)
+                one.wait(1, keys)
             if frame % 100 == 0:
                 assert other.scene_frame == person.scene_frame
                 differ = np.flatnonzero(person.ram[RACE_MEMORY] != console.ram[RACE_MEMORY])
@@ -326,15 +287,15 @@ def test_pause_of_the_host_s_race_can_only_resume() -> None:
 
 def test_restart_begins_the_same_race_again(person: Person) -> None:
     person.menu()
-    person.start()
-    first = person.drivers()[0]["position"].copy()
-    person.console.step(Keys.A, 400, draw=False)
-    assert (person.drivers()[0]["position"] != first).any()
+    person.start_race()
+    first = person.driver["position"].copy()
+    person.wait(400, Keys.A)
+    assert (person.driver["position"] != first).any()
     person.press(Keys.START, Keys.DOWN, Keys.A)
     person.wait()
     assert person.reader.race_on
     assert person.status["not_controllable"] > 200
-    assert np.abs(person.drivers()[0]["position"] - first).max() < 4096
+    assert np.abs(person.driver["position"] - first).max() < 4096
 
 
 # ---------------------------------------------------------------------------- results and ghost
@@ -342,14 +303,12 @@ def test_restart_begins_the_same_race_again(person: Person) -> None:
 
 def race_to_the_end(person: Person, seen: Callable[[], object] | None = None) -> None:
     """Drive the race to its finish, and wait for the results."""
-    course, driver = Course.from_ram(person.ram, LAYOUT), PurePursuit()
-    driver.reset()
     for _ in range(6000):
-        state = person.state
-        person.console.step(driver.keys(state, course), 1, draw=False)
+        finished = person.state.finished
+        person.step(person.pursuit())
         if seen:
             seen()
-        if state.finished:
+        if finished:
             break
     else:
         pytest.fail(f"no finish: {person.state}")
@@ -366,7 +325,7 @@ def one_lap(person: Person) -> None:
     """Start a time trial of one lap from the title."""
     person.menu()
     person.press(Keys.DOWN, Keys.DOWN, Keys.DOWN, Keys.RIGHT)
-    person.start()
+    person.start_race()
 
 
 def shown_time(milliseconds: int) -> str:
@@ -382,7 +341,7 @@ def recordings(person: Person) -> list[int]:
 
 def test_best_run_becomes_the_ghost_and_the_record(person: Person) -> None:
     one_lap(person)
-    assert len(person.drivers()) == 1
+    assert len(person.drivers) == 1
     assert recordings(person) == [0] * memory_layout.INPUT_UNIT_COUNT
     way: dict[int, tuple[int, ...]] = {}
 
@@ -391,7 +350,7 @@ def test_best_run_becomes_the_ghost_and_the_record(person: Person) -> None:
 
     def record() -> None:
         pressed.append(int(keys[0]))
-        way[person.scene_frame] = tuple(person.drivers()[0]["position"].tolist())
+        way[person.scene_frame] = tuple(person.driver["position"].tolist())
 
     race_to_the_end(person, record)
     mine = person.status["drivers"][0]
@@ -400,14 +359,14 @@ def test_best_run_becomes_the_ghost_and_the_record(person: Person) -> None:
     assert "RESULT" in person.text(3)
     assert f"LAP 1  {shown_time(total)}" in person.text(10)
     assert "THE FIRST RECORD" in person.text(16)
-    finish = (person.word(LAYOUT.race_status_pointer) & 0x3FFFFF) - 0x175000
+    finish = person.word(LAYOUT.race_status_pointer) - RAM_START - 0x175000
     assert (person.ram[RACE_MEMORY][finish : finish + 0x14] == before[finish:][:0x14]).all()
 
     # The next race: the ghost repeats the run frame by frame.
     person.press(Keys.A)
     person.wait()
     person.reader.resolve()
-    drivers = person.drivers()
+    drivers = person.drivers
     assert [int(one["kind"]) for one in drivers] == [0, 2]
     # Only the second input unit points to recorded keys and their frames.
     pointer = recordings(person)[1]
@@ -419,7 +378,7 @@ def test_best_run_becomes_the_ghost_and_the_record(person: Person) -> None:
     assert len(set(recorded[:1000])) > 3
     compared = 0
     while person.scene_frame < max(way):
-        person.console.step(0, 1, draw=False)
+        person.wait(1)
         frame = person.scene_frame
         if frame in way:
             assert tuple(drivers[1]["position"].tolist()) == way[frame], frame
@@ -434,8 +393,8 @@ def test_best_run_becomes_the_ghost_and_the_record(person: Person) -> None:
     person.press(Keys.UP, Keys.RIGHT)  # class
     assert shown_time(total) not in person.text(19)
     person.wait(40)
-    person.start()
-    assert len(person.drivers()) == 1
+    person.start_race()
+    assert len(person.drivers) == 1
     assert recordings(person) == [0] * memory_layout.INPUT_UNIT_COUNT
 
 
@@ -443,8 +402,8 @@ def test_results_of_a_vs_race_list_all_drivers(person: Person) -> None:
     person.menu()
     person.press(Keys.DOWN, Keys.RIGHT, Keys.DOWN, Keys.DOWN, Keys.RIGHT, Keys.DOWN, Keys.DOWN)
     person.press(*[Keys.RIGHT] * 3)  # seven rivals, then one, two, three
-    person.start()
-    assert len(person.drivers()) == 4
+    person.start_race()
+    assert len(person.drivers) == 4
     put_into_last_lap(person)
     race_to_the_end(person)
     order = [int(i) for i in person.status["driver_by_place"][:4]]
@@ -507,7 +466,7 @@ def test_race_from_the_menu_plays_sounds(person: Person) -> None:
     channels = Channels(person.console)
     person.menu()
     assert not channels.on(ENGINE)
-    person.start()
+    person.start_race()
     heard_beeps = 0
     was = False
     while not person.state.controllable:
@@ -520,7 +479,7 @@ def test_race_from_the_menu_plays_sounds(person: Person) -> None:
     assert channels.on(ENGINE)
     assert channels.control(ENGINE) >> 27 & 3 == 1, "a wave that repeats"
     idle = engine_timer(person)
-    person.console.step(Keys.A, 200, draw=False)
+    person.wait(200, Keys.A)
     assert engine_timer(person) > idle
     person.press(Keys.START)
     person.wait(3)

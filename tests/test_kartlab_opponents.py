@@ -8,37 +8,33 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from kartlab_field import LAYOUT, Field
+from kartlab_race import LAYOUT, KartlabRace
 
 from mkds_gym.emulator.console import Keys
 from mkds_gym.emulator.hardware import RAM_START
-from mkds_gym.emulator.snapshot import Snapshot
 from mkds_gym.race.memory import WORD, read_pointer, read_struct
 from mkds_gym.race.names import course_id
 
 
 @pytest.fixture(scope="module")
-def started() -> Iterator[tuple[Field, Snapshot]]:
-    field = Field(laps=1)
-    yield field, field.console.snapshot()
+def started() -> Iterator[KartlabRace]:
+    field = KartlabRace.boot_vs(laps=1)
+    yield field
     field.close()
 
 
 @pytest.fixture
-def field(started: tuple[Field, Snapshot]) -> Field:
-    field, start = started
-    field.console.restore(start)
-    field.player.reset()
-    return field
+def field(started: KartlabRace) -> KartlabRace:
+    return started.restart()
 
 
-def laps_driven(field: Field) -> list[float]:
+def laps_driven(field: KartlabRace) -> list[float]:
     """Return the laps of every driver, computed from positions and checkpoints."""
     return [field.course.track.laps(state) for state in field.states()]
 
 
-def test_structures_describe_every_driver(field: Field) -> None:
-    assert field.state().driver_count == 8
+def test_structures_describe_every_driver(field: KartlabRace) -> None:
+    assert field.state.driver_count == 8
     assert field.config["driver_count"] == 8
     assert field.config["mode"] == 3
     assert [int(kind) for kind in field.config["drivers"]["type"]] == [0] + [1] * 7
@@ -49,7 +45,7 @@ def test_structures_describe_every_driver(field: Field) -> None:
     shown = field.objects("driver")
     assert len(shown) == 8
     assert [thing.position for thing in shown] == [state.position for state in field.states()]
-    flags = field.status()["drivers"]["flags"]
+    flags = field.status["drivers"]["flags"]
     assert [int(flag) & 1 for flag in flags] == [1] + [0] * 7
     for state in field.states():
         assert state.speed > 2
@@ -59,7 +55,7 @@ def test_structures_describe_every_driver(field: Field) -> None:
 
 @pytest.mark.parametrize(("drivers", "grid", "place"), [(8, None, 7), (8, 0, 0), (5, 2, 2)])
 def test_drivers_stand_on_the_grid_until_go(drivers: int, grid: int | None, place: int) -> None:
-    field = Field(drivers=drivers, grid=grid, skip_countdown=False)
+    field = KartlabRace.boot_vs(drivers=drivers, grid=grid, skip_countdown=False)
     order = field.order()
     assert order[place] == 0, "the player starts on the requested place"
     assert sorted(order[:drivers]) == list(range(drivers))
@@ -80,7 +76,7 @@ def test_drivers_stand_on_the_grid_until_go(drivers: int, grid: int | None, plac
     field.close()
 
 
-def test_places_follow_progress_until_all_drivers_finish(field: Field) -> None:
+def test_places_follow_progress_until_all_drivers_finish(field: KartlabRace) -> None:
     length = field.course.track.length
     changes, before = 0, field.order()
     for _ in range(2500):
@@ -119,18 +115,18 @@ def test_places_follow_progress_until_all_drivers_finish(field: Field) -> None:
 
 
 def test_race_goes_on_after_the_player_has_finished() -> None:
-    field = Field(laps=1, drivers=3, strength="easy", grid=0)
+    field = KartlabRace.boot_vs(laps=1, drivers=3, strength="easy", grid=0)
     for _ in range(1600):
         field.step(field.pursuit())
-        if field.state().finished:
+        if field.state.finished:
             break
-    frame = field.state().frame
+    frame = field.state.frame
     assert field.order()[0] == 0, "easy opponents are behind"
-    assert not field.state().clock_running
+    assert not field.state.clock_running
     before = [state.total_time for state in field.states()]
     field.step(0, 50)
-    assert field.state().frame == frame, "the clock shows the player's time"
-    assert field.state().total_time == before[0]
+    assert field.state.frame == frame, "the clock shows the player's time"
+    assert field.state.total_time == before[0]
     for state, earlier in list(zip(field.states(), before, strict=True))[1:]:
         assert state.finished or state.total_time == pytest.approx(
             earlier + 50 * 0.016715, abs=0.003
@@ -143,7 +139,7 @@ def test_race_goes_on_after_the_player_has_finished() -> None:
 
 
 def lap_times(strength: str) -> list[float]:
-    field = Field(laps=1, strength=strength, drivers=5)
+    field = KartlabRace.boot_vs(laps=1, strength=strength, drivers=5)
     for _ in range(60):
         field.step(0, 40)
         if all(state.finished for state in field.states()[1:]):
@@ -167,7 +163,7 @@ def test_stronger_opponents_have_shorter_lap_times() -> None:
 def test_same_seed_gives_the_same_race() -> None:
     ends = []
     for seed in (7, 7, 8):
-        field = Field(seed=seed, items=True)
+        field = KartlabRace.boot_vs(seed=seed, items=True)
         assert field.config["rng_seed"] == seed
         field.step(Keys.A, 300)
         ends.append(field.ram.tobytes())
@@ -176,10 +172,10 @@ def test_same_seed_gives_the_same_race() -> None:
     assert ends[0] != ends[2]
 
 
-def test_seed_written_to_memory_changes_the_race(field: Field) -> None:
-    start, ends = field.console.snapshot(), []
+def test_seed_written_to_memory_changes_the_race(field: KartlabRace) -> None:
+    ends = []
     for seed in (1, 2, 1):
-        field.console.restore(start)
+        field.restart()
         field.config["rng_seed"] = seed
         field.step(0, 500)
         ends.append(field.positions()[1:].copy())
@@ -187,7 +183,7 @@ def test_seed_written_to_memory_changes_the_race(field: Field) -> None:
     assert np.linalg.norm(ends[0] - ends[1], axis=1).max() > 10
 
 
-def test_restored_race_goes_on_in_the_same_way(field: Field) -> None:
+def test_restored_race_goes_on_in_the_same_way(field: KartlabRace) -> None:
     field.step(Keys.A, 250)
     middle = field.console.snapshot()
     field.step(Keys.A | Keys.LEFT, 200)
@@ -197,7 +193,7 @@ def test_restored_race_goes_on_in_the_same_way(field: Field) -> None:
     assert (field.ram == expected).all()
 
 
-def test_opponents_drive_on_different_lines(field: Field) -> None:
+def test_opponents_drive_on_different_lines(field: KartlabRace) -> None:
     aside: dict[int, list[float]] = {index: [] for index in range(1, 8)}
     for _ in range(60):
         field.step(0, 10)
@@ -209,21 +205,21 @@ def test_opponents_drive_on_different_lines(field: Field) -> None:
     assert means[-1] - means[0] > 15
 
 
-def test_opponents_drive_around_a_kart_at_rest(field: Field) -> None:
+def test_opponents_drive_around_a_kart_at_rest(field: KartlabRace) -> None:
     field.step(0, 150)  # the opponents have left the grid
     field.put_on_road(0, 520)
     field.step(0, 1)
     touched, x = 0, field.positions()[0]
     for _ in range(400):
         field.step(0, 1)
-        touched += field.state().touching_driver
+        touched += field.state.touching_driver
         field.put_on_road(0, 520)
     assert all(laps * field.course.track.length > 620 for laps in laps_driven(field)[1:])
     assert touched < 60
     assert math.dist(field.positions()[0], x) < 10
 
 
-def test_kart_hit_from_behind_gains_the_speed_that_the_other_loses(field: Field) -> None:
+def test_kart_hit_from_behind_gains_the_speed_that_the_other_loses(field: KartlabRace) -> None:
     field.step(Keys.A, 60)
     field.put_on_road(0, 300, speed=3.9)
     field.put_on_road(3, 316, speed=0.5)
@@ -242,7 +238,7 @@ def test_kart_hit_from_behind_gains_the_speed_that_the_other_loses(field: Field)
 
 
 @pytest.mark.parametrize("turned", [math.pi / 2, -math.pi / 2, math.pi])
-def test_opponent_turned_to_the_wall_finds_its_way(field: Field, turned: float) -> None:
+def test_opponent_turned_to_the_wall_finds_its_way(field: KartlabRace, turned: float) -> None:
     field.step(0, 60)
     field.put_on_road(4, 1000, left=math.copysign(55, turned), turned=turned)
     field.step(0, 400)
@@ -252,7 +248,7 @@ def test_opponent_turned_to_the_wall_finds_its_way(field: Field, turned: float) 
     assert track.gap(1000, track.progress(state.checkpoint, x, z)) > 100 or state.lap == 1
 
 
-def test_opponent_below_the_course_respawns_and_drives_on(field: Field) -> None:
+def test_opponent_below_the_course_respawns_and_drives_on(field: KartlabRace) -> None:
     field.step(0, 400)
     field.drivers[2]["position"][1] -= 400 * 4096
     respawned = False
@@ -263,11 +259,11 @@ def test_opponent_below_the_course_respawns_and_drives_on(field: Field) -> None:
     assert respawned
     assert not state.respawning
     assert state.speed > 2
-    assert not field.state().respawning
+    assert not field.state.respawning
 
 
 def test_opponents_take_both_ways_of_a_fork_and_the_ranking_stays_steady() -> None:
-    field = Field(course=course_id("desert_course"), laps=1, strength="hard", seed=3)
+    field = KartlabRace.boot_vs(course=course_id("desert_course"), laps=1, strength="hard", seed=3)
     sections: set[int] = set()
     for _ in range(1500):
         field.step(0)
@@ -286,7 +282,7 @@ def test_opponents_take_both_ways_of_a_fork_and_the_ranking_stays_steady() -> No
 
 
 def test_status_of_absent_drivers_is_empty() -> None:
-    field = Field(drivers=3)
+    field = KartlabRace.boot_vs(drivers=3)
     field.step(0, 30)
     assert field.order() == [*field.order()[:3], -1, -1, -1, -1, -1]
     status = read_pointer(field.ram, LAYOUT.race_status_pointer, 0x528, "the race status")

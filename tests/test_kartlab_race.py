@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import struct
@@ -9,131 +10,55 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from kartlab_race import LAYOUT, KartlabRace
 
 from mkds_gym.course import read_course_archive
+from mkds_gym.drivers.pure_pursuit import PurePursuit
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console, Keys
-from mkds_gym.emulator.snapshot import Snapshot
-from mkds_gym.kartlab.boot import BootParameters
-from mkds_gym.race import memory_layout
-from mkds_gym.race.memory_layout import MemoryLayout
-from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
 
-LAYOUT = MemoryLayout()
-BOOT_FRAMES = 120  # far more than loading takes
 
-
-class Race:
-    """A console in a race, with the memory that these tests read and write."""
+class Race(KartlabRace):
+    """A race with the checkpoints of its course."""
 
     def __init__(self, console: Console) -> None:
-        self.console = console
-        self.ram = console.ram
-        for _ in range(BOOT_FRAMES):
-            console.step(0, 1, draw=False)
-            scene = self.word(LAYOUT.scene_pointer)
-            if scene and self.word(scene + 0x10C) == 2:
-                break
-        else:
-            pytest.fail("no race within two seconds")
-        self.reader = RaceReader(self.ram, LAYOUT)
-        self.reader.resolve()
-        self.driver_address = self.word(LAYOUT.drivers_pointer)
-        self.status_address = self.word(LAYOUT.race_status_pointer)
-        self.map_address = self.word(LAYOUT.map_data_pointer)
-        self.checkpoints = self._checkpoints()
+        super().__init__(console)
+        self.player = PurePursuit(drifts=False)
 
-    def word(self, address: int, form: str = "<I") -> int:
-        return int(struct.unpack_from(form, self.ram, address & 0x3FFFFF)[0])
-
-    def _checkpoints(self) -> list[tuple[float, float, float, float, int]]:
-        first, count = self.word(self.map_address + 0x44), self.word(self.map_address + 0x48, "<H")
-        rows = []
-        for i in range(count):
-            row = struct.unpack_from("<4i3i2hh", self.ram, (first + 0x24 * i) & 0x3FFFFF)
-            rows.append((*(v / 4096 for v in row[:4]), row[9]))
-        return rows
-
-    @property
-    def driver(self) -> np.ndarray:
-        """Return a writable view of the player's structure."""
-        at = self.driver_address & 0x3FFFFF
-        return self.ram[at : at + 0x5A8].view(memory_layout.DRIVER)[0]
-
-    @property
-    def state(self) -> RaceState:
-        return self.reader.read()
-
-    def step(self, keys: int = 0, frames: int = 1) -> RaceState:
-        self.console.step(keys, frames, draw=False)
-        return self.state
-
-    def put(self, x: float, z: float, heading: float, speed: float = 0.0) -> None:
-        """Put the kart on the floor near (x, z), heading in radians from +z towards +x."""
-        driver = self.driver
-        forward = (math.sin(heading), 0.0, math.cos(heading))
-        driver["position"] = (round(x * 4096), round(self.floor(x, z) * 4096), round(z * 4096))
-        driver["heading"] = np.int16((round(heading / math.tau * 65536) + 32768) % 65536 - 32768)
-        driver["velocity"] = tuple(round(c * speed * 4096) for c in forward)
-        driver["up"] = (0, 4096, 0)
-        driver["turning"] = driver["wall_rotation_speed"] = 0
-
-    def floor(self, x: float, z: float) -> float:
-        """Return the height of the road at the nearest respawn point."""
-        first, count = self.word(self.map_address + 0x24), self.word(self.map_address + 0x28, "<H")
-        points = [
-            struct.unpack_from("<3i", self.ram, (first + 0x20 * i) & 0x3FFFFF) for i in range(count)
+    @functools.cached_property
+    def checkpoints(self) -> list[tuple[float, float, float, float, int]]:
+        return [
+            (*(float(line[name]) / 4096 for name in ("x1", "z1", "x2", "z2")), int(line["key"]))
+            for line in self.course.nkm.checkpoints
         ]
-        near = min(points, key=lambda p: math.hypot(p[0] / 4096 - x, p[2] / 4096 - z))
-        return float(near[1] / 4096)
 
     def middle(self, i: int) -> tuple[float, float]:
         x1, z1, x2, z2, _ = self.checkpoints[i % len(self.checkpoints)]
         return (x1 + x2) / 2, (z1 + z2) / 2
 
-    def pursuit(self, state: RaceState, distance: float = 70.0) -> Keys:
-        """Return keys that drive towards a point of the centre line ahead."""
-        (x, _, z), (fx, _, fz) = state.position, state.forward
-        i, left = state.checkpoint + 1, distance
-        px, pz = x, z
-        while (gap := math.dist((px, pz), self.middle(i))) < left:
-            left -= gap
-            px, pz = self.middle(i)
-            i += 1
-        mx, mz = self.middle(i)
-        dx, dz = px + (mx - px) * left / gap - x, pz + (mz - pz) * left / gap - z
-        bearing = math.atan2(dx * fz - dz * fx, dx * fx + dz * fz)
-        if bearing > 0.06:
-            return Keys.A | Keys.LEFT
-        return Keys.A | Keys.RIGHT if bearing < -0.06 else Keys.A
+    def heading(self, i: int) -> float:
+        """Return the heading from a checkpoint to the next."""
+        (x, z), (ahead_x, ahead_z) = self.middle(i), self.middle(i + 1)
+        return math.atan2(ahead_x - x, ahead_z - z)
 
 
 @pytest.fixture(scope="module")
-def started() -> Iterator[tuple[Race, Snapshot]]:
-    console = Console(on_power_on=BootParameters(laps=2).write)
-    race = Race(console)
-    race.step(0, 5)
-    yield race, console.snapshot()
-    console.close()
+def started() -> Iterator[Race]:
+    race = Race.boot(laps=2)
+    yield race
+    race.close()
 
 
 @pytest.fixture
-def race(started: tuple[Race, Snapshot]) -> Race:
-    race, start = started
-    race.console.restore(start)
-    return race
-
-
-def boot(**parameters: object) -> Race:
-    return Race(Console(on_power_on=BootParameters(**parameters).write))  # type: ignore[arg-type]
+def race(started: Race) -> Race:
+    return started.restart()
 
 
 def lap(race: Race, frames: int = 6000) -> Iterator[RaceState]:
     """Drive round the course and yield the state of every frame."""
-    state = race.state
     for _ in range(frames):
-        state = race.step(race.pursuit(state))
+        state = race.step(race.pursuit())
         yield state
         if state.finished:
             return
@@ -181,12 +106,12 @@ def test_structures_of_the_memory_map_describe_the_race(race: Race) -> None:
     assert race.word(config) == 25
     assert race.word(config + 8) == 1, "time trial"
     assert race.word(config + 0x10) == 1, "100cc"
-    table = LAYOUT.object_table
+    table, driver = LAYOUT.object_table, race.word(LAYOUT.drivers_pointer)
     assert race.word(table + 8, "<H") == 1
     entry = race.word(table + 0x10)
-    assert race.word(entry + 0x0C) == race.driver_address + 0x80
+    assert race.word(entry + 0x0C) == driver + 0x80
     assert race.word(entry + 0x14, "<H") == 0x8000
-    assert race.word(entry + 0x18) == race.driver_address
+    assert race.word(entry + 0x18) == driver
 
 
 def test_driver_fields_agree_with_each_other_over_most_of_a_lap(race: Race) -> None:
@@ -243,19 +168,20 @@ def test_course_files_in_memory_equal_the_cartridge_s(race: Race) -> None:
     base = bases.pop() & 0x3FFFFF
     assert race.ram[base : base + len(kcl)].tobytes() == kcl
     assert race.ram[LAYOUT.collision_header - 0x02000000 :][16:0x3C].tobytes() == kcl[16:0x3C]
-    lines = race.word(race.map_address + 0x44) & 0x3FFFFF
-    length = 0x24 * race.word(race.map_address + 0x48, "<H")
+    map_data = race.word(LAYOUT.map_data_pointer)
+    lines = race.word(map_data + 0x44) & 0x3FFFFF
+    length = 0x24 * race.word(map_data + 0x48, "<H")
     assert race.ram[lines - 8 : lines - 4].tobytes() == b"CPOI"
     assert race.ram[lines : lines + length].tobytes() in nkm
     middles = [race.middle(i) for i in range(len(race.checkpoints) + 1)]
     around = sum(math.dist(a, b) for a, b in itertools.pairwise(middles))
-    assert race.word(race.map_address + 0x104) / 4096 == pytest.approx(around, abs=1)
+    assert race.word(map_data + 0x104) / 4096 == pytest.approx(around, abs=1)
     keys = {key for *_, key in race.checkpoints if key >= 0}
-    assert race.word(race.map_address + 0x98, "<H") == len(keys)
+    assert race.word(map_data + 0x98, "<H") == len(keys)
 
 
 def test_countdown_holds_the_kart_and_the_clock() -> None:
-    race = boot(skip_countdown=False)
+    race = Race.boot(skip_countdown=False)
     state = race.step(Keys.A, 30)
     place = state.position
     assert not state.controllable
@@ -263,9 +189,9 @@ def test_countdown_holds_the_kart_and_the_clock() -> None:
     assert state.frame == 0
     frames = 0
     while not state.controllable:
-        before = race.word(race.status_address + 0x4F0)
+        before = int(race.status["not_controllable"])
         state = race.step(Keys.A)
-        assert race.word(race.status_address + 0x4F0) == before - 1
+        assert int(race.status["not_controllable"]) == before - 1
         assert state.position == place
         frames += 1
         assert frames < 400
@@ -273,14 +199,12 @@ def test_countdown_holds_the_kart_and_the_clock() -> None:
     state = race.step(Keys.A, 60)
     assert state.frame == 60
     assert math.dist(state.position, place) > 20
-    race.console.close()
+    race.close()
 
 
-def test_same_keys_after_restore_give_the_same_memory(started: tuple[Race, Snapshot]) -> None:
-    race, start = started
-
+def test_same_keys_after_restore_give_the_same_memory(race: Race) -> None:
     def run() -> bytes:
-        race.console.restore(start)
+        race.restart()
         rng = np.random.default_rng(3)
         for keys in rng.integers(0, 1 << 12, 60):
             race.step(int(keys), 6)
@@ -292,11 +216,11 @@ def test_same_keys_after_restore_give_the_same_memory(started: tuple[Race, Snaps
 def test_top_speed_depends_on_the_class() -> None:
     speeds = []
     for engine_class in (50, 100, 150):
-        race = boot(engine_class=engine_class)
+        race = Race.boot(engine_class=engine_class)
         state = race.step(Keys.A, 160)
         speeds.append(state.speed)
-        assert race.word(race.word(LAYOUT.race_config_pointer) + 0x10) == len(speeds) - 1
-        race.console.close()
+        assert race.config["engine_class"] == len(speeds) - 1
+        race.close()
     assert speeds == pytest.approx([3.3, 4.0, 4.6], abs=0.15)
 
 
@@ -347,9 +271,8 @@ def test_top_speed_off_the_road_depends_on_the_surface(race: Race) -> None:
     top: dict[int, float] = {}
     places = [(-50.0, 255.0, math.pi / 2)]  # the meadow on the inside of the first straight
     for i in range(4, len(race.checkpoints), 3):
-        (x1, z1, x2, z2, _), ahead, here = race.checkpoints[i], race.middle(i + 1), race.middle(i)
-        heading = math.atan2(ahead[0] - here[0], ahead[1] - here[1])
-        places += [(x1 + (x2 - x1) * t, z1 + (z2 - z1) * t, heading) for t in (0.02, 0.98)]
+        x1, z1, x2, z2, _ = race.checkpoints[i]
+        places += [(x1 + (x2 - x1) * t, z1 + (z2 - z1) * t, race.heading(i)) for t in (0.02, 0.98)]
     for x, z, heading in places:
         race.put(x, z, heading, 3.0)
         race.driver["position"][1] += 3 * 4096
@@ -418,9 +341,7 @@ def test_kart_below_the_course_respawns_at_its_checkpoint(race: Race) -> None:
     assert state.speed == pytest.approx(0, abs=0.1)
     assert state.on_floor
     assert 0 <= checkpoint - state.checkpoint <= 2
-    ahead, here = race.middle(state.checkpoint + 1), race.middle(state.checkpoint)
-    along = (ahead[0] - here[0], ahead[1] - here[1])
-    assert state.forward[0] * along[0] + state.forward[2] * along[1] > 0.5 * math.hypot(*along)
+    assert math.cos(state.heading - race.heading(state.checkpoint)) > 0.5
     x1, z1, x2, z2, _ = race.checkpoints[state.checkpoint]
     x, _, z = state.position
     assert (z2 - z1) * (x - x1) - (x2 - x1) * (z - z1) >= 0, "in front of the current checkpoint"
@@ -434,11 +355,8 @@ def test_kart_below_the_course_respawns_at_its_checkpoint(race: Race) -> None:
 def test_kart_that_falls_off_an_open_edge_respawns(race: Race) -> None:
     respawns = 0
     for i in range(0, len(race.checkpoints), 5):
-        x, z = race.middle(i)
-        ahead = race.middle(i + 1)
-        heading = math.atan2(ahead[0] - x, ahead[1] - z)
         for side in (1, -1):
-            race.put(x, z, heading + side * math.pi / 2, 3.5)
+            race.put(*race.middle(i), race.heading(i) + side * math.pi / 2, 3.5)
             race.driver["position"][1] += 4 * 4096
             for _ in range(55):
                 if race.step(Keys.A, 4).respawning:
@@ -475,10 +393,8 @@ def test_short_cut_past_the_checkpoints_counts_no_lap(race: Race) -> None:
     state = after(race, 250)
     assert state.lap == 1
     assert 3 <= state.checkpoint <= 12
-    count = len(race.checkpoints)
     checkpoint = state.checkpoint
-    x, z = race.middle(count - 2)
-    race.put(x, z, math.pi / 2, 3.5)
+    race.put(*race.middle(-2), math.pi / 2, 3.5)
     for _ in range(150):
         state = race.step(Keys.A)
     assert state.position[0] > race.middle(0)[0] + 10, "over the line"
@@ -489,14 +405,11 @@ def test_short_cut_past_the_checkpoints_counts_no_lap(race: Race) -> None:
 
 def test_missed_key_checkpoint_holds_the_progress(race: Race) -> None:
     key = next(i for i, row in enumerate(race.checkpoints) if row[4] == 2)
-    state = race.state
     carried = False
     for _ in range(2000):
-        state = race.step(race.pursuit(state))
+        state = race.step(race.pursuit())
         if state.checkpoint == key - 1 and not carried:
-            x, z = race.middle(key + 1)
-            ahead = race.middle(key + 2)
-            race.put(x, z, math.atan2(ahead[0] - x, ahead[1] - z), 3.0)
+            race.put(*race.middle(key + 1), race.heading(key + 1), 3.0)
             carried = True
         if carried:
             break
@@ -534,20 +447,18 @@ def test_boot_block_gets_its_answer(changed: dict[str, int], answer: int) -> Non
     with Console() as console:
         block = struct.pack("<4sHH14I", b"KLBP", *values.values())
         console.ram[0x3FE000 : 0x3FE000 + len(block)] = np.frombuffer(block, np.uint8)
-        race = Race(console)  # a race runs after every answer
+        race = Race(console)
+        race.wait_for_race()  # a race runs after every answer
         assert race.word(0x023FE018) == answer
         assert race.word(0x023FE000) == 0, "the magic is cleared"
-        config = race.word(LAYOUT.race_config_pointer)
-        assert race.word(config) == 25
-        assert race.word(config + 0x10) == (values["engine_class"] if answer == 1 else 1)
+        assert race.config["course_id"] == 25
+        assert race.config["engine_class"] == (values["engine_class"] if answer == 1 else 1)
 
 
 def test_frame_takes_less_than_a_frame_of_the_machine(race: Race) -> None:
     """A frame has 560,190 bus cycles. The program measures its own."""
     race.ram[0x3FE040:0x3FE044] = np.frombuffer(b"KLPR", np.uint8)
-    state = race.state
-    for _ in range(400):
-        state = race.step(race.pursuit(state))
+    after(race, 400)
     race_cycles, worst = race.word(0x023FE044), race.word(0x023FE054)
     assert 0 < race_cycles < 30_000
     assert race_cycles < worst < 560_190

@@ -15,7 +15,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from custom_overlays import Broken
-from kartlab_field import LAYOUT, Field
+from kartlab_race import LAYOUT, KartlabRace
 from numpy.typing import NDArray
 
 from mkds_gym.course import Course, read_course_archive
@@ -46,30 +46,31 @@ from mkds_gym.race.reader import RaceReader
 BOX_HEIGHT = 9.0
 """Height of the item boxes above the floor, world units."""
 Drive: TypeAlias = "tuple[NDArray[np.uint8], OverlayScene, Course]"
+Drawn: TypeAlias = "tuple[KartlabRace, SceneRecorder]"
 BLACK = np.zeros((192, 256, 3), np.uint8)
 
 
-def recorder_of(field: Field) -> SceneRecorder:
+def recorder_of(field: KartlabRace) -> SceneRecorder:
     recorder = SceneRecorder()
     recorder.begin(field.reader)
     return recorder
 
 
-def draw(field: Field, recorder: SceneRecorder, keys: int = 0, frames: int = 4) -> None:
+def draw(field: KartlabRace, recorder: SceneRecorder, keys: int = 0, frames: int = 4) -> None:
     """Run frames with pictures; the picture is complete after the third."""
     for _ in range(frames):
         field.console.step(keys)
-        recorder.add(field.state(), keys)
+        recorder.add(field.state, keys)
 
 
 @pytest.fixture(scope="module")
 def drive() -> Iterator[Drive]:
     """A picture of a race with opponents, its scene, and the course."""
-    field = Field(course=25, skip_countdown=True)
+    field = KartlabRace.boot_vs(course=25, skip_countdown=True)
     recorder = recorder_of(field)
     for _ in range(300):
         field.console.step(field.pursuit(), draw=False)
-        recorder.add(field.state(), 0)
+        recorder.add(field.state, 0)
     draw(field, recorder, Keys.A)
     scene = recorder.scene(field.course, reward=0.25, terms={"distance": 3.0})
     yield field.console.screen("top"), scene, field.course
@@ -104,16 +105,16 @@ def test_live_race_distinguishes_random_courses(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def alone() -> Iterator[tuple[Field, SceneRecorder]]:
+def alone() -> Iterator[Drawn]:
     """A race without opponents, after 40 frames, and the recorder of its scenes."""
-    field = Field(course=25, drivers=1, skip_countdown=True)
+    field = KartlabRace.boot_vs(course=25, drivers=1, skip_countdown=True)
     recorder = recorder_of(field)
     draw(field, recorder, Keys.A, 40)
     yield field, recorder
     field.close()
 
 
-def test_rear_tyres_stand_where_they_are_projected(alone: tuple[Field, SceneRecorder]) -> None:
+def test_rear_tyres_stand_where_they_are_projected(alone: Drawn) -> None:
     """The tyres touch the road 5.6 behind the kart and 5.1 beside it (kart_model.c)."""
     field, recorder = alone
     scene, picture = recorder.scene(field.course), field.console.screen("top").astype(int)
@@ -148,7 +149,7 @@ def boxes_at(points: NDArray[np.float64]) -> bytes:
 
 def picture_with_boxes(points: NDArray[np.float64]) -> tuple[NDArray[np.uint8], OverlayScene]:
     """Return a picture and its scene; the race is the same with any boxes."""
-    field = Field(
+    field = KartlabRace.boot_vs(
         course=course_id(COURSE),
         course_data=boxes_at(points),
         drivers=1,
@@ -159,7 +160,7 @@ def picture_with_boxes(points: NDArray[np.float64]) -> tuple[NDArray[np.uint8], 
         recorder = recorder_of(field)
         for _ in range(150):
             field.console.step(field.pursuit(), draw=False)
-            recorder.add(field.state(), 0)
+            recorder.add(field.state, 0)
         draw(field, recorder, Keys.A)
         return field.console.screen("top"), recorder.scene(field.course)
     finally:
@@ -213,23 +214,23 @@ def test_checkpoint_line_ends_where_the_game_draws_boxes_on_its_ends() -> None:
 
 
 def test_opponent_is_projected_to_where_it_is_drawn() -> None:
-    field = Field(course=25, drivers=2, skip_countdown=True)
+    field = KartlabRace.boot_vs(course=25, drivers=2, skip_countdown=True)
     try:
         recorder = recorder_of(field)
         for _ in range(100):  # until GO has disappeared
             field.step(field.pursuit())
         draw(field, recorder)
         start = field.console.snapshot()
-        x, y, z = field.state().position
-        fx, _, fz = field.state().forward
+        x, y, z = field.state.position
+        fx, _, fz = field.state.forward
         pictures = []
         left = 25.0  # otherwise the player's kart hides it
         for ahead in (130.0, -300.0):
             field.console.restore(start)
-            place = x + ahead * fx + left * fz, y, z + ahead * fz - left * fx
+            place = x + ahead * fx + left * fz, z + ahead * fz - left * fx
             for _ in range(4):
                 # Hold the kart in its place.
-                field.put(1, *place, field.state().heading, 0.0)
+                field.put(*place, field.state.heading, y=y, index=1)
                 draw(field, recorder, frames=1)
             pictures.append(field.console.screen("top").astype(int))
             if ahead > 0:
@@ -247,10 +248,10 @@ def test_opponent_is_projected_to_where_it_is_drawn() -> None:
     assert abs(rows.max() + 1 - row) <= 2
 
 
-def test_scene_is_of_the_frame_that_the_picture_shows(alone: tuple[Field, SceneRecorder]) -> None:
+def test_scene_is_of_the_frame_that_the_picture_shows(alone: Drawn) -> None:
     field, recorder = alone
     scene = recorder.scene(field.course)
-    assert scene.race.frame == field.state().frame - PICTURE_DELAY
+    assert scene.race.frame == field.state.frame - PICTURE_DELAY
     head = np.array([*scene.race.position, scene.race.speed], np.float32)
     assert np.array_equal(scene.trail[-1], head)
     assert len(scene.trail) > 3
@@ -263,16 +264,16 @@ def test_scene_is_of_the_frame_that_the_picture_shows(alone: tuple[Field, SceneR
     assert again.race.position == scene.race.position
 
 
-def test_frame_without_camera_has_no_scene(alone: tuple[Field, SceneRecorder]) -> None:
+def test_frame_without_camera_has_no_scene(alone: Drawn) -> None:
     field, recorder = alone
     pointer = field.ram[LAYOUT.camera_pointer - RAM_START :][:4]
     before = pointer.copy()
     pointer[:] = 0
-    recorder.add(field.state(), 0)
+    recorder.add(field.state, 0)
     pointer[:] = before
     recorder.scene(field.course)
     for missing in (False, True, False):
-        recorder.add(field.state(), 0)
+        recorder.add(field.state, 0)
         if missing:
             with pytest.raises(NoRaceError, match="cannot be drawn on this picture"):
                 recorder.scene(field.course)
