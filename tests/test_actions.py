@@ -77,13 +77,13 @@ def test_keys_are_literal() -> None:
         ("keymask", 1.5),
     ],
 )
-def test_what_is_no_action_is_refused(name: str, action: object) -> None:
+def test_value_that_is_not_an_action_is_refused(name: str, action: object) -> None:
     with pytest.raises(ValueError, match="action"):
         ACTION_TYPES.make(name).keys(action)
 
 
 @pytest.mark.parametrize("name", ["threshold:0", "threshold:12", "threshold:1.5", "trhreshold"])
-def test_what_is_no_action_type_is_refused(name: str) -> None:
+def test_unknown_action_type_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="threshold"):
         ACTION_TYPES.make(name)
 
@@ -105,7 +105,7 @@ def test_item_actions_come_after_the_others() -> None:
 
 
 @pytest.mark.parametrize("action_type", ["discrete", "discrete_items", "keys", "keymask"])
-def test_actions_are_told_from_keys(action_type: str) -> None:
+def test_actions_are_derived_from_keys(action_type: str) -> None:
     actions = ACTION_TYPES.make(action_type)
     actions.space.seed(0)
     masks = np.array([actions.keys(actions.space.sample()) for _ in range(50)], np.uint16)
@@ -116,7 +116,7 @@ def test_actions_are_told_from_keys(action_type: str) -> None:
     assert [actions.keys(each) for each in told] == masks.tolist()
 
 
-def test_keys_without_an_action() -> None:
+def test_keys_without_an_action_are_refused() -> None:
     with pytest.raises(ValueError, match=r"'discrete' has no action that presses .*START"):
         actions_for("discrete", np.array([0, int(Keys.START)], np.uint16))
     with pytest.raises(ValueError, match=r"threshold.*activations"):

@@ -63,7 +63,7 @@ def test_a_kart_that_crawls_is_stuck_and_one_that_walks_is_not():
     assert crawl(Stuck(100), 0.09, 1000) is None
 
 
-def test_going_to_and_fro_is_no_progress():
+def test_driving_back_and_forth_is_stuck():
     race, event = RaceMemory(), Stuck(200)
     event.reset()
     happened = None
@@ -77,7 +77,7 @@ def test_going_to_and_fro_is_no_progress():
     assert 200 <= happened <= 270
 
 
-def test_nobody_is_stuck_while_nobody_can_drive():
+def test_kart_without_control_is_not_stuck():
     race = RaceMemory()
     race.race["not_controllable"] = 1
     assert first(Stuck(50), race, 500) is None

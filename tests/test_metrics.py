@@ -214,7 +214,7 @@ def test_an_episode_that_ends_off_the_road_counts_what_was_driven_there():
     assert offroad((3, (0, 0, 0)), (3, (3, 4, 0)), (3, (3, 0, 0)))[-1] == pytest.approx((3, 9))
 
 
-def test_being_put_back_is_not_driving():
+def test_respawn_adds_no_offroad_distance():
     path = [
         (3, (0, 0, 0)),
         (3, (3, 4, 0)),
@@ -260,7 +260,7 @@ def test_progress_runs_on_across_the_line_and_its_laps_add_up():
         assert metric.collect()["progress"] == pytest.approx(expected * track.length, abs=20)
 
 
-def test_progress_is_the_same_whenever_it_is_asked_for():
+def test_progress_does_not_depend_on_when_it_is_collected():
     lap = drive()
     lazy, eager = Progress(), Progress()
     for state in lap.states:
@@ -402,7 +402,7 @@ def test_times_count_the_frames_after_the_start():
     )
 
 
-def test_being_put_back_is_not_flying():
+def test_respawn_adds_no_air_time():
     race, metric = RaceMemory(), AirTime()
     for respawning in (False, True, True, False):
         metric.update(race.frame(on_floor=False, respawning=respawning), fork())
@@ -499,7 +499,7 @@ def test_a_measure_under_a_taken_name_is_refused():
 
 
 @pytest.mark.parametrize("bad", [3, None, Distance, object()])
-def test_what_is_no_metric_is_refused(bad):
+def test_value_that_is_not_a_metric_is_refused(bad):
     with pytest.raises(TypeError, match=r"(not a metric|metrics=).*"):
         make_metrics([bad])
 

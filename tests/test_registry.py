@@ -1,4 +1,4 @@
-"""Named parts are found, refused and explained."""
+"""A registry makes components from names, and its errors suggest names."""
 
 from typing import Protocol, runtime_checkable
 
@@ -55,7 +55,7 @@ class Sized(Protocol):
 STANDING = Part(7)
 
 
-def test_parts_of_ones_own_are_named_by_where_they_are() -> None:
+def test_custom_component_is_named_by_its_module() -> None:
     registry: Registry[Part] = Registry("part", Sized)
     here = __name__
     assert registry.make(f"{here}.Part").size == 3

@@ -1,4 +1,4 @@
-"""A reward is the change of a score, whoever computes the score."""
+"""A reward is the change of a score."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_every_scorer_is_a_reward_and_none_pays_nothing() -> None:
     assert reward.step({"progress": 5.0}) == 0.0
 
 
-def test_an_object_of_ones_own_is_used_as_it_is() -> None:
+def test_custom_reward_object_is_not_copied() -> None:
     class Constant:
         def reset(self, metrics: Mapping[str, float]) -> None:
             pass
@@ -73,7 +73,7 @@ def test_an_object_of_ones_own_is_used_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("scale", [float("nan"), float("inf")])
-def test_a_scale_that_is_no_number_is_refused(scale: float) -> None:
+def test_infinite_scale_is_refused(scale: float) -> None:
     with pytest.raises(ValueError, match="finite"):
         ScoreChange(lambda metrics: metrics["distance"], scale)
 

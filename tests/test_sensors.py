@@ -314,7 +314,7 @@ def test_misspelt_sensors_are_refused(spec, message):
         make_sensors([spec])
 
 
-def test_what_is_no_sensor_is_refused():
+def test_value_that_is_not_a_sensor_is_refused():
     with pytest.raises(TypeError, match="seed6"):
         make_sensors([3])
     with pytest.raises(TypeError, match="seed6"):
