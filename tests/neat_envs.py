@@ -41,4 +41,4 @@ class DrawnEnv(gym.Env[Any, Any]):
 
 
 DRAWN = f"{__name__}:Drawn-v0"
-gym.register("Drawn-v0", entry_point=DrawnEnv)
+gym.register("Drawn-v0", entry_point=f"{__name__}:DrawnEnv")
