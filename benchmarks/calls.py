@@ -23,7 +23,7 @@ from mkds_gym.components.sensors import SENSORS
 
 
 def calls() -> dict[str, tuple[Callable[[], object], int]]:
-    """Return what is timed: by title a function, and how many steps of the lap it covers."""
+    """Return the timed functions by title, each with the number of steps that it covers."""
     lap, states, course = record_lap()
     env: Any = gym.make("MKDS-v0", laps=LAPS)
     env.reset()

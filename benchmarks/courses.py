@@ -1,4 +1,4 @@
-"""What each course costs: ``python -m benchmarks.courses``.
+"""Speed and work of each course: ``python -m benchmarks.courses``.
 
 Frames per second: the scripted driver drives one lap of each course in a time trial, and its keys
 are recorded. Then all courses take turns, each in its own process, with the same keys and nothing
@@ -111,7 +111,7 @@ class Lap:
 
 
 class TimedLap:
-    """Drives a lap again and again; made in a process of its own.
+    """Drives a lap repeatedly, in a separate process.
 
     Args:
         rom: file of the cartridge; None for the bundled one.

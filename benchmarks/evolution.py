@@ -29,7 +29,7 @@ WAYS: Final[dict[str, dict[str, str]]] = {
 
 
 class Evaluation:
-    """Evaluates drivers in one way; made in a process of its own.
+    """Evaluates drivers in one way, in a separate process.
 
     Args:
         title: a key of `WAYS`.

@@ -105,6 +105,6 @@ def record_lap() -> tuple[Lap, list[list[RaceState]], Course]:
         course: Course = env.unwrapped.course
     finally:
         env.close()
-    # The finish may cut the last step short, so that step is left out.
+    # Omitted: the last step, which the finish may cut short.
     lap = Lap(tuple(actions[:-1]), boot_frames, states[0][0].frame, tuple(places[:-1]))
     return lap, states[:-1], course

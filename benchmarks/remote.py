@@ -1,4 +1,4 @@
-"""`Remote`: an object in a process of its own; `remotes`: several."""
+"""`Remote`: an object in a separate process; `remotes`: several."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _object: Any = None
 class Remote:
     """Make an object in a new process and call its methods.
 
-    Each row of a benchmark has its own process, as a program would: none is slowed down by what
-    another has left behind.
+    Each row of a benchmark has its own process, as a program would: a row cannot slow down another
+        row.
 
     Args:
         make: an importable function that returns the object.

@@ -1,6 +1,6 @@
 """The worker's side of an evaluation: one environment, driven an episode at a time.
 
-This module does not import torch, so that worker processes start quickly and stay small.
+This module does not import torch: worker processes start quickly and stay small.
 """
 
 from __future__ import annotations

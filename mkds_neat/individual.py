@@ -1,4 +1,4 @@
-"""What a strategy hands to the evaluator, and what the evaluator hands back."""
+"""The input and the output of an evaluation: `Individual` and its result."""
 
 from __future__ import annotations
 

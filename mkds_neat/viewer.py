@@ -34,7 +34,7 @@ class RunViewer:
         title: Title of the window.
 
     Raises:
-        ViewerError: There is no shared memory.
+        ViewerError: Shared memory is not available.
     """
 
     def __init__(self, config: Config, title: str) -> None:

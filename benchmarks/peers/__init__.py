@@ -82,7 +82,7 @@ class PeerProgram(Row):
         layout = MemoryLayout()  # Kartlab's is that of the USA cartridge
         checkpoint = _offset(RACE_STATUS, "drivers") + _offset(DRIVER_STATUS, "checkpoint")
         assert checkpoint % 4 == 2  # the upper half of a word
-        # A file, because a pipe that nobody reads would fill up.
+        # A file: an unread pipe would fill up.
         self._stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process: Any = subprocess.Popen(
             [python, str(Path(__file__).parent / peer.program)],

@@ -1,4 +1,4 @@
-"""The lap through gym-mkds, run by an interpreter that has it: nothing of ours can be imported.
+"""The lap through gym-mkds, run by an interpreter that has gym-mkds but not this package.
 
 Standard input: a JSON line of what to drive (see `benchmarks.peers`), then lines ``BEGIN END``.
 Standard output: ``ready``, then a line ``SECONDS CLOCK CHECKPOINT`` each.
@@ -27,8 +27,8 @@ def main() -> None:
 
 
 def drive(wanted: dict[str, Any], answers: Any, state: str) -> None:
-    # Without its wrappers (rays, rewards): they want GTK and a newer Python than some that this
-    # runs with. Its MarioKartDS-v0 hands the emulator arguments that this one refuses.
+    # Without gym-mkds's wrappers (rays, rewards), which need GTK and a newer Python. Its
+    # MarioKartDS-v0 passes arguments that this emulator refuses.
     from gym_mkds.envs import MarioKartCoreEnv
 
     env: Any = MarioKartCoreEnv(wanted["rom"])
@@ -61,7 +61,7 @@ def drive(wanted: dict[str, Any], answers: Any, state: str) -> None:
         start = time.perf_counter()
         for mask in keys[begin:end]:
             for _ in range(skip):
-                # As its wrapper for actions does.
+                # as the action wrapper of gym-mkds does
                 emulator.input.keypad_update(0)
                 emulator.input.keypad_update(mask)
                 env.step(mask)

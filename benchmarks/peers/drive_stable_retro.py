@@ -64,14 +64,14 @@ def drive(env: Any, wanted: dict[str, Any], answers: Any) -> None:
 
         scene, status = word(wanted["scene_pointer"]), word(wanted["status_pointer"])
         if not 0x02000000 <= scene < 0x02400000 or word(scene + wanted["scene_state"]) != 2:
-            return -1, -1  # memory holds anything before the program has run, then title and menu
+            return -1, -1  # the program has not started, or shows title or menu
         return word(status + wanted["clock"]), word(status + wanted["checkpoint"]) >> 16
 
     def action(mask: int) -> Any:
         pressed = {name for bit, name in enumerate(NAMES) if mask >> bit & 1}
         return np.array([name in pressed for name in buttons], np.int8)
 
-    # This core's memory cannot be written to: through title and menu, as people go.
+    # The core's memory is read-only: press START through title and menu.
     start, nothing = action(1 << NAMES.index("START")), action(0)
     for frame in range(wanted["most_frames"]):
         env.step(start if frame % 60 < 3 and where()[0] < 0 else nothing)

@@ -109,7 +109,7 @@ class NetworkBatch:
         networks: Networks with equal numbers of inputs and of outputs.
 
     Raises:
-        ValueError: There is no network, or the numbers of inputs or outputs differ.
+        ValueError: ``networks`` is empty, or the numbers of inputs or outputs differ.
     """
 
     def __init__(self, networks: Sequence[GenomeNetwork]) -> None:

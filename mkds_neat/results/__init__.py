@@ -21,7 +21,7 @@ file                 content
 ===================  ===============================================================================
 
 Tables and the journal grow by appending, and are flushed to the disk. Every other file is written
-to a temporary file and renamed, so that it is never incomplete. A symbolic link in the folder is
+to a temporary file and renamed, and is therefore never incomplete. A symbolic link in the folder is
 followed and stays.
 """
 

@@ -62,7 +62,7 @@ def format_csv(
 
 
 def read_csv(path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    """Return the columns and the complete rows of a CSV file; nothing if there is no file."""
+    """Return the columns and the complete rows of a CSV file; empty if the file is missing."""
     if not path.is_file():
         return [], []
     with path.open(encoding="utf-8", newline="") as file:
