@@ -359,6 +359,7 @@ def test_first_pictures_do_not_depend_on_the_past(new_console: Console) -> None:
         pytest.skip("needs a known build")
 
     def first_pictures(console: Console) -> Iterator[NDArray[np.uint8]]:
+        console.colours("both")[:] = 0  # a frame that is not drawn stays black
         console.step(0, 1)
         for _ in range(3):
             yield console.screen("both")

@@ -154,6 +154,12 @@ def test_difficulty_changes_a_course(make_env: Callable[..., MKDSEnv]) -> None:
     assert widths[0] != widths[1]
 
 
+def test_course_seed_0_is_not_drawn() -> None:
+    arguments = RaceArguments(course="random", course_seed=0)
+    races = RaceConfig(Cartridge.open(), arguments, has_state=False)
+    assert races.draw_course_seed(np.random.default_rng(0)) == 0
+
+
 def test_course_sets_are_disjoint() -> None:
     assert not set(TRAIN_SEEDS[:10_000]) & set(TEST_SEEDS[:10_000])
     for chosen, seeds in (("train", TRAIN_SEEDS), ("test", TEST_SEEDS)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from typing import Any
 
 import pytest
@@ -39,6 +40,10 @@ def test_course_compiles_fits_and_is_reproducible(seed: int, difficulty: float) 
 def test_course_depends_on_seed_and_difficulty(texts: dict[tuple[int, float], str]) -> None:
     assert len(set(texts.values())) == 60
     assert random_course(3) == texts[3, 0.5] == random_course(3, 0.5 + 1e-9)
+
+
+def test_courses_of_a_seed_stay_the_same(texts: dict[tuple[int, float], str]) -> None:
+    assert zlib.crc32("".join(texts.values()).encode()) == 0xED0613BF
 
 
 def test_harder_course_is_narrower_with_more_drops(texts: dict[tuple[int, float], str]) -> None:
