@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
-from mkds_gym.components.rewards import REWARDS, ScoreChange, make_reward
+from mkds_gym.components.rewards import REWARDS, ScoreChange, make_reward, metrics_read
 from mkds_gym.components.scorers import OFFROAD_COST, SCORERS, WALL_HIT_COST
 
 METRICS = {"progress": 0.0, "offroad_path": 0.0, "wall_hits": 0.0, "distance": 0.0}
@@ -83,3 +84,18 @@ def test_rewards_pickle_for_worker_processes() -> None:
     reward.reset(at(progress=5.0))
     again = pickle.loads(pickle.dumps(reward))
     assert again.step(at(progress=105.0)) == pytest.approx(1.0)
+
+
+def test_metric_that_collects_no_dict_is_named() -> None:
+    class Number:
+        name = "number"
+
+        def reset(self) -> None: ...
+
+        def update(self, state: Any, course: Any) -> None: ...
+
+        def collect(self) -> Any:
+            return 3.0
+
+    with pytest.raises(TypeError, match=r"metric 'number': collect\(\) returned 3\.0"):
+        metrics_read(make_reward("none"), [Number()], "none")

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 from race_memory import FORK_MIDDLES, RaceMemory, drive, fork, fx, meadow
 
 from mkds_gym.components.sensors import SENSORS, Checkpoints, Rays, Seed6, Sensor, make_sensors
@@ -359,3 +360,34 @@ def test_environments_copy_sensor_objects():
         sensors = [builder.sensors[0] for builder in builders]
         assert sensors[0] is not sensors[1]
         assert sensor not in sensors
+
+
+class WrongSensor:
+    name = "wrong"
+    space = Box(-1.0, 1.0, (1,), np.float32)
+    labels = ("wrong",)
+
+    def __init__(self, values):
+        self.values = values
+
+    def read(self, state, course):
+        return self.values
+
+
+@pytest.mark.parametrize("obs_type", ["sensors", "dict"])
+@pytest.mark.parametrize("others", [[], ["surface"]])
+@pytest.mark.parametrize(
+    ("values", "kind", "message"),
+    [
+        (np.zeros(2, np.float32), ValueError, r"returned float32 of shape \(2,\): expected"),
+        (np.zeros(1), ValueError, "returned float64 of shape"),
+        ([0.0], TypeError, "returned a list: expected an array"),
+    ],
+)
+def test_sensor_that_breaks_its_space_is_named(obs_type, others, values, kind, message):
+    from mkds_gym.env import MKDSEnv
+
+    env = MKDSEnv(obs_type=obs_type, sensors=[WrongSensor(values), *others])
+    with pytest.raises(kind, match=f"sensor 'wrong' {message}"):
+        env.reset()
+    env.close()

@@ -91,6 +91,20 @@ def _check_array(out: Any, space: gym.spaces.Box, what: str = "out") -> None:
         )
 
 
+def _check_values(sensor: Sensor, values: object) -> None:
+    """Check what a sensor returned against its space."""
+    expected = f"expected float32 of shape {sensor.space.shape}, as in its space"
+    if not isinstance(values, np.ndarray):
+        raise TypeError(
+            f"sensor {sensor.name!r} returned a {type(values).__name__}: expected an array; "
+            f"{expected}"
+        )
+    if values.shape != sensor.space.shape or values.dtype != np.float32:
+        raise ValueError(
+            f"sensor {sensor.name!r} returned {values.dtype} of shape {values.shape}: {expected}"
+        )
+
+
 class SensorObservation:
     """The values of all sensors in one float32 vector."""
 
@@ -105,6 +119,7 @@ class SensorObservation:
         )
         self.labels = tuple(label for s in self.sensors for label in s.labels)
         self._single = self.sensors[0] if len(self.sensors) == 1 else None
+        self._checked = False
 
     def check(self, out: Any) -> None:
         _check_array(out, self.space)
@@ -116,8 +131,13 @@ class SensorObservation:
         course: Course,
         out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        if self._single is None:
-            return np.concatenate([sensor.read(state, course) for sensor in self.sensors], out=out)
+        if self._single is None or not self._checked:
+            parts = [sensor.read(state, course) for sensor in self.sensors]
+            if not self._checked:
+                for sensor, values in zip(self.sensors, parts, strict=True):
+                    _check_values(sensor, values)
+                self._checked = True
+            return np.concatenate(parts, out=out)
         values = self._single.read(state, course)
         if out is None:
             return values
@@ -134,6 +154,7 @@ class DictObservation:
         self.sensors = tuple(sensors)
         self.space = gym.spaces.Dict({s.name: s.space for s in self.sensors})
         self.labels: tuple[str, ...] = ()
+        self._checked = False
 
     def check(self, out: Any) -> None:
         if not isinstance(out, dict):
@@ -153,10 +174,15 @@ class DictObservation:
         course: Course,
         out: dict[str, NDArray[np.float32]] | None = None,
     ) -> dict[str, NDArray[np.float32]]:
+        parts = {sensor.name: sensor.read(state, course) for sensor in self.sensors}
+        if not self._checked:
+            for sensor in self.sensors:
+                _check_values(sensor, parts[sensor.name])
+            self._checked = True
         if out is None:
-            return {sensor.name: sensor.read(state, course) for sensor in self.sensors}
-        for sensor in self.sensors:
-            out[sensor.name][:] = sensor.read(state, course)
+            return parts
+        for name, values in parts.items():
+            out[name][:] = values
         return out
 
 

@@ -151,6 +151,13 @@ def metrics_read(reward: Reward, metrics: Sequence[Metric], argument: object) ->
         ValueError: a metric is missing, or the reward is not a finite number.
     """
     reset_all(metrics)
+    for metric in metrics:
+        measures: object = metric.collect()
+        if not isinstance(measures, dict):
+            raise TypeError(
+                f"metric {metric.name!r}: collect() returned {measures!r}: expected a dict of "
+                "names and floats"
+            )
     collected = Read(collect_all(metrics))
     try:
         reward.reset(collected)

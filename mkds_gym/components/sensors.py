@@ -64,7 +64,7 @@ class Sensor(Protocol):
         """One name per component."""
 
     def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:
-        """Return the current values, a new array within ``space``."""
+        """Return the current values, a new float32 array within ``space``."""
 
 
 SENSORS: Final[Registry[Sensor]] = Registry(
