@@ -334,6 +334,32 @@ def test_forgotten_compiled_code_makes_no_difference(make_env: Callable[..., MKD
     assert end({5: True, 40: True, 77: True}) == warm
 
 
+def test_restore_forgets_compiled_code_that_runs_into_a_changed_page(
+    make_env: Callable[..., MKDSEnv],
+) -> None:
+    env = make_env()
+    env.reset()
+    console = env.console
+    code = console.library.code
+    assert code is not None
+    start = console.snapshot()
+
+    def end(state: Snapshot) -> int:
+        console.restore(state)
+        console.step(1, 10, draw=False)
+        return zlib.crc32(console.ram)
+
+    for page in range(0x8000, 0x18000, 0x1000):  # pages of the program
+        console.restore(start)
+        console.ram[page : page + 4].view(np.uint32)[:] = 0xE1A00000  # no operation
+        patched = console.snapshot()
+        code.forget_all()
+        wanted = end(patched)
+        code.forget_all()
+        end(start)
+        assert end(patched) == wanted, hex(page)
+
+
 def test_state_of_another_race_replaces_all_memory(make_env: Callable[..., MKDSEnv]) -> None:
     """Also where code was compiled of memory that the state has otherwise."""
     env, other = make_env(), make_env(course_seed=3, course="random", mode="vs")
