@@ -48,7 +48,12 @@ def evaluate(model: PPO, episodes: int = 1) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=60_000, help="environment steps to train for")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=60_000,
+        help="environment steps to train for, rounded up to a multiple of 512 x --envs",
+    )
     parser.add_argument("--envs", type=int, default=2, help="environments, each in its own process")
     parser.add_argument("--seed", type=int, default=0, help="seed of all randomness")
     parser.add_argument("--output", type=Path, default=Path("runs/ppo_mkds.zip"), help="model file")

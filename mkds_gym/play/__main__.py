@@ -68,14 +68,19 @@ def build_parser() -> argparse.ArgumentParser:
         "--engine-class", "--class", type=int, choices=tuple(CLASSES), help="engine class in cc"
     )
     race.add_argument("--mirror", action="store_true", default=None, help="exchange left and right")
-    race.add_argument("--mode", choices=tuple(MODES))
+    race.add_argument("--mode", choices=tuple(MODES), help="time trial, or race against opponents")
     race.add_argument(
         "--opponents",
         type=int,
         metavar="N",
         help=f"number of opponents in vs, 0 to {MAX_OPPONENTS}",
     )
-    race.add_argument("--opponent-strength", "--strength", choices=tuple(STRENGTHS))
+    race.add_argument(
+        "--opponent-strength",
+        "--strength",
+        choices=tuple(STRENGTHS),
+        help="how well the opponents drive in vs",
+    )
     race.add_argument("--items", action="store_true", default=None, help="item boxes in vs")
     parser.add_argument("--rom", metavar="FILE", help="your own cartridge")
     parser.add_argument("--state", metavar="FILE", help="savestate to start from")
@@ -111,7 +116,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar=f"1-{MAX_SCALE}",
         help="screen pixels per console pixel (default: %(default)s)",
     )
-    parser.add_argument("--screens", choices=SCREEN_CHOICES, default="both")
+    parser.add_argument(
+        "--screens",
+        choices=SCREEN_CHOICES,
+        default="both",
+        help="screens of the console to show (default: %(default)s)",
+    )
     parser.add_argument(
         "--rewind",
         type=float,

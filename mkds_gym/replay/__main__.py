@@ -93,7 +93,12 @@ def build_parser() -> argparse.ArgumentParser:
     out.add_argument("--save", metavar="FILE", help="first recording as .mkr")
     look = parser.add_argument_group("appearance")
     look.add_argument("--overlays", metavar="A,B", default="", help="overlays, such as rays,hud")
-    look.add_argument("--screens", choices=tuple(SCREENS), default="top")
+    look.add_argument(
+        "--screens",
+        choices=tuple(SCREENS),
+        default="top",
+        help="screens of the console to show (default: %(default)s)",
+    )
     look.add_argument("--ghosts", action="store_true", help="draw the other drivers as ghosts")
     look.add_argument(
         "--scale", type=int, choices=range(1, 9), metavar="1-8", help="scale (default: 2, GIF 1)"
