@@ -64,7 +64,6 @@ def main() -> None:
         processes=3,
         values=5,
         program_args=("-m", "benchmarks.calls"),
-        metadata={"unit": "seconds per call, or per step of the lap"},
     )
     for title, (function, steps) in calls().items():
         runner.bench_func(title, function, inner_loops=steps)
