@@ -81,7 +81,7 @@ def main() -> None:
         )
         print(f"untrained: {evaluate(model):.2f} laps")
         model.learn(arguments.steps, progress_bar=False)
-        print(f"after {arguments.steps} steps: {evaluate(model):.2f} laps")
+        print(f"after {model.num_timesteps} steps: {evaluate(model):.2f} laps")
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         model.save(arguments.output)
         print(f"model: {arguments.output}")
