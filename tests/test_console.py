@@ -485,7 +485,8 @@ def test_compiled_code_does_not_change_results() -> None:
                 console.restore(start)
                 console.step(0, 3)
                 assert console.ram.tobytes() == end
-        assert int(console.ram[0x3F0000:0x3F0004].view("<u4")[0]) > 1000
+        if console.capabilities.known_build:  # the number of frames of a boot is known
+            assert int(console.ram[0x3F0000:0x3F0004].view("<u4")[0]) > 1000
 
 
 def test_difference_applies_in_any_order(console: Console) -> None:
