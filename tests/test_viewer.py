@@ -795,7 +795,7 @@ def test_command_finds_runs_and_reports_errors(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["no such run"]) == 1
-    assert "unknown run 'no such run'" in capsys.readouterr().err
+    assert "no run is named 'no such run'" in capsys.readouterr().err
     with Bus(1, label="mine") as bus:
         assert main(["--list"]) == 0
         assert bus.folder.name in capsys.readouterr().out.split()

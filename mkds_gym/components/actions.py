@@ -123,7 +123,7 @@ class DiscreteActions:
         self._masks = tuple(int(keys) for _, keys in actions)
 
     def keys(self, action: Any) -> int:
-        index = _integer(action)
+        index = _integer(action, len(self._masks))
         if not 0 <= index < len(self._masks):
             raise ValueError(
                 f"action={action!r} is out of range: expected 0 to {len(self._masks) - 1}"
@@ -198,13 +198,13 @@ class KeymaskActions:
         self.space = gym.spaces.Discrete(_ALL_MASKS)
 
     def keys(self, action: Any) -> int:
-        mask = _integer(action)
+        mask = _integer(action, _ALL_MASKS)
         if not 0 <= mask < _ALL_MASKS:
             raise ValueError(f"action={action!r} is not a key mask: expected 0 to {_ALL_MASKS - 1}")
         return mask
 
 
-def _integer(action: Any) -> int:
+def _integer(action: Any, count: int) -> int:
     """Return a discrete action: an int, a NumPy integer, or an array of one element."""
     if isinstance(action, np.ndarray) and action.size == 1:
         action = action.item()
@@ -213,7 +213,9 @@ def _integer(action: Any) -> int:
             raise TypeError
         return operator.index(action)
     except TypeError:
-        raise ValueError(f"action={action!r} is not an integer") from None
+        raise ValueError(
+            f"action={action!r} is not an integer: expected 0 to {count - 1}"
+        ) from None
 
 
 def _values(action: Any, count: int) -> list[Any]:

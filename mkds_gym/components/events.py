@@ -64,7 +64,7 @@ def _frames(event: str, frames: float) -> int:
     if isinstance(frames, bool) or not 1 <= frames < math.inf or frames != int(frames):
         raise ValueError(
             f"event {event!r}: {frames!r} is not a number of frames: expected an integer of at "
-            f"least 1, as in '{event}:600' (60 frames are one second)"
+            f"least 1, as in '{event}:600' (about 60 frames are one second)"
         )
     return int(frames)
 

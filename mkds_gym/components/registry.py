@@ -92,9 +92,9 @@ class Registry(Generic[T]):
             factory = self._import(spec, name)
         else:
             near = difflib.get_close_matches(name, self._factories, n=1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
+            hint = f"did you mean {near[0]!r}? Expected" if near else "expected"
             raise ValueError(
-                f"unknown {self.kind} {name!r}{hint} Expected one of {self._known()}, or "
+                f"unknown {self.kind} {name!r}: {hint} one of {self._known()}, or "
                 f"module.Class for a custom {self.kind}"
             )
         if not colon:

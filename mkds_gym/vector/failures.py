@@ -57,7 +57,8 @@ def vector_env_error(
         f"environment {index} of {len(lanes)} failed in {where}: {type(cause).__name__}: {cause}"
     )
     if others:
-        message += f" (environments {', '.join(map(str, others))} failed too)"
+        plural = "s" if len(others) > 1 else ""
+        message += f" (environment{plural} {', '.join(map(str, others))} failed too)"
     if results:
         message += "; the other environments completed the step, see the error's `results`"
     if failed := [i for i in sorted(failures) if lanes[i].status is Status.FAILED]:

@@ -92,8 +92,9 @@ def _find(name: str | None) -> Path:
     matching = [run for run in folders if name in run.name]
     if len(matching) == 1:
         return matching[0]
-    names = ", ".join(run.name for run in folders) or "no runs"
-    raise ViewerError(f"unknown run {name!r}: in progress are {names}")
+    names = ", ".join(run.name for run in folders)
+    expected = f"expected one of {names}" if names else "no run is in progress"
+    raise ViewerError(f"no run is named {name!r}: {expected}")
 
 
 if __name__ == "__main__":
