@@ -16,10 +16,16 @@ class Row(ABC):
 
     Args:
         lap: the recorded lap.
+        consoles: number of consoles that run at once.
     """
 
-    def __init__(self, lap: Lap) -> None:
+    def __init__(self, lap: Lap, consoles: int = 1) -> None:
         self.lap = lap
+        self._consoles = consoles
+
+    def consoles(self) -> int:
+        """Return the number of consoles that run at once."""
+        return self._consoles
 
     @abstractmethod
     def restart(self) -> None:

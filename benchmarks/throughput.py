@@ -142,7 +142,7 @@ class Vector(Row):
     """``envs.step`` of a vector environment of ``MKDS-v0``, infos included."""
 
     def __init__(self, lap: Lap, count: int, mode: str) -> None:
-        super().__init__(lap)
+        super().__init__(lap, count)
         self._actions = [np.full(count, action) for action in lap.actions]
         self._envs: Any = gym.make_vec(
             "MKDS-v0", num_envs=count, vectorization_mode=mode, laps=LAPS
@@ -197,7 +197,7 @@ class PlainWorkers(Row):
     """``AsyncVectorEnv`` of plain py-desmume loops, to compare the native vector with."""
 
     def __init__(self, lap: Lap, count: int) -> None:
-        super().__init__(lap)
+        super().__init__(lap, count)
         self._steps = [np.full(count, number) for number in range(len(lap.actions))]
         self._envs = AsyncVectorEnv([partial(PlainEnv, lap)] * count)
 
@@ -313,7 +313,8 @@ def measure(titles: Sequence[str], lap: Lap, seconds: float, rounds: int) -> dic
         rounds: ... and at least so many pieces.
 
     Returns:
-        By title: ``frames_per_second`` and ``ratio`` (`spread`), and ``memory_mib``. A row that
+        By title: ``frames_per_second`` of all consoles together and ``ratio`` (`spread`),
+        ``consoles``, and ``memory_mib`` per console. A row that
         cannot be made has ``missing`` instead, the reason.
     """
     rows: dict[str, Remote] = {}
@@ -327,12 +328,13 @@ def measure(titles: Sequence[str], lap: Lap, seconds: float, rounds: int) -> dic
                 log(f"  {title} is left out: {error}")
                 result[title] = {"missing": str(error)}
         speeds: dict[str, list[float]] = {title: [] for title in rows}
+        consoles = {title: row.call("consoles") for title, row in rows.items()}
         spent = 0.0
         for count, (begin, end) in enumerate(pieces(lap), 1):
             for title in order.sample(list(rows), len(rows)):
                 took = rows[title].call("drive", begin, end)
                 spent += took
-                speeds[title].append((end - begin) * FRAME_SKIP / took)
+                speeds[title].append(consoles[title] * (end - begin) * FRAME_SKIP / took)
             if count >= rounds and spent >= seconds * len(rows):
                 break
         for title, row in rows.items():
@@ -341,7 +343,8 @@ def measure(titles: Sequence[str], lap: Lap, seconds: float, rounds: int) -> dic
                 "ratio": spread(
                     [a / b for a, b in zip(speeds[title], speeds[titles[0]], strict=True)]
                 ),
-                "memory_mib": row.call("memory"),
+                "memory_mib": row.call("memory") / consoles[title],
+                "consoles": consoles[title],
             }
     return result
 
@@ -357,5 +360,5 @@ def report(result: dict[str, Any]) -> str:
         ratio = ("1", "") if title == reference else cells(row["ratio"], ".3f")
         speed = cells(row["frames_per_second"], ",.0f")
         lines.append((title, *speed, *ratio, f"{row['memory_mib']:,.0f}"))
-    head = ("row", "frames/s", "quartiles", f"x {reference}", "quartiles", "MiB")
+    head = ("row", "frames/s", "quartiles", f"x {reference}", "quartiles", "MiB each")
     return table(head, lines)

@@ -77,6 +77,8 @@ def test_rows_drive_the_recorded_race(tmp_path: Path) -> None:
         assert list(tables[name]) == throughput.TABLES[name][1]
         for row in tables[name].values():
             assert row.get("missing") or is_spread(row["frames_per_second"])
+    for title, row in tables["vector"].items():
+        assert row["consoles"] == int(title.rpartition(", ")[2] if title[-1].isdigit() else 1)
     assert "missing" not in tables["peers"]["stable-retro 1.0.1, melonDS core"]
     assert {ratio["ratio"]["median"] for ratio in (tables["plain"][throughput.PLAIN],)} == {1.0}
     shown = bool(os.environ.get("DISPLAY"))
