@@ -12,16 +12,12 @@ import numpy as np
 from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
-from mkds_gym.components.actions import ACTION_TYPES
+from mkds_gym.components.agent import Agent
 from mkds_gym.components.episode_stats import EpisodeStats
-from mkds_gym.components.events import Event, make_events
-from mkds_gym.components.metrics import DEFAULT_METRICS, Metric, make_metrics
-from mkds_gym.components.observations import (
-    ObservationBuilder,
-    SensorLike,
-    make_observation_builder,
-)
-from mkds_gym.components.rewards import Reward, make_reward, metrics_read
+from mkds_gym.components.events import Event
+from mkds_gym.components.metrics import Metric
+from mkds_gym.components.observations import ObservationBuilder, SensorLike
+from mkds_gym.components.rewards import Reward
 from mkds_gym.components.sensors import ray_angles
 from mkds_gym.course import Course
 from mkds_gym.display.live_window import LiveWindow
@@ -31,7 +27,7 @@ from mkds_gym.emulator.console import Console
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
 from mkds_gym.emulator.state_file import check_origin
 from mkds_gym.episodes.cloned_state import Bookkeeping, ClonedState, argument_key, check_arguments
-from mkds_gym.episodes.race_config import RANDOM_COURSE, RaceArguments, RaceConfig
+from mkds_gym.episodes.race_config import RaceArguments, RaceConfig
 from mkds_gym.episodes.race_start import PRIMING_FRAMES, RaceStart
 from mkds_gym.episodes.start_manager import StartManager
 from mkds_gym.errors import ConsoleError, CourseFormatError, NoRaceError, StateError
@@ -142,9 +138,7 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
 
     Attributes:
         cartridge: the cartridge in the console.
-        episode_stats: metrics and events of the episode.
         observation_builder: makes the observations.
-        last_reward: reward of the last step; 0 after a reset.
         starts: brings the console to the start of each episode.
 
     Version history:
@@ -198,21 +192,19 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
         if self._overlays and render_mode is None:
             raise ValueError(f"overlays={overlays!r} are drawn by render(): pass a render_mode too")
 
-        self._actions = ACTION_TYPES.make(action_type)
-        self.action_space = self._actions.space
-        self.observation_builder: ObservationBuilder = make_observation_builder(
-            obs_type, sensors, screens
+        self._agent = agent = Agent(
+            obs_type,
+            sensors,
+            screens,
+            action_type,
+            reward,
+            metrics,
+            terminate_on,
+            truncate_on,
         )
-        self.observation_space = self.observation_builder.space
-        self.episode_stats = EpisodeStats(
-            make_metrics(DEFAULT_METRICS if metrics is None else copy.deepcopy(metrics)),
-            make_events("terminate_on", terminate_on),
-            make_events("truncate_on", truncate_on),
-        )
-        self._reward = make_reward(copy.deepcopy(reward))
-        self._reward_terms = metrics_read(self._reward, self.episode_stats.metrics, reward)
-        self.last_reward = 0.0
-        self._last_metrics: tuple[dict[str, float], dict[str, float]] = ({}, {})
+        self.action_space = agent.actions.space
+        self.observation_builder: ObservationBuilder = agent.observation_builder
+        self.observation_space = agent.observation_builder.space
 
         self.cartridge: Final = Cartridge.open(rom)
         race = RaceArguments.select(arguments)
@@ -381,14 +373,12 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
                 if observer.needs_frames:
                     observer.frame(self, reader.read(), 0)
         self._race = race = reader.read()
-        metrics = self.episode_stats.reset(race, start.course)
-        self._reward.reset(metrics)
-        self.last_reward, self._last_metrics = 0.0, (metrics, metrics)
+        self._agent.begin(race, start.course)
         self._needs_reset = False
         for observer in self._observers:
             observer.episode_started(self)
         observation = self.observation_builder.observe(console, race, start.course, out)
-        return observation, self._info(race, metrics, ())
+        return observation, self._info(race, ())
 
     def _step(self, action: Any, out: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Step; the observation is written into `out`, or a new object if `out` is None."""
@@ -398,7 +388,7 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
                 "no episode is under way: call env.reset() before the first step, after the end of "
                 "an episode, and after a step that failed or was interrupted"
             )
-        keys = self._actions.keys(action)
+        keys = self._agent.actions.keys(action)
         try:
             return self._run_step(keys, out)
         except BaseException:
@@ -409,23 +399,20 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
         for observer in self._observers:
             observer.step_started(self, keys, self._frame_skip)
         states = self._run_frames(keys)
-        race, course, stats = states[-1], self.course, self.episode_stats
-        events = stats.update(states, course)
-        metrics = stats.collect()
-        reward = self._reward.step(metrics)
+        race, course, agent = states[-1], self.course, self._agent
+        events = agent.advance(states, course)
+        reward = agent.last_reward
         self._race = race
-        self.last_reward, self._last_metrics = reward, (self._last_metrics[1], metrics)
         self._needs_reset = over = bool(events)
         for observer in self._observers:
             observer.step_ended(self, reward, over)
         terminated = truncated = False
         names: tuple[str, ...] = ()
         if events:
-            terminated = any(event in stats.terminate_on for event in events)
-            truncated = any(event in stats.truncate_on for event in events)
+            terminated, truncated = agent.ends(events)
             names = tuple(event.name for event in events)
             self._end_episode(names)
-        info = self._info(race, metrics, names) if over or self._info_every_step else {}
+        info = self._info(race, names) if over or self._info_every_step else {}
         observation = self.observation_builder.observe(self.console, race, course, out)
         return observation, reward, terminated, truncated, info
 
@@ -456,25 +443,10 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
             for observer in self._observers:
                 observer.episode_ended(self, events)
 
-    def _info(
-        self, race: RaceState, metrics: dict[str, float], events: tuple[str, ...]
-    ) -> dict[str, Any]:
-        course_seed = None if self._start is None else self._start.course_seed
-        return {
-            "metrics": metrics,
-            "lap_times": race.lap_times,
-            "total_time": race.total_time if race.finished else 0.0,
-            "progress": self.course.track.laps(race),
-            "lap": race.lap,
-            "checkpoint": race.checkpoint,
-            "frame": race.frame,
-            "place": race.place + 1,
-            "drivers": race.driver_count,
-            "course": race.course_name or "" if course_seed is None else RANDOM_COURSE,
-            "course_seed": course_seed,
-            "events": events,
-            "is_success": race.finished,
-        }
+    def _info(self, race: RaceState, events: tuple[str, ...]) -> dict[str, Any]:
+        assert self._start is not None
+        name = self._start.course_name(race)
+        return self._agent.info(race, self.course, name, self._start.course_seed, events)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -559,17 +531,26 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
         return ray_angles(getattr(self.observation_builder, "sensors", ()))
 
     @property
+    def episode_stats(self) -> EpisodeStats:
+        """Metrics and events of the episode."""
+        return self._agent.stats
+
+    @property
+    def last_reward(self) -> float:
+        """Reward of the last step; 0 after a reset."""
+        return self._agent.last_reward
+
+    @property
     def last_reward_terms(self) -> dict[str, float]:
         """Change in the last step of each metric that the reward reads, by name."""
-        before, now = self._last_metrics
-        return {name: now[name] - before.get(name, 0.0) for name in self._reward_terms}
+        return self._agent.last_reward_terms()
 
     @property
     def recorded_arguments(self) -> dict[str, Any]:
         """The arguments that a recording notes: ``frame_skip``, ``action_type`` and ``reward``."""
         return {
             "frame_skip": self.frame_skip,
-            "action_type": self._actions.name,
+            "action_type": self._agent.actions.name,
             "reward": self._reward_name,
         }
 
@@ -695,15 +676,7 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
         self._episode_open = True
         for observer in self._observers:
             observer.start_reached(self, 0)
-        (
-            self.episode_stats,
-            self._reward,
-            self.last_reward,
-            self._last_metrics,
-            self._needs_reset,
-            self._np_random,
-            self._np_random_seed,
-        ) = parts
+        *self._agent.parts, self._needs_reset, self._np_random, self._np_random_seed = parts
         if not self._needs_reset:
             for observer in self._observers:
                 observer.episode_started(self)
@@ -757,10 +730,7 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
     def _parts(self) -> tuple[Any, ...]:
         """Return what a cloned state holds besides the console."""
         return (
-            self.episode_stats,
-            self._reward,
-            self.last_reward,
-            self._last_metrics,
+            *self._agent.parts,
             self._needs_reset,
             self.np_random,
             self._np_random_seed,

@@ -14,9 +14,11 @@ from mkds_gym.emulator.console import Console
 from mkds_gym.emulator.snapshot import Difference, Snapshot
 from mkds_gym.emulator.state_file import pack_state
 from mkds_gym.episodes.cloned_state import Base, ClonedState, base_of
+from mkds_gym.episodes.race_config import RANDOM_COURSE
 from mkds_gym.errors import StateError
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import RaceReader
+from mkds_gym.race.state import RaceState
 from mkds_gym.utils.caches import LRUCache
 
 PRIMING_FRAMES: Final = 3
@@ -65,6 +67,10 @@ class RaceStart:
         """Return a start at one of `points`."""
         make = partial(difference.apply, self.snapshot)
         return RaceStart(make, self.course, self.course_seed, self.booted, origin=self)
+
+    def course_name(self, race: RaceState) -> str:
+        """Return the name of the course for the info of a race from here."""
+        return race.course_name or "" if self.course_seed is None else RANDOM_COURSE
 
     @cached_property
     def snapshot(self) -> Snapshot:
