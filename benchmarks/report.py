@@ -17,6 +17,7 @@ from typing import Any, Final
 import psutil
 from tabulate import tabulate
 
+from mkds_gym.utils.files import why_unwritable
 from mkds_gym.vector.threads import usable_cores
 
 _PACKAGES: Final = ("mkds-gym", "py-desmume", "gymnasium", "numpy", "embreex")
@@ -92,10 +93,8 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def _writable_file(name: str) -> Path:
     file = Path(name)
-    if not file.resolve().parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{file}: the folder {file.parent} does not exist")
-    if file.is_dir():
-        raise argparse.ArgumentTypeError(f"{file} is a folder: expected a file")
+    if problem := why_unwritable(file):
+        raise argparse.ArgumentTypeError(f"{file}: {problem}")
     try:
         with file.open("a"):
             return file

@@ -96,8 +96,8 @@ def test_inputs_are_not_overwritten(
         (ROM_PATH, "would overwrite the bundled cartridge"),
         (copy, "would overwrite an input"),
         (oval, "would overwrite an input"),
-        (tmp_path, "expected a file in an existing folder"),
-        (tmp_path / "none" / "my.nds", "expected a file in an existing folder"),
+        (tmp_path, "this is a folder: expected a file"),
+        (tmp_path / "none" / "my.nds", "none does not exist: make it first"),
     ):
         arguments = ["compile", str(oval), "-o", str(output), "--base", str(copy)]
         assert main(arguments) == 1

@@ -201,7 +201,7 @@ def test_render_attributes_and_calls() -> None:
                 envs.set_attr(name, 1)
         courses = envs.call("get_wrapper_attr", "course")
         assert courses[0].track.length == courses[1].track.length
-        with pytest.raises(ValueError, match="values has 3 items: expected 2"):
+        with pytest.raises(ValueError, match="values has the length 3: expected 2"):
             envs.set_attr("frame_skip", [1, 2, 3])
 
 
@@ -287,7 +287,7 @@ def test_zero_environments_raise_index_error_in_gymnasiums_modes(mode: str) -> N
         ({"autoreset_mode": "Never"}, "'NextStep', 'SameStep', 'Disabled'"),
         ({"on_error": "ignore"}, "'raise', 'replace'"),
         ({"env_kwargs": {"course": "random"}}, "env_kwargs"),
-        ({"env_kwargs": [{}]}, "env_kwargs has 1 items: expected 2"),
+        ({"env_kwargs": [{}]}, "env_kwargs has the length 1: expected 2"),
         ({"env_kwargs": [{}, 3]}, r"env_kwargs\[1\]=3"),
         ({"env_kwargs": [{"obs_type": "pixels"}, {}]}, "environment 1 has the observation space"),
         ({"env_kwargs": [{"action_type": "keys"}, {}]}, "environment 1 has the action space"),
@@ -365,12 +365,12 @@ def test_activation_that_is_not_finite_is_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seed": [1]}, "seed has 1 items: expected 2"),
+        ({"seed": [1]}, "seed has the length 1: expected 2"),
         ({"seed": "a"}, "seed='a'"),
         ({"seed": True}, "seed=True"),
         ({"seed": [1.7, 5]}, "seed 1.7 of environment 0"),
         ({"seed": [1, "5"]}, "seed '5' of environment 1"),
-        ({"options": [None]}, "options has 1 items: expected 2"),
+        ({"options": [None]}, "options has the length 1: expected 2"),
         ({"options": [3, None]}, "options 3 of environment 0"),
         ({"options": "state"}, "options='state'"),
         ({"options": {"reset_mask": None}}, "not a NumPy array or list of bool"),

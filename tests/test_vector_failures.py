@@ -550,7 +550,7 @@ def test_wrong_states_change_nothing(foreign_states: tuple[Any, ...]) -> None:
         states = envs.clone_states()
         for wrong, kind, message in (
             ("here", TypeError, "states='here'"),
-            ([states[0]], ValueError, "states has 1 items: expected 2"),
+            ([states[0]], ValueError, "states has the length 1: expected 2"),
             ([states[0], b"state"], TypeError, r"states\[1\] is a bytes, expected a cloned state"),
             ([None, None], ValueError, "all states are None"),
             (foreign_states, StateError, "frame_skip=9"),

@@ -766,7 +766,7 @@ def test_window_without_display_is_reported(
         env.step(0)
     (line,) = capfd.readouterr().err.splitlines()
     assert "python -m mkds_gym.viewer: error: no" in line
-    assert "the run goes on without its window" in line
+    assert "the run goes on without this window" in line
 
 
 # The command --------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.race_config import RANDOM_COURSE
 from mkds_gym.errors import MKDSError
 from mkds_gym.kartlab.boot import CLASSES
-from mkds_gym.utils.files import write_bytes
+from mkds_gym.utils.files import why_unwritable, write_bytes
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.workers < 1:
         parser.error(f"--workers {options.workers} is out of range: expected at least 1")
-    if options.json is not None and (options.json.is_dir() or not options.json.parent.is_dir()):
-        parser.error(f"--json {options.json}: expected a file in an existing folder")
+    if options.json is not None and (problem := why_unwritable(options.json)):
+        parser.error(f"--json {options.json}: {problem}")
     try:
         courses = options.courses or Cartridge.open().course_names()
         jobs = [(course, engine_class) for course in courses for engine_class in options.classes]

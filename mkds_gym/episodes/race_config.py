@@ -127,7 +127,9 @@ class RaceConfig:
                 )
         for name in ("opponents", "opponent_strength", "items"):
             if (value := getattr(arguments, name)) and not self.has_race_seed:
-                raise ValueError(f"{name}={value!r} applies to mode='vs' only: pass mode as well")
+                raise ValueError(
+                    f"{name}={value!r} applies to VS races only: pass mode='vs' as well"
+                )
 
     def check_course_seed(self, seed: object) -> int:
         """Return the seed of a random course as an int.

@@ -25,7 +25,7 @@ from mkds_gym.kartlab.build import (
 )
 from mkds_gym.kartlab.compiler import compile_course
 from mkds_gym.kartlab.preview import check_suffix, draw
-from mkds_gym.utils.files import write_bytes
+from mkds_gym.utils.files import why_unwritable, write_bytes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,8 +103,8 @@ def _build(output: Path) -> int:
 
 
 def _compile(paths: list[Path], output: Path, base: Path) -> int:
-    if output.is_dir() or not output.parent.is_dir():
-        raise BuildError(f"-o {output} cannot be written: expected a file in an existing folder")
+    if problem := why_unwritable(output):
+        raise BuildError(f"-o {output}: {problem}")
     for source in (ROM_PATH, base, *paths):
         if output.exists() and source.exists() and output.samefile(source):
             role = "the bundled cartridge" if source == ROM_PATH else "an input"

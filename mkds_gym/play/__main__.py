@@ -35,7 +35,7 @@ from mkds_gym.overlays import (
 from mkds_gym.play.player import REWIND_SECONDS, SCREEN_CHOICES, Player
 from mkds_gym.recording.format import SUFFIX, Recording, Start, boot_digest
 from mkds_gym.recording.recorder import ConsoleRecorder
-from mkds_gym.utils.files import free_path, same_file
+from mkds_gym.utils.files import free_path, same_file, why_unwritable
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PROGRAM: Final = "python -m mkds_gym.play"
@@ -244,11 +244,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not 0 <= options.rewind <= 600:
         parser.error(f"--rewind {options.rewind} is out of range: expected 0 to 600 seconds")
-    if options.save.is_dir() or not options.save.parent.is_dir():
-        parser.error(f"--save {options.save}: expected a file in an existing folder")
     record = options.record
-    if record is not None and (record.is_dir() or not record.parent.is_dir()):
-        parser.error(f"--record {record}: expected a file in an existing folder")
+    for name, path in (("save", options.save), ("record", record)):
+        if path is not None and (problem := why_unwritable(path)):
+            parser.error(f"--{name} {path}: {problem}")
     if record is not None and record.suffix.lower() != SUFFIX:
         parser.error(f"--record {record}: expected the suffix {SUFFIX}")
     for written, other in (

@@ -230,7 +230,9 @@ class Recording:
         try:
             data = Path(path).read_bytes()
         except FileNotFoundError:
-            raise RecordingError(f"recording '{path}' does not exist") from None
+            raise RecordingError(
+                f"recording '{path}' does not exist: expected the path of a {SUFFIX} file"
+            ) from None
         except (OSError, ValueError) as error:
             raise RecordingError(f"cannot read recording '{path}': {reason(error)}") from error
         return cls.from_bytes(data, f"recording '{path}'")

@@ -113,8 +113,8 @@ class Recorder(EnvObserver):
     ) -> None:
         if not hasattr(env.unwrapped, "add_observer"):
             raise TypeError(
-                f"env={env!r} cannot be recorded: expected an MKDS-v0 environment; in a vector "
-                "environment, wrap each one in mkds_gym.wrappers.record_races.RecordRaces"
+                f"env={env!r} is not an MKDS-v0 environment: expected gym.make('MKDS-v0'); for a "
+                "vector environment, pass env_wrappers=[mkds_gym.wrappers.RecordRaces]"
             )
         self._env: Any = env.unwrapped
         self.label = label

@@ -38,7 +38,7 @@ from mkds_gym.recording.format import (
 from mkds_gym.replay import dsm
 from mkds_gym.replay.replay import verify
 from mkds_gym.replay.show import Show, show
-from mkds_gym.utils.files import same_file, write_bytes
+from mkds_gym.utils.files import same_file, why_unwritable, write_bytes
 
 GIF_EVERY: Final = 4
 """Frames per picture of a GIF at full speed; most viewers show at most 20 pictures a second."""
@@ -142,7 +142,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.error(f"--{look} has no effect without {needed}")
     names = None if options.names is None else options.names.split(",")
     if names is not None and len(names) != len(options.recordings):
-        parser.error(f"--names {options.names}: expected {len(options.recordings)} names")
+        parser.error(
+            f"--names {options.names} has {len(names)} names: expected {len(options.recordings)}, "
+            "one per recording, separated by commas"
+        )
     try:
         _run(options, names)
     except (MKDSError, ValueError, TypeError) as error:
@@ -165,8 +168,8 @@ def _check_outputs(options: argparse.Namespace) -> None:
         path = getattr(options, name)
         if path is None:
             continue
-        if Path(path).is_dir() or not Path(path).parent.is_dir():
-            raise RecordingError(f"cannot write '{path}': expected a file in an existing folder")
+        if problem := why_unwritable(path):
+            raise RecordingError(f"--{name} {path}: {problem}")
         suffix = suffixes.get(name)
         if suffix is not None and Path(path).suffix.lower() != suffix:
             raise RecordingError(f"cannot write '{path}': --{name} needs the suffix {suffix}")

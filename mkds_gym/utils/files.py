@@ -100,6 +100,14 @@ def free_path(path: Path) -> Path:
     return free
 
 
+def why_unwritable(path: str | os.PathLike[str]) -> str:
+    """Return why no file can be written at a path, for messages; "" if one can."""
+    if Path(path).is_dir():
+        return "this is a folder: expected a file"
+    folder = Path(path).parent
+    return "" if folder.is_dir() else f"the folder {folder} does not exist: make it first"
+
+
 def same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
     """Return whether two paths lead to the same file, which need not exist."""
     try:

@@ -6,7 +6,7 @@ Every function raises before anything has been started, reset or stepped.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, Final, TypeAlias
 
 import gymnasium as gym
@@ -23,6 +23,18 @@ PER_ENV: Final = "per_env"
 
 Options: TypeAlias = Mapping[str, Any]
 Mask: TypeAlias = NDArray[np.bool_] | Sequence[bool]
+
+
+def check_length(name: str, values: Sized, num_envs: int) -> None:
+    """Check that there is one value per environment.
+
+    Raises:
+        ValueError: too few or too many.
+    """
+    if len(values) != num_envs:
+        raise ValueError(
+            f"{name} has the length {len(values)}: expected {num_envs}, one per environment"
+        )
 
 
 def check_autoreset_mode(mode: Any) -> AutoresetMode:
@@ -75,10 +87,7 @@ def kwargs_per_env(
             f"env_kwargs={env_kwargs!r} is not a list: pass a dict of arguments (or None) for each "
             "environment; pass arguments for all of them directly, as in frame_skip=4"
         )
-    if len(env_kwargs) != num_envs:
-        raise ValueError(
-            f"env_kwargs has {len(env_kwargs)} items: expected {num_envs}, one per environment"
-        )
+    check_length("env_kwargs", env_kwargs, num_envs)
     each = []
     for index, own in enumerate(env_kwargs):
         if own is not None and not isinstance(own, Mapping):
@@ -136,8 +145,7 @@ def seeds_per_env(num_envs: int, seed: int | Sequence[int | None] | None) -> Seq
         return [_check_seed(index, int(seed) + index) for index in range(num_envs)]
     if isinstance(seed, bool | str) or not isinstance(seed, Sequence | np.ndarray):
         raise TypeError(f"seed={seed!r} is not an integer, a list of integers or None")
-    if len(seed) != num_envs:
-        raise ValueError(f"seed has {len(seed)} items: expected {num_envs}, one per environment")
+    check_length("seed", seed, num_envs)
     return [None if each is None else _check_seed(index, each) for index, each in enumerate(seed)]
 
 
@@ -180,10 +188,7 @@ def options_per_env(
         raise TypeError(
             f"options={per_env!r} is not a dict, or a list with a dict or None for each environment"
         )
-    if len(per_env) != num_envs:
-        raise ValueError(
-            f"options has {len(per_env)} items: expected {num_envs}, one per environment"
-        )
+    check_length("options", per_env, num_envs)
     for index, item in enumerate(per_env):
         if item is not None and not isinstance(item, Mapping):
             raise TypeError(f"options {item!r} of environment {index} are not a dict or None")
@@ -203,10 +208,7 @@ def states_per_env(num_envs: int, states: Any) -> list[ClonedState | None]:
             f"states={states!r} is not a cloned state, or a list with a state or None for each "
             "environment: pass the result of clone_states()"
         )
-    if len(states) != num_envs:
-        raise ValueError(
-            f"states has {len(states)} items: expected {num_envs}, one per environment"
-        )
+    check_length("states", states, num_envs)
     for index, state in enumerate(states):
         if state is not None and not isinstance(state, ClonedState):
             raise TypeError(
@@ -253,11 +255,7 @@ class ActionBatch:
         space = self._single
         if self._kind is None:  # the action space of a wrapper
             listed = list(iterate(self._batch, actions))
-            if len(listed) != self._num_envs:
-                raise ValueError(
-                    f"actions has {len(listed)} items: expected {self._num_envs}, "
-                    "one per environment"
-                )
+            check_length("actions", listed, self._num_envs)
             return listed
         try:
             array = np.asarray(actions)
@@ -279,6 +277,7 @@ class ActionBatch:
             for index in indices:
                 if not valid[index].all():
                     raise ValueError(
-                        f"actions[{index}]={array[index].tolist()!r} is not in {space}"
+                        f"actions[{index}]={array[index].tolist()!r} is out of range: expected an "
+                        f"action of {space}"
                     )
         return array.tolist() if array.ndim == 1 else list(array)

@@ -32,6 +32,7 @@ from mkds_gym.vector.arguments import (
     Mask,
     Options,
     check_autoreset_mode,
+    check_length,
     check_wrappers,
     kwargs_per_env,
     masked_indices,
@@ -272,10 +273,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         """
         if not isinstance(values, list | tuple):
             values = [values] * self.num_envs
-        if len(values) != self.num_envs:
-            raise ValueError(
-                f"values has {len(values)} items: expected {self.num_envs}, one per environment"
-            )
+        check_length("values", values, self.num_envs)
         with self._call():
             if not all(env.has_wrapper_attr(name) for env in self.envs):
                 raise AttributeError(

@@ -26,7 +26,9 @@ _RATE_SECONDS: Final = 3.0
 _NOTE_SECONDS: Final = 4.0
 _SCREEN_SHARE: Final = 0.9
 """Largest share of the screen's width and height that the window takes at first."""
-_NO_DISPLAY: Final = "the run goes on without its window"
+_NO_DISPLAY: Final = (
+    "the run goes on without this window; to see it, set DISPLAY and run python -m mkds_gym.viewer"
+)
 
 
 def check_scale(scale: int | None) -> None:

@@ -16,7 +16,7 @@ from gymnasium.utils import RecordConstructorArgs
 from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.cloned_state import ClonedState
 from mkds_gym.errors import StateError, reason
-from mkds_gym.utils.arguments import integer
+from mkds_gym.utils.arguments import integer, shown
 from mkds_gym.utils.files import write_bytes
 
 _MAGIC: Final = b"MKDS start states 2\n"
@@ -179,7 +179,9 @@ class RandomStarts(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     def __init__(self, env: gym.Env[Any, Any], states: StartStates) -> None:
         if not isinstance(states, StartStates):
-            raise TypeError(f"states={states!r} is not a StartStates")
+            raise TypeError(
+                f"states={shown(states)} is not a StartStates: expected StartStates.collect(...)"
+            )
         # Not copied, so that an environment made from the spec starts at the same states.
         RecordConstructorArgs.__init__(self, _disable_deepcopy=True, states=states)
         gym.Wrapper.__init__(self, env)
