@@ -39,7 +39,7 @@ from mkds_gym.recording.format import Start
 from mkds_gym.utils.arguments import boolean, choice, integer, number
 
 MAX_FRAME_SKIP: Final = 60
-_RENDER_MODES: Final = (None, "human", "rgb_array")
+RENDER_MODES: Final = (None, "human", "rgb_array")
 
 
 class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
@@ -184,7 +184,7 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
         EzPickle.__init__(self, **arguments)
         Observable.__init__(self)
         self.frame_skip = frame_skip
-        self.render_mode = choice("render_mode", render_mode, _RENDER_MODES)
+        self.render_mode = choice("render_mode", render_mode, RENDER_MODES)
         self.screens: Any = screens
         self._info_every_step = boolean("info_every_step", info_every_step)
         integer("window_scale", window_scale, 1, MAX_SCALE)

@@ -524,9 +524,9 @@ def test_the_default_fitness_is_the_distance():
 
 
 @pytest.mark.parametrize("name", SCORERS.names())
-def test_every_scorer_scores_the_default_metrics_and_misses_none_in_silence(name):
+def test_every_scorer_scores_an_empty_episode_and_refuses_missing_metrics(name):
     scorer = SCORERS.make(name)
-    assert scorer(collect_all(make_metrics(DEFAULT_METRICS))) == 0.0
+    assert scorer(collect_all(make_metrics(METRICS.names()))) == 0.0
     with pytest.raises(KeyError):
         scorer({})
     assert pickle.loads(pickle.dumps(scorer)) is scorer

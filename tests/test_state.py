@@ -338,4 +338,6 @@ def test_opponents_are_the_other_karts_without_ghosts() -> None:
     assert not one.finished
     others = RaceReader(race.ram, driver=3).read().opponents
     assert [kart.driver for kart in others] == [0, 1]
+    race.drivers[1]["kind"] = 0x08000004  # a ghost of the original, whose kinds are bits
+    assert [kart.driver for kart in race.frame().opponents] == [3]
     assert RaceMemory().frame().opponents == ()

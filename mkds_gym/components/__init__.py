@@ -4,6 +4,7 @@ from mkds_gym.components.actions import ACTION_TYPES, DISCRETE_ACTIONS, ITEM_ACT
 from mkds_gym.components.events import EVENTS, Event, register_event
 from mkds_gym.components.metrics import METRICS, Metric, register_metric
 from mkds_gym.components.observations import OBS_TYPES
+from mkds_gym.components.place import Place
 from mkds_gym.components.registry import Registry
 from mkds_gym.components.rewards import REWARDS, Reward
 from mkds_gym.components.scorers import SCORERS, FitnessScorer, register_scorer
@@ -23,6 +24,7 @@ __all__ = [
     "Event",
     "FitnessScorer",
     "Metric",
+    "Place",
     "Registry",
     "Reward",
     "Sensor",

@@ -195,6 +195,8 @@ DRIVER = _structure(
 KIND_PLAYER = 0
 KIND_CPU = 1
 KIND_GHOST = 2
+KIND_GHOST_BIT = 1 << 2
+"""The bit of a ghost in the original, whose kinds are bits. Kartlab's kinds do not have it."""
 
 DRIVER_LIMIT = 8
 """Largest number of drivers in a race."""
