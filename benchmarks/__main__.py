@@ -18,20 +18,21 @@ from benchmarks.lap import Lap, record_lap
 from benchmarks.report import add_json, describe, log, machine, write_json
 
 QUESTIONS: Final[dict[str, str]] = {
-    "plain": throughput.TABLES["plain"][0],
+    **{name: throughput.TABLES[name][0] for name in ("plain", "wall")},
     "step": "How much of the console's speed does env.step keep?",
     "evolution": "How fast are drivers evaluated, and how long do workers wait?",
-    **{name: question for name, (question, _) in throughput.TABLES.items() if name != "plain"},
+    **{name: throughput.TABLES[name][0] for name in ("vector", "vector64", "peers")},
 }
 """The tables in the order in which they are measured, and the question that each answers."""
 
 
-def _measure(name: str, lap: Lap, seconds: float, rounds: int) -> dict[str, Any]:
+def _measure(name: str, lap: Lap, wall: Lap, seconds: float, rounds: int) -> dict[str, Any]:
     if name == "step":
-        return step.measure(lap, seconds, rounds)
+        return step.measure(lap, wall, seconds, rounds)
     if name == "evolution":
         return evolution.measure(rounds)
-    return throughput.measure(throughput.TABLES[name][1], lap, seconds, rounds)
+    drive = wall if name in throughput.WALL_TABLES else lap
+    return throughput.measure(throughput.TABLES[name][1], drive, seconds, rounds)
 
 
 def report(result: dict[str, Any]) -> str:
@@ -102,12 +103,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     begin = time.monotonic()
     status = 0
     try:
-        log("recording a lap ...")
-        lap, _, _ = record_lap()
+        log("recording the drives ...")
+        lap, wall = record_lap()[0], record_lap(wall=True)[0]
         for name in names:
             log(f"measuring {name} ...")
             try:
-                result["tables"][name] = _measure(name, lap, options.seconds, options.rounds)
+                result["tables"][name] = _measure(name, lap, wall, options.seconds, options.rounds)
             except (OSError, RuntimeError) as error:
                 log(f"{name} failed: {error}")
                 result["failed"][name] = str(error)

@@ -1,7 +1,8 @@
-"""The lap that every row drives: recorded once, then replayed by each row.
+"""The drives of the tables: recorded once, then replayed by each row.
 
 All rows press the same keys from the same race start, so they emulate the same frames, and no
-row pays for the steering.
+row pays for the steering. The lap looks down the road. The wall drive turns left and then slides
+along a wall, which fills the picture; such frames cost half as much.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ FRAME_SKIP: Final = 4
 LAPS: Final = 1
 BOOT: Final = BootParameters(laps=LAPS)
 
+_WALL_STEPS: Final = 200
+_WALL_FIRST: Final = 75
+_TURN_STEPS: Final = 20
+"""Steps of the wall drive in which the kart turns left; in the others it drives straight."""
+
 _STRAIGHT, _LEFT, _RIGHT = 0, 1, 2  # indices of DISCRETE_ACTIONS
 _SINE_AFTER_NEXT: Final = 5
 """Component of the sensor ``checkpoints``: sine of the bearing of the checkpoint after next."""
@@ -29,7 +35,7 @@ _SINE_AFTER_NEXT: Final = 5
 
 @dataclass(frozen=True)
 class Lap:
-    """One lap of the default course, as actions.
+    """A drive on the default course, as actions.
 
     Attributes:
         actions: actions of ``action_type="discrete"``, one per step.
@@ -37,12 +43,14 @@ class Lap:
         start: frame of the race clock at the race start.
         places: race clock (frames) and checkpoint after each step. A row that arrives elsewhere
             drives another race, and its benchmark fails.
+        first: index of the first step that is measured; the steps before lead to the wall.
     """
 
     actions: tuple[int, ...]
     boot_frames: int
     start: int
     places: tuple[tuple[int, int], ...]
+    first: int = 0
 
     @property
     def keys(self) -> list[int]:
@@ -71,11 +79,11 @@ def steer(observation: Any) -> int:
     return _LEFT if sine > 0.1 else _RIGHT if sine < -0.1 else _STRAIGHT
 
 
-def record_lap() -> tuple[Lap, list[list[RaceState]], Course]:
-    """Drive the lap.
+def record_lap(wall: bool = False) -> tuple[Lap, list[list[RaceState]], Course]:
+    """Drive the lap, or the wall drive.
 
     Returns:
-        The lap, the states of all frames of each step (the first item is the race start alone),
+        The drive, the states of all frames of each step (the first item is the race start alone),
         and the course.
 
     Raises:
@@ -91,8 +99,9 @@ def record_lap() -> tuple[Lap, list[list[RaceState]], Course]:
         places: list[tuple[int, int]] = []
         states: list[list[RaceState]] = [[env.unwrapped.race]]
         over = False
-        while not over:
-            actions.append(steer(observation))
+        while not over and not (wall and len(actions) > _WALL_STEPS):
+            turn = _LEFT if len(actions) < _TURN_STEPS else _STRAIGHT
+            actions.append(turn if wall else steer(observation))
             states.append([])
             for _ in range(FRAME_SKIP):
                 if not over:
@@ -100,11 +109,17 @@ def record_lap() -> tuple[Lap, list[list[RaceState]], Course]:
                     states[-1].append(env.unwrapped.race)
                     over = terminated or truncated
             places.append((info["frame"], info["checkpoint"]))
-        if not info["is_success"]:
+        if not wall and not info["is_success"]:
             raise RuntimeError(f"the benchmark's driver did not finish the lap: {info}")
         course: Course = env.unwrapped.course
     finally:
         env.close()
     # Omitted: the last step, which the finish may cut short.
-    lap = Lap(tuple(actions[:-1]), boot_frames, states[0][0].frame, tuple(places[:-1]))
+    lap = Lap(
+        tuple(actions[:-1]),
+        boot_frames,
+        states[0][0].frame,
+        tuple(places[:-1]),
+        _WALL_FIRST if wall else 0,
+    )
     return lap, states[:-1], course

@@ -16,16 +16,16 @@ class Row(ABC):
 
     Args:
         lap: the recorded lap.
-        consoles: number of consoles that run at once.
+        drivers: number of drivers that drive it at once.
     """
 
-    def __init__(self, lap: Lap, consoles: int = 1) -> None:
+    def __init__(self, lap: Lap, drivers: int = 1) -> None:
         self.lap = lap
-        self._consoles = consoles
+        self._drivers = drivers
 
-    def consoles(self) -> int:
-        """Return the number of consoles that run at once."""
-        return self._consoles
+    def drivers(self) -> int:
+        """Return the number of drivers that drive at once."""
+        return self._drivers
 
     @abstractmethod
     def restart(self) -> None:
@@ -51,16 +51,17 @@ class Row(ABC):
         return time.perf_counter() - start
 
     def drive(self, begin: int, end: int) -> float:
-        """Drive a piece, from the race start if ``begin`` is 0.
+        """Drive a piece; if it is the first one, restart and go to its begin.
 
         Returns:
-            Seconds, without the restart.
+            Seconds of the piece alone.
 
         Raises:
             RuntimeError: the row drives another race than the recorded one.
         """
-        if begin == 0:
+        if begin == self.lap.first:
             self.restart()
+            self.time_steps(0, begin)
         seconds = self.time_steps(begin, end)
         self.lap.check(end - 1, self.place())
         return seconds

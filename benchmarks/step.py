@@ -8,6 +8,7 @@ counted, because the state has just been restored.
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Callable
@@ -24,11 +25,13 @@ from mkds_gym.race.reader import RaceReader
 
 WARM_UP: Final = 3
 """Steps of a piece that are not counted."""
+WALL: Final = "default arguments, wall drive"
 PAIRS: Final[dict[str, tuple[bool, dict[str, Any]]]] = {
     "default arguments": (False, {}),
     "obs_type='dict'": (False, {"obs_type": "dict"}),
     "obs_type='ram'": (False, {"obs_type": "ram"}),
     "obs_type='pixels'": (True, {"obs_type": "pixels"}),
+    WALL: (False, {}),
 }
 """By title: whether the console draws the last frame of each step too, and arguments."""
 
@@ -52,10 +55,11 @@ class Pair:
 
     def _restart(self) -> None:
         self._env.reset()
+        self._env_steps(0, self._lap.first)
         self._state = self._core.clone_state()
 
     def drive(self, begin: int, end: int) -> dict[str, float]:
-        """Drive a piece in both ways; ``begin`` is where the last piece ended, or 0.
+        """Drive a piece in both ways; ``begin`` is where the last piece ended, or the first step.
 
         Returns:
             Seconds of ``console`` and of ``env``.
@@ -63,7 +67,7 @@ class Pair:
         Raises:
             RuntimeError: one of them drives another race than the recorded one.
         """
-        if begin == 0:
+        if begin == self._lap.first:
             self._restart()
         ways: list[tuple[str, Callable[[int, int], None]]] = [
             ("console", self._console_steps),
@@ -105,11 +109,12 @@ class Pair:
         self._env.close()
 
 
-def measure(lap: Lap, seconds: float, rounds: int) -> dict[str, Any]:
+def measure(lap: Lap, wall: Lap, seconds: float, rounds: int) -> dict[str, Any]:
     """Measure all pairs, piece by piece.
 
     Args:
         lap: the recorded lap.
+        wall: the recorded wall drive, of the pair `WALL`.
         seconds: measure until each way of each pair has run for so long on average, ...
         rounds: ... and at least so many pieces.
 
@@ -120,11 +125,13 @@ def measure(lap: Lap, seconds: float, rounds: int) -> dict[str, Any]:
     order = random.Random(0)
     samples: dict[str, list[dict[str, float]]] = {title: [] for title in PAIRS}
     steps = PIECE - WARM_UP
-    with remotes(Pair, {title: (title, lap) for title in PAIRS}) as pairs:
+    drives = {title: wall if title == WALL else lap for title in PAIRS}
+    with remotes(Pair, {title: (title, drives[title]) for title in PAIRS}) as pairs:
         spent = 0.0
-        for count, (begin, end) in enumerate(pieces(lap), 1):
+        following = {title: pieces(drive) for title, drive in drives.items()}
+        for count in itertools.count(1):
             for title in order.sample(list(PAIRS), len(PAIRS)):
-                piece = pairs[title].call("drive", begin, end)
+                piece = pairs[title].call("drive", *next(following[title]))
                 samples[title].append(piece)
                 spent += piece["console"] + piece["env"]
             if count >= rounds and spent >= seconds * 2 * len(PAIRS):

@@ -1,4 +1,4 @@
-"""Ways to drive the recorded lap, and tables of their speed.
+"""Tables of the speed of several rows.
 
 Each row has its own process. All rows of a table drive one piece of the lap, one row after the
 other in random order, then the next piece. So a disturbance of the machine hits all rows alike,
@@ -10,242 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import random
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-import gymnasium as gym
-import numpy as np
-from gymnasium.vector import AsyncVectorEnv
-
-from benchmarks.lap import BOOT, FRAME_SKIP, LAPS, Lap
-from benchmarks.peers import PeerProgram
+from benchmarks.lap import FRAME_SKIP, Lap
 from benchmarks.remote import Remote
 from benchmarks.report import cells, log, spread, table
 from benchmarks.row import Row
-from mkds_gym.emulator.cartridge import Cartridge
-from mkds_gym.emulator.console import Console
-from mkds_gym.kartlab import boot
-from mkds_gym.race.memory_layout import RACE_STATUS, MemoryLayout
-from mkds_gym.race.reader import RaceReader
+from benchmarks.rows import CONSOLE, ENV, NATIVE_2, PIXELS, PLAIN, ROWS, eight_each
 
 PIECE: Final = 25
 """Steps of a piece of the lap."""
 
-
-class PlainLoop(Row):
-    """py-desmume without mkds-gym: one ``emu.cycle()`` per frame, every frame drawn."""
-
-    def __init__(self, lap: Lap) -> None:
-        from desmume.emulator import DeSmuME
-
-        super().__init__(lap)
-        self._keys = lap.keys
-        self._folder = tempfile.TemporaryDirectory(prefix="mkds-gym-benchmark-")
-        # Plain py-desmume plays sound, opens a window system, writes a battery file to the user's
-        # folder, and prints.
-        os.environ["XDG_CONFIG_HOME"] = self._folder.name
-        os.environ["SDL_VIDEODRIVER"] = os.environ["SDL_AUDIODRIVER"] = "dummy"
-        with open(os.devnull, "wb") as null:  # noqa: PTH123
-            os.dup2(null.fileno(), 1)
-        self._layout = MemoryLayout()  # Kartlab has the layout of the USA cartridge
-        self._emulator = emulator = DeSmuME()
-        emulator.open(str(Cartridge.open().path))
-        for i, word in enumerate(np.frombuffer(BOOT.pack(), "<u4").tolist()):
-            emulator.memory.write_long(boot.ADDRESS + 4 * i, word)
-        # The interpreter starts the program a few frames earlier or later than the recompiler.
-        for _ in range(2 * lap.boot_frames + 60):
-            emulator.cycle(with_joystick=False)
-            if self._read_long(self._layout.race_status_pointer) and self.place()[0] == lap.start:
-                break
-        else:
-            raise RuntimeError("Kartlab did not reach the race start")
-        self._state = os.path.join(self._folder.name, "start.dst")  # noqa: PTH118
-        emulator.savestate.save_file(self._state)
-
-    def _read_long(self, address: int) -> int:
-        return int(self._emulator.memory.unsigned.read_long(address))
-
-    def restart(self) -> None:
-        self._emulator.savestate.load_file(self._state)
-
-    def step(self, number: int) -> None:
-        emulator = self._emulator
-        emulator.input.keypad_update(self._keys[number])
-        for _ in range(FRAME_SKIP):
-            emulator.cycle(with_joystick=False)
-
-    def place(self) -> tuple[int, int]:
-        address = self._read_long(self._layout.race_status_pointer)
-        words = range(address, address + RACE_STATUS.itemsize, 4)
-        data = np.array([self._read_long(word) for word in words], "<u4").view(RACE_STATUS)[0]
-        return int(data["frame"]), int(data["drivers"][0]["checkpoint"])
-
-    def close(self) -> None:
-        self._folder.cleanup()
-
-
-class ConsoleLoop(Row):
-    """`Console.step` and nothing else; ``draw`` draws the last frame of each step."""
-
-    def __init__(self, lap: Lap, draw: bool) -> None:
-        super().__init__(lap)
-        self._keys = lap.keys
-        self._draw = draw
-        self._console = console = Console(on_power_on=BOOT.write)
-        console.step(0, lap.boot_frames, draw=True)
-        self._start = console.snapshot()
-        layout = MemoryLayout.detect(console.ram, console.cartridge.region)
-        self._reader = RaceReader(console.ram, layout)
-        self._reader.resolve()
-
-    def restart(self) -> None:
-        self._console.restore(self._start)
-
-    def step(self, number: int) -> None:
-        self._console.step(self._keys[number], FRAME_SKIP, self._draw)
-
-    def place(self) -> tuple[int, int]:
-        state = self._reader.read()
-        return state.frame, state.checkpoint
-
-    def close(self) -> None:
-        self._console.close()
-
-
-class Environment(Row):
-    """``env.step`` of ``MKDS-v0``."""
-
-    def __init__(self, lap: Lap, **arguments: Any) -> None:
-        super().__init__(lap)
-        self._env: Any = gym.make("MKDS-v0", laps=LAPS, **arguments)
-        self._info: dict[str, Any] = {}
-        self.restart()
-
-    def restart(self) -> None:
-        _, self._info = self._env.reset()
-
-    def step(self, number: int) -> None:
-        self._info = self._env.step(self.lap.actions[number])[4]
-
-    def place(self) -> tuple[int, int]:
-        return self._info["frame"], self._info["checkpoint"]
-
-    def close(self) -> None:
-        self._env.close()
-
-
-class Vector(Row):
-    """``envs.step`` of a vector environment of ``MKDS-v0``, infos included."""
-
-    def __init__(self, lap: Lap, count: int, mode: str) -> None:
-        super().__init__(lap, count)
-        self._actions = [np.full(count, action) for action in lap.actions]
-        self._envs: Any = gym.make_vec(
-            "MKDS-v0", num_envs=count, vectorization_mode=mode, laps=LAPS
-        )
-        self._info: dict[str, Any] = {}
-
-    def restart(self) -> None:
-        _, self._info = self._envs.reset()
-
-    def step(self, number: int) -> None:
-        self._info = self._envs.step(self._actions[number])[4]
-
-    def place(self) -> tuple[int, int]:
-        return _common(zip(self._info["frame"], self._info["checkpoint"], strict=True))
-
-    def close(self) -> None:
-        self._envs.close()
-
-
-class PlainEnv(gym.Env[Any, Any]):
-    """A plain py-desmume loop as a minimal environment, without sensors and rewards."""
-
-    def __init__(self, lap: Lap) -> None:
-        self.observation_space = gym.spaces.Box(-1.0, 1.0, (6,), np.float32)
-        self.action_space = gym.spaces.Discrete(len(lap.actions))
-        self._lap = lap
-        self._loop: Any = None
-        self._observation = np.zeros(6, np.float32)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed, options=options)
-        self._loop = self._loop or PlainLoop(self._lap)
-        self._loop.restart()
-        return self._observation, {}
-
-    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        self._loop.step(action)
-        return self._observation, 0.0, False, False, {}
-
-    def place(self) -> tuple[int, int]:
-        place: tuple[int, int] = self._loop.place()
-        return place
-
-    def close(self) -> None:
-        if self._loop is not None:
-            self._loop.close()
-
-
-class PlainWorkers(Row):
-    """``AsyncVectorEnv`` of plain py-desmume loops, to compare the native vector with."""
-
-    def __init__(self, lap: Lap, count: int) -> None:
-        super().__init__(lap, count)
-        self._steps = [np.full(count, number) for number in range(len(lap.actions))]
-        self._envs = AsyncVectorEnv([partial(PlainEnv, lap)] * count)
-
-    def restart(self) -> None:
-        self._envs.reset()
-
-    def step(self, number: int) -> None:
-        self._envs.step(self._steps[number])
-
-    def place(self) -> tuple[int, int]:
-        return _common(self._envs.call("place"))
-
-    def close(self) -> None:
-        self._envs.close()
-
-
-def _common(places: Any) -> tuple[int, int]:
-    different = {(int(frame), int(checkpoint)) for frame, checkpoint in places}
-    if len(different) != 1:
-        raise RuntimeError(f"the environments drive different races: {different}")
-    return different.pop()
-
-
-PLAIN: Final = "plain py-desmume loop, emu.cycle()"
-NATIVE_2: Final = "MKDSVectorEnv, 2"
-ENV: Final = "env.step, default arguments"
-PIXELS: Final = "env.step, obs_type='pixels'"
-_MODES: Final = {
-    "SyncVectorEnv": "sync",
-    "AsyncVectorEnv": "async",
-    "MKDSVectorEnv": "vector_entry_point",
-}
-ROWS: Final[dict[str, Callable[[Lap], Row]]] = {
-    PLAIN: PlainLoop,
-    "Console.step, one frame in 4 drawn": partial(ConsoleLoop, draw=True),
-    "Console.step, nothing drawn": partial(ConsoleLoop, draw=False),
-    ENV: Environment,
-    PIXELS: partial(Environment, obs_type="pixels"),
-    "AsyncVectorEnv of plain py-desmume loops, 2": partial(PlainWorkers, count=2),
-    **{
-        f"{title}, {count}": partial(Vector, count=count, mode=mode)
-        for title, mode in _MODES.items()
-        for count in (1, 2, 8, 64)
-    },
-    "gym-mkds 0.2.3, its core environment": partial(PeerProgram, "gym_mkds"),
-    "stable-retro 1.0.1, melonDS core": partial(PeerProgram, "stable_retro"),
-}
-"""All rows by their title in the tables."""
 
 TABLES: Final[dict[str, tuple[str, list[str]]]] = {
     "plain": (
@@ -253,17 +30,24 @@ TABLES: Final[dict[str, tuple[str, list[str]]]] = {
         [
             PLAIN,
             "Console.step, one frame in 4 drawn",
-            "Console.step, nothing drawn",
+            CONSOLE,
             ENV,
             PIXELS,
             "AsyncVectorEnv, 2",
             NATIVE_2,
+            eight_each(consoles=2),
         ],
+    ),
+    "wall": (
+        "And on frames that look at a wall, which are cheaper to emulate?",
+        [PLAIN, CONSOLE, ENV, NATIVE_2, eight_each(consoles=2)],
     ),
     "vector": (
         "How fast are several environments together?",
         [
             NATIVE_2,
+            CONSOLE,
+            "Console.step, two consoles in two threads",
             ENV,
             "AsyncVectorEnv of plain py-desmume loops, 2",
             "SyncVectorEnv, 2",
@@ -272,11 +56,13 @@ TABLES: Final[dict[str, tuple[str, list[str]]]] = {
             "SyncVectorEnv, 8",
             "AsyncVectorEnv, 8",
             "MKDSVectorEnv, 8",
+            eight_each(consoles=1),
+            eight_each(consoles=2),
         ],
     ),
     "vector64": (
         "How fast are 64 environments, far more than cores?",
-        [NATIVE_2, "AsyncVectorEnv, 64", "MKDSVectorEnv, 64"],
+        [NATIVE_2, "AsyncVectorEnv, 64", "MKDSVectorEnv, 64", eight_each(consoles=8)],
     ),
     "peers": (
         "How fast are other projects on the same lap?",
@@ -290,6 +76,8 @@ TABLES: Final[dict[str, tuple[str, list[str]]]] = {
     ),
 }
 """Question and rows of each table. The ratios of a table are those to its first row."""
+WALL_TABLES: Final = ("wall",)
+"""Tables whose rows take the wall drive instead of the lap."""
 
 
 def make_row(title: str, lap: Lap) -> Row:
@@ -299,7 +87,7 @@ def make_row(title: str, lap: Lap) -> Row:
 
 def pieces(lap: Lap) -> Iterator[tuple[int, int]]:
     """Yield the pieces of the lap (first step, step after the last), again and again."""
-    starts = range(0, len(lap.actions) - PIECE + 1, PIECE)
+    starts = range(lap.first, len(lap.actions) - PIECE + 1, PIECE)
     return itertools.cycle([(begin, begin + PIECE) for begin in starts])
 
 
@@ -313,9 +101,9 @@ def measure(titles: Sequence[str], lap: Lap, seconds: float, rounds: int) -> dic
         rounds: ... and at least so many pieces.
 
     Returns:
-        By title: ``frames_per_second`` of all consoles together and ``ratio`` (`spread`),
-        ``consoles``, and ``memory_mib`` per console. A row that
-        cannot be made has ``missing`` instead, the reason.
+        By title: ``frames_per_second`` of all drivers together and ``ratio`` (`spread`),
+        ``drivers``, and ``memory_mib`` per driver. A row that cannot be made has ``missing``
+        instead, the reason.
     """
     rows: dict[str, Remote] = {}
     result: dict[str, Any] = {title: {} for title in titles}
@@ -324,17 +112,17 @@ def measure(titles: Sequence[str], lap: Lap, seconds: float, rounds: int) -> dic
         for title in titles:
             try:
                 rows[title] = stack.enter_context(contextlib.closing(Remote(make_row, title, lap)))
-            except (OSError, RuntimeError) as error:
+            except (OSError, RuntimeError, TypeError) as error:
                 log(f"  {title} is left out: {error}")
                 result[title] = {"missing": str(error)}
         speeds: dict[str, list[float]] = {title: [] for title in rows}
-        consoles = {title: row.call("consoles") for title, row in rows.items()}
+        drivers = {title: row.call("drivers") for title, row in rows.items()}
         spent = 0.0
         for count, (begin, end) in enumerate(pieces(lap), 1):
             for title in order.sample(list(rows), len(rows)):
                 took = rows[title].call("drive", begin, end)
                 spent += took
-                speeds[title].append(consoles[title] * (end - begin) * FRAME_SKIP / took)
+                speeds[title].append(drivers[title] * (end - begin) * FRAME_SKIP / took)
             if count >= rounds and spent >= seconds * len(rows):
                 break
         for title, row in rows.items():
@@ -343,8 +131,8 @@ def measure(titles: Sequence[str], lap: Lap, seconds: float, rounds: int) -> dic
                 "ratio": spread(
                     [a / b for a, b in zip(speeds[title], speeds[titles[0]], strict=True)]
                 ),
-                "memory_mib": row.call("memory") / consoles[title],
-                "consoles": consoles[title],
+                "memory_mib": row.call("memory") / drivers[title],
+                "drivers": drivers[title],
             }
     return result
 
@@ -360,5 +148,5 @@ def report(result: dict[str, Any]) -> str:
         ratio = ("1", "") if title == reference else cells(row["ratio"], ".3f")
         speed = cells(row["frames_per_second"], ",.0f")
         lines.append((title, *speed, *ratio, f"{row['memory_mib']:,.0f}"))
-    head = ("row", "frames/s", "quartiles", f"x {reference}", "quartiles", "MiB each")
+    head = ("row", "driver frames/s", "quartiles", f"x {reference}", "quartiles", "MiB a driver")
     return table(head, lines)

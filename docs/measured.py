@@ -23,12 +23,12 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import courses, soak  # noqa: E402
 from benchmarks.__main__ import report  # noqa: E402
 from benchmarks.report import cells, table  # noqa: E402
-from benchmarks.throughput import ENV, NATIVE_2, PLAIN  # noqa: E402
+from benchmarks.rows import CONSOLE, ENV, NATIVE_2, PLAIN, eight_each  # noqa: E402
 from mkds_gym.drivers import timing  # noqa: E402
 from mkds_gym.errors import reason  # noqa: E402
 
 BENCHMARKS = ROOT / "docs" / "reference" / "benchmarks.md"
-README_ROWS = (PLAIN, "Console.step, nothing drawn", ENV, "AsyncVectorEnv, 2", NATIVE_2)
+README_ROWS = (PLAIN, CONSOLE, ENV, "AsyncVectorEnv, 2", NATIVE_2, eight_each(consoles=2))
 NEEDED = ("plain", "vector")
 """Tables of ``python -m benchmarks`` that the README and the plot need."""
 
@@ -56,7 +56,7 @@ def readme_table(result: dict[str, Any]) -> str:
         rows.append((title, f"{row['frames_per_second']['median']:,.0f}", *ratio))
     about = result["machine"]
     return (
-        f"{table(('frames per second', 'median', 'x plain', 'quartiles'), rows)}\n\n"
+        f"{table(('driver frames per second', 'median', 'x plain', 'quartiles'), rows)}\n\n"
         f"Measured {about['date']} on {about['cores']} cores ({about['processor']}, load average "
         f"{about['load_average_before']} before). A real console runs 59.8 frames per second."
     )
@@ -77,7 +77,7 @@ def draw_plot(result: dict[str, Any], picture: Path) -> None:
     figure = Figure(figsize=(7.0, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.barh(titles, [speed * ratio["median"] for ratio in ratios], xerr=errors, capsize=3)
-    axes.set_xlabel("frames per second, all environments together")
+    axes.set_xlabel("driver frames per second, all environments together")
     about = result["machine"]
     axes.set_title(f"{about['cores']} cores ({about['processor']}), {about['date']}", fontsize=10)
     axes.grid(axis="x", alpha=0.3)

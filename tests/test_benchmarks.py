@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -72,13 +73,14 @@ def test_step_compares_each_environment_with_its_console(tmp_path: Path) -> None
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_rows_drive_the_recorded_race(tmp_path: Path) -> None:
-    tables = measure(tmp_path, "plain", "vector", "evolution", "peers")["tables"]
-    for name in ("plain", "vector", "peers"):
+    tables = measure(tmp_path, "plain", "wall", "vector", "evolution", "peers")["tables"]
+    for name in ("plain", "wall", "vector", "peers"):
         assert list(tables[name]) == throughput.TABLES[name][1]
         for row in tables[name].values():
             assert row.get("missing") or is_spread(row["frames_per_second"])
     for title, row in tables["vector"].items():
-        assert row["consoles"] == int(title.rpartition(", ")[2] if title[-1].isdigit() else 1)
+        number = re.search(r", (\d+)", title)
+        assert row["drivers"] == (2 if "two" in title else int(number[1]) if number else 1)
     assert "missing" not in tables["peers"]["stable-retro 1.0.1, melonDS core"]
     assert {ratio["ratio"]["median"] for ratio in (tables["plain"][throughput.PLAIN],)} == {1.0}
     shown = bool(os.environ.get("DISPLAY"))
