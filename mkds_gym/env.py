@@ -37,17 +37,21 @@ from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
 from mkds_gym.recording.format import Start
 from mkds_gym.utils.arguments import boolean, choice, integer, number
+from mkds_gym.utils.one_thread import OneThread, one_thread
 
 MAX_FRAME_SKIP: Final = 60
 RENDER_MODES: Final = (None, "human", "rgb_array")
 
 
-class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
+class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
     """A kart race in an emulated Nintendo DS.
 
     Without arguments the cartridge is Kartlab, the free kart game of this package. With ``rom``
     (or the environment variable ``MKDS_ROM``) and ``state`` it is your own. The agent drives kart
     0. Each `reset` restores the race start exactly.
+
+    An environment serves one thread at a time: while a thread is in a method, calls from other
+    threads raise `ConcurrentCallError` at once and change nothing.
 
     ## Actions
 
@@ -182,6 +186,7 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
     ) -> None:
         arguments = {name: value for name, value in locals().items() if name != "self"}
         EzPickle.__init__(self, **arguments)
+        OneThread.__init__(self)
         Observable.__init__(self)
         self.frame_skip = frame_skip
         self.render_mode = choice("render_mode", render_mode, RENDER_MODES)
@@ -233,6 +238,7 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
 
     # Reset, step, render, close ----------------------------------------------------------------
 
+    @one_thread
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
@@ -264,6 +270,7 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
         """
         return self._reset(seed, options, None)
 
+    @one_thread
     def reset_into(
         self, out: Any, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> dict[str, Any]:
@@ -285,6 +292,7 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
         self.observation_builder.check(out)
         return self._reset(seed, options, out)[1]
 
+    @one_thread
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Hold the keys of an action for ``frame_skip`` frames.
 
@@ -302,6 +310,7 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
         """
         return self._step(action, None)
 
+    @one_thread
     def step_into(self, action: Any, out: Any) -> tuple[float, bool, bool, dict[str, Any]]:
         """Step, and write the observation into arrays of the caller, as vector environments do.
 
@@ -322,6 +331,7 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
         self.observation_builder.check(out)
         return self._step(action, out)[1:]
 
+    @one_thread
     def render(self) -> NDArray[np.uint8] | None:
         """Return the picture of the last frame.
 
@@ -336,6 +346,7 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
             )
         return self.picture() if self.render_mode == "rgb_array" else None
 
+    @one_thread
     def close(self) -> None:
         """Close console and window. A second call does nothing."""
         try:
@@ -554,10 +565,12 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
             "reward": self._reward_name,
         }
 
+    @one_thread
     def collect_metrics(self) -> dict[str, float]:
         """Return the metrics of the episode so far, as in the info."""
         return self.episode_stats.collect()
 
+    @one_thread
     def picture(self) -> NDArray[np.uint8]:
         """Return the picture on the screens, uint8 RGB; overlays are drawn on the top screen.
 
@@ -589,6 +602,7 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
 
     # States ------------------------------------------------------------------------------------
 
+    @one_thread
     def clone_state(self) -> ClonedState:
         """Return the whole state of the environment, to return to with `restore_state`.
 
@@ -616,6 +630,7 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
             parts=self._bookkeeping.dump(self._parts()),
         )
 
+    @one_thread
     def clone_along(self, progress: Sequence[float]) -> list[ClonedState]:
         """Return states along the course: at each point, the state after a reset there.
 
@@ -644,6 +659,7 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
             states.append(self.clone_state())
         return states
 
+    @one_thread
     def restore_state(self, state: ClonedState) -> None:
         """Return to a state of `clone_state`, exactly.
 
@@ -738,6 +754,7 @@ class MKDSEnv(Observable, gym.Env[Any, Any], EzPickle):
 
     # For vector environments ---------------------------------------------------------------------
 
+    @one_thread
     def prepare(self) -> None:
         """Go where the first reset goes, without an episode, to be rendered and cloned.
 

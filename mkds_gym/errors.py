@@ -60,6 +60,13 @@ class ConsoleError(MKDSError, RuntimeError):
     """The emulator cannot be started, or a console was used after it was closed."""
 
 
+class ConcurrentCallError(ConsoleError):
+    """Another thread is in a call of the same console or environment.
+
+    The refused call changed nothing, and the call in the other thread goes on.
+    """
+
+
 class NoRaceError(MKDSError, RuntimeError):
     """The console's memory contains no running race."""
 

@@ -39,6 +39,7 @@ from mkds_gym.emulator.state_file import (
 from mkds_gym.errors import ConsoleError, StateError, reason
 from mkds_gym.utils.arguments import choice, file_path, integer
 from mkds_gym.utils.files import write_bytes
+from mkds_gym.utils.one_thread import OneThread, one_thread
 
 T = TypeVar("T")
 
@@ -116,11 +117,12 @@ def _disown_consoles() -> None:
 os.register_at_fork(after_in_child=_disown_consoles)
 
 
-class Console:
+class Console(OneThread):
     """One Nintendo DS with a cartridge, powered on, before its first frame.
 
     Several consoles may exist at once, in one thread or in several: the emulator runs without
-    Python's lock. Do not use one console in two threads at the same time. A console does not
+    Python's lock. One console serves one thread at a time: while a thread is in a method, calls
+    from other threads raise `ConcurrentCallError` at once and change nothing. A console does not
     survive a fork: in the child, every call raises `ConsoleError`.
 
     The same cartridge, ``on_power_on`` and keys give the same memory in every process. There is no
@@ -157,6 +159,7 @@ class Console:
                 f"on_power_on={on_power_on!r} is not callable: expected a function of the memory, "
                 "or None"
             )
+        super().__init__()
         self.cartridge = rom if isinstance(rom, Cartridge) else Cartridge.open(rom)
         self._jit = jit
         self._on_power_on = on_power_on
@@ -183,6 +186,7 @@ class Console:
         )
         _consoles.add(self)
 
+    @one_thread
     def reset(self) -> None:
         """Switch the console off and on, and call ``on_power_on``.
 
@@ -196,6 +200,7 @@ class Console:
         if self._on_power_on is not None:
             self._on_power_on(library.ram)
 
+    @one_thread
     def close(self) -> None:
         """Close the console. A second call does nothing."""
         self._library = None
@@ -241,6 +246,7 @@ class Console:
 
     # Frames ----------------------------------------------------------------------------------
 
+    @one_thread
     def step(self, keys: int = 0, frames: int = 1, draw: bool = True) -> None:
         """Hold keys and run frames.
 
@@ -272,6 +278,7 @@ class Console:
             self.frame_count += 1
             library.image.desmume_cycle(0)
 
+    @one_thread
     def run(self, keys: int, frames: int, look: Callable[[], T], drawn: int = -1) -> list[T]:
         """Hold keys and run frames, and call a function after each of them.
 
@@ -312,6 +319,7 @@ class Console:
 
     # Picture ---------------------------------------------------------------------------------
 
+    @one_thread
     def screen(self, which: str = "top", out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Return the last drawn picture.
 
@@ -343,6 +351,7 @@ class Console:
             RGB_OF_COLOURS.take(colours, axis=0, out=out, mode="clip")
         return out
 
+    @one_thread
     def colours(self, which: str = "top") -> NDArray[np.uint16]:
         """Return the last drawn picture in the console's format, without a copy.
 
@@ -367,6 +376,7 @@ class Console:
 
     # States ----------------------------------------------------------------------------------
 
+    @one_thread
     def snapshot(self) -> Snapshot:
         """Return the whole state, in memory, for `restore`. Takes a few milliseconds.
 
@@ -378,6 +388,7 @@ class Console:
         snapshot.data = copy_of(snapshot.data)
         return snapshot
 
+    @one_thread
     def difference(self, start: Snapshot) -> Difference:
         """Return the whole state as its difference from another; `Difference.apply` reverses it.
 
@@ -396,6 +407,7 @@ class Console:
         rom = self.cartridge.sha1
         return Snapshot(library.save(), rom, library.build_id, self.frame_count, drawing)
 
+    @one_thread
     def restore(self, snapshot: Snapshot) -> None:
         """Go back to a snapshot, in a few milliseconds.
 
@@ -425,6 +437,7 @@ class Console:
                 "the snapshot is damaged: the emulator refused it, and the console was reset"
             )
 
+    @one_thread
     def save_state(self, path: str | PathLike[str] | None = None) -> bytes | None:
         """Save the whole state for `load_state`, as bytes or to a file.
 
@@ -448,6 +461,7 @@ class Console:
         write_bytes(target, data, StateError)
         return None
 
+    @one_thread
     def load_state(self, state: StateLike | ReadState) -> None:
         """Load a state.
 
