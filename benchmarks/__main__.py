@@ -13,13 +13,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from benchmarks import evolution, step, throughput
+from benchmarks import evolution, parts, step, throughput
 from benchmarks.lap import Lap, record_lap
 from benchmarks.report import add_json, describe, log, machine, write_json
 
 QUESTIONS: Final[dict[str, str]] = {
     **{name: throughput.TABLES[name][0] for name in ("plain", "wall")},
     "step": "How much of the console's speed does env.step keep?",
+    "parts": "Where does the time go?",
     "evolution": "How fast are drivers evaluated, and how long do workers wait?",
     **{name: throughput.TABLES[name][0] for name in ("vector", "vector64", "peers")},
 }
@@ -29,6 +30,8 @@ QUESTIONS: Final[dict[str, str]] = {
 def _measure(name: str, lap: Lap, wall: Lap, seconds: float, rounds: int) -> dict[str, Any]:
     if name == "step":
         return step.measure(lap, wall, seconds, rounds)
+    if name == "parts":
+        return parts.measure(lap, wall, seconds, rounds)
     if name == "evolution":
         return evolution.measure(rounds)
     drive = wall if name in throughput.WALL_TABLES else lap
@@ -39,13 +42,14 @@ def report(result: dict[str, Any]) -> str:
     """Return a result (what ``--json`` writes) as Markdown."""
     reports: dict[str, Callable[[dict[str, Any]], str]] = {
         "step": step.report,
+        "parts": parts.report,
         "evolution": evolution.report,
     }
-    parts = [f"{describe(result['machine'])} {result['minutes']:.0f} minutes in all."]
+    texts = [f"{describe(result['machine'])} {result['minutes']:.0f} minutes in all."]
     for name, data in result["tables"].items():
         text = reports.get(name, throughput.report)(data)
-        parts.append(f"**{QUESTIONS[name]}** (`{name}`)\n\n{text}")
-    return "\n\n".join(parts)
+        texts.append(f"**{QUESTIONS[name]}** (`{name}`)\n\n{text}")
+    return "\n\n".join(texts)
 
 
 def build_parser() -> argparse.ArgumentParser:

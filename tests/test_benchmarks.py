@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from waiting import until
 
-from benchmarks import evolution, step, throughput
+from benchmarks import evolution, parts, step, throughput
 from benchmarks.__main__ import QUESTIONS, main, report
 from benchmarks.courses import AGAINST, frames_per_second
 from benchmarks.lap import record_lap
@@ -58,14 +58,17 @@ def is_spread(value: dict[str, float]) -> bool:
     return 0 < value["low"] <= value["median"] <= value["high"]
 
 
-def test_step_compares_each_environment_with_its_console(tmp_path: Path) -> None:
-    result = measure(tmp_path, "step")
+def test_step_and_parts_compare_an_environment_with_its_console(tmp_path: Path) -> None:
+    result = measure(tmp_path, "step", "parts")
     assert list(result["tables"]["step"]) == list(step.PAIRS)
     for row in result["tables"]["step"].values():
         assert all(is_spread(row[name]) for name in ("ratio", "console", "env"))
         ratio = row["console"]["median"] / row["env"]["median"]  # of the only piece
         assert row["ratio"]["median"] == pytest.approx(ratio)
         assert 200 < row["console"]["median"] < 1e6  # microseconds for four frames
+    for samples in result["tables"]["parts"].values():
+        assert samples.keys() <= parts.PARTS.keys()
+        assert samples["emulator"] > sum(samples.values()) / 2 > 5
     assert result["machine"]["cores"] >= 1
     assert result["machine"]["packages"]["py-desmume"][0].isdigit()
 
