@@ -1,6 +1,6 @@
 """How fast `mkds_neat` evaluates drivers, and how long its workers wait.
 
-The first drivers of ``examples/kartlab.ini`` are evaluated in different ways, in turns. Each way
+The first generation of ``examples/kartlab.ini`` is evaluated in different ways, in turns. Each way
 has its own process. Drivers differ in how long their episodes are, as in a real run.
 """
 
@@ -18,6 +18,8 @@ from benchmarks.remote import remotes
 from benchmarks.report import cells, log, spread, table
 
 CONFIG: Final = Path(__file__).parent.parent / "examples" / "kartlab.ini"
+GENERATION: Final = 50
+"""Drivers of a generation of the config."""
 WAYS: Final[dict[str, dict[str, str]]] = {
     "async, 1 worker": {"workers": "1"},
     "async, 2 workers": {"workers": "2"},
@@ -70,9 +72,9 @@ class Evaluation:
         """Evaluate the first drivers.
 
         Returns:
-            ``frames_per_second``; ``idle``, the share of time in which a worker computes nothing;
-            and ``parent``, the share in which the parent process computes (0 for native workers,
-            which are threads of the parent).
+            ``frames_per_second`` of all drivers; ``seconds``; ``idle``, the share of time in which
+            a worker computes nothing; and ``parent``, the share in which the parent process
+            computes (0 for native workers, which are threads of the parent).
         """
         evaluator = self._evaluator
         workers = [psutil.Process(process.pid) for process in evaluator.processes]
@@ -84,6 +86,7 @@ class Evaluation:
         busy = _cpu_seconds(workers) - busy if workers else own
         return {
             "frames_per_second": (evaluator.frames - frames) / seconds,
+            "seconds": seconds,
             "idle": max(0.0, 1.0 - busy / seconds / self._workers),
             "parent": own / seconds if workers else 0.0,
         }
@@ -102,12 +105,12 @@ def measure(rounds: int) -> dict[str, Any]:
     """Evaluate drivers in all ways, in turns.
 
     Args:
-        rounds: turns, at most 3, of up to 16 drivers.
+        rounds: turns, at most 3, of up to a whole generation.
 
     Returns:
         By title, what `Evaluation.evaluate` returns, each as a `spread`.
     """
-    turns, drivers = max(1, min(3, rounds)), max(2, min(16, 3 * rounds))
+    turns, drivers = min(3, rounds), GENERATION if rounds > 1 else 3
     titles = [title for title, run in WAYS.items() if "viewer" not in run]
     if os.environ.get("DISPLAY"):
         titles = list(WAYS)
@@ -126,13 +129,21 @@ def measure(rounds: int) -> dict[str, Any]:
 
 def report(result: dict[str, Any]) -> str:
     """Return the result of `measure` as a Markdown table."""
-    head = ("evaluation", "frames/s", "quartiles", "workers idle", "parent busy")
+    head = (
+        "evaluation of a generation",
+        "driver frames/s",
+        "quartiles",
+        "seconds",
+        "workers idle",
+        "parent busy",
+    )
     return table(
         head,
         [
             (
                 title,
                 *cells(row["frames_per_second"], ",.0f"),
+                f"{row['seconds']['median']:.1f}",
                 f"{row['idle']['median']:.0%}",
                 f"{row['parent']['median']:.0%}" if row["parent"]["median"] else "",
             )

@@ -4,7 +4,9 @@ FILE is the ``--json`` output of one of
 
 * ``python -m benchmarks``: README.md, docs/reference/benchmarks.md and its plot,
 * ``python -m benchmarks.courses`` or ``benchmarks.soak``: docs/reference/benchmarks.md,
-* ``python -m mkds_gym.drivers``: docs/reference/kartlab.md.
+* ``python -m mkds_gym.drivers``: docs/reference/kartlab.md,
+
+or what ``make evolve`` printed: README.md and docs/tutorial/first_driver.md.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from mkds_gym.errors import reason  # noqa: E402
 
 BENCHMARKS = ROOT / "docs" / "reference" / "benchmarks.md"
 README_ROWS = (PLAIN, CONSOLE, ENV, "AsyncVectorEnv, 2", NATIVE_2, eight_each(consoles=2))
+TUTORIAL = ROOT / "docs" / "tutorial" / "first_driver.md"
+EVOLUTION_LINES = re.compile(r"\w+, seed |generation |a driver |champion: |saved: |pictures: ")
 NEEDED = ("plain", "vector")
 """Tables of ``python -m benchmarks`` that the README and the plot need."""
 
@@ -60,6 +64,16 @@ def readme_table(result: dict[str, Any]) -> str:
         f"Measured {about['date']} on {about['cores']} cores ({about['processor']}, load average "
         f"{about['load_average_before']} before). A real console runs 59.8 frames per second."
     )
+
+
+def put_evolution(output: str) -> None:
+    """Write what an evolution printed into the README, and its generations into the tutorial."""
+    lines = [line for line in output.splitlines() if EVOLUTION_LINES.match(line)]
+    if not any(line.startswith("champion: ") for line in lines):
+        raise SystemExit("expected the output of a complete evolution, as of make evolve")
+    generations = [line for line in lines if line.startswith(("generation ", "a driver "))]
+    put(ROOT / "README.md", "evolve", "```text\n" + "\n".join(lines) + "\n```")
+    put(TUTORIAL, "evolve", "```text\n" + "\n".join(generations) + "\n```")
 
 
 def draw_plot(result: dict[str, Any], picture: Path) -> None:
@@ -99,16 +113,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         type=Path,
         metavar="FILE",
         help="--json output of python -m benchmarks, benchmarks.courses, benchmarks.soak or "
-        "mkds_gym.drivers",
+        "mkds_gym.drivers; or the output of make evolve",
     )
     file = parser.parse_args(argv).file
     try:
-        result = json.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        if "\nchampion: " in text:
+            put_evolution(text)
+            return
+        result = json.loads(text)
     except (OSError, ValueError) as error:
         parser.error(f"{file} is not a complete --json output: {reason(error)}")
     if "drivers" in result:
-        text = f"{timing.report(timing.load(result))}\n\nDriven {result['date']}."
-        put(ROOT / "docs" / "reference" / "kartlab.md", "drivers", text)
+        times = f"{timing.report(timing.load(result))}\n\nDriven {result['date']}."
+        put(ROOT / "docs" / "reference" / "kartlab.md", "drivers", times)
     elif "eight_karts" in result:
         put(BENCHMARKS, "courses", courses.report(result))
     elif "growth" in result:
