@@ -3,6 +3,7 @@
 FILE is the ``--json`` output of one of
 
 * ``python -m benchmarks``: README.md, docs/reference/benchmarks.md and its plot,
+  docs/explanation/speed.md,
 * ``python -m benchmarks.courses`` or ``benchmarks.soak``: docs/reference/benchmarks.md,
 * ``python -m mkds_gym.drivers``: docs/reference/kartlab.md,
 
@@ -22,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import courses, soak  # noqa: E402
+from benchmarks import courses, parts, soak  # noqa: E402
 from benchmarks.__main__ import report  # noqa: E402
 from benchmarks.report import cells, table  # noqa: E402
 from benchmarks.rows import CONSOLE, ENV, NATIVE_2, PLAIN, eight_each  # noqa: E402
@@ -31,10 +32,11 @@ from mkds_gym.errors import reason  # noqa: E402
 
 BENCHMARKS = ROOT / "docs" / "reference" / "benchmarks.md"
 README_ROWS = (PLAIN, CONSOLE, ENV, "AsyncVectorEnv, 2", NATIVE_2, eight_each(consoles=2))
+SPEED = ROOT / "docs" / "explanation" / "speed.md"
 TUTORIAL = ROOT / "docs" / "tutorial" / "first_driver.md"
 EVOLUTION_LINES = re.compile(r"\w+, seed |generation |a driver |champion: |saved: |pictures: ")
-NEEDED = ("plain", "vector")
-"""Tables of ``python -m benchmarks`` that the README and the plot need."""
+NEEDED = ("plain", "vector", "parts")
+"""Tables of ``python -m benchmarks`` that the pages need; ``parts`` alone is enough for its own."""
 
 
 def put(page: Path, name: str, text: str) -> None:
@@ -51,6 +53,15 @@ def put(page: Path, name: str, text: str) -> None:
     page.write_text(new, encoding="utf-8")
 
 
+def measured_on(result: dict[str, Any]) -> str:
+    """Return when and where a result was measured."""
+    about = result["machine"]
+    return (
+        f"Measured {about['date']} on {about['cores']} cores ({about['processor']}, load average "
+        f"{about['load_average_before']} before)."
+    )
+
+
 def readme_table(result: dict[str, Any]) -> str:
     """Return the README's table of speeds."""
     rows = []
@@ -58,11 +69,9 @@ def readme_table(result: dict[str, Any]) -> str:
         row = result["tables"]["plain"][title]
         ratio = ("1", "") if title == PLAIN else cells(row["ratio"], ".2f")
         rows.append((title, f"{row['frames_per_second']['median']:,.0f}", *ratio))
-    about = result["machine"]
     return (
         f"{table(('driver frames per second', 'median', 'x plain', 'quartiles'), rows)}\n\n"
-        f"Measured {about['date']} on {about['cores']} cores ({about['processor']}, load average "
-        f"{about['load_average_before']} before). A real console runs 59.8 frames per second."
+        f"{measured_on(result)} A real console runs 59.8 frames per second."
     )
 
 
@@ -132,12 +141,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif "growth" in result:
         put(BENCHMARKS, "soak", soak.summary(result))
     else:
-        missing = [name for name in NEEDED if name not in result.get("tables", {})]
-        if missing:
+        tables = result.get("tables", {})
+        missing = [name for name in NEEDED if name not in tables]
+        if missing and list(tables) != ["parts"]:
             raise SystemExit(f"{file} is incomplete: {', '.join(missing)} missing; run it again")
-        put(BENCHMARKS, "measured", report(result))
-        draw_plot(result, ROOT / "docs" / "images" / "throughput.png")
-        put(ROOT / "README.md", "speed", readme_table(result))
+        put(SPEED, "parts", f"{parts.report(tables['parts'])}\n\n{measured_on(result)}")
+        if not missing:
+            put(BENCHMARKS, "measured", report(result))
+            draw_plot(result, ROOT / "docs" / "images" / "throughput.png")
+            put(ROOT / "README.md", "speed", readme_table(result))
 
 
 if __name__ == "__main__":
