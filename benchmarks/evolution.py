@@ -38,13 +38,10 @@ class Evaluation:
     """
 
     def __init__(self, title: str) -> None:
-        import torch
-
         from mkds_neat.config import load_config
         from mkds_neat.evaluation import Evaluator
         from mkds_neat.viewer import RunViewer
 
-        torch.set_num_threads(1)
         config = load_config(CONFIG, WAYS[title])
         self._drivers = config.make_strategy().ask()
         self._workers = config.run.workers
@@ -58,6 +55,7 @@ class Evaluation:
                     config.env_id,
                     config.env_kwargs,
                     workers=config.run.workers,
+                    lanes=config.lanes,
                     seed=config.run.seed,
                     scorer=config.scorer,
                     start_method=config.run.start_method,
@@ -65,7 +63,8 @@ class Evaluation:
                     viewer=viewer,
                 )
             )
-            self._evaluator.evaluate(self._drivers[: self._workers])  # the consoles boot now
+            # The consoles boot now.
+            self._evaluator.evaluate(self._drivers[: self._workers * config.lanes])
             self._stack = stack.pop_all()
 
     def evaluate(self, count: int) -> dict[str, float]:

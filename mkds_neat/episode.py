@@ -1,30 +1,10 @@
-"""The worker's side of an evaluation: one environment, driven an episode at a time.
-
-This module does not import torch: worker processes start quickly and stay small.
-"""
+"""Episodes: what a worker is asked to drive, and what it answers."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-import time
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
 
-import gymnasium as gym
-import numpy as np
-
-import mkds_gym  # noqa: F401 - registers MKDS-v0 in a worker process
-from mkds_gym.env import MKDSEnv
-from mkds_gym.recording.recorder import Recorder
-
-STARTED: Final = "started"
-"""Attribute that tells the parent whether the environment of a new worker could be made."""
-RECORD_KEY: Final = "mkds_neat.episode"
-"""Key of the `EpisodeRecord` in the info of an episode's last step."""
-RECORDING_KEY: Final = "mkds_neat.recording"
-"""Key of the bytes of the recording in the same info, if the environment records."""
+from mkds_neat.networks import NetworkSpec
 
 
 @dataclass(frozen=True)
@@ -54,107 +34,94 @@ class EpisodeRecord:
     seconds: float
 
 
-class EpisodeWrapper(gym.Wrapper[Any, Any, Any, Any]):
-    """An environment that reports an episode once, at its end, as an `EpisodeRecord`.
+@dataclass(frozen=True)
+class Task:
+    """An episode to drive.
 
-    Infos are empty until then: carrying them through the vector environment costs more than a
-    step of the network. Before the first reset and after the end of an episode, a step returns
-    the last observation and does not step the environment.
+    Attributes:
+        id: The individual.
+        network: Its network.
+        seed: Seed of the episode.
+        label: Name of the driver in the viewer.
+        tile: Tile of the viewer that shows the driver, if tiles change between lanes; None for no
+            tile.
     """
 
-    started = True
+    id: int
+    network: NetworkSpec
+    seed: int
+    label: str = ""
+    tile: int | None = None
 
-    def __init__(self, env: gym.Env[Any, Any]) -> None:
-        super().__init__(env)
-        self._idle = True
-        self._last: Any = np.zeros(self.observation_space.shape or (), self.observation_space.dtype)
-        self._steps = 0
-        self._score = 0.0
-        self._start = 0.0
-        self._skip = int(getattr(env.unwrapped, "frame_skip", 1))
-        self._recorder = Recorder(env) if isinstance(env.unwrapped, MKDSEnv) else None
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode. The info is empty."""
-        self._last, _ = self.env.reset(seed=seed, options=options or None)
-        self._idle = False
-        self._steps = 0
-        self._score = 0.0
-        self._start = time.perf_counter()
-        return self._last, {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Step the environment. The info is empty until the last step of the episode."""
-        if self._idle:
-            return self._last, 0.0, False, False, {}
-        self._last, reward, terminated, truncated, info = self.env.step(action)
-        self._steps += 1
-        self._score += float(reward)
-        if not (terminated or truncated):
-            return self._last, 0.0, False, False, {}
-        self._idle = True
-        record = EpisodeRecord(
-            metrics={name: float(value) for name, value in info.get("metrics", {}).items()},
-            steps=self._steps,
-            frames=self._steps * self._skip,
-            score=self._score,
-            finished=bool(info.get("is_success", False)),
-            lap_times=tuple(float(t) for t in info.get("lap_times", ())),
-            race_time=float(info.get("total_time", 0.0)),
-            events=tuple(info.get("events", ())),
-            seconds=time.perf_counter() - self._start,
-        )
-        last: dict[str, Any] = {RECORD_KEY: record}
-        if self._recorder is not None:
-            last[RECORDING_KEY] = self._recorder.recording().to_bytes()
-        return self._last, 0.0, terminated, truncated, last
+# Messages of a worker ------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class EnvironmentFactory:
-    """Makes the environment of a worker. Picklable, for every start method.
+class Started:
+    """The worker has an environment and can drive.
 
     Attributes:
-        env_id: A registered environment.
-        kwargs: Its arguments.
-        owner: Id of the process that evaluates. Every other process is a worker.
-        publisher: publisher of the pictures of the environment, or None.
+        lanes: Episodes that it drives at the same time.
     """
 
-    env_id: str
-    kwargs: dict[str, Any]
-    owner: int = field(default_factory=os.getpid)
-    publisher: Any = None
-
-    def __call__(self) -> gym.Env[Any, Any]:
-        """Make the environment and, in a worker process, set its signal handlers."""
-        in_worker = os.getpid() != self.owner
-        if in_worker:
-            # Ctrl-C reaches the whole process group, but only the parent acts on it. A terminated
-            # worker still closes its console and removes its files.
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-        try:
-            env = EpisodeWrapper(gym.make(self.env_id, disable_env_checker=True, **self.kwargs))
-            if self.publisher is not None:
-                base: Any = env.unwrapped
-                base.viewer = self.publisher
-            return env
-        except Exception as error:
-            if not in_worker:
-                raise
-            return _FailedEnvironment(error)
+    lanes: int
 
 
-class _FailedEnvironment(gym.Env[Any, Any]):
-    """Stands in for an environment that could not be made, and reports the error when asked."""
+@dataclass(frozen=True)
+class Progress:
+    """The worker is alive. Sent several times a second while it drives.
 
-    def __init__(self, error: Exception) -> None:
-        self._error = error
-        self.observation_space = self.action_space = gym.spaces.Discrete(1)
+    Attributes:
+        steps: Steps of environments since the last message of this kind.
+    """
 
-    @property
-    def started(self) -> bool:
-        raise self._error
+    steps: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An episode has ended.
+
+    Attributes:
+        id: The individual.
+        record: Its episode.
+        recording: Bytes of the recording; None for an environment that records nothing.
+    """
+
+    id: int
+    record: EpisodeRecord
+    recording: bytes | None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The worker's environment failed and has been replaced. The worker goes on.
+
+    Attributes:
+        lost: Individuals whose episodes were under way.
+        culprits: Those of them whose own step or reset failed.
+        error: The error.
+        trace: Its traceback.
+    """
+
+    lost: tuple[int, ...]
+    culprits: tuple[int, ...]
+    error: str
+    trace: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The worker has ended.
+
+    Attributes:
+        error: Why.
+        trace: The traceback in the worker; empty if there is none.
+    """
+
+    error: str
+    trace: str = ""
+
+
+Message = Started | Progress | Finished | Failed | Ended

@@ -1,34 +1,31 @@
 """Evaluation: individuals in, results out, over a pool of workers.
 
-A worker that finishes an episode takes the next waiting individual at once. Which worker drives
-which individual therefore depends on the number of workers. The results do not: the seed of an
-episode comes from the run's seed and the individual's id, the outputs of a network do not depend
-on its batch (see `mkds_neat.networks`), and results are ordered by id.
+A worker drives whole episodes by itself. This process deals out individuals, a few ahead of those
+that a worker drives, and takes the results as they come. Which worker drives which individual
+therefore depends on the number of workers. The results do not: the seed of an episode comes from
+the run's seed and the individual's id, and results are ordered by id.
 
-A worker process that dies, fails or hangs costs only the episodes in progress: the workers are
-started again, and these individuals are evaluated again from their start. An emulator of this
-process that fails is replaced, and only its own episode is repeated. No individual is scored for
-a crash.
+A worker that dies or hangs is started again, and an environment that fails is replaced. Only the
+episodes that were under way in it are driven again from their start. No individual is scored for a
+crash.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import gymnasium as gym
 import numpy as np
 
-from mkds_neat.episode import RECORD_KEY, RECORDING_KEY, EnvironmentFactory, EpisodeRecord
+from mkds_neat.episode import Ended, Failed, Finished, Message, Progress, Started, Task
 from mkds_neat.errors import EvaluationError
 from mkds_neat.individual import Individual, Result
-from mkds_neat.networks import GenomeNetwork, NetworkBatch
-from mkds_neat.workers import ProcessPool, Stopped, ThreadPool, WorkerPool
+from mkds_neat.lanes import LanesFactory
+from mkds_neat.workers import ProcessPool, ThreadPool, WorkerPool
 
 if TYPE_CHECKING:
     from mkds_neat.viewer import RunViewer
@@ -37,8 +34,14 @@ _LOG = logging.getLogger(__name__)
 
 START_METHODS: Final = ("forkserver", "fork", "spawn")
 VECTORIZATIONS: Final = ("async", "native")
-STEP_TIMEOUT: Final = 60.0
-"""Seconds after which a worker process that has not answered counts as dead."""
+WORKER_TIMEOUT: Final = 60.0
+"""Seconds without a message after which a worker process that drives counts as dead."""
+_POLL: Final = 0.1
+"""Seconds between two looks at a request to stop."""
+
+
+class Stopped(Exception):  # noqa: N818 - a stop on request is not an error
+    """The evaluation was asked to stop. The results that were reported remain valid."""
 
 
 def episode_seed(run_seed: int, individual: int) -> int:
@@ -46,37 +49,17 @@ def episode_seed(run_seed: int, individual: int) -> int:
     return int(np.random.SeedSequence([run_seed, individual]).generate_state(1)[0])
 
 
-class _PoolError(Exception):
-    """A call to the worker pool failed."""
+class _Worker:
+    """What this process knows of a worker."""
 
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(cause)
-        self.cause = cause
+    def __init__(self) -> None:
+        self.started = False
+        self.tasks: list[Task] = []  # in the order in which the worker begins them
+        self.silence = 0.0  # seconds since the last message
 
-
-@contextlib.contextmanager
-def _pool_errors() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        raise _PoolError(error) from error
-
-
-@dataclass
-class _Episode:
-    individual: Individual
-    network: GenomeNetwork
-
-
-@dataclass
-class _Progress:
-    """The state of one call of `Evaluator.evaluate`."""
-
-    waiting: deque[Individual]
-    running: list[_Episode | None]
-    """The episode of each worker."""
-    results: dict[int, Result] = field(default_factory=dict)
-    failures: dict[int, int] = field(default_factory=dict)
+    def remove(self, ids: Sequence[int]) -> None:
+        """Forget tasks."""
+        self.tasks = [task for task in self.tasks if task.id not in ids]
 
 
 class Evaluator:
@@ -87,19 +70,20 @@ class Evaluator:
     Args:
         env_id: A registered environment with vector observations and a Box of actions.
         env_kwargs: Its arguments.
-        workers: Number of worker processes, or of emulators in this process.
+        workers: Number of worker processes, or of threads of this process.
+        lanes: Episodes that a worker drives at the same time; more than 1 only for ``MKDS-v0``.
         seed: The run's seed, from which the seed of every episode is derived.
         scorer: Maps the metrics of an episode to a fitness; None takes the sum of rewards.
         start_method: ``"forkserver"``, ``"fork"`` or ``"spawn"``.
         retries: Evaluations of an individual that are repeated after its worker failed.
-        timeout: Seconds after which a worker process that has not answered counts as dead.
-        vectorization: ``"async"`` for worker processes. ``"native"`` for emulators in this
-            process, stepped by threads: only for ``MKDS-v0``; ``start_method`` and ``timeout``
-            are then ignored.
+        timeout: Seconds without a message after which a worker process that drives counts as
+            dead, also an attribute.
+        vectorization: ``"async"`` for worker processes. ``"native"`` for threads of this process:
+            ``start_method`` and ``timeout`` are then ignored.
         viewer: Shows the races, which must then be of ``MKDS-v0``.
 
     Attributes:
-        restarts: Number of times that the workers were started again.
+        restarts: Number of times that a worker was started again.
         frames: Emulated frames of all results so far.
         pool: The workers; None before the first use.
 
@@ -114,14 +98,19 @@ class Evaluator:
         *,
         workers: int,
         seed: int,
+        lanes: int = 1,
         scorer: Callable[[Mapping[str, float]], float] | None = None,
         start_method: str = "forkserver",
         retries: int = 2,
-        timeout: float = STEP_TIMEOUT,
+        timeout: float = WORKER_TIMEOUT,
         vectorization: str = "async",
         viewer: RunViewer | None = None,
     ) -> None:
-        for name, number, least in (("workers", workers, 1), ("retries", retries, 0)):
+        for name, number, least in (
+            ("workers", workers, 1),
+            ("lanes", lanes, 1),
+            ("retries", retries, 0),
+        ):
             if number < least:
                 raise ValueError(f"{name}={number} is out of range: expected at least {least}")
         for name, word, accepted in (
@@ -131,17 +120,20 @@ class Evaluator:
             if word not in accepted:
                 raise ValueError(f"{name}={word!r} is unknown: expected {' or '.join(accepted)}")
         self.workers = workers
+        self.lanes = lanes
+        self.timeout = timeout
         self.restarts = 0
         self.frames = 0
         self.pool: WorkerPool | None = None
-        self._factory = EnvironmentFactory(env_id, dict(env_kwargs or {}))
+        self._env_id = env_id
+        self._env_kwargs = dict(env_kwargs or {})
         self._seed = seed
         self._scorer = scorer
         self._start_method = start_method
         self._retries = retries
-        self._timeout = timeout
         self._vectorization = vectorization
         self._viewer = viewer
+        self._workers: list[_Worker] = []
 
     def __enter__(self) -> Evaluator:
         """Return the evaluator."""
@@ -168,31 +160,29 @@ class Evaluator:
         """
         if self.pool is not None:
             return
-        publishers: list[Any] = [None] * self.workers
-        if self._viewer is not None:
-            publishers = [self._viewer.publisher(worker) for worker in range(self.workers)]
         try:
+            publishers = self._viewer.publishers() if self._viewer is not None else ()
+            factory = LanesFactory(self._env_id, self._env_kwargs, self.lanes, publishers)
             if self._vectorization == "native":
-                self.pool = ThreadPool(self._factory, publishers)
+                self.pool = ThreadPool(factory, self.workers)
             else:
-                self.pool = ProcessPool(
-                    [replace(self._factory, publisher=each) for each in publishers],
-                    self._start_method,
-                    self._timeout,
-                    should_stop,
-                )
-        except Stopped:
-            raise
+                self.pool = ProcessPool(factory, self.workers, self._start_method)
+            self._workers = [_Worker() for _ in range(self.workers)]
+            while not all(worker.started for worker in self._workers):
+                for number, message in self._receive(self.pool, should_stop):
+                    if isinstance(message, Ended):
+                        raise _not_started(message)
+                    self._workers[number].started = True
         except Exception as error:
+            self.close()
+            if isinstance(error, Stopped | EvaluationError):
+                raise
             if should_stop():
                 raise Stopped from error
-            raise EvaluationError(
-                f"the workers do not start: {type(error).__name__}: {error}; check the files in "
-                "[environment], try fewer workers, or another start_method"
-            ) from error
-        if should_stop():
+            raise _not_started(Ended(f"{type(error).__name__}: {error}")) from error
+        except BaseException:
             self.close()
-            raise Stopped
+            raise
 
     def evaluate(
         self,
@@ -219,18 +209,28 @@ class Evaluator:
         wanted = list(individuals)
         if len({i.id for i in wanted}) != len(wanted):
             raise ValueError("two individuals of one evaluation have the same id")
-        progress = _Progress(deque(wanted), [None] * self.workers)
-        while len(progress.results) < len(wanted):
-            try:
-                self.start(should_stop)
-                assert self.pool is not None
-                self._drive(self.pool, progress, on_result, should_stop)
-            except _PoolError as error:
-                self._recover(progress, error.cause)
-            except BaseException:  # leave no process behind
-                self.close()
-                raise
-        return [progress.results[key] for key in sorted(progress.results)]
+        waiting = deque(map(self._task, wanted))
+        results: dict[int, Result] = {}
+        failures: Counter[int] = Counter()
+        self.start(should_stop)
+        assert self.pool is not None
+        try:
+            while len(results) < len(wanted):
+                self._deal(self.pool, waiting)
+                for number, message in self._receive(self.pool, should_stop):
+                    if isinstance(message, Finished):
+                        self._workers[number].remove([message.id])
+                        self._deal(self.pool, waiting)  # before the result is written to a disk
+                        result = self._score(message)
+                        results[result.id] = result
+                        self.frames += result.record.frames
+                        on_result(result)
+                    elif isinstance(message, Failed | Ended):
+                        self._recover(self.pool, number, message, waiting, failures)
+        except BaseException:  # leave no process behind
+            self.close()
+            raise
+        return [results[key] for key in sorted(results)]
 
     def close(self) -> None:
         """End the workers. A second call does nothing."""
@@ -238,65 +238,58 @@ class Evaluator:
         if pool is not None:
             pool.shut_down()
 
-    def _drive(
-        self,
-        pool: WorkerPool,
-        progress: _Progress,
-        on_result: Callable[[Result], object],
-        should_stop: Callable[[], bool],
-    ) -> None:
-        """Drive episodes until no individual waits and no episode runs."""
-        running = progress.running
-        space = pool.single_action_space
-        assert isinstance(space, gym.spaces.Box)
-        actions = np.zeros((self.workers, *space.shape), dtype=space.dtype)
-        observations = self._begin(pool, progress)
-        batch, active = _batch_of(running)
-        while batch is not None:
-            if should_stop():
-                raise Stopped
-            actions[active] = np.clip(batch(observations[active]), space.low, space.high)
-            with _pool_errors():
-                observations, terminated, truncated, infos = pool.advance(actions, active)
-            if self._viewer is not None:
-                self._viewer.count_steps(len(active))
-            ended = [worker for worker in active if terminated[worker] or truncated[worker]]
-            if not ended:
-                continue
-            for worker in ended:
-                episode, running[worker] = running[worker], None
-                assert episode is not None
-                if RECORD_KEY not in infos or not infos[f"_{RECORD_KEY}"][worker]:
-                    self._count_failure(progress, episode.individual, infos["error"][worker])
-                    progress.waiting.appendleft(episode.individual)
-                    continue
-                recording = infos[RECORDING_KEY][worker] if RECORDING_KEY in infos else None
-                result = self._score(episode.individual, infos[RECORD_KEY][worker], recording)
-                progress.results[result.id] = result
-                self.frames += result.record.frames
-                on_result(result)
-            if progress.waiting:
-                observations = self._begin(pool, progress)
-            batch, active = _batch_of(running)
+    def _task(self, individual: Individual) -> Task:
+        label, tile = self._viewer.place_of(individual) if self._viewer is not None else ("", None)
+        seed = episode_seed(self._seed, individual.id)
+        return Task(individual.id, individual.network, seed, label, tile)
 
-    def _begin(self, pool: WorkerPool, progress: _Progress) -> Any:
-        """Give waiting individuals to free workers; return the observations of all workers."""
-        mask = np.zeros(self.workers, dtype=np.bool_)
-        seeds: list[int | None] = [None] * self.workers
-        for worker, episode in enumerate(progress.running):
-            if episode is None and progress.waiting:
-                individual = progress.waiting.popleft()
-                progress.running[worker] = _Episode(individual, GenomeNetwork(individual.network))
-                mask[worker] = True
-                seeds[worker] = episode_seed(self._seed, individual.id)
-                if self._viewer is not None:
-                    self._viewer.begin_episode(worker, individual)
-        with _pool_errors():
-            return pool.begin(seeds, mask)
+    def _deal(self, pool: WorkerPool, waiting: deque[Task]) -> None:
+        """Give waiting tasks to the workers with the fewest.
 
-    def _score(
-        self, individual: Individual, record: EpisodeRecord, recording: bytes | None
-    ) -> Result:
+        While many wait, a worker gets one more than it has lanes, and need not wait for this
+        process. Near the end, a task waits here for the first free lane.
+        """
+        while waiting:
+            ahead = 1 if len(waiting) > 2 * self.workers * self.lanes else 0
+            number = min(
+                (i for i in range(self.workers) if self._workers[i].started),
+                key=lambda i: len(self._workers[i].tasks),
+                default=None,
+            )
+            if number is None or len(self._workers[number].tasks) >= self.lanes + ahead:
+                return
+            task = waiting.popleft()
+            self._workers[number].tasks.append(task)
+            pool.send(number, [task])
+
+    def _receive(
+        self, pool: WorkerPool, should_stop: Callable[[], bool]
+    ) -> list[tuple[int, Message]]:
+        """Return messages of the workers; note those that have started or are silent."""
+        if should_stop():
+            raise Stopped
+        began = time.monotonic()
+        messages = pool.receive(_POLL)
+        # Not more than a moment at a time: this process may have been suspended, too.
+        passed = min(time.monotonic() - began, 2 * _POLL)
+        for worker in self._workers:
+            worker.silence += passed
+        for number, message in messages:
+            worker = self._workers[number]
+            worker.silence = 0.0
+            if isinstance(message, Started):
+                worker.started = True
+            elif isinstance(message, Progress) and self._viewer is not None:
+                self._viewer.count_steps(message.steps)
+        if self._vectorization == "async":
+            for number, worker in enumerate(self._workers):
+                if worker.silence > self.timeout and (worker.tasks or not worker.started):
+                    error = f"TimeoutError: no message for {self.timeout:.0f} seconds"
+                    messages.append((number, Ended(error)))
+        return messages
+
+    def _score(self, finished: Finished) -> Result:
+        key, record = finished.id, finished.record
         if self._scorer is None:
             fitness = record.score
         else:
@@ -304,52 +297,63 @@ class Evaluator:
                 fitness = float(self._scorer(record.metrics))
             except Exception as error:
                 raise EvaluationError(
-                    f"the scorer failed on individual {individual.id}: {error!r}; its metrics "
+                    f"the scorer failed on individual {key}: {error!r}; its metrics "
                     f"were {record.metrics}"
                 ) from error
         if not math.isfinite(fitness):
             raise EvaluationError(
-                f"individual {individual.id} has the fitness {fitness}: expected a finite number "
+                f"individual {key} has the fitness {fitness}: expected a finite number "
                 f"(its metrics were {record.metrics})"
             )
-        return Result(individual.id, fitness, record, recording)
+        return Result(key, fitness, record, finished.recording)
 
-    def _recover(self, progress: _Progress, error: Exception) -> None:
-        """End the workers and queue their individuals again, or give up."""
-        failed = set() if self.pool is None else self.pool.failed()
-        lost = {worker: e for worker, e in enumerate(progress.running) if e is not None}
-        progress.running = [None] * self.workers
-        self.close()
-        self.restarts += 1
-        culprits = [e for worker, e in lost.items() if worker in failed] or list(lost.values())
-        for episode in culprits:
-            self._count_failure(progress, episode.individual, repr(error), error)
-        _LOG.warning(
-            "a worker failed (%r); starting the workers again and evaluating %s again",
-            error,
-            ", ".join(str(e.individual.id) for e in lost.values()),
-        )
-        progress.waiting.extendleft(e.individual for e in reversed(list(lost.values())))
-
-    def _count_failure(
+    def _recover(
         self,
-        progress: _Progress,
-        individual: Individual,
-        what: str,
-        cause: Exception | None = None,
+        pool: WorkerPool,
+        number: int,
+        message: Failed | Ended,
+        waiting: deque[Task],
+        failures: Counter[int],
     ) -> None:
-        """Count a failure of an individual's worker, and raise an error after too many."""
-        key = individual.id
-        progress.failures[key] = progress.failures.get(key, 0) + 1
-        if progress.failures[key] > self._retries:
-            raise EvaluationError(
-                f"the worker of individual {key} failed {progress.failures[key]} times, the last "
-                f"time with {what}; results so far are saved, and --resume continues the run"
-            ) from cause
+        """Queue the lost episodes of a worker again, and start the worker again if it has ended.
+
+        Raises:
+            EvaluationError: An individual's worker failed too often, or never started.
+        """
+        worker = self._workers[number]
+        if isinstance(message, Ended):
+            if not worker.started:
+                raise _not_started(message)
+            # The worker begins its tasks in order: those after the first are not to blame.
+            lost, culprits = worker.tasks, [task.id for task in worker.tasks[: self.lanes]]
+        else:
+            lost = [task for task in worker.tasks if task.id in message.lost]
+            culprits = list(message.culprits)
+        _LOG.warning(
+            "worker %d failed (%s); evaluating %s again\n%s",
+            number,
+            message.error,
+            ", ".join(str(task.id) for task in lost) or "no individual",
+            message.trace,
+        )
+        for key in culprits:
+            failures[key] += 1
+            if failures[key] > self._retries:
+                raise EvaluationError(
+                    f"the worker of individual {key} failed {failures[key]} times, the last time "
+                    f"with {message.error}; results so far are saved, and --resume continues the "
+                    "run"
+                )
+        waiting.extendleft(reversed(lost))
+        worker.remove([task.id for task in lost])
+        if isinstance(message, Ended):
+            self.restarts += 1
+            self._workers[number] = _Worker()
+            pool.restart(number)
 
 
-def _batch_of(running: Sequence[_Episode | None]) -> tuple[NetworkBatch | None, list[int]]:
-    """Return the networks of the running episodes, and their workers."""
-    active = [worker for worker, episode in enumerate(running) if episode is not None]
-    networks = [episode.network for episode in running if episode is not None]
-    return (NetworkBatch(networks) if networks else None), active
+def _not_started(message: Ended) -> EvaluationError:
+    return EvaluationError(
+        f"the workers do not start: {message.error}; check the files in [environment], try fewer "
+        "workers, or another start_method"
+    )

@@ -13,13 +13,12 @@ from typing import Any
 from tqdm import tqdm
 
 from mkds_neat.config import Config
-from mkds_neat.evaluation import Evaluator, episode_seed
+from mkds_neat.evaluation import Evaluator, Stopped, episode_seed
 from mkds_neat.individual import Individual, Result
 from mkds_neat.report import write_fitness_plot
 from mkds_neat.results import Champion, Row, RunFolder
 from mkds_neat.strategies import Strategy
 from mkds_neat.viewer import RunViewer, open_viewer
-from mkds_neat.workers import Stopped
 
 _LOG = logging.getLogger(__name__)
 
@@ -120,6 +119,7 @@ class Evolution:
                     self.config.env_id,
                     self.config.env_kwargs,
                     workers=run.workers,
+                    lanes=self.config.lanes,
                     seed=run.seed,
                     scorer=self.config.scorer,
                     start_method=run.start_method,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mkds_gym.display.video import gif_bytes, race_caption, sheet_bytes, spread
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
-from mkds_neat.networks import GenomeNetwork, NetworkBatch
+from mkds_neat.networks import compile_network
 from mkds_neat.results import Champion, RunFolder
 
 _LOG = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def replay(
     """
     kwargs = {**champion.env_kwargs, "render_mode": "rgb_array", "screens": "both"}
     kwargs["info_every_step"] = True
-    network = NetworkBatch([GenomeNetwork(champion.network)])
+    policy = compile_network(champion.network)
     every = max(1, champion.record.steps // max(1, pictures))
     taken: list[Picture] = []
     env = gym.make(champion.env_id, disable_env_checker=True, **kwargs)
@@ -61,7 +61,7 @@ def replay(
         while not over:
             if step % every == 0:
                 taken.append((np.asarray(env.render(), dtype=np.uint8), info))
-            action = np.clip(network(observation[None])[0], space.low, space.high)
+            action = np.clip(policy(observation.tolist()), space.low, space.high)
             observation, _, terminated, truncated, info = env.step(action.astype(space.dtype))
             over = terminated or truncated or (should_stop is not None and should_stop())
             step += 1

@@ -89,15 +89,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evolve(arguments: argparse.Namespace, signals: _Signals) -> int:
-    import torch
-
     from mkds_neat.config import load_config
     from mkds_neat.errors import ConfigError
     from mkds_neat.evolution import Evolution
     from mkds_neat.results import RunFolder
 
-    # The networks are tiny: a second thread would cost more time than it saves.
-    torch.set_num_threads(1)
     overrides = {k: v for k in _OVERRIDES if (v := getattr(arguments, k)) is not None}
     state: dict[str, Any] | None = None
     if arguments.resume is not None:
@@ -228,8 +224,8 @@ class _Signals:
     """Turns the first Ctrl-C or SIGTERM into a clean stop; the second one stops at once.
 
     Args:
-        last: The process ends after the block: ignore signals from then on. An interpreter that
-            has loaded torch takes tenths of a second to end, and would print a traceback.
+        last: The process ends after the block: ignore signals from then on. The interpreter
+            takes tenths of a second to end, and would print a traceback.
 
     Attributes:
         number: Number of the signal that arrived; 0 for no signal.

@@ -26,8 +26,8 @@ _COUNTS: Final = 8
 class RunViewer:
     """A bus, a window that reads it, and the text around the pictures.
 
-    Each tile shows a worker (``none``, ``first``, ``all``), or the individual at a place among
-    those that a generation evaluates, in whichever worker it drives.
+    Each tile shows a lane of a worker (``none``, ``first``, ``all``), or the individual at a place
+    among those that a generation evaluates, in whichever lane it drives.
 
     Args:
         config: The run's config.
@@ -40,7 +40,8 @@ class RunViewer:
     def __init__(self, config: Config, title: str) -> None:
         run = config.run
         self._by_place: Final = run.viewer not in SHOW_WORDS
-        self.bus: Final = Bus(config.shown, label=title, lanes=run.workers)
+        self._lanes = run.workers * config.lanes
+        self.bus: Final = Bus(config.shown, label=title)
         self._title = f"mkds-gym - {title}"
         try:
             self._scorer = pickle.dumps(config.scorer)
@@ -61,11 +62,14 @@ class RunViewer:
         self._post()
         self._window = WindowProcess(self.bus.folder)
 
-    def publisher(self, worker: int) -> RacePublisher | None:
-        """Return the publisher of a worker's pictures; None for a worker that is not shown."""
-        if not self._by_place and worker not in self.bus.indices:
-            return None
-        return RacePublisher(self.bus.folder, worker, self._scorer, follows=True)
+    def publishers(self) -> list[RacePublisher | None]:
+        """Return the publisher of each lane of all workers; None for a lane that is not shown."""
+        return [
+            RacePublisher(self.bus.folder, lane, self._scorer, follows=self._by_place)
+            if self._by_place or lane in self.bus.indices
+            else None
+            for lane in range(self._lanes)
+        ]
 
     def begin_generation(self, generation: int, individuals: Sequence[int], species: int) -> None:
         """Note the start of a generation.
@@ -78,14 +82,17 @@ class RunViewer:
         self._generation, self._species = generation, species
         self._places = {key: place for place, key in enumerate(individuals)}
 
-    def begin_episode(self, worker: int, individual: Individual) -> None:
-        """Note the start of an individual's episode in a worker."""
-        tile = self._places.get(individual.id) if self._by_place else worker
+    def place_of(self, individual: Individual) -> tuple[str, int | None]:
+        """Return the label of an individual, and the tile that shows it.
+
+        The tile is None if the individual is not shown, or in the tile of its lane.
+        """
         parts = [f"driver {individual.id}"]
         if individual.species is not None:
             parts.append(f"species {individual.species}")
         parts.append(f"generation {self._generation}")
-        self.bus.assign(worker, tile if tile in self.bus.indices else None, " · ".join(parts))
+        tile = self._places.get(individual.id) if self._by_place else None
+        return " · ".join(parts), tile if tile in self.bus.indices else None
 
     def count_steps(self, steps: int) -> None:
         """Add steps of environments to the frame rate."""

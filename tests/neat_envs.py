@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import gymnasium as gym
@@ -13,13 +14,15 @@ class DrawnEnv(gym.Env[Any, Any]):
 
     Args:
         fails_after: number of steps after which a step fails.
+        delay: seconds that a step takes.
     """
 
     observation_space = gym.spaces.Box(-1.0, 1.0, (6,), np.float32)
     action_space = gym.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
-    def __init__(self, fails_after: int = 1000) -> None:
+    def __init__(self, fails_after: int = 1000, delay: float = 0.0) -> None:
         self._fails_after = fails_after
+        self._delay = delay
         self._steps = 0
 
     def reset(
@@ -30,6 +33,7 @@ class DrawnEnv(gym.Env[Any, Any]):
         return self._draw(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        time.sleep(self._delay)
         self._left -= 1
         self._steps += 1
         if self._steps > self._fails_after:

@@ -286,6 +286,6 @@ def test_command_line_refuses_before_writing(tmp_path: Path, capsys):
     assert not output.exists()
 
 
-def test_worker_modules_do_not_import_torch():
+def test_modules_of_an_evolution_do_not_import_torch():
     program = [sys.executable, str(PROGRAMS / "import_worker_modules.py")]
     assert subprocess.run(program, check=False).returncode == 0

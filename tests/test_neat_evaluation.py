@@ -14,16 +14,18 @@ from collections.abc import Iterator
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AsyncVectorEnv
 from neat_envs import DRAWN
+from waiting import until
 
+from mkds_gym.components.metrics import DEFAULT_METRICS
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
-from mkds_neat.episode import EnvironmentFactory
+from mkds_neat.episode import Ended
 from mkds_neat.errors import EvaluationError
-from mkds_neat.evaluation import Evaluator, episode_seed
+from mkds_neat.evaluation import Evaluator, Stopped, episode_seed
 from mkds_neat.individual import Individual
-from mkds_neat.networks import GenomeNetwork, NetworkBatch, NetworkSpec, Node
-from mkds_neat.workers import Stopped, ThreadPool
+from mkds_neat.lanes import LanesFactory
+from mkds_neat.networks import NetworkSpec, Node, compile_network
+from mkds_neat.workers import ProcessPool
 
 FRAMES = 200
 ENV = {
@@ -93,11 +95,11 @@ def test_results_equal_driving_by_hand(expected):
     env = gym.make("MKDS-v0", disable_env_checker=True, **ENV)
     by_id = {e[0]: e for e in expected}
     for individual in DRIVERS[:3]:
-        network = NetworkBatch([GenomeNetwork(individual.network)])
+        policy = compile_network(individual.network)
         observation, _ = env.reset(seed=episode_seed(1, individual.id))
         over, steps = False, 0
         while not over:
-            action = np.clip(network(observation[None])[0], -1, 1).astype(np.float32)
+            action = np.clip(policy(observation.tolist()), -1, 1).astype(np.float32)
             observation, _, terminated, truncated, info = env.step(action)
             over = terminated or truncated
             steps += 1
@@ -118,11 +120,11 @@ def test_episode_is_seeded_by_its_individual(drawn):
     for individual, (key, fitness, *_) in zip(
         sorted(DRIVERS, key=lambda d: d.id), drawn, strict=True
     ):
-        network = GenomeNetwork(individual.network)
+        policy = compile_network(individual.network)
         observation, _ = env.reset(seed=episode_seed(1, individual.id))
         score, over = 0.0, False
         while not over:
-            action = np.clip(network.act(observation), -1, 1).astype(np.float32)
+            action = np.clip(policy(observation.tolist()), -1, 1).astype(np.float32)
             observation, reward, over, _, _ = env.step(action)
             score += reward
         assert (key, fitness) == (individual.id, score)
@@ -145,44 +147,80 @@ def test_results_do_not_depend_on_the_workers(method, expected):
 def test_free_worker_takes_the_next_individual_at_once():
     long, short = driver(1, 1.0, 1.0), [driver(k, -1.0, -1.0) for k in range(2, 6)]
     order = []
-    with evaluator(2, vectorization="native") as two:
+    env = {"truncate_on": ["clock:600", "stuck:60"]}
+    with evaluator(2, env=env, vectorization="native") as two:
+        two.evaluate([driver(k, -1.0, -1.0) for k in (6, 7)])  # both consoles boot
         results = two.evaluate([long, *short], lambda r: order.append(r.id))
     steps = {r.id: r.record.steps for r in results}
-    assert steps[1] >= 3 * steps[2], steps
+    assert steps[1] >= 5 * steps[2], steps
     # While the first individual drove, the other worker had time for at least three.
     assert order.index(1) >= 3
 
 
-def test_failed_emulator_is_replaced_and_its_episode_repeated(expected):
-    reported, before = [], []
-    with evaluator(3, vectorization="native") as three:
+class FailsOnce:
+    """A metric that fails once, in a reset or in the middle of a race."""
 
-        def break_once(result):
-            reported.append(result.id)
-            if len(reported) == 1:
-                before.extend(three.pool.envs.get_attr("console"))
-                before[1].close()
+    name = "fails"
+    fails_in = ""
 
-        assert content(three.evaluate(DRIVERS, break_once)) == expected
-        assert three.restarts == 0
-        after = three.pool.envs.get_attr("console")
-        assert [old is new for old, new in zip(before, after, strict=True)] == [True, False, True]
+    def reset(self):
+        self.frames = 0
+        self.fail("reset")
+
+    def update(self, state, course):
+        self.frames += 1
+        if self.frames > 50:
+            self.fail("step")
+
+    def collect(self):
+        return {}
+
+    def fail(self, where):
+        if FailsOnce.fails_in == where:
+            FailsOnce.fails_in = ""
+            raise ZeroDivisionError("the metric broke")
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+@pytest.mark.parametrize("where", ["reset", "step"])
+def test_failed_environment_is_replaced_and_its_episodes_repeated(where, lanes, expected, caplog):
+    reported = []
+    env = {"metrics": [*DEFAULT_METRICS, FailsOnce()]}
+    with evaluator(2, env=env, lanes=lanes, vectorization="native") as two:
+        two.start()
+        FailsOnce.fails_in = where
+        assert content(two.evaluate(DRIVERS, lambda r: reported.append(r.id))) == expected
+        assert not FailsOnce.fails_in
+        assert two.restarts == 0  # the thread goes on
     assert sorted(reported) == IDS
+    (text,) = caplog.messages
+    assert "ZeroDivisionError: the metric broke" in text
 
 
 @pytest.mark.parametrize("method", ["forkserver", "fork"])
 def test_killed_workers_are_started_again_and_their_episodes_repeated(method, drawn):
     reported = []
-    with small(2, start_method=method) as two:
+    with small(2, start_method=method, env_kwargs={"delay": 0.01}) as two:
 
-        def kill_once(result):
+        def kill_all(result):
             reported.append(result.id)
             if len(reported) in (1, 3):
-                os.kill(two.processes[len(reported) % 2].pid, signal.SIGKILL)
+                for process in two.processes:
+                    process.kill()
 
-        assert content(two.evaluate(DRIVERS, kill_once)) == drawn
-        assert two.restarts == 2
+        assert content(two.evaluate(DRIVERS, kill_all)) == drawn
+        assert two.restarts in (3, 4)
     assert sorted(reported) == IDS  # each exactly once
+
+
+def test_killed_worker_does_not_disturb_the_others():
+    with small(2, env_kwargs={"delay": 0.01}) as two:
+        two.start()
+        first = list(two.processes)
+        first[0].kill()
+        assert len(two.evaluate(DRIVERS)) == len(DRIVERS)
+        assert two.restarts == 1
+        assert [old is new for old, new in zip(first, two.processes, strict=True)] == [False, True]
 
 
 def test_hanging_worker_counts_as_dead(expected):
@@ -192,7 +230,7 @@ def test_hanging_worker_counts_as_dead(expected):
         def stop_once(result):
             reported.append(result.id)
             if len(reported) == 1:
-                two.pool.timeout = 3.0
+                two.timeout = 3.0
                 os.kill(two.processes[0].pid, signal.SIGSTOP)
 
         assert content(two.evaluate(DRIVERS, stop_once)) == expected
@@ -228,37 +266,6 @@ def test_worker_that_always_fails_is_an_error(vectorization):
         pytest.raises(EvaluationError, match=r"failed 2 times.*ZeroDivisionError.*broke"),
     ):
         pool.evaluate([driver(1, 1.0, 1.0), driver(2, 1.0, 1.0)])
-
-
-class FailsToReset:
-    """A metric whose next reset fails if ``armed``."""
-
-    name = "begins"
-    armed = False
-
-    def reset(self):
-        if FailsToReset.armed:
-            FailsToReset.armed = False
-            raise ZeroDivisionError("the metric broke")
-
-    def update(self, state, course): ...
-
-    def collect(self):
-        return {"begins": 0.0}
-
-
-def test_replaced_worker_is_not_blamed_for_later_errors():
-    kwargs = {**ENV, "metrics": ["progress", FailsToReset()]}
-    pool = ThreadPool(EnvironmentFactory("MKDS-v0", kwargs), [None, None])
-    try:
-        FailsToReset.armed = True
-        pool.begin([1, 2], np.array([True, True]))
-        assert not FailsToReset.armed
-        assert pool.failed() == set()
-        pool.advance(np.zeros((2, *pool.single_action_space.shape), np.float32), [0, 1])
-    finally:
-        FailsToReset.armed = False
-        pool.shut_down()
 
 
 def test_workers_that_always_die_are_an_error():
@@ -305,40 +312,47 @@ def test_missing_file_of_the_environment_is_an_error(tmp_path, start_state, vect
             two.evaluate(DRIVERS)
 
 
-@pytest.mark.parametrize("method", ["forkserver", "fork", "spawn"])
-def test_workers_that_do_not_start_are_an_error(method, tmp_path, monkeypatch, capfd):
+@pytest.mark.parametrize("method", ["forkserver", "fork", "spawn", "native"])
+def test_workers_that_do_not_start_are_an_error(method, tmp_path, capfd):
     rom = shutil.copy(BUNDLED_ROM, tmp_path / "k.nds")
-    broken = evaluator(2, env={"rom": str(rom)}, start_method=method)
-    # The parent finds the cartridge, the workers do not.
-    make = EnvironmentFactory.__call__
-
-    def make_and_remove(self):
-        env = make(self)
-        rom.unlink(missing_ok=True)
-        return env
-
-    monkeypatch.setattr(EnvironmentFactory, "__call__", make_and_remove)
+    how = {"vectorization": "native"} if method == "native" else {"start_method": method}
+    broken = evaluator(2, env={"rom": str(rom)}, **how)
+    rom.unlink()
     with pytest.raises(EvaluationError, match=r"do not start: CartridgeError.*k\.nds.*fewer work"):
-        broken.start()
-    assert not multiprocessing.active_children()
-    monkeypatch.undo()
-    # The parent does not find the cartridge either.
-    with pytest.raises(EvaluationError, match=r"do not start: CartridgeError.*k\.nds"):
         broken.evaluate(DRIVERS)
+    assert not multiprocessing.active_children()
     # A stop on request is not an error.
     with pytest.raises(Stopped):
         broken.evaluate(DRIVERS, should_stop=lambda: True)
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_workers_that_find_no_file_in_their_process_are_an_error(tmp_path, capfd):
+    rom = shutil.copy(BUNDLED_ROM, tmp_path / "k.nds")
+    found = gym.make("MKDS-v0", rom=rom, **ENV)  # as the parent's first environment does
+    found.close()
+    pool = ProcessPool(LanesFactory("MKDS-v0", {**ENV, "rom": str(rom)}), 1, "spawn")
+    rom.unlink()
+    try:
+        messages = []
+        until(lambda: messages or messages.extend(pool.receive(0.1)))
+        ((worker, message),) = messages
+        assert worker == 0
+        assert isinstance(message, Ended)
+        assert "k.nds" in message.error
+    finally:
+        pool.shut_down()
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_workers_killed_while_starting_are_an_error(monkeypatch):
-    ask = AsyncVectorEnv.call_async
+    receive = ProcessPool.receive
 
-    def kill_first(self, *args, **kwargs):
+    def kill_first(self, timeout):
         self.processes[1].kill()
-        ask(self, *args, **kwargs)
+        return receive(self, timeout)
 
-    monkeypatch.setattr(AsyncVectorEnv, "call_async", kill_first)
+    monkeypatch.setattr(ProcessPool, "receive", kill_first)
     with pytest.raises(EvaluationError, match=r"do not start.*exit code -9"):
         small(2, start_method="spawn").start()
 

@@ -1,10 +1,11 @@
-"""Networks: the numbers of neat-python, and the same bits in every batch."""
+"""Networks: exactly their definition, the numbers of neat-python, and PyTorch beside them."""
 
 from __future__ import annotations
 
 import copy
 import json
 import math
+import pickle
 import random
 
 import neat
@@ -20,15 +21,19 @@ from mkds_neat.networks import (
     AGGREGATIONS,
     MAX_ROUNDS,
     GenomeNetwork,
-    NetworkBatch,
     NetworkSpec,
     Node,
+    compile_network,
     load_pt,
     save_pt,
 )
+from mkds_neat.networks.functions import BOUNDED
+from mkds_neat.networks.module import TENSOR_FUNCTIONS
 
 
-def random_spec(rng: random.Random, *, cyclic: bool = False, activations=("tanh",)) -> NetworkSpec:
+def random_spec(
+    rng: random.Random, *, cyclic: bool = False, activations=("tanh",), aggregations=("sum",)
+) -> NetworkSpec:
     hidden = rng.randrange(0, 12)
     inputs = tuple(range(-6, 0))
     ids = [0, 1, *range(2, 2 + hidden)]
@@ -46,7 +51,13 @@ def random_spec(rng: random.Random, *, cyclic: bool = False, activations=("tanh"
         inputs,
         (0, 1),
         tuple(
-            Node(i, rng.gauss(0, 1), rng.choice((1.0, rng.gauss(1, 0.3))), rng.choice(activations))
+            Node(
+                i,
+                rng.gauss(0, 1),
+                rng.choice((1.0, rng.gauss(1, 0.3))),
+                rng.choice(activations),
+                rng.choice(aggregations),
+            )
             for i in ids
         ),
         tuple((s, t, w) for (s, t), w in connections.items()),
@@ -54,75 +65,102 @@ def random_spec(rng: random.Random, *, cyclic: bool = False, activations=("tanh"
 
 
 def by_hand(spec: NetworkSpec, x) -> list[float]:
-    """The definition in plain Python: rounds from zero, sums from first to last."""
-    depth = spec.depth()
+    """The definition: rounds from zero, sums from first to last, without a compiler."""
     values = dict.fromkeys((n.id for n in spec.nodes), 0.0)
-    values.update(zip(spec.inputs, map(float, x), strict=True))
-    order = {k: i for i, k in enumerate((*spec.inputs, *(n.id for n in spec.nodes)))}
-    for _ in range(MAX_ROUNDS if depth is None else depth):
+    values.update(zip(spec.inputs, x, strict=True))
+    order = [*spec.inputs, *(n.id for n in spec.nodes)]
+    # Rounds after the depth change nothing without cycles.
+    for _ in range(MAX_ROUNDS if spec.depth() is None else len(spec.nodes)):
         new = dict(values)
         for node in spec.nodes:
-            into = sorted((order[s], s, w) for s, t, w in spec.connections if t == node.id)
-            z = 0.0
-            for _, source, weight in into:
-                z += values[source] * weight
-            new[node.id] = math.tanh(2.5 * (z * node.response + node.bias))
+            weights = {s: w for s, t, w in spec.connections if t == node.id}
+            sources = [key for key in order if key in weights]
+            factor, function = ACTIVATIONS[node.activation]
+            response, bias = node.response * factor, node.bias * factor
+            if node.aggregation == "sum":
+                z = bias
+                for key in sources:
+                    z += (weights[key] * response) * values[key]
+            else:
+                z = aggregate(node.aggregation, [weights[key] * values[key] for key in sources])
+                z = z * response + bias
+            value = function(z)
+            if node.activation not in BOUNDED:
+                value = max(-1e12, min(1e12, value))
+            new[node.id] = value
         values = new
     return [values[o] for o in spec.outputs]
 
 
+def aggregate(kind: str, products: list[float]) -> float:
+    if not products:
+        return 1.0 if kind == "product" else 0.0
+    if kind in ("max", "min"):
+        return max(products) if kind == "max" else min(products)
+    total = products[0]
+    for product in products[1:]:
+        total = total * product if kind == "product" else total + product
+    return total if kind == "product" else total / len(products)
+
+
 @pytest.mark.parametrize("cyclic", [False, True])
-def test_network_equals_its_definition(cyclic):
+def test_compiled_network_equals_its_definition_bit_for_bit(cyclic):
     rng = random.Random(1)
-    for _ in range(20):
-        spec = random_spec(rng, cyclic=cyclic)
-        x = [rng.gauss(0, 1) for _ in range(6)]
-        assert GenomeNetwork(spec).act(x) == pytest.approx(by_hand(spec, x), rel=1e-12, abs=1e-12)
+    kinds = {"activations": tuple(ACTIVATIONS), "aggregations": AGGREGATIONS}
+    specs = [random_spec(rng, cyclic=cyclic, **(kinds if i % 2 else {})) for i in range(120)]
+    depths = {spec.depth() for spec in specs}
+    assert (None in depths) == cyclic
+    assert len(depths) > (0 if cyclic else 3)
+    for spec in specs:
+        policy = compile_network(spec)
+        assert compile_network(pickle.loads(pickle.dumps(spec)))([0.5] * 6) == policy([0.5] * 6)
+        for scale in (0.1, 1.0, 1e9):
+            x = np.array([rng.gauss(0, scale) for _ in range(6)], np.float32).tolist()
+            assert list(policy(x)) == by_hand(spec, x)
 
 
-def test_outputs_are_bit_identical_in_every_batch():
+def test_network_wider_and_deeper_than_an_expression_may_be_is_compiled():
     rng = random.Random(2)
-    names = ("tanh", "sigmoid", "relu", "sin", "gauss", "cube", "exp", "softplus", "elu")
-    specs = [random_spec(rng) for _ in range(6)]
-    specs += [random_spec(rng, cyclic=True) for _ in range(3)]
-    specs += [random_spec(rng, activations=names) for _ in range(6)]
-    # Deeper than MAX_ROUNDS: networks with cycles must still stop after MAX_ROUNDS.
-    chain = 20
-    specs.append(
-        NetworkSpec(
-            tuple(range(-6, 0)),
-            (0, 1),
-            tuple(Node(i) for i in range(chain)),
-            (
-                (-1, 2, 1.0),
-                *((i, i + 1, 0.9) for i in range(2, chain - 1)),
-                (chain - 1, 0, 1.0),
-                (chain - 1, 1, -1.0),
-            ),
-        )
-    )
-    assert specs[-1].depth() == chain - 1 > MAX_ROUNDS
-    nets = [GenomeNetwork(s) for s in specs]
-    alone = {}
-    for _ in range(60):
-        x = np.array([[rng.gauss(0, 1) for _ in range(6)] for _ in nets], dtype=np.float32)
-        alone = [NetworkBatch([n])(x[i : i + 1])[0] for i, n in enumerate(nets)]
-        for i, net in enumerate(nets):
-            assert (net.act(x[i]) == alone[i]).all()
-        for _ in range(4):
-            chosen = rng.sample(range(len(nets)), rng.randrange(1, len(nets) + 1))
-            together = NetworkBatch([nets[i] for i in chosen])(x[chosen])
-            for row, i in enumerate(chosen):
-                assert (together[row] == alone[i]).all(), (i, chosen)
+    for width, depth in ((2000, 2), (6, 60)):
+        inputs, hidden = tuple(range(-width, 0)), range(1, depth)
+        for aggregation in AGGREGATIONS:
+            spec = NetworkSpec(
+                inputs,
+                (0,),
+                (Node(0), *(Node(i, aggregation=aggregation) for i in hidden)),
+                (
+                    *((i, 1, rng.gauss(0, 1)) for i in inputs),
+                    *((i, i + 1, 0.9) for i in hidden[:-1]),
+                    (hidden[-1], 0, 1.0),
+                ),
+            )
+            x = [rng.gauss(0, 1) for _ in inputs]
+            assert list(compile_network(spec)(x)) == by_hand(spec, x)
 
 
-def test_one_network_over_many_observations_gives_the_same_bits():
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_torch_module_agrees_and_acts_with_the_same_bits(cyclic):
+    rng = random.Random(3)
+    kinds = {"activations": tuple(ACTIVATIONS), "aggregations": AGGREGATIONS}
+    for number in range(40):
+        # Errors grow in cycles of unbounded functions.
+        spec = random_spec(rng, cyclic=cyclic, **({} if cyclic or number % 2 else kinds))
+        network = GenomeNetwork(spec)
+        x = np.array([rng.gauss(0, 1) for _ in range(6)], np.float32)
+        expected = compile_network(spec)(x.tolist())
+        assert (network.act(x) == expected).all()
+        assert network.trained() == spec
+        outputs = network(torch.from_numpy(x)).tolist()
+        assert outputs == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_module_takes_many_observations():
     rng = random.Random(3)
     net = GenomeNetwork(random_spec(rng))
     x = torch.randn(5, 7, 6, dtype=torch.float64)
     y = net(x)
     assert y.shape == (5, 7, 2)
-    assert (net.act(x[3, 4].numpy()) == y[3, 4].detach().numpy()).all()
+    assert net.act(x[3, 4].numpy()) == pytest.approx(y[3, 4].tolist(), rel=1e-12, abs=1e-12)
 
 
 def test_activations_agree_with_neat_python():
@@ -130,9 +168,12 @@ def test_activations_agree_with_neat_python():
     assert set(ACTIVATIONS) == {*functions, "unit_tanh"}
     z = np.linspace(-7, 7, 101)
     for name, function in functions.items():
-        factor, ours_of = ACTIVATIONS[name]
-        ours = ours_of(factor * torch.tensor(z)).numpy()
-        np.testing.assert_allclose(ours, [function(v) for v in z], rtol=1e-12, atol=1e-15)
+        factor, of_float = ACTIVATIONS[name]
+        expected = [function(v) for v in z]
+        ours = [of_float(factor * v) for v in z.tolist()]
+        np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-15)
+        tensor = TENSOR_FUNCTIONS[name](factor * torch.tensor(z)).numpy()
+        np.testing.assert_allclose(tensor, expected, rtol=1e-12, atol=1e-15)
 
 
 def test_evolved_genomes_agree_with_neat_python():
@@ -151,12 +192,12 @@ def test_evolved_genomes_agree_with_neat_python():
     sizes, kinds = set(), set()
     for individual in strategy.ask():
         theirs = neat.nn.FeedForwardNetwork.create(population[individual.id], strategy.config)
-        ours = GenomeNetwork(individual.network)
+        ours = compile_network(individual.network)
         sizes.add(len(individual.network.nodes))
         kinds |= {n.aggregation for n in individual.network.nodes}
         for _ in range(5):
             x = [rng.gauss(0, 1) for _ in range(6)]
-            assert ours.act(x) == pytest.approx(theirs.activate(x), rel=1e-9, abs=1e-9)
+            assert ours(x) == pytest.approx(theirs.activate(x), rel=1e-9, abs=1e-9)
     assert len(sizes) > 2
     assert kinds == set(AGGREGATIONS)
 
@@ -169,8 +210,24 @@ def test_json_and_pytorch_files_hold_the_same_network(tmp_path):
     save_pt(net, tmp_path / "n.pt")
     data = torch.load(tmp_path / "n.pt", weights_only=True)
     assert set(data) == {"format", "version", "spec", "state_dict"}
+    # Written without PyTorch, but as PyTorch writes.
+    torch.save({**data, "state_dict": net.state_dict()}, tmp_path / "theirs.pt")
+    theirs = torch.load(tmp_path / "theirs.pt", weights_only=True)
+    assert list(data["state_dict"]) == list(theirs["state_dict"])
+    for name, tensor in theirs["state_dict"].items():
+        assert data["state_dict"][name].dtype == tensor.dtype
+        assert torch.equal(data["state_dict"][name], tensor)
     x = [rng.gauss(0, 1) for _ in range(6)]
-    assert (load_pt(tmp_path / "n.pt").act(x) == net.act(x)).all()
+    for name in ("n.pt", "theirs.pt"):
+        assert (load_pt(tmp_path / name).act(x) == net.act(x)).all()
+
+
+def test_trained_weights_are_saved(tmp_path):
+    net = GenomeNetwork(random_spec(random.Random(7)))
+    with torch.no_grad():
+        net.weight *= 1.5
+    save_pt(net, tmp_path / "n.pt")
+    assert load_pt(tmp_path / "n.pt").spec == net.trained() != net.spec
 
 
 def test_malformed_files_are_refused(tmp_path):

@@ -44,10 +44,10 @@ class RacePublisher(Publisher, EnvObserver):
 
     Args:
         folder: the run's folder.
-        index: index of the tile, or number of the lane if it ``follows``.
+        index: index of the tile; not used if it ``follows``.
         scorer: pickled callable from the metrics to the score so far; empty to show the sum of the
             rewards.
-        follows: read at the beginning of each episode which tile `Bus.assign` gives to the lane.
+        follows: publish each episode in the tile that `assign` names.
 
     Attributes:
         trail: path of the current lap, recorded while a viewer draws overlays.
@@ -59,7 +59,8 @@ class RacePublisher(Publisher, EnvObserver):
         super().__init__(folder, index)
         self._scorer_bytes: Final = scorer
         self._scorer: Callable[[Mapping[str, float]], float] | None = None
-        self._lane: Final = index if follows else None
+        self._follows: Final = follows
+        self._assigned: tuple[int | None, str] = (None, "")
         self._label = ""
         self._failed = False
         self._idle = follows
@@ -77,12 +78,21 @@ class RacePublisher(Publisher, EnvObserver):
         self._fingerprint = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        index = self.index if self._lane is None else self._lane
-        make = partial(type(self), follows=self._lane is not None)
-        return make, (self.folder, index, self._scorer_bytes)
+        make = partial(type(self), follows=self._follows)
+        return make, (self.folder, self.index, self._scorer_bytes)
+
+    def assign(self, tile: int | None, label: str) -> None:
+        """Set the tile and the label of the episodes from the next one on.
+
+        Args:
+            tile: index of a tile that nobody else uses, if this publisher ``follows``; None hides
+                the environment.
+            label: name of the driver.
+        """
+        self._assigned = tile, label
 
     def attached(self, env: MKDSEnv) -> None:
-        if self._lane is None:
+        if not self._follows:
             with self._logged_errors(env):
                 self.open()
 
@@ -93,8 +103,9 @@ class RacePublisher(Publisher, EnvObserver):
         self._reward = 0.0
         self._clear_trail()
         with self._logged_errors(env):
-            if self._lane is not None:
-                self._follow(env, self._lane)
+            tile, self._label = self._assigned
+            if self._follows:
+                self._move(env, tile)
             if not self._idle:
                 self.set_state(State.DRIVING)
 
@@ -108,7 +119,7 @@ class RacePublisher(Publisher, EnvObserver):
                 self.set_state(State.OVER)
             self._update_trail(env)
             self._publish_if_due(env)
-            if over and self._lane is not None:
+            if over and self._follows:
                 self._stop_requests(env)
                 self.leave()
                 self._idle = True
@@ -183,9 +194,8 @@ class RacePublisher(Publisher, EnvObserver):
             if len(self._delayed) > _lead(env):
                 self.trail.add(self._delayed.popleft())
 
-    def _follow(self, env: MKDSEnv, lane: int) -> None:
-        """Move to the tile that the run assigned to this lane."""
-        tile, self._label = self.assigned(lane)
+    def _move(self, env: MKDSEnv, tile: int | None) -> None:
+        """Move to another tile, or to none."""
         if not self._idle and tile == self.index:
             return
         if not self._idle:  # the last episode was cut off

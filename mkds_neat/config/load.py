@@ -66,6 +66,11 @@ class Config:
         return self.settings.run
 
     @property
+    def lanes(self) -> int:
+        """Episodes that a worker drives at the same time."""
+        return 1
+
+    @property
     def env_id(self) -> str:
         """The environment."""
         return self.settings.environment.id

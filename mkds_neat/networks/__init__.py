@@ -1,25 +1,51 @@
-"""Networks: plain data (`NetworkSpec`), PyTorch modules (`GenomeNetwork`), and PyTorch files.
+"""Networks: plain data (`NetworkSpec`), plain functions, PyTorch modules, and PyTorch files.
 
-A strategy describes a network as a `NetworkSpec`. `NetworkBatch` evaluates several different
-networks, one observation each, at a step of the vector environment.
+A strategy describes a network as a `NetworkSpec`. Evolution runs `compile_network` of it.
+`GenomeNetwork`, `load_pt` and `save_pt` are for training and for other programs. They import
+PyTorch on first use.
 """
 
 from __future__ import annotations
 
-from mkds_neat.networks.files import load_pt, pt_bytes, save_pt
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from mkds_neat.networks.compiled import MAX_ROUNDS, Policy, compile_network
 from mkds_neat.networks.functions import ACTIVATIONS, AGGREGATIONS
-from mkds_neat.networks.module import MAX_ROUNDS, GenomeNetwork, NetworkBatch
+from mkds_neat.networks.pt_format import pt_bytes
 from mkds_neat.networks.spec import NetworkSpec, Node
+
+if TYPE_CHECKING:
+    from mkds_neat.networks.files import load_pt, save_pt
+    from mkds_neat.networks.module import GenomeNetwork
 
 __all__ = [
     "ACTIVATIONS",
     "AGGREGATIONS",
     "MAX_ROUNDS",
     "GenomeNetwork",
-    "NetworkBatch",
     "NetworkSpec",
     "Node",
+    "Policy",
+    "compile_network",
     "load_pt",
     "pt_bytes",
     "save_pt",
 ]
+
+_MODULES = {
+    "GenomeNetwork": "mkds_neat.networks.module",
+    "load_pt": "mkds_neat.networks.files",
+    "save_pt": "mkds_neat.networks.files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name that needs PyTorch."""
+    if name not in _MODULES:
+        raise AttributeError(f"module 'mkds_neat.networks' has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

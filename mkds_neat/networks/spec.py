@@ -85,18 +85,42 @@ class NetworkSpec:
                     "finite numbers"
                 )
 
-    def depth(self) -> int | None:
-        """Return the connections on the longest path, at least 1; None if there is a cycle."""
-        sources: dict[int, set[int]] = {node.id: set() for node in self.nodes}
+    def order(self) -> list[int] | None:
+        """Return the ids of the nodes, each after its sources; None if there is a cycle.
+
+        Nodes that no output depends on are left out.
+        """
+        sources: dict[int, list[int]] = {node.id: [] for node in self.nodes}
         for source, target, _ in self.connections:
             if source in sources:
-                sources[target].add(source)
-        levels: dict[int, int] = {}
+                sources[target].append(source)
+        needed: dict[int, list[int]] = {}
+        waiting = list(self.outputs)
+        while waiting:
+            if (key := waiting.pop()) not in needed:
+                needed[key] = sources[key]
+                waiting += sources[key]
         try:
-            for key in TopologicalSorter(sources).static_order():
-                levels[key] = 1 + max((levels[source] for source in sources[key]), default=0)
+            return list(TopologicalSorter(needed).static_order())
         except CycleError:
             return None
+
+    def depth(self) -> int | None:
+        """Return the connections on the longest path to an output; None if there is a cycle.
+
+        At least 1.
+        """
+        order = self.order()
+        if order is None:
+            return None
+        levels = dict.fromkeys(order, 1)
+        targets: dict[int, list[int]] = {key: [] for key in order}
+        for source, target, _ in self.connections:
+            if source in targets and target in targets:
+                targets[source].append(target)
+        for key in order:
+            for target in targets[key]:
+                levels[target] = max(levels[target], levels[key] + 1)
         return max(levels.values(), default=1)
 
     def to_json(self) -> dict[str, Any]:

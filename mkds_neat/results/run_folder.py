@@ -22,7 +22,7 @@ from mkds_gym.utils.files import atomic_path
 from mkds_neat.episode import EpisodeRecord
 from mkds_neat.errors import RunFolderError
 from mkds_neat.individual import Result
-from mkds_neat.networks import GenomeNetwork, pt_bytes
+from mkds_neat.networks import pt_bytes
 from mkds_neat.results.champion import Champion
 from mkds_neat.results.tables import Row, format_csv, read_csv
 
@@ -183,7 +183,7 @@ class RunFolder:
             with _write_errors(self.path / "champion.mkr"):
                 (self.path / "champion.mkr").unlink(missing_ok=True)
         self.write("champion.json", _json_bytes(champion.to_json()))
-        self.write("champion.pt", pt_bytes(GenomeNetwork(champion.network)))
+        self.write("champion.pt", pt_bytes(champion.network))
 
     def save_cartridge(self, cartridge: Cartridge) -> None:
         """Write ``run.json``."""

@@ -1,7 +1,7 @@
 """`Bus`: the run's side of the viewer's shared memory.
 
-A run is a folder with a segment for each tile (``0``, ``1``, ...), a ``board`` with the text around
-the pictures and the requests of viewers, and, for runs whose workers change tiles, the ``lanes``.
+A run is a folder with a segment for each tile (``0``, ``1``, ...), and a ``board`` with the text
+around the pictures and the requests of viewers.
 
 ```python
 with Bus(1) as bus:
@@ -17,7 +17,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from mkds_gym.emulator.hardware import SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.errors import ViewerError, reason
@@ -39,7 +39,6 @@ class Bus:
         label: its letters and digits become part of the folder's name.
         width: width of the pictures, pixels.
         height: height of the pictures, pixels.
-        lanes: number of lanes for `assign`; 0 if each tile has its own publisher.
 
     Attributes:
         folder: the run's folder.
@@ -58,7 +57,6 @@ class Bus:
         label: str = "run",
         width: int = SCREEN_WIDTH,
         height: int = SCREEN_HEIGHT,
-        lanes: int = 0,
     ) -> None:
         self.indices: Final = tuple(range(tiles)) if isinstance(tiles, int) else tuple(tiles)
         integer("tiles", len(self.indices), 1, layout.MAX_TILES)
@@ -67,17 +65,12 @@ class Bus:
         runs()
         self._pid = os.getpid()
         self.folder: Final = run_folder(label)
-        self._lanes: Any = ()
         try:
             self.folder.mkdir(mode=0o700)
             for index in self.indices:
                 size = DoubleBuffer.room(layout.message_size(width, height))
                 tile = layout.create_segment(self.folder / str(index), layout.TILE, size).header
                 tile["width"], tile["height"] = width, height
-            if lanes:
-                size = lanes * layout.LANE.itemsize
-                path = self.folder / layout.LANES_FILE
-                self._lanes = layout.create_segment(path, layout.LANES, size).lanes()
             # The board is last: a folder with a board is a complete run.
             size = DoubleBuffer.room(layout.BOARD_ROOM)
             board = layout.create_segment(self.folder / layout.BOARD_FILE, layout.BOARD, size)
@@ -100,23 +93,6 @@ class Bus:
         """
         self._check_tile(index)
         return Publisher(self.folder, index)
-
-    def assign(self, lane: int, tile: int | None, label: str = "") -> None:
-        """Set where a lane publishes from its next episode on.
-
-        Args:
-            lane: number of the lane.
-            tile: index of a tile that no other lane uses; None hides the lane.
-            label: name of the driver.
-
-        Raises:
-            KeyError: there is no such tile or lane.
-        """
-        if tile is not None:
-            self._check_tile(tile)
-        if not 0 <= lane < len(self._lanes):
-            raise KeyError(f"no lane {lane}: expected 0 to {len(self._lanes) - 1}")
-        self._lanes[lane] = (0 if tile is None else tile + 1, label.encode())
 
     def post(self, board: Board) -> None:
         """Write the text around the pictures. A board that is too long loses its captions."""

@@ -1,10 +1,9 @@
 """Layout of a run's segments: the structures that publishers write and viewers read.
 
-Each segment begins with a page for its header: `TILE`, `BOARD`, or `LANES`. Then come
+Each segment begins with a page for its header: `TILE` or `BOARD`. Then come
 
 * in a tile, a double buffer of messages: `STATUS`, the pixels, and a pickled scene;
-* in the board, a double buffer of JSON;
-* in the lanes, an array of `LANE`.
+* in the board, a double buffer of JSON.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import numpy as np
 from mkds_gym.errors import ViewerError, reason
 from mkds_gym.viewer.bus.shared_memory import DoubleBuffer, create_file, map_file
 
-VERSION: Final = 4
+VERSION: Final = 5
 MAX_TILES: Final = 256
 SCENE_ROOM: Final = 160 * 1024
 """Bytes of the longest scene: enough for the longest trail."""
@@ -31,7 +30,6 @@ LABEL_ROOM: Final = 240
 WATCH_SECONDS: Final = 2.0
 """A viewer counts as gone after this time without a request."""
 BOARD_FILE: Final = "board"
-LANES_FILE: Final = "lanes"
 
 _MAGIC: Final = int.from_bytes(b"mkdsview", "little")
 _PAGE: Final = 4096
@@ -41,9 +39,6 @@ TILE: Final = np.dtype(
 )
 BOARD: Final = np.dtype([*_ID, ("watched_at", "<f8"), ("scenes_at", "<f8"), ("closed", "<u8")])
 """With the times of the last requests for pictures and for scenes (`time.monotonic`)."""
-LANES: Final = np.dtype(_ID)
-LANE: Final = np.dtype([("tile", "<i8"), ("label", f"S{LABEL_ROOM}")])
-"""With the tile counted from 1; 0 is no tile."""
 STATUS: Final = np.dtype(
     [
         *((name, "<i8") for name in ["pixel_bytes", "frame", "lap", "place", "drivers", "episode"]),
@@ -134,10 +129,6 @@ class Segment(NamedTuple):
     def double_buffer(self, size: int) -> DoubleBuffer:
         """Return the double buffer after the header, for messages of up to ``size`` bytes."""
         return DoubleBuffer(self.view, _PAGE, size)
-
-    def lanes(self) -> Any:
-        """Return the array of `LANE` after the header."""
-        return np.frombuffer(self.view, LANE, offset=_PAGE)
 
 
 def create_segment(path: Path, header: np.dtype[Any], size: int) -> Segment:

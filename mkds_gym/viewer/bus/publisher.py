@@ -31,7 +31,6 @@ class Publisher:
         self._buffer: DoubleBuffer | None = None
         self._tile: Any = None
         self._board: Any = None
-        self._lanes: Any = None
         # Views of the two slots.
         self._statuses: list[Any] = []
         self._pictures: list[NDArray[np.uint8]] = []
@@ -64,18 +63,6 @@ class Publisher:
         tile["pid"], tile["start_time"] = os.getpid(), start_time(os.getpid()) or 0
         tile["state"] = State.DRIVING
         self._tile, self._buffer = tile, buffer
-
-    def assigned(self, lane: int) -> tuple[int | None, str]:
-        """Return the tile and the label that `Bus.assign` last set for a lane.
-
-        Raises:
-            ViewerError: the run is over, or has no lanes.
-        """
-        if self._lanes is None:
-            path = self.folder / layout.LANES_FILE
-            self._lanes = layout.open_segment(path, layout.LANES, writable=False).lanes()
-        tile, label = self._lanes[lane].item()
-        return tile - 1 if tile else None, layout.decode_label(label)
 
     def leave(self) -> None:
         """Leave the tile to other publishers; `open` opens the tile with the current index."""

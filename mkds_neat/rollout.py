@@ -1,0 +1,161 @@
+"""The loop of a worker: individuals in, finished episodes out.
+
+The loop is the same in a process and in a thread. It imports no PyTorch, so that worker processes
+start quickly and stay small.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from mkds_neat.episode import EpisodeRecord, Failed, Finished, Message, Progress, Started, Task
+from mkds_neat.lanes import LanesFactory
+from mkds_neat.networks import Policy, compile_network
+
+HEARTBEAT: Final = 0.2
+"""Seconds between two messages of a worker that drives."""
+
+Receive = Callable[[bool], Sequence[Task]]
+"""Returns new tasks. The argument tells whether to wait for them. Raises EOFError at the end."""
+
+
+class _Episode:
+    """The episode of one lane."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.policy: Policy = compile_network(task.network)
+        self.steps = 0
+        self.score = 0.0
+        self.start = 0.0
+
+    def record(self, info: dict[str, Any], frame_skip: int) -> EpisodeRecord:
+        """Return the facts of the episode, whose last info is ``info``."""
+        return EpisodeRecord(
+            metrics={name: float(value) for name, value in info.get("metrics", {}).items()},
+            steps=self.steps,
+            frames=self.steps * frame_skip,
+            score=self.score,
+            finished=bool(info.get("is_success", False)),
+            lap_times=tuple(float(t) for t in info.get("lap_times", ())),
+            race_time=float(info.get("total_time", 0.0)),
+            events=tuple(info.get("events", ())),
+            seconds=time.perf_counter() - self.start,
+        )
+
+
+class _Lanes:
+    """The lanes of a worker with their episodes."""
+
+    def __init__(self, factory: LanesFactory, worker: int) -> None:
+        self.lanes, self._recorders, self._publishers = factory.make(worker)
+        self.episodes: dict[int, _Episode] = {}
+        self.free = list(reversed(range(len(self.lanes.envs))))
+        space = self.lanes.action_space
+        self._low, self._high = space.low, space.high
+        self._skip = int(getattr(self.lanes.envs[0].unwrapped, "frame_skip", 1))
+
+    def begin(self, waiting: deque[_Episode]) -> None:
+        """Begin waiting episodes in the free lanes."""
+        seeds = {}
+        while waiting and self.free:
+            lane, episode = self.free.pop(), waiting.popleft()
+            self.episodes[lane] = episode
+            seeds[lane] = episode.task.seed
+            if self._publishers[lane] is not None:
+                self._publishers[lane].assign(episode.task.tile, episode.task.label)
+        self.lanes.reset(seeds)
+        now = time.perf_counter()
+        for lane in seeds:
+            self.episodes[lane].start = now
+
+    def step(self) -> list[Finished]:
+        """Step all episodes; return those that ended."""
+        lanes, actions = self.lanes, self.lanes.actions
+        for lane, episode in self.episodes.items():
+            actions[lane] = episode.policy(lanes.observations[lane].tolist())
+        np.clip(actions, self._low, self._high, out=actions)
+        rewards, over = lanes.step(tuple(self.episodes))
+        for lane, episode in self.episodes.items():
+            episode.steps += 1
+            episode.score += rewards[lane]
+        return [self._end(lane, info) for lane, info in over.items()]
+
+    def _end(self, lane: int, info: dict[str, Any]) -> Finished:
+        episode, recorder = self.episodes.pop(lane), self._recorders[lane]
+        self.free.append(lane)
+        recording = None if recorder is None else recorder.recording().to_bytes()
+        return Finished(episode.task.id, episode.record(info, self._skip), recording)
+
+    def failure(self, error: Exception) -> Failed:
+        """Describe an error of `begin` or `step`."""
+        running = {lane: episode.task.id for lane, episode in self.episodes.items()}
+        guilty = self.lanes.failed(error) & set(running) or set(running)
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        return Failed(
+            lost=tuple(running.values()),
+            culprits=tuple(running[lane] for lane in sorted(guilty)),
+            error=f"{type(cause).__name__}: {cause}",
+            trace="".join(traceback.format_exception(error)),
+        )
+
+
+def drive(
+    factory: LanesFactory,
+    worker: int,
+    receive: Receive,
+    send: Callable[[Message], object],
+) -> None:
+    """Drive the episodes of a worker until ``receive`` raises EOFError.
+
+    Args:
+        factory: Makes the lanes, again after an error of them.
+        worker: Number of the worker.
+        receive: Returns new tasks.
+        send: Takes the messages.
+
+    Raises:
+        Exception: The lanes cannot be made.
+    """
+    waiting: deque[_Episode] = deque()
+    with contextlib.ExitStack() as stack:
+
+        def make() -> _Lanes:
+            stack.close()
+            made = _Lanes(factory, worker)
+            stack.callback(made.lanes.close)
+            return made
+
+        lanes = make()
+        send(Started(len(lanes.lanes.envs)))
+        steps, due = 0, 0.0
+        while True:
+            now = time.perf_counter()
+            beat = now >= due
+            if beat or (lanes.free and not waiting):
+                try:
+                    waiting.extend(map(_Episode, receive(not (waiting or lanes.episodes))))
+                except EOFError:
+                    return
+            if beat:
+                send(Progress(steps))
+                steps, due = 0, now + HEARTBEAT
+            try:
+                if waiting and lanes.free:
+                    lanes.begin(waiting)
+                ended = lanes.step() if lanes.episodes else []
+            except Exception as error:
+                failure = lanes.failure(error)
+                lanes = make()
+                send(failure)
+                continue
+            steps += len(lanes.episodes) + len(ended)
+            for result in ended:
+                send(result)
