@@ -21,24 +21,14 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from mkds_neat.options import HELP, option
+
 if TYPE_CHECKING:
     from mkds_neat.evolution import Evolution, Outcome
     from mkds_neat.results import RunFolder
 
 
 _PROGRAM: Final = "python -m mkds_neat.run"
-
-_OVERRIDES: Final = {
-    "seed": "seed of all chance",
-    "workers": "races driven at a time: a number, auto or cores",
-    "generations": "most generations to evaluate",
-    "output": "folder to write to; if it exists, a number is added",
-    "stop_when": "finish stops when a driver finishes the race, never does not",
-    "log_interval": "generations between lines of progress",
-    "viewer": "races to show in a window: none, first, all, or places in a generation such as "
-    "0,3,5",
-}
-"""Keys of [run] that an option replaces, with the help of the option."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,10 +37,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("config", nargs="?", help="config file, such as examples/kartlab.ini")
     parser.add_argument("--resume", metavar="FOLDER", help="continue the run in this folder")
-    for key, text in _OVERRIDES.items():
-        option = "--show" if key == "viewer" else f"--{key.replace('_', '-')}"
+    for key, text in HELP.items():
         parser.add_argument(
-            option, dest=key, metavar="X", help=f"{text} (replaces {key} of the config)"
+            option(key), dest=key, metavar="X", help=f"{text} (replaces {key} of the config)"
         )
     parser.add_argument(
         "--no-pictures", action="store_true", help="write no pictures of the champion"
@@ -94,7 +83,7 @@ def _evolve(arguments: argparse.Namespace, signals: _Signals) -> int:
     from mkds_neat.evolution import Evolution
     from mkds_neat.results import RunFolder
 
-    overrides = {k: v for k in _OVERRIDES if (v := getattr(arguments, k)) is not None}
+    overrides = {k: v for k in HELP if (v := getattr(arguments, k)) is not None}
     state: dict[str, Any] | None = None
     if arguments.resume is not None:
         for key in ("seed", "output"):
@@ -176,7 +165,8 @@ def _report(outcome: Outcome, folder: RunFolder, seconds: float) -> None:
             f"{outcome.generation * 2}"
         )
     _say(f"champion: {outcome.champion.describe()}")
-    print(f"saved: {folder.path / 'champion.json'}, {folder.path / 'champion.pt'}", flush=True)
+    names = ("champion.json", "champion.pt", "champion.mkr")
+    print("saved:", ", ".join(str(p) for n in names if (p := folder.path / n).exists()), flush=True)
 
 
 def _resume(folder: RunFolder) -> str:

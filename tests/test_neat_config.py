@@ -78,6 +78,14 @@ TRUNCATION = {"run__strategy": "truncation"}
         ({"run__worker": 2}, r"\[run\].*'worker'.*did you mean 'workers'"),
         ({"run__workers": 0}, r"\[run\] workers = '0': .*greater than 0.*at least 1.*cores"),
         ({"run__workers": "two"}, r"\[run\] workers = 'two': .*valid integer"),
+        *(
+            (
+                {"run__drivers_per_console": value},
+                rf"drivers_per_console = '{value}': .*from 1 to 8",
+            )
+            for value in ("0", "9", "2.5", "all")
+        ),
+        ({"run__drivers_per_console": 2, **PENDULUM}, r"drivers_per_console = 2 is not.*MKDS-v0"),
         ({"run__strategy": "neet"}, r"'neet'.*'neat' or 'truncation'.*did you mean 'neat'"),
         ({"run__stop_when": "finished"}, r"did you mean 'finish'"),
         ({"run__seed": -1}, r"\[run\] seed = '-1'.*at least 0"),
@@ -90,9 +98,9 @@ TRUNCATION = {"run__strategy": "truncation"}
         ({"run__vectorization": "nativ"}, r"vectorization.*did you mean 'native'"),
         ({"run__vectorization": "native", **PENDULUM}, r"native cannot step Pendulum-v1"),
         ({"run__viewer": "all", **PENDULUM}, r"cannot show Pendulum-v1"),
-        ({"run__viewer": "0,60"}, r"\[run\] viewer, of 50 individuals in a generation: "),
-        ({"run__viewer": "some"}, r"\[run\] viewer, of 50 .*: .*none, first, all"),
-        ({"run__viewer": "0,50", **TRUNCATION}, r"viewer, of 50 .*50 is out of range"),
+        ({"run__viewer": "0,60"}, r"viewer = '0,60', of 50 individuals in a generation: 60 is out"),
+        ({"run__viewer": "some"}, r"\[run\] viewer = 'some', of 50 .*: .*none, first, all"),
+        ({"run__viewer": "0,50", **TRUNCATION}, r"viewer = .*, of 50 .*50 is out of range"),
         ({"run__viewer": "all", "run__workers": 257}, "at most 256 can be shown"),
         ({"environment__id": "MKDS-v9"}, r"\[environment\] id = 'MKDS-v9'"),
         ({"environment__sensor": "seed6"}, r"'sensor'.*did you mean 'sensors'"),
@@ -127,6 +135,7 @@ TRUNCATION = {"run__strategy": "truncation"}
         ({"evaluation__retries": -1}, r"retries = '-1'"),
         ({"evaluation__scorer": ""}, r"scorer is empty"),
         ({"evaluation__scorer": "progres"}, r"'progres'.*did you mean 'progress'"),
+        ({"evaluation__scorer": "drivng"}, r"'drivng'.*did you mean 'driving'"),
         *(
             ({"evaluation__scorer": expression}, r"cannot be read.*expected a weighted sum")
             for expression in (
@@ -157,6 +166,8 @@ TRUNCATION = {"run__strategy": "truncation"}
         ({"DefaultSpeciesSet__threshold": 1}, r"compatibility_threshold"),
         ({"NEAT__popsize": 10}, r"did you mean 'pop_size'"),
         ({"NEAT__pop_size": 1}, r"pop_size = 1"),
+        ({"NEAT__pop_size": "many"}, r"\[NEAT\] pop_size = 'many': expected an integer"),
+        ({"NEAT__no_fitness_termination": "x"}, r"no_fitness_termination = 'x': expected True"),
         ({"NEAT__seed": 1}, r"\[run\]"),
         ({"truncation__population": 1}, r"\[truncation\] population = 1 .*at least 2"),
         ({"truncation__top_k": 61}, r"\[truncation\] top_k = 61 .*integer from 1 to 50"),
@@ -180,6 +191,20 @@ def test_mistake_is_refused_with_its_place_and_remedy(changes, message):
     assert str(caught.value).startswith("config: ")
     assert "environment creator" not in str(caught.value)
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"workers": "0"}, r"^--workers 0: .*at least 1"),
+        ({"drivers_per_console": "9"}, r"^--drivers-per-console 9: .*from 1 to 8"),
+        ({"viewer": "some"}, r"^--show some, of 50 individuals .*none, first, all"),
+        ({"stop_when": "finished"}, r"^--stop-when finished: .*did you mean 'finish'"),
+    ],
+)
+def test_mistake_in_an_option_names_the_option(overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_config(config_text(), overrides=overrides)
 
 
 def test_all_mistakes_of_a_file_are_in_one_error():
@@ -273,7 +298,7 @@ def test_command_line_refuses_before_writing(tmp_path: Path, capsys):
     output = tmp_path / "run"
     (tmp_path / "file").write_text("")
     for arguments, status, message in (
-        ([str(EXAMPLE), "--workers", "0", "--output", str(output)], 2, "[run] workers = '0'"),
+        ([str(EXAMPLE), "--workers", "0", "--output", str(output)], 2, "--workers 0: "),
         ([str(tmp_path / "none.ini")], 2, "examples/kartlab.ini"),
         (["--resume", str(tmp_path)], 1, "not the folder of a run"),
         (["--resume", str(tmp_path), "--seed", "3"], 2, "--seed cannot change"),

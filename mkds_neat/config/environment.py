@@ -12,6 +12,7 @@ from typing import Any, Final
 import gymnasium as gym
 
 from mkds_gym.emulator.cartridge import BUNDLED_ROM, Cartridge
+from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import MKDSError
 from mkds_neat.config.settings import EnvironmentSettings, EvaluationSettings, check_keys
 from mkds_neat.errors import ConfigError
@@ -33,6 +34,7 @@ class EnvironmentInfo:
         labels: Names of the components of an observation; empty if the environment has no names.
         frame_skip: Frames in a step.
         cartridge: The cartridge; None for an environment of another package.
+        unshareable: Why several drivers cannot share a console; empty if they can.
     """
 
     inputs: int
@@ -40,6 +42,7 @@ class EnvironmentInfo:
     labels: tuple[str, ...]
     frame_skip: int
     cartridge: Cartridge | None
+    unshareable: str
 
 
 def is_mkds(env_id: str) -> bool:
@@ -114,7 +117,15 @@ def inspect_environment(env_id: str, kwargs: Mapping[str, Any]) -> EnvironmentIn
             tuple(getattr(env.unwrapped, "observation_labels", ())),
             int(getattr(env.unwrapped, "frame_skip", 1)),
             cartridge if isinstance(cartridge, Cartridge) else None,
+            _unshareable(env.unwrapped),
         )
+
+
+def _unshareable(env: Any) -> str:
+    """Return why drivers of an environment cannot share a console; empty if they can."""
+    if not isinstance(env, MKDSEnv):
+        return "only MKDS-v0 has consoles"
+    return "each driver has its own console in this version"
 
 
 def _explain(error: Exception, env_id: str, kwargs: Mapping[str, Any]) -> str:

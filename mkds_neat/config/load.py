@@ -6,13 +6,14 @@ import configparser
 import io
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mkds_gym.components.metrics import DEFAULT_METRICS, collect_all, make_metrics
 from mkds_gym.components.scorers import SCORERS
+from mkds_gym.kartlab.boot import MAX_DRIVERS
 from mkds_gym.viewer import MAX_TILES, SHOW_WORDS, parse_show
 from mkds_neat.config.environment import (
     EnvironmentInfo,
@@ -28,6 +29,7 @@ from mkds_neat.config.settings import (
     Settings,
     complete,
     read_settings,
+    setting,
     suggest,
 )
 from mkds_neat.errors import ConfigError
@@ -49,7 +51,8 @@ class Config:
         environment: Facts about the environment.
         scorer: The fitness.
         population: Individuals in a generation.
-        shown: Workers that ``[run] viewer`` shows, or places in a generation.
+        lanes: Episodes that a worker drives at the same time.
+        shown: Lanes of the workers that ``[run] viewer`` shows, or places in a generation.
     """
 
     settings: Settings
@@ -58,17 +61,13 @@ class Config:
     environment: EnvironmentInfo
     scorer: Scorer
     population: int
+    lanes: int
     shown: tuple[int, ...]
 
     @property
     def run(self) -> RunSettings:
         """Section ``[run]``."""
         return self.settings.run
-
-    @property
-    def lanes(self) -> int:
-        """Episodes that a worker drives at the same time."""
-        return 1
 
     @property
     def env_id(self) -> str:
@@ -131,9 +130,10 @@ def parse_config(
     try:
         sections = _read_sections(text, name)
         sections["run"].update(overrides or {})
-        return _check(sections)
+        return _check(sections, overrides or {})
     except ConfigError as error:
-        raise ConfigError(f"{name}: {error}") from error
+        # The file is not to blame for an option.
+        raise ConfigError(f"{'' if str(error).startswith('--') else f'{name}: '}{error}") from error
 
 
 def _read_sections(text: str, name: str) -> dict[str, dict[str, str]]:
@@ -156,8 +156,8 @@ def _read_sections(text: str, name: str) -> dict[str, dict[str, str]]:
     return {section: dict(parser.items(section)) for section in parser.sections()}
 
 
-def _check(sections: dict[str, dict[str, str]]) -> Config:
-    settings = read_settings(sections)
+def _check(sections: dict[str, dict[str, str]], overridden: Collection[str]) -> Config:
+    settings = read_settings(sections, overridden)
     run = settings.run
     env_id = settings.environment.id
     env_kwargs = environment_kwargs(settings.environment, settings.evaluation)
@@ -167,7 +167,8 @@ def _check(sections: dict[str, dict[str, str]]) -> Config:
                 f"[run] vectorization = native cannot step {env_id}, only MKDS-v0; use async"
             )
         if run.viewer != "none":
-            raise ConfigError(f"[run] viewer = {run.viewer} cannot show {env_id}, only MKDS-v0")
+            where = setting("run", "viewer", run.viewer, overridden)
+            raise ConfigError(f"{where} cannot show {env_id}, only MKDS-v0")
     scorer = make_scorer(settings.evaluation.scorer)
     info = inspect_environment(env_id, env_kwargs)
     sections = complete(sections)
@@ -180,23 +181,42 @@ def _check(sections: dict[str, dict[str, str]]) -> Config:
         population = check_neat(sections, info.inputs, info.outputs, info.labels)
     else:
         population = settings.truncation.population
-    shown = _shown(run, population)
-    return Config(settings, sections, env_kwargs, info, scorer, population, shown)
+    lanes = _lanes(run, info, population, overridden)
+    shown = _shown(run, lanes * run.workers, population, overridden)
+    return Config(settings, sections, env_kwargs, info, scorer, population, lanes, shown)
 
 
-def _shown(run: RunSettings, population: int) -> tuple[int, ...]:
-    """Return the workers, or the places in a generation, that ``[run] viewer`` names."""
+def _lanes(
+    run: RunSettings, info: EnvironmentInfo, population: int, overridden: Collection[str]
+) -> int:
+    """Return the number of drivers in each console."""
+    number = run.drivers_per_console
+    if number is None:  # with few individuals, all workers drive some
+        return 1 if info.unshareable else min(MAX_DRIVERS, math.ceil(population / run.workers))
+    if number > 1 and info.unshareable:
+        where = setting("run", "drivers_per_console", number, overridden)
+        raise ConfigError(f"{where} is not possible: {info.unshareable}; write 1 or auto")
+    return number
+
+
+def _shown(
+    run: RunSettings, lanes: int, population: int, overridden: Collection[str]
+) -> tuple[int, ...]:
+    """Return the lanes, or the places in a generation, that ``[run] viewer`` names."""
     count, kind = (
-        (run.workers, "workers")
+        (lanes, "races at a time")
         if run.viewer in SHOW_WORDS
         else (population, "individuals in a generation")
     )
     try:
         shown = parse_show(run.viewer, count)
     except ValueError as error:
-        raise ConfigError(f"[run] viewer, of {count} {kind}: {error}") from error
+        text = str(error).split(": ", 1)[1]  # without the name of parse_show's argument
+        where = setting("run", "viewer", run.viewer, overridden)
+        raise ConfigError(f"{where}, of {count} {kind}: {text}") from error
     if len(shown) > MAX_TILES:
-        raise ConfigError(f"[run] viewer = {run.viewer}: at most {MAX_TILES} can be shown")
+        where = setting("run", "viewer", run.viewer, overridden)
+        raise ConfigError(f"{where}: at most {MAX_TILES} can be shown, not {len(shown)}")
     return shown
 
 
@@ -209,7 +229,7 @@ def _try_scorer(scorer: Scorer, expression: str, metrics: Any) -> None:
         name = str(error.args[0]) if error.args else ""
         raise ConfigError(
             f"[evaluation] scorer = {expression!r} needs the metric {name!r}"
-            f"{suggest(name, collected)}; metrics: {', '.join(collected)}; "
+            f"{suggest(name, (*collected, *SCORERS))}; metrics: {', '.join(collected)}; "
             f"scorers: {', '.join(SCORERS)}"
         ) from error
     except (TypeError, ValueError, ArithmeticError) as error:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import neat
+from pydantic import TypeAdapter, ValidationError
 
 from mkds_neat.config.settings import check_keys, suggest
 from mkds_neat.errors import ConfigError
@@ -49,6 +50,13 @@ NEAT_KEYS: Final[Mapping[str, Sequence[str]]] = {
 
 NEAT_SECTIONS: Final = tuple(NEAT_KEYS)
 
+_NEAT_KINDS: Final[Mapping[str, tuple[Any, str]]] = {
+    "pop_size": (int, "an integer of at least 2"),
+    "fitness_threshold": (float, "a number"),
+    "reset_on_extinction": (bool, "True or False"),
+    "no_fitness_termination": (bool, "True or False"),
+}
+
 
 def make_neat_config(sections: Sections) -> Any:
     """Return a new ``neat.Config`` of neat-python's default types.
@@ -85,7 +93,19 @@ def make_neat_config(sections: Sections) -> Any:
             + ", ".join(neat.genome.DefaultGenomeConfig.allowed_connectivity)
         ) from error
     except Exception as error:  # neat-python raises bare Exceptions
-        raise ConfigError(f"neat-python refuses its sections: {error}") from error
+        raise ConfigError(_refusal(sections, error)) from error
+
+
+def _refusal(sections: Sections, error: Exception) -> str:
+    """Return what neat-python refuses. It does not name the keys of ``[NEAT]``."""
+    for key, (kind, accepted) in _NEAT_KINDS.items():
+        value = sections["NEAT"].get(key)
+        try:
+            if value is not None:
+                TypeAdapter(kind).validate_python(value)
+        except ValidationError:
+            return f"[NEAT] {key} = {value!r}: expected {accepted}"
+    return f"neat-python refuses its sections: {error}"
 
 
 def check_neat(sections: Sections, inputs: int, outputs: int, labels: Sequence[str]) -> int:

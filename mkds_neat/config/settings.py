@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import (
@@ -21,8 +21,10 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from mkds_gym.kartlab.boot import MAX_DRIVERS
 from mkds_gym.vector.threads import usable_cores
 from mkds_neat.errors import ConfigError
+from mkds_neat.options import option
 from mkds_neat.strategies.truncation import count_parents
 
 
@@ -40,6 +42,10 @@ def _number_or_none(value: Any) -> Any:
     return None if str(value).lower() == "none" else value
 
 
+def _number_or_auto(value: Any) -> Any:
+    return None if str(value).lower() == "auto" else value
+
+
 def _count_or_fraction(value: Any) -> Any:
     if not isinstance(value, str):
         return value
@@ -50,6 +56,9 @@ def _count_or_fraction(value: Any) -> Any:
 
 
 Workers = Annotated[PositiveInt, BeforeValidator(_worker_count)]
+DriversPerConsole = Annotated[
+    Annotated[int, Field(ge=1, le=MAX_DRIVERS)] | None, BeforeValidator(_number_or_auto)
+]
 FrameLimit = Annotated[PositiveInt | None, BeforeValidator(_number_or_none)]
 
 
@@ -72,8 +81,14 @@ class RunSettings(Section):
     workers: Workers = Field(
         default="auto",
         validate_default=True,
-        description="races driven at a time: an integer of at least 1, auto for the cores minus "
-        "one, or cores for all of them",
+        description="processes (or threads) that drive: an integer of at least 1, auto for the "
+        "cores minus one, or cores for all of them",
+    )
+    drivers_per_console: DriversPerConsole = Field(
+        default="auto",
+        validate_default=True,
+        description="races that a worker drives at a time in one console: an integer from 1 to 8, "
+        "or auto for the fastest number; more than 1 needs a time trial on Kartlab",
     )
     stop_when: Literal["finish", "never"] = Field(
         default="finish",
@@ -180,11 +195,21 @@ class Settings(Section):
 OUR_SECTIONS: Final = tuple(Settings.model_fields)
 
 
-def read_settings(sections: Mapping[str, Mapping[str, str]]) -> Settings:
+def setting(section: str, key: str, value: object, overridden: Collection[str] = ()) -> str:
+    """Return a setting as its user wrote it: a line of the file, or an option."""
+    if section == "run" and key in overridden:
+        return f"{option(key)} {value}"
+    return f"[{section}] {key} = {value!r}"
+
+
+def read_settings(
+    sections: Mapping[str, Mapping[str, str]], overridden: Collection[str] = ()
+) -> Settings:
     """Validate the sections of a file.
 
     Args:
         sections: Text of each value, by section and key. Other sections are ignored.
+        overridden: Keys of ``[run]`` whose values do not come from the file.
 
     Raises:
         ConfigError: A key is unknown or a value is refused. The message lists all of them.
@@ -194,7 +219,9 @@ def read_settings(sections: Mapping[str, Mapping[str, str]]) -> Settings:
             {k: dict(v) for k, v in sections.items() if k in OUR_SECTIONS}
         )
     except ValidationError as error:
-        raise ConfigError("; ".join(_describe(problem) for problem in error.errors())) from error
+        raise ConfigError(
+            "; ".join(_describe(problem, overridden) for problem in error.errors())
+        ) from error
 
 
 def complete(sections: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
@@ -228,7 +255,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {lower[near[0]]!r}?)" if near else ""
 
 
-def _describe(problem: ErrorDetails) -> str:
+def _describe(problem: ErrorDetails, overridden: Collection[str]) -> str:
     """Return one sentence about a problem that pydantic found."""
     section, *keys = map(str, problem["loc"])
     model: Any = Settings.model_fields[section].annotation
@@ -241,6 +268,7 @@ def _describe(problem: ErrorDetails) -> str:
     field = model.model_fields[key]
     choices = [word for word in get_args(field.annotation) if isinstance(word, str)]
     return (
-        f"[{section}] {key} = {problem['input']!r}: {message[0].lower()}{message[1:]}"
+        f"{setting(section, key, problem['input'], overridden)}: "
+        f"{message[0].lower()}{message[1:]}"
         f"{suggest(str(problem['input']), choices)} ({key}: {field.description})"
     )
