@@ -12,17 +12,19 @@ import itertools
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
 import mkds_gym
+from benchmarks.evolution import CONFIG
 from benchmarks.lap import Lap
-from benchmarks.remote import remotes
+from benchmarks.remote import Remote
 from benchmarks.report import table
 from benchmarks.rows import ENV, ROWS
 from benchmarks.throughput import pieces
+from mkds_neat.episode import Task
 
 INTERVAL: Final = 0.002
 """Seconds between samples."""
@@ -33,17 +35,11 @@ PARTS: Final[dict[str, tuple[str, ...]]] = {
     "sensors, course": ("mkds_gym/components/sensors", "mkds_gym/course"),
     "metrics, rewards, events": ("mkds_gym/components",),
     "environment": ("mkds_gym",),
-    "networks": ("mkds_neat/networks",),
+    "networks": ("mkds_neat/networks", "<network>"),
     "evolution": ("mkds_neat",),
     OTHER: (),
 }
 """The parts and the beginnings of their files. The first part that fits a file counts."""
-
-SUBJECTS: Final[dict[str, tuple[str, bool]]] = {
-    ENV: (ENV, False),
-    f"{ENV}, wall drive": (ENV, True),
-}
-"""By title: the row of the tables, and whether it takes the wall drive."""
 
 _ROOT: Final = f"{Path(mkds_gym.__file__).parent.parent}/"
 
@@ -51,12 +47,10 @@ _ROOT: Final = f"{Path(mkds_gym.__file__).parent.parent}/"
 def part_of(frame: FrameType | None) -> str:
     """Return the part that a frame of the interpreter belongs to."""
     while frame is not None:
-        file = frame.f_code.co_filename
-        if file.startswith(_ROOT):
-            name = file[len(_ROOT) :]
-            for part, beginnings in PARTS.items():
-                if name.startswith(beginnings):
-                    return part
+        name = frame.f_code.co_filename.removeprefix(_ROOT)
+        for part, beginnings in PARTS.items():
+            if name.startswith(beginnings):
+                return part
         frame = frame.f_back
     return OTHER
 
@@ -78,8 +72,8 @@ def sampling() -> Iterator[Counter[str]]:
         signal.signal(signal.SIGALRM, before)
 
 
-class Subject:
-    """A row in a separate process.
+class RowSubject:
+    """A row of the tables.
 
     Args:
         title: a key of `ROWS`.
@@ -110,6 +104,53 @@ class Subject:
         self._row.close()
 
 
+class WorkerSubject:
+    """The loop of a worker that evaluates the first generation, without other processes.
+
+    Args:
+        run: overrides of the section ``[run]``.
+    """
+
+    def __init__(self, run: Mapping[str, str]) -> None:
+        from mkds_neat.config import load_config
+        from mkds_neat.evaluation import episode_seed
+        from mkds_neat.lanes import LanesFactory
+
+        config = load_config(CONFIG, dict(run))
+        self._factory = LanesFactory(config.env_id, config.env_kwargs, config.lanes)
+        self._tasks = [
+            Task(driver.id, driver.network, episode_seed(config.run.seed, driver.id))
+            for driver in config.make_strategy().ask()
+        ]
+
+    def profile(self, seconds: float, rounds: int) -> dict[str, int]:
+        """Return the number of samples by part, of so many seconds and some drivers per round."""
+        from mkds_neat.rollout import drive
+
+        end = 0.0
+        with contextlib.ExitStack() as stack:
+            samples: Counter[str] = Counter()
+
+            def receive(idle: bool) -> list[Task]:
+                nonlocal samples, end
+                if not idle:
+                    return []
+                if not end:
+                    end = -1.0
+                    return self._tasks[: self._factory.count]  # the consoles boot now
+                if end < 0:
+                    samples, end = stack.enter_context(sampling()), time.monotonic() + seconds
+                elif time.monotonic() > end:
+                    raise EOFError
+                return self._tasks[: 4 * self._factory.count * rounds]
+
+            drive(self._factory, 0, receive, lambda _: None)
+        return dict(samples)
+
+    def close(self) -> None:
+        """Do nothing: `profile` has closed the consoles."""
+
+
 def measure(lap: Lap, wall: Lap, seconds: float, rounds: int) -> dict[str, Any]:
     """Profile all subjects, one after another.
 
@@ -122,10 +163,15 @@ def measure(lap: Lap, wall: Lap, seconds: float, rounds: int) -> dict[str, Any]:
     Returns:
         By title, the number of samples by part.
     """
-    arguments = {
-        title: (row, wall if at_wall else lap) for title, (row, at_wall) in SUBJECTS.items()
-    }
-    with remotes(Subject, arguments) as subjects:
+    with contextlib.ExitStack() as stack:
+        subjects = {
+            title: stack.enter_context(contextlib.closing(Remote(make, *arguments)))
+            for title, make, *arguments in (
+                (ENV, RowSubject, ENV, lap),
+                (f"{ENV}, wall drive", RowSubject, ENV, wall),
+                ("worker of an evolution", WorkerSubject, {}),
+            )
+        }
         return {
             title: subject.call("profile", seconds, rounds) for title, subject in subjects.items()
         }
