@@ -427,7 +427,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         observation = self.observation_builder.observe(self.console, race, course, out)
         return observation, reward, terminated, truncated, info
 
-    def _run_frames(self, keys: int) -> list[RaceState]:
+    def _run_frames(self, keys: int) -> Sequence[RaceState]:
         """Run the frames of a step; return the race after each."""
         console, reader = self.console, self.reader
         # A picture is on the screen two frames after it was drawn; for short steps, the frame to
@@ -435,8 +435,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         drawn = (self._frame_skip - PRIMING_FRAMES) % self._frame_skip if self._draws else -1
         watching = [observer for observer in self._observers if observer.needs_frames]
         if not watching:
-            copies = console.run(keys, self._frame_skip, reader.copy, drawn)
-            return [reader.race(copied) for copied in copies]
+            return reader.frames(console.run(keys, self._frame_skip, reader.copy, drawn))
         draw_all = any(observer.needs_picture for observer in watching)
         states = []
         for frame in range(self._frame_skip):

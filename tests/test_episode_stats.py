@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
+import numpy as np
 import pytest
 from race_memory import RaceMemory, fork
 
 from mkds_gym.components.episode_stats import EpisodeStats
-from mkds_gym.components.events import Clock, Stuck
-from mkds_gym.components.metrics import make_metrics
+from mkds_gym.components.events import Clock, Finish, Stuck, WrongWay
+from mkds_gym.components.metrics import DEFAULT_METRICS, WallHits, make_metrics
 from mkds_gym.course import Course
 from mkds_gym.race.state import RaceState
 
@@ -67,3 +69,75 @@ def test_update_reports_events_once_in_the_given_order(order: list[Any]) -> None
     stats = EpisodeStats([], order)
     stats.reset(race.frame(), course)
     assert list(stats.update([race.frame() for _ in range(30)], course)) == order
+
+
+def _random_changes(rng: np.random.Generator, course: Course) -> dict[str, Any]:
+    """Changes of a frame: the kart moves, and now and then something happens."""
+    flags = ("on_floor", "touching_wall", "respawning", "wrong_way", "finished")
+    changes: dict[str, Any] = {"position": rng.uniform(-60, 60, 3)}
+    if rng.random() < 0.06:
+        changes[str(rng.choice(flags))] = bool(rng.random() < 0.5)
+    if rng.random() < 0.03:
+        changes["surface"] = int(rng.choice([0, 1, 2, 3, 5]))
+    if rng.random() < 0.03:
+        changes["checkpoint"] = int(rng.integers(len(course.track) + 1))
+    if rng.random() < 0.02:
+        changes["lap"] = int(rng.integers(0, 4))
+    return changes
+
+
+@pytest.mark.parametrize("length", [1, 4, 7])
+def test_skipping_steady_frames_changes_no_result(length: int) -> None:
+    rng = np.random.default_rng(length)
+    course = fork()
+
+    def new_stats() -> EpisodeStats:
+        return EpisodeStats(
+            make_metrics([*DEFAULT_METRICS, "place"]),
+            [Finish()],
+            [Clock(30 * length), Stuck(35), WrongWay(20)],
+        )
+
+    skipping, looking = new_stats(), new_stats()
+    happened = set()
+    for _ in range(30):
+        race = RaceMemory()
+        start = race.frame(position=(0, 0, 1))
+        assert skipping.reset(start, course) == looking.reset(start, course)
+        for step in range(40):
+            copies = []
+            for _ in range(length):
+                race.race["not_controllable"] = rng.random() < 0.01
+                race.frame(int(rng.random() < 0.95), **_random_changes(rng, course))
+                copies.append(race.reader.copy())
+            frames = race.reader.frames(copies)
+            states = [race.reader.race(copied) for copied in copies]
+            if step % 9 == 8:  # observers see frames one by one
+                events = [event.name for event in skipping.update(states, course)]
+            else:
+                events = [event.name for event in skipping.update(frames, course)]
+            assert events == [event.name for event in looking.update(states, course)]
+            assert list(frames) == states
+            happened.update(events)
+            if step % 3:
+                assert list(skipping.collect().items()) == list(looking.collect().items())
+            if step % 7 == 6:
+                skipping = pickle.loads(pickle.dumps(skipping))
+    assert happened == {"finish", "clock", "stuck", "wrong_way"}
+
+
+def test_subclass_of_a_metric_sees_every_frame() -> None:
+    class Heard(WallHits):
+        frames = 0
+
+        def update(self, state: RaceState, course: Course) -> None:
+            self.frames += 1
+            super().update(state, course)
+
+    race, course, heard = RaceMemory(), fork(), Heard()
+    stats = EpisodeStats([heard])
+    stats.reset(race.frame(), course)
+    for _ in range(3):
+        copies = [(race.frame(), race.reader.copy())[1] for _ in range(4)]
+        stats.update(race.reader.frames(copies), course)
+    assert heard.frames == 1 + 12

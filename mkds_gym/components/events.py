@@ -151,6 +151,18 @@ class Stuck:
                 self._waited = 0
         return self._waited >= self.frames
 
+    def skip(self, frames: int) -> bool:
+        """Count frames in which only the kart moved.
+
+        Returns:
+            False, and nothing is counted, if `update` has to see one of the frames.
+        """
+        waited = self._waited + frames
+        if waited // _STUCK_PERIOD != self._waited // _STUCK_PERIOD or waited >= self.frames:
+            return False
+        self._waited = waited
+        return True
+
 
 class WrongWay:
     """The driver keeps going the wrong way.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from mkds_gym.emulator.hardware import RAM_END
 from mkds_gym.errors import NoRaceError
 from mkds_gym.race import memory_layout
+from mkds_gym.race.frames import RaceFrames
 from mkds_gym.race.memory import check_pointer, check_ram, read_pointer, read_struct, struct_view
 from mkds_gym.race.memory_layout import (
     CAMERA,
@@ -240,6 +242,10 @@ class RaceReader:
     def race(self, copied: RaceCopy) -> RaceState:
         """Return the race that `copy` has copied."""
         return RaceState(copied, self._driver_index)
+
+    def frames(self, copies: Sequence[RaceCopy]) -> RaceFrames:
+        """Return the race after each frame of a step, given a result of `copy` for each."""
+        return RaceFrames(copies, self._driver_index)
 
     # Complete structures, for tools (slower).
 

@@ -119,7 +119,7 @@ _S = _status_fields(0).index
 _LAP_TIMES: Final = tuple(_S[f"lap{lap}.milliseconds"] for lap in range(_LAPS_TIMED))
 
 # Fields that every frame needs, in memory order; one reader per driver.
-_UNPACK_FRAME: Final = tuple(
+UNPACK_FRAME: Final = tuple(
     PackedFields(
         parts_of(RACE_STATUS, ("frame", "not_controllable"))
         + parts_of(
@@ -207,12 +207,13 @@ class RaceState:
     _not_controllable: int
     _place: int
 
-    def __init__(self, copied: RaceCopy, index: int) -> None:
+    def __init__(self, copied: RaceCopy, index: int, fields: tuple[int, ...] | None = None) -> None:
         """Wrap bytes from `RaceReader.copy`; `RaceReader.read` does both.
 
         Args:
             copied: the bytes.
             index: index of the driver.
+            fields: the fields that every frame needs, if they are unpacked already.
         """
         self._copied = copied
         self._index = index
@@ -229,7 +230,7 @@ class RaceState:
             state_bits,
             flags,
             surface,
-        ) = _UNPACK_FRAME[index](copied)
+        ) = fields or UNPACK_FRAME[index](copied)
         self.status_flags = status_flags
         self.checkpoint = checkpoint
         self._not_controllable = not_controllable
