@@ -122,7 +122,7 @@ def test_skipping_steady_frames_changes_no_result(length: int) -> None:
             if step % 3:
                 assert list(skipping.collect().items()) == list(looking.collect().items())
             if step % 7 == 6:
-                skipping = pickle.loads(pickle.dumps(skipping))
+                skipping, looking = (pickle.loads(pickle.dumps(s)) for s in (skipping, looking))
     assert happened == {"finish", "clock", "stuck", "wrong_way"}
 
 
