@@ -85,7 +85,10 @@ TRUNCATION = {"run__strategy": "truncation"}
             )
             for value in ("0", "9", "2.5", "all")
         ),
-        ({"run__drivers_per_console": 2, **PENDULUM}, r"drivers_per_console = 2 is not.*MKDS-v0"),
+        (
+            {"run__drivers_per_console": 2, **PENDULUM, **TRUNCATION},
+            r"drivers_per_console = 2 is not.*MKDS-v0",
+        ),
         ({"run__strategy": "neet"}, r"'neet'.*'neat' or 'truncation'.*did you mean 'neat'"),
         ({"run__stop_when": "finished"}, r"did you mean 'finish'"),
         ({"run__seed": -1}, r"\[run\] seed = '-1'.*at least 0"),
