@@ -203,11 +203,12 @@ class Evolution:
         for key in sorted(results):
             self._challenge(individuals[key], results[key], generation)
         if self._viewer is not None:
-            new = [key for key in individuals if key not in survivors]
-            self._viewer.begin_generation(generation, new, species)
+            places = [key for key in individuals if key not in survivors]
+            self._viewer.begin_generation(generation, places, species)
         show()
+        new = [i for key, i in individuals.items() if key not in results]
         evaluator.evaluate(
-            [i for key, i in individuals.items() if key not in results], take, self._stopping
+            sorted(new, key=self._expected_frames, reverse=True), take, self._stopping
         )
         seconds = time.perf_counter() - started
         rows = [
@@ -271,6 +272,11 @@ class Evolution:
             self.champion = new
             if result.recording is not None:
                 self.folder.save_recording(new, result.recording)
+
+    def _expected_frames(self, individual: Individual) -> int:
+        """Guess the length of an episode: the longest begin first, and all workers end together."""
+        parents = [self._last[key].record.frames for key in individual.parents if key in self._last]
+        return max(parents, default=0)
 
     def _checkpoint(self) -> None:
         generation = self.strategy.generation

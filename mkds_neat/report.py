@@ -49,20 +49,20 @@ def replay(
     """
     kwargs = {**champion.env_kwargs, "render_mode": "rgb_array", "screens": "both"}
     kwargs["info_every_step"] = True
-    policy = compile_network(champion.network)
     every = max(1, champion.record.steps // max(1, pictures))
     taken: list[Picture] = []
     env = gym.make(champion.env_id, disable_env_checker=True, **kwargs)
     try:
         space = env.action_space
         assert isinstance(space, gym.spaces.Box)
+        policy = compile_network(champion.network, space)
         observation, info = env.reset(seed=champion.seed)
         over, step = False, 0
         while not over:
             if step % every == 0:
                 taken.append((np.asarray(env.render(), dtype=np.uint8), info))
-            action = np.clip(policy(observation.tolist()), space.low, space.high)
-            observation, _, terminated, truncated, info = env.step(action.astype(space.dtype))
+            action = np.array(policy(observation.tolist()), space.dtype)
+            observation, _, terminated, truncated, info = env.step(action)
             over = terminated or truncated or (should_stop is not None and should_stop())
             step += 1
         taken.append((np.asarray(env.render(), dtype=np.uint8), info))

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-import numpy as np
+import gymnasium as gym
 
 from mkds_neat.episode import EpisodeRecord, Failed, Finished, Message, Progress, Started, Task
 from mkds_neat.lanes import LanesFactory
@@ -29,9 +29,9 @@ Receive = Callable[[bool], Sequence[Task]]
 class _Episode:
     """The episode of one lane."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, space: gym.spaces.Box) -> None:
         self.task = task
-        self.policy: Policy = compile_network(task.network)
+        self.policy: Policy = compile_network(task.network, space)
         self.steps = 0
         self.score = 0.0
         self.start = 0.0
@@ -58,8 +58,6 @@ class _Lanes:
         self.lanes, self._recorders, self._publishers = factory.make(worker)
         self.episodes: dict[int, _Episode] = {}
         self.free = list(reversed(range(len(self.lanes.envs))))
-        space = self.lanes.action_space
-        self._low, self._high = space.low, space.high
         self._skip = int(getattr(self.lanes.envs[0].unwrapped, "frame_skip", 1))
 
     def begin(self, waiting: deque[_Episode]) -> None:
@@ -81,7 +79,6 @@ class _Lanes:
         lanes, actions = self.lanes, self.lanes.actions
         for lane, episode in self.episodes.items():
             actions[lane] = episode.policy(lanes.observations[lane].tolist())
-        np.clip(actions, self._low, self._high, out=actions)
         rewards, over = lanes.step(tuple(self.episodes))
         for lane, episode in self.episodes.items():
             episode.steps += 1
@@ -141,9 +138,10 @@ def drive(
             beat = now >= due
             if beat or (lanes.free and not waiting):
                 try:
-                    waiting.extend(map(_Episode, receive(not (waiting or lanes.episodes))))
+                    tasks = receive(not (waiting or lanes.episodes))
                 except EOFError:
                     return
+                waiting.extend(_Episode(task, lanes.lanes.action_space) for task in tasks)
             if beat:
                 send(Progress(steps))
                 steps, due = 0, now + HEARTBEAT

@@ -8,6 +8,7 @@ import math
 import pickle
 import random
 
+import gymnasium as gym
 import neat
 import numpy as np
 import pytest
@@ -117,6 +118,15 @@ def test_compiled_network_equals_its_definition_bit_for_bit(cyclic):
         for scale in (0.1, 1.0, 1e9):
             x = np.array([rng.gauss(0, scale) for _ in range(6)], np.float32).tolist()
             assert list(policy(x)) == by_hand(spec, x)
+
+
+def test_outputs_are_clipped_to_the_space_of_actions():
+    nodes = (Node(0, activation="identity"), Node(1, activation="identity"))
+    spec = NetworkSpec((-1, -2), (0, 1), nodes, ((-1, 0, 1.0), (-2, 1, 1.0)))
+    space = gym.spaces.Box(np.array([-1.0, -np.inf], np.float32), np.array([1.0, 0.5], np.float32))
+    policy = compile_network(spec, space)
+    for x in ((-3.0, -3.0), (3.0, 3.0), (0.25, 0.25)):
+        assert policy(x) == tuple(np.clip(x, space.low, space.high))
 
 
 def test_network_wider_and_deeper_than_an_expression_may_be_is_compiled():

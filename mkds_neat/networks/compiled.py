@@ -20,6 +20,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import gymnasium as gym
+
 from mkds_neat.networks.functions import ACTIVATIONS, BOUNDED, VALUE_LIMIT
 from mkds_neat.networks.spec import NetworkSpec, Node
 
@@ -32,8 +34,13 @@ Policy = Callable[[Sequence[float]], tuple[float, ...]]
 """The outputs of a network for the components of one observation, as Python floats."""
 
 
-def compile_network(spec: NetworkSpec) -> Policy:
-    """Return a network as a function of one observation (``observation.tolist()``)."""
+def compile_network(spec: NetworkSpec, space: gym.spaces.Box | None = None) -> Policy:
+    """Return a network as a function of one observation (``observation.tolist()``).
+
+    Args:
+        spec: The network.
+        space: The outputs are clipped to this space of actions; None for the outputs as they are.
+    """
     into: dict[int, dict[int, float]] = {node.id: {} for node in spec.nodes}
     for source, target, weight in spec.connections:
         into[target][source] = weight
@@ -52,7 +59,14 @@ def compile_network(spec: NetworkSpec) -> Policy:
     lines = [f"    {line}" for line in body]
     if spec.inputs:
         lines.insert(0, f"    {''.join(name[key] + ', ' for key in spec.inputs)}= x")
-    lines.append(f"    return ({''.join(name[key] + ', ' for key in spec.outputs)})")
+    outputs = [name[key] for key in spec.outputs]
+    if space is not None:
+        limits = zip(outputs, space.low.tolist(), space.high.tolist(), strict=True)
+        outputs = [
+            f"{low!r} if {value} < {low!r} else {high!r} if {value} > {high!r} else {value}"
+            for value, low, high in limits
+        ]
+    lines.append(f"    return ({''.join(value + ', ' for value in outputs)})")
     source_code = "\n".join(["def policy(x):", *lines])
     namespace: dict[str, Any] = {
         "clamp": _clamp,
