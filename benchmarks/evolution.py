@@ -15,17 +15,23 @@ from typing import Any, Final
 import psutil
 
 from benchmarks.remote import remotes
-from benchmarks.report import cells, log, spread, table
+from benchmarks.report import cells, log, memory_mib, spread, table
 
 CONFIG: Final = Path(__file__).parent.parent / "examples" / "kartlab.ini"
 GENERATION: Final = 50
 """Drivers of a generation of the config."""
 WAYS: Final[dict[str, dict[str, str]]] = {
-    "async, 1 worker": {"workers": "1"},
-    "async, 2 workers": {"workers": "2"},
-    "native, 1 worker": {"workers": "1", "vectorization": "native"},
-    "native, 2 workers": {"workers": "2", "vectorization": "native"},
-    "async, 2 workers, all shown": {"workers": "2", "viewer": "all"},
+    **{
+        f"{kind}, {workers} worker{'s'[: workers - 1]}, {drivers} a console": {
+            "vectorization": kind,
+            "workers": str(workers),
+            "drivers_per_console": str(drivers),
+        }
+        for drivers in (1, 8)
+        for kind in ("async", "native")
+        for workers in (1, 2)
+    },
+    "as in the config, all shown": {"viewer": "all"},
 }
 """Overrides of the section ``[run]`` by title. The last way needs a display, as from Xvfb."""
 
@@ -71,9 +77,10 @@ class Evaluation:
         """Evaluate the first drivers.
 
         Returns:
-            ``frames_per_second`` of all drivers; ``seconds``; ``idle``, the share of time in which
-            a worker computes nothing; and ``parent``, the share in which the parent process
-            computes (0 for native workers, which are threads of the parent).
+            ``frames_per_second`` of all drivers; ``memory_mib`` of this process and the workers,
+            per driver at a time; ``seconds``; ``idle``, the share of time in which a worker
+            computes nothing; and ``parent``, the share in which the parent process computes (0 for
+            native workers, which are threads of the parent).
         """
         evaluator = self._evaluator
         workers = [psutil.Process(process.pid) for process in evaluator.processes]
@@ -86,6 +93,8 @@ class Evaluation:
         return {
             "frames_per_second": (evaluator.frames - frames) / seconds,
             "seconds": seconds,
+            "memory_mib": memory_mib([os.getpid(), *(worker.pid for worker in workers)])
+            / (evaluator.workers * evaluator.lanes),
             "idle": max(0.0, 1.0 - busy / seconds / self._workers),
             "parent": own / seconds if workers else 0.0,
         }
@@ -115,8 +124,8 @@ def measure(rounds: int) -> dict[str, Any]:
         titles = list(WAYS)
     else:
         log("  no display: the evolution that is shown is left out")
-    samples: dict[str, list[dict[str, float]]] = {title: [] for title in titles}
-    with remotes(Evaluation, {title: (title,) for title in titles}) as evaluations:
+    with remotes(Evaluation, {title: (title,) for title in titles}, {}) as evaluations:
+        samples: dict[str, list[dict[str, float]]] = {title: [] for title in evaluations}
         for _ in range(turns):
             for title, remote in evaluations.items():
                 samples[title].append(remote.call("evaluate", drivers))
@@ -135,6 +144,7 @@ def report(result: dict[str, Any]) -> str:
         "seconds",
         "workers idle",
         "parent busy",
+        "MiB a driver",
     )
     return table(
         head,
@@ -145,6 +155,7 @@ def report(result: dict[str, Any]) -> str:
                 f"{row['seconds']['median']:.1f}",
                 f"{row['idle']['median']:.0%}",
                 f"{row['parent']['median']:.0%}" if row["parent"]["median"] else "",
+                f"{row['memory_mib']['median']:,.0f}",
             )
             for title, row in result.items()
         ],

@@ -20,9 +20,9 @@ from typing import Any, Final
 import mkds_gym
 from benchmarks.evolution import CONFIG
 from benchmarks.lap import Lap
-from benchmarks.remote import Remote
+from benchmarks.remote import remotes
 from benchmarks.report import table
-from benchmarks.rows import ENV, ROWS
+from benchmarks.rows import ENV, ROWS, eight_each
 from benchmarks.throughput import pieces
 from mkds_neat.episode import Task
 
@@ -163,17 +163,16 @@ def measure(lap: Lap, wall: Lap, seconds: float, rounds: int) -> dict[str, Any]:
     Returns:
         By title, the number of samples by part.
     """
-    with contextlib.ExitStack() as stack:
-        subjects = {
-            title: stack.enter_context(contextlib.closing(Remote(make, *arguments)))
-            for title, make, *arguments in (
-                (ENV, RowSubject, ENV, lap),
-                (f"{ENV}, wall drive", RowSubject, ENV, wall),
-                ("worker of an evolution", WorkerSubject, {}),
-            )
-        }
+    eight = eight_each(consoles=1)
+    rows = {ENV: (ENV, lap), f"{ENV}, wall drive": (ENV, wall), eight: (eight, lap)}
+    workers = {
+        f"worker of an evolution, {drivers} a console": ({"drivers_per_console": str(drivers)},)
+        for drivers in (1, 8)
+    }
+    with remotes(RowSubject, rows, {}) as subjects, remotes(WorkerSubject, workers, {}) as others:
         return {
-            title: subject.call("profile", seconds, rounds) for title, subject in subjects.items()
+            title: subject.call("profile", seconds, rounds)
+            for title, subject in {**subjects, **others}.items()
         }
 
 

@@ -11,6 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, Final
 
+from benchmarks.report import log
+
 _SECONDS: Final = 600.0
 """How long one call may take."""
 _object: Any = None
@@ -63,14 +65,28 @@ class Remote:
 
 @contextlib.contextmanager
 def remotes(
-    make: Callable[..., Any], arguments: Mapping[str, tuple[Any, ...]]
+    make: Callable[..., Any],
+    arguments: Mapping[str, tuple[Any, ...]],
+    missing: dict[str, str] | None = None,
 ) -> Iterator[dict[str, Remote]]:
-    """Make a `Remote` for each title and its arguments, and close all at the end."""
+    """Make a `Remote` for each title and its arguments, and close all at the end.
+
+    Args:
+        make: as of `Remote`.
+        arguments: of ``make``, by title.
+        missing: gets the reasons for objects that cannot be made. None: raise these errors.
+    """
+    made = {}
     with contextlib.ExitStack() as stack:
-        yield {
-            title: stack.enter_context(contextlib.closing(Remote(make, *values)))
-            for title, values in arguments.items()
-        }
+        for title, values in arguments.items():
+            try:
+                made[title] = stack.enter_context(contextlib.closing(Remote(make, *values)))
+            except (OSError, RuntimeError, TypeError, ValueError) as error:
+                if missing is None:
+                    raise
+                log(f"  {title} is left out: {error}")
+                missing[title] = str(error)
+        yield made
 
 
 def _exit_with_parent() -> None:

@@ -8,15 +8,14 @@ pieces; a ratio is the median of the pieces' ratios.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from benchmarks.lap import FRAME_SKIP, Lap
-from benchmarks.remote import Remote
-from benchmarks.report import cells, log, spread, table
+from benchmarks.remote import remotes
+from benchmarks.report import cells, spread, table
 from benchmarks.row import Row
 from benchmarks.rows import CONSOLE, ENV, NATIVE_2, PIXELS, PLAIN, ROWS, eight_each
 
@@ -105,16 +104,10 @@ def measure(titles: Sequence[str], lap: Lap, seconds: float, rounds: int) -> dic
         ``drivers``, and ``memory_mib`` per driver. A row that cannot be made has ``missing``
         instead, the reason.
     """
-    rows: dict[str, Remote] = {}
-    result: dict[str, Any] = {title: {} for title in titles}
     order = random.Random(0)
-    with contextlib.ExitStack() as stack:
-        for title in titles:
-            try:
-                rows[title] = stack.enter_context(contextlib.closing(Remote(make_row, title, lap)))
-            except (OSError, RuntimeError, TypeError) as error:
-                log(f"  {title} is left out: {error}")
-                result[title] = {"missing": str(error)}
+    missing: dict[str, str] = {}
+    with remotes(make_row, {title: (title, lap) for title in titles}, missing) as rows:
+        result: dict[str, Any] = {title: {"missing": missing.get(title)} for title in titles}
         speeds: dict[str, list[float]] = {title: [] for title in rows}
         drivers = {title: row.call("drivers") for title, row in rows.items()}
         spent = 0.0

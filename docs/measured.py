@@ -67,6 +67,8 @@ def readme_table(result: dict[str, Any]) -> str:
     rows = []
     for title in README_ROWS:
         row = result["tables"]["plain"][title]
+        if "missing" in row:
+            continue
         ratio = ("1", "") if title == PLAIN else cells(row["ratio"], ".2f")
         rows.append((title, f"{row['frames_per_second']['median']:,.0f}", *ratio))
     return (

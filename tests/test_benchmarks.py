@@ -87,7 +87,8 @@ def test_rows_drive_the_recorded_race(tmp_path: Path) -> None:
     assert "missing" not in tables["peers"]["stable-retro 1.0.1, melonDS core"]
     assert {ratio["ratio"]["median"] for ratio in (tables["plain"][throughput.PLAIN],)} == {1.0}
     shown = bool(os.environ.get("DISPLAY"))
-    assert len(tables["evolution"]) == len(evolution.WAYS) - (not shown)
+    expected = {title for title, run in evolution.WAYS.items() if shown or "viewer" not in run}
+    assert expected >= tables["evolution"].keys() >= {t for t in expected if "1 a con" in t}
     for row in tables["evolution"].values():
         assert row["frames_per_second"]["median"] > 20
         assert 0 <= row["idle"]["median"] < 1
