@@ -435,15 +435,18 @@ def test_missed_key_checkpoint_holds_the_progress(race: Race) -> None:
         ({"drivers": 2}, 7),
         ({"mode": 3, "drivers": 9}, 7),
         ({"mode": 3, "strength": 3}, 7),
+        ({"mode": 3, "drivers": 3, "hosted": 3}, 1),
+        ({"mode": 3, "drivers": 3, "hosted": 4}, 7),
+        ({"hosted": 1}, 7),
         ({"course_data": 0x02200000, "course_size": 1000}, 8),
         ({"course_data": 0x02340002, "course_size": 1000}, 8),
         ({"course_data": 0x02340000, "course_size": 0x80001}, 8),
     ],
 )
 def test_boot_block_gets_its_answer(changed: dict[str, int], answer: int) -> None:
-    values = {"version": 2, "size": 0x40, "course": 25, "laps": 3, "engine_class": 1, "flags": 1}
+    values = {"version": 3, "size": 0x40, "course": 25, "laps": 3, "engine_class": 1, "flags": 1}
     values |= {"answer": 0, "mode": 1, "drivers": 1, "strength": 1, "seed": 1, "grid": 0}
-    values |= {"course_data": 0, "course_size": 0, "reserved": 0, "reserved2": 0, **changed}
+    values |= {"course_data": 0, "course_size": 0, "hosted": 0, "reserved": 0, **changed}
     with Console() as console:
         block = struct.pack("<4sHH14I", b"KLBP", *values.values())
         console.ram[0x3FE000 : 0x3FE000 + len(block)] = np.frombuffer(block, np.uint8)

@@ -6,7 +6,7 @@ The block lies at 0x023FE000 in main memory, 0x40 bytes, little endian:
 offset type  meaning
 ====== ===== ==============================================================================
 +0x00  u8[4] magic ``KLBP``; the program clears the magic when it has read the block
-+0x04  u16   version, 2
++0x04  u16   version, 3
 +0x06  u16   size of the block, 0x40
 +0x08  u32   course id; 0xFFFFFFFF for the default course
 +0x0C  u32   laps, 1 to 9; 0 for the course's own number
@@ -21,7 +21,9 @@ offset type  meaning
 +0x2C  u32   the player's place on the grid: 0 the pole, 0xFFFFFFFF the last place
 +0x30  u32   address of a course in main memory; 0 for a course of the cartridge
 +0x34  u32   size of that course in bytes
-+0x38  u32x2 reserved, 0
++0x38  u32   drivers with keys from the host block (`mkds_gym.kartlab.host_drivers`), 0 to the karts
+             in the race; VS only
++0x3C  u32   reserved, 0
 ====== ===== ==============================================================================
 
 Without the block the program shows its title and menu. A course in memory lies at 0x02340000
@@ -44,7 +46,7 @@ from mkds_gym.utils.arguments import boolean, choice, integer, optional
 
 ADDRESS: Final = 0x023FE000
 MAGIC: Final = b"KLBP"
-VERSION: Final = 2
+VERSION: Final = 3
 LAYOUT: Final = struct.Struct("<4sHH14I")
 DEFAULT_COURSE: Final = 0xFFFFFFFF
 CLASSES: Final = {50: 0, 100: 1, 150: 2}
@@ -90,6 +92,9 @@ class BootParameters:
         strength: of the CPU karts: ``"easy"``, ``"normal"`` or ``"hard"``.
         seed: of the race's random numbers, 0 to 2**32 - 1.
         grid: the player's place on the grid, 0 (the pole) to ``drivers - 1``; None for the last.
+            Hosted drivers stand one behind the other from there on.
+        hosted: drivers, from driver 0 on, whose keys the host writes (`HostDrivers`); 0 for one
+            driver with the console's keys. VS only.
         mirror: exchange left and right of the course.
         items: put item boxes on the course (VS).
         sound: play sound, which costs the emulator time.
@@ -109,6 +114,7 @@ class BootParameters:
     strength: str = "normal"
     seed: int = 1
     grid: int | None = None
+    hosted: int = 0
     mirror: bool = False
     items: bool = False
     sound: bool = False
@@ -122,13 +128,16 @@ class BootParameters:
         integer("drivers", self.drivers, 1, MAX_DRIVERS)
         choice("strength", self.strength, STRENGTHS)
         integer("seed", self.seed, 0, 2**32 - 1)
-        optional(integer, "grid", self.grid, 0, self.drivers - 1)
+        integer("hosted", self.hosted, 0, self.drivers)
+        optional(integer, "grid", self.grid, 0, self.drivers - max(self.hosted, 1))
         for name in ("skip_countdown", "mirror", "items", "sound"):
             boolean(name, getattr(self, name))
         if self.mode == "time_trial" and self.drivers != 1:
             raise ValueError(
                 f"drivers={self.drivers} needs mode='vs': a time trial has no opponents"
             )
+        if self.mode == "time_trial" and self.hosted:
+            raise ValueError(f"hosted={self.hosted} needs mode='vs': a time trial has one driver")
         if self.course_data is not None:
             integer("len(course_data)", len(self.course_data), 1, COURSE_DATA_SIZE)
 
@@ -151,7 +160,7 @@ class BootParameters:
             0xFFFFFFFF if self.grid is None else self.grid,
             0 if self.course_data is None else COURSE_DATA,
             0 if self.course_data is None else len(self.course_data),
-            0,
+            self.hosted,
             0,
         )
 

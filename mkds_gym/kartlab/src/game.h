@@ -13,6 +13,7 @@ typedef struct {
     uint32_t drivers, strength; /* karts including the player's; CPU strength 0 to 2 */
     uint32_t grid;             /* the player's place on the grid, 0 is the pole */
     uint32_t items, seed, skip_countdown;
+    uint32_t hosted;           /* drivers [0] to [hosted - 1] have keys from the host block */
     uint32_t sound;            /* 1: play sounds */
     const uint8_t *course_data; /* a course that the host has put into RAM; null: the cartridge's */
     uint32_t course_size;
@@ -26,6 +27,7 @@ struct game {
     const uint8_t *klm;        /* the loaded course's model; null without one */
     uint32_t course_id, laps, engine_class;
     uint16_t keys, pressed;    /* the player's: held; newly held in this frame */
+    uint32_t shown;            /* driver in the picture and on the second screen */
     /* Structures of platform/memory_map.h. */
     driver *drivers;           /* [0] is the player */
     race_status *status;
@@ -33,7 +35,7 @@ struct game {
     race_config *config;
     camera *cam;
     map_data *map;
-    uint32_t last_lap_frames;  /* length of the player's last lap, 0 before the first */
+    uint32_t last_lap_frames;  /* length of the shown driver's last lap, 0 before the first */
     uint32_t since_lap;        /* frames since that lap ended */
 };
 extern struct game game;

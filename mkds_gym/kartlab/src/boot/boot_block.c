@@ -3,7 +3,7 @@
 #include "platform/memory_map.h"
 
 static uint32_t refused(const volatile boot_block *boot) {
-    if (boot->version != 2 || boot->size != sizeof(boot_block)) {
+    if (boot->version != 3 || boot->size != sizeof(boot_block)) {
         return BOOT_BAD_VERSION;
     }
     if (boot->laps > 9) {
@@ -17,6 +17,9 @@ static uint32_t refused(const volatile boot_block *boot) {
     }
     if (boot->drivers < 1 || boot->drivers > DRIVERS_MAX || boot->strength > 2 ||
         (boot->mode == MODE_TIME_TRIAL && boot->drivers != 1)) {
+        return BOOT_BAD_DRIVERS;
+    }
+    if (boot->hosted > boot->drivers || (boot->hosted && boot->mode != MODE_VS)) {
         return BOOT_BAD_DRIVERS;
     }
     uint32_t start = boot->course_data, size = boot->course_size;
@@ -43,7 +46,8 @@ int boot_read(race_choice *choice) {
             .drivers = boot->drivers,
             .strength = boot->strength,
             .seed = boot->seed,
-            .grid = boot->grid < boot->drivers ? boot->grid : boot->drivers - 1,
+            .grid = boot->grid < boot->drivers ? boot->grid : boot->drivers - (boot->hosted ? boot->hosted : 1),
+            .hosted = boot->hosted,
             .mirror = (boot->flags & BOOT_MIRROR) != 0,
             .items = (boot->flags & BOOT_ITEMS) != 0,
             .skip_countdown = (boot->flags & BOOT_SKIP_COUNTDOWN) != 0,
@@ -53,6 +57,9 @@ int boot_read(race_choice *choice) {
         };
     }
     *(volatile uint32_t *)boot->magic = 0;
+    if (choice->hosted) {
+        HOST_BLOCK->magic = HOST_MAGIC;
+    }
     return 1;
 }
 

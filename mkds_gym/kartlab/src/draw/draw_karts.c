@@ -207,7 +207,7 @@ void draw_karts(const struct view *view) {
             continue;
         }
         int at = count++;
-        for (; at > 0 && visible[at - 1].depth > depth && visible[at - 1].index != 0; at--) {
+        for (; at > 0 && visible[at - 1].depth > depth && visible[at - 1].index != game.shown; at--) {
             visible[at] = visible[at - 1];
         }
         visible[at].index = (uint8_t)i;
@@ -226,7 +226,7 @@ void draw_karts(const struct view *view) {
         /* The hardware does not draw a translucent polygon over another polygon of the same number,
          * so the ghost's inner faces stay hidden. */
         send_1(GX_POLYGON_ATTR, GX_LIGHTS(3) | GX_FRONT_FACES | GX_ALPHA(ghost ? GHOST_ALPHA : 31) | GX_POLYGON_ID(ghost ? POLYGON_GHOST : POLYGON_KARTS + i));
-        if (i == 0) {
+        if (i == (int)game.shown) {
             vec3 from = v_sub(view->eye, kart->position);
             /* From farther back than this, no face that looks forward is visible. */
             int in_front = v_dot(from, kart->forward) > -FX(12) || kart_of(kart)->spin_frames;
@@ -248,7 +248,9 @@ void draw_karts(const struct view *view) {
         }
         int fallen = game.drivers[i].position.y < poses[i].ground - FX(4); /* the kart falls off the course */
         if (visible[n].depth < SHADOW_DEPTH && game.drivers[i].kind != KIND_GHOST && !fallen) {
-            draw_shadow(&poses[i], POLYGON_SHADOWS + (i ? 1u + (uint32_t)i : 0u), i ? 1 : 2);
+            int own = i == (int)game.shown;
+            uint32_t other = 2u + (uint32_t)(i < (int)game.shown ? i : i - 1);
+            draw_shadow(&poses[i], POLYGON_SHADOWS + (own ? 0u : other), own ? 2 : 1);
         }
     }
 }

@@ -141,8 +141,8 @@ static void place_frame(int place) {
 }
 
 void badge_frame(void) {
-    item_frame(&karts[0]);
-    if (game.choice.drivers > 1 && game.drivers[0].place >= 0 && game.drivers[0].place < DRIVERS_MAX) {
-        place_frame(game.drivers[0].place);
+    item_frame(&karts[game.shown]);
+    if (game.choice.drivers > 1 && game.drivers[game.shown].place >= 0 && game.drivers[game.shown].place < DRIVERS_MAX) {
+        place_frame(game.drivers[game.shown].place);
     }
 }

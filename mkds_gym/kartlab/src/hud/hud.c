@@ -305,15 +305,15 @@ void hud_init(void) {
 }
 
 void hud_frame(void) {
-    const driver *kart = &game.drivers[0];
+    const driver *kart = &game.drivers[game.shown];
     sky_frame();
     overlay_frame();
     badge_frame();
     speed_frame(kart);
-    laps_frame(&game.status->drivers[0]);
+    laps_frame(&game.status->drivers[game.shown]);
     surface_frame(kart);
-    keys_frame(game.keys);
-    charge_frame(kart, &karts[0]);
+    keys_frame(game.choice.hosted ? karts[game.shown].keys : game.keys);
+    charge_frame(kart, &karts[game.shown]);
     dot_frame(kart);
     discs_frame();
 }

@@ -136,7 +136,7 @@ void overlay_word(const char *word, int y, fx32 scale, int palette) { show(word,
 fx32 overlay_pop(uint32_t age) { return age >= 12 ? FX_ONE : FX_ONE + (fx32)((12 - age) * (12 - age)) * 25; }
 
 static void fade_frame(void) {
-    const driver *kart = &game.drivers[0];
+    const driver *kart = &game.drivers[game.shown];
     int hiding = kart->flags & DRIVER_FLAG_RESPAWNING && kart->respawn_counter < FADE_FRAMES;
     if (hiding && dark < FADE_FRAMES) {
         dark++;
@@ -153,7 +153,7 @@ static void fade_frame(void) {
 
 void overlay_frame(void) {
     const race_status *status = game.status;
-    const driver_status *mine = &status->drivers[0];
+    const driver_status *mine = &status->drivers[game.shown];
     fade_frame();
     finished_for = mine->flags & STATUS_FLAG_FINISHED ? finished_for + 1 : 0;
     wrong_for = mine->flags & STATUS_FLAG_WRONG_WAY ? wrong_for + 1 : 0;

@@ -9,7 +9,8 @@
  *   0x02180000  heap: drivers, race status, course files, ...  (see heap.c)
  *   0x02340000  course from the host, if any, up to 0x023C0000
  *   0x023CDCD8  race config
- *   0x023FE000  boot block, profile block at 0x023FE040, picture words at 0x023FE060
+ *   0x023FE000  boot block, profile block at 0x023FE040, picture words at 0x023FE060, host block at
+ *               0x023FE080
  *   0x023FF000  page shared by both processors (the ARM9 uses the uncached mirror): sound block
  *               (sound_block.h), keys
  */
@@ -30,7 +31,7 @@ enum { OBJECT_ITEM_BOX = 101 }; /* a map object begins with its s16 id, in the N
  * the program shows its title and menu. */
 typedef struct {
     char magic[4];            /* 0x00 "KLBP"; cleared when read */
-    uint16_t version, size;   /* 0x04 2, 0x40 */
+    uint16_t version, size;   /* 0x04 3, 0x40 */
     uint32_t course;          /* 0x08 0xFFFFFFFF: the default course */
     uint32_t laps;            /* 0x0C 1 to 9; 0: the course's */
     uint32_t engine_class;    /* 0x10 0 50cc, 1 100cc, 2 150cc */
@@ -44,7 +45,8 @@ typedef struct {
     uint32_t course_data;     /* 0x30 address of a course from the host (.carc or NARC) that replaces
                                  the cartridge's; 0: none */
     uint32_t course_size;     /* 0x34 bytes of the course */
-    uint32_t pad38[2];
+    uint32_t hosted;          /* 0x38 drivers with keys from the host block, 0 to drivers; VS */
+    uint32_t pad3c;
 } boot_block;
 _Static_assert(sizeof(boot_block) == 0x40, "boot_block");
 _Static_assert(offsetof(boot_block, answer) == 0x18, "boot_block.answer");
@@ -56,6 +58,17 @@ enum {
     BOOT_ACCEPTED = 1, BOOT_NO_COURSE, BOOT_BAD_LAPS, BOOT_BAD_CLASS, BOOT_BAD_VERSION,
     BOOT_BAD_MODE, BOOT_BAD_DRIVERS, BOOT_BAD_COURSE_DATA,
 };
+
+/* Host block, in a race with hosted drivers. The host writes it before each frame. */
+typedef struct {
+    uint32_t magic;           /* 0x00 "KLHB", written at boot */
+    uint8_t shown;            /* 0x04 driver in the picture; SHOWN_NOBODY: nothing is drawn */
+    uint8_t held, save, load; /* 0x05 reserved */
+    uint16_t keys[8];         /* 0x08 by driver, as INPUT_UNITS */
+} host_block;
+#define HOST_BLOCK ((volatile host_block *)0x027FE080)
+#define HOST_MAGIC 0x42484C4Bu /* "KLHB" */
+enum { SHOWN_NOBODY = 0xFF };
 
 /* The host may put a course here; then the heap ends at the start. */
 #define COURSE_DATA_START 0x02340000u

@@ -144,7 +144,7 @@ static vec3 felt_along(vec3 from, vec3 to) {
 }
 
 static void place(void) {
-    const driver *kart = &game.drivers[0];
+    const driver *kart = &game.drivers[game.shown];
     angle16 around = (angle16)(heading + orbit);
     fx32 level = fx_sqrt(FX_ONE - fx_mul(slope, slope));
     vec3 ahead = v_make(fx_mul(fx_sin(around), level), slope, fx_mul(fx_cos(around), level));
@@ -178,7 +178,7 @@ static void place(void) {
 void camera_reset(void) { placed = 0; }
 
 void camera_snap(void) {
-    const driver *kart = &game.drivers[0];
+    const driver *kart = &game.drivers[game.shown];
     set_projection();
     heading = fx_atan2(kart->forward.x, kart->forward.z);
     slope = kart->forward.y;
@@ -191,7 +191,7 @@ void camera_snap(void) {
 }
 
 void camera_update(void) {
-    const driver *kart = &game.drivers[0];
+    const driver *kart = &game.drivers[game.shown];
     if (!placed || v_length(v_sub(kart->position, last_kart)) > JUMP) {
         camera_snap();
         return;
@@ -206,7 +206,7 @@ void camera_update(void) {
     lift = fx_clamp(lift, -LIFT_LIMIT, LIFT_LIMIT);
     fx32 wanted = DISTANCE + fx_mul(DISTANCE_BY_SPEED, fx_max(kart->speed, 0));
     distance += (wanted - distance) / 16;
-    if (game.status && game.status->drivers[0].flags & STATUS_FLAG_FINISHED) {
+    if (game.status && game.status->drivers[game.shown].flags & STATUS_FLAG_FINISHED) {
         if (orbit < ORBIT_END) {
             orbit += ORBIT_STEP;
         }

@@ -42,6 +42,16 @@ static int crossing(uint32_t point, vec3 a, vec3 b) {
 
 static driver_status *status_of(uint32_t index) { return &game.status->drivers[index]; }
 
+/* Whether all players have finished: then the race clock stands still. */
+static int players_finished(void) {
+    for (uint32_t i = 0; i < race.count; i++) {
+        if (game.drivers[i].kind == KIND_PLAYER && !(status_of(i)->flags & STATUS_FLAG_FINISHED)) {
+            return 0;
+        }
+    }
+    return 1;
+}
+
 static void end_lap(uint32_t index) {
     driver_status *me = status_of(index);
     uint32_t total = clock_milliseconds(race.frames);
@@ -49,7 +59,7 @@ static void end_lap(uint32_t index) {
     if (me->highest_lap <= 5) {
         me->lap_times[me->highest_lap - 1] = clock_split(lap);
     }
-    if (index == 0) {
+    if (index == game.shown) {
         game.last_lap_frames = me->lap_frames;
         game.since_lap = 0;
     }
@@ -60,7 +70,7 @@ static void end_lap(uint32_t index) {
         me->total_time = clock_split(total);
         me->total_milliseconds = total;
         racers[index].finish_order = (uint8_t)++race.finished;
-        if (index == 0) {
+        if (players_finished()) {
             game.status->clock_running = 0;
         }
     }

@@ -7,6 +7,7 @@
 #include "kart/physics.h"
 #include "platform/heap.h"
 #include "platform/memory_map.h"
+#include "platform/pad.h"
 #include "race/camera.h"
 #include "race/checkpoints.h"
 #include "race/clock.h"
@@ -45,6 +46,7 @@ static void place_on_grid(driver *kart, uint32_t place) {
 static void set_up_drivers(const race_choice *choice) {
     race_config *setup = game.config;
     int ghost = ghost_wanted(choice);
+    uint32_t players = choice->hosted ? choice->hosted : 1;
     race.count = ghost ? 2 : choice->drivers;
     game.config->driver_count = (uint8_t)race.count;
     for (int i = 0; i < DRIVERS_MAX; i++) {
@@ -53,11 +55,11 @@ static void set_up_drivers(const race_choice *choice) {
     for (uint32_t i = 0; i < race.count; i++) {
         driver *kart = &game.drivers[i];
         kart->driver_id = (uint16_t)i;
-        kart->kind = i == 0 ? KIND_PLAYER : ghost ? KIND_GHOST : KIND_CPU;
+        kart->kind = i < players ? KIND_PLAYER : ghost ? KIND_GHOST : KIND_CPU;
         setup->drivers[i] = (config_driver){.character = i, .kart = i, .type = kart->kind};
-        /* The CPU drivers take the places before and after the player's, in the order of their
-         * ids. */
-        uint32_t place = i == 0 ? choice->grid : i <= choice->grid ? i - 1 : i;
+        /* Players stand one behind the other. The CPU drivers take the places before and after the
+         * players', in the order of their ids. */
+        uint32_t place = i < players ? choice->grid + i : i < players + choice->grid ? i - players : i;
         place_on_grid(kart, ghost ? 0 : place);
         checkpoints_start(i);
         game.status->driver_by_place[ghost ? i : place] = (int8_t)i;
@@ -137,12 +139,16 @@ int race_published(void) { return !game.map || SCENE_POINTER->state == 2; }
 
 /* ---- every frame ---- */
 
-/* Returns a driver's keys. After the finish, the player's kart coasts and the others drive on. */
+/* Returns a driver's keys. After the finish, a player's kart coasts and the others drive on. */
 static uint32_t keys_of(uint32_t index) {
     switch (game.drivers[index].kind) {
     case KIND_CPU: return cpu_keys(index);
     case KIND_GHOST: return ghost_keys();
-    default: return game.status->drivers[index].flags & STATUS_FLAG_FINISHED ? 0 : game.keys;
+    default:
+        if (game.status->drivers[index].flags & STATUS_FLAG_FINISHED) {
+            return 0;
+        }
+        return game.choice.hosted ? HOST_BLOCK->keys[index] & ~(uint32_t)KEY_START : game.keys;
     }
 }
 
@@ -155,7 +161,7 @@ static void drive(uint32_t index, int waiting) {
     if (kart->flags & DRIVER_FLAG_RESPAWNING) {
         if (--kart->respawn_counter == 0) {
             checkpoints_respawn(index);
-            if (index == 0) {
+            if (index == game.shown) {
                 camera_snap();
             }
         }

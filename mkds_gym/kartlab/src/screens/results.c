@@ -66,7 +66,7 @@ static void places_page(void) {
         const driver_status *one = &status->drivers[who];
         char text[20] = "0  KART 0  -:--.--";
         text[0] = (char)('1' + place);
-        if (who == 0) {
+        if (who == (int)game.shown) {
             text[3] = 'Y', text[4] = 'O', text[5] = 'U', text[6] = text[7] = text[8] = ' ';
         } else {
             number(text + 8, who);
@@ -77,13 +77,13 @@ static void places_page(void) {
         }
         /* eight lines touch each other: alternating colours separate them */
         int rows = game.choice.drivers > 4 ? 1 : 2;
-        int colour = who == 0 ? GOLD : rows == 1 && place % 2 ? CYAN : WHITE;
+        int colour = who == (int)game.shown ? GOLD : rows == 1 && place % 2 ? CYAN : WHITE;
         window_small(LEFT + 4, TOP + 7 + rows * place, text, colour);
     }
 }
 
 static void draw(void) {
-    const driver_status *me = &game.status->drivers[0];
+    const driver_status *me = &game.status->drivers[game.shown];
     char text[12];
     int vs = game.choice.mode == MODE_VS;
     if (drawn < 0) {

@@ -5,10 +5,12 @@
 #include "draw/sky.h"
 #include "hud/hud.h"
 #include "platform/fx.h"
+#include "platform/memory_map.h"
 #include "platform/pad.h"
 #include "race/camera.h"
 #include "race/ghost.h"
 #include "race/race.h"
+#include "race/racer.h"
 #include "screens/loading.h"
 #include "screens/menu.h"
 #include "screens/pause.h"
@@ -21,6 +23,7 @@ static enum scene scene;
 static int hosted;     /* the race is the host's: it has no menu to return to */
 static int paused;
 static int moved;      /* a race moved in this turn and must be drawn */
+static int unseen;     /* the host wants no picture */
 
 /* ---- from scene to scene ---- */
 
@@ -114,7 +117,26 @@ static uint16_t backdrop_keys(void) {
 
 /* ---- a turn of the loop ---- */
 
+/* Hosted drivers: looks at the driver that the host wants to see. */
+static void choose_view(void) {
+    uint32_t wanted = game.choice.hosted ? HOST_BLOCK->shown : 0;
+    int was_unseen = unseen;
+    unseen = wanted == SHOWN_NOBODY;
+    if (unseen) {
+        return;
+    }
+    wanted = wanted < race.count ? wanted : 0;
+    if (was_unseen || wanted != game.shown) {
+        game.shown = wanted;
+        camera_reset();
+    }
+}
+
 void scene_show(void) {
+    choose_view();
+    if (unseen) {
+        return;
+    }
     if (scene == SCENE_TITLE) {
         sky_frame();
         title_show();
@@ -183,7 +205,7 @@ void scene_draw(void) {
     } else {
         sound_still();
     }
-    if (moved) { /* else the picture hardware shows the last picture again */
+    if (moved && !unseen) { /* else the picture hardware shows the last picture again */
         camera_update();
         draw_frame();
     }

@@ -192,9 +192,9 @@ void sound_frame(void) {
     if (silent) {
         return;
     }
-    const driver *kart = &game.drivers[0];
-    const struct kart *own = &karts[0];
-    uint32_t left = game.status->not_controllable, finished = game.status->drivers[0].flags & STATUS_FLAG_FINISHED;
+    const driver *kart = &game.drivers[game.shown];
+    const struct kart *own = &karts[game.shown];
+    uint32_t left = game.status->not_controllable, finished = game.status->drivers[game.shown].flags & STATUS_FLAG_FINISHED;
     uint32_t respawning = kart->flags & DRIVER_FLAG_RESPAWNING;
 
     if (left < before.left && left <= 180) {
@@ -207,7 +207,7 @@ void sound_frame(void) {
     if (finished && !before.finished) {
         play(&finish);
     } else if (game.since_lap == 0 && game.last_lap_frames) {
-        play(game.status->drivers[0].lap == (int32_t)game.laps ? &final_lap : &lap);
+        play(game.status->drivers[game.shown].lap == (int32_t)game.laps ? &final_lap : &lap);
     }
     if (own->hop && !before.kart.hop) {
         play(&hop);
