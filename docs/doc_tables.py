@@ -106,6 +106,13 @@ def vector_arguments() -> str:
     return arguments(MKDSVectorEnv)
 
 
+def parallel_arguments() -> str:
+    """Arguments of `mkds_gym.parallel_env`."""
+    from mkds_gym.multi_agent.env import MKDSParallelEnv
+
+    return arguments(MKDSParallelEnv)
+
+
 def actions() -> str:
     """Action types with their spaces."""
     from mkds_gym.components.actions import ACTION_TYPES
@@ -373,6 +380,7 @@ TABLES: dict[str, Callable[..., str]] = {
     for function in (
         environment_arguments,
         vector_arguments,
+        parallel_arguments,
         actions,
         discrete_actions,
         observations,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mkds_gym.emulator.cartridge import Cartridge
     from mkds_gym.emulator.console import Console, Keys
     from mkds_gym.env import MKDSEnv
+    from mkds_gym.multi_agent import parallel_env
     from mkds_gym.race.state import RaceState
     from mkds_gym.recording.format import Recording
     from mkds_gym.vector.env import MKDSVectorEnv
@@ -35,6 +36,7 @@ __all__ = [
     "RaceState",
     "Recording",
     "__version__",
+    "parallel_env",
     "register_envs",
 ]
 
@@ -45,6 +47,7 @@ _MODULES = {
     "Keys": "mkds_gym.emulator.console",
     "MKDSEnv": "mkds_gym.env",
     "MKDSVectorEnv": "mkds_gym.vector.env",
+    "parallel_env": "mkds_gym.multi_agent",
     "RaceState": "mkds_gym.race.state",
     "Recording": "mkds_gym.recording.format",
 }

@@ -49,6 +49,20 @@ def test_ppo_starts_and_saves(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+def test_two_policies_learn_to_beat_their_untrained_selves(tmp_path: Path) -> None:
+    steps = ("--steps", "16000", "--output", str(tmp_path))
+    printed = run(str(EXAMPLES / "versus_sb3.py"), *steps, cwd=tmp_path, timeout=880)
+    laps = [float(value) for value in re.findall(r"([-0-9.]+) laps", printed)]
+    before, after = max(laps[:2]), laps[2:4]
+    assert min(after) > before + 0.2
+    won = [int(value) for value in re.findall(r"won (\d+)", printed)]
+    assert won[4] == 4, "trained kart_0 beats untrained kart_1"
+    assert won[7] == 4, "trained kart_1 beats untrained kart_0"
+    assert (tmp_path / "versus_kart_1.zip").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_ppo_learns(tmp_path: Path) -> None:
     steps = ("--steps", "20000", "--output", "model.zip")
     printed = run(str(EXAMPLES / "ppo_sb3.py"), *steps, cwd=tmp_path, timeout=880)

@@ -62,8 +62,11 @@ class RaceConfig:
         cartridge: the cartridge in the console.
         arguments: the race arguments.
         has_state: whether episodes start at a savestate.
+        hosted: number of drivers whose keys come from the host's block, not from the console's
+            keys; 0 for a race of one driver.
 
     Attributes:
+        hosted: as the argument.
         arguments: the race arguments.
         random: whether courses are generated from seeds.
         boots: whether races are reached by boot parameters, not by a savestate.
@@ -73,8 +76,16 @@ class RaceConfig:
         TypeError, ValueError: an argument is wrong, or two exclude each other.
     """
 
-    def __init__(self, cartridge: Cartridge, arguments: RaceArguments, *, has_state: bool) -> None:
+    def __init__(
+        self,
+        cartridge: Cartridge,
+        arguments: RaceArguments,
+        *,
+        has_state: bool,
+        hosted: int = 0,
+    ) -> None:
         self.arguments = arguments
+        self.hosted = hosted
         self.boots = cartridge.boot_parameters and not has_state
         self.random = arguments.course == RANDOM_COURSE or arguments.course_set is not None
         self.has_race_seed = self.boots and arguments.mode == "vs"
@@ -178,7 +189,8 @@ class RaceConfig:
             laps=None if arguments.laps is None else int(arguments.laps),
             engine_class=int(arguments.engine_class),
             mode=arguments.mode,
-            drivers=1 + int(opponents),
+            drivers=max(self.hosted, 1) + int(opponents),
+            hosted=self.hosted,
             strength=arguments.opponent_strength or "normal",
             mirror=arguments.mirror,
             items=arguments.items,
