@@ -102,7 +102,7 @@ def test_calls_time_every_sensor_and_metric(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     names = {each["metadata"]["name"] for each in json.loads(file.read_text())["benchmarks"]}
     assert names == {
-        *("reset", "clone_state", "restore_state"),
+        *("reset", "clone_state", "restore_state", "shown step without a window"),
         *(f"sensor {name}" for name in SENSORS),
         *(f"metric {name}" for name in DEFAULT_METRICS),
     }
