@@ -274,7 +274,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
                 warnings.warn(
                     f"option {option!r} of reset() is unknown and ignored: expected "
                     f"{', '.join(_OPTIONS)}",
-                    stacklevel=2,
+                    stacklevel=3,  # past `one_thread`
                 )
         checked = self.starts.check_options(known)
         if seed is not None:
