@@ -429,6 +429,32 @@ def test_view_shows_each_agents_kart_and_changes_nothing(make: Callable[..., Any
     assert (env.render() != pictures[1]).mean() > 0.05
 
 
+def test_overlays_are_those_of_the_agent_in_view(make: Callable[..., Any]) -> None:
+    scenes: list[Any] = []
+
+    class Kept:
+        name = "kept"
+
+        def draw(self, canvas: Any, scene: Any, course: Any) -> None:
+            scenes.append(scene)
+
+    env = make(sensors="rays:5", render_mode="rgb_array", overlays=["rays", Kept()], view="kart_1")
+    env.reset(seed=0)
+    drive(env, 10)
+    plain = env.console.screen("top")
+    assert (env.render() != plain).any()
+    for view in ("kart_1", "kart_0"):
+        env.view = view
+        ((_, rewards, _, _, _),) = drive(env, 1)
+        env.render()
+        scene = scenes[-1]
+        assert scene.reward == rewards[view]
+        assert scene.terms.keys() >= {"progress", "place"}
+        assert len(scene.ray_angles) == 5
+        assert math.dist(scene.race.position, env.race(view).position) < 12
+        assert math.dist(scene.camera.position, scene.race.position) < 60
+
+
 def test_window_shows_every_frame(
     make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -461,6 +487,7 @@ def test_window_shows_every_frame(
         ({"metrics": ["progress"]}, "reward='racing' needs the metric"),
         ({"frame_skip": 0}, "frame_skip=0 is out of range"),
         ({"random_grid": 1}, "random_grid=1 is not a boolean"),
+        ({"overlays": "rays"}, "overlays='rays' are drawn by render(): pass a render_mode too"),
         ({"render_mode": "ansi"}, "render_mode='ansi' is unknown"),
         ({"course": "nowhere"}, "course='nowhere' is not on the cartridge"),
         ({"laps": 10}, "laps=10 is out of range"),
