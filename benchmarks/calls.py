@@ -1,9 +1,9 @@
 """Time single calls with pyperf: ``python -m benchmarks.calls``.
 
 Resets, clones and restores of an environment; what a viewer adds to a step that nobody watches; and
-each sensor and each metric on the states of a recorded lap. The latter run in a tight loop, so their code and data stay in the
-processor's caches: compare these times with each other. Next to the emulator, which fills the
-caches with its own data, the same code takes several times as long.
+each sensor and each metric on the states of a recorded lap. The latter run in a tight loop, so
+their code and data stay in the processor's caches: compare these times with each other. Next to the
+emulator, which fills the caches with its own data, the same code takes several times as long.
 
 All options are pyperf's, for example ``-o FILE`` to save the results, ``--fast``, and
 ``python -m pyperf compare_to OLD NEW`` to compare two files.
