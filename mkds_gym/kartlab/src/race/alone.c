@@ -113,6 +113,7 @@ static void save(uint32_t index) {
     block->words = all.words[index];
     block->chase = chases[index];
     block->pose = poses[index];
+    block->pose.place = (struct view_matrix){0}; /* computed for each picture */
     block->overlay = overlay_counts[index];
 }
 
