@@ -18,7 +18,7 @@ TORCH := torch==2.13.0
 # Libraries that the emulator needs. The tests that open a window also need Xvfb.
 LIBRARIES := libgl1 libglib2.0-0 libx11-6 zlib1g
 
-.PHONY: help install evolve test test-slow test-oldest check docs format rom bench clean system-libraries system-test peers
+.PHONY: help install evolve test test-slow test-oldest check docs format rom native bench clean system-libraries system-test peers
 
 help:
 	@echo "make install    install everything into .venv"
@@ -29,6 +29,7 @@ help:
 	@echo "make check      style and types"
 	@echo "make docs       build the documentation site into docs/_build"
 	@echo "make rom        rebuild the Kartlab cartridge and compare it (needs gcc-arm-none-eabi)"
+	@echo "make native     rebuild the machine code for the emulator (needs gcc for x86-64)"
 	@echo "make bench      measure speed on this machine (ten minutes)"
 	@echo "make peers      install other projects for make bench to measure as well"
 
@@ -68,6 +69,9 @@ docs: $(VENV)/.installed
 
 rom: $(VENV)/.installed
 	$(PY) -m mkds_gym.kartlab build --check
+
+native:
+	$(MAKE) -C mkds_gym/emulator/native
 
 bench: $(VENV)/.installed
 	MKDS_PEERS="$(wildcard $(PEERS)/bin/python)" $(PY) -m benchmarks $(ARGS)

@@ -88,6 +88,7 @@ def test_capabilities_depend_on_the_build(console: Console) -> None:
     assert capabilities.jit == known
     assert capabilities.dummy_sound == known
     assert capabilities.memory_states == known
+    assert capabilities.undrawn_geometry == known
     assert (console.library.fast_restore is not None) == known
     assert capabilities.skip_frames
     assert capabilities.quiet

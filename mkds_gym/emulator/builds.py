@@ -14,6 +14,28 @@ from mkds_gym.emulator.hardware import RAM_SIZE
 
 
 @dataclass(frozen=True)
+class Geometry:
+    """Where the geometry engine is in one build, for `mkds_gym.emulator.undrawn`.
+
+    Attributes:
+        replaced: names of functions whose calls go to our code: of the entry in
+            ``native/undrawn.c``, and of the import slot.
+        called: names of functions that our code calls besides those, as above.
+        variables: offsets in the library of the variables that our code uses, by their names there.
+        state: (offset in the library, size) of all variables that commands change, the lists of
+            polygons and vertices and the results of tests excepted.
+        code: (offset in the library, size) of the functions that our code stands for or relies on,
+            and their BLAKE2b digest of 16 bytes in hexadecimal digits.
+    """
+
+    replaced: Mapping[str, str]
+    called: Mapping[str, str]
+    variables: Mapping[str, int]
+    state: tuple[tuple[int, int], ...]
+    code: tuple[tuple[tuple[int, int], ...], str]
+
+
+@dataclass(frozen=True)
 class Build:
     """Offsets and sizes, in bytes, of one build.
 
@@ -40,6 +62,7 @@ class Build:
         always_zero: (offset from ``MMU``, size) of memory that no DS program writes: main memory
             beyond 4 MiB (the emulator reserves 16 MiB for other consoles), and register addresses
             above the ARM9's last register, 0x04100013.
+        geometry: where the geometry engine is.
     """
 
     name: str
@@ -55,7 +78,83 @@ class Build:
     brightness: int
     colour_tables: tuple[str, int]
     always_zero: tuple[tuple[int, int], ...]
+    geometry: Geometry
 
+
+_GEOMETRY_0_0_9: Final = Geometry(
+    replaced={
+        "execute3d": "_Z15gfx3d_execute3Dv",
+        "pipe_receive": "_Z12GFX_PIPErecvPhPj",
+        "vblank": "_Z18gfx3d_VBlankSignalv",
+        "vblank_end": "_Z21gfx3d_VBlankEndSignalb",
+        "render_lists": "_Z25gfx3d_GenerateRenderLists11ClipperMode",
+        "fifo_clear": "_Z13GFX_FIFOclearv",
+        "trigger_dma": "_Z10triggerDma8EDMAMode",
+        "send": "_Z23gfx3d_sendCommandToFIFOj",
+    },
+    called={"try_trigger": "_ZN13DmaController10tryTriggerE8EDMAMode"},
+    variables={
+        "fifo": 0x6C8AC0,
+        "gxstat": 0x12B0B00 + 0x5C8,
+        "dma": 0x12B0B00 + 0x80,
+        "sequencer": 0x3406500,
+        "timer": 0x3406768,
+        "cycles": 0x12B1180 + 0x2115250,
+        "skipper": 0x341C8C0,
+        "tests": 0x12B1180 + 0x100C630,
+        "hardware": 0x66B2740,
+        "types": 0x5E8540,
+        "swap": 0x663B004,
+        "flush": 0x6664200 + 0x38,
+        "polylist": 0x663AF98,
+        "polylists": 0x663AFA0,
+        "vertlist": 0x663AF88,
+        "vertlists": 0x663AF90,
+        "vertices": 0x342E760,
+        "list": 0x697500,
+        "info": 0x342E740,
+        "completed": 0x342E758,
+        "color": 0x697504,
+        "matrices": 0x66B3C40,
+        "coord": 0x66B3BC0,
+        "coord_index": 0x66B3B98,
+        "format": 0x66B3B94,
+        "begun": 0x66B3B90,
+        "attribute": 0x66B3AC8,
+        "attribute_begun": 0x66B3ACC,
+        "light_mask": 0x66B3A84,
+        "texture": 0x66B3AC4,
+        "texture_mode": 0x66B3A80,
+        "palette": 0x66B3AC0,
+        "viewport": 0x66B3B30,
+        "light_color": 0x66B3AB0,
+        "diffuse": 0x66B3A90,
+        "ambient": 0x66B3A8E,
+        "specular": 0x66B3A8C,
+        "emission": 0x66B3A8A,
+        "strip_toggle": 0x66B39E4,
+        "s": 0x66B3B28,
+        "t": 0x66B3B2C,
+        "last_s": 0x66B3B20,
+        "last_t": 0x66B3B24,
+    },
+    state=(
+        (0x66B39E0, 0x360),
+        (0x663B040, 0x1180),
+        (0x342E740, 0x30),
+        (0x697500, 0x50),
+        (0x6664200, 0x150),
+    ),
+    code=(
+        (
+            (0x23F810, 0x35D),  # GFX_PIPEclear to GFX_FIFOcnt
+            (0x302040, 0xB6),  # DmaController::tryTrigger, triggerDma
+            (0x310A00, 0x57),  # NDS_Reschedule, NDS_RescheduleGXFIFO
+            (0x32D940, 0x53C0),  # GEM_TransformVertex to gfx3d_execute3D
+        ),
+        "4d0b4620daf87bc598acb215e383b0e6",
+    ),
+)
 
 KNOWN_BUILDS: Final = {
     "ff3373f06116d7865856e6d3fd1be4d1036f43f9bf8fee300e7ef11f0b95d2ac": Build(
@@ -78,6 +177,7 @@ KNOWN_BUILDS: Final = {
         brightness=0x3C3C,
         colour_tables=("_ZN14PixelOperation22BrightnessDownTable888E", 0xAE8400),
         always_zero=((0xC000 + RAM_SIZE, 0xC00000), (0x100C000 + 0x200000, 0xE00000)),
+        geometry=_GEOMETRY_0_0_9,
     ),
 }
 """Known builds, by the SHA-256 of the library file in hexadecimal digits."""

@@ -82,6 +82,8 @@ class Capabilities:
         fixed_clock: the console's clock starts at a fixed time and counts frames. If not, it is the
             host's, and a game that reads it may differ between runs.
         memory_states: snapshots do not go through files.
+        undrawn_geometry: the geometry of frames that are not drawn is left out, as far as a program
+            cannot observe it: vertices are not transformed, polygons not clipped and sorted.
     """
 
     known_build: bool
@@ -92,6 +94,7 @@ class Capabilities:
     private_battery: bool
     fixed_clock: bool
     memory_states: bool
+    undrawn_geometry: bool
 
 
 SCREENS: Final = {
@@ -183,6 +186,7 @@ class Console(OneThread):
             private_battery=library.private_battery,
             fixed_clock=library.fixed_clock,
             memory_states=library.memory_states is not None,
+            undrawn_geometry=library.undrawn is not None,
         )
         _consoles.add(self)
 

@@ -39,6 +39,7 @@ from mkds_gym.emulator.hardware import (
 )
 from mkds_gym.emulator.loader import LIBRARY_VARIABLE, library_path, load_image, read_library
 from mkds_gym.emulator.state_file import plain_desmume_state
+from mkds_gym.emulator.undrawn import UndrawnGeometry
 from mkds_gym.errors import ConsoleError, StateError
 
 logger = logging.getLogger(__name__)
@@ -142,6 +143,7 @@ class Library:
         code: the compiled code, or None.
         memory_states: saves and loads in memory, or None.
         fast_restore: restores snapshots and keeps compiled code, or None.
+        undrawn: leaves out the geometry of undrawn frames, or None.
     """
 
     def __init__(self, path: Path) -> None:
@@ -166,6 +168,7 @@ class Library:
         self.code: CompiledCode | None = None
         self.memory_states: internals.MemoryStates | None = None
         self.fast_restore: FastRestore | None = None
+        self.undrawn: UndrawnGeometry | None = None
         for name, arguments, result in _FUNCTIONS:
             try:
                 internals.function(self.image, name, arguments, result)
@@ -196,6 +199,7 @@ class Library:
             if not self.muted:
                 logger.warning("cannot select the dummy sound core: savestates are slow")
             self._find_internals(self.build, imports)
+            self.undrawn = self._undrawn_geometry(self.build, imports)
             self._save_memory(self.build)
 
     def _find_internals(self, build: Build, imports: internals.Imports | None) -> None:
@@ -217,6 +221,18 @@ class Library:
             logger.warning("restoring snapshots is slow: %s", error)
         else:
             self.fast_restore = restore
+
+    def _undrawn_geometry(
+        self, build: Build, imports: internals.Imports | None
+    ) -> UndrawnGeometry | None:
+        """Leave out the geometry of undrawn frames, if possible."""
+        if imports is None:
+            return None
+        try:
+            return UndrawnGeometry(self.image, imports, build)
+        except (ValueError, OSError) as error:
+            logger.warning("undrawn frames are slow: %s", error)
+            return None
 
     def _save_memory(self, build: Build) -> None:
         """Share memory with other images; see docs/development.md."""
@@ -395,6 +411,8 @@ class Library:
         # The first time, the library starts the recompiler. Later we switch it on after the reset,
         # as the library would fill 72 MiB of tables with zeros.
         later = self._jit_was_on and self.code is not None
+        if self.undrawn is not None:
+            self.undrawn.discard()
         build = self.build
         switched = build is not None and internals.set_jit(self.image, build, jit and not later)
         if jit and build is not None and not switched:
@@ -429,6 +447,8 @@ class Library:
         Raises:
             StateError: the emulator cannot save.
         """
+        if self.undrawn is not None:
+            self.undrawn.settle()
         data: bytes | memoryview | None
         data = self._save_to_file() if self.memory_states is None else self.memory_states.save()
         if data is None:
@@ -448,6 +468,10 @@ class Library:
             state: the state, uncompressed.
             of_save: `save` returned it, with the ROM that is open. Loading is faster then.
         """
+        if self.undrawn is not None:
+            # A picture may still be made of the polygons before the load.
+            self.undrawn.settle(everything=True)
+            self.undrawn.discard()
         if self.memory_states is None:
             return self._load_from_file(state)
         with self.quiet():
