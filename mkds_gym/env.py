@@ -435,7 +435,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         drawn = (self._frame_skip - PRIMING_FRAMES) % self._frame_skip if self._draws else -1
         watching = [observer for observer in self._observers if observer.needs_frames]
         if not watching:
-            return reader.frames(console.run(keys, self._frame_skip, reader.copy, drawn))
+            return reader.run(console, keys, self._frame_skip, drawn)
         draw_all = any(observer.needs_picture for observer in watching)
         states = []
         for frame in range(self._frame_skip):

@@ -20,6 +20,7 @@ from consoles import race_console
 from programs import run_file
 
 from mkds_gym.emulator import Console, Keys, library
+from mkds_gym.emulator.frame_copies import FrameCopies
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import ConcurrentCallError, ConsoleError, VectorEnvError
 from mkds_gym.observer import EnvObserver
@@ -93,6 +94,7 @@ def test_console_refuses_every_call_of_a_second_thread(console: Console) -> None
     calls: list[Callable[[], Any]] = [
         console.step,
         lambda: console.run(0, 1, int),
+        lambda: console.run_and_copy(0, 1, FrameCopies(console.ram, [(0, 4)], [])),
         console.reset,
         console.screen,
         console.colours,

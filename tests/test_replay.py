@@ -145,7 +145,7 @@ def test_interrupted_first_step_records_nothing(monkeypatch: pytest.MonkeyPatch)
     for begin in (lambda: env.restore_state(state), env.reset):
         begin()
         with monkeypatch.context() as early:
-            early.setattr(env.console, "run", ctrl_c)
+            early.setattr(env.console, "run_and_copy", ctrl_c)
             with pytest.raises(KeyboardInterrupt):
                 env.step(0)
     env.restore_state(state)

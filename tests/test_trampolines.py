@@ -103,3 +103,43 @@ def test_python_free_refuses_python_code() -> None:
     for python in (lambda text, argument: None, functools.partial(print_nothing, 1), Callable()):
         with pytest.raises(AssertionError):
             trampolines.python_free(kind, python)
+
+
+@pytest.mark.parametrize(("frames", "drawn"), [(1, -1), (1, 0), (4, -1), (4, 2), (5, 4)])
+@pytest.mark.parametrize("changes_at", [None, 1, 3])
+def test_frame_loop_copies_after_each_frame(
+    frames: int, drawn: int, changes_at: int | None
+) -> None:
+    memory = ctypes.create_string_buffer(64)  # a counter of frames, of skips, and a pointer
+    counters = (ctypes.c_uint32 * 16).from_buffer(memory)
+    counters[8] = 77
+    arguments = []
+
+    def skip() -> None:
+        counters[1] += 1
+
+    def cycle(argument: int) -> None:
+        arguments.append(argument)
+        counters[0] += 1
+        if counters[0] == changes_at:
+            counters[8] = 78
+
+    functions = ctypes.CFUNCTYPE(None)(skip), ctypes.CFUNCTYPE(None, ctypes.c_int)(cycle)
+    copies = ctypes.create_string_buffer(8 * frames)
+    start = ctypes.addressof(memory)
+    table = (ctypes.c_int64 * 15)(
+        *(frames, drawn, *map(trampolines.address_of, functions), ctypes.addressof(copies)),
+        *(start + 32, 77, 0, 0),  # words
+        *(start, 4, start + 4, 4, 0, 0),  # spans
+    )
+    page = trampolines.CodePage(trampolines.frame_loop())
+    loop = ctypes.CFUNCTYPE(ctypes.c_uint64, ctypes.c_void_p)(page.addresses[0])
+    ran = min(frames, changes_at or frames)
+    assert loop(ctypes.addressof(table)) == ran
+    assert arguments == [0] * ran
+    copied = ran - (ran == changes_at)
+    assert table[4] == ctypes.addressof(copies) + 8 * copied
+    skips = [frame + 1 - (0 <= drawn <= frame) for frame in range(copied)]
+    words = (ctypes.c_uint32 * (2 * frames)).from_buffer(copies)
+    assert words[: 2 * copied : 2] == list(range(1, copied + 1))
+    assert words[1 : 2 * copied : 2] == skips

@@ -135,10 +135,11 @@ class Agent:
             course_seed: seed of a random course, else None.
             events: names of the events that ended the episode.
         """
+        finished = race.finished
         return {
             "metrics": self.last_metrics[1],
             "lap_times": race.lap_times,
-            "total_time": race.total_time if race.finished else 0.0,
+            "total_time": race.total_time if finished else 0.0,
             "progress": course.track.laps(race),
             "lap": race.lap,
             "checkpoint": race.checkpoint,
@@ -148,5 +149,5 @@ class Agent:
             "course": course_name,
             "course_seed": course_seed,
             "events": events,
-            "is_success": race.finished,
+            "is_success": finished,
         }

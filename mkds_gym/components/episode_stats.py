@@ -75,6 +75,7 @@ class EpisodeStats:
 
     def _forget(self) -> None:
         self._condition: Condition | None = None  # of the last frame, if known
+        self._ordinary = self._on_road = False  # what it means
         self._collected: dict[str, float] | None = None  # the metrics, apart from `_moving`
 
     def reset(self, state: RaceState, course: Course) -> dict[str, float]:
@@ -110,21 +111,21 @@ class EpisodeStats:
         if self._skips_frames and isinstance(states, RaceFrames):
             condition = states.condition()
             if condition is not None and condition == self._condition:
-                return self._update_steady(states, course, condition)
+                return self._update_steady(states, course)
+            if condition is not None:
+                self._ordinary, self._on_road = is_ordinary(condition), not is_offroad(condition)
         self._condition = condition
         return self._update_all(self.metrics, self._events, states, course)
 
-    def _update_steady(
-        self, states: RaceFrames, course: Course, condition: Condition
-    ) -> tuple[Event, ...]:
+    def _update_steady(self, states: RaceFrames, course: Course) -> tuple[Event, ...]:
         last = states[-1]
         for metric in self._moving:
             metric.update(last, course)
         happened = [event for event in self._clocks if event.update(last, course)]
-        if not is_ordinary(condition):
+        if not self._ordinary:
             happened += self._update_all(self._unusual, self._unusual_events, states, course)
             return self._in_order(happened)
-        if is_offroad(condition):
+        if not self._on_road:
             self._update_all(self._offroad, (), states, course)
         for stuck in self._stuck:
             if not stuck.skip(len(states)):

@@ -139,9 +139,7 @@ class _Rays:
 
     def cast(self, state: RaceState, course: Course) -> list[float]:
         """Return the distances to the nearest obstacles, world units; infinity for no hit."""
-        x, y, z = state.position
-        fx, fy, fz = state.forward
-        ux, uy, uz = state.up
+        (x, y, z), (ux, uy, uz), (fx, fy, fz) = state.pose
         _pack_axes(
             self._memory,
             0,
@@ -179,8 +177,7 @@ def _ahead(state: RaceState, track: Track, checkpoint: int) -> tuple[int, float,
         checkpoint, a point straight ahead.
     """
     following = track.next(checkpoint) if 0 <= checkpoint < len(track) else ()
-    x, _, z = state.position
-    fx, _, fz = state.forward
+    (x, _, z), _, (fx, _, fz) = state.pose
     best = (checkpoint, 1.0, 0.0)
     best_cosine = -2.0
     for index in following:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from mkds_gym.emulator import internals
 from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.frame_copies import FrameCopies
 from mkds_gym.emulator.hardware import RGB_OF_COLOURS, SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.emulator.library import Library, acquire, release
 from mkds_gym.emulator.snapshot import Difference, Snapshot, copy_of
@@ -316,6 +317,37 @@ class Console(OneThread):
             cycle(0)
             results.append(look())
         return results
+
+    @one_thread
+    def run_and_copy(
+        self, keys: int, frames: int, copies: FrameCopies, drawn: int = -1
+    ) -> tuple[int, list[bytes]]:
+        """Hold keys and run frames, and copy parts of memory after each of them.
+
+        This is faster than `run`, because no Python code runs between the frames. A Ctrl-C is
+        raised after the last frame.
+
+        Args:
+            keys: combination of `Keys`, held during all the frames.
+            frames: number of frames, at least 1.
+            copies: the parts of this console's memory; ``copies.supported`` is True.
+            drawn: as in `run`.
+
+        Returns:
+            The number of frames that ran, and a copy for each. If a word of ``copies`` changes in
+            a frame, this frame is the last one, and has no copy.
+
+        Raises:
+            ValueError: ``keys`` is outside 0 to 0xFFF.
+            ConsoleError: the console is closed.
+        """
+        library = self.library
+        if keys != self._keys:
+            self._hold(keys)
+        self.frame_count += frames  # first, as in `step`
+        done, copied = copies.run(library, frames, drawn)
+        self.frame_count -= frames - done
+        return done, copied
 
     def _hold(self, keys: int) -> None:
         self._keys = integer("keys", keys, 0, ALL_KEYS)

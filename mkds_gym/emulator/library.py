@@ -136,6 +136,7 @@ class Library:
         fixed_clock: the console's clock counts frames instead of the host's seconds.
         skips_frames: frames can be left undrawn. None until a ROM was open.
         skip_frame: leaves undrawn the frame after the next two, or does nothing.
+        frame_functions: addresses of the C functions that skip a frame and run a frame.
         press: holds a combination of keys.
         convert_to_rgb: `internals.rgb_converter`, or None.
         ram: main memory, uint8 of shape (0x400000,), once a ROM was open.
@@ -372,6 +373,9 @@ class Library:
                 logger.warning("'%s' does not skip frames: every frame is drawn", self.path)
                 self.skip_frame = lambda: None
             self._open(rom, jit)
+        skip = self.image.desmume_skip_next_frame if self.skips_frames else trampolines.DO_NOTHING
+        functions = (skip, self.image.desmume_cycle)
+        self.frame_functions = tuple(map(trampolines.address_of, functions))
         address = internals.find_ram(self.image, self.build)
         if address is None:
             raise ConsoleError(

@@ -16,7 +16,7 @@ import types
 from collections.abc import Callable
 from typing import Any, Final
 
-_FUNCTION_SIZE: Final = 64
+_FUNCTION_SIZE: Final = 128
 """Bytes reserved for each function of a page."""
 
 DO_NOTHING: Final = ctypes.CDLL(None).getpid
@@ -34,7 +34,7 @@ class CodePage:
     """Executable functions. Keep the object as long as anything may call them.
 
     Args:
-        functions: machine code of up to 64 functions of up to 64 bytes.
+        functions: machine code of up to 32 functions of up to 128 bytes.
 
     Attributes:
         addresses: address of each function.
@@ -146,6 +146,54 @@ def clock(start: int, count: int, per_second: float) -> bytes:
             b"\x74\x03",  # jz +3
             b"\x48\x89\x07",  # mov [rdi], rax
             b"\xc3",  # ret
+        )
+    )
+
+
+def frame_loop() -> bytes:
+    """Run frames, and copy memory after each. Returns the number of frames that ran.
+
+    Takes the address of a table of u64: the number of frames, at least 1; the index of the frame
+    that is not skipped; a function to call before frames that are skipped; a function that runs a
+    frame, called with the argument 0; the destination of the copies, replaced by their
+    end; then pairs of the address of an u32 and its value, up to an address of 0; then pairs of the
+    address and the size of a span, up to a size of 0. The loop ends early, before the copy of a
+    frame, if one of the u32 has another value.
+    """
+    return b"".join(
+        (
+            b"\x53\x41\x54\x41\x55",  # push rbx; push r12; push r13
+            b"\x48\x89\xfb",  # mov rbx, rdi
+            b"\x45\x31\xe4",  # xor r12d, r12d
+            b"\x4c\x8b\x6b\x20",  # mov r13, [rbx + 0x20]
+            b"\x4c\x3b\x63\x08",  # frame: cmp r12, [rbx + 8]
+            b"\x74\x03",  # je +3
+            b"\xff\x53\x10",  # call [rbx + 0x10]
+            b"\x31\xff",  # xor edi, edi
+            b"\xff\x53\x18",  # call [rbx + 0x18]
+            b"\x49\xff\xc4",  # inc r12
+            b"\x48\x8d\x53\x18",  # lea rdx, [rbx + 0x18]
+            b"\x48\x83\xc2\x10",  # word: add rdx, 16
+            b"\x48\x8b\x32",  # mov rsi, [rdx]
+            b"\x48\x85\xf6",  # test rsi, rsi
+            b"\x74\x09",  # jz span
+            b"\x8b\x06",  # mov eax, [rsi]
+            b"\x3b\x42\x08",  # cmp eax, [rdx + 8]
+            b"\x74\xed",  # je word
+            b"\xeb\x1c",  # jmp end
+            b"\x48\x83\xc2\x10",  # span: add rdx, 16
+            b"\x48\x8b\x4a\x08",  # mov rcx, [rdx + 8]
+            b"\xe3\x0d",  # jrcxz next
+            b"\x48\x8b\x32",  # mov rsi, [rdx]
+            b"\x4c\x89\xef",  # mov rdi, r13
+            b"\xf3\xa4",  # rep movsb
+            b"\x49\x89\xfd",  # mov r13, rdi
+            b"\xeb\xe9",  # jmp span
+            b"\x4c\x3b\x23",  # next: cmp r12, [rbx]
+            b"\x72\xba",  # jb frame
+            b"\x4c\x89\x6b\x20",  # end: mov [rbx + 0x20], r13
+            b"\x4c\x89\xe0",  # mov rax, r12
+            b"\x41\x5d\x41\x5c\x5b\xc3",  # pop r13; pop r12; pop rbx; ret
         )
     )
 

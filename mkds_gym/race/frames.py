@@ -65,29 +65,22 @@ class RaceFrames(Sequence[RaceState]):
 
     def condition(self) -> Condition | None:
         """Return what holds in all frames; None if the frames differ."""
-        conditions = {
-            (
+        condition: Condition | None = None
+        for _, lap, status, checkpoint, _, waits, state_bits, flags, surface in self._fields:
+            found = (
                 lap,
-                status_flags,
+                status,
                 checkpoint,
-                not_controllable,
+                waits,
                 state_bits & _STATE_BITS,
                 flags & DRIVER_FLAG_RESPAWNING,
                 surface,
             )
-            for (
-                _,
-                lap,
-                status_flags,
-                checkpoint,
-                _,
-                not_controllable,
-                state_bits,
-                flags,
-                surface,
-            ) in self._fields
-        }
-        return conditions.pop() if len(conditions) == 1 else None
+            if condition is None:
+                condition = found
+            elif condition != found:
+                return None
+        return condition
 
 
 def is_ordinary(condition: Condition) -> bool:

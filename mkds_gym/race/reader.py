@@ -12,6 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mkds_gym.emulator.console import Console
+from mkds_gym.emulator.frame_copies import FrameCopies
 from mkds_gym.emulator.hardware import RAM_END
 from mkds_gym.errors import NoRaceError
 from mkds_gym.race import memory_layout
@@ -146,6 +148,7 @@ class RaceReader:
         self._driver_count = 0
         # Live views: race status, scene state, course id, all drivers.
         self._live: tuple[memoryview, ...] = ()
+        self._copies: FrameCopies | None = None
         self._warned = False
 
     @property
@@ -204,6 +207,11 @@ class RaceReader:
             )
         drivers = self._view(value["drivers_pointer"], DRIVER, "the drivers", count)
         self._live = (status, scene[_SCENE_STATE], config[_COURSE_ID], drivers)
+        self._copies = FrameCopies(
+            self._ram,
+            [(self._start_of(part), len(part)) for part in self._live],
+            [check_pointer(address, 4, name) for name, address in addresses.items()],
+        )
         self._driver_count = count
         self._words_start = at
         self._unpack_words = words.unpack_from
@@ -215,6 +223,9 @@ class RaceReader:
         size = dtype.itemsize * count
         at = check_pointer(pointer, size, name)
         return self._bytes[at : at + size]
+
+    def _start_of(self, part: memoryview) -> int:
+        return np.frombuffer(part, np.uint8).ctypes.data - self._ram.ctypes.data
 
     def read(self) -> RaceState:
         """Return the race in this frame. Takes 3 µs.
@@ -245,6 +256,30 @@ class RaceReader:
 
     def frames(self, copies: Sequence[RaceCopy]) -> RaceFrames:
         """Return the race after each frame of a step, given a result of `copy` for each."""
+        return RaceFrames(copies, self._driver_index)
+
+    def run(self, console: Console, keys: int, frames: int, drawn: int = -1) -> RaceFrames:
+        """Run frames of the console whose memory this is, and return the race after each.
+
+        Args:
+            console: the console.
+            keys: combination of `Keys`, held during all the frames.
+            frames: number of frames, at least 1.
+            drawn: as in `Console.run`.
+
+        Raises:
+            NoRaceError: memory has no race any more. The frames after that do not run.
+            ValueError, ConsoleError: as `Console.run`.
+        """
+        copies: list[RaceCopy] = []
+        parts = self._copies
+        if parts is not None and parts.supported:
+            done, copies = console.run_and_copy(keys, frames, parts, drawn)
+            if len(copies) < done:
+                copies.append(self.copy())  # the race has moved in memory
+            frames, drawn = frames - done, drawn - done
+        if frames:
+            copies += console.run(keys, frames, self.copy, drawn)
         return RaceFrames(copies, self._driver_index)
 
     # Complete structures, for tools (slower).

@@ -460,6 +460,16 @@ class RaceState:
         return self._driver[_D["max_speed"]] * FX32_SCALE
 
     @property
+    def pose(self) -> tuple[Vector, Vector, Vector]:
+        """`position`, `up` and `forward`."""
+        x, y, z, ux, uy, uz, fx, fy, fz = self._pose
+        return (
+            (x * FX32_SCALE, y * FX32_SCALE, z * FX32_SCALE),
+            (ux * FX32_SCALE, uy * FX32_SCALE, uz * FX32_SCALE),
+            (fx * FX32_SCALE, fy * FX32_SCALE, fz * FX32_SCALE),
+        )
+
+    @property
     def forward(self) -> Vector:
         """Unit vector along the kart."""
         x, y, z = self._pose[6:9]
