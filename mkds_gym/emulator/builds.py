@@ -91,8 +91,14 @@ _GEOMETRY_0_0_9: Final = Geometry(
         "fifo_clear": "_Z13GFX_FIFOclearv",
         "trigger_dma": "_Z10triggerDma8EDMAMode",
         "send": "_Z23gfx3d_sendCommandToFIFOj",
+        "do_copy": "_ZN13DmaController6doCopyILi0EEEvv",
+        "sound": "_Z16SPU_Emulate_corev",
     },
-    called={"try_trigger": "_ZN13DmaController10tryTriggerE8EDMAMode"},
+    called={
+        "try_trigger": "_ZN13DmaController10tryTriggerE8EDMAMode",
+        "sound_core": "_Z13SPU_SoundCorev",
+        "fetch_samples": "_Z23SPU_DefaultFetchSamplesPsm10ESynchModeP25ISynchronizingAudioBuffer",
+    },
     variables={
         "fifo": 0x6C8AC0,
         "gxstat": 0x12B0B00 + 0x5C8,
@@ -137,6 +143,21 @@ _GEOMETRY_0_0_9: Final = Geometry(
         "t": 0x66B3B2C,
         "last_s": 0x66B3B20,
         "last_t": 0x66B3B24,
+        "mmu": 0x12B1180,
+        "nds": 0x3406880,
+        "ram_mask": 0x694B40,
+        "read_cycles": 0x5E76E0,
+        "write_cycles": 0x5E75E0,
+        "hooks": 0x69C0C0,
+        "read_stops": 0x3406850,
+        "write_stops": 0x3406830,
+        "spu": 0x341CDB0,
+        "spu_advanced": 0x340B660 + 0x411D,
+        "samples": 0x341CDE0,
+        "samples_per_line": 0x5E3860,
+        "line_samples": 0x341CDA0,
+        "sync_mode": 0x342E72C,
+        "synchronizer": 0x342E738,
     },
     state=(
         (0x66B39E0, 0x360),
@@ -148,11 +169,15 @@ _GEOMETRY_0_0_9: Final = Geometry(
     code=(
         (
             (0x23F810, 0x35D),  # GFX_PIPEclear to GFX_FIFOcnt
+            (0x2FEA30, 0x380),  # validateIORegsWrite<0>
             (0x302040, 0xB6),  # DmaController::tryTrigger, triggerDma
+            (0x308920, 0xC60),  # _MMU_ARM9_write32
+            (0x30B560, 0x18F0),  # DmaController::exec, DmaController::doCopy<0>
             (0x310A00, 0x57),  # NDS_Reschedule, NDS_RescheduleGXFIFO
+            (0x328A00, 0x3390),  # SPU_MixAudio to SPU_Emulate_core
             (0x32D940, 0x53C0),  # GEM_TransformVertex to gfx3d_execute3D
         ),
-        "4d0b4620daf87bc598acb215e383b0e6",
+        "29b57aea6c1a902ebaaf82be091af96c",
     ),
 )
 

@@ -30,6 +30,8 @@ _ENTRIES: Final = (
     "vblank_end",
     "render_lists",
     "fifo_clear",
+    "do_copy",
+    "sound",
     "trigger_dma",
     "send",
     "settle",
@@ -46,7 +48,13 @@ _ORIGINALS: Final = (
     "vblank_end",
     "render_lists",
     "fifo_clear",
+    "do_copy",
+    "sound",
+    "trigger_dma",
+    "send",
     "try_trigger",
+    "sound_core",
+    "fetch_samples",
 )
 """Functions of the emulator that the machine code calls, in the order of ``host``."""
 _COUNTERS: Final = ("deferred", "replayed", "mismatches")
@@ -123,7 +131,7 @@ class UndrawnGeometry:
 
     @property
     def enabled(self) -> bool:
-        """Whether geometry is left out. A change takes effect at the next VBlank."""
+        """Whether our code is in use. For geometry, a change takes effect at the next VBlank."""
         return not self._off.value
 
     @enabled.setter

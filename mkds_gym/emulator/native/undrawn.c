@@ -60,7 +60,13 @@ struct {
     void (*vblank_end)(u32);
     void (*render_lists)(u32);
     void (*fifo_clear)(void);
+    void (*do_copy)(u8 *);
+    void (*sound)(void);
+    void (*trigger_dma)(u32);
+    void (*send)(u32);
     void (*try_trigger)(void *, u32);
+    u8 *(*sound_core)(void);
+    void (*fetch_samples)(u8 *, s64, u32, u64);
     Fifo *fifo;
     u8 *gxstat;     /* bytes: 0 test busy, 1 test result, 2 error, 3 stack busy, 5 empty, 6 low */
     u8 *dma;        /* eight channels */
@@ -88,6 +94,16 @@ struct {
     u16 *diffuse, *ambient, *specular, *emission;
     u8 *strip_toggle;
     s32 *s, *t, *last_s, *last_t;
+    u8 *mmu, *nds;
+    u32 *ram_mask;
+    const u8 *read_cycles, *write_cycles; /* of a 32-bit access by DMA, by bits 24 to 31 */
+    u64 *hooks, *read_stops, *write_stops; /* vectors: start, end */
+    u8 **spu, *spu_advanced;
+    double *samples;
+    const double *samples_per_line;
+    s32 *line_samples;
+    u32 *sync_mode;
+    u64 *synchronizer;
     struct { u8 *start; u64 size; } spans[SPANS];
     /* Results for tests and for the host. */
     u64 deferred, replayed, mismatches;
@@ -161,6 +177,10 @@ static void begin_log(Log *log)
 
 HOOK void trigger_dma(u32 mode)
 {
+    if (host.off) {
+        host.trigger_dma(mode);
+        return;
+    }
     u8 *channel = host.dma;
     for (int i = 0; i < DMA_CHANNELS; i++, channel += DMA_CHANNEL_SIZE)
         if (*(u32 *)(channel + 0x0C) == mode && channel[0])
@@ -602,8 +622,7 @@ HOOK void discard(void)
     my.tape = LIVE;
 }
 
-/* Replaces gfx3d_sendCommandToFIFO, and with it GFX_FIFOsend. */
-static void fifo_send(u32 command, u32 value)
+static inline void fifo_send(u32 command, u32 value, int events)
 {
     Fifo *fifo = host.fifo;
     fifo->cmd[fifo->tail] = command;
@@ -614,7 +633,8 @@ static void fifo_send(u32 command, u32 value)
         fifo->matrix_stack_op_size++;
     if (command - 0x70 <= 1)
         host.gxstat[0] = 1;
-    handle_events();
+    if (events)
+        handle_events();
     if (!host.sequencer[0x7C]) {
         host.sequencer[0x7C] = 1;
         *host.cycles = *host.timer;
@@ -623,14 +643,14 @@ static void fifo_send(u32 command, u32 value)
     host.sequencer[1] = 1;
 }
 
-HOOK void send(u32 value)
+static inline void send_word(u32 value, int events)
 {
     u32 *shift = &host.hardware[0], *parameters = &host.hardware[1];
     u32 command = *shift & 0xFF;
     if (host.types[command] == 0xFF)
         *shift = value;
     if (*parameters) {
-        fifo_send(command, value);
+        fifo_send(command, value, events);
         if (--*parameters)
             return;
         *shift >>= 8;
@@ -640,7 +660,7 @@ HOOK void send(u32 value)
         if (type == 0xCC)
             continue;
         if (type == 0) {
-            fifo_send(command, 0);
+            fifo_send(command, 0, events);
             continue;
         }
         if (command == 0 && *shift)
@@ -651,6 +671,84 @@ HOOK void send(u32 value)
     }
 }
 
+/* Replaces gfx3d_sendCommandToFIFO, and with it GFX_FIFOsend. */
+HOOK void send(u32 value)
+{
+    if (host.off)
+        host.send(value);
+    else
+        send_word(value, 1);
+}
+
+/* Replaces DmaController::doCopy<0>: words from main memory to the geometry engine. The events of
+   the queue are handled after the first word and after the last; those between change nothing. */
+HOOK void do_copy(u8 *channel)
+{
+    u32 *word = (u32 *)channel;
+    u32 mode = word[3], count = word[2], from = word[7], to = word[8];
+    if (mode == DMA_GEOMETRY && (count > 112 || !count))
+        count = 112;
+    if (my.deferring && count - 1 >= RING_LIMIT / 2) {
+        settle_shown();
+        settle_built(0);
+    }
+    u32 last = from + 4 * count - 4, page = 0xFFFFC000, fast = *(u32 *)(host.mmu + 0x2115174);
+    if (host.off || (mode && mode != DMA_GEOMETRY) || !word[4] || word[5] || word[6] != 2 ||
+        word[18] || count - 1 >= RING_LIMIT / 2 || to != 0x04000400 || from >> 24 != 2 ||
+        last >> 24 != 2 || from & 3 || ((from & page) <= fast && fast <= (last & page)) ||
+        fast == 0x04000000 || !host.nds[0x142] || !host.nds[0x143] ||
+        host.hooks[0] != host.hooks[1] || host.hooks[9] != host.hooks[10] ||
+        host.read_stops[0] != host.read_stops[1] || host.write_stops[0] != host.write_stops[1]) {
+        host.do_copy(channel);
+        return;
+    }
+    u32 value = 0;
+    for (u32 i = 0; i < count; i++) {
+        value = *(u32 *)(host.mmu + 0xC000 + ((from + 4 * i) & *host.ram_mask));
+        if (i == 0)
+            send_word(value, 1);
+        else
+            send_word(value, 0);
+    }
+    handle_events();
+    *(u32 *)(host.mmu + 0x100C400) = value;
+    word[11] = 1;
+    *(u64 *)(channel + 0x40) = *host.timer + count * (host.write_cycles[4] + host.read_cycles[2]);
+    host.sequencer[1] = 1;
+    *(u32 *)(host.nds + 0x98) |= 1u << (word[19] + 1);
+    word[7] = last + 4;
+    word[8] = to;
+    if (!channel[2])
+        word[2] -= count;
+}
+
+/* Replaces SPU_Emulate_core: mixes nothing while no channel plays and nothing is recorded. */
+HOOK void sound(void)
+{
+    u8 *spu = *host.spu;
+    int silent = !host.off && *host.sync_mode && spu[0x52D] && !spu[0x540] && !spu[0x598];
+    for (int i = 0; i < 16; i++)
+        silent &= spu[0x28 + 0x0C + 0x50 * i] != 1;
+    if (!silent) {
+        host.sound();
+        return;
+    }
+    double samples = *host.samples_per_line + *host.samples;
+    s32 count = (s32)samples;
+    *host.line_samples = count;
+    *host.samples = samples - count;
+    if (*host.spu_advanced && count > 0)
+        *(u32 *)(spu + 4) = 1;
+    u32 *mixed = *(u32 **)(spu + 0x08), *out = *(u32 **)(spu + 0x18);
+    for (s32 i = 0; i < count; i++)
+        mixed[2 * i] = mixed[2 * i + 1] = out[i] = 0;
+    u8 *core = host.sound_core();
+    if (core) {
+        void (*fetch)(u8 *, s64, u32, u64) = *(void **)(core + 0x50);
+        (fetch ? fetch : host.fetch_samples)((u8 *)out, count, *host.sync_mode, *host.synchronizer);
+    }
+}
+
 /* Size of the code, and of the image with its variables, which are zero at first; then where `host`
    and the functions are in the image. */
 extern const u8 code_end[], image_end[];
@@ -658,6 +756,7 @@ extern const u8 code_end[], image_end[];
 __asm__(".pushsection .text.entries, \"ax\"\n"
         "entries:\n"
         ENTRY(code_end) ENTRY(image_end) ENTRY(host) ENTRY(execute3d) ENTRY(pipe_receive) ENTRY(vblank) ENTRY(vblank_end)
-        ENTRY(render_lists) ENTRY(fifo_clear) ENTRY(trigger_dma) ENTRY(send) ENTRY(settle)
+        ENTRY(render_lists) ENTRY(fifo_clear) ENTRY(do_copy) ENTRY(sound)
+        ENTRY(trigger_dma) ENTRY(send) ENTRY(settle)
         ENTRY(discard)
         ".popsection\n");
