@@ -10,6 +10,7 @@ import argparse
 import math
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
@@ -22,7 +23,7 @@ QUESTIONS: Final[dict[str, str]] = {
     "step": "How much of the console's speed does env.step keep?",
     "parts": "Where does the time go?",
     "evolution": "How fast are drivers evaluated, and how long do workers wait?",
-    **{name: throughput.TABLES[name][0] for name in ("vector", "vector64", "peers")},
+    **{name: throughput.TABLES[name][0] for name in ("vector", "versus", "vector64", "peers")},
 }
 """The tables in the order in which they are measured, and the question that each answers."""
 
@@ -113,8 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             log(f"measuring {name} ...")
             try:
                 result["tables"][name] = _measure(name, lap, wall, options.seconds, options.rounds)
-            except (OSError, RuntimeError) as error:
-                log(f"{name} failed: {error}")
+            except Exception as error:  # the other tables are measured all the same
+                log(f"{name} failed: {''.join(traceback.format_exception(error))}")
                 result["failed"][name] = str(error)
                 status = 1
     except KeyboardInterrupt:

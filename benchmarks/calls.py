@@ -1,9 +1,9 @@
 """Time single calls with pyperf: ``python -m benchmarks.calls``.
 
-Resets, clones and restores of an environment; and each sensor, each metric and each part of a step
-on the states of a recorded lap. The latter run in a tight loop, so their code and data stay in the
-processor's caches: compare these times with each other. Next to the emulator, which fills the
-caches with its own data, the same code takes several times as long.
+Resets, clones and restores of an environment; what a viewer adds to a step that nobody watches; and
+each sensor and each metric on the states of a recorded lap. The latter run in a tight loop, so
+their code and data stay in the processor's caches: compare these times with each other. Next to the
+emulator, which fills the caches with its own data, the same code takes several times as long.
 
 All options are pyperf's, for example ``-o FILE`` to save the results, ``--fast``, and
 ``python -m pyperf compare_to OLD NEW`` to compare two files.
@@ -20,6 +20,7 @@ import pyperf
 from benchmarks.lap import LAPS, record_lap
 from mkds_gym.components.metrics import DEFAULT_METRICS, make_metrics
 from mkds_gym.components.sensors import SENSORS
+from mkds_gym.viewer import Viewer
 
 
 def calls() -> dict[str, tuple[Callable[[], object], int]]:
@@ -36,6 +37,14 @@ def calls() -> dict[str, tuple[Callable[[], object], int]]:
         "clone_state": (core.clone_state, 1),
         "restore_state": (lambda: core.restore_state(clone), 1),
     }
+    shown: Any = gym.make("MKDS-v0", laps=LAPS)
+    shown.reset()
+    Viewer(shown, window=False)
+    publisher = shown.unwrapped.viewer
+    found["shown step without a window"] = (
+        lambda: publisher.step_ended(shown.unwrapped, 0.0, False),
+        1,
+    )
     for name in SENSORS:
         sensor = SENSORS.make(name)
 

@@ -63,8 +63,16 @@ class Row(ABC):
             self.restart()
             self.time_steps(0, begin)
         seconds = self.time_steps(begin, end)
-        self.lap.check(end - 1, self.place())
+        self.check(end - 1)
         return seconds
+
+    def check(self, number: int) -> None:
+        """Check the place after a step.
+
+        Raises:
+            RuntimeError: the row drives another race than the recorded one.
+        """
+        self.lap.check(number, self.place())
 
     def memory(self) -> float:
         """Return the memory of this process and its workers, in MiB."""

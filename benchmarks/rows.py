@@ -14,6 +14,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv
 
+import mkds_gym
 from benchmarks.lap import BOOT, FRAME_SKIP, LAPS, Lap
 from benchmarks.peers import PeerProgram
 from benchmarks.row import Row
@@ -22,6 +23,9 @@ from mkds_gym.emulator.console import Console
 from mkds_gym.kartlab import boot
 from mkds_gym.race.memory_layout import RACE_STATUS, MemoryLayout
 from mkds_gym.race.reader import RaceReader
+
+_TIME_LIMIT: Final = "clock:3600"
+"""Event that replaces those that end the episode of a kart that is stuck."""
 
 
 class PlainLoop(Row):
@@ -180,6 +184,41 @@ class Vector(Row):
         self._envs.close()
 
 
+class Opponents(Environment):
+    """``env.step`` of a VS race. Karts hit each other, so only the race clock is checked."""
+
+    def __init__(self, lap: Lap, opponents: int) -> None:
+        super().__init__(lap, mode="vs", opponents=opponents, truncate_on=_TIME_LIMIT)
+
+    def check(self, number: int) -> None:
+        self.lap.check_clock(number, self.place()[0])
+
+
+class Agents(Row):
+    """``env.step`` of `mkds_gym.parallel_env`, all agents with the same actions."""
+
+    def __init__(self, lap: Lap, agents: int) -> None:
+        super().__init__(lap, agents)
+        self._env = mkds_gym.parallel_env(agents, laps=LAPS, truncate_on=_TIME_LIMIT)
+        self._info: dict[str, Any] = {}
+
+    def restart(self) -> None:
+        self._info = self._env.reset(seed=0)[1]
+
+    def step(self, number: int) -> None:
+        action = self.lap.actions[number]
+        self._info = self._env.step(dict.fromkeys(self._env.agents, action))[4]
+
+    def place(self) -> tuple[int, int]:
+        return _common((info["frame"], 0) for info in self._info.values())
+
+    def check(self, number: int) -> None:
+        self.lap.check_clock(number, self.place()[0])
+
+    def close(self) -> None:
+        self._env.close()
+
+
 class PlainEnv(gym.Env[Any, Any]):
     """A plain py-desmume loop as a minimal environment, without sensors and rewards."""
 
@@ -246,6 +285,11 @@ ENV: Final = "env.step, default arguments"
 PIXELS: Final = "env.step, obs_type='pixels'"
 
 
+def opponents(number: int) -> str:
+    """Return the title of the row of a VS race against so many opponents of the cartridge."""
+    return f"env.step, mode='vs', opponents={number}"
+
+
 def eight_each(consoles: int) -> str:
     """Return the title of the row with eight drivers in each console."""
     return f"MKDSVectorEnv, {8 * consoles}, eight drivers a console"
@@ -263,6 +307,8 @@ ROWS: Final[dict[str, Callable[[Lap], Row]]] = {
     "Console.step, two consoles in two threads": TwoThreads,
     ENV: Environment,
     PIXELS: partial(Environment, obs_type="pixels"),
+    **{opponents(n): partial(Opponents, opponents=n) for n in (1, 7)},
+    **{f"parallel_env, {n} agents": partial(Agents, agents=n) for n in (2, 8)},
     "AsyncVectorEnv of plain py-desmume loops, 2": partial(PlainWorkers, count=2),
     **{
         f"{title}, {count}": partial(Vector, count=count, mode=mode)

@@ -17,7 +17,7 @@ from benchmarks.lap import FRAME_SKIP, Lap
 from benchmarks.remote import remotes
 from benchmarks.report import cells, spread, table
 from benchmarks.row import Row
-from benchmarks.rows import CONSOLE, ENV, NATIVE_2, PIXELS, PLAIN, ROWS, eight_each
+from benchmarks.rows import CONSOLE, ENV, NATIVE_2, PIXELS, PLAIN, ROWS, eight_each, opponents
 
 PIECE: Final = 25
 """Steps of a piece of the lap."""
@@ -57,6 +57,15 @@ TABLES: Final[dict[str, tuple[str, list[str]]]] = {
             "MKDSVectorEnv, 8",
             eight_each(consoles=1),
             eight_each(consoles=2),
+        ],
+    ),
+    "versus": (
+        "How fast are races against each other?",
+        [
+            opponents(1),
+            opponents(7),
+            "parallel_env, 2 agents",
+            "parallel_env, 8 agents",
         ],
     ),
     "vector64": (

@@ -76,8 +76,8 @@ def test_step_and_parts_compare_an_environment_with_its_console(tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_rows_drive_the_recorded_race(tmp_path: Path) -> None:
-    tables = measure(tmp_path, "plain", "wall", "vector", "evolution", "peers")["tables"]
-    for name in ("plain", "wall", "vector", "peers"):
+    tables = measure(tmp_path, "plain", "wall", "vector", "versus", "evolution", "peers")["tables"]
+    for name in ("plain", "wall", "vector", "versus", "peers"):
         assert list(tables[name]) == throughput.TABLES[name][1]
         for row in tables[name].values():
             assert row.get("missing") or is_spread(row["frames_per_second"])
@@ -102,7 +102,7 @@ def test_calls_time_every_sensor_and_metric(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     names = {each["metadata"]["name"] for each in json.loads(file.read_text())["benchmarks"]}
     assert names == {
-        *("reset", "clone_state", "restore_state"),
+        *("reset", "clone_state", "restore_state", "shown step without a window"),
         *(f"sensor {name}" for name in SENSORS),
         *(f"metric {name}" for name in DEFAULT_METRICS),
     }

@@ -12,7 +12,7 @@ offset type  meaning
 +0x0C  u32   laps, 1 to 9; 0 for the course's own number
 +0x10  u32   class: 0 50cc, 1 100cc, 2 150cc
 +0x14  u32   flags: bit 0 skips the countdown, bit 1 mirrors the course, bit 2 has item boxes,
-             bit 3 plays sound
+             bit 3 plays sound, bit 4 puts hosted drivers into a race each
 +0x18  u32   answer of the program: 0 not read yet, 1 accepted, or an error (`ANSWERS`)
 +0x1C  u32   mode: 1 time trial, 3 VS
 +0x20  u32   karts in the race with the player's, 1 to 8; always 1 in a time trial
@@ -21,8 +21,8 @@ offset type  meaning
 +0x2C  u32   the player's place on the grid: 0 the pole, 0xFFFFFFFF the last place
 +0x30  u32   address of a course in main memory; 0 for a course of the cartridge
 +0x34  u32   size of that course in bytes
-+0x38  u32   drivers with keys from the host block (`mkds_gym.kartlab.host_drivers`), 0 to the karts
-             in the race; VS only
++0x38  u32   drivers with keys from the host block (`mkds_gym.kartlab.host_drivers`): 0 to the karts
+             in a VS race, 1 to 8 with bit 4 of the flags
 +0x3C  u32   reserved, 0
 ====== ===== ==============================================================================
 
@@ -66,6 +66,7 @@ ANSWERS: Final = {
     6: "bad mode",
     7: "bad number of drivers, or bad strength",
     8: "bad address or size of the course in memory",
+    9: "bad number of hosted drivers, or bad mode for hosted drivers",
 }
 """Meaning of the program's answers other than 0 and 1."""
 
@@ -94,7 +95,9 @@ class BootParameters:
         grid: the player's place on the grid, 0 (the pole) to ``drivers - 1``; None for the last.
             Hosted drivers stand one behind the other from there on.
         hosted: drivers, from driver 0 on, whose keys the host writes (`HostDrivers`); 0 for one
-            driver with the console's keys. VS only.
+            driver with the console's keys. Needs VS or ``alone``.
+        alone: give each of the 1 to 8 hosted drivers a time trial of its own, in one console. The
+            drivers do not meet, and each can start again while the others drive on.
         mirror: exchange left and right of the course.
         items: put item boxes on the course (VS).
         sound: play sound, which costs the emulator time.
@@ -115,6 +118,7 @@ class BootParameters:
     seed: int = 1
     grid: int | None = None
     hosted: int = 0
+    alone: bool = False
     mirror: bool = False
     items: bool = False
     sound: bool = False
@@ -128,22 +132,29 @@ class BootParameters:
         integer("drivers", self.drivers, 1, MAX_DRIVERS)
         choice("strength", self.strength, STRENGTHS)
         integer("seed", self.seed, 0, 2**32 - 1)
-        integer("hosted", self.hosted, 0, self.drivers)
-        optional(integer, "grid", self.grid, 0, self.drivers - max(self.hosted, 1))
-        for name in ("skip_countdown", "mirror", "items", "sound"):
+        for name in ("skip_countdown", "mirror", "items", "sound", "alone"):
             boolean(name, getattr(self, name))
+        if self.alone:
+            integer("hosted", self.hosted, 1, MAX_DRIVERS)
+            if self.mode != "time_trial":
+                raise ValueError("alone=True needs mode='time_trial'")
+        else:
+            integer("hosted", self.hosted, 0, self.drivers)
+        standing = 1 if self.alone else max(self.hosted, 1)
+        optional(integer, "grid", self.grid, 0, self.drivers - standing)
         if self.mode == "time_trial" and self.drivers != 1:
             raise ValueError(
                 f"drivers={self.drivers} needs mode='vs': a time trial has no opponents"
             )
-        if self.mode == "time_trial" and self.hosted:
-            raise ValueError(f"hosted={self.hosted} needs mode='vs': a time trial has one driver")
+        if self.mode == "time_trial" and self.hosted and not self.alone:
+            raise ValueError(f"hosted={self.hosted} needs mode='vs' or alone=True")
         if self.course_data is not None:
             integer("len(course_data)", len(self.course_data), 1, COURSE_DATA_SIZE)
 
     def pack(self) -> bytes:
         """Return the 0x40 bytes of the block."""
         flags = self.skip_countdown | self.mirror << 1 | self.items << 2 | self.sound << 3
+        flags |= self.alone << 4
         return LAYOUT.pack(
             MAGIC,
             VERSION,

@@ -1,7 +1,8 @@
 """Kartlab's host block, through which the host drives several karts of a race.
 
-The block lies at 0x023FE080 in main memory, 0x18 bytes, little endian. A race with hosted drivers
-(`BootParameters`) has it:
+The block lies at 0x023FE080 in main memory, 0x24 bytes, little endian. A race with hosted drivers
+(`BootParameters`) has it. The words marked * need ``alone=True``: each driver then has a race of its
+own.
 
 ====== ======== ===========================================================================
 offset type     meaning
@@ -9,9 +10,20 @@ offset type     meaning
 +0x00  u8[4]    magic ``KLHB``, written by the program at boot
 +0x04  u8       driver whose view the picture shows; 0xFF: the program draws nothing, which
                 is faster, and the last picture stays
-+0x05  u8[3]    reserved, 0
++0x05  u8       * held: bit n stops driver n in this frame, its clock included
++0x06  u8       * save: bit n copies driver n to its state block at the end of this frame; the
+                program clears the bits
++0x07  u8       * load: bit n makes driver n what its state block says, before this frame; the
+                program clears the bits
 +0x08  u16[8]   keys of each driver, bits of `Keys`; START has no effect
++0x18  u32      * address of the state blocks, one for each driver
++0x1C  u32      * size of a state block
++0x20  u32      * address of each driver's race status, as in a race of its own
 ====== ======== ===========================================================================
+
+A state block holds everything that belongs to a driver, without addresses and without the driver's
+number: another driver can load it, also in another console with the same race. At the start of the
+race, the blocks hold the state before the first frame.
 """
 
 from __future__ import annotations
@@ -24,6 +36,9 @@ from numpy.typing import NDArray
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import ConsoleError
 from mkds_gym.kartlab.boot import MAX_DRIVERS
+from mkds_gym.race.memory import check_pointer, read_pointer
+from mkds_gym.race.memory_layout import DRIVER, RACE_CONFIG, RACE_STATUS, SCENE, MemoryLayout
+from mkds_gym.race.packing import field_slice
 
 ADDRESS: Final = 0x023FE080
 MAGIC: Final = b"KLHB"
@@ -32,7 +47,12 @@ NOBODY: Final = 0xFF
 
 _OFFSET: Final = ADDRESS - RAM_START
 _SHOWN: Final = _OFFSET + 0x04
+_HELD: Final = _OFFSET + 0x05
+_SAVE: Final = _OFFSET + 0x06
+_LOAD: Final = _OFFSET + 0x07
 _KEYS: Final = slice(_OFFSET + 0x08, _OFFSET + 0x08 + 2 * MAX_DRIVERS)
+_ADDRESSES: Final = slice(_OFFSET + 0x18, _OFFSET + 0x24)
+_DRIVER_ID: Final = field_slice(DRIVER, "driver_id")
 
 
 class HostDrivers:
@@ -65,3 +85,98 @@ class HostDrivers:
     @shown.setter
     def shown(self, driver: int) -> None:
         self._ram[_SHOWN] = driver
+
+    @property
+    def held(self) -> int:
+        """Bit n: driver n stands still, its clock included. Drivers alone only."""
+        return int(self._ram[_HELD])
+
+    @held.setter
+    def held(self, mask: int) -> None:
+        self._ram[_HELD] = mask
+
+    def save(self, mask: int) -> None:
+        """Copy drivers to their state blocks at the end of the next frame.
+
+        Args:
+            mask: bit n for driver n.
+        """
+        self._ram[_SAVE] |= mask
+
+    def load(self, mask: int) -> None:
+        """Make drivers what their state blocks say, at the start of the next frame.
+
+        A driver that is held in that frame stays as loaded.
+
+        Args:
+            mask: bit n for driver n.
+        """
+        self._ram[_LOAD] |= mask
+
+    def state(self, driver: int) -> bytes:
+        """Return a driver's state block."""
+        return self._ram[self._state_slice(driver)].tobytes()
+
+    def write_state(self, driver: int, state: bytes) -> None:
+        """Write a driver's state block, for `load`.
+
+        Args:
+            driver: 0 to 7.
+            state: a result of `state`, also of another driver or of another console with the same
+                race and cartridge.
+
+        Raises:
+            ValueError: the size is wrong.
+        """
+        block = self._ram[self._state_slice(driver)]
+        if len(state) != len(block):
+            raise ValueError(f"state has {len(state)} bytes: expected {len(block)}")
+        block[:] = np.frombuffer(state, np.uint8)
+
+    def _state_slice(self, driver: int) -> slice:
+        start, size, _ = self._addresses()
+        at = check_pointer(start + driver * size, size, "the state block")
+        return slice(at, at + size)
+
+    def _addresses(self) -> tuple[int, int, int]:
+        start, size, statuses = (int(word) for word in self._ram[_ADDRESSES].view(np.uint32))
+        if not start:
+            raise ConsoleError("the drivers have no states: start the race with alone=True")
+        return start, size, statuses
+
+    def race_pieces(self, driver: int) -> tuple[memoryview, ...]:
+        """Return live views that joined are the `RaceCopy` of a race of this driver alone.
+
+        Args:
+            driver: 0 to 7.
+
+        Raises:
+            ConsoleError: the drivers are not alone.
+            NoRaceError: memory has no race.
+        """
+        statuses = self._addresses()[2]
+        layout = MemoryLayout.detect(self._ram)
+        ram = self._ram.data
+
+        def view(start: int, size: int, name: str) -> memoryview:
+            at = check_pointer(start, size, name)
+            return ram[at : at + size]
+
+        def follow(pointer: int, size: int, name: str) -> memoryview:
+            return view(read_pointer(self._ram, pointer, size, name), size, name)
+
+        size = RACE_STATUS.itemsize
+        status = view(statuses + driver * size, size, "the race status")
+        scene = follow(layout.scene_pointer, SCENE.itemsize, "the scene state")
+        config = follow(layout.race_config_pointer, RACE_CONFIG.itemsize, "the race config")
+        drivers = follow(layout.drivers_pointer, DRIVER.itemsize * (driver + 1), "the drivers")
+        own = drivers[driver * DRIVER.itemsize :]
+        # In a race of its own, a driver is driver 0.
+        return (
+            status,
+            scene[field_slice(SCENE, "state")],
+            config[field_slice(RACE_CONFIG, "course_id")],
+            own[: _DRIVER_ID.start],
+            memoryview(bytes(_DRIVER_ID.stop - _DRIVER_ID.start)),
+            own[_DRIVER_ID.stop :],
+        )

@@ -31,6 +31,8 @@ from mkds_gym.episodes.start_manager import StartManager
 from mkds_gym.errors import ConsoleError, NoRaceError
 from mkds_gym.kartlab.boot import MAX_DRIVERS
 from mkds_gym.kartlab.host_drivers import NOBODY, HostDrivers
+from mkds_gym.multi_agent.watcher import RaceWatcher
+from mkds_gym.overlays import OverlayLike, make_overlays
 from mkds_gym.race.frames import RaceFrames
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceCopy, RaceState
@@ -95,6 +97,8 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         mirror: whether left and right of the course are exchanged.
         opponent_strength: of CPU karts, ``"easy"``, ``"normal"`` or ``"hard"``; None is normal.
         items: whether the course has item boxes.
+        overlays: names, numbers or objects of overlays to draw on rendered pictures, from the view
+            of `view`; see `mkds_gym.overlays`. Needs a ``render_mode``.
         window_scale: initial scale of the window of ``"human"``, 1 to 8.
 
     Raises:
@@ -150,6 +154,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         mirror: bool = RaceArguments.mirror,
         opponent_strength: str | None = RaceArguments.opponent_strength,
         items: bool = RaceArguments.items,
+        overlays: OverlayLike | Sequence[OverlayLike] = (),
         window_scale: int = DEFAULT_SCALE,
     ) -> None:
         arguments = {name: value for name, value in locals().items() if name != "self"}
@@ -166,6 +171,9 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         self.render_mode = choice("render_mode", render_mode, RENDER_MODES)
         self.screens: Any = choice("screens", screens, SCREENS)
         integer("window_scale", window_scale, 1, MAX_SCALE)
+        drawn_over = make_overlays(overlays)
+        if drawn_over and render_mode is None:
+            raise ValueError(f"overlays={overlays!r} are drawn by render(): pass a render_mode too")
         self._random_grid = boolean("random_grid", random_grid)
         self.metadata = {**self.metadata, "render_fps": FRAMES_PER_SECOND / self.frame_skip}
         self.possible_agents = [f"kart_{number}" for number in range(count)]
@@ -200,9 +208,10 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         self._start: RaceStart | None = None
         self._was_reset = False
         self._closed = False
-        self._window: LiveWindow | None = None
+        window = None
         if render_mode == "human":
-            self._window = LiveWindow(f"MKDS-v0 - {self.cartridge.title}", window_scale)
+            window = LiveWindow(f"MKDS-v0 - {self.cartridge.title}", window_scale)
+        self._watcher = RaceWatcher(drawn_over, window)
 
     def _make_agent(self, name: str, arguments: Mapping[str, Any]) -> Agent:
         """Make an agent from its arguments."""
@@ -274,7 +283,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
                 warnings.warn(
                     f"option {option!r} of reset() is unknown and ignored: expected "
                     f"{', '.join(_OPTIONS)}",
-                    stacklevel=2,
+                    stacklevel=3,  # past `one_thread`
                 )
         checked = self.starts.check_options(known)
         if seed is not None:
@@ -288,16 +297,19 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         self._drivers = dict(zip(self.possible_agents, numbers, strict=True))
         self._host = host = HostDrivers(console.ram)
         host.keys[:] = 0
+        host.shown = self._shown
+        self._watcher.restart()
+        self._watcher.follow(console.ram, reader, host.shown)
         for _ in range(PRIMING_FRAMES):
-            host.shown = self._shown
             console.step(0, 1, draw=self.render_mode is not None)
-        self._look(reader.copy())
+            copied = reader.copy()
+            self._watcher.frame(copied, 0)
+        self._look(copied)
         self._was_reset = True
         self.agents = list(self.possible_agents)
         for name, agent in self._agents.items():
             agent.begin(self._races[name], start.course)
-        if self._window is not None:
-            self._window.show(self)
+        self._watcher.show(self)
         return self._observations(), {name: self._info(name, ()) for name in self.agents}
 
     @one_thread
@@ -411,8 +423,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         self._closed = True
         self.agents = []
         try:
-            if self._window is not None:
-                self._window.detached(self)
+            self._watcher.close(self)
         finally:
             self.starts.close()
             self._start, self._host, self._copied = None, None, None
@@ -486,8 +497,14 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
 
     @one_thread
     def picture(self) -> NDArray[np.uint8]:
-        """Return the picture on the screens, uint8 RGB; up to date with a `render_mode`."""
-        return self.console.screen(self.screens)
+        """Return the picture on the screens, uint8 RGB; up to date with a `render_mode`.
+
+        Overlays are drawn on the top screen.
+        """
+        picture = self.console.screen(self.screens)
+        if self.screens == "bottom":
+            return picture
+        return self._watcher.draw(picture, self._agents[self._view], self.course)
 
     # Internals ---------------------------------------------------------------------------------
 
@@ -536,16 +553,18 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         for name, held in keys.items():
             host.keys[self._drivers[name]] = held
         host.shown = self._shown
-        window = self._window
-        if window is None or (window.window is not None and window.window.closed):
-            # As in `MKDSEnv`: a picture is on the screen two frames after it was drawn.
-            drawn = (self.frame_skip - PRIMING_FRAMES) % self.frame_skip
-            return console.run(0, self.frame_skip, copy, -1 if self.render_mode is None else drawn)
+        watcher = self._watcher
+        # As in `MKDSEnv`: a picture is on the screen two frames after it was drawn.
+        drawn = (self.frame_skip - PRIMING_FRAMES) % self.frame_skip if self.render_mode else -1
+        if not watcher.needs_frames:
+            return console.run(0, self.frame_skip, copy, drawn)
+        watcher.follow(console.ram, self.reader, self._shown)
         copies = []
-        for _ in range(self.frame_skip):
-            console.step(0, 1)
+        for frame in range(self.frame_skip):
+            console.step(0, 1, watcher.needs_picture or frame == drawn)
             copies.append(copy())
-            window.show(self)
+            watcher.frame(copies[-1], keys.get(self._view, 0))
+            watcher.show(self)
         return copies
 
     @property

@@ -14,6 +14,7 @@ typedef struct {
     uint32_t grid;             /* the player's place on the grid, 0 is the pole */
     uint32_t items, seed, skip_countdown;
     uint32_t hosted;           /* drivers [0] to [hosted - 1] have keys from the host block */
+    uint32_t alone;            /* 1: each hosted driver has a race of its own (race/alone.h) */
     uint32_t sound;            /* 1: play sounds */
     const uint8_t *course_data; /* a course that the host has put into RAM; null: the cartridge's */
     uint32_t course_size;
@@ -28,6 +29,7 @@ struct game {
     uint32_t course_id, laps, engine_class;
     uint16_t keys, pressed;    /* the player's: held; newly held in this frame */
     uint32_t shown;            /* driver in the picture and on the second screen */
+    uint32_t first;            /* number of drivers[0]; 0 unless alone */
     /* Structures of platform/memory_map.h. */
     driver *drivers;           /* [0] is the player */
     race_status *status;

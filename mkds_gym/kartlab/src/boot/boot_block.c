@@ -19,8 +19,10 @@ static uint32_t refused(const volatile boot_block *boot) {
         (boot->mode == MODE_TIME_TRIAL && boot->drivers != 1)) {
         return BOOT_BAD_DRIVERS;
     }
-    if (boot->hosted > boot->drivers || (boot->hosted && boot->mode != MODE_VS)) {
-        return BOOT_BAD_DRIVERS;
+    int alone = (boot->flags & BOOT_ALONE) != 0;
+    if (alone ? boot->mode != MODE_TIME_TRIAL || boot->hosted < 1 || boot->hosted > DRIVERS_MAX
+              : boot->hosted > boot->drivers || (boot->hosted && boot->mode != MODE_VS)) {
+        return BOOT_BAD_HOSTED;
     }
     uint32_t start = boot->course_data, size = boot->course_size;
     if (start && (start < COURSE_DATA_START || (start & 3) || start >= COURSE_DATA_END ||
@@ -46,8 +48,9 @@ int boot_read(race_choice *choice) {
             .drivers = boot->drivers,
             .strength = boot->strength,
             .seed = boot->seed,
-            .grid = boot->grid < boot->drivers ? boot->grid : boot->drivers - (boot->hosted ? boot->hosted : 1),
+            .grid = boot->grid < boot->drivers ? boot->grid : boot->drivers - (boot->hosted && boot->mode == MODE_VS ? boot->hosted : 1),
             .hosted = boot->hosted,
+            .alone = (boot->flags & BOOT_ALONE) != 0,
             .mirror = (boot->flags & BOOT_MIRROR) != 0,
             .items = (boot->flags & BOOT_ITEMS) != 0,
             .skip_countdown = (boot->flags & BOOT_SKIP_COUNTDOWN) != 0,

@@ -4,6 +4,7 @@
 #include "draw/kart_model.h"
 #include "draw/picture.h"
 #include "kart/kart.h"
+#include "race/racer.h"
 #include <string.h>
 
 /* Directions of the light in world space, as components of NORMAL (1.0.9). */
@@ -26,13 +27,7 @@ const uint16_t paint_of[DRIVERS_MAX] = {
     RGB15(28, 12, 24), RGB15(4, 24, 26), RGB15(30, 15, 2), RGB15(14, 6, 24),
 };
 
-static struct kart_pose {
-    struct view_matrix place; /* of the kart, with the shaking of rough ground */
-    fx32 steering;            /* as drawn, -1 right to 1 left */
-    angle16 roll[2];          /* of the front and the rear wheels */
-    uint16_t shaking;
-    fx32 ground;              /* height of the last floor that the kart stood on */
-} poses[DRIVERS_MAX];
+struct kart_pose poses[DRIVERS_MAX];
 
 void draw_karts_init(void) {
     memset(poses, 0, sizeof poses);
@@ -192,16 +187,22 @@ static void draw_shadow(const struct kart_pose *pose, uint32_t id, int rings) {
     }
 }
 
+void poses_update(void) {
+    for (uint32_t i = 0; i < race.count; i++) {
+        pose_update(&poses[game.first + i], &game.drivers[i]);
+    }
+}
+
 void draw_karts(const struct view *view) {
     struct {
         uint8_t index;
         fx32 depth;
     } visible[DRIVERS_MAX];
-    int count = 0, middle = 0, drivers = DRIVER_COUNT < DRIVERS_MAX ? DRIVER_COUNT : DRIVERS_MAX;
-    for (int i = 0; i < drivers; i++) {
+    struct kart_pose *own_poses = &poses[game.first];
+    int count = 0, middle = 0;
+    for (int i = 0; i < (int)race.count; i++) {
         const driver *kart = &game.drivers[i];
         const fx32 *position = &kart->position.x;
-        pose_update(&poses[i], kart);
         fx32 depth = view_depth(view, position);
         if (depth > FAR_DEPTH || !view_sees(view, position, KART_SPHERE)) {
             continue;
@@ -217,7 +218,7 @@ void draw_karts(const struct view *view) {
     for (int n = 0; n < count; n++) {
         int i = visible[n].index;
         const driver *kart = &game.drivers[i];
-        struct kart_pose *pose = &poses[i];
+        struct kart_pose *pose = &own_poses[i];
         int ghost = kart->kind == KIND_GHOST;
         pose_place(pose, kart);
         send_1(GX_MTX_RESTORE, VIEW_MATRIX_SLOT);
@@ -244,13 +245,13 @@ void draw_karts(const struct view *view) {
     for (int n = 0; n < count; n++) {
         int i = visible[n].index;
         if (visible[n].depth < EFFECTS_DEPTH && game.drivers[i].kind != KIND_GHOST) {
-            draw_effects(view, &game.drivers[i], &poses[i].place);
+            draw_effects(view, &game.drivers[i], &own_poses[i].place);
         }
-        int fallen = game.drivers[i].position.y < poses[i].ground - FX(4); /* the kart falls off the course */
+        int fallen = game.drivers[i].position.y < own_poses[i].ground - FX(4); /* the kart falls off the course */
         if (visible[n].depth < SHADOW_DEPTH && game.drivers[i].kind != KIND_GHOST && !fallen) {
             int own = i == (int)game.shown;
             uint32_t other = 2u + (uint32_t)(i < (int)game.shown ? i : i - 1);
-            draw_shadow(&poses[i], POLYGON_SHADOWS + (own ? 0u : other), own ? 2 : 1);
+            draw_shadow(&own_poses[i], POLYGON_SHADOWS + (own ? 0u : other), own ? 2 : 1);
         }
     }
 }

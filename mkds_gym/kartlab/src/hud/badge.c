@@ -141,7 +141,7 @@ static void place_frame(int place) {
 }
 
 void badge_frame(void) {
-    item_frame(&karts[game.shown]);
+    item_frame(kart_of(&game.drivers[game.shown]));
     if (game.choice.drivers > 1 && game.drivers[game.shown].place >= 0 && game.drivers[game.shown].place < DRIVERS_MAX) {
         place_frame(game.drivers[game.shown].place);
     }

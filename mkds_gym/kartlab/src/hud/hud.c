@@ -13,6 +13,7 @@
 #include "kart/kart.h"
 #include "platform/pad.h"
 #include "race/clock.h"
+#include "race/racer.h"
 #include <string.h>
 
 #define SPRITE_PALETTE(i) GX_R16(0x05000600 + 2 * (i))
@@ -89,7 +90,7 @@ static void dot_frame(const driver *kart) {
 }
 
 static void discs_frame(void) {
-    for (int i = 1; i < DRIVER_COUNT; i++) {
+    for (int i = 1; i < (int)race.count; i++) {
         int x, y;
         minimap_pixel(&game.drivers[i].position, &x, &y);
         SPRITES[4 * i] = (uint16_t)((y - 4) & 0xFF);
@@ -312,8 +313,8 @@ void hud_frame(void) {
     speed_frame(kart);
     laps_frame(&game.status->drivers[game.shown]);
     surface_frame(kart);
-    keys_frame(game.choice.hosted ? karts[game.shown].keys : game.keys);
-    charge_frame(kart, &karts[game.shown]);
+    keys_frame(game.choice.hosted && !game.choice.alone ? kart_of(kart)->keys : game.keys);
+    charge_frame(kart, kart_of(kart));
     dot_frame(kart);
     discs_frame();
 }

@@ -7,6 +7,7 @@
 #include "hud/letters.h"
 #include "platform/fx.h"
 #include "platform/gx.h"
+#include <string.h>
 
 #define SPRITES ((volatile uint16_t *)0x07000000)
 #define SPRITE_PALETTE(i) GX_R16(0x05000200 + 2 * (i))
@@ -67,7 +68,7 @@ static void make_palette(int palette, uint32_t top, uint32_t bottom, uint16_t ou
 }
 
 static int shown_letters;
-static uint32_t dark, finished_for, wrong_for;
+struct overlay_counts overlay_counts[DRIVERS_MAX];
 
 void overlay_letters(void) {
     for (const char *c = small_set; *c; c++) {
@@ -84,7 +85,7 @@ void overlay_letters(void) {
 
 void overlay_init(void) {
     shown_letters = 0;
-    dark = finished_for = wrong_for = 0;
+    memset(overlay_counts, 0, sizeof overlay_counts);
     GX_MASTER_BRIGHT(GX_MAIN) = 0;
     for (int i = 0; i < 128; i++) {
         SPRITES[4 * i] = 1 << 9;
@@ -135,28 +136,26 @@ void overlay_word(const char *word, int y, fx32 scale, int palette) { show(word,
 
 fx32 overlay_pop(uint32_t age) { return age >= 12 ? FX_ONE : FX_ONE + (fx32)((12 - age) * (12 - age)) * 25; }
 
-static void fade_frame(void) {
+void overlay_count(void) {
+    struct overlay_counts *counts = &overlay_counts[game.first];
     const driver *kart = &game.drivers[game.shown];
+    uint32_t flags = game.status->drivers[game.shown].flags;
     int hiding = kart->flags & DRIVER_FLAG_RESPAWNING && kart->respawn_counter < FADE_FRAMES;
-    if (hiding && dark < FADE_FRAMES) {
-        dark++;
-    } else if (!hiding && dark > 0) {
-        dark--;
-    } else if (dark == 0) {
-        return;
+    if (hiding && counts->dark < FADE_FRAMES) {
+        counts->dark++;
+    } else if (!hiding && counts->dark > 0) {
+        counts->dark--;
     }
-    GX_MASTER_BRIGHT(GX_MAIN) = (uint16_t)(2u << 14 | dark * 16 / FADE_FRAMES);
-    if (dark == 0) {
-        GX_MASTER_BRIGHT(GX_MAIN) = 0;
-    }
+    counts->finished_for = flags & STATUS_FLAG_FINISHED ? counts->finished_for + 1 : 0;
+    counts->wrong_for = flags & STATUS_FLAG_WRONG_WAY ? counts->wrong_for + 1 : 0;
 }
 
 void overlay_frame(void) {
     const race_status *status = game.status;
     const driver_status *mine = &status->drivers[game.shown];
-    fade_frame();
-    finished_for = mine->flags & STATUS_FLAG_FINISHED ? finished_for + 1 : 0;
-    wrong_for = mine->flags & STATUS_FLAG_WRONG_WAY ? wrong_for + 1 : 0;
+    uint32_t dark = overlay_counts[game.first].dark, finished_for = overlay_counts[game.first].finished_for;
+    uint32_t wrong_for = overlay_counts[game.first].wrong_for;
+    GX_MASTER_BRIGHT(GX_MAIN) = (uint16_t)(dark ? 2u << 14 | dark * 16 / FADE_FRAMES : 0);
 
     uint32_t left = status->not_controllable;
     if (finished_for) {

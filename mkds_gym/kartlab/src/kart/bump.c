@@ -4,6 +4,7 @@
 #include "kart/boost.h"
 #include "kart/crash.h"
 #include "kart/physics.h"
+#include "race/racer.h"
 
 #define REACH (2 * KART_RADIUS)
 #define BOUNCE FX(0.35)
@@ -48,7 +49,7 @@ static void shift(driver *kart, vec3 move) {
 void karts_touch(void) {
     uint8_t touching[DRIVERS_MAX] = {0};
     vec3 moves[DRIVERS_MAX] = {0};
-    int count = DRIVER_COUNT;
+    int count = (int)race.count;
     for (int i = 0; i < count; i++) {
         game.drivers[i].state_bits &= ~(uint32_t)DRIVER_STATE_TOUCHING_DRIVER;
     }
@@ -70,7 +71,7 @@ void karts_touch(void) {
             }
             apart.y = 0; /* push aside, never up or down */
             vec3 normal = v_unit(apart, v_make(a->forward.z, 0, -a->forward.x));
-            bump(a, b, normal, !(karts[i].touching >> j & 1));
+            bump(a, b, normal, !(kart_of(a)->touching >> j & 1));
             fx32 push = fx_min((REACH - distance) / 2, PUSH_LIMIT);
             moves[i] = v_mad(moves[i], normal, -push);
             moves[j] = v_mad(moves[j], normal, push);
@@ -80,7 +81,7 @@ void karts_touch(void) {
     }
     for (int i = 0; i < count; i++) {
         driver *kart = &game.drivers[i];
-        karts[i].touching = touching[i];
+        kart_of(kart)->touching = touching[i];
         if (touching[i]) {
             kart->state_bits |= DRIVER_STATE_TOUCHING_DRIVER;
             shift(kart, moves[i]);
@@ -109,7 +110,7 @@ void kart_slipstream(driver *kart) {
     int towed = 0;
     if (kart->kind != KIND_GHOST && !own->boost &&
         kart->speed > fx_mul(kart_class_speed(), TOW_SPEED)) {
-        for (int i = 0; i < DRIVER_COUNT && !towed; i++) {
+        for (int i = 0; i < (int)race.count && !towed; i++) {
             towed = &game.drivers[i] != kart && tows(&game.drivers[i], kart);
         }
     }

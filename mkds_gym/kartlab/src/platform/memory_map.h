@@ -45,7 +45,7 @@ typedef struct {
     uint32_t course_data;     /* 0x30 address of a course from the host (.carc or NARC) that replaces
                                  the cartridge's; 0: none */
     uint32_t course_size;     /* 0x34 bytes of the course */
-    uint32_t hosted;          /* 0x38 drivers with keys from the host block, 0 to drivers; VS */
+    uint32_t hosted;          /* 0x38 drivers with keys from the host block, 0 to drivers; alone: 1 to 8 */
     uint32_t pad3c;
 } boot_block;
 _Static_assert(sizeof(boot_block) == 0x40, "boot_block");
@@ -53,19 +53,24 @@ _Static_assert(offsetof(boot_block, answer) == 0x18, "boot_block.answer");
 _Static_assert(offsetof(boot_block, course_size) == 0x34, "boot_block.course_size");
 #define BOOT_BLOCK ((volatile boot_block *)0x027FE000) /* uncached mirror of 0x023FE000 */
 #define BOOT_MAGIC 0x50424C4Bu /* "KLBP" */
-enum { BOOT_SKIP_COUNTDOWN = 1 << 0, BOOT_MIRROR = 1 << 1, BOOT_ITEMS = 1 << 2, BOOT_SOUND = 1 << 3 };
+enum { BOOT_SKIP_COUNTDOWN = 1 << 0, BOOT_MIRROR = 1 << 1, BOOT_ITEMS = 1 << 2, BOOT_SOUND = 1 << 3, BOOT_ALONE = 1 << 4 };
 enum {
     BOOT_ACCEPTED = 1, BOOT_NO_COURSE, BOOT_BAD_LAPS, BOOT_BAD_CLASS, BOOT_BAD_VERSION,
-    BOOT_BAD_MODE, BOOT_BAD_DRIVERS, BOOT_BAD_COURSE_DATA,
+    BOOT_BAD_MODE, BOOT_BAD_DRIVERS, BOOT_BAD_COURSE_DATA, BOOT_BAD_HOSTED,
 };
 
 /* Host block, in a race with hosted drivers. The host writes it before each frame. */
 typedef struct {
     uint32_t magic;           /* 0x00 "KLHB", written at boot */
     uint8_t shown;            /* 0x04 driver in the picture; SHOWN_NOBODY: nothing is drawn */
-    uint8_t held, save, load; /* 0x05 reserved */
+    uint8_t held, save, load; /* 0x05 bit n: driver n stands still in this frame; is copied to its
+                                 state block after this frame; becomes its state block before this
+                                 frame. The program clears save and load. Alone only. */
     uint16_t keys[8];         /* 0x08 by driver, as INPUT_UNITS */
+    uint32_t state, state_size; /* 0x18 state blocks of the drivers, and the size of one; alone */
+    uint32_t statuses;        /* 0x20 each driver's race_status, as in a race of its own; alone */
 } host_block;
+_Static_assert(offsetof(host_block, statuses) == 0x20, "host_block.statuses");
 #define HOST_BLOCK ((volatile host_block *)0x027FE080)
 #define HOST_MAGIC 0x42484C4Bu /* "KLHB" */
 enum { SHOWN_NOBODY = 0xFF };

@@ -40,17 +40,12 @@
 #define ORBIT_STEP 90         /* angle16 a frame around a kart that has finished */
 #define ORBIT_END 0x7000
 
-static struct view view;
-static angle16 heading;
-static fx32 slope; /* sine of the chase line's slope */
-static fx32 distance;
-static int32_t orbit;
-static int placed;
-static vec3 last_kart;
-static fx32 lift;      /* height of the followed point above the kart */
-static int near_wall;  /* a wall pushed the eye in the frame before */
+struct chase chases[DRIVERS_MAX];
 
-const struct view *camera_view(void) { return &view; }
+/* The camera of the race that runs now. */
+static inline struct chase *chase_now(void) { return &chases[game.first]; }
+
+const struct view *camera_view(void) { return &chase_now()->view; }
 
 /* Returns a world point's component along an axis of the view, rounded once. */
 static inline fx32 along(const struct view *v, int axis, const fx32 *point) {
@@ -70,39 +65,39 @@ int view_sees_at(const struct view *v, const fx32 *centre, fx32 radius, fx32 dep
     return fx_mul(fx_abs(along(v, 1, centre)), v->cosine_v) - fx_mul(depth, v->sine_v) <= radius;
 }
 
-static void set_projection(void) {
-    view.sine_v = fx_sin(HALF_FOV);
-    view.cosine_v = fx_cos(HALF_FOV);
-    fx32 cotangent = fx_div(view.cosine_v, view.sine_v);
+static void set_projection(struct view *view) {
+    view->sine_v = fx_sin(HALF_FOV);
+    view->cosine_v = fx_cos(HALF_FOV);
+    fx32 cotangent = fx_div(view->cosine_v, view->sine_v);
     fx32 width = fx_mul(fx_div(FX_ONE, cotangent), ASPECT); /* tangent of half the horizontal angle */
     fx32 length = fx_sqrt(FX_ONE + fx_mul(width, width));
-    view.cosine_h = fx_div(FX_ONE, length);
-    view.sine_h = fx_div(width, length);
+    view->cosine_h = fx_div(FX_ONE, length);
+    view->sine_h = fx_div(width, length);
     for (int i = 0; i < 16; i++) {
-        view.projection[i >> 2][i & 3] = 0;
+        view->projection[i >> 2][i & 3] = 0;
     }
-    view.projection[0][0] = fx_div(cotangent, ASPECT);
-    view.projection[1][1] = cotangent;
-    view.projection[2][2] = -fx_div(FAR + NEAR, FAR - NEAR);
-    view.projection[2][3] = -FX_ONE;
-    view.projection[3][2] = -fx_mul(fx_div(NEAR, FAR - NEAR), 2 * FAR);
+    view->projection[0][0] = fx_div(cotangent, ASPECT);
+    view->projection[1][1] = cotangent;
+    view->projection[2][2] = -fx_div(FAR + NEAR, FAR - NEAR);
+    view->projection[2][3] = -FX_ONE;
+    view->projection[3][2] = -fx_mul(fx_div(NEAR, FAR - NEAR), 2 * FAR);
 }
 
-static void look(vec3 eye, vec3 target) {
+static void look(struct view *view, vec3 eye, vec3 target) {
     vec3 back = v_unit(v_sub(eye, target), v_make(0, 0, FX_ONE));
     vec3 right = v_unit(v_cross(v_make(0, FX_ONE, 0), back), v_make(FX_ONE, 0, 0));
     vec3 up = v_cross(back, right);
     const vec3 axes[3] = {right, up, back};
     for (int c = 0; c < 3; c++) {
-        view.matrix.m[0][c] = axes[c].x;
-        view.matrix.m[1][c] = axes[c].y;
-        view.matrix.m[2][c] = axes[c].z;
-        view.matrix.m[3][c] = -v_dot(eye, axes[c]);
+        view->matrix.m[0][c] = axes[c].x;
+        view->matrix.m[1][c] = axes[c].y;
+        view->matrix.m[2][c] = axes[c].z;
+        view->matrix.m[3][c] = -v_dot(eye, axes[c]);
     }
-    view.eye = eye;
+    view->eye = eye;
     fx32 level = fx_sqrt(FX_ONE - fx_mul(back.y, back.y));
-    view.horizon = 96 - (96 * fx_div(fx_mul(back.y, view.cosine_v), fx_mul(level, view.sine_v)) >> 12);
-    view.heading = fx_atan2(-back.x, -back.z);
+    view->horizon = 96 - (96 * fx_div(fx_mul(back.y, view->cosine_v), fx_mul(level, view->sine_v)) >> 12);
+    view->heading = fx_atan2(-back.x, -back.z);
 
     camera *cam = game.cam;
     if (cam) {
@@ -114,7 +109,7 @@ static void look(vec3 eye, vec3 target) {
         cam->elevation = 0;
         for (int row = 0; row < 4; row++) {
             for (int c = 0; c < 3; c++) {
-                cam->matrix[row][c] = view.matrix.m[row][c];
+                cam->matrix[row][c] = view->matrix.m[row][c];
             }
         }
         cam->fov = HALF_FOV;
@@ -126,7 +121,7 @@ static void look(vec3 eye, vec3 target) {
 
 /* Moves the eye in steps from above the kart to where it should be. Walls push it on the way: the
  * eye slides along them and never looks through a wall from behind. */
-static vec3 felt_along(vec3 from, vec3 to) {
+static vec3 felt_along(vec3 from, vec3 to, int *near_wall) {
     vec3 step = v_sub(to, from), at = from;
     step = v_make(step.x / FEELER_STEPS, step.y / FEELER_STEPS, step.z / FEELER_STEPS);
     int touched = 0;
@@ -139,79 +134,85 @@ static vec3 felt_along(vec3 from, vec3 to) {
         at.y += step.y;
         touched |= touch.on_wall;
     }
-    near_wall = touched;
+    *near_wall = touched;
     return at;
 }
 
-static void place(void) {
+static void place(struct chase *own) {
     const driver *kart = &game.drivers[game.shown];
-    angle16 around = (angle16)(heading + orbit);
-    fx32 level = fx_sqrt(FX_ONE - fx_mul(slope, slope));
-    vec3 ahead = v_make(fx_mul(fx_sin(around), level), slope, fx_mul(fx_cos(around), level));
-    if (orbit) {
+    angle16 around = (angle16)(own->heading + own->orbit);
+    fx32 level = fx_sqrt(FX_ONE - fx_mul(own->slope, own->slope));
+    vec3 ahead = v_make(fx_mul(fx_sin(around), level), own->slope, fx_mul(fx_cos(around), level));
+    if (own->orbit) {
         ahead.y = 0;
     }
     vec3 middle = kart->position;
-    middle.y += lift;
-    vec3 eye = v_mad(middle, ahead, -distance);
+    middle.y += own->lift;
+    vec3 eye = v_mad(middle, ahead, -own->distance);
     eye.y += HEIGHT;
     /* The course pushes a sphere around the eye out of floor and walls. The slow test along walls
      * only runs near a wall. */
     vec3 pushed = eye;
     contact touch;
-    collide(&pushed, near_wall ? CLEARANCE : WALL_CLEARANCE + FX(2), &touch);
-    int wall = touch.on_wall || near_wall;
+    collide(&pushed, own->near_wall ? CLEARANCE : WALL_CLEARANCE + FX(2), &touch);
+    int wall = touch.on_wall || own->near_wall;
     if (touch.on_floor && pushed.y > eye.y) {
-        eye.y = fx_max(eye.y, pushed.y - (near_wall ? 0 : WALL_CLEARANCE + FX(2) - CLEARANCE));
+        eye.y = fx_max(eye.y, pushed.y - (own->near_wall ? 0 : WALL_CLEARANCE + FX(2) - CLEARANCE));
     }
     if (wall) {
         vec3 above = middle;
         above.y += WALL_CLEARANCE + FX(1);
-        eye = felt_along(above, eye);
+        eye = felt_along(above, eye, &own->near_wall);
     }
-    vec3 target = v_mad(middle, ahead, orbit ? 0 : LOOK_AHEAD);
+    vec3 target = v_mad(middle, ahead, own->orbit ? 0 : LOOK_AHEAD);
     target.y += LOOK_UP;
-    look(eye, target);
-    last_kart = kart->position;
+    look(&own->view, eye, target);
+    own->last_kart = kart->position;
 }
 
-void camera_reset(void) { placed = 0; }
+void camera_reset(void) {
+    for (int i = 0; i < DRIVERS_MAX; i++) {
+        chases[i].placed = 0;
+    }
+}
 
 void camera_snap(void) {
+    struct chase *own = chase_now();
     const driver *kart = &game.drivers[game.shown];
-    set_projection();
-    heading = fx_atan2(kart->forward.x, kart->forward.z);
-    slope = kart->forward.y;
-    distance = DISTANCE;
-    orbit = 0;
-    lift = 0;
-    near_wall = 0;
-    placed = 1;
-    place();
+    set_projection(&own->view);
+    own->heading = fx_atan2(kart->forward.x, kart->forward.z);
+    own->slope = kart->forward.y;
+    own->distance = DISTANCE;
+    own->orbit = 0;
+    own->lift = 0;
+    own->near_wall = 0;
+    own->placed = 1;
+    place(own);
 }
 
 void camera_update(void) {
+    struct chase *own = chase_now();
     const driver *kart = &game.drivers[game.shown];
-    if (!placed || v_length(v_sub(kart->position, last_kart)) > JUMP) {
+    if (!own->placed || v_length(v_sub(kart->position, own->last_kart)) > JUMP) {
         camera_snap();
         return;
     }
     /* Look where a drifting kart goes, not where it points. */
     angle16 goal = (angle16)(fx_atan2(kart->forward.x, kart->forward.z) - kart->drift_angle / DRIFT_LOOK);
-    heading = (angle16)(heading + (int16_t)(goal - heading) / HEADING_EASE);
-    slope += (fx_clamp(kart->forward.y, FX(-0.5), FX(0.5)) - slope) / PITCH_EASE;
+    own->heading = (angle16)(own->heading + (int16_t)(goal - own->heading) / HEADING_EASE);
+    own->slope += (fx_clamp(kart->forward.y, FX(-0.5), FX(0.5)) - own->slope) / PITCH_EASE;
     /* The camera follows hops and jumps only in part, which makes them visible. */
-    lift -= kart->position.y - last_kart.y;
-    lift = kart->state_bits & DRIVER_STATE_ON_FLOOR ? lift / 2 : lift - lift / LIFT_EASE;
-    lift = fx_clamp(lift, -LIFT_LIMIT, LIFT_LIMIT);
+    own->lift -= kart->position.y - own->last_kart.y;
+    own->lift = kart->state_bits & DRIVER_STATE_ON_FLOOR ? own->lift / 2 : own->lift - own->lift / LIFT_EASE;
+    own->lift = fx_clamp(own->lift, -LIFT_LIMIT, LIFT_LIMIT);
     fx32 wanted = DISTANCE + fx_mul(DISTANCE_BY_SPEED, fx_max(kart->speed, 0));
-    distance += (wanted - distance) / 16;
+    own->distance += (wanted - own->distance) / 16;
     if (game.status && game.status->drivers[game.shown].flags & STATUS_FLAG_FINISHED) {
-        if (orbit < ORBIT_END) {
-            orbit += ORBIT_STEP;
+        if (own->orbit < ORBIT_END) {
+            own->orbit += ORBIT_STEP;
         }
     } else {
-        orbit = 0;
+        own->orbit = 0;
     }
-    place();
+    place(own);
 }

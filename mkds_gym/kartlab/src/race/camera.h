@@ -19,6 +19,20 @@ struct view {
     angle16 heading;       /* of the line of sight, in the units of a kart's heading */
 };
 
+/* What the camera keeps between frames, for each driver that is alone. */
+struct chase {
+    struct view view;
+    angle16 heading;
+    fx32 slope;            /* sine of the chase line's slope */
+    fx32 distance;
+    int32_t orbit;
+    int placed;
+    vec3 last_kart;
+    fx32 lift;             /* height of the followed point above the kart */
+    int near_wall;         /* a wall pushed the eye in the frame before */
+};
+extern struct chase chases[];
+
 /* At a race's start: the next update places the camera. */
 void camera_reset(void);
 /* Places the camera behind the kart at once. */

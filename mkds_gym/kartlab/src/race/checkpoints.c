@@ -69,7 +69,7 @@ static void end_lap(uint32_t index) {
         me->state = 2;
         me->total_time = clock_split(total);
         me->total_milliseconds = total;
-        racers[index].finish_order = (uint8_t)++race.finished;
+        racer_of(index)->finish_order = (uint8_t)++race.finished;
         if (players_finished()) {
             game.status->clock_running = 0;
         }
@@ -199,7 +199,7 @@ static void update_progress(uint32_t index) {
     if (track.length > 0) {
         me->lap_progress = fx_clamp(fx_div(at, track.length), 0, FX_ONE);
     }
-    racers[index].distance = (me->lap - 1) * track.length + at;
+    racer_of(index)->distance = (me->lap - 1) * track.length + at;
     if (me->flags & STATUS_FLAG_FINISHED) {
         me->race_progress = FX_ONE;
     } else {
@@ -221,10 +221,10 @@ static void update_wrong_way(uint32_t index) {
     way = v_unit(way, kart->forward);
     fx32 along = v_dot(kart->velocity, way);
     if (along > 0 || (kart->flags & DRIVER_FLAG_RESPAWNING)) {
-        racers[index].wrong_way_frames = 0;
+        racer_of(index)->wrong_way_frames = 0;
         me->flags &= (uint16_t)~STATUS_FLAG_WRONG_WAY;
     } else if (along < -FX(0.3) && v_dot(kart->forward, way) < 0) {
-        if (++racers[index].wrong_way_frames >= WRONG_WAY_FRAMES) {
+        if (++racer_of(index)->wrong_way_frames >= WRONG_WAY_FRAMES) {
             me->flags |= STATUS_FLAG_WRONG_WAY;
         }
     }
@@ -288,11 +288,11 @@ void checkpoints_respawn(uint32_t index) {
 
 /* Whether driver a is ahead of driver b. */
 static int ahead(uint32_t a, uint32_t b) {
-    uint32_t done_a = racers[a].finish_order, done_b = racers[b].finish_order;
+    uint32_t done_a = racer_of(a)->finish_order, done_b = racer_of(b)->finish_order;
     if (done_a || done_b) {
         return done_a && (!done_b || done_a < done_b);
     }
-    return racers[a].distance > racers[b].distance;
+    return racer_of(a)->distance > racer_of(b)->distance;
 }
 
 /* Sorts the places of the last frame, which rarely change. A tie keeps its order. */

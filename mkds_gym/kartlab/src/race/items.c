@@ -48,8 +48,9 @@ void items_init(void) {
     route.count = 0;
     if (game.choice.mode == MODE_TIME_TRIAL) {
         for (uint32_t i = 0; i < race.count; i++) {
-            karts[i].item = ITEM_MUSHROOM;
-            karts[i].item_count = TRIAL_MUSHROOMS;
+            struct kart *own = kart_of(&game.drivers[i]);
+            own->item = ITEM_MUSHROOM;
+            own->item_count = TRIAL_MUSHROOMS;
         }
         return;
     }
@@ -92,8 +93,9 @@ static void boxes_frame(void) {
             }
             box->hidden_frames = BOX_HIDDEN_FRAMES;
             kart->state_bits |= DRIVER_STATE_TOUCHING_OBJECT;
-            if (!karts[k].item && !karts[k].roulette) {
-                karts[k].roulette = ROULETTE_FRAMES;
+            struct kart *own = kart_of(kart);
+            if (!own->item && !own->roulette) {
+                own->roulette = ROULETTE_FRAMES;
             }
             break;
         }
@@ -153,7 +155,7 @@ static void let_go(uint32_t index, enum item kind) {
 }
 
 static void hand_frame(uint32_t index) {
-    struct kart *own = &karts[index];
+    struct kart *own = kart_of(&game.drivers[index]);
     driver *kart = &game.drivers[index];
     if (own->roulette && --own->roulette == 0) {
         own->item = (uint8_t)draw_item(index);

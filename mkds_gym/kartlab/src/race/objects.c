@@ -1,8 +1,8 @@
 #include "race/objects.h"
 
+#include "game.h"
 #include "platform/heap.h"
 #include "race/items.h"
-#include "race/racer.h"
 
 static void set(object_entry *entry, const vec3 *position, const void *object, fx32 radius,
                 uint32_t flags) {
@@ -14,7 +14,7 @@ static void set(object_entry *entry, const vec3 *position, const void *object, f
 
 void objects_init(void) {
     object_entry *entries = heap_allocate(OBJECT_LIMIT * sizeof(object_entry));
-    for (uint32_t i = 0; i < race.count; i++) {
+    for (int32_t i = 0; i < DRIVER_COUNT; i++) {
         driver *kart = &game.drivers[i];
         set(&entries[i], &kart->position, kart, kart->sphere_radius, OBJECT_FLAG_DRIVER);
     }
@@ -33,7 +33,7 @@ void objects_frame(void) {
         uint32_t hidden = item_boxes[i].hidden_frames ? OBJECT_FLAG_INACTIVE : 0;
         entries[DRIVERS_MAX + i].flags = (uint16_t)(OBJECT_FLAG_MAP_OBJECT | hidden);
     }
-    uint32_t count = race.count + item_box_count;
+    uint32_t count = (uint32_t)DRIVER_COUNT + item_box_count;
     object_entry *entry = &entries[DRIVERS_MAX + item_box_count];
     for (uint32_t i = 0; i < ITEM_OBJECTS_MAX; i++, entry++) {
         struct item_object *thing = &item_objects[i];

@@ -8,6 +8,7 @@
 #include "platform/heap.h"
 #include "platform/memory_map.h"
 #include "platform/pad.h"
+#include "race/alone.h"
 #include "race/camera.h"
 #include "race/checkpoints.h"
 #include "race/clock.h"
@@ -46,17 +47,17 @@ static void place_on_grid(driver *kart, uint32_t place) {
 static void set_up_drivers(const race_choice *choice) {
     race_config *setup = game.config;
     int ghost = ghost_wanted(choice);
-    uint32_t players = choice->hosted ? choice->hosted : 1;
+    uint32_t players = choice->hosted && !choice->alone ? choice->hosted : 1;
     race.count = ghost ? 2 : choice->drivers;
-    game.config->driver_count = (uint8_t)race.count;
     for (int i = 0; i < DRIVERS_MAX; i++) {
         game.status->driver_by_place[i] = -1;
     }
     for (uint32_t i = 0; i < race.count; i++) {
         driver *kart = &game.drivers[i];
-        kart->driver_id = (uint16_t)i;
+        uint32_t number = game.first + i;
+        kart->driver_id = (uint16_t)number;
         kart->kind = i < players ? KIND_PLAYER : ghost ? KIND_GHOST : KIND_CPU;
-        setup->drivers[i] = (config_driver){.character = i, .kart = i, .type = kart->kind};
+        setup->drivers[number] = (config_driver){.character = number, .kart = number, .type = kart->kind};
         /* Players stand one behind the other. The CPU drivers take the places before and after the
          * players', in the order of their ids. */
         uint32_t place = i < players ? choice->grid + i : i < players + choice->grid ? i - players : i;
@@ -68,6 +69,19 @@ static void set_up_drivers(const race_choice *choice) {
         setup->drivers[1].character = setup->drivers[1].kart = 0;
     }
     ranking_update();
+}
+
+/* Sets up drivers and clock. */
+static void begin(const race_choice *choice) {
+    set_up_drivers(choice);
+    items_init();
+    if (choice->skip_countdown) {
+        game.status->clock_running = 1;
+        game.state->state = 1;
+    } else {
+        game.status->not_controllable = COUNTDOWN_FRAMES;
+    }
+    game.state->frame = 1; /* always one ahead of second_counter */
 }
 
 int race_start(const race_choice *choice) {
@@ -103,27 +117,29 @@ int race_start(const race_choice *choice) {
     setup->mirror = (int8_t)(choice->mirror != 0);
     setup->lap_override = (int8_t)laps_chosen;
     setup->rng_seed = choice->seed;
-    set_up_drivers(choice);
+    RACE_STATUS_POINTER = game.status;
+    DRIVERS_POINTER = game.drivers;
+    if (choice->alone) {
+        alone_init();
+    }
+    uint32_t races = choice->alone ? choice->hosted : 1;
+    for (uint32_t i = races; i-- > 0;) { /* the first one last: the code after this is about it */
+        if (choice->alone) {
+            alone_select(i);
+        }
+        begin(choice);
+    }
+    DRIVER_COUNT = (int32_t)(race.count * races);
+    setup->driver_count = (uint8_t)DRIVER_COUNT;
     memcpy(game.config->next, game.config, sizeof game.config->next);
-    items_init();
     objects_init();
     cpu_init();
 
-    if (choice->skip_countdown) {
-        game.status->clock_running = 1;
-        game.state->state = 1;
-    } else {
-        game.status->not_controllable = COUNTDOWN_FRAMES;
-    }
-    game.state->frame = 1; /* always one ahead of second_counter */
-    RACE_STATUS_POINTER = game.status;
     MAP_DATA_POINTER = game.map;
     RACE_CONFIG_POINTER = game.config;
     SCENE_POINTER = scene;
     RACE_STATE_POINTER = game.state;
     CAMERA_POINTER = game.cam;
-    DRIVERS_POINTER = game.drivers;
-    DRIVER_COUNT = (int32_t)race.count;
     ghost_race_started();
     return 1;
 }
@@ -148,13 +164,13 @@ static uint32_t keys_of(uint32_t index) {
         if (game.status->drivers[index].flags & STATUS_FLAG_FINISHED) {
             return 0;
         }
-        return game.choice.hosted ? HOST_BLOCK->keys[index] & ~(uint32_t)KEY_START : game.keys;
+        return game.choice.hosted && !game.choice.alone ? HOST_BLOCK->keys[index] & ~(uint32_t)KEY_START : game.keys;
     }
 }
 
 static void drive(uint32_t index, int waiting) {
     driver *kart = &game.drivers[index];
-    struct kart *own = &karts[index];
+    struct kart *own = kart_of(kart);
     uint32_t keys = keys_of(index);
     own->pressed = (uint16_t)(keys & ~own->keys);
     own->keys = (uint16_t)keys;
@@ -214,7 +230,7 @@ void race_frame(void) {
     objects_frame();
     status->lap_time = clock_time(status->drivers[0].lap_frames);
     ghost_frame();
-    if (race.finished != finished && racers[0].finish_order > finished) {
+    if (race.finished != finished && racer_of(0)->finish_order > finished) {
         ghost_race_finished();
     }
 }

@@ -10,6 +10,7 @@ struct racer {
     uint8_t finish_order;      /* 1 for the winner; 0: still racing */
 };
 extern struct racer racers[DRIVERS_MAX];
+static inline struct racer *racer_of(uint32_t index) { return &racers[game.first + index]; }
 
 struct race {
     uint32_t count;            /* of drivers, a ghost included */

@@ -2,11 +2,14 @@
 
 #include "course/track.h"
 #include "draw/draw.h"
+#include "draw/draw_karts.h"
 #include "draw/sky.h"
 #include "hud/hud.h"
+#include "hud/overlay.h"
 #include "platform/fx.h"
 #include "platform/memory_map.h"
 #include "platform/pad.h"
+#include "race/alone.h"
 #include "race/camera.h"
 #include "race/ghost.h"
 #include "race/race.h"
@@ -96,8 +99,8 @@ static void race_keys(uint16_t held) {
     held &= (uint16_t)~KEY_START;
     game.pressed = held & (uint16_t)~game.keys;
     game.keys = held;
-    INPUT_UNITS[0].held = game.keys;
-    INPUT_UNITS[0].pressed = game.pressed;
+    INPUT_UNITS[game.first].held = game.keys;
+    INPUT_UNITS[game.first].pressed = game.pressed;
 }
 
 /* Keys for the race behind title and menu: they follow the middle of the road. */
@@ -125,6 +128,10 @@ static void choose_view(void) {
     if (unseen) {
         return;
     }
+    if (game.choice.alone) {
+        alone_select(wanted < game.choice.hosted ? wanted : 0);
+        return;
+    }
     wanted = wanted < race.count ? wanted : 0;
     if (was_unseen || wanted != game.shown) {
         game.shown = wanted;
@@ -132,7 +139,23 @@ static void choose_view(void) {
     }
 }
 
+/* Does something for each driver that is alone and takes part in this frame. */
+static void for_each_alone(void (*action)(void)) {
+    uint32_t shown = game.first;
+    for (uint32_t i = 0; i < game.choice.hosted; i++) {
+        if (alone_moves(i)) {
+            alone_select(i);
+            action();
+        }
+    }
+    alone_select(shown);
+}
+
 void scene_show(void) {
+    if (game.choice.alone) {
+        alone_begin();
+        for_each_alone(overlay_count);
+    }
     choose_view();
     if (unseen) {
         return;
@@ -146,9 +169,17 @@ void scene_show(void) {
     } else if (paused) {
         pause_show();
     } else {
+        if (!game.choice.alone) {
+            overlay_count();
+        }
         hud_frame();
         results_show();
     }
+}
+
+static void move_alone(void) {
+    race_keys(alone_keys(game.first));
+    race_frame();
 }
 
 static void move_race(void) {
@@ -156,6 +187,11 @@ static void move_race(void) {
         /* Loading ends anywhere in a picture. The race is published in one picture and driven from
          * the next: a host that looks once per picture finds every race with its clock at 0. */
         race_publish();
+        moved = 1;
+        return;
+    }
+    if (game.choice.alone) {
+        for_each_alone(move_alone);
         moved = 1;
         return;
     }
@@ -199,14 +235,34 @@ void scene_move(void) {
     }
 }
 
+static void move_camera(void) {
+    camera_update();
+    poses_update();
+}
+
+static void draw_alone(void) {
+    for_each_alone(move_camera);
+    if (unseen) {
+        sound_still();
+    } else {
+        sound_frame();
+        draw_frame();
+    }
+    alone_end();
+}
+
 void scene_draw(void) {
+    if (game.choice.alone) {
+        draw_alone();
+        return;
+    }
     if (scene == SCENE_RACE && moved) {
         sound_frame();
     } else {
         sound_still();
     }
     if (moved && !unseen) { /* else the picture hardware shows the last picture again */
-        camera_update();
+        move_camera();
         draw_frame();
     }
 }

@@ -193,7 +193,7 @@ void sound_frame(void) {
         return;
     }
     const driver *kart = &game.drivers[game.shown];
-    const struct kart *own = &karts[game.shown];
+    const struct kart *own = kart_of(kart);
     uint32_t left = game.status->not_controllable, finished = game.status->drivers[game.shown].flags & STATUS_FLAG_FINISHED;
     uint32_t respawning = kart->flags & DRIVER_FLAG_RESPAWNING;
 
