@@ -78,7 +78,7 @@ def test_program_refuses_an_unknown_course() -> None:
         ("drivers", 9, ValueError, "drivers=9 is out of range"),
         ("drivers", 2, ValueError, "drivers=2 needs mode='vs'"),
         ("hosted", 2, ValueError, "hosted=2 is out of range: expected an integer from 0 to 1"),
-        ("hosted", 1, ValueError, "hosted=1 needs mode='vs': a time trial has one driver"),
+        ("hosted", 1, ValueError, "hosted=1 needs mode='vs' or alone=True"),
         ("course_data", b"", ValueError, r"len\(course_data\)=0 is out of range"),
         ("skip_countdown", "no", TypeError, "skip_countdown='no' is not a boolean"),
     ],
