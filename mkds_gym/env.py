@@ -596,7 +596,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         return (
             self.render_mode is not None
             or self.observation_builder.draws
-            or any(observer.needs_picture for observer in self._observers)
+            or (self._observers != () and any(o.needs_picture for o in self._observers))
         )
 
     # States ------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ class EpisodeStats:
         """
         condition = None
         if self._skips_frames and isinstance(states, RaceFrames):
-            condition = states.condition()
+            condition = states.condition
             if condition is not None and condition == self._condition:
                 return self._update_steady(states, course)
             if condition is not None:
@@ -121,7 +121,10 @@ class EpisodeStats:
         last = states[-1]
         for metric in self._moving:
             metric.update(last, course)
-        happened = [event for event in self._clocks if event.update(last, course)]
+        happened: list[Event] = []
+        for event in self._clocks:
+            if event.update(last, course):
+                happened.append(event)
         if not self._ordinary:
             happened += self._update_all(self._unusual, self._unusual_events, states, course)
             return self._in_order(happened)
@@ -130,7 +133,7 @@ class EpisodeStats:
         for stuck in self._stuck:
             if not stuck.skip(len(states)):
                 happened += [stuck for state in states if stuck.update(state, course)]
-        return self._in_order(happened)
+        return self._in_order(happened) if happened else ()
 
     def _update_all(
         self,
@@ -147,10 +150,10 @@ class EpisodeStats:
             for event in events:
                 if event.update(state, course):
                     happened.append(event)
-        return self._in_order(happened)
+        return self._in_order(happened) if happened else ()
 
     def _in_order(self, happened: list[Event]) -> tuple[Event, ...]:
-        return tuple(event for event in self._events if event in happened) if happened else ()
+        return tuple(event for event in self._events if event in happened)
 
     def collect(self) -> dict[str, float]:
         """Return the values of all metrics so far, by name, in a new dict.

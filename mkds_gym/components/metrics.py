@@ -297,7 +297,9 @@ class Progress:
         return self._total
 
     def collect(self) -> dict[str, float]:
-        total = self.total
+        if self._state is not None:
+            self._add()
+        total = self._total
         return {
             "progress": total,
             "progress_laps": total / self._length if self._length else 0.0,

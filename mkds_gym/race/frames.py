@@ -32,18 +32,31 @@ class RaceFrames(Sequence[RaceState]):
     Args:
         copies: results of `RaceReader.copy`, at least one.
         index: index of the driver.
+
+    Attributes:
+        condition: what holds in all frames; None if the frames differ.
     """
 
-    __slots__ = ("_copies", "_fields", "_index", "_states")
+    __slots__ = ("_copies", "_fields", "_index", "_states", "condition")
 
     def __init__(self, copies: Sequence[RaceCopy], index: int) -> None:
         self._copies = copies
         self._index = index
-        self._fields = [*map(UNPACK_FRAME[index], copies)]
         self._states: list[RaceState | None] = [None] * len(copies)
+        self._fields: list[tuple[int, ...]] = []
+        conditions: list[Condition] = []
+        unpack = UNPACK_FRAME[index]
+        for copied in copies:
+            fields = unpack(copied)
+            self._fields.append(fields)
+            _, lap, status, checkpoint, _, waits, state_bits, flags, surface = fields
+            bits = state_bits & _STATE_BITS, flags & DRIVER_FLAG_RESPAWNING
+            conditions.append((lap, status, checkpoint, waits, *bits, surface))
+        first = conditions[0]
+        self.condition = first if conditions.count(first) == len(conditions) else None
 
     def __len__(self) -> int:
-        return len(self._copies)
+        return len(self._states)
 
     @overload
     def __getitem__(self, frame: int) -> RaceState: ...
@@ -62,25 +75,6 @@ class RaceFrames(Sequence[RaceState]):
 
     def __iter__(self) -> Iterator[RaceState]:
         return map(self.__getitem__, range(len(self)))
-
-    def condition(self) -> Condition | None:
-        """Return what holds in all frames; None if the frames differ."""
-        condition: Condition | None = None
-        for _, lap, status, checkpoint, _, waits, state_bits, flags, surface in self._fields:
-            found = (
-                lap,
-                status,
-                checkpoint,
-                waits,
-                state_bits & _STATE_BITS,
-                flags & DRIVER_FLAG_RESPAWNING,
-                surface,
-            )
-            if condition is None:
-                condition = found
-            elif condition != found:
-                return None
-        return condition
 
 
 def is_ordinary(condition: Condition) -> bool:
