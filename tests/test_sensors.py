@@ -1,12 +1,14 @@
 import itertools
 import math
 import pickle
+import sys
 
 import numpy as np
 import pytest
 from gymnasium.spaces import Box
 from race_memory import FORK_MIDDLES, RaceMemory, drive, fork, fx, meadow
 
+from mkds_gym.components.observations import make_observation_builder
 from mkds_gym.components.sensors import SENSORS, Checkpoints, Rays, Seed6, Sensor, make_sensors
 from mkds_gym.race.memory_layout import FX32_ONE
 
@@ -391,3 +393,13 @@ def test_sensor_that_breaks_its_space_is_named(obs_type, others, values, kind, m
     with pytest.raises(kind, match=f"sensor 'wrong' {message}"):
         env.reset()
     env.close()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="exceptions have no notes")
+@pytest.mark.parametrize("obs_type", ["sensors", "dict"])
+def test_sensor_that_raises_is_named(obs_type):
+    builder = make_observation_builder(obs_type, ["surface", WrongSensor(None)], "top")
+    builder.sensors[1].read = lambda state, course: 1 // 0
+    with pytest.raises(ZeroDivisionError) as raised:
+        builder.observe(None, RaceMemory().frame(), fork())
+    assert raised.value.__notes__ == ["raised by sensor 'wrong'"]

@@ -105,6 +105,19 @@ def _check_values(sensor: Sensor, values: object) -> None:
         )
 
 
+def _read(sensors: Sequence[Sensor], state: RaceState, course: Course) -> list[NDArray[np.float32]]:
+    """Read all sensors. From Python 3.11 on, an exception of a sensor gets a note with its name."""
+    parts: list[NDArray[np.float32]] = []
+    for sensor in sensors:
+        try:
+            parts.append(sensor.read(state, course))
+        except Exception as error:
+            if hasattr(error, "add_note"):
+                error.add_note(f"raised by sensor {sensor.name!r}")
+            raise
+    return parts
+
+
 class SensorObservation:
     """The values of all sensors in one float32 vector."""
 
@@ -118,7 +131,6 @@ class SensorObservation:
             dtype=np.float32,
         )
         self.labels = tuple(label for s in self.sensors for label in s.labels)
-        self._single = self.sensors[0] if len(self.sensors) == 1 else None
         self._checked = False
 
     def check(self, out: Any) -> None:
@@ -131,17 +143,16 @@ class SensorObservation:
         course: Course,
         out: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        if self._single is None or not self._checked:
-            parts = [sensor.read(state, course) for sensor in self.sensors]
-            if not self._checked:
-                for sensor, values in zip(self.sensors, parts, strict=True):
-                    _check_values(sensor, values)
-                self._checked = True
+        parts = _read(self.sensors, state, course)
+        if not self._checked:
+            for sensor, values in zip(self.sensors, parts, strict=True):
+                _check_values(sensor, values)
+            self._checked = True
+        if len(parts) > 1:
             return np.concatenate(parts, out=out)
-        values = self._single.read(state, course)
         if out is None:
-            return values
-        out[:] = values
+            return parts[0]
+        out[:] = parts[0]
         return out
 
 
@@ -174,15 +185,16 @@ class DictObservation:
         course: Course,
         out: dict[str, NDArray[np.float32]] | None = None,
     ) -> dict[str, NDArray[np.float32]]:
-        parts = {sensor.name: sensor.read(state, course) for sensor in self.sensors}
+        values = _read(self.sensors, state, course)
+        parts = {sensor.name: part for sensor, part in zip(self.sensors, values, strict=True)}
         if not self._checked:
             for sensor in self.sensors:
                 _check_values(sensor, parts[sensor.name])
             self._checked = True
         if out is None:
             return parts
-        for name, values in parts.items():
-            out[name][:] = values
+        for name, part in parts.items():
+            out[name][:] = part
         return out
 
 
