@@ -1,8 +1,7 @@
 """Kartlab's host block, through which the host drives several karts of a race.
 
-The block lies at 0x023FE080 in main memory, 0x24 bytes, little endian. A race with hosted drivers
-(`BootParameters`) has it. The words marked * need ``alone=True``: each driver then has a race of its
-own.
+The block lies at 0x023FE080 in main memory, 0x28 bytes, little endian. A race with hosted drivers
+(`BootParameters`) has it. Words with a * are for ``alone=True``: each driver then has its own race.
 
 ====== ======== ===========================================================================
 offset type     meaning
@@ -19,11 +18,16 @@ offset type     meaning
 +0x18  u32      * address of the state blocks, one for each driver
 +0x1C  u32      * size of a state block
 +0x20  u32      * address of each driver's race status, as in a race of its own
++0x24  u32      * frames done: counts up when all of a frame's results are in memory
 ====== ======== ===========================================================================
 
 A state block holds everything that belongs to a driver, without addresses and without the driver's
 number: another driver can load it, also in another console with the same race. At the start of the
 race, the blocks hold the state before the first frame.
+
+An undrawn frame of drivers with a race each begins at the top of the picture, and all results are in
+memory when `Console.step` returns. A drawn frame begins at VBlank. Eight drivers that move then need
+most of the 71 lines that are left: `frames` says whether they had enough.
 """
 
 from __future__ import annotations
@@ -51,6 +55,7 @@ _HELD: Final = _OFFSET + 0x05
 _SAVE: Final = _OFFSET + 0x06
 _LOAD: Final = _OFFSET + 0x07
 _KEYS: Final = slice(_OFFSET + 0x08, _OFFSET + 0x08 + 2 * MAX_DRIVERS)
+_FRAMES: Final = slice(_OFFSET + 0x24, _OFFSET + 0x28)
 _ADDRESSES: Final = slice(_OFFSET + 0x18, _OFFSET + 0x24)
 _DRIVER_ID: Final = field_slice(DRIVER, "driver_id")
 
@@ -85,6 +90,11 @@ class HostDrivers:
     @shown.setter
     def shown(self, driver: int) -> None:
         self._ram[_SHOWN] = driver
+
+    @property
+    def frames(self) -> int:
+        """Frames whose results are complete, modulo 2**32. Drivers with a race each only."""
+        return int(self._ram[_FRAMES].view(np.uint32)[0])
 
     @property
     def held(self) -> int:

@@ -7,12 +7,29 @@
 #include "screens/scene.h"
 #include "screens/sound.h"
 
+static void wait_for(uint32_t interrupt) {
+    HW_IE = interrupt;
+    while (!(HW_IF & interrupt)) {
+        wait_for_interrupt();
+    }
+    HW_IF = interrupt;
+}
+
 static void wait_vblank(void) {
     HW_IF = HW_IRQ_VBLANK; /* ignore a VBlank that came during the frame's work */
-    do {
-        wait_for_interrupt();
-    } while (!(HW_IF & HW_IRQ_VBLANK));
-    HW_IF = HW_IRQ_VBLANK;
+    wait_for(HW_IRQ_VBLANK);
+}
+
+/* A host reads memory at the end of a picture's last line, 71 lines after VBlank, when the work for
+ * eight drivers may still go on. Without a picture, that work need not wait for VBlank. */
+static void wait_turn(void) {
+    if (game.choice.alone) {
+        wait_for(HW_IRQ_LINE); /* also counts when it came during the last frame's work */
+        if (HOST_BLOCK->shown == SHOWN_NOBODY) {
+            return;
+        }
+    }
+    wait_vblank();
 }
 
 /* Timers 0 and 1 together count bus cycles. They run only while the host profiles. */
@@ -47,9 +64,12 @@ int main(void) {
         boot_no_course();
     }
     dcache_clean();
+    if (game.choice.alone) {
+        HW_DISPSTAT = 1u << 8 | 1u << 5 | 1u << 3; /* interrupts at line 1 and VBlank */
+    }
 
     for (;;) {
-        wait_vblank();
+        wait_turn();
         int profiling = PROFILE_BLOCK->magic == PROFILE_MAGIC;
         if (!profiling) {
             scene_show();

@@ -23,6 +23,7 @@
 #define HW_IE HW_R32(0x04000210)
 #define HW_IF HW_R32(0x04000214)
 #define HW_IRQ_VBLANK 1u
+#define HW_IRQ_LINE 4u /* the line in DISPSTAT's upper half begins */
 #define HW_HALTCNT HW_R8(0x04000301) /* ARM7 only */
 
 #define HW_AUXSPICNT HW_R16(0x040001A0)

@@ -69,6 +69,7 @@ typedef struct {
     uint16_t keys[8];         /* 0x08 by driver, as INPUT_UNITS */
     uint32_t state, state_size; /* 0x18 state blocks of the drivers, and the size of one; alone */
     uint32_t statuses;        /* 0x20 each driver's race_status, as in a race of its own; alone */
+    uint32_t frames;          /* 0x24 frames done, with everything that the host reads; alone */
 } host_block;
 _Static_assert(offsetof(host_block, statuses) == 0x20, "host_block.statuses");
 #define HOST_BLOCK ((volatile host_block *)0x027FE080)

@@ -4,6 +4,7 @@
 #include "hud/overlay.h"
 #include "kart/kart.h"
 #include "platform/heap.h"
+#include "platform/hw.h"
 #include "platform/memory_map.h"
 #include "platform/pad.h"
 #include "race/camera.h"
@@ -163,4 +164,6 @@ void alone_end(void) {
     if (all.save) {
         HOST_BLOCK->save = 0;
     }
+    dcache_clean();
+    HOST_BLOCK->frames++;
 }

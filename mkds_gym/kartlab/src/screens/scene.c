@@ -242,13 +242,13 @@ static void move_camera(void) {
 
 static void draw_alone(void) {
     for_each_alone(move_camera);
+    alone_end(); /* the host may look soon */
     if (unseen) {
         sound_still();
     } else {
         sound_frame();
         draw_frame();
     }
-    alone_end();
 }
 
 void scene_draw(void) {
