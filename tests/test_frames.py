@@ -97,3 +97,19 @@ def test_run_of_a_closed_console_is_refused() -> None:
         reader.resolve()
     with pytest.raises(ConsoleError, match="closed"):
         reader.run(console, 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("spans", "words"),
+    [([(0, 0)], []), ([(-4, 8)], []), ([(0x3FFFFC, 8)], []), ([(0, 4)], [0x3FFFFD])],
+)
+def test_parts_outside_memory_are_refused(
+    console: Console, spans: list[tuple[int, int]], words: list[int]
+) -> None:
+    with pytest.raises(ValueError, match="is out of range: expected at least one byte of 0x400000"):
+        FrameCopies(console.ram, spans, words)
+
+
+def test_number_of_frames_is_at_least_one(console: Console) -> None:
+    with pytest.raises(ValueError, match="frames=0 is out of range: expected at least 1"):
+        console.run_and_copy(0, 0, FrameCopies(console.ram, [(0, 4)], []))

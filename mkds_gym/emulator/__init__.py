@@ -2,6 +2,7 @@
 
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Capabilities, Console, Keys
+from mkds_gym.emulator.frame_copies import FrameCopies
 from mkds_gym.emulator.loader import installed_build_id
 from mkds_gym.emulator.rewind import Rewind
 from mkds_gym.emulator.snapshot import Difference, Snapshot
@@ -12,6 +13,7 @@ __all__ = [
     "Cartridge",
     "Console",
     "Difference",
+    "FrameCopies",
     "Keys",
     "Rewind",
     "Snapshot",

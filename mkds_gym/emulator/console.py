@@ -338,10 +338,12 @@ class Console(OneThread):
             a frame, this frame is the last one, and has no copy.
 
         Raises:
-            ValueError: ``keys`` is outside 0 to 0xFFF.
+            ValueError: ``keys`` is outside 0 to 0xFFF, or ``frames`` is less than 1.
             ConsoleError: the console is closed.
         """
         library = self.library
+        if frames < 1:
+            raise ValueError(f"frames={frames} is out of range: expected at least 1")
         if keys != self._keys:
             self._hold(keys)
         self.frame_count += frames  # first, as in `step`

@@ -18,7 +18,6 @@ from mkds_gym.emulator.library import Library
 _HEADER: Final = struct.Struct("<Qq3Q")
 """Frames, frame that is not skipped, functions that skip and run a frame, destination."""
 _PAIR: Final = struct.Struct("<2Q")
-_END: Final = _PAIR.pack(0, 0)
 
 
 @functools.cache
@@ -46,11 +45,20 @@ class FrameCopies:
     Attributes:
         size: bytes of a copy.
         supported: whether this machine can run the machine code.
+
+    Raises:
+        ValueError: a part or a word is not in memory.
     """
 
     def __init__(
         self, ram: NDArray[np.uint8], spans: Sequence[tuple[int, int]], words: Sequence[int]
     ) -> None:
+        for start, size in (*spans, *((word, 4) for word in words)):
+            if not (size > 0 and 0 <= start <= len(ram) - size):
+                raise ValueError(
+                    f"span ({start:#x}, {size:#x}) is out of range: expected at least one byte of "
+                    f"{len(ram):#x}"
+                )
         self.size: Final = sum(size for _, size in spans)
         self._ram = ram
         base = ram.ctypes.data
