@@ -26,6 +26,8 @@ class Geometry:
             polygons and vertices and the results of tests excepted.
         code: (offset in the library, size) of the functions that our code stands for or relies on,
             and their BLAKE2b digest of 16 bytes in hexadecimal digits.
+        load_table: offset in the library of the recompiler's table of functions with which compiled
+            code of the ARM9 loads a word, and the offsets of these functions, which are all alike.
     """
 
     replaced: Mapping[str, str]
@@ -33,6 +35,7 @@ class Geometry:
     variables: Mapping[str, int]
     state: tuple[tuple[int, int], ...]
     code: tuple[tuple[tuple[int, int], ...], str]
+    load_table: tuple[int, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,9 @@ _GEOMETRY_0_0_9: Final = Geometry(
         "line_samples": 0x341CDA0,
         "sync_mode": 0x342E72C,
         "synchronizer": 0x342E738,
+        "advanced_timing": 0x340B660 + 0x40E4,
+        "timing": 0x12B0360,
+        "load_word": 0x5436C0,
     },
     state=(
         (0x66B39E0, 0x360),
@@ -176,9 +182,11 @@ _GEOMETRY_0_0_9: Final = Geometry(
             (0x310A00, 0x57),  # NDS_Reschedule, NDS_RescheduleGXFIFO
             (0x328A00, 0x3390),  # SPU_MixAudio to SPU_Emulate_core
             (0x32D940, 0x53C0),  # GEM_TransformVertex to gfx3d_execute3D
+            (0x5436C0, 0x3F0),  # OP_LDR<0, 0> to OP_LDR<0, 2>
         ),
-        "29b57aea6c1a902ebaaf82be091af96c",
+        "fba8b978a5fdc1f304dab11bced40e32",
     ),
+    load_table=(0x680C20, (0x5436C0, 0x543A90, 0x543AA0)),
 )
 
 KNOWN_BUILDS: Final = {

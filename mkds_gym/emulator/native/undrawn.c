@@ -104,6 +104,8 @@ struct {
     s32 *line_samples;
     u32 *sync_mode;
     u64 *synchronizer;
+    u8 *advanced_timing, *timing;
+    u32 (*load_word)(u32, u32 *);
     struct { u8 *start; u64 size; } spans[SPANS];
     /* Results for tests and for the host. */
     u64 deferred, replayed, mismatches;
@@ -202,6 +204,14 @@ static void handle_events(void)
         host.sequencer[1] = 1;
 }
 
+/* The events of the first of several commands, where `size` commands were in the queue before: DMA
+   that waits for a low queue starts, even if the other commands fill the queue. */
+static void handle_first(u32 size)
+{
+    if (size + 1 <= 127)
+        trigger_dma(DMA_GEOMETRY);
+}
+
 /* Commands ----------------------------------------------------------------------------------- */
 
 /* SetVertex without the vertex: what it changes besides the lists. */
@@ -272,30 +282,28 @@ static void set_color(u32 value)
     host.color[2] = value >> 10 & 31;
 }
 
-/* Carry out a command, and return whether it was one of those that need no code of the emulator. */
-static int carry_out(u32 command, u32 value)
+/* Carry out a command that `is_own`, SWAP_BUFFERS excepted. */
+static inline void carry_out(u32 command, u32 value)
 {
     s16 *coord = host.coord;
     switch (command) {
     case 0x20: /* COLOR */
         set_color(value);
-        return 1;
+        return;
     case 0x22: /* TEXCOORD */
-        if (*host.texture_mode == 1)
-            return 0;
         *host.s = (s16)value;
         *host.t = (s32)value >> 16;
         if (*host.texture_mode == 0) {
             *host.last_s = *host.s;
             *host.last_t = *host.t;
         }
-        return 1;
+        return;
     case 0x23: /* VTX_16 */
         if (!*host.coord_index) {
             coord[0] = value;
             coord[1] = value >> 16;
             *host.coord_index = 1;
-            return 1;
+            return;
         }
         coord[2] = value;
         *host.coord_index = 0;
@@ -324,27 +332,27 @@ static int carry_out(u32 command, u32 value)
         break;
     case 0x29: /* POLYGON_ATTR */
         *host.attribute = value;
-        return 1;
+        return;
     case 0x2A: /* TEXIMAGE_PARAM */
         *host.texture = value;
         *host.texture_mode = value >> 30;
-        return 1;
+        return;
     case 0x2B: /* PLTT_BASE */
         *host.palette = value;
-        return 1;
+        return;
     case 0x30: /* DIF_AMB */
         *host.diffuse = value;
         *host.ambient = value >> 16;
         if (value & 0x8000)
             set_color(value);
-        return 1;
+        return;
     case 0x31: /* SPE_EMI */
         *host.specular = value;
         *host.emission = value >> 16;
-        return 1;
+        return;
     case 0x33: /* LIGHT_COLOR */
         host.light_color[value >> 30] = value;
-        return 1;
+        return;
     case 0x40: /* BEGIN_VTXS */
         *host.begun = 1;
         *host.format = value & 3;
@@ -354,29 +362,32 @@ static int carry_out(u32 command, u32 value)
         host.info->first = 1;
         *host.attribute_begun = *host.attribute;
         *host.light_mask = *host.attribute & 15;
-        return 1;
+        return;
     case 0x41: /* END_VTXS */
         my.torn = 0;
         host.info->count = 0;
         *host.begun = 0;
-        return 1;
+        return;
     case 0x60: /* VIEWPORT */
         *host.viewport = value;
-        return 1;
+        return;
     default:
-        return 0;
+        return;
     }
     mend();
     count_vertex();
-    return 1;
 }
 
-static int needs_emulator(u32 command)
+/* Commands that `carry_out` knows. 2: TEXCOORD, only without a texture matrix. */
+static const u8 own[256] = {
+    [0x20] = 1, [0x22] = 2, [0x23] = 1, [0x24] = 1, [0x25] = 1, [0x26] = 1, [0x27] = 1,
+    [0x28] = 1, [0x29] = 1, [0x2A] = 1, [0x2B] = 1, [0x30] = 1, [0x31] = 1, [0x33] = 1,
+    [0x40] = 1, [0x41] = 1, [0x50] = 1, [0x60] = 1,
+};
+
+static inline int is_own(u32 command)
 {
-    return command < 0x20 || command == 0x21 || (command == 0x22 && *host.texture_mode == 1) ||
-           command == 0x32 || command == 0x34 || command > 0x60 ||
-           (command > 0x2B && command < 0x30) || (command > 0x34 && command < 0x40) ||
-           (command > 0x41 && command != 0x50 && command != 0x60);
+    return own[command] && (own[command] == 1 || *host.texture_mode != 1);
 }
 
 static void pop(u32 command)
@@ -398,7 +409,7 @@ HOOK s32 pipe_receive(u8 *command, u32 *value)
         return host.pipe_receive(command, value);
     case RUN:
         place = fifo->head;
-        if (!fifo->size || !my.budget || !needs_emulator(fifo->cmd[place]))
+        if (!fifo->size || !my.budget || is_own(fifo->cmd[place]))
             return 0;
         *command = fifo->cmd[place];
         *value = fifo->param[place];
@@ -507,23 +518,30 @@ HOOK void execute3d(void)
     if (*host.swap)
         return;
     while (budget && fifo->size) {
-        u32 command = fifo->cmd[fifo->head], value = fifo->param[fifo->head];
-        if (command == 0x50) {
-            /* Takes effect after the batch, as in the original. */
-            swap = 1;
-            *host.flush = value;
-        } else if (needs_emulator(command)) {
+        u32 head = fifo->head, before = budget, command, value;
+        u32 left = budget < fifo->size ? budget : fifo->size;
+        for (; left; left--, budget--, head = next(head)) {
+            command = fifo->cmd[head];
+            value = fifo->param[head];
+            if (!is_own(command))
+                break;
+            if (command == 0x50) {
+                /* Takes effect after the batch, as in the original. */
+                swap = 1;
+                *host.flush = value;
+            } else {
+                carry_out(command, value);
+            }
+        }
+        fifo->head = head;
+        fifo->size -= before - budget;
+        if (left) {
             my.budget = budget;
             my.tape = RUN;
             host.execute3d();
             my.tape = LIVE;
             budget = my.budget;
-            continue;
-        } else {
-            carry_out(command, value);
         }
-        pop(command);
-        budget--;
     }
     handle_events();
     if (budget != BATCH) {
@@ -622,7 +640,8 @@ HOOK void discard(void)
     my.tape = LIVE;
 }
 
-static inline void fifo_send(u32 command, u32 value, int events)
+/* Put a command into the queue, without the consequences. */
+static inline void enqueue(u32 command, u32 value)
 {
     Fifo *fifo = host.fifo;
     fifo->cmd[fifo->tail] = command;
@@ -633,26 +652,20 @@ static inline void fifo_send(u32 command, u32 value, int events)
         fifo->matrix_stack_op_size++;
     if (command - 0x70 <= 1)
         host.gxstat[0] = 1;
-    if (events)
-        handle_events();
-    if (!host.sequencer[0x7C]) {
-        host.sequencer[0x7C] = 1;
-        *host.cycles = *host.timer;
-    }
-    *host.cycles += 1;
-    host.sequencer[1] = 1;
 }
 
-static inline void send_word(u32 value, int events)
+/* Take a word of commands or a parameter, and return how many commands that completed. */
+static inline u32 take_word(u32 value)
 {
     u32 *shift = &host.hardware[0], *parameters = &host.hardware[1];
-    u32 command = *shift & 0xFF;
+    u32 command = *shift & 0xFF, sent = 0;
     if (host.types[command] == 0xFF)
         *shift = value;
     if (*parameters) {
-        fifo_send(command, value, events);
+        enqueue(command, value);
+        sent = 1;
         if (--*parameters)
-            return;
+            return sent;
         *shift >>= 8;
     }
     for (;; *shift >>= 8) {
@@ -660,28 +673,47 @@ static inline void send_word(u32 value, int events)
         if (type == 0xCC)
             continue;
         if (type == 0) {
-            fifo_send(command, 0, events);
+            enqueue(command, 0);
+            sent++;
             continue;
         }
         if (command == 0 && *shift)
             continue;
         if (type != 0xFF)
             *parameters = type;
-        return;
+        return sent;
     }
 }
 
-/* Replaces gfx3d_sendCommandToFIFO, and with it GFX_FIFOsend. */
+/* Plan the queue's turn after commands were sent: NDS_RescheduleGXFIFO(1) for each. */
+static void plan(u32 sent)
+{
+    if (!host.sequencer[0x7C]) {
+        host.sequencer[0x7C] = 1;
+        *host.cycles = *host.timer;
+    }
+    *host.cycles += sent;
+    host.sequencer[1] = 1;
+}
+
+/* Replaces gfx3d_sendCommandToFIFO, and with it GFX_FIFOsend. A word holds up to four commands, so
+   the queue's level cannot pass 127 twice. */
 HOOK void send(u32 value)
 {
-    if (host.off)
+    if (host.off) {
         host.send(value);
-    else
-        send_word(value, 1);
+        return;
+    }
+    u32 size = host.fifo->size, sent = take_word(value);
+    if (!sent)
+        return;
+    handle_first(size);
+    handle_events();
+    plan(sent);
 }
 
 /* Replaces DmaController::doCopy<0>: words from main memory to the geometry engine. The events of
-   the queue are handled after the first word and after the last; those between change nothing. */
+   the queue are handled for the first command and the last; those between change nothing. */
 HOOK void do_copy(u8 *channel)
 {
     u32 *word = (u32 *)channel;
@@ -702,15 +734,16 @@ HOOK void do_copy(u8 *channel)
         host.do_copy(channel);
         return;
     }
-    u32 value = 0;
+    u32 value = 0, size = host.fifo->size, sent = 0;
     for (u32 i = 0; i < count; i++) {
         value = *(u32 *)(host.mmu + 0xC000 + ((from + 4 * i) & *host.ram_mask));
-        if (i == 0)
-            send_word(value, 1);
-        else
-            send_word(value, 0);
+        sent += take_word(value);
     }
-    handle_events();
+    if (sent) {
+        handle_first(size);
+        handle_events();
+        plan(sent);
+    }
     *(u32 *)(host.mmu + 0x100C400) = value;
     word[11] = 1;
     *(u64 *)(channel + 0x40) = *host.timer + count * (host.write_cycles[4] + host.read_cycles[2]);
@@ -749,6 +782,38 @@ HOOK void sound(void)
     }
 }
 
+/* Replaces OP_LDR<0, 0>, with which compiled code loads a word for the ARM9. `timing` is MMU_timing:
+   at 0x78C the last address, at 0x504 the last line of the data cache, at 0x508 four tags and the
+   next one to replace for each of 32 lines. */
+HOOK u32 load_word(u32 address, u32 *to)
+{
+    u32 aligned = address & ~3u, turn = 8 * (address & 3), value;
+    int tight = (address & 0xFFFFC000) == *(u32 *)(host.mmu + 0x2115174);
+    if (host.off || !*host.advanced_timing || host.hooks[9] != host.hooks[10] ||
+        host.read_stops[0] != host.read_stops[1])
+        return host.load_word(address, to);
+    if (tight)
+        value = *(u32 *)(host.mmu + 0x8000 + (address & 0x3FFC));
+    else if ((address & 0x0F000000) == 0x02000000)
+        value = *(u32 *)(host.mmu + 0xC000 + (aligned & *host.ram_mask));
+    else
+        return host.load_word(address, to);
+    *to = turn ? value >> turn | value << (32 - turn) : value;
+    u8 *timing = host.timing;
+    u32 last = *(u32 *)(timing + 0x78C), line = address & 0x3E0, tag = address & 0xFFFFFC00;
+    *(u32 *)(timing + 0x78C) = aligned;
+    if (tight || line == *(u32 *)(timing + 0x504))
+        return 3;
+    u32 *tags = (u32 *)(timing + 0x508 + (line >> 5) * 20);
+    *(u32 *)(timing + 0x504) = line;
+    if (tags[0] == tag || tags[1] == tag || tags[2] == tag || tags[3] == tag)
+        return 3;
+    u32 oldest = tags[4];
+    tags[oldest] = tag;
+    tags[4] = (oldest + 1) & 3;
+    return aligned == last + 4 ? 0x24 : 0x34;
+}
+
 /* Size of the code, and of the image with its variables, which are zero at first; then where `host`
    and the functions are in the image. */
 extern const u8 code_end[], image_end[];
@@ -758,5 +823,5 @@ __asm__(".pushsection .text.entries, \"ax\"\n"
         ENTRY(code_end) ENTRY(image_end) ENTRY(host) ENTRY(execute3d) ENTRY(pipe_receive) ENTRY(vblank) ENTRY(vblank_end)
         ENTRY(render_lists) ENTRY(fifo_clear) ENTRY(do_copy) ENTRY(sound)
         ENTRY(trigger_dma) ENTRY(send) ENTRY(settle)
-        ENTRY(discard)
+        ENTRY(discard) ENTRY(load_word)
         ".popsection\n");
