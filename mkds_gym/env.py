@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -25,10 +26,11 @@ from mkds_gym.display.window import DEFAULT_SCALE, MAX_SCALE
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
-from mkds_gym.emulator.state_file import check_origin
 from mkds_gym.episodes.cloned_state import Bookkeeping, ClonedState, argument_key, check_arguments
 from mkds_gym.episodes.race_config import RaceArguments, RaceConfig
 from mkds_gym.episodes.race_start import PRIMING_FRAMES, RaceStart
+from mkds_gym.episodes.seat_starts import SeatStarts
+from mkds_gym.episodes.shared_console import FrameRequest, Seat
 from mkds_gym.episodes.start_manager import StartManager
 from mkds_gym.errors import ConsoleError, CourseFormatError, NoRaceError, StateError
 from mkds_gym.observer import Observable
@@ -215,6 +217,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         race = RaceArguments.select(arguments)
         config = RaceConfig(self.cartridge, race, has_state=state is not None)
         self.starts = StartManager(self.cartridge, config, state)
+        self.seat: Seat | None = None
         self._bookkeeping = Bookkeeping()
         # The arguments in which cloned states must agree with the environment.
         kept = ("frame_skip", "reward", "metrics", "terminate_on", "truncate_on")
@@ -372,44 +375,67 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
 
     def _start_episode(self, start: RaceStart, out: Any) -> tuple[Any, dict[str, Any]]:
         """Go to a start and begin an episode."""
+        self._go_to_start(start)
+        return self._begin_episode(self._prime(), out)
+
+    def _prime(self) -> RaceState:
+        """Run the frames of a reset; return the race after them."""
+        console, reader, draw = self.console, self.reader, self._draws
+        watching = [observer for observer in self._observers if observer.needs_frames]
+        if not draw and not watching:
+            return reader.race(console.run(0, PRIMING_FRAMES, reader.copy)[-1])
+        for _ in range(PRIMING_FRAMES):
+            console.step(0, 1, draw)
+            race = reader.read()
+            for observer in watching:
+                observer.frame(self, race, 0)
+        return race
+
+    def _go_to_start(self, start: RaceStart) -> None:
         self._start, self._course = start, start.course
-        console, reader = self.starts.go_to(start, self.np_random)
+        self.starts.go_to(start, self.np_random)
         self._episode_open = True
         for observer in self._observers:
             observer.start_reached(self, PRIMING_FRAMES)
-        draw = self._draws
-        for _ in range(PRIMING_FRAMES):
-            console.step(0, 1, draw)
-            for observer in self._observers:
-                if observer.needs_frames:
-                    observer.frame(self, reader.read(), 0)
-        self._race = race = reader.read()
-        self._agent.begin(race, start.course)
+
+    def _begin_episode(self, race: RaceState, out: Any) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode with the race after the first frames."""
+        self._race = race
+        self._agent.begin(race, self.course)
         self._needs_reset = False
         for observer in self._observers:
             observer.episode_started(self)
-        observation = self.observation_builder.observe(console, race, start.course, out)
+        observation = self.observation_builder.observe(self.console, race, self.course, out)
         return observation, self._info(race, ())
 
     def _step(self, action: Any, out: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Step; the observation is written into `out`, or a new object if `out` is None."""
+        keys = self._keys_of(action)
+        try:
+            self._tell_step_started(keys)
+            return self._complete_step(self._run_frames(keys), out)
+        except BaseException:
+            self._needs_reset = True
+            raise
+
+    def _keys_of(self, action: Any) -> int:
+        """Return the keys of an action, if an episode is under way."""
         if self._needs_reset:
             self._check_open()
             raise gym.error.ResetNeeded(
                 "no episode is under way: call env.reset() before the first step, after the end of "
                 "an episode, and after a step that failed or was interrupted"
             )
-        keys = self._agent.actions.keys(action)
-        try:
-            return self._run_step(keys, out)
-        except BaseException:
-            self._needs_reset = True
-            raise
+        return self._agent.actions.keys(action)
 
-    def _run_step(self, keys: int, out: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def _tell_step_started(self, keys: int) -> None:
         for observer in self._observers:
             observer.step_started(self, keys, self._frame_skip)
-        states = self._run_frames(keys)
+
+    def _complete_step(
+        self, states: Sequence[RaceState], out: Any
+    ) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Compute the results of a step from the race after each of its frames."""
         race, course, agent = states[-1], self.course, self._agent
         events = agent.advance(states, course)
         reward = agent.last_reward
@@ -683,7 +709,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
                 f"state={state!r} is not a ClonedState: pass the result of clone_state(), or load "
                 "a savestate with reset(options={'state': ...})"
             )
-        check_origin(state, "the state", self.cartridge, self.starts.build_id)
+        self.starts.check_state(state)
         check_arguments(state, self._state_arguments)
         course, reader, race, parts = self._go_to(state)
         self._start = RaceStart.at_state(state, course)
@@ -753,6 +779,11 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
 
     # For vector environments ---------------------------------------------------------------------
 
+    def take_seat(self, seat: Seat) -> None:
+        """Drive one driver of a shared console, instead of a console; before the first reset."""
+        self.seat = seat
+        self.starts = SeatStarts(self.cartridge, self.starts.config, seat)
+
     @one_thread
     def prepare(self) -> None:
         """Go where the first reset goes, without an episode, to be rendered and cloned.
@@ -766,7 +797,76 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         self._end_episode()
         self._np_random, self._np_random_seed = generator
 
+    @one_thread
+    def begin_reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> FrameRequest:
+        """Do the part of a reset before its frames; errors as `reset`.
+
+        Returns:
+            The frames to run before `finish_reset`.
+        """
+        self._check_open()
+        checked = self.starts.check_options(options)
+        super().reset(seed=seed)
+        self._end_episode()
+        self._go_to_start(self.starts.choose(checked, self.np_random))
+        return self._request(0, PRIMING_FRAMES)
+
+    @one_thread
+    def finish_reset(self, request: FrameRequest, out: Any) -> dict[str, Any]:
+        """Do the part of a reset after its frames, and return the info; ``out`` as `reset_into`."""
+        race = self._prime() if request.alone else self.reader.race(request.results[-1])
+        return self._begin_episode(race, out)[1]
+
+    @one_thread
+    def begin_step(self, action: Any) -> FrameRequest:
+        """Do the part of a step before its frames; errors as `step`.
+
+        Returns:
+            The frames to run before `finish_step`; a reset is needed until then.
+        """
+        keys = self._keys_of(action)
+        self._needs_reset = True
+        self._tell_step_started(keys)
+        return self._request(keys, self._frame_skip)
+
+    @one_thread
+    def finish_step(
+        self, request: FrameRequest, out: Any
+    ) -> tuple[float, bool, bool, dict[str, Any]]:
+        """Do the part of a step after its frames; ``out`` and results as `step_into`."""
+        self._needs_reset = False
+        try:
+            if request.alone:
+                states = self._run_frames(request.keys)
+            else:
+                states = self.reader.frames(request.results)
+            return self._complete_step(states, out)[1:]
+        except BaseException:
+            self._needs_reset = True
+            raise
+
+    def _request(self, keys: int, frames: int) -> FrameRequest:
+        assert self.seat is not None
+        self.seat.check_open()
+        alone = any(observer.needs_frames for observer in self._observers)
+        return FrameRequest(self.seat, keys, frames, self.seat.take, self._draws, alone)
+
     def copy_np_random(self, other: MKDSEnv) -> None:
         """Continue with a copy of the random generator of another environment."""
         self._np_random = copy.deepcopy(other.np_random)
         self._np_random_seed = other._np_random_seed
+
+
+def make_env(**kwargs: Any) -> MKDSEnv:
+    """Return an environment; the entry point of ``gym.make`` and of Gymnasium's `make_vec`."""
+    if "drivers_per_console" in kwargs:
+        raise TypeError(
+            "drivers_per_console is an argument of MKDSVectorEnv, whose environments share "
+            "consoles: leave out vectorization_mode, or pass 'vector_entry_point' to make_vec()"
+        )
+    return MKDSEnv(**kwargs)
+
+
+make_env.__signature__ = inspect.signature(MKDSEnv)  # type: ignore[attr-defined]

@@ -16,6 +16,6 @@ def register_envs() -> None:
     if ENVIRONMENT_ID not in registry:
         register(
             id=ENVIRONMENT_ID,
-            entry_point="mkds_gym.env:MKDSEnv",
+            entry_point="mkds_gym.env:make_env",
             vector_entry_point="mkds_gym.vector.env:MKDSVectorEnv",
         )

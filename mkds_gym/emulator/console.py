@@ -143,6 +143,7 @@ class Console(OneThread):
         cartridge: the cartridge in the slot.
         capabilities: the fast paths in use.
         frame_count: frames since power-on. Restoring a state restores its count.
+        is_shared: whether memory holds other races too. True for a driver of a shared console only.
 
     Raises:
         CartridgeError: the ROM cannot be used.
@@ -150,6 +151,8 @@ class Console(OneThread):
         TypeError: ``rom`` is neither a path nor a `Cartridge`, or ``on_power_on`` is not callable.
         Exception: whatever ``on_power_on`` raises. The console is closed then.
     """
+
+    is_shared: bool = False
 
     def __init__(
         self,

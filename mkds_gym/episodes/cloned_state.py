@@ -20,6 +20,7 @@ from typing import Any, Final
 from mkds_gym.course import Course
 from mkds_gym.emulator.snapshot import Difference, Snapshot
 from mkds_gym.emulator.state_file import pack_state, unpack_state
+from mkds_gym.episodes.driver_state import DriverState
 from mkds_gym.errors import StateError
 
 VERSION: Final = 2
@@ -76,11 +77,13 @@ def _unpack_base(digest: str, packed: bytes) -> Base:
 class ClonedState:
     """An environment's whole state: opaque and picklable, 50 to 110 KiB on Kartlab.
 
-    Pass it to `MKDSEnv.restore_state`, or as the option ``state`` to `MKDSEnv.reset`.
+    Pass it to `MKDSEnv.restore_state`, or as the option ``state`` to `MKDSEnv.reset`. The state of
+    an environment that shares its console (``drivers_per_console``) is that of one driver. It
+    fits all environments that share a console with the same race, and no others.
 
     Attributes:
         base: the race start that the state is stored as a difference from.
-        difference: the difference of the console from the race start.
+        difference: the difference of the console from the race start; or the state of a driver.
         arguments: the arguments of the environment that a state must agree in.
         course: fingerprint of the course.
         course_seed: seed of a random course, else None.
@@ -92,7 +95,7 @@ class ClonedState:
     def __init__(
         self,
         base: Base,
-        difference: Difference,
+        difference: Difference | DriverState,
         *,
         arguments: Mapping[str, Any],
         course: int,
@@ -105,6 +108,11 @@ class ClonedState:
         self.course = course
         self.course_seed = course_seed
         self.parts = parts
+
+    @property
+    def kind(self) -> str:
+        """``"console"``: a whole console; ``"driver"``: one driver of a shared console."""
+        return "driver" if isinstance(self.difference, DriverState) else "console"
 
     @property
     def rom(self) -> str:
@@ -154,7 +162,7 @@ class ClonedState:
         vars(self).update(state)
 
     def __repr__(self) -> str:
-        return f"<ClonedState of frame {self.frame_count}, {self.nbytes} bytes>"
+        return f"<ClonedState of a {self.kind}, frame {self.frame_count}, {self.nbytes} bytes>"
 
 
 class _Pickler(pickle.Pickler):

@@ -16,7 +16,6 @@ from mkds_gym.emulator.state_file import pack_state
 from mkds_gym.episodes.cloned_state import Base, ClonedState, base_of
 from mkds_gym.episodes.race_config import RANDOM_COURSE
 from mkds_gym.errors import StateError
-from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
 from mkds_gym.utils.caches import LRUCache
@@ -103,14 +102,15 @@ class RaceStart:
 
 
 def drive_to(
-    points: list[float], start: RaceStart, console: Console
+    points: list[float], start: RaceStart, console: Console, reader: RaceReader
 ) -> Iterator[tuple[float, Difference]]:
     """Let the scripted driver drive to points along a course.
 
     Args:
         points: laps since the start line, in ascending order.
         start: where the drive starts.
-        console: the console to drive on.
+        console: the console to drive on, at the start.
+        reader: reader of the race on the console.
 
     Yields:
         Each point, with the console there.
@@ -119,10 +119,8 @@ def drive_to(
         ValueError: a point lies behind the start, or the race ends before a point.
         StateError: the driver does not reach a point.
     """
-    start.restore(console)
     for _ in range(PRIMING_FRAMES):
         console.step(0, 1, draw=False)
-    reader = RaceReader(console.ram, MemoryLayout.detect(console.ram, console.cartridge.region))
     driver = PurePursuit()
     stage = start.course.nkm.stage
     course_laps = 0 if stage is None else int(stage["laps"])
@@ -134,8 +132,8 @@ def drive_to(
         )
     frames = int((points[-1] + 1) * FRAMES_PER_LAP)
     remaining = list(points)
+    state = reader.read()
     for frame in range(frames):
-        state = reader.read()
         laps = start.course.track.laps(state)
         if frame == 0 and laps > points[0] + _TOLERANCE:
             raise ValueError(
@@ -151,7 +149,8 @@ def drive_to(
                 f"progress={remaining[0]:g} is beyond the race, which ends after {laps:.2f} laps: "
                 "pass less, or make the environment with more laps"
             )
-        console.step(driver.keys(state, start.course), 1, draw=False)
+        keys = driver.keys(state, start.course)
+        state = reader.race(console.run(keys, 1, reader.copy)[0])
     raise StateError(
         f"progress={remaining[0]:g} was not reached by the scripted driver in {frames} frames"
     )

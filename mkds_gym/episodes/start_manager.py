@@ -145,10 +145,25 @@ class StartManager:
         if seed is not None:
             seed = self.config.check_course_seed(seed)
         if isinstance(state, ClonedState):
-            check_origin(state, "the state", self._cartridge, self.build_id)
+            self.check_state(state)
         elif state is not None:
             state = _SavedState.read(state, self._cartridge, self.build_id)
         return StartOptions(state, seed, progress)
+
+    def check_state(self, state: ClonedState) -> None:
+        """Refuse a cloned state that this console cannot be brought to.
+
+        Raises:
+            StateError: the state is of another cartridge or emulator build, or of a driver of a
+                shared console.
+        """
+        check_origin(state, "the state", self._cartridge, self.build_id)
+        if state.kind != "console":
+            raise StateError(
+                "the state is of one driver of a shared console and holds no console: restore it "
+                "in an environment of a vector environment with drivers_per_console and the same "
+                "race"
+            )
 
     def choose(self, options: StartOptions, generator: np.random.Generator) -> RaceStart:
         """Return the start of the next episode, prepared if it is new.
@@ -180,7 +195,9 @@ class StartManager:
         """
 
         def drive(missing: list[float]) -> Iterator[tuple[float, Difference]]:
-            return drive_to(sorted(missing), start, self.powered_on())
+            console = self.powered_on()
+            start.restore(console)
+            return drive_to(sorted(missing), start, console, self.new_reader(console))
 
         for difference in start.points.get(progress, drive):
             yield start.at_point(difference)

@@ -102,7 +102,8 @@ class Recording:
         environment: ``frame_skip``, ``action_type`` and ``reward`` of the environment.
         result: ``finished``, ``total_time``, ``lap_times``, ``progress``, ``place`` and
             ``events``; empty if unknown.
-        ram: SHA-256 of main memory after the last frame; empty if unknown (an imported movie).
+        ram: SHA-256 of main memory after the last frame; empty if unknown (an imported movie, or a
+            driver of a shared console).
         label: who drove.
         made_by: package and version that made the recording; empty if unknown.
         state: the savestate of the start, if no file holds it.
@@ -141,7 +142,7 @@ class Recording:
             jit=console.capabilities.jit,
             start=start,
             keys=keys,
-            ram=memory_digest(console),
+            ram="" if console.is_shared else memory_digest(console),
             made_by=MADE_BY,
             **about,
         )

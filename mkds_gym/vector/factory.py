@@ -7,7 +7,11 @@ from typing import Any, TypeAlias
 
 import gymnasium as gym
 
+from mkds_gym.components.observations import RamObservation
 from mkds_gym.env import MKDSEnv
+from mkds_gym.episodes.shared_console import SharedConsole
+
+HAS_HOST_BLOCK = False
 
 EnvWrapper: TypeAlias = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
 
@@ -18,11 +22,19 @@ class EnvFactory:
     Args:
         kwargs: arguments of `MKDSEnv` per environment.
         wrappers: applied to each environment, the innermost first.
+        drivers_per_console: number of environments that share a console; 1: none does.
     """
 
-    def __init__(self, kwargs: Sequence[dict[str, Any]], wrappers: Sequence[EnvWrapper]) -> None:
+    def __init__(
+        self,
+        kwargs: Sequence[dict[str, Any]],
+        wrappers: Sequence[EnvWrapper],
+        drivers_per_console: int = 1,
+    ) -> None:
         self._kwargs = kwargs
         self._wrappers = wrappers
+        self._drivers = drivers_per_console
+        self._consoles: dict[int, SharedConsole] = {}
 
     def make(self, index: int) -> gym.Env[Any, Any]:
         """Make one environment.
@@ -32,15 +44,19 @@ class EnvFactory:
             Exception: what `MKDSEnv` and the wrappers raise.
         """
         try:
-            env: gym.Env[Any, Any] = MKDSEnv(**self._kwargs[index])
+            core = MKDSEnv(**self._kwargs[index])
         except TypeError as error:
             if "unexpected keyword argument" not in str(error):
                 raise
             raise TypeError(
                 f"{error}; arguments of the vector environment are num_envs, num_threads, copy, "
-                "autoreset_mode, on_error, env_kwargs, env_wrappers and max_episode_steps"
+                "autoreset_mode, on_error, env_kwargs, env_wrappers, max_episode_steps and "
+                "drivers_per_console"
             ) from None
+        env: gym.Env[Any, Any] = core
         try:
+            if self._drivers > 1:
+                self._seat(core, index)
             for wrapper in self._wrappers:
                 wrapped: object = wrapper(env)
                 if not isinstance(wrapped, gym.Env):
@@ -52,6 +68,60 @@ class EnvFactory:
             env.close()
             raise
         return env
+
+    def _seat(self, env: MKDSEnv, index: int) -> None:
+        """Give an environment its driver of a shared console.
+
+        Raises:
+            ValueError: the environment cannot share a console.
+        """
+        number, seat = divmod(index, self._drivers)
+        if refusal := sharing_refusal(env):
+            raise ValueError(
+                f"environment {index} cannot share a console "
+                f"(drivers_per_console={self._drivers}): {refusal}"
+            )
+        race = env.starts.config.arguments
+        shared = self._consoles.get(number)
+        if shared is None:
+            shared = SharedConsole(env.cartridge, env.starts.config, self._drivers)
+            self._consoles[number] = shared
+        first = {"rom": shared.cartridge.sha1, **vars(shared.config.arguments)}
+        for name, value in {"rom": env.cartridge.sha1, **vars(race)}.items():
+            if value != first[name]:
+                raise ValueError(
+                    f"env_kwargs: environment {index} has {name}={value!r}, but environment "
+                    f"{number * self._drivers}, whose console it shares, has {first[name]!r}: give "
+                    f"the same race to all environments of a console, or leave out "
+                    f"drivers_per_console={self._drivers}"
+                )
+        env.take_seat(shared.seats[seat])
+
+
+def sharing_refusal(env: MKDSEnv) -> str:
+    """Return why an environment cannot share its console with others; empty if it can.
+
+    Args:
+        env: the environment, before its first reset.
+    """
+    config = env.starts.config
+    race = config.arguments
+    if not env.cartridge.boot_parameters:
+        return f"{env.cartridge.title} ({env.cartridge.path}) drives one kart: use Kartlab"
+    if not HAS_HOST_BLOCK:
+        return "this version of Kartlab has no host block yet"
+    if not config.boots:
+        return "a savestate (state=) holds a whole console"
+    if race.mode != "time_trial":
+        return (
+            f"mode={race.mode!r} is a race against each other: mkds_gym.parallel_env() has "
+            "several agents in one race"
+        )
+    if config.random and race.course_seed is None:
+        return "all its drivers are on one course: pass a course_seed, or a course by name"
+    if isinstance(env.observation_builder, RamObservation):
+        return "obs_type='ram' would show the memory of all its drivers"
+    return ""
 
 
 def check_equal_spaces(envs: Sequence[gym.Env[Any, Any]]) -> None:

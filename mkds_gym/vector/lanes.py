@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import enum
+import functools
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import gymnasium as gym
@@ -11,6 +13,7 @@ import numpy as np
 from gymnasium.vector.utils import create_empty_array
 
 from mkds_gym.env import MKDSEnv
+from mkds_gym.episodes.shared_console import FrameRequest, SharedConsole
 
 
 class Status(enum.Enum):
@@ -98,35 +101,53 @@ class Lane:
         self._observation: Any = None
 
     @property
+    def shared(self) -> SharedConsole | None:
+        """The console, if it is shared."""
+        return None if self.core.seat is None else self.core.seat.shared
+
+    @property
     def ready(self) -> bool:
         """Whether the environment has been reset, has not failed, and is in no unfinished call."""
         return not self.in_call and self.status in (Status.RUNNING, Status.OVER)
 
-    def reset(self, seed: int | None = None, options: dict[str, Any] | None = None) -> None:
-        """Start an episode and write its first observation; errors as `MKDSEnv.reset`."""
+    def reset(
+        self, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> Iterator[FrameRequest]:
+        """Start an episode and write its first observation; errors as `MKDSEnv.reset`.
+
+        Yields:
+            Frames that a lane of a shared console waits for, see `step`.
+        """
         if self._row is not None:
-            self.info = self.core.reset_into(self._row, seed=seed, options=options)
+            self.info = yield from self._reset_into(seed, options)
             return
-        self._observation, self.info = self.env.reset(seed=seed, options=options)
+        self._observation, self.info = yield from self._call(
+            functools.partial(self.env.reset, seed=seed, options=options)
+        )
         _write(self._batch.observations, self.index, self._observation)
 
-    def step(self, action: Any, *, reset_at_end: bool) -> None:
+    def step(self, action: Any, *, reset_at_end: bool) -> Iterator[FrameRequest]:
         """Take a step, or reset an episode that is over; errors as `MKDSEnv.step`.
 
         Args:
             action: an element of the action space.
             reset_at_end: reset in the same step if the episode ends (``SameStep``).
+
+        Yields:
+            Frames that a lane of a shared console waits for. Other lanes yield nothing.
         """
         self.final = None
         if self.status is Status.OVER:
-            self.reset()
+            yield from self.reset()
             self.begin()
             return
         reward: Any
         if self._row is not None:
-            reward, terminated, truncated, self.info = self.core.step_into(action, self._row)
+            reward, terminated, truncated, self.info = yield from self._step_into(action)
         else:
-            self._observation, reward, terminated, truncated, self.info = self.env.step(action)
+            self._observation, reward, terminated, truncated, self.info = yield from self._call(
+                functools.partial(self.env.step, action)
+            )
             _write(self._batch.observations, self.index, self._observation)
         self.unproven = False
         self._put(reward, terminated, truncated)
@@ -134,8 +155,29 @@ class Lane:
             self.status = Status.OVER
             if reset_at_end:
                 self.final = (self.observation(), self.info)
-                self.reset()
+                yield from self.reset()
                 self.status = Status.RUNNING
+
+    def _reset_into(
+        self, seed: int | None, options: dict[str, Any] | None
+    ) -> Generator[FrameRequest, None, dict[str, Any]]:
+        return self.core.reset_into(self._row, seed=seed, options=options)
+        yield
+
+    def _step_into(
+        self, action: Any
+    ) -> Generator[FrameRequest, None, tuple[float, bool, bool, dict[str, Any]]]:
+        return self.core.step_into(action, self._row)
+        yield
+
+    def _call(self, method: Callable[[], Any]) -> Generator[FrameRequest, None, Any]:
+        """Call a method of an environment with wrappers."""
+        return method()
+        yield
+
+    def close(self) -> None:
+        """Close the environment."""
+        self.env.close()
 
     def begin(self) -> None:
         """Mark the start of an episode: reward 0, no flags, running."""
