@@ -18,9 +18,6 @@ from mkds_gym.errors import ConsoleError, RecordingError, StateError, VectorEnvE
 from mkds_gym.recording import Recorder
 from mkds_gym.replay import verify
 from mkds_gym.vector.env import MKDSVectorEnv
-from mkds_gym.vector.factory import HAS_HOST_BLOCK
-
-pytestmark = pytest.mark.skipif(not HAS_HOST_BLOCK, reason="the cartridge has no host block yet")
 
 SHORT: dict[str, Any] = {"frame_skip": 7, "truncate_on": ("clock:60", "stuck:100")}
 """Episodes of one second, nine steps."""

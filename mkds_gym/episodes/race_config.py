@@ -63,7 +63,7 @@ class RaceConfig:
         arguments: the race arguments.
         has_state: whether episodes start at a savestate.
         hosted: number of drivers whose keys come from the host's block, not from the console's
-            keys; 0 for a race of one driver.
+            keys; 0 for a race of one driver. In a time trial, each of them has a race of its own.
 
     Attributes:
         hosted: as the argument.
@@ -183,14 +183,16 @@ class RaceConfig:
         opponents = arguments.opponents
         if opponents is None:
             opponents = MAX_OPPONENTS if arguments.mode == "vs" else 0
+        alone = self.hosted > 0 and arguments.mode == "time_trial"
         course = arguments.course
         parameters = BootParameters(
             course=None if course is None or self.random else course_id(course),
             laps=None if arguments.laps is None else int(arguments.laps),
             engine_class=int(arguments.engine_class),
             mode=arguments.mode,
-            drivers=max(self.hosted, 1) + int(opponents),
+            drivers=1 if alone else max(self.hosted, 1) + int(opponents),
             hosted=self.hosted,
+            alone=alone,
             strength=arguments.opponent_strength or "normal",
             mirror=arguments.mirror,
             items=arguments.items,

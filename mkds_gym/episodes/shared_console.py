@@ -26,7 +26,7 @@ from mkds_gym.episodes.race_config import RaceConfig
 from mkds_gym.episodes.race_start import PRIMING_FRAMES, RaceStart
 from mkds_gym.episodes.start_manager import StartManager, StartOptions
 from mkds_gym.errors import ConsoleError, StateError
-from mkds_gym.kartlab.host_drivers import HostDrivers
+from mkds_gym.kartlab.host_drivers import NOBODY, HostDrivers
 from mkds_gym.race.memory import read_pointer
 from mkds_gym.race.memory_layout import DRIVER, MemoryLayout
 from mkds_gym.race.reader import ObjectState, RaceReader
@@ -40,8 +40,6 @@ T = TypeVar("T")
 _starts: Final[WeakCache[RaceStart]] = WeakCache()
 """Starts of all drivers of this process, which share the points along the course."""
 
-NOBODY: Final = 0xFF
-"""Value of `HostDrivers.shown` for frames without any drawing."""
 EVERYBODY: Final = 0xFF
 """Value of `HostDrivers.held` for frames in which nobody drives."""
 
@@ -95,7 +93,7 @@ class SharedConsole(OneThread):
 
     def __init__(self, cartridge: Cartridge, config: RaceConfig, drivers: int) -> None:
         super().__init__()
-        shared = RaceConfig(cartridge, config.arguments, has_state=False)
+        shared = RaceConfig(cartridge, config.arguments, has_state=False, hosted=drivers)
         self.cartridge: Final = cartridge
         self.config: Final = config
         self._starts = StartManager(cartridge, shared, None)
@@ -115,9 +113,10 @@ class SharedConsole(OneThread):
         Raises:
             ConsoleError: the emulator cannot be started, or the cartridge has no host block.
         """
-        if self._console is None:
+        if self.closed:
+            self.close()
             self._switch_on()
-            assert self._console is not None
+        assert self._console is not None
         return self._console
 
     @property
@@ -128,16 +127,15 @@ class SharedConsole(OneThread):
     @property
     def start(self) -> RaceStart:
         """The start of a driver's race; switches the console on."""
-        if self._start is None:
-            self._switch_on()
-            assert self._start is not None
+        _ = self.console
+        assert self._start is not None
         return self._start
 
     def _switch_on(self) -> None:
         starts = self._starts
         start = starts.choose(StartOptions(), self._generator)
         console, reader = starts.go_to(start, self._generator)
-        self._host: Any = HostDrivers(console.ram)
+        self._host = HostDrivers(console.ram)
         self._reader, self._console = reader, console
         self.save()
         block = self.seats[0].block

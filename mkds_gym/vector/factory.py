@@ -11,8 +11,6 @@ from mkds_gym.components.observations import RamObservation
 from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.shared_console import SharedConsole
 
-HAS_HOST_BLOCK = False
-
 EnvWrapper: TypeAlias = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
 
 
@@ -108,8 +106,6 @@ def sharing_refusal(env: MKDSEnv) -> str:
     race = config.arguments
     if not env.cartridge.boot_parameters:
         return f"{env.cartridge.title} ({env.cartridge.path}) drives one kart: use Kartlab"
-    if not HAS_HOST_BLOCK:
-        return "this version of Kartlab has no host block yet"
     if not config.boots:
         return "a savestate (state=) holds a whole console"
     if race.mode != "time_trial":
