@@ -87,10 +87,12 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             override ``kwargs``. The observation and action spaces must be equal.
         env_wrappers: wrappers applied to each environment, the innermost first.
         max_episode_steps: number of steps after which an episode is truncated; None is no limit.
-        drivers_per_console: number of environments that share a console, 1 to 8. Their drivers are
-            alone together: the results are the same, and take a fraction of the time and memory.
-            ``num_envs`` must be a multiple of it. Only Kartlab, and only time trials on a fixed
-            course. Cloned states are those of drivers, and each picture costs four frames.
+        drivers_per_console: number of environments that share a console, 1 to 8; a divisor of
+            ``num_envs``. Environments 0 to ``drivers_per_console - 1`` share the first console.
+            Each drives a time trial of its own, and the results are the same. The environments of a
+            console take the memory of one, and little more time. Needs Kartlab, a time trial, and
+            one fixed course per console. Cloned states are those of drivers. A picture takes three
+            more frames.
         **kwargs: arguments of `MKDSEnv` for all environments.
 
     Attributes:
