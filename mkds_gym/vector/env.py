@@ -45,6 +45,7 @@ from mkds_gym.vector.arguments import (
 )
 from mkds_gym.vector.factory import EnvFactory, EnvWrapper, check_equal_spaces
 from mkds_gym.vector.failures import is_refusal, joint_error, vector_env_error
+from mkds_gym.vector.infos import merge_infos
 from mkds_gym.vector.lanes import Batch, Lane, Status
 from mkds_gym.vector.shared_lanes import SharedLane, run_together
 from mkds_gym.vector.threads import ThreadPool, usable_cores
@@ -636,26 +637,14 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         return copying.deepcopy(observations) if self.copy else observations
 
     def _merge_infos(self, lanes: Sequence[Lane]) -> dict[str, Any]:
-        merged: dict[str, Any] = {}
+        infos: list[tuple[int, dict[str, Any]]] = []
         for lane in lanes:
+            info = lane.info or {}
             if lane.final is not None:
-                observation, info = lane.final
-                merged = self._add_info(
-                    merged, {"final_obs": observation, "final_info": info}, lane.index
-                )
-            if lane.info is not None:
-                merged = self._add_info(merged, lane.info, lane.index)
-        return merged
-
-    def _add_info(
-        self, vector_infos: dict[str, Any], env_info: dict[str, Any], env_num: int
-    ) -> dict[str, Any]:
-        """Add one info as the base class does, which fails on None where others have a number."""
-        for key, value in env_info.items():
-            array = vector_infos.get(key)
-            if value is None and isinstance(array, np.ndarray) and array.dtype != np.object_:
-                vector_infos[key] = array.astype(np.object_)
-        return super()._add_info(vector_infos, env_info, env_num)
+                observation, final = lane.final
+                info = {"final_obs": observation, "final_info": final, **info}
+            infos.append((lane.index, info))
+        return merge_infos(self.num_envs, infos)
 
 
 def _close_all(envs: Sequence[gym.Env[Any, Any] | Lane]) -> None:
