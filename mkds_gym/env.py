@@ -797,7 +797,6 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         self._end_episode()
         self._np_random, self._np_random_seed = generator
 
-    @one_thread
     def begin_reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> FrameRequest:
@@ -813,13 +812,11 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         self._go_to_start(self.starts.choose(checked, self.np_random))
         return self._request(0, PRIMING_FRAMES)
 
-    @one_thread
     def finish_reset(self, request: FrameRequest, out: Any) -> dict[str, Any]:
         """Do the part of a reset after its frames, and return the info; ``out`` as `reset_into`."""
         race = self._prime() if request.alone else self.reader.race(request.results[-1])
         return self._begin_episode(race, out)[1]
 
-    @one_thread
     def begin_step(self, action: Any) -> FrameRequest:
         """Do the part of a step before its frames; errors as `step`.
 
@@ -831,7 +828,6 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         self._tell_step_started(keys)
         return self._request(keys, self._frame_skip)
 
-    @one_thread
     def finish_step(
         self, request: FrameRequest, out: Any
     ) -> tuple[float, bool, bool, dict[str, Any]]:
@@ -851,7 +847,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         assert self.seat is not None
         self.seat.check_open()
         alone = any(observer.needs_frames for observer in self._observers)
-        return FrameRequest(self.seat, keys, frames, self.seat.take, self._draws, alone)
+        return FrameRequest(self.seat, keys, frames, None, self._draws, alone)
 
     def copy_np_random(self, other: MKDSEnv) -> None:
         """Continue with a copy of the random generator of another environment."""

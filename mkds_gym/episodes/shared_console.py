@@ -8,6 +8,7 @@ run without it, and everything of it comes out as in a race that it drives alone
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import ALL_KEYS, SCREENS, Capabilities, Console
+from mkds_gym.emulator.frame_copies import FrameCopies
 from mkds_gym.emulator.library import Library
 from mkds_gym.emulator.snapshot import Snapshot
 from mkds_gym.emulator.state_file import ReadState, StateLike
@@ -27,6 +29,7 @@ from mkds_gym.episodes.race_start import PRIMING_FRAMES, RaceStart
 from mkds_gym.episodes.start_manager import StartManager, StartOptions
 from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.kartlab.host_drivers import NOBODY, HostDrivers
+from mkds_gym.race.frames import RaceFrames
 from mkds_gym.race.memory import read_pointer
 from mkds_gym.race.memory_layout import DRIVER, MemoryLayout
 from mkds_gym.race.reader import ObjectState, RaceReader
@@ -52,7 +55,7 @@ class FrameRequest:
         seat: the driver.
         keys: combination of `Keys`, held during all frames.
         frames: number of frames that are left.
-        look: called after each frame.
+        look: called after each frame; None copies the race, as `RaceReader.copy` does.
         draws: whether a picture of the last frame may be asked for.
         alone: whether an observer wants to look on between the frames, so that the environment
             runs them itself, while all other drivers are held.
@@ -63,7 +66,7 @@ class FrameRequest:
     seat: Seat
     keys: int
     frames: int
-    look: Callable[[], Any]
+    look: Callable[[], Any] | None
     draws: bool
     alone: bool = False
     results: list[Any] = field(default_factory=list)
@@ -115,7 +118,11 @@ class SharedConsole(OneThread):
         """
         if self.closed:
             self.close()
-            self._switch_on()
+            try:
+                self._switch_on()
+            except BaseException:
+                self.close()
+                raise
         assert self._console is not None
         return self._console
 
@@ -137,6 +144,10 @@ class SharedConsole(OneThread):
         console, reader = starts.go_to(start, self._generator)
         self._host = HostDrivers(console.ram)
         self._reader, self._console = reader, console
+        spans = [self._host.race_spans(seat.index) for seat in self.seats]
+        self._copies = FrameCopies(console.ram, list(itertools.chain(*spans)), ())
+        for seat in self.seats:
+            seat.pieces = self._host.race_pieces(seat.index)
         self.save()
         block = self.seats[0].block
         assert block is not None
@@ -147,8 +158,6 @@ class SharedConsole(OneThread):
             state = DriverState(block, rom, build_id, frame_count, race=self.race)
             return RaceStart(state, start.course, start.course_seed, booted=True)
 
-        for seat in self.seats:
-            seat.pieces = self._host.race_pieces(seat.index)
         self._start = _starts.get((self.race, build_id, frame_count, block), prepare)
 
     def join(self) -> None:
@@ -201,28 +210,35 @@ class SharedConsole(OneThread):
     def _run(
         self, held: int, shown: int, frames: int, requests: Sequence[FrameRequest] = ()
     ) -> None:
-        host = self._host
+        console, host = self.console, self._host
+        host.held, host.shown = held, shown
+        plain = self._copies.supported
+        for request in requests:
+            request.seat.moved(frames, draws=request.draws)
+            request.frames -= frames
+            plain = plain and request.look is None and not request.draws
+        if plain:
+            _, copies = console.run_and_copy(0, frames, self._copies)
+            size = self._copies.size // len(self.seats)
+            for request in requests:
+                at = request.seat.index * size
+                request.results += [copied[at : at + size] for copied in copies]
+            return
         drawing = [request for request in requests if request.draws]
         saved = sum(1 << request.seat.index for request in drawing)
+        host.save(saved)
 
         def look() -> None:
             for request in requests:
                 try:
-                    request.results.append(request.look())
+                    request.results.append((request.look or request.seat.take)())
                 except Exception as error:
                     request.error = request.error or error
             for request in drawing:
                 request.seat.remember(request.keys, host.state(request.seat.index))
-            if drawing:
-                host.save(saved)
-
-        host.held, host.shown = held, shown
-        if drawing:
             host.save(saved)
-        for request in requests:
-            request.seat.moved(frames, draws=request.draws)
-            request.frames -= frames
-        self.console.run(0, frames, look)
+
+        console.run(0, frames, look)
 
     @one_thread
     def settle(self) -> None:
@@ -460,6 +476,10 @@ class SeatReader(RaceReader):
         """Copy the bytes of the race out of memory, see `RaceReader.copy`."""
         self._seat.settle()
         return self._seat.take()
+
+    def run(self, console: Console, keys: int, frames: int, drawn: int = -1) -> RaceFrames:
+        """Run frames of the driver, and return the race after each, see `RaceReader.run`."""
+        return self.frames(console.run(keys, frames, self._seat.take, drawn))
 
     def read_objects(self) -> list[ObjectState]:
         """Return all live objects but the other drivers."""

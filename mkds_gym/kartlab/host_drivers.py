@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import ConsoleError
+from mkds_gym.kartlab.boot import ADDRESS as BOOT_ADDRESS
 from mkds_gym.kartlab.boot import MAX_DRIVERS
 from mkds_gym.race.memory import check_pointer, read_pointer
 from mkds_gym.race.memory_layout import DRIVER, RACE_CONFIG, RACE_STATUS, SCENE, MemoryLayout
@@ -57,6 +58,8 @@ _LOAD: Final = _OFFSET + 0x07
 _KEYS: Final = slice(_OFFSET + 0x08, _OFFSET + 0x08 + 2 * MAX_DRIVERS)
 _FRAMES: Final = slice(_OFFSET + 0x24, _OFFSET + 0x28)
 _ADDRESSES: Final = slice(_OFFSET + 0x18, _OFFSET + 0x24)
+_ZEROS: Final = BOOT_ADDRESS - RAM_START + 0x3C
+"""Index of the last word of the boot block, which is reserved and 0."""
 _DRIVER_ID: Final = field_slice(DRIVER, "driver_id")
 
 
@@ -154,6 +157,41 @@ class HostDrivers:
             raise ConsoleError("the drivers have no states: start the race with alone=True")
         return start, size, statuses
 
+    def race_spans(self, driver: int) -> list[tuple[int, int]]:
+        """Return where the `RaceCopy` of a race of this driver alone lies.
+
+        Args:
+            driver: 0 to 7.
+
+        Returns:
+            Index of the first byte in memory, and size, of each part.
+
+        Raises:
+            ConsoleError: the drivers are not alone.
+            NoRaceError: memory has no race.
+        """
+        statuses = self._addresses()[2]
+        layout = MemoryLayout.detect(self._ram)
+
+        def field(pointer: int, dtype: np.dtype[np.void], name: str) -> tuple[int, int]:
+            start = read_pointer(self._ram, pointer, dtype.itemsize, name) - RAM_START
+            part = field_slice(dtype, name)
+            return start + part.start, part.stop - part.start
+
+        size = RACE_STATUS.itemsize
+        status = check_pointer(statuses + driver * size, size, "the race status")
+        size = DRIVER.itemsize
+        drivers = read_pointer(self._ram, layout.drivers_pointer, MAX_DRIVERS * size, "the drivers")
+        own = drivers + driver * size - RAM_START
+        return [
+            (status, RACE_STATUS.itemsize),
+            field(layout.scene_pointer, SCENE, "state"),
+            field(layout.race_config_pointer, RACE_CONFIG, "course_id"),
+            (own, _DRIVER_ID.start),
+            (_ZEROS, _DRIVER_ID.stop - _DRIVER_ID.start),  # driver 0, in a race of its own
+            (own + _DRIVER_ID.stop, size - _DRIVER_ID.stop),
+        ]
+
     def race_pieces(self, driver: int) -> tuple[memoryview, ...]:
         """Return live views that joined are the `RaceCopy` of a race of this driver alone.
 
@@ -164,29 +202,5 @@ class HostDrivers:
             ConsoleError: the drivers are not alone.
             NoRaceError: memory has no race.
         """
-        statuses = self._addresses()[2]
-        layout = MemoryLayout.detect(self._ram)
-        ram = self._ram.data
-
-        def view(start: int, size: int, name: str) -> memoryview:
-            at = check_pointer(start, size, name)
-            return ram[at : at + size]
-
-        def follow(pointer: int, size: int, name: str) -> memoryview:
-            return view(read_pointer(self._ram, pointer, size, name), size, name)
-
-        size = RACE_STATUS.itemsize
-        status = view(statuses + driver * size, size, "the race status")
-        scene = follow(layout.scene_pointer, SCENE.itemsize, "the scene state")
-        config = follow(layout.race_config_pointer, RACE_CONFIG.itemsize, "the race config")
-        drivers = follow(layout.drivers_pointer, DRIVER.itemsize * (driver + 1), "the drivers")
-        own = drivers[driver * DRIVER.itemsize :]
-        # In a race of its own, a driver is driver 0.
-        return (
-            status,
-            scene[field_slice(SCENE, "state")],
-            config[field_slice(RACE_CONFIG, "course_id")],
-            own[: _DRIVER_ID.start],
-            memoryview(bytes(_DRIVER_ID.stop - _DRIVER_ID.start)),
-            own[_DRIVER_ID.stop :],
-        )
+        memory = self._ram.data
+        return tuple(memory[at : at + size] for at, size in self.race_spans(driver))
