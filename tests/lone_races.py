@@ -1,4 +1,4 @@
-"""Races that a driver drives alone on a console, and the same races driven together on one console."""
+"""Races that drivers drive alone, each on its own console, and together on one console."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mkds_gym.race.memory import struct_view
 from mkds_gym.race.memory_layout import RACE_STATE
 from mkds_gym.race.state import RaceCopy, RaceState
 
-PICTURE_DELAY = 2
-"""Frames between a frame of the race and the picture that shows it."""
+PICTURE_FRAMES = 3
+"""Frames that are drawn for a picture: the picture shows an earlier frame of the race."""
 DRIVERS = 8
 STEERING = (
     0,
@@ -96,7 +96,7 @@ def drive_alone(
     out = LoneRace([0] * (first + 1), [None] * first + [race.reader.copy()])
     for frame in range(first + 1, frames + 1):
         keys = policy(race.state, race.course, frame)
-        race.console.step(keys, 1, draw=any(0 <= at - frame <= 2 for at in pictures))
+        race.console.step(keys, 1, draw=any(0 <= at - frame < PICTURE_FRAMES for at in pictures))
         out.keys.append(keys)
         out.copies.append(race.reader.copy())
         if frame in pictures:
@@ -124,22 +124,28 @@ class Together:
         blocks: state blocks that the drivers have had, by lone race and frame.
     """
 
-    def __init__(self, races: Sequence[LoneRace], **parameters: Any) -> None:
-        self.field = KartlabRace.boot(hosted=DRIVERS, alone=True, **parameters)
+    def __init__(
+        self, races: Sequence[LoneRace], drivers: int = DRIVERS, **parameters: Any
+    ) -> None:
+        self.field = KartlabRace.boot(hosted=drivers, alone=True, **parameters)
         self.host = HostDrivers(self.field.ram)
         self.host.shown = NOBODY
         self.races = races
         first = sum(copy is None for copy in races[0].copies)
-        self.at = [(index, first) for index in range(DRIVERS)]
+        self.at = [(index, first) for index in range(drivers)]
         self.start = self.host.state(0)
         self.blocks: dict[tuple[int, int], bytes] = {}
-        self.pieces = [self.host.race_pieces(driver) for driver in range(DRIVERS)]
+        self.pieces = [self.host.race_pieces(driver) for driver in range(drivers)]
 
     def close(self) -> None:
         self.field.close()
 
     def step(
-        self, held: int = 0, save: int = 0, loads: Mapping[int, tuple[int, int]] | None = None
+        self,
+        held: int = 0,
+        save: int = 0,
+        loads: Mapping[int, tuple[int, int]] | None = None,
+        draw: bool = False,
     ) -> None:
         """Run a frame and compare every driver with its lone race.
 
@@ -148,6 +154,7 @@ class Together:
             save: bits of drivers whose state blocks are kept.
             loads: for drivers, the lone race and the frame to go on at: an entry of `blocks`, or
                 frame 0 of any race.
+            draw: let the emulator draw the picture.
         """
         host = self.host
         for driver, (race, frame) in (loads or {}).items():
@@ -163,7 +170,7 @@ class Together:
                 host.keys[driver] = Keys.A | Keys.LEFT
         if save:
             host.save(save)
-        self.field.console.step(0, 1, draw=host.shown != NOBODY)
+        self.field.console.step(0, 1, draw=draw)
         for driver, (race, frame) in enumerate(self.at):
             expected = self.races[race].copies[frame]
             got = b"".join(self.pieces[driver])
@@ -174,7 +181,10 @@ class Together:
             if save >> driver & 1:
                 block = host.state(driver)
                 kept = self.blocks.setdefault((race, frame), block)
-                assert block == kept, f"driver {driver}, race {race}, frame {frame}: state block"
+                assert block == kept, (
+                    f"driver {driver}, race {race}, frame {frame}: state block, "
+                    f"{differing(kept, block)}"
+                )
 
     def left(self, driver: int) -> int:
         """Return the frames that are left in a driver's lone race."""
@@ -191,7 +201,7 @@ def differing(one: bytes, other: bytes) -> str:
 
 
 def drive_together(together: Together, frames: int, seed: int) -> None:
-    """Drive frames with holds, saves and loads at random moments."""
+    """Drive frames with holds, saves, loads and changes of the shown driver at random moments."""
     random = np.random.default_rng(seed)
 
     def mask(chance: float) -> int:
@@ -209,5 +219,7 @@ def drive_together(together: Together, frames: int, seed: int) -> None:
             known = [at for at in together.blocks if at[1] < len(together.races[0].copies) - 1]
             if known:
                 loads[int(random.integers(DRIVERS))] = known[int(random.integers(len(known)))]
+        if random.random() < 0.05:
+            together.host.shown = int(random.choice([NOBODY, NOBODY, *range(DRIVERS)]))
         held = mask(0.5) if random.random() < 0.3 else 0
         together.step(held, mask(0.2) if random.random() < 0.2 else 0, loads)

@@ -79,6 +79,8 @@ def test_program_refuses_an_unknown_course() -> None:
         ("drivers", 2, ValueError, "drivers=2 needs mode='vs'"),
         ("hosted", 2, ValueError, "hosted=2 is out of range: expected an integer from 0 to 1"),
         ("hosted", 1, ValueError, "hosted=1 needs mode='vs' or alone=True"),
+        ("alone", True, ValueError, "hosted=0 is out of range: expected an integer from 1 to 8"),
+        ("alone", 1, TypeError, "alone=1 is not a boolean"),
         ("course_data", b"", ValueError, r"len\(course_data\)=0 is out of range"),
         ("skip_countdown", "no", TypeError, "skip_countdown='no' is not a boolean"),
     ],
@@ -88,6 +90,13 @@ def test_bad_value_is_refused_by_name(
 ) -> None:
     with pytest.raises(error, match=message):
         BootParameters(**{name: value})  # type: ignore[arg-type]
+
+
+def test_drivers_alone_have_no_opponents() -> None:
+    with pytest.raises(ValueError, match="alone=True needs mode='time_trial'"):
+        BootParameters(alone=True, hosted=2, mode="vs", drivers=2)
+    with pytest.raises(ValueError, match=r"hosted=9 is out of range: .* from 1 to 8"):
+        BootParameters(alone=True, hosted=9)
 
 
 def test_other_cartridge_is_refused(tmp_path: Path) -> None:
