@@ -170,7 +170,9 @@ class Together:
                 host.keys[driver] = Keys.A | Keys.LEFT
         if save:
             host.save(save)
+        done = host.frames
         self.field.console.step(0, 1, draw=draw)
+        assert host.frames == done + 1
         for driver, (race, frame) in enumerate(self.at):
             expected = self.races[race].copies[frame]
             got = b"".join(self.pieces[driver])

@@ -25,9 +25,8 @@ A state block holds everything that belongs to a driver, without addresses and w
 number: another driver can load it, also in another console with the same race. At the start of the
 race, the blocks hold the state before the first frame.
 
-An undrawn frame of drivers with a race each begins at the top of the picture, and all results are in
-memory when `Console.step` returns. A drawn frame begins at VBlank. Eight drivers that move then need
-most of the 71 lines that are left: `frames` says whether they had enough.
+Drivers with a race each move at the top of the picture, and the driver that the picture shows in
+VBlank, as in a race of its own. When `Console.step` returns, all results are in memory.
 """
 
 from __future__ import annotations

@@ -20,18 +20,6 @@ static void wait_vblank(void) {
     wait_for(HW_IRQ_VBLANK);
 }
 
-/* A host reads memory at the end of a picture's last line, 71 lines after VBlank, when the work for
- * eight drivers may still go on. Without a picture, that work need not wait for VBlank. */
-static void wait_turn(void) {
-    if (game.choice.alone) {
-        wait_for(HW_IRQ_LINE); /* also counts when it came during the last frame's work */
-        if (HOST_BLOCK->shown == SHOWN_NOBODY) {
-            return;
-        }
-    }
-    wait_vblank();
-}
-
 /* Timers 0 and 1 together count bus cycles. They run only while the host profiles. */
 static uint32_t bus_cycles(void) {
     uint32_t high = HW_TIMER(1), low = HW_TIMER(0), again = HW_TIMER(1);
@@ -43,6 +31,16 @@ static void start_timers(void) {
     HW_TIMER(0) = HW_TIMER(1) = 0;
     HW_TIMER_CONTROL(1) = 0x84; /* counts overflows of timer 0 */
     HW_TIMER_CONTROL(0) = 0x80;
+}
+
+static void profile(uint32_t hud, uint32_t race, uint32_t total) {
+    PROFILE_BLOCK->hud = hud;
+    PROFILE_BLOCK->race = race;
+    PROFILE_BLOCK->draw = total - race - hud;
+    PROFILE_BLOCK->total = total;
+    if (total > PROFILE_BLOCK->worst) {
+        PROFILE_BLOCK->worst = total;
+    }
 }
 
 int main(void) {
@@ -65,11 +63,30 @@ int main(void) {
     }
     dcache_clean();
     if (game.choice.alone) {
-        HW_DISPSTAT = 1u << 8 | 1u << 5 | 1u << 3; /* interrupts at line 1 and VBlank */
+        HW_DISPSTAT = 1u << 8 | 1u << 5 | 1u << 3; /* interrupts at line 1 and at VBlank */
     }
 
     for (;;) {
-        wait_turn();
+        uint32_t early = 0;
+        if (game.choice.alone) {
+            wait_for(HW_IRQ_LINE); /* also counts when it came during the last picture's work */
+            int profiling = PROFILE_BLOCK->magic == PROFILE_MAGIC;
+            if (profiling) {
+                start_timers();
+            }
+            int shown = scene_move_unseen();
+            dcache_clean();
+            if (profiling) {
+                early = bus_cycles();
+            }
+            if (!shown) {
+                if (profiling) {
+                    profile(0, early, early);
+                }
+                continue;
+            }
+        }
+        wait_vblank();
         int profiling = PROFILE_BLOCK->magic == PROFILE_MAGIC;
         if (!profiling) {
             scene_show();
@@ -82,16 +99,9 @@ int main(void) {
         scene_show();
         uint32_t hud = bus_cycles();
         scene_move();
-        uint32_t race = bus_cycles();
+        uint32_t race = bus_cycles() - hud;
         scene_draw();
         dcache_clean();
-        uint32_t total = bus_cycles();
-        PROFILE_BLOCK->hud = hud;
-        PROFILE_BLOCK->race = race - hud;
-        PROFILE_BLOCK->draw = total - race;
-        PROFILE_BLOCK->total = total;
-        if (total > PROFILE_BLOCK->worst) {
-            PROFILE_BLOCK->worst = total;
-        }
+        profile(hud, early + race, early + bus_cycles());
     }
 }

@@ -38,8 +38,8 @@ static struct {
     struct state_block *blocks;
     race_status *shared;       /* at RACE_STATUS_POINTER, as in a race of all drivers */
     struct words words[DRIVERS_MAX];
-    int started;
-    uint32_t held, save, load; /* of this frame, from the host block */
+    int started;               /* the first frame, which publishes the race, is over */
+    uint32_t shown, held, save, load; /* of this frame, from the host block */
     uint16_t keys[DRIVERS_MAX];
 } all;
 
@@ -120,8 +120,10 @@ static void save(uint32_t index) {
 
 void alone_begin(void) {
     volatile host_block *host = HOST_BLOCK;
+    uint32_t shown = host->shown;
+    all.shown = shown == SHOWN_NOBODY || shown < game.choice.hosted ? shown : 0;
     all.held = host->held;
-    all.save = host->save;
+    all.save = all.started ? host->save : 0xFF; /* at first, the blocks hold the race's start */
     all.load = host->load;
     put_away();
     for (uint32_t i = 0; i < game.choice.hosted; i++) {
@@ -136,6 +138,8 @@ void alone_begin(void) {
     }
 }
 
+int alone_started(void) { return all.started; }
+uint32_t alone_shown(void) { return all.shown; }
 int alone_moves(uint32_t index) { return !(all.held >> index & 1); }
 uint16_t alone_keys(uint32_t index) { return all.keys[index]; }
 
@@ -151,19 +155,19 @@ static void publish(void) {
     CAMERA_POINTER = game.cam;
 }
 
-void alone_end(void) {
-    put_away();
-    uint32_t wanted = all.started ? all.save : 0xFF; /* at first, the blocks hold the race's start */
-    all.started = 1;
-    for (uint32_t i = 0; i < game.choice.hosted; i++) {
-        if (wanted >> i & 1) {
-            save(i);
-        }
+void alone_save(uint32_t index) {
+    if (all.save >> index & 1) {
+        put_away();
+        save(index);
     }
+}
+
+void alone_end(void) {
+    all.started = 1;
     publish();
     if (all.save) {
         HOST_BLOCK->save = 0;
     }
-    dcache_clean();
+    dcache_clean(); /* the host may read before the picture is drawn */
     HOST_BLOCK->frames++;
 }

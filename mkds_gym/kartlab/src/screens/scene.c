@@ -122,14 +122,14 @@ static uint16_t backdrop_keys(void) {
 
 /* Hosted drivers: looks at the driver that the host wants to see. */
 static void choose_view(void) {
-    uint32_t wanted = game.choice.hosted ? HOST_BLOCK->shown : 0;
+    uint32_t wanted = game.choice.alone ? alone_shown() : game.choice.hosted ? HOST_BLOCK->shown : 0;
     int was_unseen = unseen;
     unseen = wanted == SHOWN_NOBODY;
     if (unseen) {
         return;
     }
     if (game.choice.alone) {
-        alone_select(wanted < game.choice.hosted ? wanted : 0);
+        alone_select(wanted);
         return;
     }
     wanted = wanted < race.count ? wanted : 0;
@@ -139,22 +139,9 @@ static void choose_view(void) {
     }
 }
 
-/* Does something for each driver that is alone and takes part in this frame. */
-static void for_each_alone(void (*action)(void)) {
-    uint32_t shown = game.first;
-    for (uint32_t i = 0; i < game.choice.hosted; i++) {
-        if (alone_moves(i)) {
-            alone_select(i);
-            action();
-        }
-    }
-    alone_select(shown);
-}
-
 void scene_show(void) {
-    if (game.choice.alone) {
+    if (game.choice.alone && !alone_started()) {
         alone_begin();
-        for_each_alone(overlay_count);
     }
     choose_view();
     if (unseen) {
@@ -169,7 +156,7 @@ void scene_show(void) {
     } else if (paused) {
         pause_show();
     } else {
-        if (!game.choice.alone) {
+        if (!game.choice.alone || alone_moves(game.first)) {
             overlay_count();
         }
         hud_frame();
@@ -191,7 +178,9 @@ static void move_race(void) {
         return;
     }
     if (game.choice.alone) {
-        for_each_alone(move_alone);
+        if (alone_moves(game.first)) {
+            move_alone();
+        }
         moved = 1;
         return;
     }
@@ -240,15 +229,53 @@ static void move_camera(void) {
     poses_update();
 }
 
+/* All drivers in the frame that publishes the race, then the driver in the picture: the others have
+ * had their turn (scene_move_unseen). */
 static void draw_alone(void) {
-    for_each_alone(move_camera);
-    alone_end(); /* the host may look soon */
+    uint32_t shown = game.first;
+    for (uint32_t i = 0; i < game.choice.hosted; i++) {
+        if (!alone_started() || i == shown) {
+            alone_select(i);
+            if (alone_moves(i)) {
+                move_camera();
+            }
+            alone_save(i);
+        }
+    }
+    alone_select(shown);
+    alone_end();
     if (unseen) {
         sound_still();
     } else {
         sound_frame();
         draw_frame();
     }
+}
+
+int scene_move_unseen(void) {
+    if (!alone_started()) {
+        return 1;
+    }
+    alone_begin();
+    uint32_t view = game.first, shown = alone_shown();
+    for (uint32_t i = 0; i < game.choice.hosted; i++) {
+        if (i == shown) {
+            continue;
+        }
+        if (alone_moves(i)) {
+            alone_select(i);
+            overlay_count();
+            move_alone();
+            move_camera();
+        }
+        alone_save(i);
+    }
+    alone_select(view);
+    if (shown == SHOWN_NOBODY) {
+        sound_still();
+        alone_end();
+    }
+    return shown != SHOWN_NOBODY;
 }
 
 void scene_draw(void) {

@@ -12,3 +12,9 @@ int scene_start(const race_choice *host);
 void scene_show(void);
 void scene_move(void);
 void scene_draw(void);
+
+/* Drivers that are alone: the turn of those that the picture does not show, at the start of a
+ * picture. A host reads memory at the end of a picture, 71 lines after VBlank, when the work for
+ * eight drivers would still go on. Returns whether a driver is shown: scene_show, scene_move and
+ * scene_draw then follow in VBlank for that driver. */
+int scene_move_unseen(void);
