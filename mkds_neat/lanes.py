@@ -1,7 +1,7 @@
 """The lanes of a worker: the episodes that it drives at the same time, step by step.
 
 Lanes are numbered from 0. `SingleLane` is any registered environment. `ConsoleLanes` is several
-drivers of ``MKDS-v0``.
+drivers of ``MKDS-v0`` in one console.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class SingleLane:
 
 
 class ConsoleLanes:
-    """Several drivers of ``MKDS-v0``, stepped by the calling thread.
+    """Several drivers of ``MKDS-v0`` in one console, stepped by the calling thread.
 
     Args:
         env_id: The environment.
@@ -102,6 +102,7 @@ class ConsoleLanes:
         made: Any = gym.make_vec(
             env_id,
             num_envs=count,
+            drivers_per_console=count,
             vectorization_mode="vector_entry_point",
             num_threads=1,
             copy=False,
@@ -137,7 +138,7 @@ class ConsoleLanes:
         return set(error.failures) if isinstance(error, VectorEnvError) else set()
 
     def close(self) -> None:
-        """Close the consoles."""
+        """Close the console."""
         self._vector.close()
 
     def _select(self, lanes: Mapping[int, Any] | Sequence[int]) -> None:

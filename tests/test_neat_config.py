@@ -266,10 +266,33 @@ def test_paths_are_found_from_any_folder(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("show", "workers", "shown"), [("first", 2, (0,)), ("5, 3", 2, (3, 5)), ("ALL", 3, (0, 1, 2))]
+    ("show", "workers", "drivers", "shown"),
+    [
+        ("first", 2, 1, (0,)),
+        ("5, 3", 2, 8, (3, 5)),
+        ("ALL", 3, 1, (0, 1, 2)),
+        ("all", 2, 2, (0, 1, 2, 3)),
+    ],
 )
-def test_viewer_names_workers_or_places(show, workers, shown):
-    assert parse_config(config_text(run__viewer=show, run__workers=workers)).shown == shown
+def test_viewer_names_races_at_a_time_or_places(show, workers, drivers, shown):
+    changes = {"run__workers": workers, "run__drivers_per_console": drivers}
+    assert parse_config(config_text(run__viewer=show, **changes)).shown == shown
+
+
+@pytest.mark.parametrize(
+    ("drivers", "workers", "changes", "lanes"),
+    [
+        ("auto", 2, {}, 8),
+        ("AUTO", 2, {}, 8),
+        ("auto", 16, {}, 4),  # of 50 individuals, so that all workers drive
+        ("auto", 64, {}, 1),
+        ("3", 64, {}, 3),
+        ("auto", 2, {"environment__mode": "vs"}, 1),
+    ],
+)
+def test_drivers_per_console_are_as_many_as_is_safe(drivers, workers, changes, lanes):
+    runs = {"run__drivers_per_console": drivers, "run__workers": workers}
+    assert parse_config(config_text(**runs, **changes)).lanes == lanes
 
 
 @pytest.mark.parametrize(

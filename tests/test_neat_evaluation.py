@@ -130,12 +130,14 @@ def test_episode_is_seeded_by_its_individual(drawn):
         assert (key, fitness) == (individual.id, score)
 
 
-@pytest.mark.parametrize("method", ["forkserver", "native"])
-def test_results_do_not_depend_on_the_workers(method, expected):
+@pytest.mark.parametrize(
+    ("method", "workers", "lanes"),
+    [("forkserver", 2, 1), ("native", 3, 1), ("forkserver", 1, 8), ("native", 2, 2)],
+)
+def test_results_do_not_depend_on_workers_and_lanes(method, workers, lanes, expected):
     how = {"vectorization": "native"} if method == "native" else {"start_method": method}
-    workers = 3 if method == "native" else 2
     reported = []
-    with evaluator(workers, **how) as pool:
+    with evaluator(workers, lanes=lanes, **how) as pool:
         results = pool.evaluate(DRIVERS, lambda r: reported.append(r.id))
         assert content(results) == expected
         # Workers that have driven before give the same results.
@@ -396,6 +398,7 @@ def test_failing_scorer_is_an_error(scorer, message):
     ("arguments", "message"),
     [
         ({"workers": 0}, "workers=0"),
+        ({"lanes": 0}, "lanes=0"),
         ({"retries": -1}, "retries=-1"),
         ({"start_method": "thread"}, "forkserver"),
         ({"vectorization": "threads"}, "async or native"),

@@ -119,7 +119,12 @@ def test_resumed_run_equals_the_uninterrupted_run(strategy, straight, tmp_path):
         )
     # Two generations in one worker, and the rest in another number of workers with gaps between
     # the checkpoints.
-    changes = {"run__generations": 2, "run__workers": 1, "run__start_method": "fork"}
+    changes = {
+        "run__generations": 2,
+        "run__workers": 1,
+        "run__drivers_per_console": 1,
+        "run__start_method": "fork",
+    }
     if strategy == "truncation":  # worker processes make no other difference to a strategy
         changes |= NATIVE
     parts = start(tmp_path, run__strategy=strategy, **changes)
@@ -183,6 +188,7 @@ def test_folder_holds_all_files(tmp_path, caplog):
     assert (load_pt(folder.path / "champion.pt").act(x) == expected).all()
     assert len(list(folder.checkpoints.iterdir())) == 3
     assert Image.open(folder.path / "fitness.png").size[0] > 500
+    caplog.clear()
     with caplog.at_level("WARNING"):
         write_pictures(folder, champion)
     assert caplog.messages == []  # the replay is the race that was evaluated

@@ -77,12 +77,12 @@ def emulators(pid: int) -> set[int]:
 def test_shown_evolution_has_the_results_of_a_hidden_one(display: str, tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
-    hidden = config_file(tmp_path / "a", run__vectorization="native")
+    hidden = config_file(tmp_path / "a", run__vectorization="native", run__drivers_per_console=1)
     assert main([hidden, "--show", "none", "--quiet"]) == 0
 
     shown = evolve(tmp_path / "b", "all", {"DISPLAY": display})
     run = run_of(shown)
-    assert [tile.index for tile in run.tiles] == [0, 1]
+    assert [tile.index for tile in run.tiles] == [0, 1, 2, 3]  # two drivers in each console
     until(lambda: all(tile.shot() for tile in run.tiles) or shown.poll() is not None)
     board = run.board()
     assert board.score == "fitness"
@@ -113,6 +113,7 @@ def test_individuals_are_shown_by_their_places_in_a_generation(tmp_path: Path) -
         {"SDL_VIDEODRIVER": "dummy"},
         run__generations=2,
         run__vectorization="native",
+        run__drivers_per_console=1,
     )
     run = run_of(process)
     assert [tile.index for tile in run.tiles] == [0, 2, 3]

@@ -14,6 +14,7 @@ import gymnasium as gym
 from mkds_gym.emulator.cartridge import BUNDLED_ROM, Cartridge
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import MKDSError
+from mkds_gym.vector.factory import sharing_refusal
 from mkds_neat.config.settings import EnvironmentSettings, EvaluationSettings, check_keys
 from mkds_neat.errors import ConfigError
 
@@ -125,7 +126,7 @@ def _unshareable(env: Any) -> str:
     """Return why drivers of an environment cannot share a console; empty if they can."""
     if not isinstance(env, MKDSEnv):
         return "only MKDS-v0 has consoles"
-    return "each driver has its own console in this version"
+    return sharing_refusal(env)
 
 
 def _explain(error: Exception, env_id: str, kwargs: Mapping[str, Any]) -> str:
