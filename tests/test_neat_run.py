@@ -129,7 +129,8 @@ def test_resumed_run_equals_the_uninterrupted_run(strategy, straight, tmp_path):
         changes |= NATIVE
     parts = start(tmp_path, run__strategy=strategy, **changes)
     parts.run()
-    again = resume(parts.folder, generations="4", workers="2", checkpoint_every="3")
+    changes = {"workers": "4", "drivers_per_console": "2", "checkpoint_every": "3"}
+    again = resume(parts.folder, generations="4", **changes)
     assert again.run().generation == 4
     assert everything(parts.folder) == everything(straight(strategy))
 
