@@ -21,7 +21,6 @@ from mkds_gym.vector.env import MKDSVectorEnv
 
 SHORT: dict[str, Any] = {"frame_skip": 7, "truncate_on": ("clock:60", "stuck:100")}
 """Episodes of one second, nine steps."""
-MODES = pytest.mark.parametrize("mode", list(AutoresetMode))
 
 
 def pair(num_envs: int, drivers: int, **kwargs: Any) -> tuple[MKDSVectorEnv, MKDSVectorEnv]:
@@ -37,19 +36,27 @@ def drive(envs: MKDSVectorEnv, steps: int, seed: int = 5) -> list[Any]:
 # The same results -----------------------------------------------------------------------------
 
 
-@MODES
+NEXT_STEP, SAME_STEP, DISABLED = AutoresetMode
+SKIPS = [{"frame_skip": 1 + 3 * (index % 3)} for index in range(8)]
+RIDGE: dict[str, Any] = {"course": "ridge_course", "engine_class": 150, "mirror": True}
+WRAPPED: dict[str, Any] = {"env_wrappers": [gym.wrappers.FlattenObservation]}
+
+
 @pytest.mark.parametrize(
-    ("num_envs", "drivers", "kwargs"),
+    ("num_envs", "drivers", "mode", "kwargs"),
     [
-        (2, 1, {}),
-        (4, 2, {"course": "ridge_course", "engine_class": 150, "mirror": True, "obs_type": "dict"}),
-        (8, 8, {"laps": 1, "env_kwargs": [{"frame_skip": 1 + 3 * (i % 3)} for i in range(8)]}),
-        (2, 2, {"course": "random", "course_seed": 5, "max_episode_steps": 4}),
-        (2, 2, {"env_wrappers": [gym.wrappers.FlattenObservation], "obs_type": "rays:5"}),
+        (2, 1, NEXT_STEP, {}),
+        (4, 2, SAME_STEP, {**RIDGE, "obs_type": "dict"}),
+        (8, 8, NEXT_STEP, {"laps": 1, "env_kwargs": SKIPS}),
+        (8, 8, SAME_STEP, {"laps": 1, "env_kwargs": SKIPS}),
+        (8, 8, DISABLED, {"laps": 1, "env_kwargs": SKIPS}),
+        (2, 2, SAME_STEP, {"course": "random", "course_seed": 5, "max_episode_steps": 4}),
+        (2, 2, NEXT_STEP, {**WRAPPED, "obs_type": "rays:5"}),
+        (2, 2, DISABLED, {**WRAPPED, "max_episode_steps": 4}),
     ],
 )
 def test_results_equal_those_of_own_consoles(
-    num_envs: int, drivers: int, kwargs: dict[str, Any], mode: AutoresetMode
+    num_envs: int, drivers: int, mode: AutoresetMode, kwargs: dict[str, Any]
 ) -> None:
     shared, own = pair(num_envs, drivers, autoreset_mode=mode, **{**SHORT, **kwargs})
     with shared, own:
@@ -76,14 +83,12 @@ def test_masked_steps_and_resets_leave_the_other_drivers_where_they_are() -> Non
                 assert equal(own.reset(options=options), shared.reset(options=options))
 
 
-@pytest.mark.parametrize("frame_skip", [1, 2, 5])
+PIXELS: dict[str, Any] = {"obs_type": "pixels", "screens": "both"}
+OVERLAYS = {"render_mode": "rgb_array", "overlays": ["hud", "camera", "objects", "trail", "rays"]}
+
+
 @pytest.mark.parametrize(
-    "kwargs",
-    [
-        {"obs_type": "pixels", "screens": "both"},
-        {"render_mode": "rgb_array", "overlays": ["hud", "camera", "objects", "trail", "rays"]},
-    ],
-    ids=["pixels", "overlays"],
+    ("frame_skip", "kwargs"), [(1, PIXELS), (5, PIXELS), (2, OVERLAYS), (5, OVERLAYS)]
 )
 def test_pictures_equal_those_of_own_consoles(frame_skip: int, kwargs: dict[str, Any]) -> None:
     truncate_on = f"clock:{6 * frame_skip}"

@@ -366,7 +366,8 @@ class Seat(Console):
 
     def run(self, keys: int, frames: int, look: Callable[[], T], drawn: int = -1) -> list[T]:
         """Hold keys and run frames of this driver, see `Console.run`."""
-        request = FrameRequest(self, keys, frames, look, drawn >= 0)
+        copies = look == self.take
+        request = FrameRequest(self, keys, frames, None if copies else look, drawn >= 0)
         self._drive(request)
         return request.results
 
