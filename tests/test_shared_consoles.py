@@ -18,6 +18,7 @@ from mkds_gym.errors import ConsoleError, RecordingError, StateError, VectorEnvE
 from mkds_gym.recording import Recorder
 from mkds_gym.replay import verify
 from mkds_gym.vector.env import MKDSVectorEnv
+from mkds_gym.wrappers import StartStates
 
 SHORT: dict[str, Any] = {"frame_skip": 7, "truncate_on": ("clock:60", "stuck:100")}
 """Episodes of one second, nine steps."""
@@ -156,6 +157,17 @@ def test_restored_state_shows_the_same_pictures(frame_skip: int) -> None:
         assert equal(expected, drive(envs, 3))
 
 
+def test_start_states_of_a_driver_start_episodes_of_drivers() -> None:
+    with make(2, drivers_per_console=2) as envs:
+        envs.reset(seed=0)
+        states = StartStates.collect(envs.envs[0], 2, laps=0.1)
+        assert [state.kind for state in states] == ["driver"] * 2
+        envs.reset(options=[{"state": states[0]}, {"state": states[1]}])
+        expected = envs.step([0, 0])
+        envs.reset(options=[{"state": states[1]}, {"state": states[0]}])
+        assert np.array_equal(envs.step([0, 0])[0], expected[0][::-1])
+
+
 def test_states_of_consoles_and_of_other_races_are_refused(tmp_path: Path) -> None:
     with (
         make(2, drivers_per_console=2) as envs,
@@ -258,6 +270,20 @@ def test_failing_metric_fails_one_driver(wrappers: Any) -> None:
             [each.snapshot().data for each in before if each is not None],
             [each.snapshot().data for each in envs.clone_states() if each is not None],
         )
+
+
+@pytest.mark.parametrize("wrappers", [(), (gym.wrappers.FlattenObservation,)])
+def test_interrupted_step_needs_a_reset_of_all_drivers(wrappers: Any) -> None:
+    with make_faulty(3, drivers_per_console=3, env_wrappers=wrappers) as envs:
+        envs.reset(seed=0)
+        expected = envs.step([0, 1, 2])
+        fail_next_frame(1, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            envs.step([0, 1, 2])
+        with pytest.raises(gym.error.ResetNeeded):
+            envs.step([0, 1, 2])
+        envs.reset(seed=0)
+        assert equal(expected, envs.step([0, 1, 2]))
 
 
 def test_failing_console_fails_its_drivers() -> None:

@@ -128,6 +128,7 @@ class LaneThread:
     ) -> Generator[FrameRequest, None, Any]:
         """Call a method; yield the frames that it waits for, and return its result."""
         self._method, self._done, self._cancelled = method, False, False
+        self._result = self._error = None
         try:
             while True:
                 shared.wait = self._wait
@@ -143,8 +144,8 @@ class LaneThread:
             self._cancelled = True
             while self._running or not self._done:
                 self._switch()
-        error, self._error = self._error, None
-        result, self._result = self._result, None
+        result, error = self._result, self._error
+        self._result = self._error = None
         if error is not None:
             raise error
         return result
