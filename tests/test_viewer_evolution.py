@@ -140,7 +140,13 @@ def test_individuals_are_shown_by_their_places_in_a_generation(tmp_path: Path) -
 
 
 def test_dead_worker_is_shown_as_dead_and_then_its_successor(tmp_path: Path) -> None:
-    process = evolve(tmp_path, "all", {"SDL_VIDEODRIVER": "dummy"}, evaluation__frames=600)
+    process = evolve(
+        tmp_path,
+        "all",
+        {"SDL_VIDEODRIVER": "dummy"},
+        evaluation__frames=600,
+        run__drivers_per_console=1,
+    )
     run = run_of(process)
     until(lambda: all(tile.shot() for tile in run.tiles) or process.poll() is not None)
     workers = emulators(process.pid)
