@@ -22,6 +22,7 @@ from mkds_gym.components.agent import Agent
 from mkds_gym.components.metrics import DEFAULT_METRICS
 from mkds_gym.components.sensors import make_sensors
 from mkds_gym.emulator.cartridge import BUNDLED_ROM, Cartridge
+from mkds_gym.emulator.frame_copies import FrameCopies
 from mkds_gym.errors import ConsoleError, NoRaceError
 from mkds_gym.multi_agent import env as multi_agent
 from mkds_gym.race.reader import RaceReader
@@ -168,18 +169,19 @@ def test_each_agent_sees_and_earns_what_its_driver_does_in_memory(shared: Any) -
     for name, agent in agents.items():
         agent.begin(readers[name].read(), course)
     frames: dict[str, list[Any]] = {}
-    run_frames = shared.console.run
+    run_frames = shared.console.run_and_copy
 
-    def watched(keys: int, count: int, look: Callable[[], Any], drawn: int = -1) -> list[Any]:
-        def look_at_all() -> Any:
+    def watched(
+        keys: int, count: int, copies: FrameCopies, drawn: int = -1
+    ) -> tuple[int, list[bytes]]:
+        found: list[bytes] = []
+        for frame in range(count):
+            found += run_frames(keys, 1, copies, 0 if frame == drawn else -1)[1]
             for name, each in readers.items():
                 frames[name].append(each.read())
-            return look()
+        return count, found
 
-        copies: list[Any] = run_frames(keys, count, look_at_all, drawn)
-        return copies
-
-    shared.console.run = watched
+    shared.console.run_and_copy = watched
     try:
         for _ in range(40):
             frames = {name: [] for name in readers}
@@ -195,7 +197,7 @@ def test_each_agent_sees_and_earns_what_its_driver_does_in_memory(shared: Any) -
                 assert len(state.opponents) == 4
                 assert shared.race(name) == state
     finally:
-        del shared.console.run
+        del shared.console.run_and_copy
     places = {info["place"] for info in infos.values()}
     assert len(places) == 3
 

@@ -557,7 +557,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         # As in `MKDSEnv`: a picture is on the screen two frames after it was drawn.
         drawn = (self.frame_skip - PRIMING_FRAMES) % self.frame_skip if self.render_mode else -1
         if not watcher.needs_frames:
-            return console.run(0, self.frame_skip, copy, drawn)
+            return self.reader.run_and_copy(console, 0, self.frame_skip, drawn)
         watcher.follow(console.ram, self.reader, self._shown)
         copies = []
         for frame in range(self.frame_skip):

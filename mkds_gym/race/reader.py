@@ -269,8 +269,14 @@ class RaceReader:
 
         Raises:
             NoRaceError: memory has no race any more. The frames after that do not run.
-            ValueError, ConsoleError: as `Console.run`.
+            ValueError, ConsoleError: as `Console.run_and_copy`.
         """
+        return self.frames(self.run_and_copy(console, keys, frames, drawn))
+
+    def run_and_copy(
+        self, console: Console, keys: int, frames: int, drawn: int = -1
+    ) -> list[RaceCopy]:
+        """Run frames, and return a `copy` of the race after each; arguments and errors as `run`."""
         copies: list[RaceCopy] = []
         parts = self._copies
         if parts is not None and parts.supported:
@@ -280,7 +286,7 @@ class RaceReader:
             frames, drawn = frames - done, drawn - done
         if frames:
             copies += console.run(keys, frames, self.copy, drawn)
-        return RaceFrames(copies, self._driver_index)
+        return copies
 
     # Complete structures, for tools (slower).
 
