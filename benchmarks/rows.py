@@ -81,13 +81,21 @@ class PlainLoop(Row):
 
 
 class ConsoleLoop(Row):
-    """`Console.step` and nothing else; ``draw`` draws the last frame of each step."""
+    """`Console.step` and nothing else.
 
-    def __init__(self, lap: Lap, draw: bool = False) -> None:
+    Args:
+        lap: the recorded lap.
+        draw: draw the last frame of each step.
+        geometry: compute the geometry of undrawn frames too.
+    """
+
+    def __init__(self, lap: Lap, draw: bool = False, geometry: bool = False) -> None:
         super().__init__(lap)
         self._keys = lap.keys
         self._draw = draw
         self._console = console = Console(on_power_on=BOOT.write)
+        if geometry and console.library.undrawn is not None:
+            console.library.undrawn.enabled = False
         console.step(0, lap.boot_frames, draw=True)
         self._start = console.snapshot()
         layout = MemoryLayout.detect(console.ram, console.cartridge.region)
@@ -280,6 +288,7 @@ def _common(places: Any) -> tuple[int, int]:
 
 PLAIN: Final = "plain py-desmume loop, emu.cycle()"
 CONSOLE: Final = "Console.step, nothing drawn"
+GEOMETRY: Final = "Console.step, nothing drawn, undrawn geometry computed"
 NATIVE_2: Final = "MKDSVectorEnv, 2"
 ENV: Final = "env.step, default arguments"
 PIXELS: Final = "env.step, obs_type='pixels'"
@@ -304,6 +313,7 @@ ROWS: Final[dict[str, Callable[[Lap], Row]]] = {
     PLAIN: PlainLoop,
     "Console.step, one frame in 4 drawn": partial(ConsoleLoop, draw=True),
     CONSOLE: ConsoleLoop,
+    GEOMETRY: partial(ConsoleLoop, geometry=True),
     "Console.step, two consoles in two threads": TwoThreads,
     ENV: Environment,
     PIXELS: partial(Environment, obs_type="pixels"),

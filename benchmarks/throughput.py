@@ -17,7 +17,17 @@ from benchmarks.lap import FRAME_SKIP, Lap
 from benchmarks.remote import remotes
 from benchmarks.report import cells, spread, table
 from benchmarks.row import Row
-from benchmarks.rows import CONSOLE, ENV, NATIVE_2, PIXELS, PLAIN, ROWS, eight_each, opponents
+from benchmarks.rows import (
+    CONSOLE,
+    ENV,
+    GEOMETRY,
+    NATIVE_2,
+    PIXELS,
+    PLAIN,
+    ROWS,
+    eight_each,
+    opponents,
+)
 
 PIECE: Final = 25
 """Steps of a piece of the lap."""
@@ -29,6 +39,7 @@ TABLES: Final[dict[str, tuple[str, list[str]]]] = {
         [
             PLAIN,
             "Console.step, one frame in 4 drawn",
+            GEOMETRY,
             CONSOLE,
             ENV,
             PIXELS,
@@ -39,7 +50,7 @@ TABLES: Final[dict[str, tuple[str, list[str]]]] = {
     ),
     "wall": (
         "And on frames that look at a wall, which are cheaper to emulate?",
-        [PLAIN, CONSOLE, ENV, NATIVE_2, eight_each(consoles=2)],
+        [PLAIN, GEOMETRY, CONSOLE, ENV, NATIVE_2, eight_each(consoles=2)],
     ),
     "vector": (
         "How fast are several environments together?",

@@ -26,12 +26,12 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import courses, parts, soak  # noqa: E402
 from benchmarks.__main__ import report  # noqa: E402
 from benchmarks.report import cells, table  # noqa: E402
-from benchmarks.rows import CONSOLE, ENV, NATIVE_2, PLAIN, eight_each  # noqa: E402
+from benchmarks.rows import CONSOLE, ENV, GEOMETRY, NATIVE_2, PLAIN, eight_each  # noqa: E402
 from mkds_gym.drivers import timing  # noqa: E402
 from mkds_gym.errors import reason  # noqa: E402
 
 BENCHMARKS = ROOT / "docs" / "reference" / "benchmarks.md"
-README_ROWS = (PLAIN, CONSOLE, ENV, "AsyncVectorEnv, 2", NATIVE_2, eight_each(consoles=2))
+README_ROWS = (PLAIN, GEOMETRY, CONSOLE, ENV, "AsyncVectorEnv, 2", NATIVE_2, eight_each(consoles=2))
 SPEED = ROOT / "docs" / "explanation" / "speed.md"
 TUTORIAL = ROOT / "docs" / "tutorial" / "first_driver.md"
 EVOLUTION_LINES = re.compile(r"\w+, seed |generation |a driver |champion: |saved: |pictures: ")

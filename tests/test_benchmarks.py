@@ -80,7 +80,7 @@ def test_rows_drive_the_recorded_race(tmp_path: Path) -> None:
     for name in ("plain", "wall", "vector", "versus", "peers"):
         assert list(tables[name]) == throughput.TABLES[name][1]
         for row in tables[name].values():
-            assert row.get("missing") or is_spread(row["frames_per_second"])
+            assert (name == "peers" and row.get("missing")) or is_spread(row["frames_per_second"])
     for title, row in tables["vector"].items():
         number = re.search(r", (\d+)", title)
         assert row["drivers"] == (2 if "two" in title else int(number[1]) if number else 1)
@@ -88,7 +88,7 @@ def test_rows_drive_the_recorded_race(tmp_path: Path) -> None:
     assert {ratio["ratio"]["median"] for ratio in (tables["plain"][throughput.PLAIN],)} == {1.0}
     shown = bool(os.environ.get("DISPLAY"))
     expected = {title for title, run in evolution.WAYS.items() if shown or "viewer" not in run}
-    assert expected >= tables["evolution"].keys() >= {t for t in expected if "1 a con" in t}
+    assert tables["evolution"].keys() == expected
     for row in tables["evolution"].values():
         assert row["frames_per_second"]["median"] > 20
         assert 0 <= row["idle"]["median"] < 1
