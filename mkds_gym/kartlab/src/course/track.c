@@ -134,6 +134,16 @@ void track_measure(map_data *map) {
     for (uint32_t i = 0; i < track.count; i++) {
         track.from_start[i] = fx_max(track.from_start[i], 0);
     }
+    track.line_length = heap_allocate(track.count * sizeof(fx32));
+    track.way = heap_allocate(track.count * sizeof(vec3));
+    for (uint32_t i = 0; i < track.count; i++) {
+        const nkm_checkpoint *c = &track.points[i];
+        uint16_t next[3];
+        track.line_length[i] = v_length(v_make(c->x2 - c->x1, 0, c->z2 - c->z1));
+        if (track_next(i, next) == 1) {
+            track.way[i] = v_unit(v_sub(track_middle(next[0]), track_middle(i)), v_make(0, 0, 0));
+        }
+    }
     map->key_checkpoint_count = (uint16_t)(track.last_key + 1);
     map->track_length = track.length;
 }

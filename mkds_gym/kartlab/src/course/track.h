@@ -10,6 +10,8 @@ struct track {
     uint32_t section_count;
     fx32 *from_start, *length_of;   /* of each checkpoint, along the midpoints of the lines */
     uint16_t *section_of;
+    fx32 *line_length;
+    vec3 *way;                      /* unit vector to the next checkpoint where only one follows; else 0 */
     fx32 length;                    /* of a lap */
     int16_t last_key;
 };

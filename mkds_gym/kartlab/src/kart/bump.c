@@ -47,6 +47,10 @@ static void shift(driver *kart, vec3 move) {
 }
 
 void karts_touch(void) {
+    if (race.count == 1) {
+        game.drivers[0].state_bits &= ~(uint32_t)DRIVER_STATE_TOUCHING_DRIVER;
+        return;
+    }
     uint8_t touching[DRIVERS_MAX] = {0};
     vec3 moves[DRIVERS_MAX] = {0};
     int count = (int)race.count;

@@ -21,7 +21,6 @@ struct state_block {
     driver driver;
     race_status status;
     race_state state;
-    camera cam;
     struct kart kart;
     struct racer racer;
     struct words words;
@@ -93,7 +92,6 @@ static void load(uint32_t index) {
     all.drivers[index].driver_id = (uint16_t)index;
     all.statuses[index] = block->status;
     all.states[index] = block->state;
-    all.cams[index] = block->cam;
     karts[index] = block->kart;
     racers[index] = block->racer;
     all.words[index] = block->words;
@@ -108,11 +106,11 @@ static void save(uint32_t index) {
     block->driver.driver_id = 0;
     block->status = all.statuses[index];
     block->state = all.states[index];
-    block->cam = all.cams[index];
     block->kart = karts[index];
     block->racer = racers[index];
     block->words = all.words[index];
     block->chase = chases[index];
+    block->chase.unseen = 1; /* the view follows from the rest */
     block->pose = poses[index];
     block->pose.place = (struct view_matrix){0}; /* computed for each picture */
     block->overlay = overlay_counts[index];

@@ -41,11 +41,12 @@
 #define ORBIT_END 0x7000
 
 struct chase chases[DRIVERS_MAX];
+static struct view views[DRIVERS_MAX];
 
 /* The camera of the race that runs now. */
 static inline struct chase *chase_now(void) { return &chases[game.first]; }
 
-const struct view *camera_view(void) { return &chase_now()->view; }
+const struct view *camera_view(void) { return &views[game.first]; }
 
 /* Returns a world point's component along an axis of the view, rounded once. */
 static inline fx32 along(const struct view *v, int axis, const fx32 *point) {
@@ -83,7 +84,8 @@ static void set_projection(struct view *view) {
     view->projection[3][2] = -fx_mul(fx_div(NEAR, FAR - NEAR), 2 * FAR);
 }
 
-static void look(struct view *view, vec3 eye, vec3 target) {
+static void look(vec3 eye, vec3 target) {
+    struct view *view = &views[game.first];
     vec3 back = v_unit(v_sub(eye, target), v_make(0, 0, FX_ONE));
     vec3 right = v_unit(v_cross(v_make(0, FX_ONE, 0), back), v_make(FX_ONE, 0, 0));
     vec3 up = v_cross(back, right);
@@ -166,8 +168,23 @@ static void place(struct chase *own) {
     }
     vec3 target = v_mad(middle, ahead, own->orbit ? 0 : LOOK_AHEAD);
     target.y += LOOK_UP;
-    look(&own->view, eye, target);
+    own->previous_eye = own->eye;
+    own->eye = eye;
+    own->target = target;
     own->last_kart = kart->position;
+    own->unseen = game.choice.alone != 0;
+    if (!own->unseen) {
+        look(eye, target);
+    }
+}
+
+void camera_look(void) {
+    struct chase *own = chase_now();
+    if (own->unseen) {
+        own->unseen = 0;
+        game.cam->position = own->previous_eye;
+        look(own->eye, own->target);
+    }
 }
 
 void camera_reset(void) {
@@ -179,7 +196,7 @@ void camera_reset(void) {
 void camera_snap(void) {
     struct chase *own = chase_now();
     const driver *kart = &game.drivers[game.shown];
-    set_projection(&own->view);
+    set_projection(&views[game.first]);
     own->heading = fx_atan2(kart->forward.x, kart->forward.z);
     own->slope = kart->forward.y;
     own->distance = DISTANCE;

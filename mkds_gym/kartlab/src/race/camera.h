@@ -21,7 +21,8 @@ struct view {
 
 /* What the camera keeps between frames, for each driver that is alone. */
 struct chase {
-    struct view view;
+    vec3 eye, target, previous_eye;
+    int unseen;            /* the view is not computed yet */
     angle16 heading;
     fx32 slope;            /* sine of the chase line's slope */
     fx32 distance;
@@ -37,8 +38,13 @@ extern struct chase chases[];
 void camera_reset(void);
 /* Places the camera behind the kart at once. */
 void camera_snap(void);
-/* Once a frame, after race_frame: moves the camera and writes the camera struct. */
+/* Once a frame, after race_frame: moves the camera and writes the camera struct. Drivers that are alone need
+ * camera_look, too. */
 void camera_update(void);
+
+/* Of a driver that is alone: computes the view that camera_update has left out because the picture shows
+ * another driver. */
+void camera_look(void);
 
 /* Returns the view of this frame: draw_frame draws it and the camera struct describes it. */
 const struct view *camera_view(void);

@@ -18,8 +18,7 @@ static int64_t in_front(uint32_t point, vec3 p) {
 
 /* Returns how far a point lies past a checkpoint's line, in world units. */
 static fx32 distance_behind(uint32_t point, vec3 p) {
-    const nkm_checkpoint *c = &track.points[point];
-    fx32 length = v_length(v_make(c->x2 - c->x1, 0, c->z2 - c->z1));
+    fx32 length = track.line_length[point];
     return length > 0 ? fx_quotient(in_front(point, p), length) : 0;
 }
 
@@ -211,14 +210,16 @@ static void update_progress(uint32_t index) {
 static void update_wrong_way(uint32_t index) {
     driver_status *me = status_of(index);
     const driver *kart = &game.drivers[index];
-    uint16_t next[3];
-    uint32_t count = track_next(me->checkpoint, next);
-    if (!count) {
-        return;
+    vec3 way = track.way[me->checkpoint];
+    if (!way.x && !way.z) { /* a fork, or an end */
+        uint16_t next[3];
+        uint32_t count = track_next(me->checkpoint, next);
+        if (!count) {
+            return;
+        }
+        way = v_sub(track_middle(nearest_of(next, count, kart->position)), track_middle(me->checkpoint));
+        way = v_unit(way, kart->forward);
     }
-    vec3 way = v_sub(track_middle(nearest_of(next, count, kart->position)),
-                     track_middle(me->checkpoint));
-    way = v_unit(way, kart->forward);
     fx32 along = v_dot(kart->velocity, way);
     if (along > 0 || (kart->flags & DRIVER_FLAG_RESPAWNING)) {
         racer_of(index)->wrong_way_frames = 0;

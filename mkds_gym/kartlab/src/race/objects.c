@@ -23,11 +23,14 @@ void objects_init(void) {
         set(&entries[DRIVERS_MAX + i], &box->position, box, ITEM_BOX_RADIUS, OBJECT_FLAG_MAP_OBJECT);
     }
     OBJECT_TABLE.entries = entries;
-    objects_frame();
+    OBJECT_TABLE.count = (uint16_t)((uint32_t)DRIVER_COUNT + item_box_count);
 }
 
 /* An item's entry keeps its slot. The entry's position is null while the item does not exist. */
 void objects_frame(void) {
+    if (!game.choice.items) {
+        return; /* the karts' entries never change */
+    }
     object_entry *entries = OBJECT_TABLE.entries;
     for (uint32_t i = 0; i < item_box_count; i++) {
         uint32_t hidden = item_boxes[i].hidden_frames ? OBJECT_FLAG_INACTIVE : 0;

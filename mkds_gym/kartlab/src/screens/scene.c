@@ -130,6 +130,7 @@ static void choose_view(void) {
     }
     if (game.choice.alone) {
         alone_select(wanted);
+        camera_look();
         return;
     }
     wanted = wanted < race.count ? wanted : 0;
@@ -243,6 +244,7 @@ static void draw_alone(void) {
         }
     }
     alone_select(shown);
+    camera_look();
     alone_end();
     if (unseen) {
         sound_still();
