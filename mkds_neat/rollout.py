@@ -51,12 +51,12 @@ class _Episode:
         )
 
 
-class _Lanes:
-    """The lanes of a worker with their episodes."""
+class _Episodes:
+    """The episodes of a worker, each in one of its lanes."""
 
     def __init__(self, factory: LanesFactory, worker: int) -> None:
         self.lanes, self._recorders, self._publishers = factory.make(worker)
-        self.episodes: dict[int, _Episode] = {}
+        self.running: dict[int, _Episode] = {}
         self.free = list(reversed(range(len(self.lanes.envs))))
         self._skip = int(getattr(self.lanes.envs[0].unwrapped, "frame_skip", 1))
 
@@ -65,35 +65,34 @@ class _Lanes:
         seeds = {}
         while waiting and self.free:
             lane, episode = self.free.pop(), waiting.popleft()
-            self.episodes[lane] = episode
+            self.running[lane] = episode
             seeds[lane] = episode.task.seed
             if self._publishers[lane] is not None:
                 self._publishers[lane].assign(episode.task.tile, episode.task.label)
         self.lanes.reset(seeds)
         now = time.perf_counter()
         for lane in seeds:
-            self.episodes[lane].start = now
+            self.running[lane].start = now
 
-    def step(self) -> list[Finished]:
-        """Step all episodes; return those that ended."""
+    def step(self, ended: list[Message]) -> None:
+        """Step all episodes, and append the results of those that ended."""
         lanes, actions = self.lanes, self.lanes.actions
-        for lane, episode in self.episodes.items():
+        for lane, episode in self.running.items():
             actions[lane] = episode.policy(lanes.observations[lane].tolist())
-        rewards, over = lanes.step(tuple(self.episodes))
-        for lane, episode in self.episodes.items():
+        rewards, over = lanes.step(tuple(self.running))
+        for lane, episode in self.running.items():
             episode.steps += 1
             episode.score += rewards[lane]
-        return [self._end(lane, info) for lane, info in over.items()]
-
-    def _end(self, lane: int, info: dict[str, Any]) -> Finished:
-        episode, recorder = self.episodes.pop(lane), self._recorders[lane]
-        self.free.append(lane)
-        recording = None if recorder is None else recorder.recording().to_bytes()
-        return Finished(episode.task.id, episode.record(info, self._skip), recording)
+        for lane, info in over.items():
+            episode, recorder = self.running[lane], self._recorders[lane]
+            recording = None if recorder is None else recorder.recording().to_bytes()
+            ended.append(Finished(episode.task.id, episode.record(info, self._skip), recording))
+            del self.running[lane]
+            self.free.append(lane)
 
     def failure(self, error: Exception) -> Failed:
         """Describe an error of `begin` or `step`."""
-        running = {lane: episode.task.id for lane, episode in self.episodes.items()}
+        running = {lane: episode.task.id for lane, episode in self.running.items()}
         guilty = self.lanes.failed(error) & set(running) or set(running)
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
         return Failed(
@@ -124,36 +123,36 @@ def drive(
     waiting: deque[_Episode] = deque()
     with contextlib.ExitStack() as stack:
 
-        def make() -> _Lanes:
+        def make() -> _Episodes:
             stack.close()
-            made = _Lanes(factory, worker)
+            made = _Episodes(factory, worker)
             stack.callback(made.lanes.close)
             return made
 
-        lanes = make()
-        send(Started(len(lanes.lanes.envs)))
+        episodes = make()
+        send(Started(len(episodes.lanes.envs)))
         steps, due = 0, 0.0
         while True:
             now = time.perf_counter()
             beat = now >= due
-            if beat or (lanes.free and not waiting):
+            if beat or (episodes.free and not waiting):
                 try:
-                    tasks = receive(not (waiting or lanes.episodes))
+                    tasks = receive(not (waiting or episodes.running))
                 except EOFError:
                     return
-                waiting.extend(_Episode(task, lanes.lanes.action_space) for task in tasks)
+                waiting.extend(_Episode(task, episodes.lanes.action_space) for task in tasks)
             if beat:
                 send(Progress(steps))
                 steps, due = 0, now + HEARTBEAT
+            messages: list[Message] = []
             try:
-                if waiting and lanes.free:
-                    lanes.begin(waiting)
-                ended = lanes.step() if lanes.episodes else []
+                if waiting and episodes.free:
+                    episodes.begin(waiting)
+                if episodes.running:
+                    steps += len(episodes.running)
+                    episodes.step(messages)
             except Exception as error:
-                failure = lanes.failure(error)
-                lanes = make()
-                send(failure)
-                continue
-            steps += len(lanes.episodes) + len(ended)
-            for result in ended:
-                send(result)
+                messages.append(episodes.failure(error))
+                episodes = make()
+            for message in messages:
+                send(message)

@@ -227,7 +227,7 @@ def test_killed_worker_does_not_disturb_the_others():
 
 def test_hanging_worker_counts_as_dead(expected):
     reported = []
-    with evaluator(2, start_method="fork") as two:
+    with evaluator(2, lanes=2, start_method="fork") as two:
 
         def stop_once(result):
             reported.append(result.id)
