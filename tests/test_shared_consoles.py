@@ -13,6 +13,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 from vector_envs import FaultyMetric, equal, fail_next_frame, make, make_faulty, play
 
+from mkds_gym.emulator import Cartridge, Console
 from mkds_gym.episodes.cloned_state import ClonedState
 from mkds_gym.errors import ConsoleError, RecordingError, StateError, VectorEnvError
 from mkds_gym.recording import Recorder
@@ -64,6 +65,33 @@ def test_results_equal_those_of_own_consoles(
         assert shared.num_threads <= num_envs // drivers
         for got, expected in zip(play(shared, 22), play(own, 22), strict=True):
             assert equal(expected, got)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("course", "engine_class"), [("mario_course", 150), ("ridge_course", 50)])
+def test_long_drives_of_many_drivers_equal_those_on_own_consoles(
+    course: str, engine_class: int
+) -> None:
+    shared, own = pair(
+        16,
+        8,
+        course=course,
+        engine_class=engine_class,
+        sensors=["seed6", "kinematics", "progress"],
+        truncate_on=("clock:400", "stuck:200", "wrong_way"),
+        autoreset_mode="SameStep",
+    )
+    rng = np.random.default_rng(3)
+    actions = rng.integers(0, 5, 16)
+    ended = 0
+    with shared, own:
+        assert equal(own.reset(seed=0), shared.reset(seed=0))
+        for _ in range(250):
+            actions = np.where(rng.random(16) < 0.3, rng.integers(0, 9, 16), actions)
+            got, expected = shared.step(actions), own.step(actions)
+            assert equal(expected, got)
+            ended += int((got[2] | got[3]).sum())
+    assert ended >= 16
 
 
 def test_masked_steps_and_resets_leave_the_other_drivers_where_they_are() -> None:
@@ -225,6 +253,18 @@ def test_what_cannot_share_a_console_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         make(**{"num_envs": 2, "drivers_per_console": 2, **kwargs})
+
+
+def test_savestates_and_other_cartridges_cannot_share_a_console(tmp_path: Path) -> None:
+    data = bytearray(Cartridge.open().path.read_bytes())
+    data[0x0C:0x10] = b"AMCE"
+    other = tmp_path / "other.nds"
+    other.write_bytes(data)
+    for rom, message in ((None, "holds a whole console"), (other, "drives one kart: use Kartlab")):
+        with Console(rom) as console:
+            state = console.save_state()
+        with pytest.raises(ValueError, match=message):
+            make(2, drivers_per_console=2, rom=rom, state=state)
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
