@@ -109,7 +109,7 @@ static void charge(driver *kart, int side) {
 void kart_drift_frame(driver *kart, uint32_t keys) {
     struct kart *own = kart_of(kart);
     int on_floor = (kart->state_bits & DRIVER_STATE_ON_FLOOR) != 0, side = side_of(keys);
-    fx32 speed = v_length(kart->velocity), top = kart_class_speed();
+    fx32 top = kart_class_speed();
     if (on_floor && own->hop > 1) { /* landed */
         own->hop = 0;
         own->drift_chance = DRIFT_CHANCE;
@@ -134,7 +134,7 @@ void kart_drift_frame(driver *kart, uint32_t keys) {
         if (charged) {
             kart_boost(kart, BOOST_DRIFT, MINI_TURBO_FRAMES);
         }
-    } else if (speed < fx_mul(top, END_SPEED) || kart->air_frames > AIR_LIMIT ||
+    } else if (!v_longer(kart->velocity, fx_mul(top, END_SPEED) - 1) || kart->air_frames > AIR_LIMIT ||
                own->off_road_frames > OFF_ROAD_LIMIT) {
         kart_drift_end(kart);
     } else {

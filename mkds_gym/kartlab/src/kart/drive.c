@@ -167,7 +167,7 @@ static void drive(driver *kart, uint32_t keys) {
     }
     kart->velocity = v_add(v_scale(way, speed), v_scale(slide, FX_ONE - kart->grip));
 
-    if (speed == 0 && !(keys & (KEY_A | KEY_B)) && v_length(slide) < FX(0.1)) {
+    if (speed == 0 && !(keys & (KEY_A | KEY_B)) && !v_longer(slide, FX(0.1) - 1)) {
         kart->velocity = v_make(0, 0, 0); /* a parked kart stays on a slope */
     } else {
         fx32 pull = fx_mul(GRAVITY, SLOPE_SHARE);
@@ -228,7 +228,7 @@ void kart_frame(driver *kart, uint32_t keys) {
     kart_drift_frame(kart, keys);
     int on_floor = (kart->state_bits & DRIVER_STATE_ON_FLOOR) != 0;
     steer(kart, keys, on_floor);
-    kart_rotation_update(kart);
+    kart_forward_update(kart);
     kart->wanted_direction = kart_way(kart);
     if (on_floor) {
         drive(kart, keys);
@@ -243,8 +243,7 @@ void kart_frame(driver *kart, uint32_t keys) {
     fx32 stick = on_floor ? FX(0.3) + fx_abs(v_dot(kart->velocity, kart->forward)) / 5 : 0;
     vec3 centre = v_mad(kart->position, kart->up, KART_RADIUS);
     vec3 move = kart->velocity, press = v_scale(kart->up, -stick);
-    fx32 distance = v_length(move);
-    int steps = distance > 2 * STEP_LIMIT ? 3 : distance > STEP_LIMIT ? 2 : 1;
+    int steps = v_longer(move, 2 * STEP_LIMIT) ? 3 : v_longer(move, STEP_LIMIT) ? 2 : 1;
     if (steps > 1) {
         move = v_make(move.x / steps, move.y / steps, move.z / steps);
     }

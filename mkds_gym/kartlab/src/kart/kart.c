@@ -6,12 +6,18 @@ struct kart karts[DRIVERS_MAX];
 
 const fx32 kart_class_speeds[3] = CLASS_SPEEDS;
 
+static vec3 update_forward(driver *kart) {
+    vec3 flat = kart_flat_heading(kart), up = kart->up;
+    kart->forward = v_unit(v_mad(flat, up, -v_dot(flat, up)), flat);
+    return flat;
+}
+
+void kart_forward_update(driver *kart) { update_forward(kart); }
+
 /* Computes forward from heading and up, then the pitch, matrix and quaternion. */
 void kart_rotation_update(driver *kart) {
-    vec3 flat = kart_flat_heading(kart), up = kart->up;
-    vec3 forward = v_unit(v_mad(flat, up, -v_dot(flat, up)), flat);
+    vec3 flat = update_forward(kart), up = kart->up, forward = kart->forward;
     vec3 left = v_cross(up, forward);
-    kart->forward = forward;
     kart->pitch = (int16_t)fx_atan2(forward.y, v_dot(forward, flat));
     const vec3 rows[4] = {left, up, forward, kart->position};
     for (int i = 0; i < 4; i++) {

@@ -49,5 +49,6 @@ static inline vec3 kart_flat_heading(const driver *kart) {
     return v_make(fx_sin(kart->heading), 0, fx_cos(kart->heading));
 }
 
+void kart_forward_update(driver *kart);  /* forward, from heading and up */
 void kart_rotation_update(driver *kart); /* from heading, up and position */
 void kart_motion_update(driver *kart);   /* from position and velocity */

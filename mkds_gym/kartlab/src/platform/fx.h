@@ -75,5 +75,10 @@ static inline vec3 v_cross(vec3 a, vec3 b) {
 static inline fx32 v_length(vec3 a) {
     return (fx32)fx_isqrt64((uint64_t)((int64_t)a.x * a.x + (int64_t)a.y * a.y + (int64_t)a.z * a.z));
 }
+/* Returns v_length(a) > limit, without the square root. */
+static inline int v_longer(vec3 a, fx32 limit) {
+    uint64_t square = (uint64_t)((int64_t)a.x * a.x + (int64_t)a.y * a.y + (int64_t)a.z * a.z);
+    return square >= (uint64_t)(limit + 1) * (uint64_t)(limit + 1);
+}
 /* Returns the unit vector along `a`, or `otherwise` when `a` is (nearly) zero. */
 vec3 v_unit(vec3 a, vec3 otherwise);

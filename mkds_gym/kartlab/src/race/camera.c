@@ -210,7 +210,7 @@ void camera_snap(void) {
 void camera_update(void) {
     struct chase *own = chase_now();
     const driver *kart = &game.drivers[game.shown];
-    if (!own->placed || v_length(v_sub(kart->position, own->last_kart)) > JUMP) {
+    if (!own->placed || v_longer(v_sub(kart->position, own->last_kart), JUMP)) {
         camera_snap();
         return;
     }
