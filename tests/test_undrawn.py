@@ -236,8 +236,9 @@ def check_memory(
     pair: tuple[dict[str, BootParameters], Console, Console],
     parameters: BootParameters | None,
     frames: int,
+    every: int = 1,
 ) -> None:
-    """Drive both consoles alike, and compare the memory after every frame and some pictures."""
+    """Drive both consoles alike; compare the memory after ``every`` frames, and some pictures."""
     boot, *consoles = pair
     boot.clear()
     if parameters is not None:
@@ -255,7 +256,7 @@ def check_memory(
                 keys = Keys.A | [0, Keys.LEFT, Keys.RIGHT, Keys.R, Keys.L][rng.integers(5)]
         for console in consoles:
             console.step(keys, 1, draw=frame % 50 == 9)
-        assert _memcmp(*rams, RAM_SIZE) == 0, frame
+        assert frame % every or _memcmp(*rams, RAM_SIZE) == 0, frame
         if frame % 50 == 11:
             assert np.array_equal(*(console.colours("both") for console in consoles)), frame
     assert not undrawn(consoles[1]).counts["mismatches"]
@@ -271,7 +272,7 @@ def test_memory_of_races_and_menu_is_the_same_after_every_frame(pair: Any) -> No
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("mode", ["time_trial", "vs", "menu"])
 @pytest.mark.parametrize("course", sorted(COURSE_DIRECTORY.glob("*.toml")), ids=lambda p: p.stem)
-def test_memory_on_all_courses_is_the_same_after_every_frame(
+def test_memory_on_all_courses_is_the_same(
     pair: Any, course: Path, mode: str
 ) -> None:
     frames = int(os.environ.get("MKDS_UNDRAWN_FRAMES", "27000")) // 27
@@ -281,7 +282,7 @@ def test_memory_on_all_courses_is_the_same_after_every_frame(
         "vs": BootParameters(course=number, laps=9, mode="vs", drivers=8, items=True, seed=number),
         "menu": None,
     }
-    check_memory(pair, races[mode], frames + number)
+    check_memory(pair, races[mode], frames + number, every=10)  # comparing costs as much as driving
 
 
 def test_changed_code_is_refused(console: Console) -> None:
