@@ -41,7 +41,7 @@ def one_thread(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenat
         # A Ctrl-C may arrive after any call, also before Python knows that it has the lock. So the
         # lock is always released, and a lock that this thread does not have refuses that.
         try:
-            if not lock.acquire(blocking=False):
+            if not lock.acquire(False):
                 raise ConcurrentCallError(
                     f"{method.__name__}() was called while another thread is in a call of the same "
                     f"{type(self).__name__}: make one call after the other, or one "
