@@ -1,7 +1,8 @@
 """Kartlab's host block, through which the host drives several karts of a race.
 
 The block lies at 0x023FE080 in main memory, 0x28 bytes, little endian. A race with hosted drivers
-(`BootParameters`) has it. Words with a * are for ``alone=True``: each driver then has its own race.
+(`BootParameters`) has it. The words from held on, except the keys, are for ``alone=True``: each
+driver then has its own race.
 
 ====== ======== ===========================================================================
 offset type     meaning
@@ -9,16 +10,16 @@ offset type     meaning
 +0x00  u8[4]    magic ``KLHB``, written by the program at boot
 +0x04  u8       driver whose view the picture shows; 0xFF: the program draws nothing, which
                 is faster, and the last picture stays
-+0x05  u8       * held: bit n stops driver n in this frame, its clock included
-+0x06  u8       * save: bit n copies driver n to its state block at the end of this frame; the
++0x05  u8       held: bit n stops driver n in this frame, its clock included
++0x06  u8       save: bit n copies driver n to its state block at the end of this frame; the
                 program clears the bits
-+0x07  u8       * load: bit n makes driver n what its state block says, before this frame; the
++0x07  u8       load: bit n makes driver n what its state block says, before this frame; the
                 program clears the bits
 +0x08  u16[8]   keys of each driver, bits of `Keys`; START has no effect
-+0x18  u32      * address of the state blocks, one for each driver
-+0x1C  u32      * size of a state block
-+0x20  u32      * address of each driver's race status, as in a race of its own
-+0x24  u32      * frames done: counts up when all of a frame's results are in memory
++0x18  u32      address of the state blocks, one for each driver
++0x1C  u32      size of a state block
++0x20  u32      address of each driver's race status, as in a race of its own
++0x24  u32      frames done: counts up when all of a frame's results are in memory
 ====== ======== ===========================================================================
 
 A state block holds everything that belongs to a driver, without addresses and without the driver's
