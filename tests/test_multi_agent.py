@@ -8,6 +8,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gymnasium as gym
@@ -88,8 +89,8 @@ def test_eight_agents_race(make: Callable[..., Any]) -> None:
     _, infos = env.reset(seed=0)
     assert [info["place"] for info in infos.values()] == list(range(1, 9))
     env.step({f"kart_{number}": ACCELERATE if number % 2 else BRAKE for number in range(8)})
-    drive(env, 3)
-    assert len({info["drivers"] for info in infos.values()}) == 1
+    infos = drive(env, 3)[-1][4]
+    assert [info["drivers"] for info in infos.values()] == [8] * 8
     assert len(env.race("kart_7").opponents) == 7
 
 
@@ -457,15 +458,63 @@ def test_overlays_are_those_of_the_agent_in_view(make: Callable[..., Any]) -> No
         assert math.dist(scene.camera.position, scene.race.position) < 60
 
 
+def test_overlays_belong_to_the_kart_in_the_picture(make: Callable[..., Any]) -> None:
+    scenes: list[Any] = []
+
+    class Kept:
+        name = "kept"
+
+        def draw(self, canvas: Any, scene: Any, course: Any) -> None:
+            scenes.append(scene)
+
+    env = make(
+        render_mode="rgb_array",
+        overlays=Kept(),
+        frame_skip=1,
+        truncate_on={"kart_0": "clock:40", "kart_1": ()},
+    )
+    env.reset(seed=0)
+    drive(env, 10)
+    seen = []
+    for step in range(5):
+        env.view = "kart_1"
+        if step:
+            ((_, rewards, _, _, _),) = drive(env, 1)
+        env.render()
+        seen.append(scenes[-1].race.driver)
+        trail, kart = scenes[-1].trail, scenes[-1].race.position
+        assert math.dist(scenes[-1].camera.position, kart) < 60
+        assert tuple(trail[-1][:3]) == pytest.approx(kart)
+    assert seen == [0, 0, 0, 1, 1], "a picture is on the screen two frames after it was drawn"
+    assert scenes[-1].reward == rewards["kart_1"]
+    assert len(trail) < 3
+    env.view = "kart_0"
+    while "kart_0" in env.agents:
+        drive(env, 1)
+    env.render()
+    assert scenes[-1].reward is not None
+    drive(env, 1)
+    env.render()
+    assert scenes[-1].reward is None, "the agent's episode has ended"
+
+
 def test_window_shows_every_frame(
     make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    env = make(2, render_mode="human", window_scale=1)
+    drawn = []
+
+    class Counts:
+        name = "counts"
+
+        def draw(self, canvas: Any, scene: Any, course: Any) -> None:
+            drawn.append(scene.race.frame)
+
+    env = make(2, render_mode="human", window_scale=1, overlays=Counts())
     env.reset(seed=0)
     drive(env, 2)
+    assert drawn[1:] == list(range(drawn[1], drawn[1] + 8)), "one picture of each frame"
     assert env.render() is None
-    env.close()
 
 
 # Errors -------------------------------------------------------------------------------------------
@@ -485,6 +534,8 @@ def test_window_shows_every_frame(
         ({"obs_type": "ram"}, "obs_type='ram' is not available"),
         ({"view": "kart_2"}, "view='kart_2' is unknown: expected one of 'kart_0', 'kart_1'"),
         ({"reward": {"kart_0": "racing"}}, "reward has values for 'kart_0': expected kart_0, kart"),
+        ({"reward": {}}, "reward has values for no agent: expected kart_0, kart_1"),
+        ({"reward": {"kart_0": "racing", 1: "racing"}}, "reward has values for 'kart_0', 1: expec"),
         ({"reward": {"kart_0": "racing", "kart_1": "x"}}, "unknown reward 'x'"),
         ({"metrics": ["progress"]}, "reward='racing' needs the metric"),
         ({"frame_skip": 0}, "frame_skip=0 is out of range"),
@@ -528,6 +579,8 @@ def test_wrong_options_and_seeds_end_no_episode(shared: Any) -> None:
         shared.reset(options={"course_seed": 3})
     with pytest.raises(ValueError, match="seed=-1 is out of range"):
         shared.reset(seed=-1)
+    with pytest.raises(TypeError, match="options=3 is not a dict"):
+        shared.reset(options=3)
     with pytest.warns(UserWarning, match="option 'progress' of reset"):
         shared.reset(options={"progress": 0.5})
     shared.step(dict.fromkeys(shared.agents, 0))
@@ -567,6 +620,35 @@ def test_step_that_fails_needs_a_reset(make: Callable[..., Any]) -> None:
             env.step(actions)
     env.reset()
     assert env.agents == ["kart_0", "kart_1"]
+
+
+def test_reset_that_fails_begins_no_episode(make: Callable[..., Any]) -> None:
+    class Fails:
+        name = "fails"
+
+        def reset(self) -> None:
+            if broken:
+                raise RuntimeError("broken event")
+
+        def update(self, state: Any, course: Any) -> bool:
+            return False
+
+    broken = False
+    env = make(truncate_on={"kart_0": (), "kart_1": Fails()})
+    env.reset(seed=0)
+    broken = True
+    with pytest.raises(RuntimeError, match="broken event"):
+        env.reset()
+    assert env.agents == []
+    for actions in ({}, {"kart_0": 0, "kart_1": 0}):
+        with pytest.raises(gym.error.ResetNeeded):
+            env.step(actions)
+
+
+def test_races_in_two_threads_are_those_of_one_thread() -> None:
+    with ThreadPoolExecutor(2) as threads:
+        digests = [threads.submit(digest_of_race) for _ in range(2)]
+    assert {digest.result() for digest in digests} == {digest_of_race()}
 
 
 def test_environments_are_pickled_by_their_arguments(make: Callable[..., Any]) -> None:

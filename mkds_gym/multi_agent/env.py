@@ -207,6 +207,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         self._host: HostDrivers | None = None
         self._start: RaceStart | None = None
         self._was_reset = False
+        self._stepped: Sequence[str] = ()  # agents of the last step
         self._closed = False
         window = None
         if render_mode == "human":
@@ -237,9 +238,9 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         """Return an agent's value of an argument that may be a dict by agent."""
         if not isinstance(value, Mapping):
             return value
-        if sorted(value) != self.possible_agents:
+        if set(value) != set(self.possible_agents):
             raise ValueError(
-                f"{argument} has values for {', '.join(map(repr, value))}: expected "
+                f"{argument} has values for {', '.join(map(repr, value)) or 'no agent'}: expected "
                 f"{', '.join(self.possible_agents)}"
             )
         return value[name]
@@ -275,6 +276,10 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
             gymnasium.error.ClosedEnvironmentError: the environment is closed.
         """
         self._check_open()
+        if options is not None and not isinstance(options, Mapping):
+            raise TypeError(
+                f"options={options!r} is not a dict: expected a dict of {', '.join(_OPTIONS)}"
+            )
         known: dict[str, Any] = {}
         for option, value in (options or {}).items():
             if option in _OPTIONS:
@@ -288,7 +293,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         checked = self.starts.check_options(known)
         if seed is not None:
             self.np_random, self.np_random_seed = seeding.np_random(integer("seed", seed, 0))
-        self.agents = []
+        self.agents, self._was_reset = [], False  # until the reset is complete
         self._start = start = self.starts.choose(checked, self.np_random)
         console, reader = self.starts.go_to(start, self.np_random)
         numbers = list(range(len(self.possible_agents)))
@@ -305,12 +310,14 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
             copied = reader.copy()
             self._watcher.frame(copied, 0)
         self._look(copied)
-        self._was_reset = True
-        self.agents = list(self.possible_agents)
         for name, agent in self._agents.items():
             agent.begin(self._races[name], start.course)
+        self._stepped = ()
         self._watcher.show(self)
-        return self._observations(), {name: self._info(name, ()) for name in self.agents}
+        observations = self._observations(self.possible_agents)
+        infos = {name: self._info(name, ()) for name in self.possible_agents}
+        self.agents, self._was_reset = list(self.possible_agents), True
+        return observations, infos
 
     @one_thread
     def step(
@@ -341,33 +348,28 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         keys = self._keys(actions)
         if not keys:
             return {}, {}, {}, {}, {}
-        names, self.agents = self.agents, []  # empty if the step fails
-        try:
-            copies = self._run_frames(keys)
-            course, drivers = self.course, self._drivers
-            over = {
-                name: self._agents[name].advance(RaceFrames(copies, drivers[name]), course)
-                for name in names
-            }
-            self._look(copies[-1])
-            self.agents = names
-            observations = self._observations()
-        except BaseException:
-            self.agents, self._was_reset = [], False
-            raise
-        ends = {name: self._agents[name].ends(events) for name, events in over.items()}
-        infos = {
-            name: self._info(name, tuple(event.name for event in events))
-            for name, events in over.items()
+        names, self.agents, self._was_reset = self.agents, [], False  # until the step is complete
+        copies = self._run_frames(keys)
+        course, drivers = self.course, self._drivers
+        over = {
+            name: self._agents[name].advance(RaceFrames(copies, drivers[name]), course)
+            for name in names
         }
-        self.agents = [name for name in names if not over[name]]
-        return (
-            observations,
+        self._look(copies[-1])
+        self._stepped = names
+        ends = {name: self._agents[name].ends(events) for name, events in over.items()}
+        results = (
+            self._observations(names),
             {name: self._agents[name].last_reward for name in names},
             {name: terminated for name, (terminated, _) in ends.items()},
             {name: truncated for name, (_, truncated) in ends.items()},
-            infos,
+            {
+                name: self._info(name, tuple(event.name for event in events))
+                for name, events in over.items()
+            },
         )
+        self.agents, self._was_reset = [name for name in names if not over[name]], True
+        return results
 
     @one_thread
     def render(self) -> NDArray[np.uint8] | None:
@@ -433,7 +435,11 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
 
     @property
     def view(self) -> str:
-        """Agent whose view is rendered; may be set between steps."""
+        """Agent whose view is rendered; may be set between steps.
+
+        The picture follows with the next step, or two frames later if a step is shorter. Set the
+        view of a wrapped environment as ``env.unwrapped.view``.
+        """
         return self._view
 
     @view.setter
@@ -504,7 +510,12 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         picture = self.console.screen(self.screens)
         if self.screens == "bottom":
             return picture
-        return self._watcher.draw(picture, self._agents[self._view], self.course)
+        # After a change of `view`, the picture shows the agent in view before.
+        shown = self._watcher.driver_in_picture
+        name = next((name for name, driver in self._drivers.items() if driver == shown), self._view)
+        return self._watcher.draw(
+            picture, self._agents[name], self.course, stepped=name in self._stepped
+        )
 
     # Internals ---------------------------------------------------------------------------------
 
@@ -577,11 +588,11 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         self._copied = copied
         self._races = {name: RaceState(copied, number) for name, number in self._drivers.items()}
 
-    def _observations(self) -> dict[str, Any]:
+    def _observations(self, names: Sequence[str]) -> dict[str, Any]:
         console, course = self.console, self.course
         return {
             name: self._agents[name].observation_builder.observe(console, self._races[name], course)
-            for name in self.agents
+            for name in names
         }
 
     def _info(self, name: str, events: tuple[str, ...]) -> dict[str, Any]:

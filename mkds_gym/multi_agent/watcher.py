@@ -49,8 +49,12 @@ class RaceWatcher:
     def follow(self, ram: NDArray[np.uint8], reader: RaceReader, driver: int) -> None:
         """Look at a driver from the next frame on. Call before the frames of a step or reset."""
         if self._overlays and driver != self._driver:
+            viewed = RaceReader(ram, reader.layout, driver)
+            if self._driver is None:
+                self._scenes.begin(viewed)
+            else:
+                self._scenes.follow(viewed)
             self._driver = driver
-            self._scenes.begin(RaceReader(ram, reader.layout, driver))
 
     def frame(self, copied: RaceCopy, keys: int) -> None:
         """Process a frame, in which the driver held these keys."""
@@ -62,14 +66,28 @@ class RaceWatcher:
         if self._window is not None and self.needs_picture:
             self._window.show(env)
 
-    def draw(self, picture: NDArray[np.uint8], agent: Agent, course: Course) -> NDArray[np.uint8]:
-        """Return a picture with the overlays, for the agent that drives the driver in view."""
+    @property
+    def driver_in_picture(self) -> int | None:
+        """The driver whose view the picture on the screen shows; None without overlays."""
+        return None if self._driver is None else self._scenes.driver
+
+    def draw(
+        self, picture: NDArray[np.uint8], agent: Agent, course: Course, *, stepped: bool
+    ) -> NDArray[np.uint8]:
+        """Return a picture with the overlays.
+
+        Args:
+            picture: the picture on the screen.
+            agent: the agent that drives the driver in the picture.
+            course: the course of the race.
+            stepped: whether the last step was one of the agent's episode, and has a reward.
+        """
         if not self._overlays:
             return picture
         scene = self._scenes.scene(
             course,
-            reward=agent.last_reward,
-            terms=agent.last_reward_terms(),
+            reward=agent.last_reward if stepped else None,
+            terms=agent.last_reward_terms() if stepped else None,
             ray_angles=ray_angles(getattr(agent.observation_builder, "sensors", ())),
         )
         return draw_overlays(self._overlays, picture, scene, course)

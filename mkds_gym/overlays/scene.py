@@ -95,6 +95,7 @@ class LapTrail:
         self._last = (math.inf, math.inf, math.inf)
         self._end = 0
         self._lap = 0
+        self._driver = 0
 
     def clear(self) -> None:
         """Remove all points."""
@@ -104,10 +105,10 @@ class LapTrail:
         """Add the driver's position, if it is far enough from the last point.
 
         Args:
-            race: the race after a frame. Another lap starts a new path.
+            race: the race after a frame. Another lap or driver starts a new path.
         """
-        if race.lap != self._lap:
-            self._lap, self._end = race.lap, 0
+        if race.lap != self._lap or race.driver != self._driver:
+            self._lap, self._driver, self._end = race.lap, race.driver, 0
         x, y, z = position = race.position
         if self._end:
             before = self._last
@@ -178,6 +179,15 @@ class SceneRecorder(EnvObserver):
         self._frames.clear()
         self._trail.clear()
         self.add(reader.read(), 0)
+
+    def follow(self, reader: RaceReader) -> None:
+        """Go on with another driver of the same race from the next frame on."""
+        self._reader = reader
+
+    @property
+    def driver(self) -> int | None:
+        """Index of the driver in the picture; None before `begin`."""
+        return self._frames[0].race.driver if self._frames else None
 
     def add(self, race: RaceState, keys: int) -> None:
         """Add a frame; call after each.

@@ -286,6 +286,11 @@ class RaceState:
     # The race
 
     @property
+    def driver(self) -> int:
+        """Index of the driver whose view this is."""
+        return self._index
+
+    @property
     def driver_count(self) -> int:
         """Number of karts in the race."""
         return (len(self._copied) - _DRIVERS_AT) // DRIVER.itemsize
