@@ -171,7 +171,7 @@ static void laps_frame(const driver_status *status) {
                 time_text(status->lap_times[row], label + 3);
                 bank = row == best ? GOLD : WHITE;
             } else if (row == done && !finished) {
-                time_text(game.status->lap_time, label + 3);
+                time_text(clock_time(status->lap_frames), label + 3);
                 bank = CYAN;
             } else {
                 const char *none = "-:--.--";
