@@ -15,7 +15,7 @@ from mkds_gym.drivers.pure_pursuit import PurePursuit
 from mkds_gym.emulator.console import Keys
 from mkds_gym.kartlab.host_drivers import NOBODY, HostDrivers
 from mkds_gym.race.memory import struct_view
-from mkds_gym.race.memory_layout import RACE_STATE
+from mkds_gym.race.memory_layout import CAMERA, RACE_STATE
 from mkds_gym.race.state import RaceCopy, RaceState
 
 PICTURE_FRAMES = 3
@@ -79,11 +79,20 @@ class LoneRace:
         keys: of each frame of the race, counted from 1; entry 0 is unused.
         copies: the race after each frame; None before the host can read the race.
         pictures: both screens after some frames.
+        cameras: camera and timers of the scene after these frames.
     """
 
     keys: list[int] = field(default_factory=list)
     copies: list[RaceCopy | None] = field(default_factory=list)
     pictures: dict[int, NDArray[np.uint16]] = field(default_factory=dict)
+    cameras: dict[int, bytes] = field(default_factory=dict)
+
+
+def camera_bytes(race: KartlabRace) -> bytes:
+    """Return the camera and the timers of the scene."""
+    camera = struct_view(race.ram, race.word(LAYOUT.camera_pointer), CAMERA)
+    timers = struct_view(race.ram, race.word(LAYOUT.race_state_pointer), RACE_STATE)
+    return bytes(camera.tobytes() + timers.tobytes())
 
 
 def drive_alone(
@@ -101,6 +110,7 @@ def drive_alone(
         out.copies.append(race.reader.copy())
         if frame in pictures:
             out.pictures[frame] = race.console.colours("both").copy()
+            out.cameras[frame] = camera_bytes(race)
     return out
 
 

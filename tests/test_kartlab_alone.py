@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lone_races import DRIVERS, PICTURE_FRAMES, Together, drive_all_alone, drive_together
+from lone_races import (
+    DRIVERS,
+    PICTURE_FRAMES,
+    Together,
+    camera_bytes,
+    drive_all_alone,
+    drive_together,
+)
 
 from mkds_gym.kartlab import COURSE_DIRECTORY
 from mkds_gym.kartlab.generator import random_course_data
@@ -55,6 +62,7 @@ def compare_pictures(parameters: dict[str, Any], shots: Sequence[int]) -> None:
             picture = together.field.console.colours("both")
             expected = races[driver].pictures[shot]
             assert np.array_equal(picture, expected), f"driver {driver}, frame {shot}"
+            assert camera_bytes(together.field) == races[driver].cameras[shot]
         together.host.shown = NOBODY
     together.close()
 
