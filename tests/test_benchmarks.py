@@ -63,8 +63,9 @@ def test_step_and_parts_compare_an_environment_with_its_console(tmp_path: Path) 
     assert list(result["tables"]["step"]) == list(step.PAIRS)
     for row in result["tables"]["step"].values():
         assert all(is_spread(row[name]) for name in ("ratio", "console", "env"))
-        ratio = row["console"]["median"] / row["env"]["median"]  # of the only piece
-        assert row["ratio"]["median"] == pytest.approx(ratio)
+        # The ratio's median is over pieces, of which a fast machine measures several.
+        ratio = row["console"]["median"] / row["env"]["median"]
+        assert row["ratio"]["median"] == pytest.approx(ratio, rel=0.5)
         assert 200 < row["console"]["median"] < 1e6  # microseconds for four frames
     for samples in result["tables"]["parts"].values():
         assert samples.keys() <= parts.PARTS.keys()

@@ -56,9 +56,10 @@ def test_every_property_is_that_of_the_driver(views: list[tuple[RaceState, RaceS
     } | {"frame", "lap", "checkpoint", "surface", "state_bits", "flags", "status_flags"}
     assert len(names) > 40
     for (alone, among), name in itertools.product(views[::97], names - {"opponents"}):
-        if name != "driver_count":
+        if name not in ("driver", "driver_count"):
             assert getattr(among, name) == getattr(alone, name), name
     assert views[0][1].driver_count == 8
+    assert views[0][0].driver == 0 < views[0][1].driver
 
 
 @pytest.mark.parametrize("name", WITHOUT_OTHERS)

@@ -285,7 +285,8 @@ def test_lap_trail_restarts_with_a_lap_and_keeps_the_last_points() -> None:
     trail = LapTrail()
 
     def race(number: float, lap: int = 1) -> Any:
-        return SimpleNamespace(lap=lap, position=(number * TRAIL_SPACING, 0.0, 0.0), speed=number)
+        position = (number * TRAIL_SPACING, 0.0, 0.0)
+        return SimpleNamespace(lap=lap, driver=0, position=position, speed=number)
 
     for lap in (1, 1, 2):
         trail.add(race(0, lap))

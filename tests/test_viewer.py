@@ -150,7 +150,9 @@ def test_publishing_is_cheap_and_unwatched_steps_draw_nothing(
         if scenes is not None:  # with the longest trail
             for number in range(TRAIL_POINTS + 1):
                 position = (number * (TRAIL_SPACING + 0.1), 0.0, 0.0)
-                publisher.trail.add(SimpleNamespace(lap=env.race.lap, position=position, speed=1.0))
+                publisher.trail.add(
+                    SimpleNamespace(lap=env.race.lap, driver=0, position=position, speed=1.0)
+                )
             publisher.show(env, scenes)  # publishes the course, once
         # Compared with taking the picture, in turns, because other programs slow both down.
         calls: tuple[Callable[[], object], ...] = (

@@ -41,3 +41,10 @@ struct game {
     uint32_t since_lap;        /* frames since that lap ended */
 };
 extern struct game game;
+
+struct race {
+    uint32_t count;            /* of drivers, a ghost included */
+    uint32_t frames;           /* since GO; also runs when the status's clock stands still */
+    uint32_t finished;         /* drivers that have finished */
+};
+extern struct race race;

@@ -3,8 +3,9 @@
 #include "draw/draw_effects.h"
 #include "draw/kart_model.h"
 #include "draw/picture.h"
+#include "game.h"
 #include "kart/kart.h"
-#include "race/racer.h"
+#include "race/picture_state.h"
 #include <string.h>
 
 /* Directions of the light in world space, as components of NORMAL (1.0.9). */

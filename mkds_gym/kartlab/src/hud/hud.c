@@ -13,7 +13,7 @@
 #include "kart/kart.h"
 #include "platform/pad.h"
 #include "race/clock.h"
-#include "race/racer.h"
+#include "game.h"
 #include <string.h>
 
 #define SPRITE_PALETTE(i) GX_R16(0x05000600 + 2 * (i))

@@ -1,5 +1,3 @@
-/* One word is shown at a time. Its letters share rotation 0, which scales them (a word appears
- * large and shrinks to its size) and slants them. */
 #include "hud/overlay.h"
 
 #include "game.h"
@@ -7,6 +5,7 @@
 #include "hud/letters.h"
 #include "platform/fx.h"
 #include "platform/gx.h"
+#include "race/picture_state.h"
 #include <string.h>
 
 #define SPRITES ((volatile uint16_t *)0x07000000)

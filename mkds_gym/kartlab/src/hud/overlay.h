@@ -10,12 +10,6 @@ void overlay_init(void);    /* at a race's start: hides all letters */
 void overlay_count(void);   /* before overlay_frame, once a frame of the race: counts frames */
 void overlay_frame(void);
 
-/* Frames that the picture is dark, and since the finish and the wrong way, for each driver that is alone. */
-struct overlay_counts {
-    uint32_t dark, finished_for, wrong_for;
-};
-extern struct overlay_counts overlay_counts[];
-
 /* Sprite names of letters of 32 and of 64 pixels, and the first free name of the 512 (names count
  * in steps of 128 bytes). */
 int overlay_letter(char code);

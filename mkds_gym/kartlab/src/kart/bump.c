@@ -4,7 +4,6 @@
 #include "kart/boost.h"
 #include "kart/crash.h"
 #include "kart/physics.h"
-#include "race/racer.h"
 
 #define REACH (2 * KART_RADIUS)
 #define BOUNCE FX(0.35)

@@ -1,13 +1,13 @@
 #include "race/alone.h"
 
-#include "draw/draw_karts.h"
-#include "hud/overlay.h"
+#include "game.h"
 #include "kart/kart.h"
 #include "platform/heap.h"
 #include "platform/hw.h"
 #include "platform/memory_map.h"
 #include "platform/pad.h"
 #include "race/camera.h"
+#include "race/picture_state.h"
 #include "race/racer.h"
 
 /* The words of `game` and `race` that change during a race. */

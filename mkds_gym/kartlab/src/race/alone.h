@@ -4,7 +4,7 @@
  * the globals of a race those of one driver. Drivers have no effect on each other. */
 #pragma once
 
-#include "game.h"
+#include <stdint.h>
 
 void alone_init(void);                 /* at a race's start, after the shared structures */
 void alone_select(uint32_t index);     /* the code that follows is about this driver's race */

@@ -3,7 +3,6 @@
 #include "game.h"
 #include "platform/fx.h"
 #include "race/items.h"
-#include "race/racer.h"
 
 #define CLEAR_OF_KART FX(15)
 #define CLEAR_OF_BANANA FX(17)

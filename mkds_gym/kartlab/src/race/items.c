@@ -8,7 +8,7 @@
 #include "platform/memory_map.h"
 #include "platform/pad.h"
 #include "race/chance.h"
-#include "race/racer.h"
+#include "game.h"
 #include <string.h>
 
 #define BOX_HEIGHT FX(20)           /* largest height above or below a box that still takes the box */

@@ -11,10 +11,3 @@ struct racer {
 };
 extern struct racer racers[DRIVERS_MAX];
 static inline struct racer *racer_of(uint32_t index) { return &racers[game.first + index]; }
-
-struct race {
-    uint32_t count;            /* of drivers, a ghost included */
-    uint32_t frames;           /* since GO; also runs when the status's clock stands still */
-    uint32_t finished;         /* drivers that have finished */
-};
-extern struct race race;

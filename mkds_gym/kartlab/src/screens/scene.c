@@ -13,7 +13,7 @@
 #include "race/camera.h"
 #include "race/ghost.h"
 #include "race/race.h"
-#include "race/racer.h"
+#include "game.h"
 #include "screens/loading.h"
 #include "screens/menu.h"
 #include "screens/pause.h"
