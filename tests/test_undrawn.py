@@ -190,6 +190,7 @@ def test_strange_program_sees_and_shows_the_same(console: Console) -> None:
     assert counts["replayed"] > 5
 
 
+# With seed 10 the process aborts in the run whose geometry is not left out.
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [2, 3, 4, 5, 6, 8, 9])
 def test_strange_programs_see_and_show_the_same(console: Console, seed: int) -> None:
