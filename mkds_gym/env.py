@@ -31,7 +31,7 @@ from mkds_gym.episodes.race_config import RaceArguments, RaceConfig
 from mkds_gym.episodes.race_start import PRIMING_FRAMES, RaceStart
 from mkds_gym.episodes.seat_starts import SeatStarts
 from mkds_gym.episodes.shared_console import FrameRequest, Seat
-from mkds_gym.episodes.start_manager import StartManager
+from mkds_gym.episodes.start_manager import NO_CONSOLE, NO_RACE, StartManager
 from mkds_gym.errors import ConsoleError, CourseFormatError, NoRaceError, StateError
 from mkds_gym.observer import Observable
 from mkds_gym.overlays import OverlayLike, SceneRecorder, draw_overlays, make_overlays
@@ -500,7 +500,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
             ConsoleError: before the first reset, and after `close`.
         """
         if self.starts.console is None:
-            raise ConsoleError("the console starts at the first reset: call env.reset() first")
+            raise ConsoleError(NO_CONSOLE)
         return self.starts.console
 
     @property
@@ -511,7 +511,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
             NoRaceError: before the first reset, and after `close`.
         """
         if self.starts.reader is None:
-            raise NoRaceError("no race has begun: call env.reset() first")
+            raise NoRaceError(NO_RACE)
         return self.starts.reader
 
     @property
@@ -522,7 +522,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
             NoRaceError: before the first reset.
         """
         if self._race is None:
-            raise NoRaceError("no race has begun: call env.reset() first")
+            raise NoRaceError(NO_RACE)
         return self._race
 
     @property
@@ -533,7 +533,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
             NoRaceError: before the first reset.
         """
         if self._course is None:
-            raise NoRaceError("no race has begun: call env.reset() first")
+            raise NoRaceError(NO_RACE)
         return self._course
 
     @property

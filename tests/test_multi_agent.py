@@ -688,3 +688,12 @@ def test_other_cartridge_is_refused(tmp_path: Any) -> None:
     rom.write_bytes(image)
     with pytest.raises(ValueError, match="races of several agents need Kartlab"):
         mkds_gym.parallel_env(rom=rom)
+
+
+@pytest.mark.parametrize("make", [mkds_gym.parallel_env, mkds_gym.MKDSEnv])
+def test_error_after_close_says_to_make_a_new_environment(make: Callable[[], Any]) -> None:
+    env = make()
+    env.close()
+    for name, error in (("console", ConsoleError), ("reader", NoRaceError)):
+        with pytest.raises(error, match="make a new environment"):
+            getattr(env, name)

@@ -36,6 +36,16 @@ _OPTIONS: Final = ("state", "course_seed", "progress")
 _booted: Final[WeakCache[RaceStart]] = WeakCache()
 """Booted starts of all environments of this process."""
 
+NO_CONSOLE: Final = (
+    "the console starts at the first reset and ends with close(): call env.reset() first, or make "
+    "a new environment if this one is closed"
+)
+"""Message of environments without a console."""
+NO_RACE: Final = (
+    "no race has begun: call env.reset() first, or make a new environment if this one is closed"
+)
+"""Message of environments without a race."""
+
 
 @dataclass(frozen=True)
 class StartOptions:

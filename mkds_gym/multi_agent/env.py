@@ -27,7 +27,7 @@ from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
 from mkds_gym.env import MAX_FRAME_SKIP, RENDER_MODES
 from mkds_gym.episodes.race_config import RaceArguments, RaceConfig
 from mkds_gym.episodes.race_start import PRIMING_FRAMES, RaceStart
-from mkds_gym.episodes.start_manager import StartManager
+from mkds_gym.episodes.start_manager import NO_CONSOLE, NO_RACE, StartManager
 from mkds_gym.errors import ConsoleError, NoRaceError
 from mkds_gym.kartlab.boot import MAX_DRIVERS
 from mkds_gym.kartlab.host_drivers import NOBODY, HostDrivers
@@ -399,7 +399,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
             NoRaceError: before the first reset.
         """
         if self._copied is None:
-            raise NoRaceError("no race has begun: call env.reset() first")
+            raise NoRaceError(NO_RACE)
         agents = list(self._drivers.values())
         count = self.state_space.shape[0] // _STATE_PARTS
         rows = []
@@ -454,7 +454,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
             ConsoleError: before the first reset, and after `close`.
         """
         if self.starts.console is None:
-            raise ConsoleError("the console starts at the first reset: call env.reset() first")
+            raise ConsoleError(NO_CONSOLE)
         return self.starts.console
 
     @property
@@ -465,7 +465,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
             NoRaceError: before the first reset, and after `close`.
         """
         if self.starts.reader is None:
-            raise NoRaceError("no race has begun: call env.reset() first")
+            raise NoRaceError(NO_RACE)
         return self.starts.reader
 
     @property
@@ -476,7 +476,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
             NoRaceError: before the first reset, and after `close`.
         """
         if self._start is None:
-            raise NoRaceError("no race has begun: call env.reset() first")
+            raise NoRaceError(NO_RACE)
         return self._start.course
 
     @property
@@ -498,7 +498,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         """
         choice("agent", agent, self.possible_agents)
         if not self._races:
-            raise NoRaceError("no race has begun: call env.reset() first")
+            raise NoRaceError(NO_RACE)
         return self._races[agent]
 
     @one_thread
