@@ -256,7 +256,8 @@ def benchmark_questions() -> str:
 
 def memory() -> str:
     """Structures of a race in memory, field by field, and the bits of its flags."""
-    from mkds_gym.race.memory_layout import BIT_FIELDS, STRUCTURES, UNSET_IN_KARTLAB, bits
+    from mkds_gym.race import memory_layout
+    from mkds_gym.race.memory_layout import BIT_FIELDS, STRUCTURES, bits
 
     parts = []
     for structure in STRUCTURES.values():
@@ -270,7 +271,11 @@ def memory() -> str:
     rows = [("constant", "bit", "in Kartlab")]
     for prefix in BIT_FIELDS:
         for name, value in bits(prefix).items():
-            state = "never set" if name in UNSET_IN_KARTLAB else "set"
+            state = "set"
+            if name in memory_layout.UNSET_IN_KARTLAB:
+                state = "never set"
+            elif name in memory_layout.SET_WITH_A_GHOST:
+                state = "set with a ghost"
             rows.append((f"`{name}`", str(value.bit_length() - 1), state))
     return "\n\n".join([*parts, "## Bits", markdown(rows)])
 

@@ -127,6 +127,12 @@ class KartlabRace:
         """Return driver numbers by place, -1 for absent drivers."""
         return [int(i) for i in self.status["driver_by_place"]]
 
+    def kinds(self) -> list[str]:
+        """Return "player", "CPU" or "ghost" for each driver."""
+        names = {memory_layout.KIND_PLAYER: "player", memory_layout.KIND_GHOST: "ghost"}
+        known = memory_layout.KIND_PLAYER | memory_layout.KIND_GHOST
+        return [names.get(int(kind) & known, "CPU") for kind in self.drivers["kind"]]
+
     def objects(self, kind: str) -> list[ObjectState]:
         return [thing for thing in self.reader.read_objects() if thing.kind == kind]
 

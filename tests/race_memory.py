@@ -19,10 +19,10 @@ from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_course
 from mkds_gym.race import memory_layout
-from mkds_gym.race.memory import WORD, struct_view
-from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.race.memory import WORD, read_pointer, read_struct, struct_view
+from mkds_gym.race.memory_layout import OBJECT_LIMIT, MemoryLayout
 from mkds_gym.race.reader import CameraState, ObjectState, RaceReader
-from mkds_gym.race.state import RaceState
+from mkds_gym.race.state import RaceState, Vector
 
 STATUS, CONFIG, SCENE, DRIVERS, CAMERA = 0x02200000, 0x02210000, 0x02220000, 0x02230000, 0x02240000
 
@@ -160,15 +160,20 @@ class Drive:
         course: read from the console's memory.
         states: of every frame, the race start first, the finish last.
         records: for some frames, the driver and race status read through the dtypes.
+        cameras: for some frames, the camera read through the dtype and by the reader, and the
+            driver's position.
         camera: in the last frame.
         objects: in the last frame.
+        object_entries: raw entries of the object table in the last frame, free ones left out.
     """
 
     course: Course
     states: list[RaceState]
     records: dict[int, tuple[np.void, np.void]]
+    cameras: list[tuple[np.void, CameraState, Vector]]
     camera: CameraState
     objects: list[ObjectState]
+    object_entries: np.ndarray
 
 
 LOOK_AHEAD = 55.0
@@ -201,13 +206,39 @@ def drive() -> Drive:
         course = Course.from_ram(console.ram, reader.layout)
         states = [reader.read()]
         records: dict[int, tuple[np.void, np.void]] = {}
+        cameras: list[tuple[np.void, CameraState, Vector]] = []
         keys = Keys.A
         while not states[-1].finished and len(states) < 4000:
             if len(states) % 4 == 0 and len(states) not in EXCURSION:
                 keys = Keys.A | _steering(states[-1], course)
             if len(states) % 100 == 1:
                 records[len(states) - 1] = (reader.read_driver(), reader.read_status())
+                camera = read_pointer(
+                    console.ram,
+                    reader.layout.camera_pointer,
+                    memory_layout.CAMERA.itemsize,
+                    "camera",
+                )
+                cameras.append(
+                    (
+                        read_struct(console.ram, camera, memory_layout.CAMERA),
+                        reader.read_camera(),
+                        states[-1].position,
+                    )
+                )
             console.step(keys, 1, False)
             states.append(reader.read())
         assert states[-1].finished, "the test driver did not get round the lap"
-        return Drive(course, states, records, reader.read_camera(), reader.read_objects())
+        table = read_struct(console.ram, reader.layout.object_table, memory_layout.OBJECT_TABLE)
+        entries = struct_view(
+            console.ram, int(table["entries"]), memory_layout.OBJECT_ENTRY, OBJECT_LIMIT
+        )
+        return Drive(
+            course,
+            states,
+            records,
+            cameras,
+            reader.read_camera(),
+            reader.read_objects(),
+            entries[entries["object"] != 0].copy(),
+        )

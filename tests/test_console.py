@@ -598,11 +598,21 @@ def test_load_state_accepts_desmume_states(console: Console, tmp_path: Path) -> 
     console.load_state(path)
     assert console.ram.tobytes() == start
     console.step(0, 30)
-    # DeSmuME's own windows write them compressed.
-    magic, version, emulator, size, _ = struct.unpack_from("<16s4I", raw)
-    body = zlib.compress(raw[32:])
-    console.load_state(struct.pack("<16s4I", magic, version, emulator, size, len(body)) + body)
+    console.load_state(deflated(raw))
     assert console.ram.tobytes() == start
+    console.step(0, 30)
+    path.write_bytes(deflated(raw))
+    console.load_state(path)
+    assert console.ram.tobytes() == start
+
+
+def deflated(raw: bytes, size: int | None = None, packed: int | None = None) -> bytes:
+    """Return a state as the desktop emulator writes states: the size leaves out the header."""
+    magic, version, emulator, whole, _ = struct.unpack_from("<16s4I", raw)
+    body = zlib.compress(raw[32:], 1)
+    size = whole - 32 if size is None else size
+    packed = len(body) if packed is None else packed
+    return struct.pack("<16s4I", magic, version, emulator, size, packed) + body
 
 
 def flip(data: bytes, place: int) -> bytes:
@@ -629,6 +639,16 @@ def bad_states(ours: bytes, raw: bytes) -> dict[str, tuple[bytes, str]]:
         "raw chunk": (raw[:36] + b"\xff\xff\xff\x7f" + raw[40:], "longer than the file"),
         "raw other game": (flip(raw, game + 12 + 0x0C), "of another ROM"),
         "raw no game": (flip(raw, game), "of another ROM"),
+        "deflated header": (deflated(raw)[:32], "truncated"),
+        "deflated truncated": (deflated(raw)[:-100], "truncated"),
+        "deflated flipped": (flip(deflated(raw), 50), "damaged"),
+        "deflated to more": (deflated(raw, size=1000), "damaged"),
+        "deflated to less": (deflated(raw, size=len(raw) + 1), "damaged"),
+        "deflated to nothing": (deflated(raw, size=0), "size of 0 bytes"),
+        "deflated to gigabytes": (deflated(raw, size=0xFFFFFFF0), "size of 4294967280 bytes"),
+        "deflated part": (deflated(raw, packed=100), "truncated"),
+        "deflated bomb": (deflated(raw[:32] + bytes(32 << 20), size=len(raw)), "damaged"),
+        "deflated without chunks": (deflated(raw[:32]), "damaged"),
     }
 
 

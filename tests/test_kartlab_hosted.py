@@ -32,7 +32,7 @@ def field(started: KartlabRace) -> KartlabRace:
 
 def test_hosted_drivers_are_players_and_start_behind_the_others(field: KartlabRace) -> None:
     assert field.order() == [3, 4, 5, 0, 1, 2, -1, -1]
-    assert [int(kind) for kind in field.drivers["kind"]] == [0, 0, 0, 1, 1, 1]
+    assert field.kinds() == ["player"] * 3 + ["CPU"] * 3
     assert [int(kind) for kind in field.config["drivers"]["type"]] == [0, 0, 0, 1, 1, 1, 0, 0]
     flags = field.status["drivers"]["flags"]
     assert [int(flag) & 1 for flag in flags] == [1, 1, 1, 0, 0, 0, 0, 0]

@@ -130,7 +130,7 @@ def test_two_presses_start_a_race(person: Person) -> None:
     assert person.config["course_id"] == 25
     assert person.config["mode"] == 1
     assert person.config["engine_class"] == 1
-    assert person.config["lap_override"] == 0
+    assert person.config["lap_override"] == -1  # the course's laps, as the original writes
     assert len(person.drivers) == 1
     assert person.status["not_controllable"] > 200
     assert titles()[25] in person.text(0)
@@ -157,7 +157,7 @@ def test_every_menu_row_changes_the_race(person: Person) -> None:
     assert setup["lap_override"] == 2
     assert setup["mirror"] == 1
     assert person.config["driver_count"] == 6
-    assert [int(one["kind"]) for one in person.drivers] == [0] + [1] * 5
+    assert person.kinds() == ["player"] + ["CPU"] * 5
     assert person.driver["place"] == 5
     assert "VS 150CC" in person.text(0)
 
@@ -367,7 +367,8 @@ def test_best_run_becomes_the_ghost_and_the_record(person: Person) -> None:
     person.wait()
     person.reader.resolve()
     drivers = person.drivers
-    assert [int(one["kind"]) for one in drivers] == [0, 2]
+    assert person.kinds() == ["player", "ghost"]
+    assert [int(kind) for kind in drivers["kind"]] == [0x08000011, 0x08000014]
     # Only the second input unit points to recorded keys and their frames.
     pointer = recordings(person)[1]
     assert recordings(person) == [0, pointer, *[0] * (memory_layout.INPUT_UNIT_COUNT - 2)]

@@ -39,7 +39,7 @@ def test_structures_describe_every_driver(field: KartlabRace) -> None:
     assert field.config["mode"] == 3
     assert [int(kind) for kind in field.config["drivers"]["type"]] == [0] + [1] * 7
     assert len(set(field.config["drivers"]["character"].tolist())) == 8
-    assert [int(kind) for kind in field.drivers["kind"]] == [0] + [1] * 7
+    assert field.kinds() == ["player"] + ["CPU"] * 7
     assert [int(number) for number in field.drivers["driver_id"]] == list(range(8))
     field.step(Keys.A, 100)
     shown = field.objects("driver")

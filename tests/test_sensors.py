@@ -10,7 +10,7 @@ from race_memory import FORK_MIDDLES, RaceMemory, drive, fork, fx, meadow
 
 from mkds_gym.components.observations import make_observation_builder
 from mkds_gym.components.sensors import SENSORS, Checkpoints, Rays, Seed6, Sensor, make_sensors
-from mkds_gym.race.memory_layout import FX32_ONE
+from mkds_gym.race.memory_layout import FX32_ONE, KIND_GHOST
 
 ALL = [*SENSORS.names(), "rays:1", "rays:36", "checkpoints:1", "checkpoints:7", "curvature:1"]
 
@@ -333,7 +333,7 @@ def test_opponents_are_seen_nearest_first() -> None:
     race.drivers[1]["velocity"] = fx((0.0, 0.0, 2.0))
     race.drivers[2]["position"] = fx((100.0, 50.0, 0.0))
     race.drivers[2]["velocity"] = fx((-1.0, 0.0, 9.0))
-    race.drivers[3]["kind"] = 2
+    race.drivers[3]["kind"] = KIND_GHOST
     state = race.frame(position=(0.0, 0.0, 0.0), heading=0.0)
     sensor = SENSORS.make("opponents:3")
     values = sensor.read(state, meadow())

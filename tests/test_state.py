@@ -325,7 +325,7 @@ def test_opponents_are_the_other_karts_without_ghosts() -> None:
         race.race["drivers"][index]["place_and_driver"] = index - 1 | index << 4
         race.race["drivers"][index]["lap"] = index
         race.race["drivers"][index]["race_progress"] = 1024 * index
-    race.drivers[2]["kind"] = 2  # a ghost
+    race.drivers[2]["kind"] = memory_layout.KIND_GHOST
     race.race["drivers"][3]["flags"] = memory_layout.STATUS_FLAG_FINISHED
     state = race.frame()
     race.drivers["position"] = 0
@@ -338,6 +338,6 @@ def test_opponents_are_the_other_karts_without_ghosts() -> None:
     assert not one.finished
     others = RaceReader(race.ram, driver=3).read().opponents
     assert [kart.driver for kart in others] == [0, 1]
-    race.drivers[1]["kind"] = 0x08000004  # a ghost of the original, whose kinds are bits
+    race.drivers[1]["kind"] = 0x08000015  # with other bits, as in the original
     assert [kart.driver for kart in race.frame().opponents] == [3]
     assert RaceMemory().frame().opponents == ()

@@ -97,8 +97,11 @@ def write_narc(files: Mapping[str, bytes]) -> bytes:
             raise ValueError(
                 f"file name {name!r} is invalid: expected 1 to 127 ASCII characters without '/'"
             )
-    folder = fnt.Folder(files=list(files), firstID=0)
-    return bytes(narc.NARC.fromFilesAndNames(list(files.values()), folder).save())
+    archive = narc.NARC.fromFilesAndNames(
+        list(files.values()), fnt.Folder(files=list(files), firstID=0)
+    )
+    archive.endiannessOfBeginning = ">"  # byte order mark FE FF, as in the original's archives
+    return bytes(archive.save())
 
 
 def compress(data: bytes) -> bytes:

@@ -33,6 +33,7 @@ _NOT_COMPRESSED: Final = 0xFFFFFFFF
 _CHUNK_GAME: Final = 130
 """Chunk of a DeSmuME savestate with the header of the ROM."""
 _MAX_SIZE: Final = 64 << 20
+"""Largest size of a savestate, bytes; those of DeSmuME have 11 MiB."""
 
 
 def pack_state(snapshot: Snapshot) -> bytes:
@@ -80,7 +81,8 @@ def plain_desmume_state(data: bytes, name: str) -> bytes:
     Raises:
         StateError: truncated, damaged or of another format.
     """
-    if len(data) < DESMUME_HEADER.size:
+    packed = len(data) - DESMUME_HEADER.size
+    if packed < 0:
         raise StateError(f"{name} is truncated: save it again")
     magic, version, emulator, size, packed_size = DESMUME_HEADER.unpack_from(data)
     if version != _DESMUME_FORMAT:
@@ -92,8 +94,12 @@ def plain_desmume_state(data: bytes, name: str) -> bytes:
         if size != len(data):
             raise StateError(f"{name} is truncated: {len(data)} of {size} bytes; save it again")
         return data
-    _check_size(size - DESMUME_HEADER.size, name)
-    body = inflate(data[DESMUME_HEADER.size :], size - DESMUME_HEADER.size, name)
+    # The size of a compressed state leaves out the header, that of an uncompressed state does not.
+    _check_size(size, name)
+    if packed < packed_size:
+        raise StateError(f"{name} is truncated: {packed} of {packed_size} bytes; save it again")
+    body = inflate(data[DESMUME_HEADER.size :][:packed_size], size, name)
+    size += DESMUME_HEADER.size
     return DESMUME_HEADER.pack(magic, version, emulator, size, _NOT_COMPRESSED) + body
 
 
@@ -172,8 +178,13 @@ def read_state(state: StateLike, cartridge: Cartridge, build_id: str) -> ReadSta
 
 def _read_file(path: Path, name: str) -> bytes:
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        status = path.stat()
+        if status.st_size > _MAX_SIZE and stat.S_ISREG(status.st_mode):
+            raise StateError(
+                f"{name} is not a savestate: it has {status.st_size:,} bytes, expected at most "
+                f"{_MAX_SIZE:,}"
+            )
+        if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
             return path.read_bytes()
     except FileNotFoundError:
         raise StateError(f"{name} does not exist: save one with Console.save_state(path)") from None

@@ -124,7 +124,8 @@ def drive_to(
     driver = PurePursuit()
     stage = start.course.nkm.stage
     course_laps = 0 if stage is None else int(stage["laps"])
-    race_laps = int(reader.read_config()["lap_override"]) or course_laps
+    override = int(reader.read_config()["lap_override"])
+    race_laps = override if override > 0 else course_laps
     if 0 < race_laps < points[-1]:
         raise ValueError(
             f"progress={points[-1]:g} is beyond the race of {race_laps} lap{'s'[: race_laps != 1]}"

@@ -69,7 +69,7 @@ _PLAIN_UNITS = {"", "number", "boolean", "bits", "bytes", "pointer", *STRUCTURES
 def header() -> str:
     """Return the text of the C header ``platform/memory_layout.h``."""
     parts = [_HEAD]
-    for prefix in ("KIND", *memory_layout.BIT_FIELDS):
+    for prefix in ("CONFIG_TYPE", "UNKNOWN", *memory_layout.BIT_FIELDS):
         parts.append(_enumeration(f"{name} = {value:#x}" for name, value in bits(prefix).items()))
     parts.append(_enumeration(f"MAP_{name}" for name in memory_layout.FIRST_MAP_LISTS))
     parts.append(_enumeration(f"MAP_{name}" for name in (*memory_layout.MAP_LISTS, "LISTS")))

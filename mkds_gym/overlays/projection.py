@@ -18,8 +18,8 @@ _NEAREST: Final = 1.0
 class Projection:
     """A pinhole camera: world right-handed with y up, screen origin at the top left.
 
-    With the eye at e, looking at t, the view's axes are b = unit(e - t), r = unit(up x b) and
-    u = b x r. A point p lies at depth d = -(p - e).b, and on the screen at
+    With the eye at e, the columns r (right), u (up) and b (backwards) of the game's matrix are the
+    view's axes. A point p lies at depth d = -(p - e).b, and on the screen at
 
         column = 128 + 128 / (aspect tan(fov)) (p - e).r / d
         row    =  96 -  96 / tan(fov)          (p - e).u / d
@@ -30,18 +30,14 @@ class Projection:
         camera: camera of the picture's frame.
 
     Raises:
-        ValueError: the camera has no direction: its target is its position, or straight up.
+        ValueError: the camera is not set up: it has no direction or no field of view.
     """
 
     def __init__(self, camera: CameraState) -> None:
-        eye = np.array(camera.position, np.float64)
-        back = eye - np.array(camera.target, np.float64)
-        right = np.cross(np.array(camera.up, np.float64), back)
         if not camera.is_set_up:
             raise ValueError(f"the camera at {camera.position} has no direction")
-        back, right = back / np.linalg.norm(back), right / np.linalg.norm(right)
-        self._eye = eye
-        self._axes = np.stack([right, np.cross(back, right), -back], axis=1)
+        self._eye = np.array(camera.position, np.float64)
+        self._axes = camera.matrix[:3] * (1.0, 1.0, -1.0)
         scale = SCREEN_HEIGHT / 2 / math.tan(camera.half_fov)
         self._scale = np.array([SCREEN_WIDTH / SCREEN_HEIGHT / camera.aspect * scale, -scale])
         self._middle = np.array([SCREEN_WIDTH / 2, SCREEN_HEIGHT / 2])

@@ -150,7 +150,7 @@ DRIVER = _structure(
     Field("driving_direction", 0x05C, _VECTOR, _UNIT, "direction the kart moves in", GAME),
     Field("velocity", 0x068, _VECTOR, _SPEED, "movement vector", GAME),
     Field("driver_id", 0x074, "<u2", "number", "0 to 7"),
-    Field("kind", 0x07C, "<u4", "number", "0 player, 1 CPU, 2 ghost; the original has bits", GAME),
+    Field("kind", 0x07C, "<u4", "bits", "KIND_*", GAME),
     Field("position", 0x080, _VECTOR, _WORLD, "contact point of the wheels", GAME),
     Field("previous_position", 0x08C, _VECTOR, _WORLD, "position in the previous frame"),
     Field("delta", 0x0A4, _VECTOR, _SPEED, "position - previous_position"),
@@ -192,11 +192,10 @@ DRIVER = _structure(
     Field("heading_speed", 0x3F0, "<i4", _TURN_SPEED, "change of heading"),
 )
 
-KIND_PLAYER = 0
-KIND_CPU = 1
-KIND_GHOST = 2
-KIND_GHOST_BIT = 1 << 2
-"""The bit of a ghost in the original, whose kinds are bits. Kartlab's kinds do not have it."""
+KIND_PLAYER = 1 << 0
+"""Kartlab sets this bit for players only. The original sets the bit for the player of a time trial;
+its other drivers were not seen."""
+KIND_GHOST = 1 << 2
 
 DRIVER_LIMIT = 8
 """Largest number of drivers in a race."""
@@ -225,6 +224,17 @@ DRIVER_FLAG_JUMP_PAD = 1 << 28
 DRIVER_FLAG2_SPIN_OUT = 1 << 5
 DRIVER_FLAG2_STAR = 1 << 6
 DRIVER_FLAG2_SHRUNK = 1 << 7
+
+# Bits of unknown meaning that the original sets. Kartlab sets them too, so that no reader relies on
+# whole words.
+UNKNOWN_KIND_BITS = 0x08000010
+"""In ``kind``, seen for the player of a time trial."""
+UNKNOWN_STATE_BITS = 0x01001400
+"""In ``state_bits``, seen for a kart at rest."""
+UNKNOWN_FLAGS2_BITS = 0x00008000
+"""In ``flags2``, seen for a kart at rest."""
+UNKNOWN_MAP_OBJECT_BITS = 0x0400
+"""In the ``flags`` of a map object."""
 
 DRIVER_STATUS = _structure(
     "driver_status",
@@ -259,6 +269,7 @@ RACE_STATUS = _structure(
     "Clock of the race and the status of every driver.",
     Field("frame", 0x00, "<u4", "frames", "frames since GO", GAME),
     Field("clock_running", 0x04, "<u4", "boolean", "1 from GO on, 0 in the countdown", GAME),
+    # The original had 697 ms at frame 42. 42 frames take 702 ms.
     Field("lap_time", 0x08, TIME, "race_time", "time of this lap", GAME),
     Field("drivers", 0x14, (DRIVER_STATUS, (DRIVER_LIMIT,)), "driver_status", "by driver", GAME),
     Field("driver_by_place", 0x474, ("i1", (DRIVER_LIMIT,)), "number", "driver ids by place"),
@@ -289,8 +300,12 @@ CONFIG_DRIVER = _structure(
     "Character and kart of a driver; part of the race config.",
     Field("character", 0x00, "<u4", "number", "see names.CHARACTERS"),
     Field("kart", 0x04, "<u4", "number", "kart id"),
-    Field("type", 0x08, "<u4", "number", "0 player, 1 CPU, 2 ghost"),
+    Field("type", 0x08, "<u4", "number", "CONFIG_TYPE_*: 0 player, 1 CPU, 2 ghost"),
 )
+
+CONFIG_TYPE_PLAYER = 0
+CONFIG_TYPE_CPU = 1
+CONFIG_TYPE_GHOST = 2
 
 _NEXT_CONFIG = 0x1E8
 
@@ -304,26 +319,40 @@ RACE_CONFIG = _structure(
     Field("mirror", 0x57, "i1", "boolean", "1 for a mirrored course"),
     Field("rng_seed", 0x5C, "<u4", "number", "seed of the game's random numbers"),
     Field("player_driver_id", 0x62, "i1", "number", "driver id of the player", SOURCES, CONSTANT),
-    Field("lap_override", 0x64, "i1", "number", "laps of this race; 0 or -1: the course's", GAME),
+    Field("lap_override", 0x64, "i1", "number", "laps of this race; -1 or 0: the course's", GAME),
     Field("drivers", 0x68, (CONFIG_DRIVER, (DRIVER_LIMIT,)), "config_driver", "by driver"),
     Field("next", _NEXT_CONFIG, ("u1", (_NEXT_CONFIG,)), "bytes", "config of the next race"),
     Field("driver_count", 0x3D0, "u1", "number", "drivers in the race"),
 )
 
+CAMERA_UNIT = 16
+"""World units per unit of the camera's view space: the game draws with positions divided by 16."""
+_VIEW = "fx32 view units"
+
 CAMERA = _structure(
     "camera",
     0x270,
-    "Camera of the race. In the original the matrix's translation is in 1/16 world units.",
-    Field("up", 0x00, _VECTOR, _UNIT, "length 0.965 in the original", GAME),
-    Field("right", 0x0C, _VECTOR, _UNIT, "points to the screen's left in the original", GAME),
+    f"Camera of the race. A view unit is {CAMERA_UNIT} world units. The three directions have "
+    "length 0.965; take directions from the matrix. `near` and `far` are read as view units, as "
+    "the matrix suggests; the original's picture was not compared.",
+    Field("up", 0x00, _VECTOR, "fx32", "up on the screen, not a unit vector", GAME),
+    Field("left", 0x0C, _VECTOR, "fx32", "to the left of the screen, not a unit vector", GAME),
     Field("target", 0x18, _VECTOR, _WORLD, "point that the camera looks at", GAME),
     Field("position", 0x24, _VECTOR, _WORLD, "position of the eye", GAME),
-    Field("matrix", 0x30, _MATRIX, "fx32", "world to view", GAME),
+    Field("matrix", 0x30, _MATRIX, "fx32", "world to view; translation in view units", GAME),
     Field("fov", 0x60, "<u2", "angle16", "HALF of the vertical field of view", GAME),
+    Field("target_fov", 0x64, "<u2", "angle16", "target of fov", GAME),
+    Field("fov_sine", 0x68, "<u2", "fx16", "sine of fov", GAME, c="fx16"),
+    Field("fov_cosine", 0x6A, "<u2", "fx16", "cosine of fov", GAME, c="fx16"),
     Field("aspect", 0x6C, "<i4", "fx32", "width / height", GAME),
-    Field("near", 0x70, "<i4", _WORLD, "distance of the near plane", GAME),
-    Field("far", 0x74, "<i4", _WORLD, "distance of the far plane", GAME),
+    Field("near", 0x70, "<i4", _VIEW, "distance of the near plane", GAME),
+    Field("far", 0x74, "<i4", _VIEW, "distance of the far plane", GAME),
+    Field("frustum_top", 0x78, "<i4", _VIEW, "top of the near plane", GAME),
+    Field("frustum_bottom", 0x7C, "<i4", _VIEW, "bottom, negative", GAME),
+    Field("frustum_left", 0x80, "<i4", _VIEW, "left, negative", GAME),
+    Field("frustum_right", 0x84, "<i4", _VIEW, "right", GAME),
     Field("previous_position", 0x134, _VECTOR, _WORLD, "position in the previous frame"),
+    Field("look_direction", 0x15C, _VECTOR, "fx32", "towards target, not a unit vector", GAME),
     Field("elevation", 0x178, "<i4", _WORLD, "added to the y of position", SOURCES, ZERO),
 )
 
@@ -383,7 +412,7 @@ OBJECT_LIMIT = 255
 OBJECT_ENTRY = _structure(
     "object_entry",
     0x1C,
-    "A driver, an item or a map object.",
+    "A driver, an item or a map object. A driver has two entries.",
     Field("position", 0x0C, "<u4", "pointer", "position, 0 if removed", GAME, c="const vec3 *"),
     Field("radius", 0x10, "<i4", _WORLD, "radius of the bounding sphere", GAME),
     Field("flags", 0x14, "<u2", "bits", "OBJECT_FLAG_*", GAME),
@@ -391,6 +420,8 @@ OBJECT_ENTRY = _structure(
 )
 
 OBJECT_FLAG_INACTIVE = 0x0200
+OBJECT_FLAG_SECOND_ENTRY = 0x0800
+"""The second entry of a driver: it points to the same driver, without `OBJECT_FLAG_DRIVER`."""
 OBJECT_FLAG_MOVING_COLLISION = 0x1000
 OBJECT_FLAG_MAP_OBJECT = 0x2000
 OBJECT_FLAG_ITEM = 0x4000
@@ -416,6 +447,7 @@ INPUT_UNIT = _structure(
 )
 
 BIT_FIELDS: dict[str, tuple[str, str]] = {
+    "KIND": ("driver", "kind"),
     "DRIVER_STATE": ("driver", "state_bits"),
     "DRIVER_FLAG": ("driver", "flags"),
     "DRIVER_FLAG2": ("driver", "flags2"),
@@ -434,6 +466,8 @@ UNSET_IN_KARTLAB = frozenset(
     }
 )
 """Bits that Kartlab never sets."""
+SET_WITH_A_GHOST = frozenset({"KIND_GHOST"})
+"""Bits that Kartlab sets only in a time trial with a ghost."""
 
 
 def bits(prefix: str) -> dict[str, int]:

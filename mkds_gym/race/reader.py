@@ -21,6 +21,7 @@ from mkds_gym.race.frames import RaceFrames
 from mkds_gym.race.memory import check_pointer, check_ram, read_pointer, read_struct, struct_view
 from mkds_gym.race.memory_layout import (
     CAMERA,
+    CAMERA_UNIT,
     DRIVER,
     DRIVER_LIMIT,
     FX32_SCALE,
@@ -64,9 +65,9 @@ class CameraState:
     Attributes:
         position: position of the eye, world units, with the elevation added.
         target: point that the camera looks at, world units.
-        up: unit vector.
-        right: unit vector, as the game stores it.
-        matrix: world to view, (4, 3) float64; rows: three axes and the translation.
+        matrix: world to view for row vectors, (4, 3) float64, world units. The columns of the first
+            three rows are unit vectors of the world: right and up on the screen, and backwards. The
+            last row is the translation.
         half_fov: half the vertical field of view, radians.
         aspect: width over height.
         near: distance of the near plane, world units.
@@ -75,8 +76,6 @@ class CameraState:
 
     position: Vector
     target: Vector
-    up: Vector
-    right: Vector
     matrix: NDArray[np.float64]
     half_fov: float
     aspect: float
@@ -86,12 +85,8 @@ class CameraState:
     @property
     def is_set_up(self) -> bool:
         """Whether the camera has a direction and a field of view; False early in a scene."""
-        x, y, z = (e - t for e, t in zip(self.position, self.target, strict=True))
-        ux, uy, uz = self.up
-        across = (uy * z - uz * y, uz * x - ux * z, ux * y - uy * x)
         return (
-            math.hypot(*across) > 1e-9
-            and math.hypot(x, y, z) > 1e-9
+            abs(float(np.linalg.det(self.matrix[:3]))) > 0.5
             and 0 < self.half_fov < math.pi / 2
             and self.aspect > 0
         )
@@ -330,20 +325,22 @@ class RaceReader:
         """
         camera = self._follow(self.layout.camera_pointer, CAMERA, "the camera")
         x, y, z = _vector(camera["position"])
+        matrix = camera["matrix"] * FX32_SCALE
+        matrix[3] *= CAMERA_UNIT
         return CameraState(
             position=(x, y + int(camera["elevation"]) * FX32_SCALE, z),
             target=_vector(camera["target"]),
-            up=_vector(camera["up"]),
-            right=_vector(camera["right"]),
-            matrix=camera["matrix"] * FX32_SCALE,
+            matrix=matrix,
             half_fov=int(camera["fov"]) * ANGLE16_RADIANS,
             aspect=int(camera["aspect"]) * FX32_SCALE,
-            near=int(camera["near"]) * FX32_SCALE,
-            far=int(camera["far"]) * FX32_SCALE,
+            near=int(camera["near"]) * FX32_SCALE * CAMERA_UNIT,
+            far=int(camera["far"]) * FX32_SCALE * CAMERA_UNIT,
         )
 
     def read_objects(self) -> list[ObjectState]:
-        """Return all live objects: karts, items, map objects. Unreadable entries are skipped.
+        """Return all live objects: karts, items, map objects.
+
+        Unreadable entries and the second entries of drivers are skipped.
 
         Raises:
             NoRaceError: memory has no object table.
@@ -385,7 +382,8 @@ class RaceReader:
                     address=address,
                 )
             )
-        return found
+        drivers = {thing.address for thing in found if thing.kind == "driver"}
+        return [thing for thing in found if thing.kind != "other" or thing.address not in drivers]
 
     def _follow(self, pointer: int, dtype: np.dtype[np.void], name: str) -> np.void:
         address = read_pointer(self._ram, pointer, dtype.itemsize, name)

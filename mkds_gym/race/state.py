@@ -409,12 +409,7 @@ class RaceState:
         found: list[OpponentState] = []
         for index in range(self.driver_count):
             raw = _unpack_driver(copied, _DRIVERS_AT + index * DRIVER.itemsize)
-            kind = raw[_D["kind"]]
-            if (
-                index == self._index
-                or kind == memory_layout.KIND_GHOST
-                or kind & memory_layout.KIND_GHOST_BIT
-            ):
+            if index == self._index or raw[_D["kind"]] & memory_layout.KIND_GHOST:
                 continue
             status = _status_fields(index).unpack_from(copied)
             found.append(

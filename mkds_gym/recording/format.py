@@ -322,7 +322,10 @@ def _runs(keys: NDArray[np.uint16]) -> NDArray[Any]:
 
 def _unroll(data: bytes) -> NDArray[np.uint16]:
     """Return the keys of each frame from deflated runs; ValueError if they are inconsistent."""
-    runs = np.frombuffer(zlib.decompress(data), _RUN)
+    stream = zlib.decompressobj()
+    runs = np.frombuffer(stream.decompress(data, MAX_FRAMES * _RUN.itemsize), _RUN)
+    if not stream.eof:
+        raise ValueError("truncated, or more than a day of frames")
     if int(runs["frames"].sum(dtype=np.uint64)) > MAX_FRAMES:
         raise ValueError("more than a day of frames")
     if (runs["keys"] > ALL_KEYS).any():

@@ -220,7 +220,7 @@ void draw_karts(const struct view *view) {
         int i = visible[n].index;
         const driver *kart = &game.drivers[i];
         struct kart_pose *pose = &own_poses[i];
-        int ghost = kart->kind == KIND_GHOST;
+        int ghost = (kart->kind & KIND_GHOST) != 0;
         pose_place(pose, kart);
         send_1(GX_MTX_RESTORE, VIEW_MATRIX_SLOT);
         send_matrix_4x3(GX_MTX_MULT_4X3, &pose->place);
@@ -245,11 +245,11 @@ void draw_karts(const struct view *view) {
     }
     for (int n = 0; n < count; n++) {
         int i = visible[n].index;
-        if (visible[n].depth < EFFECTS_DEPTH && game.drivers[i].kind != KIND_GHOST) {
+        if (visible[n].depth < EFFECTS_DEPTH && !(game.drivers[i].kind & KIND_GHOST)) {
             draw_effects(view, &game.drivers[i], &own_poses[i].place);
         }
         int fallen = game.drivers[i].position.y < own_poses[i].ground - FX(4); /* the kart falls off the course */
-        if (visible[n].depth < SHADOW_DEPTH && game.drivers[i].kind != KIND_GHOST && !fallen) {
+        if (visible[n].depth < SHADOW_DEPTH && !(game.drivers[i].kind & KIND_GHOST) && !fallen) {
             int own = i == (int)game.shown;
             uint32_t other = 2u + (uint32_t)(i < (int)game.shown ? i : i - 1);
             draw_shadow(&own_poses[i], POLYGON_SHADOWS + (own ? 0u : other), own ? 2 : 1);

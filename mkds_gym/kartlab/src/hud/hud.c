@@ -58,7 +58,7 @@ static void dot_init(void) {
     letter_tile(SPRITE_TILES + 8 * DISC_TILE, disc);
     for (int i = 1; i < DRIVERS_MAX; i++) {
         SPRITE_PALETTE(16 * i + 1) = RGB15(2, 2, 4);
-        SPRITE_PALETTE(16 * i + 2) = game.drivers[i].kind == KIND_GHOST ? RGB15(24, 26, 31) : paint_of[i];
+        SPRITE_PALETTE(16 * i + 2) = game.drivers[i].kind & KIND_GHOST ? RGB15(24, 26, 31) : paint_of[i];
     }
     for (int tile = 0; tile < 4; tile++) {
         uint8_t pixels[8][8];

@@ -18,7 +18,7 @@
 #define TOW_FRAMES 60
 
 static int is_solid(const driver *kart) {
-    return kart->kind != KIND_GHOST && !(kart->flags & DRIVER_FLAG_RESPAWNING);
+    return !(kart->kind & KIND_GHOST) && !(kart->flags & DRIVER_FLAG_RESPAWNING);
 }
 
 /* Both karts have the same mass: they exchange speed along the line between them. */
@@ -111,7 +111,7 @@ static int tows(const driver *ahead, const driver *kart) {
 void kart_slipstream(driver *kart) {
     struct kart *own = kart_of(kart);
     int towed = 0;
-    if (kart->kind != KIND_GHOST && !own->boost &&
+    if (!(kart->kind & KIND_GHOST) && !own->boost &&
         kart->speed > fx_mul(kart_class_speed(), TOW_SPEED)) {
         for (int i = 0; i < (int)race.count && !towed; i++) {
             towed = &game.drivers[i] != kart && tows(&game.drivers[i], kart);

@@ -1,16 +1,17 @@
 /* The camera follows the kart and turns a little late.
  *
  * The camera struct describes the view that is drawn: eye = position + (0, elevation, 0), looking
- * at target.  The 4x3 matrix at +0x30 takes world units to view space, for row vectors:
+ * at target.  The 4x3 matrix at +0x30 takes a position divided by 16 to view space, for row vectors:
  *
- *     (vx, vy, vz) = (x, y, z, 1) * M
+ *     (vx, vy, vz) = (x / 16, y / 16, z / 16, 1) * M
  *     M[0..2][c]: components of the world's axes x, y, z along
  *                 c = 0: right, 1: up of the screen, 2: backwards (target to eye)
- *     M[3] = -eye * M[0..2]
+ *     M[3] = -eye / 16 * M[0..2]
  *
  * So vx runs right, vy up, and points in front of the eye have vz < 0 and depth = -vz.  A point is
  * at column 128 + 96 / tan(fov) * 4/3 / aspect * vx / depth and at row
- * 96 - 96 / tan(fov) * vy / depth, where fov is the HALF vertical angle at +0x60.
+ * 96 - 96 / tan(fov) * vy / depth, where fov is the HALF vertical angle at +0x60.  Its sine and
+ * cosine are at +0x68.  The picture itself is drawn in world units, with the matrix of `struct view`.
  */
 #include "race/camera.h"
 
@@ -32,6 +33,8 @@
 #define PITCH_EASE 12
 #define CLEARANCE FX(5)       /* between eye and floor */
 #define WALL_CLEARANCE FX(8)  /* between eye and wall: larger than the near corners of the view */
+#define VIEW_UNIT 16           /* world units per unit of the camera struct's view space */
+#define DIRECTION_LENGTH FX(0.965) /* of the camera struct's three directions, as in the original */
 #define FEELER_STEPS 4        /* steps from the kart to the eye, along a wall */
 #define DRIFT_LOOK 2          /* in a drift the camera turns less, by this part of the drift angle */
 #define LIFT_EASE 5           /* how slowly the camera follows a kart in the air */
@@ -70,6 +73,7 @@ static void set_projection(struct view *view) {
     view->sine_v = fx_sin(HALF_FOV);
     view->cosine_v = fx_cos(HALF_FOV);
     fx32 cotangent = fx_div(view->cosine_v, view->sine_v);
+    view->top = fx_div(NEAR / VIEW_UNIT, cotangent);
     fx32 width = fx_mul(fx_div(FX_ONE, cotangent), ASPECT); /* tangent of half the horizontal angle */
     fx32 length = fx_sqrt(FX_ONE + fx_mul(width, width));
     view->cosine_h = fx_div(FX_ONE, length);
@@ -82,6 +86,34 @@ static void set_projection(struct view *view) {
     view->projection[2][2] = -fx_div(FAR + NEAR, FAR - NEAR);
     view->projection[2][3] = -FX_ONE;
     view->projection[3][2] = -fx_mul(fx_div(NEAR, FAR - NEAR), 2 * FAR);
+}
+
+/* Writes the camera struct of a view. */
+static void describe(camera *cam, const struct view *view, vec3 target) {
+    const fx32(*m)[3] = view->matrix.m;
+    cam->up = v_scale(v_make(m[0][1], m[1][1], m[2][1]), DIRECTION_LENGTH);
+    cam->left = v_scale(v_make(m[0][0], m[1][0], m[2][0]), -DIRECTION_LENGTH);
+    cam->look_direction = v_scale(v_make(m[0][2], m[1][2], m[2][2]), -DIRECTION_LENGTH);
+    cam->previous_position = cam->position;
+    cam->target = target;
+    cam->position = view->eye;
+    cam->elevation = 0;
+    for (int c = 0; c < 3; c++) {
+        for (int row = 0; row < 3; row++) {
+            cam->matrix[row][c] = m[row][c];
+        }
+        cam->matrix[3][c] = (m[3][c] + VIEW_UNIT / 2) >> 4;
+    }
+    cam->fov = cam->target_fov = HALF_FOV;
+    cam->fov_sine = (fx16)view->sine_v;
+    cam->fov_cosine = (fx16)view->cosine_v;
+    cam->aspect = ASPECT;
+    cam->near = NEAR / VIEW_UNIT;
+    cam->far = FAR / VIEW_UNIT;
+    cam->frustum_top = view->top;
+    cam->frustum_bottom = -view->top;
+    cam->frustum_right = fx_mul(view->top, ASPECT);
+    cam->frustum_left = -cam->frustum_right;
 }
 
 static void look(vec3 eye, vec3 target) {
@@ -101,23 +133,8 @@ static void look(vec3 eye, vec3 target) {
     view->horizon = 96 - (96 * fx_div(fx_mul(back.y, view->cosine_v), fx_mul(level, view->sine_v)) >> 12);
     view->heading = fx_atan2(-back.x, -back.z);
 
-    camera *cam = game.cam;
-    if (cam) {
-        cam->previous_position = cam->position;
-        cam->up = up;
-        cam->right = right;
-        cam->target = target;
-        cam->position = eye;
-        cam->elevation = 0;
-        for (int row = 0; row < 4; row++) {
-            for (int c = 0; c < 3; c++) {
-                cam->matrix[row][c] = view->matrix.m[row][c];
-            }
-        }
-        cam->fov = HALF_FOV;
-        cam->aspect = ASPECT;
-        cam->near = NEAR;
-        cam->far = FAR;
+    if (game.cam) {
+        describe(game.cam, view, target);
     }
 }
 

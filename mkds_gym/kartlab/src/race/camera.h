@@ -14,6 +14,7 @@ struct view {
     fx32 projection[4][4];
     vec3 eye;
     fx32 sine_v, cosine_v; /* of half the vertical field of view */
+    fx32 top;              /* of the near plane, in units of the camera struct's view space */
     fx32 sine_h, cosine_h; /* of half the horizontal one */
     int32_t horizon;       /* screen row of the horizon */
     angle16 heading;       /* of the line of sight, in the units of a kart's heading */

@@ -44,7 +44,7 @@ static driver_status *status_of(uint32_t index) { return &game.status->drivers[i
 /* Whether all players have finished: then the race clock stands still. */
 static int players_finished(void) {
     for (uint32_t i = 0; i < race.count; i++) {
-        if (game.drivers[i].kind == KIND_PLAYER && !(status_of(i)->flags & STATUS_FLAG_FINISHED)) {
+        if ((game.drivers[i].kind & KIND_PLAYER) && !(status_of(i)->flags & STATUS_FLAG_FINISHED)) {
             return 0;
         }
     }
@@ -235,7 +235,7 @@ void checkpoints_start(uint32_t index) {
     driver_status *me = status_of(index);
     uint16_t previous[3];
     me->state = 1;
-    me->flags = game.drivers[index].kind == KIND_PLAYER ? STATUS_FLAG_PLAYER : 0;
+    me->flags = game.drivers[index].kind & KIND_PLAYER ? STATUS_FLAG_PLAYER : 0;
     me->last_key_checkpoint = me->key_checkpoint = track.last_key;
     enter(me, track_previous(track.start, previous) ? previous[0] : track.start);
     for (int i = 0; i < LOOK_AHEAD && in_front(me->checkpoint, game.drivers[index].position) < 0; i++) {

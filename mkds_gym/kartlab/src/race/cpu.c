@@ -87,7 +87,7 @@ static void choose_lane(uint32_t index, uint32_t lap) {
 
 void cpu_init(void) {
     memset(cpus, 0, sizeof cpus);
-    ready = race.count > 1 && game.drivers[race.count - 1].kind == KIND_CPU && cpu_road_init();
+    ready = race.count > 1 && !(game.drivers[race.count - 1].kind & (KIND_PLAYER | KIND_GHOST)) && cpu_road_init();
     if (!ready) {
         return;
     }

@@ -44,7 +44,7 @@ fx32 cpu_dodge(uint32_t index, vec3 target, fx32 distance) {
     fx32 most = 0;
     for (uint32_t i = 0; i < race.count; i++) {
         const driver *other = &game.drivers[i];
-        if (i == index || other->kind == KIND_GHOST || other->speed > kart->speed + FX(0.2)) {
+        if (i == index || (other->kind & KIND_GHOST) || other->speed > kart->speed + FX(0.2)) {
             continue; /* a faster kart is not in the way */
         }
         fx32 shift = dodge(kart, target, distance, other->position, CLEAR_OF_KART);

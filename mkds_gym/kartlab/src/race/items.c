@@ -72,7 +72,7 @@ void items_init(void) {
 
 static int takes_part(uint32_t index) {
     const driver *kart = &game.drivers[index];
-    return kart->kind != KIND_GHOST && !(kart->flags & DRIVER_FLAG_RESPAWNING);
+    return !(kart->kind & KIND_GHOST) && !(kart->flags & DRIVER_FLAG_RESPAWNING);
 }
 
 static void boxes_frame(void) {

@@ -56,8 +56,11 @@ static void set_up_drivers(const race_choice *choice) {
         driver *kart = &game.drivers[i];
         uint32_t number = game.first + i;
         kart->driver_id = (uint16_t)number;
-        kart->kind = i < players ? KIND_PLAYER : ghost ? KIND_GHOST : KIND_CPU;
-        setup->drivers[number] = (config_driver){.character = number, .kart = number, .type = kart->kind};
+        uint32_t type = i < players ? CONFIG_TYPE_PLAYER : ghost ? CONFIG_TYPE_GHOST : CONFIG_TYPE_CPU;
+        kart->kind = UNKNOWN_KIND_BITS | (type == CONFIG_TYPE_PLAYER ? KIND_PLAYER : type == CONFIG_TYPE_GHOST ? KIND_GHOST : 0);
+        kart->state_bits = UNKNOWN_STATE_BITS;
+        kart->flags2 = UNKNOWN_FLAGS2_BITS;
+        setup->drivers[number] = (config_driver){.character = number, .kart = number, .type = type};
         /* Players stand one behind the other. The CPU drivers take the places before and after the
          * players', in the order of their ids. */
         uint32_t place = i < players ? choice->grid + i : i < players + choice->grid ? i - players : i;
@@ -115,7 +118,7 @@ int race_start(const race_choice *choice) {
     setup->mode = choice->mode;
     setup->engine_class = game.engine_class;
     setup->mirror = (int8_t)(choice->mirror != 0);
-    setup->lap_override = (int8_t)laps_chosen;
+    setup->lap_override = (int8_t)(laps_chosen ? (int32_t)laps_chosen : -1);
     setup->rng_seed = choice->seed;
     RACE_STATUS_POINTER = game.status;
     DRIVERS_POINTER = game.drivers;
@@ -157,15 +160,17 @@ int race_published(void) { return !game.map || SCENE_POINTER->state == 2; }
 
 /* Returns a driver's keys. After the finish, a player's kart coasts and the others drive on. */
 static uint32_t keys_of(uint32_t index) {
-    switch (game.drivers[index].kind) {
-    case KIND_CPU: return cpu_keys(index);
-    case KIND_GHOST: return ghost_keys();
-    default:
-        if (game.status->drivers[index].flags & STATUS_FLAG_FINISHED) {
-            return 0;
-        }
-        return game.choice.hosted && !game.choice.alone ? HOST_BLOCK->keys[index] & ~(uint32_t)KEY_START : game.keys;
+    uint32_t kind = game.drivers[index].kind;
+    if (kind & KIND_GHOST) {
+        return ghost_keys();
     }
+    if (!(kind & KIND_PLAYER)) {
+        return cpu_keys(index);
+    }
+    if (game.status->drivers[index].flags & STATUS_FLAG_FINISHED) {
+        return 0;
+    }
+    return game.choice.hosted && !game.choice.alone ? HOST_BLOCK->keys[index] & ~(uint32_t)KEY_START : game.keys;
 }
 
 static void drive(uint32_t index, int waiting) {
