@@ -83,6 +83,20 @@ class CameraState:
     far: float
 
     @property
+    def right(self) -> Vector:
+        """Direction to the right on the screen, unit vector."""
+        return self._axis(0)
+
+    @property
+    def up(self) -> Vector:
+        """Direction up on the screen, unit vector."""
+        return self._axis(1)
+
+    def _axis(self, column: int) -> Vector:
+        x, y, z = self.matrix[:3, column].tolist()
+        return (x, y, z)
+
+    @property
     def is_set_up(self) -> bool:
         """Whether the camera has a direction and a field of view; False early in a scene."""
         return (
