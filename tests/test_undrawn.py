@@ -190,9 +190,10 @@ def test_strange_program_sees_and_shows_the_same(console: Console) -> None:
     assert counts["replayed"] > 5
 
 
-# With seed 10 the process aborts in the run whose geometry is not left out.
+# Some seeds, such as 0 and 10, make the emulator itself abort when it draws: an assertion of its
+# clipper fails (GFX3D_Clipper::ClipPoly), also in a library that this package has not changed.
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [2, 3, 4, 5, 6, 8, 9])
+@pytest.mark.parametrize("seed", [2, 3, 4, 5, 6, 7, 8, 9])
 def test_strange_programs_see_and_show_the_same(console: Console, seed: int) -> None:
     with_and_without(console, lambda: strange_program(console, seed, 300))
 
