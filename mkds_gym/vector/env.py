@@ -121,7 +121,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         # close() may be called on an object whose constructor failed.
         self._lanes: list[Lane] = []
         self._stop_threads: Callable[[], object] = lambda: None
-        self._lock = threading.Lock()
+        self._lock: Any = threading.RLock()
         self._process = os.getpid()
 
         self.num_envs = integer("num_envs", num_envs, 1, MAX_ENVS)
@@ -309,9 +309,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
     def close_extras(self, **kwargs: Any) -> None:  # noqa: ARG002 - as the base class passes them
         """Close all consoles and end the threads; `close` calls it once."""
         forked = os.getpid() != self._process  # a parent thread may hold the lock
-        if not forked:
-            self._check_idle()
-        with contextlib.nullcontext() if forked else self._lock:
+        with contextlib.nullcontext() if forked else self._alone():
             self._stop_threads()
             _close_all(self._lanes)
 
@@ -486,17 +484,28 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 "this vector environment was made before os.fork(), in another process; make a "
                 "new one in the forked process"
             )
-        self._check_idle()
-        with self._lock:
+        with self._alone():
             yield
 
-    def _check_idle(self) -> None:
-        if self._lock.locked():
-            raise gym.error.AlreadyPendingCallError(
-                "another call of this vector environment is still under way, in another thread or "
-                "in a callback; make one call after the other",
-                "call",
-            )
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock; refuse at once while another call holds it."""
+        nested = self._lock._is_owned()
+        # Ctrl-C may arrive before Python knows that it has the lock; see `one_thread`.
+        try:
+            if nested or not self._lock.acquire(False):
+                raise gym.error.AlreadyPendingCallError(
+                    "another call of this vector environment is still under way, in another "
+                    "thread or in a callback; make one call after the other",
+                    "call",
+                )
+            yield
+        finally:
+            if not nested:
+                try:  # noqa: SIM105 - a Ctrl-C in suppress() would keep the lock
+                    self._lock.release()
+                except RuntimeError:
+                    pass
 
     def _check_ready(self, lanes: Sequence[Lane]) -> None:
         """Refuse environments that failed, were not reset, or were in an interrupted call."""
