@@ -35,6 +35,7 @@ from mkds_gym.emulator import (
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
 from mkds_gym.emulator.elf import import_slots
 from mkds_gym.emulator.hardware import RAM_START, RGB_OF_COLOURS
+from mkds_gym.emulator.snapshot import END_MARK, chunks
 from mkds_gym.emulator.state_file import ReadState
 from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.race.memory_layout import MemoryLayout
@@ -615,6 +616,62 @@ def deflated(raw: bytes, size: int | None = None, packed: int | None = None) -> 
     return struct.pack("<16s4I", magic, version, emulator, size, packed) + body
 
 
+def of_version(raw: bytes, version: int, changes: dict[int, tuple[int, bytes] | None]) -> bytes:
+    """Return a state as another version of DeSmuME lays states out.
+
+    Args:
+        raw: a state.
+        version: version of the emulator for the header, such as 91100.
+        changes: by chunk: the new number and the new data; None leaves the chunk out.
+    """
+    parts = []
+    for number, begin, end in chunks(raw):
+        new = changes.get(number, (number, raw[begin + 8 : end]))
+        if number == END_MARK:
+            parts.append(raw[begin:end])
+        elif new is not None:
+            parts.append(struct.pack("<II", new[0], len(new[1])) + new[1])
+    body = b"".join(parts)
+    return struct.pack("<16s4I", raw[:16], 12, version, 32 + len(body), 0xFFFFFFFF) + body
+
+
+def test_state_of_an_older_desmume_is_read_by_name(
+    console: Console, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = bytes(console.snapshot().data)
+    start = console.ram.tobytes()
+    power = raw.index(b"PMCR") + 12
+    raw = raw[:power] + bytes([0x0B, 0, 1, 0, 0]) + raw[power + 5 :]  # no backlights
+    # 0.9.11 has other chunks for wireless (110) and for polygons (91), and other entries.
+    old = of_version(
+        raw,
+        91100,
+        {
+            111: (110, b"W000" + struct.pack("<II", 1, 4) + bytes(4)),
+            91: (91, struct.pack("<II", 4, 0x7FFFFFFF)),
+            100: (100, b"OLD0" + struct.pack("<II", 2, 3) + bytes(6)),
+        },
+    )
+    for state in (old, deflated(old)):
+        console.step(Keys.A, 30)
+        with caplog.at_level("INFO", "mkds_gym"):
+            console.load_state(state)
+        assert "saved by DeSmuME 0.9.11" in caplog.text
+        assert console.ram.tobytes() == start
+        console.step(Keys.A, 5)
+        assert console.screen("both").max() == 255  # lit
+
+
+def test_state_of_a_newer_desmume_is_refused_by_name(console: Console) -> None:
+    raw = bytes(console.snapshot().data)
+    before = console.ram.tobytes()
+    new = of_version(raw, 91300, {101: (101, b"NEW0" + bytes(8))})
+    with pytest.raises(StateError, match=r"is of DeSmuME 0\.9\.13, and this emulator is"):
+        console.load_state(new)
+    assert console.ram.tobytes() == before
+    console.step(0, 2)
+
+
 def flip(data: bytes, place: int) -> bytes:
     return data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]
 
@@ -639,6 +696,7 @@ def bad_states(ours: bytes, raw: bytes) -> dict[str, tuple[bytes, str]]:
         "raw chunk": (raw[:36] + b"\xff\xff\xff\x7f" + raw[40:], "longer than the file"),
         "raw other game": (flip(raw, game + 12 + 0x0C), "of another ROM"),
         "raw no game": (flip(raw, game), "of another ROM"),
+        "raw entry": (flip(raw, raw.index(b"GINF") + 5), "do not fill the chunk"),
         "deflated header": (deflated(raw)[:32], "truncated"),
         "deflated truncated": (deflated(raw)[:-100], "truncated"),
         "deflated flipped": (flip(deflated(raw), 50), "damaged"),

@@ -34,6 +34,8 @@ from mkds_gym.emulator.state_file import (
     ReadState,
     StateLike,
     check_origin,
+    desmume_version,
+    is_of_other_version,
     pack_state,
     read_state,
 )
@@ -523,6 +525,12 @@ class Console(OneThread):
         before = self.snapshot()
         if not self._load(snapshot):
             self._load(before)
+            if is_of_other_version(snapshot.data):
+                raise StateError(
+                    f"{name} is of DeSmuME {desmume_version(snapshot.data)}, and this emulator is "
+                    f"DeSmuME {desmume_version(before.data)}, which refused the state: save it "
+                    "again with DeSmuME 0.9.11 or 0.9.12"
+                )
             raise StateError(f"{name} is damaged: the emulator refused it; save it again")
 
     def _load(self, snapshot: Snapshot, *, of_save: bool = False) -> bool:

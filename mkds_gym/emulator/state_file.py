@@ -6,6 +6,7 @@ emulator.
 
 from __future__ import annotations
 
+import logging
 import stat
 import struct
 import zlib
@@ -15,9 +16,19 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from mkds_gym.emulator.builds import build_name
 from mkds_gym.emulator.cartridge import Cartridge
-from mkds_gym.emulator.snapshot import DESMUME_HEADER, END_MARK, Snapshot, inflate
+from mkds_gym.emulator.snapshot import (
+    CHUNK_3D,
+    DESMUME_HEADER,
+    END_MARK,
+    Snapshot,
+    chunks,
+    entries,
+    inflate,
+)
 from mkds_gym.errors import StateError, reason
 from mkds_gym.utils.arguments import file_path
+
+logger = logging.getLogger(__name__)
 
 StateLike: TypeAlias = "bytes | bytearray | memoryview | str | PathLike[str]"
 """The bytes of a state, or the path of a file that holds them."""
@@ -29,9 +40,25 @@ _HEADER: Final = struct.Struct("<8sI20s32sQII")
 and CRC-32 of the savestate. The savestate follows, deflated."""
 _DESMUME_MAGIC: Final = b"DeSmuME SState\0\0"
 _DESMUME_FORMAT: Final = 12
+_EMULATOR_VERSION: Final = 91200
+"""DeSmuME version in the states of py-desmume, 0.9.12."""
 _NOT_COMPRESSED: Final = 0xFFFFFFFF
 _CHUNK_GAME: Final = 130
 """Chunk of a DeSmuME savestate with the header of the ROM."""
+_CHUNK_MEMORY: Final = 60
+"""Chunk with the video memory and the power management chip (entry PMCR)."""
+_BACKLIGHTS: Final = 0x0C
+"""Bits of both backlights in the first register of the power management chip."""
+_FULL_LEVEL: Final = 3
+"""Bits of the brightest level in the last register."""
+_TABLES: Final = frozenset(
+    {1, 2, 4, 5, _CHUNK_MEMORY, CHUNK_3D, 100, 110, 120, _CHUNK_GAME, 160, 170, 180}
+)
+"""Chunks that are tables of entries."""
+_CONVERTED: Final = (_TABLES - {110}) | {3, 7, 8, 51, 61, 81, 101, 111, 140, 150, END_MARK}
+"""Chunks that are read from states of other versions: not 91 (polygons) nor 110 (wireless)."""
+_ENTRY: Final = struct.Struct("<4sII")
+"""Head of an entry: name, size of an element, number of elements."""
 _MAX_SIZE: Final = 64 << 20
 """Largest size of a savestate, bytes; those of DeSmuME have 11 MiB."""
 
@@ -103,13 +130,46 @@ def plain_desmume_state(data: bytes, name: str) -> bytes:
     return DESMUME_HEADER.pack(magic, version, emulator, size, _NOT_COMPRESSED) + body
 
 
+def desmume_version(state: bytes | memoryview) -> str:
+    """Return the version of DeSmuME that saved a state, such as ``0.9.12``."""
+    number = DESMUME_HEADER.unpack_from(state)[2]
+    return f"{number // 100000}.{number // 10000 % 10}.{number // 100 % 100}"
+
+
+def is_of_other_version(state: bytes | memoryview) -> bool:
+    """Return whether another version of DeSmuME than py-desmume's saved a state."""
+    return bool(DESMUME_HEADER.unpack_from(state)[2] != _EMULATOR_VERSION)
+
+
+def _of_own_version(state: bytes) -> bytes:
+    """Convert a state of another version for py-desmume.
+
+    Chunks that py-desmume lays out otherwise are left out: the wireless unit and the polygons of
+    the next two pictures. DeSmuME 0.9.11 has no backlights, so both are switched on.
+    """
+    data = bytearray(state)
+    parts = []
+    for number, begin, end in chunks(state):
+        if number == _CHUNK_MEMORY:
+            for name, first, last in entries(state, begin, end):
+                if name == b"PMCR" and last - first == 5:
+                    data[first] |= _BACKLIGHTS
+                    data[last - 1] |= _FULL_LEVEL
+        if number in _CONVERTED:
+            parts.append(data[begin:end])
+    body = b"".join(parts)
+    magic, version, emulator, _, packed = DESMUME_HEADER.unpack_from(state)
+    size = DESMUME_HEADER.size + len(body)
+    return DESMUME_HEADER.pack(magic, version, emulator, size, packed) + body
+
+
 def _check_size(size: int, name: str) -> None:
     if not 0 < size <= _MAX_SIZE:
         raise StateError(f"{name} is damaged: its header gives a size of {size} bytes")
 
 
 def _game_header(state: bytes | memoryview, name: str) -> bytes:
-    """The ROM header in an uncompressed DeSmuME state. Checks the size of every chunk."""
+    """The ROM header in an uncompressed DeSmuME state. Checks the size of chunks and entries."""
     game = b""
     place = DESMUME_HEADER.size
     while True:
@@ -124,11 +184,23 @@ def _game_header(state: bytes | memoryview, name: str) -> bytes:
         place += 8 + size
         if place > len(state):
             raise StateError(f"{name} is damaged: chunk {number} is longer than the file")
+        if number in _TABLES:
+            _check_table(state[place - size : place], number, name)
         if number == _CHUNK_GAME:
             # The header is the first entry of a table.
             chunk = bytes(state[place - size : place])
             if chunk[:4] == b"GINF":
                 game = chunk[12:]
+
+
+def _check_table(table: bytes | memoryview, number: int, name: str) -> None:
+    """Check that the entries of a chunk fill the chunk: the emulator reads on behind its end."""
+    place = 0
+    while place + _ENTRY.size <= len(table):
+        _, size, count = _ENTRY.unpack_from(table, place)
+        place += _ENTRY.size + size * count
+    if place != len(table):
+        raise StateError(f"{name} is damaged: the entries of chunk {number} do not fill the chunk")
 
 
 class ReadState(NamedTuple):
@@ -235,4 +307,11 @@ def _desmume_snapshot(data: bytes, name: str, cartridge: Cartridge, build_id: st
             f"{name} is of another ROM (game code {code!r}) than '{cartridge.path}' in the console "
             f"({cartridge.game_code!r}, revision {cartridge.revision})"
         )
+    if is_of_other_version(plain):
+        logger.info(
+            "%s was saved by DeSmuME %s: polygons of the first pictures and wireless are left out",
+            name,
+            desmume_version(plain),
+        )
+        plain = _of_own_version(plain)
     return Snapshot(plain, cartridge.sha1, build_id, 0)
