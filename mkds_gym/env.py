@@ -153,7 +153,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - declared so by Gymnasium
         "render_modes": ["human", "rgb_array"],
-        "render_fps": FRAMES_PER_SECOND,
+        "render_fps": round(FRAMES_PER_SECOND),
         "observers": True,  # tells viewers, even across processes, that `viewer` can be set
     }
 
@@ -424,7 +424,9 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
             self._check_open()
             raise gym.error.ResetNeeded(
                 "no episode is under way: call env.reset() before the first step, after the end of "
-                "an episode, and after a step that failed or was interrupted"
+                "an episode, and after a step that failed or was interrupted; a copy or a pickle "
+                "of an environment holds its arguments only, and clone_state() and "
+                "restore_state() carry an episode over"
             )
         return self._agent.actions.keys(action)
 
@@ -554,7 +556,15 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
     @frame_skip.setter
     def frame_skip(self, frame_skip: int) -> None:
         self._frame_skip = integer("frame_skip", frame_skip, 1, MAX_FRAME_SKIP)
-        self.metadata = {**self.metadata, "render_fps": FRAMES_PER_SECOND / self._frame_skip}
+        self.metadata = {**self.metadata, "render_fps": max(1, round(self.steps_per_second))}
+
+    @property
+    def steps_per_second(self) -> float:
+        """Steps per second of the game's time, 59.8261 / ``frame_skip``.
+
+        ``metadata["render_fps"]`` is this rate as an integer, which Gymnasium's tools expect.
+        """
+        return FRAMES_PER_SECOND / self._frame_skip
 
     @property
     def observation_labels(self) -> tuple[str, ...]:
@@ -646,6 +656,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         start = self._start
         if start is None:
             raise ConsoleError("there is no race to clone yet: call env.reset() first")
+        self.console.hold(0)  # as after restore_state(), so that both states are equal
         return ClonedState(
             start.base,
             self.console.difference(start.base.snapshot),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import hashlib
+import lzma
 import os
 import pickle
 import re
@@ -106,6 +109,9 @@ def bad_roms(rom: bytes) -> dict[str, tuple[bytes, str]]:
         "zeros": (bytes(0x10000), "not a Nintendo DS ROM"),
         "impossible": (bytes(impossible), "not a Nintendo DS ROM: .*impossible values"),
         "zip": (b"PK\x03\x04" + rom, "compressed archive: unpack"),
+        "gzip": (gzip.compress(rom), "compressed archive: unpack"),
+        "xz": (lzma.compress(rom), "compressed archive: unpack"),
+        "bzip2": (bz2.compress(rom), "compressed archive: unpack"),
         "truncated": (rom[:-0x1000], "truncated: .* copy the file again"),
         "other game": (bytes(other), "another game .*'ASME'.*AMCE.*KLBE"),
     }

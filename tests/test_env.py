@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import warnings
 from collections.abc import Callable, Mapping
@@ -74,6 +75,61 @@ def test_pickle_keeps_the_arguments(make_env: Callable[..., MKDSEnv]) -> None:
         again.reset()
     finally:
         again.close()
+
+
+def test_copied_environment_says_how_an_episode_is_carried_over(
+    make_env: Callable[..., MKDSEnv],
+) -> None:
+    env = make_env()
+    env.reset()
+    for again in (copy.deepcopy(env), pickle.loads(pickle.dumps(env))):
+        with pytest.raises(gym.error.ResetNeeded, match="clone_state"):
+            again.step(0)
+
+
+@pytest.mark.parametrize(("frame_skip", "rate"), [(1, 60), (4, 15), (60, 1)])
+def test_render_fps_is_an_integer_beside_the_exact_rate(
+    make_env: Callable[..., MKDSEnv], frame_skip: int, rate: int
+) -> None:
+    env = make_env(frame_skip=frame_skip)
+    assert type(env.metadata["render_fps"]) is int
+    assert env.metadata["render_fps"] == rate
+    assert env.steps_per_second == pytest.approx(59.8261 / frame_skip, abs=1e-4)
+
+
+# Cloned states ------------------------------------------------------------------------------
+
+
+def test_cloned_states_are_equal_if_console_and_episode_are(
+    make_env: Callable[..., MKDSEnv],
+) -> None:
+    env = make_env()
+    env.reset(seed=1)
+    for action in (0, 1, 0, 2):
+        env.step(action)
+    state, same = env.clone_state(), env.clone_state()
+    env.step(0)
+    later = env.clone_state()
+    env.restore_state(state)
+    restored, pickled = env.clone_state(), pickle.loads(pickle.dumps(state))
+    assert state == same == restored == pickled
+    assert len({state, same, restored, pickled, later}) == 2
+    assert state != later
+    assert state != "state"
+    other = make_env(frame_skip=2)
+    other.reset(seed=1)
+    for action in (0, 1, 0, 2):
+        other.step(action)
+        other.step(action)
+    assert other.clone_state() != state  # its arguments differ
+
+
+def test_cloned_states_differ_if_only_the_episode_does(make_env: Callable[..., MKDSEnv]) -> None:
+    env = make_env()
+    env.reset(seed=1)
+    state = env.clone_state()
+    env.np_random.random()
+    assert env.clone_state() != state
 
 
 # What an episode is -------------------------------------------------------------------------

@@ -34,6 +34,17 @@ BUNDLED_ROM: Final = Path(__file__).parents[1] / "kartlab" / "kartlab.nds"
 
 HEADER_SIZE: Final = 0x200
 
+_ARCHIVES: Final = (
+    b"PK\x03\x04",  # zip
+    b"\x1f\x8b",  # gzip
+    b"7z\xbc\xaf\x27\x1c",
+    b"Rar!\x1a\x07",
+    b"\xfd7zXZ\0",  # xz
+    b"BZh",  # bzip2
+    b"\x28\xb5\x2f\xfd",  # zstd
+)
+"""First bytes of compressed files."""
+
 REGIONS: Final = {
     "AMCE": "USA",
     "AMCP": "Europe",
@@ -215,7 +226,7 @@ def _read_header(path: Path, name: str) -> tuple[bytes, int]:
 
 def _check_header(header: bytes, size: int, name: str) -> None:
     """Refuse a file that is not a complete Nintendo DS ROM."""
-    if header[:4] == b"PK\x03\x04" or header[:6] == b"7z\xbc\xaf\x27\x1c":
+    if header.startswith(_ARCHIVES):
         raise CartridgeError(f"{name} is a compressed archive: unpack the .nds file first")
     if len(header) < HEADER_SIZE:
         raise CartridgeError(

@@ -206,7 +206,7 @@ class Console(OneThread):
         library = self.library
         library.open(self.cartridge.path, self._jit)
         self.frame_count = 0
-        self._hold(0)
+        self.hold(0)
         if self._on_power_on is not None:
             self._on_power_on(library.ram)
 
@@ -277,7 +277,7 @@ class Console(OneThread):
         """
         library = self.library
         if keys != self._keys:
-            self._hold(keys)
+            self.hold(keys)
         frames = integer("frames", frames, 1)
         # A request before one frame takes effect two frames later.
         drawn = range(0) if not draw else range(frames) if frames < 3 else (frames - 3,)
@@ -312,7 +312,7 @@ class Console(OneThread):
         """
         library = self.library
         if keys != self._keys:
-            self._hold(keys)
+            self.hold(keys)
         skip, cycle = library.skip_frame, library.image.desmume_cycle
         results: list[T] = []
         for frame in range(frames):
@@ -350,13 +350,24 @@ class Console(OneThread):
         if frames < 1:
             raise ValueError(f"frames={frames} is out of range: expected at least 1")
         if keys != self._keys:
-            self._hold(keys)
+            self.hold(keys)
         self.frame_count += frames  # first, as in `step`
         done, copied = copies.run(library, frames, drawn)
         self.frame_count -= frames - done
         return done, copied
 
-    def _hold(self, keys: int) -> None:
+    @one_thread
+    def hold(self, keys: int) -> None:
+        """Hold keys and run no frame. The next `step` or `run` replaces them.
+
+        Args:
+            keys: combination of `Keys`.
+
+        Raises:
+            TypeError: ``keys`` is not an integer.
+            ValueError: ``keys`` is outside 0 to 0xFFF.
+            ConsoleError: the console is closed.
+        """
         self._keys = integer("keys", keys, 0, ALL_KEYS)
         self.library.press(self._keys)
 
@@ -541,7 +552,7 @@ class Console(OneThread):
         if library.drawing is not None:
             library.drawing.load(snapshot.drawing)
         self.frame_count = snapshot.frame_count
-        self._hold(0)
+        self.hold(0)
         return True
 
     def __enter__(self) -> Console:

@@ -175,6 +175,12 @@ class Difference:
         self.rest = bytes(end.data[len(new) * _BLOCK :])
 
     @property
+    def identity(self) -> tuple[Any, ...]:
+        """Hashable; equal for differences from one snapshot to equal snapshots."""
+        console = (self.rom, self.build_id, self.frame_count, self.size, self.drawing)
+        return (*console, self.blocks.tobytes(), self.content, self.rest)
+
+    @property
     def nbytes(self) -> int:
         """Size of the difference in bytes."""
         return len(self.content) + self.blocks.nbytes

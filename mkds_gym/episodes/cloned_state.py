@@ -75,11 +75,14 @@ def _unpack_base(digest: str, packed: bytes) -> Base:
 
 
 class ClonedState:
-    """An environment's whole state: opaque and picklable, 50 to 110 KiB on Kartlab.
+    """An environment's whole state: opaque, picklable, hashable, 50 to 110 KiB on Kartlab.
 
     Pass it to `MKDSEnv.restore_state`, or as the option ``state`` to `MKDSEnv.reset`. The state of
     an environment that shares its console (``drivers_per_console``) is that of one driver. It
     fits all environments that share a console with the same race, and no others.
+
+    Two states are equal if they hold the same console, byte for byte, and the same episode, and
+    agree in the arguments of the environment.
 
     Attributes:
         base: the race start that the state is stored as a difference from.
@@ -144,6 +147,22 @@ class ClonedState:
         snapshot = self.snapshot(lasting=False)
         return pack_state(snapshot), hashlib.sha256(snapshot.data).hexdigest()
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ClonedState):
+            return NotImplemented
+        return self._identity == other._identity and (
+            self.parts == other.parts or _content(self.parts) == _content(other.parts)
+        )
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[Any, ...]:
+        """Everything apart from the bookkeeping."""
+        start = (self.base.digest, self.course, self.course_seed)
+        return (*start, tuple(self.arguments.items()), self.difference.identity)
+
     def __getstate__(self) -> dict[str, Any]:
         return {"version": VERSION, **{name: getattr(self, name) for name in self._PICKLED}}
 
@@ -193,6 +212,29 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: tuple[str, int]) -> Any:
         kind, number = pid
         return self._course if kind == "course" else self._functions[number]
+
+
+class _References(pickle.Unpickler):
+    """Leaves references to what an environment has as they are."""
+
+    def persistent_load(self, pid: tuple[str, int]) -> Any:
+        return pid
+
+
+def _content(parts: bytes) -> bytes:
+    """Return bytes that are equal for equal bookkeeping.
+
+    The bytes of an ordinary pickle depend on which equal strings are the same object. A `fast`
+    pickler writes each object in full.
+    """
+    stream = io.BytesIO()
+    pickler = pickle.Pickler(stream, pickle.HIGHEST_PROTOCOL)
+    pickler.fast = True
+    try:
+        pickler.dump(_References(io.BytesIO(parts)).load())
+    except (RecursionError, ValueError):  # an object contains itself
+        return parts
+    return stream.getvalue()
 
 
 def _dump(value: object, functions: list[Any]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from mkds_gym.emulator.snapshot import Snapshot
 
@@ -25,6 +26,12 @@ class DriverState(Snapshot):
 
     race: str = ""
     recent: tuple[tuple[bytes, int], ...] = field(default=(), repr=False)
+
+    @property
+    def identity(self) -> tuple[Any, ...]:
+        """Hashable; equal for equal states."""
+        console = (self.rom, self.build_id, self.frame_count, bytes(self.drawing))
+        return (*console, bytes(self.data), self.race, self.recent)
 
     @property
     def nbytes(self) -> int:

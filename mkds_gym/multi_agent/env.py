@@ -117,7 +117,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
     metadata: dict[str, Any] = {  # noqa: RUF012 - declared so by PettingZoo
         "name": "mkds_v0",
         "render_modes": ["human", "rgb_array"],
-        "render_fps": FRAMES_PER_SECOND,
+        "render_fps": round(FRAMES_PER_SECOND),
         "is_parallelizable": True,
     }
 
@@ -175,7 +175,8 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         if drawn_over and render_mode is None:
             raise ValueError(f"overlays={overlays!r} are drawn by render(): pass a render_mode too")
         self._random_grid = boolean("random_grid", random_grid)
-        self.metadata = {**self.metadata, "render_fps": FRAMES_PER_SECOND / self.frame_skip}
+        rate = max(1, round(FRAMES_PER_SECOND / self.frame_skip))
+        self.metadata = {**self.metadata, "render_fps": rate}
         self.possible_agents = [f"kart_{number}" for number in range(count)]
         self.agents: list[str] = []
         self.view = self.possible_agents[0] if view is None else view
@@ -529,7 +530,8 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
                 return {}
             raise gym.error.ResetNeeded(
                 "no episode is under way: call env.reset() before the first step, after the end of "
-                "all agents' episodes, and after a step that failed or was interrupted"
+                "all agents' episodes, and after a step that failed or was interrupted; a copy or "
+                "a pickle of an environment holds its arguments only"
             )
         for name in actions:
             if name not in self.agents:
