@@ -14,7 +14,7 @@ import numpy as np
 import mkds_gym
 from mkds_gym.course import Course, nkm
 from mkds_gym.emulator.console import Console, Keys
-from mkds_gym.emulator.hardware import RAM_SIZE
+from mkds_gym.emulator.hardware import RAM_SIZE, RAM_START
 from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_course
@@ -165,6 +165,7 @@ class Drive:
         camera: in the last frame.
         objects: in the last frame.
         object_entries: raw entries of the object table in the last frame, free ones left out.
+        before_stage: the four bytes before the data of STAG.
     """
 
     course: Course
@@ -174,6 +175,7 @@ class Drive:
     camera: CameraState
     objects: list[ObjectState]
     object_entries: np.ndarray
+    before_stage: bytes
 
 
 LOOK_AHEAD = 55.0
@@ -229,6 +231,10 @@ def drive() -> Drive:
             console.step(keys, 1, False)
             states.append(reader.read())
         assert states[-1].finished, "the test driver did not get round the lap"
+        course_map = read_pointer(
+            console.ram, reader.layout.map_data_pointer, memory_layout.MAP_DATA.itemsize, "map data"
+        )
+        stage = int(read_struct(console.ram, course_map, memory_layout.MAP_DATA)["stage"])
         table = read_struct(console.ram, reader.layout.object_table, memory_layout.OBJECT_TABLE)
         entries = struct_view(
             console.ram, int(table["entries"]), memory_layout.OBJECT_ENTRY, OBJECT_LIMIT
@@ -241,4 +247,5 @@ def drive() -> Drive:
             reader.read_camera(),
             reader.read_objects(),
             entries[entries["object"] != 0].copy(),
+            console.ram[stage - 4 - RAM_START :][:4].tobytes(),
         )

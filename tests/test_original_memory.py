@@ -10,6 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from race_memory import RaceMemory, drive, fx
 
+from mkds_gym.course.archive import decompress, write_narc
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.kartlab import ROM_PATH
 from mkds_gym.overlays.projection import Projection
 from mkds_gym.race import memory_layout
 from mkds_gym.race.memory import WORD, struct_view
@@ -186,3 +189,12 @@ def test_kartlab_s_words_are_those_of_the_original() -> None:
         assert driver["kind"] == 0x08000011
         assert driver["state_bits"] & 0x01001400 == 0x01001400
         assert driver["flags2"] & 0x8000
+    assert drive().before_stage == b"STAG"
+
+
+def test_course_archives_have_the_original_s_byte_order_mark() -> None:
+    mark = bytes([0xFE, 0xFF, 0x00, 0x01])
+    assert write_narc({"a.bin": b"1"})[4:8] == mark
+    cartridge = Cartridge.open(ROM_PATH)
+    for name in cartridge.course_names():
+        assert decompress(cartridge.file(f"data/Course/{name}.carc"))[4:8] == mark
