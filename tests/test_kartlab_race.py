@@ -107,7 +107,7 @@ def test_structures_of_the_memory_map_describe_the_race(race: Race) -> None:
     assert race.word(config + 8) == 1, "time trial"
     assert race.word(config + 0x10) == 1, "100cc"
     table, driver = LAYOUT.object_table, race.word(LAYOUT.drivers_pointer)
-    assert race.word(table + 8, "<H") == 1
+    assert race.word(table + 8, "<H") == 2, "a driver has two entries"
     entry = race.word(table + 0x10)
     assert race.word(entry + 0x0C) == driver + 0x80
     assert race.word(entry + 0x14, "<H") == 0x8000
