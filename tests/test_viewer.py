@@ -383,6 +383,10 @@ def make_envs(kind: str) -> Any:
     from stable_baselines3.common.env_util import make_vec_env
     from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecNormalize
 
+    from mkds_gym.integrations.stable_baselines3 import MKDSVecEnv
+
+    if kind == "sb3-native":
+        return MKDSVecEnv(2)
     if kind == "sb3-dummy":
         return VecNormalize(make_vec_env("MKDS-v0", 2, vec_env_cls=DummyVecEnv))
     return make_vec_env(
@@ -390,7 +394,9 @@ def make_envs(kind: str) -> Any:
     )
 
 
-@pytest.mark.parametrize("kind", ["sync", "async", "native", "wrapped", "sb3-dummy", "sb3-subproc"])
+@pytest.mark.parametrize(
+    "kind", ["sync", "async", "native", "wrapped", "sb3-dummy", "sb3-subproc", "sb3-native"]
+)
 def test_viewer_shows_any_vector_environment(kind: str) -> None:
     envs = make_envs(kind)
     with Viewer(envs, "1", title=f"all of {kind}", window=False) as viewer:

@@ -319,6 +319,15 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         return [lane.env for lane in self._lanes]
 
     @property
+    def env_infos(self) -> list[dict[str, Any]]:
+        """The info of each environment from its last reset or step, before they are merged.
+
+        After a reset in the same step (``SameStep``), the info also has ``final_obs`` and
+        ``final_info``. The dicts are new.
+        """
+        return [lane.full_info for lane in self._lanes]
+
+    @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
         """The seed of each environment's ``np_random``."""
         return self.get_attr("np_random_seed")
@@ -646,14 +655,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         return copying.deepcopy(observations) if self.copy else observations
 
     def _merge_infos(self, lanes: Sequence[Lane]) -> dict[str, Any]:
-        infos: list[tuple[int, dict[str, Any]]] = []
-        for lane in lanes:
-            info = lane.info or {}
-            if lane.final is not None:
-                observation, final = lane.final
-                info = {"final_obs": observation, "final_info": final, **info}
-            infos.append((lane.index, info))
-        return merge_infos(self.num_envs, infos)
+        return merge_infos(self.num_envs, [(lane.index, lane.full_info) for lane in lanes])
 
 
 def _close_all(envs: Sequence[gym.Env[Any, Any] | Lane]) -> None:

@@ -110,6 +110,15 @@ class Lane:
         """Whether the environment has been reset, has not failed, and is in no unfinished call."""
         return not self.in_call and self.status in (Status.RUNNING, Status.OVER)
 
+    @property
+    def full_info(self) -> dict[str, Any]:
+        """A new dict: ``info``, with ``final_obs`` and ``final_info`` if there is `final`."""
+        info = self.info or {}
+        if self.final is None:
+            return dict(info)
+        observation, final = self.final
+        return {"final_obs": observation, "final_info": final, **info}
+
     def reset(
         self, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> Iterator[FrameRequest]:
