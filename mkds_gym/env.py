@@ -102,7 +102,8 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
     | ``is_success`` | whether the race is finished |
 
     Args:
-        rom: path of a cartridge image; None uses ``MKDS_ROM`` if set, else Kartlab.
+        rom: path of a cartridge image, or the name of one that ``python -m mkds_gym.roms import``
+            has imported; None uses ``MKDS_ROM`` if set, else Kartlab.
         state: savestate of a race to start from, a path or the bytes of `Console.save_state`.
             None boots Kartlab into a race; other cartridges need a state.
         course: name of the course (``env.unwrapped.cartridge.course_names()``), or ``"random"``

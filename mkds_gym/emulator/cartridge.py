@@ -22,12 +22,13 @@ import ndspy.rom
 
 from mkds_gym.emulator.hardware import RAM_END, RAM_SIZE, RAM_START
 from mkds_gym.errors import CartridgeError, MKDSError, reason
+from mkds_gym.roms import library
 from mkds_gym.utils.arguments import file_path
 
 logger = logging.getLogger(__name__)
 
 ROM_VARIABLE: Final = "MKDS_ROM"
-"""Environment variable with the path of the default ROM."""
+"""Environment variable with the name or path of the default ROM."""
 
 BUNDLED_ROM: Final = Path(__file__).parents[1] / "kartlab" / "kartlab.nds"
 """The free cartridge in this package."""
@@ -98,54 +99,89 @@ class Cartridge:
         """Recognise a ROM file.
 
         Args:
-            rom: path of a ``.nds`` file. None: the path in the environment variable ``MKDS_ROM`` if
-                that is set and not empty, else the bundled Kartlab.
+            rom: path of a ``.nds`` file, the name of an imported cartridge (``"mkds-usa"``, see
+                `mkds_gym.roms`), or ``"kartlab"``. None: the name or path in the environment
+                variable ``MKDS_ROM`` if that is set and not empty, else the bundled Kartlab.
+
+        Raises:
+            CartridgeError: missing, truncated, not a Nintendo DS ROM, or another game; or the file
+                of an imported cartridge has moved or changed.
+            TypeError: ``rom`` is not a path.
+        """
+        origin = ""
+        if rom is not None:
+            path = file_path(
+                "rom", rom, "the path of a .nds file, a name, or None for the bundled Kartlab"
+            )
+            if not os.fspath(rom):
+                raise CartridgeError(
+                    "rom='' is empty: expected the path of a .nds file, the name of an imported "
+                    "cartridge, or None for the bundled Kartlab"
+                )
+        else:
+            rom = os.environ.get(ROM_VARIABLE) or library.BUNDLED_NAME
+            if os.environ.get(ROM_VARIABLE):
+                origin = f" (from the environment variable {ROM_VARIABLE})"
+            path = Path(rom)
+        if isinstance(rom, str) and library.is_name(rom) and not path.exists():
+            return cls._of_name(rom, origin)
+        return cls.open_file(path, None, f"ROM '{os.fspath(rom)}'{origin}")
+
+    @classmethod
+    def _of_name(cls, name: str, origin: str) -> Cartridge:
+        if name == library.BUNDLED_NAME:
+            if not BUNDLED_ROM.is_file():
+                raise CartridgeError(
+                    f"the bundled cartridge '{BUNDLED_ROM}' is missing: build it with "
+                    "`python -m mkds_gym.kartlab build`"
+                )
+            return cls.open_file(BUNDLED_ROM)
+        entry = library.find(name)
+        if entry is None:
+            raise CartridgeError(f"rom={name!r}{origin} is not a file, and {library.unknown(name)}")
+        entry.check()
+        return cls.open_file(Path(entry.path), entry.region, f"ROM {name!r} ('{entry.path}')")
+
+    @classmethod
+    def open_file(cls, path: Path, region: str | None = None, name: str = "") -> Cartridge:
+        """Recognise the ROM at a path.
+
+        Args:
+            path: path of a ``.nds`` file.
+            region: memory layout of a game with an unknown game code; None refuses such a game.
+            name: name of the ROM for messages.
 
         Raises:
             CartridgeError: missing, truncated, not a Nintendo DS ROM, or another game.
-            TypeError: ``rom`` is not a path.
         """
-        if rom is not None:
-            path = file_path("rom", rom, "the path of a .nds file, or None for the bundled Kartlab")
-            name = f"ROM '{os.fspath(rom)!s}'"
-            if not os.fspath(rom):
-                raise CartridgeError(
-                    "rom='' is empty: expected the path of a .nds file, or None for the bundled "
-                    "Kartlab"
-                )
-        elif named := os.environ.get(ROM_VARIABLE):
-            path = Path(named)
-            name = f"ROM '{path}' (from the environment variable {ROM_VARIABLE})"
-        else:
-            path = BUNDLED_ROM
-            name = f"ROM '{path}'"
-            if not path.is_file():
-                raise CartridgeError(
-                    f"the bundled cartridge '{path}' is missing: build it with "
-                    "`python -m mkds_gym.kartlab build`"
-                )
+        name = name or f"ROM '{path}'"
         header, size = _read_header(path, name)
         _check_header(header, size, name)
         game_code = header[0x0C:0x10].decode("ascii", "replace")
-        title = header[:0x0C].rstrip(b"\0").decode("ascii", "replace")
-        if game_code not in REGIONS:
-            games = ", ".join(
-                f"{code} ({'Kartlab' if code == KARTLAB_CODE else f'Mario Kart DS, {region}'})"
-                for code, region in REGIONS.items()
-            )
-            raise CartridgeError(
-                f"{name} is another game ({title!r}, game code {game_code!r}): expected {games}; "
-                "or None for the bundled Kartlab"
-            )
         return cls(
             path=path.resolve(),
             game_code=game_code,
-            title=title,
+            title=_title(header),
             revision=header[0x1E],
-            region=REGIONS[game_code],
+            region=_region(header, region, name),
             boot_parameters=game_code == KARTLAB_CODE,
             header=header,
         )
+
+    @staticmethod
+    def check_first_bytes(header: bytes, name: str, region: str | None = None) -> None:
+        """Refuse a file by its first 0x200 bytes.
+
+        Args:
+            header: these bytes.
+            name: name of the ROM for messages.
+            region: as for `open_file`.
+
+        Raises:
+            CartridgeError: not a Nintendo DS ROM, or another game.
+        """
+        _check_header(header, None, name)
+        _region(header, region, name)
 
     @cached_property
     def sha1(self) -> str:
@@ -216,7 +252,8 @@ def _read_header(path: Path, name: str) -> tuple[bytes, int]:
             return stream.read(HEADER_SIZE), os.fstat(stream.fileno()).st_size
     except FileNotFoundError:
         raise CartridgeError(
-            f"{name} does not exist: expected a .nds file, or None for the bundled Kartlab"
+            f"{name} does not exist: expected a .nds file, the name of an imported cartridge, or "
+            "None for the bundled Kartlab"
         ) from None
     except CartridgeError:
         raise
@@ -224,10 +261,34 @@ def _read_header(path: Path, name: str) -> tuple[bytes, int]:
         raise CartridgeError(f"cannot read {name}: {reason(error)}") from error
 
 
-def _check_header(header: bytes, size: int, name: str) -> None:
-    """Refuse a file that is not a complete Nintendo DS ROM."""
+def _title(header: bytes) -> str:
+    return header[:0x0C].rstrip(b"\0").decode("ascii", "replace")
+
+
+def _region(header: bytes, region: str | None, name: str) -> str:
+    """The memory layout of a game; ``region`` is that of games with an unknown game code."""
+    game_code = header[0x0C:0x10].decode("ascii", "replace")
+    found = REGIONS.get(game_code, region)
+    if found is not None:
+        return found
+    games = ", ".join(
+        f"{code} ({'Kartlab' if code == KARTLAB_CODE else f'Mario Kart DS, {region}'})"
+        for code, region in REGIONS.items()
+    )
+    raise CartridgeError(
+        f"{name} is another game ({_title(header)!r}, game code {game_code!r}): expected {games}; "
+        f"or None for the bundled Kartlab. `{library.IMPORT_COMMAND} FILE --region USA` imports a "
+        "ROM hack with another game code"
+    )
+
+
+def _check_header(header: bytes, size: int | None, name: str) -> None:
+    """Refuse a file that is not a complete Nintendo DS ROM. None: the size is not known yet."""
     if header.startswith(_ARCHIVES):
-        raise CartridgeError(f"{name} is a compressed archive: unpack the .nds file first")
+        raise CartridgeError(
+            f"{name} is a compressed archive: unpack the .nds file first, or run "
+            f"`{library.IMPORT_COMMAND} FILE`, which reads .zip and .gz"
+        )
     if len(header) < HEADER_SIZE:
         raise CartridgeError(
             f"{name} is not a Nintendo DS ROM: it has {len(header)} bytes, and a header alone "
@@ -255,7 +316,7 @@ def _check_header(header: bytes, size: int, name: str) -> None:
             "expected a .nds file"
         )
     needed = max(used_size, arm9_offset + arm9_size, arm7_offset + arm7_size)
-    if size < needed:
+    if size is not None and size < needed:
         raise CartridgeError(
             f"{name} is truncated: it has {size} bytes, and its header gives {needed}; copy the "
             "file again"

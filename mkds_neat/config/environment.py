@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any, Final
 
 import gymnasium as gym
 
-from mkds_gym.emulator.cartridge import BUNDLED_ROM, Cartridge
+from mkds_gym.emulator.cartridge import BUNDLED_ROM, ROM_VARIABLE, Cartridge
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import MKDSError
+from mkds_gym.roms import BUNDLED_NAME, is_imported
 from mkds_gym.vector.factory import sharing_refusal
 from mkds_neat.config.settings import EnvironmentSettings, EvaluationSettings, check_keys
 from mkds_neat.errors import ConfigError
@@ -150,10 +152,15 @@ def absolute_paths(kwargs: Mapping[str, Any], cartridge: Cartridge) -> dict[str,
     """Return the arguments that are paths and must change to be found from any folder.
 
     The bundled cartridge is left out, so that a run can continue with the package installed
-    elsewhere.
+    elsewhere. Names of imported cartridges stay names.
     """
     paths: dict[str, str] = {}
-    if kwargs.get("rom") is not None or cartridge.path != BUNDLED_ROM.resolve():
+    rom = kwargs.get("rom") or os.environ.get(ROM_VARIABLE)
+    if isinstance(rom, str) and is_imported(rom):
+        paths["rom"] = rom
+    elif rom != BUNDLED_NAME and (
+        kwargs.get("rom") is not None or cartridge.path != BUNDLED_ROM.resolve()
+    ):
         paths["rom"] = str(cartridge.path)
     if isinstance(kwargs.get("state"), str):
         paths["state"] = str(Path(kwargs["state"]).absolute())

@@ -1,0 +1,234 @@
+"""Recognise ROM files, also in archives, and keep them in the library of `mkds_gym.roms`."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import os
+import re
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from mkds_gym.emulator.cartridge import HEADER_SIZE, Cartridge
+from mkds_gym.errors import CartridgeError, reason
+from mkds_gym.roms import library
+from mkds_gym.roms.library import ImportedRom
+from mkds_gym.utils.user_folders import cache_folder
+
+MAX_ROM_SIZE: Final = 512 << 20
+"""Largest size of an unpacked ROM in bytes: that of the largest cartridge of the console."""
+_MAX_MEMBERS: Final = 10_000
+
+_NAMES: Final = {
+    "AMCE": "mkds-usa",
+    "AMCP": "mkds-europe",
+    "AMCJ": "mkds-japan",
+    "AMCK": "mkds-korea",
+}
+"""Name of the first imported cartridge with a game code."""
+_SUFFIXES: Final = (".nds", ".zip", ".gz")
+"""Suffixes of the files that are looked at in a folder."""
+_PIECE: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file.
+
+    Attributes:
+        source: the file, or the file in an archive.
+        rom: the imported cartridge; None if the file was refused.
+        problem: why the file was refused, else empty.
+        known: whether the cartridge was imported before under the same name.
+    """
+
+    source: str
+    rom: ImportedRom | None = None
+    problem: str = ""
+    known: bool = False
+
+
+def import_path(
+    path: Path, *, name: str | None = None, region: str | None = None
+) -> Iterator[Outcome]:
+    """Import a ROM file, an archive, or all of them in a folder.
+
+    Args:
+        path: a ``.nds`` file, a ``.zip`` or ``.gz`` file with one, or a folder.
+        name: name for the cartridge; None makes one from the header.
+        region: memory layout for a cartridge with an unknown game code.
+
+    Yields:
+        The outcome of each file.
+
+    Raises:
+        CartridgeError: ``name`` is malformed.
+    """
+    if name is not None:
+        library.check_name(name)
+    if not path.is_dir():
+        yield from _import_file(path, name, region)
+        return
+    for folder, folders, files in os.walk(path):
+        folders.sort()
+        for file in sorted(files):
+            if file.lower().endswith(_SUFFIXES):
+                yield from _import_file(Path(folder) / file, name, region)
+
+
+def _import_file(path: Path, name: str | None, region: str | None) -> Iterator[Outcome]:
+    try:
+        if not path.exists() or not path.is_file():
+            Cartridge.open_file(path, region)  # says what the path is instead
+        with path.open("rb") as stream:
+            magic = stream.read(4)
+        if magic == b"PK\x03\x04":
+            yield from _import_zip(path, name, region)
+            return
+        unpacked, archive = path.absolute(), ""
+        if magic[:2] == b"\x1f\x8b":
+            with gzip.open(path) as stream:
+                unpacked, archive = _unpack(stream, str(path), region), str(path.resolve())
+        yield _keep(unpacked, archive, str(path), name, region)
+    except CartridgeError as error:
+        yield Outcome(str(path), problem=str(error))
+    except (OSError, EOFError, zlib.error) as error:
+        yield Outcome(str(path), problem=f"cannot read '{path}': {reason(error)}")
+
+
+def _import_zip(path: Path, name: str | None, region: str | None) -> Iterator[Outcome]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if len(members) > _MAX_MEMBERS:
+                raise CartridgeError(f"'{path}' has {len(members)} files: unpack the .nds file")
+            roms = [each for each in members if each.filename.lower().endswith(".nds")]
+            if not roms:
+                raise CartridgeError(f"'{path}' contains no .nds file")
+            for member in roms:
+                source = f"{path}:{member.filename}"
+                try:
+                    if member.flag_bits & 1:
+                        raise CartridgeError(f"'{source}' is encrypted: unpack it first")
+                    with archive.open(member) as stream:
+                        unpacked = _unpack(stream, source, region)
+                    yield _keep(unpacked, str(path.resolve()), source, name, region)
+                except CartridgeError as error:
+                    yield Outcome(source, problem=str(error))
+    except CartridgeError as error:
+        yield Outcome(str(path), problem=str(error))
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+        yield Outcome(str(path), problem=f"cannot unpack '{path}': {reason(error)}")
+
+
+def _unpack(stream: IO[bytes] | gzip.GzipFile, source: str, region: str | None) -> Path:
+    """Unpack a ROM into the user's cache, under its SHA-1, after a look at its header.
+
+    Raises:
+        CartridgeError: the stream is not a ROM of the game, or is too long.
+    """
+    folder = cache_folder() / "roms"
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".nds", dir=folder)
+    partial = Path(temporary)
+    try:
+        digest = hashlib.sha1(usedforsecurity=False)
+        size = 0
+        with open(handle, "wb") as out:  # noqa: PTH123
+            while piece := stream.read(_PIECE if size else HEADER_SIZE):
+                if not size:
+                    Cartridge.check_first_bytes(piece, f"ROM '{source}'", region)
+                size += len(piece)
+                if size > MAX_ROM_SIZE:
+                    raise CartridgeError(
+                        f"'{source}' is larger than {MAX_ROM_SIZE:,} bytes when unpacked: expected "
+                        "a ROM of a Nintendo DS"
+                    )
+                digest.update(piece)
+                out.write(piece)
+        Cartridge.open_file(partial, region, f"ROM '{source}'")
+        target = folder / f"{digest.hexdigest()}.nds"
+        partial.replace(target)
+        return target
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _keep(path: Path, archive: str, source: str, name: str | None, region: str | None) -> Outcome:
+    cartridge = Cartridge.open_file(path, region, f"ROM '{source}'")
+    status = cartridge.path.stat()
+    rom = ImportedRom(
+        name=name or _free_name(cartridge),
+        path=str(cartridge.path),
+        sha1=cartridge.sha1,
+        size=status.st_size,
+        modified=status.st_mtime_ns,
+        game_code=cartridge.game_code,
+        title=cartridge.title,
+        revision=cartridge.revision,
+        region=cartridge.region,
+        archive=archive,
+    )
+    with contextlib.suppress(CartridgeError):
+        before = library.find(rom.name)
+        if before is not None and before.sha1 == rom.sha1:
+            library.keep(rom)  # the file may have moved
+            return Outcome(source, rom, known=True)
+    if name is not None and name in library.names():
+        raise CartridgeError(
+            f"the name {name!r} belongs to another cartridge: choose another name, or run "
+            f"`python -m mkds_gym.roms remove {name}`"
+        )
+    library.keep(rom)
+    return Outcome(source, rom)
+
+
+def _free_name(cartridge: Cartridge) -> str:
+    """Return the name of a cartridge: the one it was imported under, or the next free one."""
+    base = _NAMES.get(cartridge.game_code, "")
+    if not base or cartridge.title != "MARIOKARTDS":
+        base = re.sub(r"[^a-z0-9]+", "-", cartridge.title.lower()).strip("-") or "cartridge"
+        if base == library.BUNDLED_NAME:
+            base += f"-{cartridge.game_code.lower()}"
+    taken = library.names()
+    same = [name for name in taken if _sha1_of(name) == cartridge.sha1]
+    if same:
+        return same[0]
+    name, number = base, 1
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
+    return name
+
+
+def _sha1_of(name: str) -> str:
+    try:
+        rom = library.find(name)
+    except CartridgeError:  # a damaged entry keeps its name
+        return ""
+    return "" if rom is None else rom.sha1
+
+
+def forget(name: str) -> None:
+    """Remove a cartridge from the library, and its file from the cache if it was unpacked there.
+
+    Raises:
+        CartridgeError: no cartridge of that name is imported.
+    """
+    rom = None
+    with contextlib.suppress(CartridgeError):
+        rom = library.find(name)
+    library.remove(name)
+    if rom is None or not rom.archive:
+        return
+    used = any(_sha1_of(other) == rom.sha1 for other in library.names())
+    path = Path(rom.path)
+    if not used and path.parent == (cache_folder() / "roms").resolve():
+        with contextlib.suppress(OSError):
+            path.unlink()
