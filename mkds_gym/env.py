@@ -37,7 +37,7 @@ from mkds_gym.observer import Observable
 from mkds_gym.overlays import OverlayLike, SceneRecorder, draw_overlays, make_overlays
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
-from mkds_gym.recording.format import Start
+from mkds_gym.recording.format import Start, component_names
 from mkds_gym.utils.arguments import boolean, choice, integer, number
 from mkds_gym.utils.one_thread import OneThread, one_thread
 
@@ -226,6 +226,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         key = self._state_arguments["reward"]
         self._reward_name = key if isinstance(reward, str) else key.partition(":")[0]
 
+        self._component_names = component_names(arguments)
         self._start: RaceStart | None = None
         self._course: Course | None = None
         self._race: RaceState | None = None
@@ -594,8 +595,9 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
 
     @property
     def recorded_arguments(self) -> dict[str, Any]:
-        """The arguments that a recording notes: ``frame_skip``, ``action_type`` and ``reward``."""
+        """The arguments that a recording notes, see `Recording.environment`."""
         return {
+            **self._component_names,
             "frame_skip": self.frame_skip,
             "action_type": self._agent.actions.name,
             "reward": self._reward_name,

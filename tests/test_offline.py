@@ -101,6 +101,49 @@ def test_dataset_recovers_its_environment() -> None:
     env.close()
 
 
+def test_recovered_environment_has_the_arguments_of_the_recordings() -> None:
+    arguments: dict[str, Any] = {
+        "obs_type": "dict",
+        "sensors": ["rays:5", "kinematics"],
+        "frame_skip": 6,
+        "action_type": "discrete_items",
+        "reward": "progress",
+        "metrics": ["progress", "lap_times"],
+        "terminate_on": ["clock:60"],
+        "truncate_on": [],
+        "engine_class": 50,
+    }
+    recordings = [record(40, seed, **arguments) for seed in range(2)]
+    dataset = to_minari(recordings, "mkds/same-v0")
+    env = dataset.recover_environment()
+    assert dict(env.spec.kwargs) == {**arguments, "screens": "top"}
+    assert dataset[0].terminations[-1]
+    env.reset()
+    for action, reward in zip(dataset[0].actions, dataset[0].rewards, strict=True):
+        assert env.step(action)[1] == pytest.approx(reward)
+    env.close()
+    # An argument of the caller replaces that of the recordings.
+    dataset = to_minari(recordings, "mkds/other-v0", obs_type="seed6", reward="driving")
+    env = dataset.recover_environment()
+    assert env.observation_space.shape == dataset[0].observations[0].shape == (6,)
+    assert env.spec.kwargs["reward"] == "driving"
+    env.close()
+
+
+def test_arguments_in_which_recordings_differ_are_the_defaults() -> None:
+    def pay(metrics: Any) -> float:
+        return float(metrics["progress"])
+
+    recordings = [
+        record(3, obs_type="seed6", reward=pay),
+        record(3, obs_type="kinematics", reward=pay),
+    ]
+    env = to_minari(recordings, "mkds/mixed-v0").recover_environment()
+    assert not {"obs_type", "sensors", "reward"} & env.spec.kwargs.keys()
+    assert env.observation_space.shape == (6,)
+    env.close()
+
+
 def test_failed_recording_leaves_no_dataset(recording: Recording) -> None:
     bad = replace(recording, keys=np.ones_like(recording.keys))
     for recordings in ([recording, bad], [bad]):

@@ -200,6 +200,10 @@ def test_on_end_gets_every_episode() -> None:
         "frame_skip": 4,
         "action_type": "discrete",
         "reward": "driving",
+        "obs_type": "sensors",
+        "screens": "top",
+        "terminate_on": ["finish"],
+        "truncate_on": "clock:40",
     }
     verify(ended[1])
 

@@ -53,6 +53,14 @@ SUFFIX: Final = ".mkr"
 FORMAT_VERSION: Final = 1
 MAX_FRAMES: Final = 60 * 60 * 60 * 24
 """Longest recording, in frames: about a day."""
+_COMPONENTS: Final = (
+    "obs_type",
+    "sensors",
+    "screens",
+    "metrics",
+    "terminate_on",
+    "truncate_on",
+)
 _MAGIC: Final = b"MKR\x1a"
 _HEADER: Final = struct.Struct("<4sHHIIII")
 _RUN: Final = np.dtype([("keys", "<u2"), ("frames", "<u4")])
@@ -99,7 +107,8 @@ class Recording:
         start: where the recording starts.
         keys: uint16 (frames,), a combination of `Keys` for each frame.
         lead: frames without keys that an environment runs at a reset, before the first step.
-        environment: ``frame_skip``, ``action_type`` and ``reward`` of the environment.
+        environment: ``frame_skip``, ``action_type`` and ``reward`` of the environment, and
+            `component_names` of its arguments.
         result: ``finished``, ``total_time``, ``lap_times``, ``progress``, ``place`` and
             ``events``; empty if unknown.
         ram: SHA-256 of main memory after the last frame; empty if unknown (an imported movie, or a
@@ -291,6 +300,26 @@ def memory_digest(console: Console) -> str:
 def boot_digest(parameters: BootParameters) -> str:
     """Return the SHA-256 of boot parameters and the course in them."""
     return hashlib.sha256(parameters.pack() + (parameters.course_data or b"")).hexdigest()
+
+
+def component_names(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the components of an environment that a recording notes.
+
+    Args:
+        arguments: arguments of `MKDSEnv`.
+
+    Returns:
+        ``obs_type``, ``sensors``, ``screens``, ``metrics``, ``terminate_on`` and ``truncate_on``,
+        each a name or a list of names. An argument with an object in it is left out.
+    """
+    found: dict[str, Any] = {}
+    for name in _COMPONENTS:
+        value = arguments[name]
+        if isinstance(value, str):
+            found[name] = value
+        elif isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
+            found[name] = list(value)
+    return found
 
 
 def race_result(race: RaceState, course: Course) -> dict[str, Any]:

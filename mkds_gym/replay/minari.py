@@ -13,6 +13,7 @@ import gymnasium as gym
 import numpy as np
 
 from mkds_gym.components.actions import actions_for
+from mkds_gym.components.rewards import REWARDS
 from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.race_config import RaceArguments
 from mkds_gym.errors import RecordingError
@@ -48,9 +49,10 @@ def to_minari(
     """Drive recordings again and write a Minari dataset.
 
     Each recording is an episode; only one episode at a time is in memory. An episode that has not
-    ended at the end of its recording is truncated. If all recordings have the same race arguments
-    or the same savestate file, ``dataset.recover_environment()`` returns an environment of that
-    race.
+    ended at the end of its recording is truncated. Observations, rewards, metrics and events are
+    those that all recordings have in common, or the defaults. If all recordings have the same race
+    arguments or the same savestate file, ``dataset.recover_environment()`` returns an environment
+    of that race with these arguments.
 
     Args:
         recordings: the recordings.
@@ -66,7 +68,7 @@ def to_minari(
             or none of ``ref_min_score`` and ``ref_max_score``, which Minari keeps only if all
             races have the same arguments. Minari warns if one of the first three is missing.
         arguments: further arguments of `MKDSEnv` for all episodes, such as ``obs_type``,
-            ``sensors``, ``reward`` and ``frame_skip``.
+            ``sensors``, ``reward`` and ``frame_skip``, instead of those of the recordings.
 
     Returns:
         A ``minari.MinariDataset``.
@@ -111,6 +113,7 @@ def to_minari(
         raise ValueError(
             "metadata has only one of ref_min_score and ref_max_score: pass both or neither"
         )
+    arguments = {**_common_arguments(recordings, arguments), **arguments}
     arguments["action_type"] = action_type or _action_type(recordings)
 
     def episodes() -> Iterator[Any]:
@@ -147,6 +150,25 @@ def _action_type(recordings: Sequence[Recording]) -> str:
     except ValueError:
         return "keymask"
     return str(own)
+
+
+def _common_arguments(recordings: Sequence[Recording], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments, apart from keys and frames, that all recordings note alike."""
+    first, *others = (each.environment for each in recordings)
+    common = {
+        name: value
+        for name, value in first.items()
+        if name not in ("frame_skip", "action_type")
+        and all(other.get(name) == value for other in others)
+    }
+    if str(common.get("reward")).partition(":")[0] not in REWARDS:  # the name of an object
+        common.pop("reward", None)
+    if "reward" not in common or "reward" in given:
+        common.pop("metrics", None)  # a reward needs its metrics
+    if "obs_type" not in common or {"obs_type", "sensors"} & given.keys():
+        common.pop("obs_type", None)
+        common.pop("sensors", None)
+    return common
 
 
 def _spec(recordings: Sequence[Recording], arguments: Mapping[str, Any]) -> Any:
