@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import copy as copying
 import functools
-import itertools
 import logging
 import os
 import threading
@@ -26,7 +25,6 @@ from numpy.typing import NDArray
 
 from mkds_gym.emulator.loader import trim_memory
 from mkds_gym.episodes.cloned_state import ClonedState
-from mkds_gym.episodes.shared_console import FrameRequest
 from mkds_gym.errors import StateError
 from mkds_gym.kartlab.boot import MAX_DRIVERS
 from mkds_gym.utils.arguments import boolean, choice, integer
@@ -43,12 +41,12 @@ from mkds_gym.vector.arguments import (
     seeds_per_env,
     states_per_env,
 )
-from mkds_gym.vector.factory import EnvFactory, EnvWrapper, check_equal_spaces
+from mkds_gym.vector.factory import EnvFactory, EnvWrapper
 from mkds_gym.vector.failures import is_refusal, joint_error, vector_env_error
 from mkds_gym.vector.infos import merge_infos
-from mkds_gym.vector.lanes import Batch, Lane, Status
-from mkds_gym.vector.shared_lanes import SharedLane, run_together
-from mkds_gym.vector.threads import ThreadPool, usable_cores
+from mkds_gym.vector.lane_group import LaneGroup, close_all
+from mkds_gym.vector.lanes import Lane, Status
+from mkds_gym.vector.threads import usable_cores
 
 logger = logging.getLogger(__name__)
 
@@ -144,26 +142,14 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             steps = integer("max_episode_steps", max_episode_steps, 1)
             limit = functools.partial(gym.wrappers.TimeLimit, max_episode_steps=steps)
             wrappers = (limit, *wrappers)
-        self._factory = EnvFactory(env_kwargs, wrappers, drivers)
-        self._drivers = drivers
-        self._lane_type: type[Lane] = Lane if drivers == 1 else SharedLane
 
-        envs: list[gym.Env[Any, Any]] = []
-        try:
-            for index in range(self.num_envs):
-                envs.append(self._factory.make(index))
-            check_equal_spaces(envs)
-            self._set_spaces(envs[0])
-            self._batch = Batch(self.single_observation_space, self.num_envs)
-            self._lanes = [
-                self._lane_type(env, index, self._batch) for index, env in enumerate(envs)
-            ]
-        except BaseException:
-            _close_all(envs)
-            raise
-        self._pool = ThreadPool(self.num_threads, "mkds-vector")
-        # Ends the threads of an object that is never closed. The pool has no reference to it.
-        self._stop_threads = weakref.finalize(self, self._pool.close)
+        factory = EnvFactory(env_kwargs, wrappers, drivers)
+        self._group = LaneGroup(factory, self.num_envs, drivers, self.num_threads)
+        self._lanes = self._group.lanes
+        # Ends the threads of an object that is never closed. The group has no reference to it.
+        self._stop_threads = weakref.finalize(self, self._group.stop_threads)
+        self._batch = self._group.batch
+        self._set_spaces(self._lanes[0].env)
 
     # Gymnasium's interface ------------------------------------------------------------------
 
@@ -199,7 +185,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             lanes = [self._lanes[index] for index in chosen]
             first = not any(lane.ready for lane in self._lanes)
             races = {lane.index: lane.core.race for lane in lanes if lane.ready}
-            failures = self._run(
+            failures = self._group.run(
                 lanes, lambda lane: lane.reset(seeds[lane.index], each[lane.index])
             )
             if first:
@@ -241,7 +227,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             if len(lanes) < self.num_envs:
                 self._batch.clear()
             same_step = self.autoreset_mode is AutoresetMode.SAME_STEP
-            failures = self._run(
+            failures = self._group.run(
                 lanes, lambda lane: lane.step(each[lane.index], reset_at_end=same_step)
             )
             lost = {i: e for i, error in failures.items() if (e := self._handle_failure(i, error))}
@@ -311,7 +297,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         forked = os.getpid() != self._process  # a parent thread may hold the lock
         with contextlib.nullcontext() if forked else self._alone():
             self._stop_threads()
-            _close_all(self._lanes)
+            close_all(self._lanes)
 
     @property
     def envs(self) -> list[gym.Env[Any, Any]]:
@@ -370,7 +356,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             def clone(lane: Lane) -> None:
                 states[lane.index] = lane.core.clone_state()
 
-            failures = self._run(lanes, clone)
+            failures = self._group.run(lanes, clone)
             for lane in lanes:
                 lane.in_call = False
             if failures:
@@ -420,7 +406,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                         before[lane.index] = Status.RUNNING
                 lane.core.restore_state(state)
 
-            failures = self._run(lanes, restore)
+            failures = self._group.run(lanes, restore)
             for lane in lanes:
                 error = failures.get(lane.index)
                 lane.in_call = False
@@ -465,7 +451,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             raise IndexError(f"index={index} is out of range: expected 0 to {self.num_envs - 1}")
         with self._call():
             reset_options = None if options is None else dict(options)
-            lane = self._replace(int(index), lambda new: new.reset(seed, reset_options))
+            lane = self._group.replace(int(index), lambda new: new.reset(seed, reset_options))
             lane.begin()
             lane.in_call = False
             return self._observations(), self._merge_infos([lane])
@@ -545,31 +531,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         unchanged = race is not None and lane.core.race is race
         return unchanged and (lane.status is Status.OVER or not lane.core.episode_over)
 
-    # Running and failures -------------------------------------------------------------------
-
-    def _run(
-        self, lanes: Sequence[Lane], task: Callable[[Lane], Iterator[FrameRequest] | None]
-    ) -> dict[int, Exception]:
-        """Run a task for each lane, in the threads; one console is in one thread.
-
-        The lanes stay ``in_call``; the caller clears the flag once the results are complete.
-
-        Returns:
-            What the tasks raised, by index.
-        """
-        failures: dict[int, Exception] = {}
-        consoles = [
-            list(group)
-            for _, group in itertools.groupby(lanes, lambda lane: lane.index // self._drivers)
-        ]
-
-        def attempt(number: int) -> None:
-            run_together(consoles[number], task, failures)
-
-        for lane in lanes:
-            lane.in_call = True
-        self._pool.run(attempt, len(consoles))
-        return dict(sorted(failures.items()))
+    # Failures ---------------------------------------------------------------------------------
 
     def _handle_failure(self, index: int, error: Exception) -> Exception | None:
         """Truncate the episode of a failed environment, and replace the environment if configured.
@@ -596,57 +558,13 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         """Replace an environment that failed in a step, according to the autoreset mode."""
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             final = failed.final or (failed.observation(), info)
-            lane = self._replace(failed.index, lambda new: new.reset())
+            lane = self._group.replace(failed.index, lambda new: new.reset())
             lane.final, lane.status = final, Status.RUNNING
             lane.info = {**(lane.info or {}), **info}
         else:
-            lane = self._replace(failed.index, None)
+            lane = self._group.replace(failed.index, None)
             lane.final, lane.status, lane.info = failed.final, Status.OVER, info
         lane.unproven = True
-
-    def _replace(self, index: int, begin: Callable[[Lane], Iterator[FrameRequest]] | None) -> Lane:
-        """Replace an environment by a new one, which takes over its random generator.
-
-        Args:
-            index: of the environment.
-            begin: resets the new lane. None: the new environment waits for its first reset, and
-                the old one's last observation stays.
-
-        Returns:
-            The new lane.
-
-        Raises:
-            Exception: the new environment cannot be made or reset; the old one stays.
-        """
-        new = self._factory.make(index)
-        old = self._lanes[index]
-        seat = old.core.seat
-        kept = None if seat is None or seat.closed else seat.snapshot()
-        viewer, old.core.viewer = old.core.viewer, None
-        try:
-            lane = self._lane_type(new, index, self._batch)
-            lane.core.copy_np_random(old.core)
-            if begin is None:
-                lane.core.prepare()  # can be rendered and cloned before its first reset
-            lane.core.viewer = viewer
-            if begin is not None:
-                failures: dict[int, Exception] = {}
-                run_together([lane], begin, failures)
-                if failures:
-                    raise failures[index]
-        except BaseException:
-            new.close()
-            if seat is not None and kept is not None:
-                seat.restore(kept)
-            old.core.viewer = viewer
-            raise
-        lane.in_call = True
-        self._lanes[index] = lane
-        try:
-            old.close()
-        except Exception as error:
-            logger.warning("environment %d could not be closed: %r", index, error)
-        return lane
 
     # Results --------------------------------------------------------------------------------
 
@@ -656,15 +574,3 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
     def _merge_infos(self, lanes: Sequence[Lane]) -> dict[str, Any]:
         return merge_infos(self.num_envs, [(lane.index, lane.full_info) for lane in lanes])
-
-
-def _close_all(envs: Sequence[gym.Env[Any, Any] | Lane]) -> None:
-    """Close all environments or lanes; raise the first error afterwards."""
-    errors: list[Exception] = []
-    for env in envs:
-        try:
-            env.close()
-        except Exception as error:
-            errors.append(error)
-    if errors:
-        raise errors[0]
