@@ -232,7 +232,7 @@ def lap_work(course: str) -> Work:
 
 
 def crowded(
-    parameters: BootParameters, spacing: float = 40.0, draw: bool = False
+    parameters: BootParameters, spacing: float = 100.0, draw: bool = False
 ) -> Iterator[tuple[Console, Work]]:
     """Put eight karts at places along a course, seven in front of the first one's camera.
 
@@ -251,7 +251,7 @@ def crowded(
         start_profile(console.ram)
         for distance in np.arange(0.0, course.track.length, spacing):
             place = course.track.point_at(float(distance))
-            _crowd(console.ram, place, course.track.point_at(float(distance) + 20.0))
+            _crowd(console.ram, place, course.track.point_at(float(distance) + 40.0))
             for _ in range(_CROWD_FRAMES):
                 console.step(int(Keys.A), 1, draw=draw)
                 yield console, Work.read(console.ram)
@@ -265,7 +265,7 @@ def _crowd(ram: NDArray[np.uint8], place: ArrayLike, ahead: ArrayLike) -> None:
     forward = (to - at) / np.linalg.norm(to - at)
     left = np.array([forward[2], 0.0, -forward[0]])
     for i in range(8):
-        move = forward * (22.0 * (i // 2 + 1)) + left * (16.0 if i % 2 else -16.0)
+        move = forward * (30.0 * (i // 2 + 1)) + left * (22.0 if i % 2 else -22.0)
         for name, rise in (("position", 2.0), ("sphere_centre", 8.0)):
             where = at + (move if i else 0.0) + np.array([0.0, rise, 0.0])
             drivers[name][i] = np.rint(where * 4096)

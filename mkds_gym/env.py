@@ -79,7 +79,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
 
     The reward of a step is the change of a score, which is computed from the metrics. By default
     the score is the progress along the course, minus costs for driving off the road and for
-    hitting walls, times 0.01 per world unit. The rewards of an episode add up to its score.
+    hitting walls, times 0.004 per world unit. The rewards of an episode add up to its score.
 
     ## Episode end
 

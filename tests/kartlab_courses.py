@@ -20,13 +20,13 @@ name = "test_circle"
 id = 21
 laps = 2
 road = { left = "rail", right = "rail" }
-edges.rail = { width = 8, end = "wall" }
+edges.rail = { width = 20, end = "wall" }
 point = [
-    { at = [0, 150] },
-    { at = [450, 150], radius = 150 },
-    { at = [450, -150], radius = 150 },
-    { at = [-450, -150], radius = 150 },
-    { at = [-450, 150], radius = 150 },
+    { at = [0, 375] },
+    { at = [1125, 375], radius = 375 },
+    { at = [1125, -375], radius = 375 },
+    { at = [-1125, -375], radius = 375 },
+    { at = [-1125, 375], radius = 375 },
 ]
 """
 
@@ -39,11 +39,11 @@ left = "rail"
 right = "rail"
 {road}
 [edges.rail]
-width = 20
+width = 50
 surface = "off-road"
 end = "wall"
 [edges.edge]
-width = 15
+width = 37.5
 surface = "weak off-road"
 end = "drop"
 """
@@ -54,51 +54,51 @@ def _points(*points: str) -> str:
 
 
 LOOP = _points(
-    "at = [-100, 500]\nheight = 0",
-    "at = [200, 500]",
-    "at = [800, 500]\nradius = 200\nheight = 0",
-    "at = [800, 100]\nheight = 0",
-    "at = [800, -700]\nradius = 200\nheight = 0",
-    "at = [-200, -700]\nheight = 0",
-    "at = [-800, -700]\nradius = 200\nheight = 0",
-    "at = [-800, 500]\nradius = 200\nheight = 0",
+    "at = [-250, 1250]\nheight = 0",
+    "at = [500, 1250]",
+    "at = [2000, 1250]\nradius = 500\nheight = 0",
+    "at = [2000, 250]\nheight = 0",
+    "at = [2000, -1750]\nradius = 500\nheight = 0",
+    "at = [-500, -1750]\nheight = 0",
+    "at = [-2000, -1750]\nradius = 500\nheight = 0",
+    "at = [-2000, 1250]\nradius = 500\nheight = 0",
 )
 
 BRANCH = """
 [[branch]]
 from = 3
 to = 5
-width = 80
+width = 200
 left = "edge"
 [[branch.point]]
-at = [500, -150]
-radius = 160
-height = 18
+at = [1250, -375]
+radius = 400
+height = 45
 [[branch.point]]
-at = [350, -450]
-radius = 160
+at = [875, -1125]
+radius = 400
 """
 
 PADS = """
 [[pad]]
 kind = "boost"
 point = 3
-offset = 100
-side = 25
-width = 30
+offset = 250
+side = 62.5
+width = 75
 [[pad]]
 kind = "jump"
 point = 5
-offset = 74
-width = 110
-length = 20
+offset = 185
+width = 275
+length = 50
 [[gap]]
 point = 5
-offset = 100
-length = 70
+offset = 250
+length = 175
 [[items]]
 point = 0
-offset = 100
+offset = 250
 count = 5
 """
 
@@ -106,26 +106,26 @@ count = 5
 def eight(height: int) -> str:
     """The points of a figure of eight whose upper road is this high."""
     return _points(
-        "at = [300, 300]\nheight = 0",
-        "at = [600, 300]\nradius = 200",
-        "at = [600, -300]\nradius = 200\nheight = 0",
-        f"at = [-100, -300]\nradius = 110\nheight = {height}",
-        f"at = [-100, 700]\nradius = 200\nheight = {height}",
-        "at = [-700, 700]\nradius = 200\nheight = 0",
-        "at = [-700, 300]\nradius = 150\nheight = 0",
-        "at = [-300, 300]\nheight = 0",
+        "at = [750, 750]\nheight = 0",
+        "at = [1500, 750]\nradius = 500",
+        "at = [1500, -750]\nradius = 500\nheight = 0",
+        f"at = [-250, -750]\nradius = 275\nheight = {height}",
+        f"at = [-250, 1750]\nradius = 500\nheight = {height}",
+        "at = [-1750, 1750]\nradius = 500\nheight = 0",
+        "at = [-1750, 750]\nradius = 375\nheight = 0",
+        "at = [-750, 750]\nheight = 0",
     )
 
 
 def winding(rows: int) -> str:
     """The points of a course of long rows, one below the other, and a road back at the left."""
-    z = [-1700 + 280 * row for row in range(rows)]
-    corners = [(-1780, -1700)]
+    z = [-4250 + 700 * row for row in range(rows)]
+    corners = [(-4450, -4250)]
     for row in range(rows):
-        far = 1780 if row % 2 == 0 else -1500
-        corners += [(far, z[row]), (far, z[row + 1])] if row + 1 < rows else [(-1780, z[row])]
-    start = f"at = [-1780, {z[-1] - 340}]"
-    return _points(start, *(f"at = [{x}, {z}]\nradius = 135" for x, z in corners))
+        far = 4450 if row % 2 == 0 else -3750
+        corners += [(far, z[row]), (far, z[row + 1])] if row + 1 < rows else [(-4450, z[row])]
+    start = f"at = [-4450, {z[-1] - 850}]"
+    return _points(start, *(f"at = [{x}, {z}]\nradius = 337.5" for x, z in corners))
 
 
 def text(points: str, extra: str = "", road: str = "") -> str:

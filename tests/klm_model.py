@@ -19,7 +19,7 @@ def read_list(words: tuple[int, ...], fine: bool) -> list[list[tuple[np.ndarray,
     """Decode geometry commands to polygons of (point, colour)."""
     place, kind, colour = 0, -1, -1
     corners: list[tuple[np.ndarray, int]] = []
-    unit = 16.0 if fine else 256.0
+    unit = 32.0 if fine else 1024.0
     vertex, origin = np.zeros(3), np.zeros(3)
     restored = not fine
     polygons: list[list[tuple[np.ndarray, int]]] = []
@@ -86,7 +86,7 @@ class Model:
 
 def read_model(data: bytes) -> Model:
     """Decode a KLM; every polygon is a list of (point, colour)."""
-    assert data[:4] == b"KLM3"
+    assert data[:4] == b"KLM4"
     count, fine, *beyond = struct.unpack_from("<2I6H", data, 4)
     chunks = []
     end = 24 + 0x1C * count

@@ -178,8 +178,8 @@ class Drive:
     before_stage: bytes
 
 
-LOOK_AHEAD = 55.0
-EXCURSION = range(560, 680)  # frames without steering
+LOOK_AHEAD = 140.0
+EXCURSION = range(820, 960)  # frames without steering
 
 
 def _steering(state: RaceState, course: Course) -> Keys:

@@ -37,8 +37,8 @@ def test_course_has_the_described_length_width_and_slope(meadow: CompiledCourse)
     assert meadow.name == "mario_course"
     assert meadow.course_id == 25
     assert meadow.title == "Meadow Circuit"
-    assert 3600 <= meadow.length <= 4400
-    assert 110 <= 2 * meadow.ribbon.half_width.min() <= 2 * meadow.ribbon.half_width.max() <= 130
+    assert 9000 <= meadow.length <= 11_500
+    assert 275 <= 2 * meadow.ribbon.half_width.min() <= 2 * meadow.ribbon.half_width.max() <= 325
     steps = np.diff(np.vstack([meadow.ribbon.centre, meadow.ribbon.centre[:1]]), axis=0)
     # Chords of arcs of at most 15 degrees are at most 0.3 % short.
     assert np.hypot(steps[:, 0], steps[:, 2]).sum() == pytest.approx(meadow.length, rel=3e-3)
@@ -77,7 +77,7 @@ def test_prisms_restore_the_triangles(meadow: CompiledCourse) -> None:
         np.linalg.norm(np.roll(kcl.triangles, turn, axis=1) - wanted, axis=2).max(axis=1)
         for turn in range(3)
     ]
-    assert np.min(errors, axis=0).max() < 0.05
+    assert np.min(errors, axis=0).max() < 0.15
     assert np.array_equal(kcl.types, meadow.triangles.types)
     assert np.array_equal(kcl.is_wall, meadow.triangles.walls)
     assert np.array_equal(kcl.is_floor, ~meadow.triangles.walls)
@@ -166,14 +166,14 @@ def test_octree_finds_every_prism_that_a_sphere_could_touch(
     """Compare with brute force over all prisms at random places."""
     data, header = raw
     triangles, ribbon = meadow.prisms.triangles, meadow.ribbon
-    low, high = triangles.min(axis=1) - 45, triangles.max(axis=1) + 45
+    low, high = triangles.min(axis=1) - 60, triangles.max(axis=1) + 60
     random = np.random.default_rng(7)
     longest = found_any = 0
     for _ in range(2500):
         k = int(random.integers(len(ribbon)))
-        offset = float(random.uniform(-180, 180))
-        point = ribbon.point(k, offset, float(random.uniform(-70, 50)))
-        point[[0, 2]] += ribbon.forward[k] * random.uniform(-30, 30)
+        offset = float(random.uniform(-300, 300))
+        point = ribbon.point(k, offset, float(random.uniform(-80, 60)))
+        point[[0, 2]] += ribbon.forward[k] * random.uniform(-75, 75)
         # The place in the game's numbers: integral units from the corner of the area.
         raw_point = [round(float(part) * 4096) for part in point]
         cell = [(value - low) >> 12 for value, low in zip(raw_point, header[5:8], strict=True)]
@@ -197,7 +197,7 @@ def test_octree_lists_are_short_and_equal_those_of_the_reader(
     ribbon = meadow.ribbon
     for k in range(len(ribbon)):
         for part in (-0.9, -0.5, 0.0, 0.5, 0.9):
-            spot = ribbon.point(k, part * float(ribbon.half_width[k]), 6.0)
+            spot = ribbon.point(k, part * float(ribbon.half_width[k]), 8.0)
             x, y, z = np.round(spot * 4096) / 4096  # rounded as in the game
             found = kcl.prisms_at(float(x), float(y), float(z))
             cell = [
@@ -207,7 +207,7 @@ def test_octree_lists_are_short_and_equal_those_of_the_reader(
             lengths.append(len(found))
     assert np.mean(lengths) < 20
     assert np.percentile(lengths, 95) <= 40
-    assert len(kcl.prisms_at(5000.0, 0.0, 0.0)) == 0
+    assert len(kcl.prisms_at(12_000.0, 0.0, 0.0)) == 0
 
 
 def test_fall_boundary_lies_below_every_edge(meadow: CompiledCourse) -> None:
@@ -219,7 +219,7 @@ def test_fall_boundary_lies_below_every_edge(meadow: CompiledCourse) -> None:
     checked = 0
     for k in range(len(ribbon)):
         for side, sign in ((0, 1.0), (1, -1.0)):
-            spot = ribbon.point(k, sign * (float(ribbon.reach(side)[k]) + 70))[[0, 2]]
+            spot = ribbon.point(k, sign * (float(ribbon.reach(side)[k]) + 175))[[0, 2]]
             cover = floors.copy()
             for start, end in ((a, b), (b, c), (c, a)):
                 edge, away = end - start, spot - start
@@ -253,7 +253,7 @@ def test_map_file_equals_the_plan(meadow: CompiledCourse) -> None:
         ahead = np.array([entry[4], entry[5]]) / 4096
         across = ends[0] - ends[1]
         assert np.hypot(*ahead) == pytest.approx(1, abs=1e-3)
-        assert abs(ahead @ across) < 0.1
+        assert abs(ahead @ across) < 0.25
         assert ahead[1] * across[0] - ahead[0] * across[1] > 0, "the first end is the left one"
         if index + 1 < len(plan.checkpoints):
             gap = np.hypot(*(plan.checkpoints[index + 1].mean(0) - ends.mean(0)))
@@ -290,13 +290,13 @@ def test_start_and_respawns_face_along_the_road(meadow: CompiledCourse) -> None:
     ahead = np.array([math.sin(rotation), math.cos(rotation)])
     line = meadow.plan.checkpoints[0]
     to_line = line.mean(axis=0) - start[[0, 2]]
-    assert 20 < to_line @ ahead < 120, "the grid is behind the line and looks at it"
+    assert 50 < to_line @ ahead < 300, "the grid is behind the line and looks at it"
     for position, turn in zip(
         nkm.respawns["position"] / 4096, nkm.respawns["rotation"][:, 1] / 4096, strict=True
     ):
         gap = np.hypot(*(meadow.ribbon.centre - position)[:, [0, 2]].T)
         k = int(gap.argmin())
-        assert gap[k] < 60
+        assert gap[k] < 150
         forward = np.array([math.sin(math.radians(turn)), math.cos(math.radians(turn))])
         assert forward @ meadow.ribbon.forward[k] > 0.8
 
@@ -330,13 +330,13 @@ def test_compile_twice_gives_the_same_bytes_and_a_small_archive(meadow: Compiled
 
 def test_description_with_defaults_only_compiles() -> None:
     course = compiled(OVAL)
-    assert course.length == pytest.approx(2 * 600 + 2 * math.pi * 150)
+    assert course.length == pytest.approx(2 * 1500 + 2 * math.pi * 375)
     assert np.allclose(course.ribbon.centre[:, 1], 0)
     assert set(course.triangles.types.tolist()) == {0, 8, 11}
 
 
 def test_description_can_be_replaced_by_a_changed_copy() -> None:
-    higher = dataclasses.replace(compiled(OVAL).description, wall_height=50.0)
+    higher = dataclasses.replace(compiled(OVAL).description, wall_height=80.0)
     course = compile_description(higher)
     walls = course.triangles.vertices[course.triangles.walls]
-    assert np.ptp(walls[:, :, 1], axis=1).max() > 50
+    assert np.ptp(walls[:, :, 1], axis=1).max() > 80

@@ -74,7 +74,7 @@ def test_model_decodes_and_fits_the_hardware(drawn: dict[str, Drawn], name: str)
     assert max(len(chunk.near) for chunk in chunks) == course.model.largest_chunk <= 250
     for chunk in chunks:
         assert chunk.near
-        assert chunk.radius < 500
+        assert chunk.radius < 1250
         points = quads(chunk.near + chunk.far).reshape(-1, 3)
         assert np.linalg.norm(points - chunk.centre, axis=1).max() <= chunk.radius
     assert len(drawn[name].far) < 0.75 * len(drawn[name].near)
@@ -94,7 +94,7 @@ def test_every_floor_is_drawn_at_its_height(drawn: dict[str, Drawn], name: str) 
     for middle in floors[chosen].mean(axis=1):
         for index, polygons in enumerate((shown.near, shown.far)):
             heights = heights_at(polygons, middle[0], middle[2])
-            missing[index] += not (np.abs(heights - middle[1]) < 4).any()
+            missing[index] += not (np.abs(heights - middle[1]) < 10).any()
     assert missing[0] == 0
     assert missing[1] <= 6, "from afar, bends have fewer corners"
 
@@ -110,7 +110,7 @@ def test_roads_are_free_up_to_a_walls_height(drawn: dict[str, Drawn], name: str)
             for k in range(ribbon.segments):
                 x, y, z = (line[k] + line[ribbon.following(k)]) / 2
                 above = heights_at(shown.near, x, z) - y
-                assert not ((above > 3) & (above < 34)).any(), (k, share, above)
+                assert not ((above > 6) & (above < 55)).any(), (k, share, above)
                 checked += 1
     assert checked > 150
 
@@ -125,8 +125,8 @@ def test_faces_at_one_place_have_different_heights(drawn: dict[str, Drawn], name
     weights = random.dirichlet([1, 1, 1], size=200)
     for x, y, z in np.einsum("nij,ni->nj", corners, weights):
         heights = np.sort(heights_at(shown.near, x, z, 0.02))
-        heights = heights[np.abs(heights - y) < 1.5]
-        assert (np.diff(heights) > 0.05).all(), (x, z, heights)
+        heights = heights[np.abs(heights - y) < 3]
+        assert (np.diff(heights) > 0.1).all(), (x, z, heights)
 
 
 def test_gaps_are_open_and_have_end_walls(drawn: dict[str, Drawn]) -> None:
@@ -138,28 +138,30 @@ def test_gaps_are_open_and_have_end_walls(drawn: dict[str, Drawn]) -> None:
         n = ribbon.following(int(k))
         x, y, z = (ribbon.centre[k] + ribbon.centre[n]) / 2
         for polygons in (shown.near, shown.far):
-            assert not (heights_at(polygons, x, z) > y - 20).any()
+            assert not (heights_at(polygons, x, z) > y - 50).any()
     for k in gaps[~ribbon.gap[gaps - 1]]:
         at, below = ribbon.centre[k], shown.course.fall_height
         for polygons in (shown.near, shown.far):
-            upright = np.ptp(polygons[:, :, 1], axis=1) > 10
+            upright = np.ptp(polygons[:, :, 1], axis=1) > 25
             here = np.hypot(*(polygons[:, :, [0, 2]] - at[[0, 2]]).transpose(2, 0, 1)).min(axis=1)
-            wall = polygons[upright & (here < ribbon.half_width[k] + 80)]
+            wall = polygons[upright & (here < ribbon.half_width[k] + 200)]
             foot = wall[:, :, 1].min(axis=1)
-            top = np.abs(wall[:, :, 1].max(axis=1) - at[1]) < 8
-            assert (top & (foot < below + 1)).any()
+            top = np.abs(wall[:, :, 1].max(axis=1) - at[1]) < 20
+            # A high wall is drawn in two parts.
+            assert top.any()
+            assert (foot < below + 1).any()
 
 
 def test_bridge_has_an_underside_above_the_lower_road(drawn: dict[str, Drawn]) -> None:
     shown = drawn[BRIDGE]
     centre = shown.course.ribbon.centre
     a, b = shown.near[:, 2] - shown.near[:, 0], shown.near[:, 3] - shown.near[:, 1]
-    down = shown.near[np.cross(a, b)[:, 1] < -500]
+    down = shown.near[np.cross(a, b)[:, 1] < -3000]
     assert len(down)
     clear = [heights_at(down, x, z) - y for x, y, z in centre if len(heights_at(down, x, z))]
-    assert max(float(room.max()) for room in clear) > 30
+    assert max(float(room.max()) for room in clear) > 80
     # Only the deck, not the land of the upper road, is above the lower road.
-    assert all((room > 30).all() or (room < 0).all() for room in clear)
+    assert all((room > 80).all() or (room < 0).all() for room in clear)
 
 
 def test_pads_have_bright_colours(drawn: dict[str, Drawn]) -> None:
@@ -169,7 +171,7 @@ def test_pads_have_bright_colours(drawn: dict[str, Drawn]) -> None:
     for pad in ribbon.pads:
         across = (pad.left + pad.right) / 2
         here = (ribbon.point(pad.first, across) + ribbon.point(pad.last, across)) / 2
-        near = np.linalg.norm(middles - here, axis=1) < 60
+        near = np.linalg.norm(middles - here, axis=1) < 150
         for name in (pad.kind, f"{pad.kind} mark"):
             assert (shown.colours[near] == int(rgb15(colours[name]))).any()
 
@@ -180,9 +182,9 @@ def test_asphalt_is_drawn_only_on_the_road(drawn: dict[str, Drawn]) -> None:
     road = shown.course.triangles.vertices[shown.course.triangles.types == 0]
     quadrilaterals = np.repeat(road, [1, 1, 2], axis=1)
     asphalt = shown.near[np.isin(shown.colours, greys).all(axis=1)]
-    flat = asphalt[np.ptp(asphalt[:, :, 1], axis=1) < 12]
+    flat = asphalt[np.ptp(asphalt[:, :, 1], axis=1) < 30]
     for x, y, z in flat.mean(axis=1):
-        assert (np.abs(heights_at(quadrilaterals, x, z) - y) < 3).any()
+        assert (np.abs(heights_at(quadrilaterals, x, z) - y) < 6).any()
     assert len(flat) > 100
 
 

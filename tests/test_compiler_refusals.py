@@ -22,7 +22,7 @@ from mkds_gym.kartlab.compiler import (
 from mkds_gym.kartlab.compiler.description import POINT_LIMIT
 
 FORKED, PADDED = text(LOOP, BRANCH), text(LOOP, PADS)
-SECOND = BRANCH.replace("[500, -150]", "[520, -140]").replace("\n", r"\n")
+SECOND = BRANCH.replace("[1250, -375]", "[1300, -350]").replace("\n", r"\n")
 
 
 def changed(description: str, old: str, new: str) -> str:
@@ -36,14 +36,14 @@ REFUSED = {
     MEADOW: r"""
 title | = title | not TOML
 laps = 3 | laps = 3\nspeed = 4 | speed is unknown: expected one of
-at = [190, 340] | at = [190, 340]\ngrip = 1 | point 1: grip is unknown
+at = [475, 850] | at = [475, 850]\ngrip = 1 | point 1: grip is unknown
 title = "Meadow Circuit" | | title is missing
-at = [190, 340] | at = [nan, 340] | point 1: at[0]=nan is out of range
-at = [190, 340] | at = [2500, 340] | point 1: at[0]=2500 is out of range
-at = [190, 340] | at = [190] | point 1: at=[190] is malformed: expected [x, z]
-blend = 140 | blend = inf | [road]: blend=inf is out of range
-width = 120 | width = 8 | [road]: width=8 is out of range: expected a number from 40
-width = 120 | width = "wide" | width='wide' is not a number
+at = [475, 850] | at = [nan, 850] | point 1: at[0]=nan is out of range
+at = [475, 850] | at = [6250, 850] | point 1: at[0]=6250 is out of range
+at = [475, 850] | at = [475] | point 1: at=[475] is malformed: expected [x, z]
+blend = 350 | blend = inf | [road]: blend=inf is out of range
+width = 300 | width = 20 | [road]: width=20 is out of range: expected a number from 100
+width = 300 | width = "wide" | width='wide' is not a number
 laps = 3 | laps = true | laps=True is not an integer
 laps = 3 | laps = 9 | laps=9 is out of range: expected an integer from 1 to 5
 "heavy off-road" | "ice" | [edges.mud]: surface='ice' is unknown: expected one of 'road', 'slippery
@@ -53,49 +53,49 @@ right = "mud" | right = "muck" | point 8: right='muck' is unknown
 id = 25 | id = 24 | 'ridge_course' under the id 24, and 'mario_course' has the id 25
 "mario_course" | "tiny" | and 'tiny' is not on the list
 "mario_course" | "../up" | name='../up' is not a folder name
-radius = 190\n | | point 5: radius is missing, though the road turns 90.0
-radius = 190 | radius = 400 | the bends need
-radius = 120 | radius = 70 | radius=70 is too small
-height = 34 | height = 120 | height: the road changes height by
-at = [-60, 340] | at = [-60, 300] | point 0: at=[-60.0, 300.0] is in a bend
-spacing = 110\nkeys = 4 | spacing = 400\nkeys = 20 | [checkpoints]: keys=20 needs more than 20
-side = 0 | side = 70 | [grid]: side=70 is not on the road
-back = 50 | back = 400 | [grid]: back=400 is in a bend
+radius = 475\n | | point 5: radius is missing, though the road turns 90.0
+radius = 475 | radius = 1000 | the bends need
+radius = 300 | radius = 175 | radius=175 is too small
+height = 85 | height = 300 | height: the road changes height by
+at = [-150, 850] | at = [-150, 750] | point 0: at=[-150.0, 750.0] is in a bend
+spacing = 275\nkeys = 4 | spacing = 1000\nkeys = 20 | [checkpoints]: keys=20 needs more than 20
+side = 0 | side = 175 | [grid]: side=175 is not on the road
+back = 125 | back = 1000 | [grid]: back=1000 is in a bend
 """,
     text(LOOP): r"""
  | [scenery]\ntheme = "moon"\n | [scenery]: theme='moon' is unknown: expected one of 'meadow'
- | [grid]\nback = 398\n | the eight places of the grid reach 508 units behind
-[road]\n | [road]\nwidth = 45\n | [grid]: the eight places of the grid need 52 units of road
+ | [grid]\nback = 1045\n | the eight places of the grid reach 1265 units behind
+[road]\n | [road]\nwidth = 105\n | [grid]: the eight places of the grid need 112 units of road
  | [[branch]]\nfrom = 3\nto = 5\n | branch 0 point: expected 2 to 200 [[branch.point]] tables, got 0
- | [[pad]]\nkind = "boost"\npoint = 0\noffset = -20\n | pad 0: length=40 reaches over the start
- | [[gap]]\npoint = 5\nlength = 60\n | without a jump pad before it
+ | [[pad]]\nkind = "boost"\npoint = 0\noffset = -50\n | pad 0: length=100 reaches over the start
+ | [[gap]]\npoint = 5\nlength = 150\n | without a jump pad before it
 """,
-    changed(text(LOOP), "-700]\nradius = 200\nheight = 0", "-700]\nradius = 200\nheight = 60"): r"""
- | [[gap]]\npoint = 3\noffset = 100\nlength = 100\n | higher, the slowest
+    changed(text(LOOP), "-1750]\nradius = 500\nheight = 0", "-1750]\nradius = 500\nheight = 150"): r"""
+ | [[gap]]\npoint = 3\noffset = 250\nlength = 250\n | higher, the slowest
 """,
-    changed(FORKED, "-700]\nradius = 200\nheight = 0", "-700]\nradius = 200\nheight = 60"): r"""
+    changed(FORKED, "-1750]\nradius = 500\nheight = 0", "-1750]\nradius = 500\nheight = 150"): r"""
 title | title | branch 0: from: both paths must be level at
 """,
     FORKED: rf"""
-width = 80 | wide = 80 | branch 0: wide is unknown
+width = 200 | wide = 80 | branch 0: wide is unknown
 from = 3\nto = 5 | from = 5\nto = 3 | branch 0: to: the branch would leave
-at = [500, -150] | at = [500, 300] | degrees: expected at most 70
-width = 80 | width = 200 | sticks out of the main path
+at = [1250, -375] | at = [1250, 750] | degrees: expected at most 70
+width = 200 | width = 500 | sticks out of the main path
 to = 5 | to = 9 | branch 0: to=9 is out of range
  | {SECOND} | branch 1: from: the branch spans
 """,
     PADDED: r"""
 "boost" | "glue" | pad 0: kind='glue' is unknown
 point = 3 | point = 30 | pad 0: point=30 is out of range
-side = 25 | side = 50 | pad 0: side: the pad reaches 65
- | [[pad]]\nkind = "boost"\npoint = 3\noffset = 110\nside = 15\n | pad 2: offset: the pad lies on
- | [[pad]]\nkind = "boost"\npoint = 5\noffset = 110\n | pad 2: offset: the pad lies where a gap
-length = 70 | length = 200 | gap 0: length: 200 units cannot
-offset = 74\nwidth = 110\nlength = 20 | offset = 50\nwidth = 110 | slowest karts clear 51
-point = 0\noffset = 100\ncount | point = 5\noffset = 140\ncount | items 0: offset: the row lies in
+side = 62.5 | side = 125 | pad 0: side: the pad reaches 162.5
+ | [[pad]]\nkind = "boost"\npoint = 3\noffset = 275\nside = 37.5\n | pad 2: offset: the pad lies on
+ | [[pad]]\nkind = "boost"\npoint = 5\noffset = 275\n | pad 2: offset: the pad lies where a gap
+length = 175 | length = 500 | gap 0: length: 500 units cannot
+offset = 185\nwidth = 275\nlength = 50 | offset = 125\nwidth = 275 | slowest karts clear 1
+point = 0\noffset = 250\ncount | point = 5\noffset = 350\ncount | items 0: offset: the row lies in
 """,
-    changed(PADDED, "point = 5\noffset = 74", "point = 7\noffset = 464"): r"""
-point = 5\noffset = 100 | point = 7\noffset = 490 | the eight places of the grid need a plain road
+    changed(PADDED, "point = 5\noffset = 185", "point = 7\noffset = 1160"): r"""
+point = 5\noffset = 250 | point = 7\noffset = 1225 | the eight places of the grid need a plain road
 """,
 }
 LONG = {
@@ -105,8 +105,8 @@ LONG = {
         text("".join(f"[[point]]\nat = [{i}, 0]\n" for i in range(POINT_LIMIT + 1))),
         f"point: expected 4 to {POINT_LIMIT} [[point]] tables, got {POINT_LIMIT + 1}",
     ),
-    "path too long": (text(winding(8)), "units long: expected at most 16000"),
-    "bridge too low": (text(eight(20)), "20 units of height lie between the two roads, and a br"),
+    "path too long": (text(winding(8)), "units long: expected at most 40000"),
+    "bridge too low": (text(eight(50)), "50 units of height lie between the two roads, and a br"),
 }
 
 
@@ -129,12 +129,12 @@ def test_bad_description_is_refused_by_name_and_value(description: str, message:
 
 def test_overlap_names_both_places() -> None:
     crossed = changed(
-        changed(OVAL, "{ at = [0, 150] }", "{ at = [200, 150] }"),
-        "{ at = [-450, -150], radius = 150 },\n    { at = [-450, 150], radius = 150 },",
-        "{ at = [0, -150], radius = 100 },\n    { at = [0, 500], radius = 100 },\n"
-        "    { at = [-450, 500], radius = 100 },\n    { at = [-450, 150], radius = 100 },",
+        changed(OVAL, "{ at = [0, 375] }", "{ at = [500, 375] }"),
+        "{ at = [-1125, -375], radius = 375 },\n    { at = [-1125, 375], radius = 375 },",
+        "{ at = [0, -375], radius = 250 },\n    { at = [0, 1250], radius = 250 },\n"
+        "    { at = [-1125, 1250], radius = 250 },\n    { at = [-1125, 375], radius = 250 },",
     )
-    for description in (crossed, text(eight(20))):
+    for description in (crossed, text(eight(50))):
         with pytest.raises(CourseDescriptionError, match=r"point \d and point \d: .* overlaps it"):
             compiled(description)
 
@@ -143,19 +143,19 @@ def test_overlap_names_both_places() -> None:
     "description",
     [
         changed(MEADOW, "keys = 4", "keys = 30"),
-        changed(changed(FORKED, "from = 3", "from = 3\nfrom_offset = -100"), "height = 18", ""),
+        changed(changed(FORKED, "from = 3", "from = 3\nfrom_offset = -250"), "height = 45", ""),
     ],
     ids=["many keys", "branch from a point's offset"],
 )
 def test_unusual_description_compiles(description: str) -> None:
-    assert compiled(description).length > 2000
+    assert compiled(description).length > 5000
 
 
 def test_course_too_large_for_the_console_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     description = parse_description(text(winding(4)))
-    assert compile_description(description).length > 14_000
+    assert compile_description(description).length > 35_000
     monkeypatch.setattr("mkds_gym.kartlab.compiler.SIZE_LIMIT", 100_000)
-    with pytest.raises(CourseDescriptionError, match=r"14,\d+ units of road .* at most 100,000"):
+    with pytest.raises(CourseDescriptionError, match=r"3\d,\d+ units of road .* at most 100,000"):
         compile_description(description)
     monkeypatch.setattr("mkds_gym.kartlab.compiler.TRIANGLE_LIMIT", 1000)
     with pytest.raises(CourseDescriptionError, match=r"1,\d+ collision triangles: .* most 1,000"):

@@ -92,7 +92,7 @@ name = "mario_course"
 id = 25
 {top}
 [edges.e]
-width = 10
+width = 25
 end = "wall"
 {edges}
 [road]
@@ -106,35 +106,35 @@ right = "e"
 [scenery]
 {scenery}
 [[point]]
-at = [0, 500]
+at = [0, 1250]
 {point}
 [[point]]
-at = [500, 500]
-radius = 150
+at = [1250, 1250]
+radius = 375
 [[point]]
-at = [500, -500]
-radius = 150
+at = [1250, -1250]
+radius = 375
 [[point]]
-at = [-500, -500]
-radius = 150
+at = [-1250, -1250]
+radius = 375
 [[point]]
-at = [-500, 500]
-radius = 150
+at = [-1250, 1250]
+radius = 375
 [[branch]]
 from = 1
 to = 3
 {branch}
 [[branch.point]]
-at = [300, 0]
+at = [750, 0]
 [[branch.point]]
-at = [200, -100]
+at = [500, -250]
 [[pad]]
 kind = "boost"
 point = 0
 {pad}
 [[gap]]
 point = 0
-length = 20
+length = 50
 {gap}
 [[items]]
 point = 0

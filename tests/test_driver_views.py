@@ -14,6 +14,7 @@ from mkds_gym.components.events import EVENTS, make_events
 from mkds_gym.components.metrics import METRICS, make_metrics
 from mkds_gym.components.scorers import SCORERS
 from mkds_gym.components.sensors import SENSORS
+from mkds_gym.race.lengths import OPPONENT_DISTANCE, PLACE_COST, SPEED_DIFFERENCE
 from mkds_gym.race.memory_layout import DRIVER, DRIVER_LIMIT, RACE_STATUS
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
@@ -107,7 +108,8 @@ def test_every_driver_sees_the_others_from_its_own_kart() -> None:
         )
         values = sensor.read(state, meadow()).reshape(7, 5)
         for row, (distance, left, ahead, faster) in zip(values, others, strict=False):
-            expected = (1 / (1 + distance / 100), ahead / distance, left / distance, 0, faster / 4)
+            near, relative = 1 / (1 + distance / OPPONENT_DISTANCE), faster / SPEED_DIFFERENCE
+            expected = (near, ahead / distance, left / distance, 0, relative)
             assert row == pytest.approx(expected, abs=1e-3)
         assert not values[3:].any()
 
@@ -122,4 +124,4 @@ def test_place_is_counted_from_one_and_racing_pays_for_overtaking() -> None:
     race.race["drivers"][1]["place_and_driver"] = 1 | 1 << 4
     stats.update([reader.read()], meadow())
     score = SCORERS.make("racing")
-    assert score(stats.collect()) - score(before) == 100.0
+    assert score(stats.collect()) - score(before) == PLACE_COST

@@ -67,7 +67,7 @@ def test_driver_finishes_in_every_class_and_mirrored(engine_class: int, mirror: 
     assert run.drive.laps == 1
     assert run.drive.offroad == 0
     assert (run.drive.wall_hits, run.drive.respawns) == (0, 0)
-    assert 15 < run.drive.time < 30
+    assert 20 < run.drive.time < 45
 
 
 @pytest.mark.slow
@@ -120,7 +120,7 @@ def test_drive_is_deterministic(driving: MKDSEnv) -> None:
     assert first.frames == 300
     assert not first.finished
     assert first.time == 0.0
-    assert first.progress > 0.1
+    assert first.progress > 0.08
 
 
 # Difficult situations ------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def assert_continues(env: MKDSEnv, frames: int) -> Drive:
 @pytest.mark.parametrize("turned", [math.pi, 2.0, -2.0])
 def test_driver_turns_around(driving: MKDSEnv, turned: float) -> None:
     face(driving, driving.reader.read().heading + turned)
-    assert_continues(driving, 600)
+    assert_continues(driving, 1000)
 
 
 def test_driver_backs_off_a_wall(driving: MKDSEnv) -> None:
@@ -157,18 +157,18 @@ def test_driver_backs_off_a_wall(driving: MKDSEnv) -> None:
             return int(Keys.A)
 
     drive(driving.console, PurePursuit(), frames=100)
-    drive(driving.console, Straight(), frames=400, watch=lambda state: state.touching_wall)
+    drive(driving.console, Straight(), frames=600, watch=lambda state: state.touching_wall)
     state = driving.reader.read()
     assert state.touching_wall
     x, _, z = state.position
     place = driving.course.track.project(x, z, state.checkpoint)
     face(driving, place.heading + math.copysign(math.pi / 2, place.lateral))  # to the wall
-    assert_continues(driving, 900)
+    assert_continues(driving, 1400)
 
 
 def test_driver_continues_after_a_respawn(driving: MKDSEnv) -> None:
     kart(driving)["position"][1] += 4096 * 3000  # so high that the game respawns the kart
-    assert assert_continues(driving, 1500).respawns >= 1
+    assert assert_continues(driving, 2000).respawns >= 1
 
 
 def test_pace_out_of_range_is_refused() -> None:

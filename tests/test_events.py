@@ -4,6 +4,7 @@ import pytest
 from race_memory import RaceMemory, drive, fork
 
 from mkds_gym.components.events import EVENTS, Clock, Event, Finish, Stuck, WrongWay
+from mkds_gym.race.lengths import STUCK_DISTANCE
 from mkds_gym.race.memory_layout import DRIVER_FLAG_RESPAWNING
 
 
@@ -58,9 +59,9 @@ def crawl(event, speed, frames):
 
 
 def test_a_kart_that_crawls_is_stuck_and_one_that_walks_is_not():
-    # 5 units in 100 frames is the limit.
-    assert crawl(Stuck(100), 0.04, 400) is not None
-    assert crawl(Stuck(100), 0.09, 1000) is None
+    # STUCK_DISTANCE in 100 frames is the limit.
+    assert crawl(Stuck(100), 0.008 * STUCK_DISTANCE, 400) is not None
+    assert crawl(Stuck(100), 0.018 * STUCK_DISTANCE, 400) is None
 
 
 def test_driving_back_and_forth_is_stuck():

@@ -61,7 +61,7 @@ def test_race_clock_runs_until_all_hosted_drivers_have_finished() -> None:
     host = HostDrivers(field.ram)
     host.shown = NOBODY
     driver = PurePursuit()
-    for _ in range(1700):
+    for _ in range(2700):
         host.keys[0] = driver.keys(field.state, field.course)
         field.step()
         if field.state.finished:

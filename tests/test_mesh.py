@@ -73,10 +73,10 @@ def test_distances_to_walls_and_curtains():
             [0, 5, 0, 1, 0, 0],  # the edge of off-road
             [0, 5, 0, 0, 0, 1],  # along the road
             [0, 5, 0, 0.8, 0, 0.6],  # aslant
-            [0, 19, 0, 1, 0, 0],  # near the curtain's top
-            [0, 21, 0, 1, 0, 0],  # above
-            [0, -19, 0, 1, 0, 0],
-            [0, -21, 0, 1, 0, 0],
+            [0, 29, 0, 1, 0, 0],  # near the curtain's top
+            [0, 31, 0, 1, 0, 0],  # above
+            [0, -29, 0, 1, 0, 0],
+            [0, -31, 0, 1, 0, 0],
             [0, 49, 0, -1, 0, 0],
             [0, 51, 0, -1, 0, 0],
         ]

@@ -24,13 +24,9 @@ from mkds_gym.components.metrics import (
     make_metrics,
     reset_all,
 )
-from mkds_gym.components.scorers import (
-    OFFROAD_COST,
-    SCORERS,
-    WALL_HIT_COST,
-    default_fitness_scorer,
-)
+from mkds_gym.components.scorers import OFFROAD_COST, SCORERS, default_fitness_scorer
 from mkds_gym.course.checkpoint_distance import shortest_distance
+from mkds_gym.race.lengths import WALL_HIT_COST
 from mkds_gym.race.memory_layout import CENTISECONDS_PER_FRAME
 
 
@@ -257,7 +253,7 @@ def test_progress_runs_on_across_the_line_and_its_laps_add_up():
             state = race.frame(checkpoint=checkpoint, position=track.point_at(place))
             metric.update(state, course)
         assert metric.collect()["progress_laps"] == pytest.approx(expected, abs=0.005)
-        assert metric.collect()["progress"] == pytest.approx(expected * track.length, abs=20)
+        assert metric.collect()["progress"] == pytest.approx(expected * track.length, abs=50)
 
 
 def test_progress_does_not_depend_on_when_it_is_collected():
@@ -455,8 +451,8 @@ def test_a_real_lap():
     assert measured["race_time"] == pytest.approx(last.frame * CENTISECONDS_PER_FRAME)
     assert measured["best_lap"] == measured["last_lap"] == measured["race_time"]
     assert measured["last_lap"] / 100 == pytest.approx(last.lap_times[0], abs=0.005)
-    # It starts some 50 behind the line and has just crossed it again.
-    assert length < measured["progress"] < length + 70
+    # It starts some 125 behind the line and has just crossed it again.
+    assert length < measured["progress"] < length + 180
     assert measured["progress_laps"] == pytest.approx(measured["progress"] / length)
     assert measured["distance"] == pytest.approx(measured["progress"], rel=0.05)
     driven = (last.frame - lap.states[0].frame) * CENTISECONDS_PER_FRAME

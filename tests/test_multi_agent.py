@@ -26,6 +26,7 @@ from mkds_gym.emulator.cartridge import BUNDLED_ROM, Cartridge
 from mkds_gym.emulator.frame_copies import FrameCopies
 from mkds_gym.errors import ConsoleError, NoRaceError
 from mkds_gym.multi_agent import env as multi_agent
+from mkds_gym.race.lengths import POSITION_UNIT
 from mkds_gym.race.reader import RaceReader
 
 with warnings.catch_warnings():
@@ -324,12 +325,12 @@ def test_state_has_all_karts(shared: Any) -> None:
     rows = state.reshape(5, 13)
     for name, row in zip(shared.possible_agents, rows, strict=False):
         race = shared.race(name)
-        assert row[:3] * 1000 == pytest.approx(race.position, abs=1e-2)
+        assert row[:3] * POSITION_UNIT == pytest.approx(race.position, abs=1e-2)
         assert row[3:6] == pytest.approx(race.velocity, abs=1e-5)
         assert row[11] == race.place + 1
     cpu = shared.race("kart_0").opponents[3]
     assert cpu.driver == 4
-    assert rows[4][:3] * 1000 == pytest.approx(cpu.position, abs=1e-2)
+    assert rows[4][:3] * POSITION_UNIT == pytest.approx(cpu.position, abs=1e-2)
     assert sorted(rows[:, 11]) == [1, 2, 3, 4, 5]
 
 

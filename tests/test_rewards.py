@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from mkds_gym.components.rewards import REWARDS, ScoreChange, make_reward, metrics_read
-from mkds_gym.components.scorers import OFFROAD_COST, SCORERS, WALL_HIT_COST
+from mkds_gym.components.scorers import OFFROAD_COST, SCORERS
+from mkds_gym.race.lengths import REWARD_PER_UNIT, WALL_HIT_COST
 
 METRICS = {"progress": 0.0, "offroad_path": 0.0, "wall_hits": 0.0, "distance": 0.0}
 
@@ -21,10 +22,12 @@ def at(**values: float) -> dict[str, float]:
 def test_the_default_pays_progress_and_charges_grass_and_walls() -> None:
     reward = make_reward("driving")
     reward.reset(at(progress=500.0))
-    assert reward.step(at(progress=520.0)) == pytest.approx(0.2)
-    assert reward.step(at(progress=520.0, offroad_path=8.0)) == pytest.approx(-0.08 * OFFROAD_COST)
+    assert reward.step(at(progress=520.0)) == pytest.approx(20 * REWARD_PER_UNIT)
+    assert reward.step(at(progress=520.0, offroad_path=8.0)) == pytest.approx(
+        -8 * OFFROAD_COST * REWARD_PER_UNIT
+    )
     last = at(progress=520.0, offroad_path=8.0, wall_hits=1.0)
-    assert reward.step(last) == pytest.approx(-0.01 * WALL_HIT_COST)
+    assert reward.step(last) == pytest.approx(-REWARD_PER_UNIT * WALL_HIT_COST)
     assert reward.step(last) == 0.0
 
 
@@ -40,7 +43,7 @@ def test_a_reset_forgets_the_last_episode() -> None:
     reward.reset(at())
     reward.step(at(progress=900.0))
     reward.reset(at())
-    assert reward.step(at(progress=100.0)) == pytest.approx(1.0)
+    assert reward.step(at(progress=100.0)) == pytest.approx(100 * REWARD_PER_UNIT)
 
 
 def test_a_callable_is_paid_unscaled() -> None:
@@ -83,7 +86,7 @@ def test_rewards_pickle_for_worker_processes() -> None:
     reward = make_reward("driving")
     reward.reset(at(progress=5.0))
     again = pickle.loads(pickle.dumps(reward))
-    assert again.step(at(progress=105.0)) == pytest.approx(1.0)
+    assert again.step(at(progress=105.0)) == pytest.approx(100 * REWARD_PER_UNIT)
 
 
 def test_metric_that_collects_no_dict_is_named() -> None:

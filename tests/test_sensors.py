@@ -10,6 +10,14 @@ from race_memory import FORK_MIDDLES, RaceMemory, drive, fork, fx, meadow
 
 from mkds_gym.components.observations import make_observation_builder
 from mkds_gym.components.sensors import SENSORS, Checkpoints, Rays, Seed6, Sensor, make_sensors
+from mkds_gym.race.lengths import (
+    BEND_RADIUS,
+    CHECKPOINT_DISTANCE,
+    OBSTACLE_DISTANCE,
+    OPPONENT_DISTANCE,
+    RAY_HEIGHT,
+    SPEED_DIFFERENCE,
+)
 from mkds_gym.race.memory_layout import FX32_ONE, KIND_GHOST
 
 ALL = [*SENSORS.names(), "rays:1", "rays:36", "checkpoints:1", "checkpoints:7", "curvature:1"]
@@ -65,7 +73,7 @@ def test_values_stay_in_the_box_for_senseless_states(spec):
 
 
 def mapped(distance):
-    return math.tanh(1 - distance / 60)
+    return math.tanh(1 - distance / OBSTACLE_DISTANCE)
 
 
 def test_obstacles_of_seed6_are_the_nearest_of_each_fan():
@@ -77,7 +85,7 @@ def test_obstacles_of_seed6_are_the_nearest_of_each_fan():
     checked = 0
     for state in lap.states[100::400]:
         triangles = walls if state.surface in (2, 3, 5) else both
-        origin = np.array(state.position) + 3 * np.array(state.up)
+        origin = np.array(state.position) + RAY_HEIGHT * np.array(state.up)
         values = seed6.read(state, lap.course)
         for value, middle in zip(values, (0, 90, -90), strict=False):
             nearest = math.inf
@@ -123,8 +131,8 @@ def road_state(place, lateral=0.0, turn=0.0):
 def test_the_edge_to_the_left_comes_nearer_when_going_left():
     sensor, course = Seed6(), meadow()
     lefts, rights = [], []
-    for lateral in (-20, -10, 0, 10, 20):
-        _, left, right, *_ = sensor.read(road_state(60, lateral), course)
+    for lateral in (-50, -25, 0, 25, 50):
+        _, left, right, *_ = sensor.read(road_state(150, lateral), course)
         lefts.append(left)
         rights.append(right)
     assert all(a < b for a, b in itertools.pairwise(lefts))
@@ -141,8 +149,8 @@ def test_leaving_off_road_ground_is_no_obstacle():
     lap, sensor = drive(), Rays(9)
     race = RaceMemory()
     track = lap.course.track
-    x, y, z = track.point_at(60)
-    there = {"position": (x, y, z), "heading": track.heading_at(60), "checkpoint": 0}
+    x, y, z = track.point_at(150)
+    there = {"position": (x, y, z), "heading": track.heading_at(150), "checkpoint": 0}
     on_road = sensor.read(race.frame(surface=0, **there), lap.course)
     off_road = sensor.read(race.frame(surface=3, **there), lap.course)
     assert (off_road <= on_road).all()
@@ -188,10 +196,10 @@ def test_a_checkpoint_that_does_not_exist_is_straight_ahead():
 def test_rays_sweep_from_left_to_right():
     assert Rays(5).ray_angles == (90, 45, 0, -45, -90)
     assert Rays(1).ray_angles == (0,)
-    values = Rays(5).read(road_state(60, lateral=25), meadow())
-    assert values[0] > values[4], "25 to the left of the middle the left edge is nearer"
-    fan = Rays(21).read(road_state(300), meadow())
-    seed6 = Seed6().read(road_state(300), meadow())
+    values = Rays(5).read(road_state(150, lateral=60), meadow())
+    assert values[0] > values[4], "60 to the left of the middle the left edge is nearer"
+    fan = Rays(21).read(road_state(750), meadow())
+    seed6 = Seed6().read(road_state(750), meadow())
     # 21 rays are 9 degrees apart: the fan ahead is the middle five of them
     assert seed6[0] == pytest.approx(fan[8:13].max())
 
@@ -199,12 +207,12 @@ def test_rays_sweep_from_left_to_right():
 def test_checkpoints_show_distance_and_bearing_of_the_next_ones():
     state = RaceMemory().frame(position=(0, 0, 10), heading=0.0, checkpoint=0)
     values = Checkpoints(2).read(state, fork())
-    assert values[:3] == pytest.approx((90 / 290, 1, 0), abs=1e-3)
+    assert values[:3] == pytest.approx((90 / (90 + CHECKPOINT_DISTANCE), 1, 0), abs=1e-3)
     # the next but one: on the left branch or the right, the one nearest in bearing
     x, z = FORK_MIDDLES[4]
     distance = math.hypot(x, z - 10)
     assert values[3:] == pytest.approx(
-        (distance / (distance + 200), (z - 10) / distance, x / distance), abs=1e-3
+        (distance / (distance + CHECKPOINT_DISTANCE), (z - 10) / distance, x / distance), abs=1e-3
     )
 
 
@@ -212,7 +220,9 @@ def test_checkpoint_distances_are_level_on_a_slope():
     race = RaceMemory()
     race.driver["forward"] = [0, FX32_ONE * 6 // 10, FX32_ONE * 8 // 10]
     state = race.frame(position=(0, 0, 10), checkpoint=0)
-    assert Checkpoints(1).read(state, fork())[0] == pytest.approx(90 / 290, abs=1e-3)
+    assert Checkpoints(1).read(state, fork())[0] == pytest.approx(
+        90 / (90 + CHECKPOINT_DISTANCE), abs=1e-3
+    )
 
 
 def test_kinematics_are_signed_to_the_left():
@@ -245,13 +255,13 @@ def test_the_real_yaw_rate_turns_the_way_the_heading_does():
 def test_curvature_is_positive_before_a_left_bend():
     course, track = meadow(), meadow().track
     sensor = SENSORS.make("curvature")
-    for place in np.arange(20, track.length - 500, 170):
+    for place in np.arange(50, track.length - 1250, 425):
         values = sensor.read(road_state(float(place)), course)
-        for value, ahead in zip(values, (75, 150, 225, 300, 375), strict=True):
+        for value, ahead in zip(values, (200, 400, 600, 800, 1000), strict=True):
             assert value == pytest.approx(
-                math.tanh(100 * track.curvature_at(place + ahead)), abs=0.05
+                math.tanh(BEND_RADIUS * track.curvature_at(place + ahead)), abs=0.05
             )
-    bends = [sensor.read(road_state(float(p)), course)[0] for p in np.arange(20, 4000, 50)]
+    bends = [sensor.read(road_state(float(p)), course)[0] for p in np.arange(50, 10000, 125)]
     assert max(bends) > 0.3
     assert min(bends) < -0.3
 
@@ -329,10 +339,10 @@ def test_value_that_is_not_a_sensor_is_refused():
 def test_opponents_are_seen_nearest_first() -> None:
     race = RaceMemory(drivers=4)
     # Heading along +z, left is +x.
-    race.drivers[1]["position"] = fx((0.0, 0.0, 300.0))
-    race.drivers[1]["velocity"] = fx((0.0, 0.0, 2.0))
-    race.drivers[2]["position"] = fx((100.0, 50.0, 0.0))
-    race.drivers[2]["velocity"] = fx((-1.0, 0.0, 9.0))
+    race.drivers[1]["position"] = fx((0.0, 0.0, 3 * OPPONENT_DISTANCE))
+    race.drivers[1]["velocity"] = fx((0.0, 0.0, SPEED_DIFFERENCE / 2))
+    race.drivers[2]["position"] = fx((OPPONENT_DISTANCE, 50.0, 0.0))
+    race.drivers[2]["velocity"] = fx((-SPEED_DIFFERENCE / 4, 0.0, 2 * SPEED_DIFFERENCE))
     race.drivers[3]["kind"] = KIND_GHOST
     state = race.frame(position=(0.0, 0.0, 0.0), heading=0.0)
     sensor = SENSORS.make("opponents:3")

@@ -13,6 +13,7 @@ import pytest
 from waiting import until
 
 from mkds_gym.drivers.survey import Survey, main, report, survey
+from mkds_gym.kartlab.generator import LONGEST, SHORTEST
 
 COMMAND = [sys.executable, "-m", "mkds_gym.drivers.survey"]
 
@@ -21,8 +22,8 @@ COMMAND = [sys.executable, "-m", "mkds_gym.drivers.survey"]
 def test_survey_compiles_and_drives_a_course(seed: int, difficulty: float) -> None:
     found = survey(seed, difficulty)
     assert (found.problem, found.respawns) == ("", 0)
-    assert 2500 <= found.length <= 6000
-    assert found.length / 6.5 < found.time * 60 < found.length / 0.8
+    assert SHORTEST <= found.length <= LONGEST
+    assert found.length / 10.5 < found.time * 60 < found.length / 1.3
     assert found.size > 10_000
     assert found.compile_seconds > 0
 

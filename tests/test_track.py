@@ -244,7 +244,7 @@ def test_centre_line_exists_for_both_ways():
     for index in (4, 7, 8, 9):
         x, z = track.mid[index]
         projection = track.project(x, z, index)
-        assert abs(projection.lateral) < 1.0
+        assert abs(projection.lateral) < 2.5
         assert track.point_at(projection.s, index)[::2] == pytest.approx((x, z), abs=3)
     # On the long way the main line is far off.
     assert math.dist(track.point_at(track.start_of(8))[::2], track.mid[8]) > 300
@@ -506,8 +506,8 @@ def test_kartlab_centre_line_is_on_the_road(name):
         )
         return cross / np.linalg.norm(q - p, axis=1)
 
-    # Corners come from rounded normals: two triangles may part by some hundredths of a unit.
-    seam = 0.05
+    # Corners come from rounded normals: two triangles may part by some tenths of a unit.
+    seam = 0.15
 
     def on_road(point):
         sides = np.stack([left_of(a, b, point), left_of(b, c, point), left_of(c, a, point)])
@@ -520,7 +520,7 @@ def test_kartlab_centre_line_is_on_the_road(name):
     assert len(starts) == len(ends) == GAPS.get(name, 0)
     # The longest jump of a kart at full speed.
     spacing = track.length / len(line)
-    assert all(20 < count * spacing < 160 for count in ends - starts)
+    assert all(50 < count * spacing < 450 for count in ends - starts)
     # The other ways round, where the course forks.
     for index in set(range(len(track))) - set(track.main):
         s, to = track.start_of(index), track.start_of(track.next(index)[0])
@@ -541,7 +541,7 @@ def test_kartlab_centre_line_turns_by_a_full_circle(kartlab):
     assert bent == pytest.approx(sum(turns), rel=0.15)
 
 
-@pytest.mark.parametrize("lateral", [-45, 0, 45])
+@pytest.mark.parametrize("lateral", [-110, 0, 110])
 def test_kartlab_progress_grows_along_the_centre_line(kartlab, lateral):
     track = kartlab.track
     points = []
@@ -553,5 +553,5 @@ def test_kartlab_progress_grows_along_the_centre_line(kartlab, lateral):
     moved = np.array(steps(track, progress))
     assert moved.min() >= 0
     assert moved.max() < 8 * track.length * 2 / 4000
-    assert moved.sum() == pytest.approx(2 * track.length, abs=20)
+    assert moved.sum() == pytest.approx(2 * track.length, abs=50)
     assert set(checkpoints) == set(range(len(track)))

@@ -9,7 +9,7 @@ event                   default       happens when
 ``finish``                            the driver has finished the race
 ``clock[:frames]``      7200          the race clock has run for so many frames in this episode
 ``stuck[:frames]``      300           the kart was under control for so many frames without getting
-                                      5 world units further along the course
+                                      12.5 world units further along the course
 ``wrong_way[:frames]``  180           the wrong-way sign has been shown for so many frames in a row
 ======================  ============  ==============================================================
 
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from mkds_gym.components.metrics import Progress
 from mkds_gym.components.registry import Registry
+from mkds_gym.race.lengths import STUCK_DISTANCE
 from mkds_gym.race.memory_layout import (
     DRIVER_FLAG_RESPAWNING,
     STATUS_FLAG_FINISHED,
@@ -106,8 +107,6 @@ class Clock:
         return state.frame >= self._end
 
 
-STUCK_DISTANCE: Final = 5.0
-"""World units of progress along the course that a driver must make."""
 _STUCK_PERIOD: Final = 10
 """Frames between two computations of the progress, which are expensive."""
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from mkds_gym.components.metrics import register_metric
 from mkds_gym.components.scorers import driving_scorer, register_scorer
+from mkds_gym.race.lengths import PLACE_COST
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course
     from mkds_gym.race.state import RaceState
-
-PLACE_COST: Final = 100.0
-"""World units of progress that each kart in front costs, in `racing_scorer`."""
 
 
 class Place:
@@ -35,7 +33,7 @@ class Place:
 
 
 def racing_scorer(metrics: Mapping[str, float], /) -> float:
-    """Return the score ``driving`` minus 100 for each kart in front, world units.
+    """Return the score ``driving`` minus 250 for each kart in front, world units.
 
     Needs the metric ``place``, which is not a default metric of ``MKDS-v0``.
 

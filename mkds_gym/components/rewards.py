@@ -17,6 +17,7 @@ import numpy as np
 from mkds_gym.components.metrics import Metric, collect_all, reset_all
 from mkds_gym.components.registry import Registry
 from mkds_gym.components.scorers import SCORERS, FitnessScorer
+from mkds_gym.race.lengths import REWARD_PER_UNIT
 
 
 @runtime_checkable
@@ -39,15 +40,15 @@ class ScoreChange:
 
     Args:
         scorer: computes the score from the metrics. The scores of this package are in world
-            units; a lap has a few thousand of them.
-        scale: reward per unit of score. With the default, 100 world units are a reward of 1: a
+            units; a lap has about ten thousand of them.
+        scale: reward per unit of score. With the default, 250 world units are a reward of 1: a
             step pays less than about 0.2, and a lap about 40.
 
     Raises:
         ValueError: ``scale`` is not finite.
     """
 
-    def __init__(self, scorer: FitnessScorer, scale: float = 0.01) -> None:
+    def __init__(self, scorer: FitnessScorer, scale: float = REWARD_PER_UNIT) -> None:
         if not math.isfinite(scale):
             raise ValueError(f"scale={scale} is out of range: expected a finite number")
         self._scorer = scorer

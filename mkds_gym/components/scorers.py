@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from mkds_gym.components.registry import Registry
+from mkds_gym.race.lengths import WALL_HIT_COST
 
 
 class FitnessScorer(Protocol):
@@ -28,8 +29,6 @@ SCORERS: Final[Registry[FitnessScorer]] = Registry("scorer")
 
 OFFROAD_COST: Final = 0.25
 """World units of progress that one world unit off the road costs, in `driving_scorer`."""
-WALL_HIT_COST: Final = 10.0
-"""World units of progress that a wall hit costs, in `driving_scorer`."""
 
 
 def default_fitness_scorer(metrics: Mapping[str, float], /) -> float:

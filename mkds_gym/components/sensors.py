@@ -14,7 +14,7 @@ sensor                size   components
                              air, boost
 ``checkpoints[:k]``   3k(3)  distance and cos, sin of the bearing of each of the next k
                              checkpoints
-``curvature[:k]``     k (5)  curvature of the course 75, 150, ... world units ahead
+``curvature[:k]``     k (5)  curvature of the course 200, 400, ... world units ahead
 ``surface``           8      kind of surface (one-hot) and its speed multiplier
 ``progress``          5      sin, cos of the position in the lap as an angle, fraction of the
                              lap, lateral offset, heading error
@@ -23,8 +23,8 @@ sensor                size   components
 ====================  =====  ================================================================
 
 An obstacle is a wall or, for a kart on the road, the edge of off-road ground (surfaces 2, 3 and
-5). Its nearness at distance d is tanh(1 - d / 60): 0.76 at 0, 0 at 60, about -1 from 200; no hit
-is -1.
+5). Its nearness at a distance of d sensor units is tanh(1 - d / 60): 0.76 at 0, 0 at 60, about -1
+from 200; no hit is -1. A sensor unit is 2.5 world units (`mkds_gym.race.lengths`).
 """
 
 from __future__ import annotations
@@ -39,6 +39,15 @@ from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
 from mkds_gym.components.registry import Registry
+from mkds_gym.race.lengths import (
+    BEND_RADIUS,
+    BEND_SPACING,
+    CHECKPOINT_DISTANCE,
+    OBSTACLE_DISTANCE,
+    OPPONENT_DISTANCE,
+    RAY_HEIGHT,
+    SPEED_DIFFERENCE,
+)
 from mkds_gym.race.names import OFFROAD_SURFACES, SURFACES
 
 if TYPE_CHECKING:
@@ -72,10 +81,6 @@ SENSORS: Final[Registry[Sensor]] = Registry(
 )
 """Sensors by the name that the argument ``sensors`` takes."""
 
-OBSTACLE_SCALE: Final = 60.0
-"""Distance in world units at which the nearness of an obstacle is 0."""
-RAY_HEIGHT: Final = 3.0
-"""World units above the wheels at which rays start. From there they miss the floor."""
 MAX_COUNT: Final = 256
 """Largest number that a sensor takes."""
 
@@ -163,7 +168,7 @@ class _Rays:
 
 def _nearness(distance: float) -> float:
     """Map a distance to a nearness; infinity gives -1."""
-    return math.tanh(1.0 - distance / OBSTACLE_SCALE)
+    return math.tanh(1.0 - distance / OBSTACLE_DISTANCE)
 
 
 def _ahead(state: RaceState, track: Track, checkpoint: int) -> tuple[int, float, float]:
@@ -229,9 +234,9 @@ class Seed6:
         cosine, sine = (forward / length, left / length) if length else (1.0, 0.0)
         return np.array(
             (
-                math.tanh(1.0 - min(distances[0:5]) / OBSTACLE_SCALE),
-                math.tanh(1.0 - min(distances[5:10]) / OBSTACLE_SCALE),
-                math.tanh(1.0 - min(distances[10:15]) / OBSTACLE_SCALE),
+                math.tanh(1.0 - min(distances[0:5]) / OBSTACLE_DISTANCE),
+                math.tanh(1.0 - min(distances[5:10]) / OBSTACLE_DISTANCE),
+                math.tanh(1.0 - min(distances[10:15]) / OBSTACLE_DISTANCE),
                 cosine,
                 sine,
                 -sine,
@@ -320,7 +325,7 @@ class Kinematics:
 class Checkpoints:
     """Distance and bearing of the midpoints of the next checkpoints, seen from above.
 
-    A distance d gives d / (d + 200), 0 to 1; a bearing gives its cosine and sine, positive to the
+    A distance d gives d / (d + 500), 0 to 1; a bearing gives its cosine and sine, positive to the
     left. Where the course branches, the next checkpoint is the one nearest in bearing.
 
     Args:
@@ -328,9 +333,6 @@ class Checkpoints:
     """
 
     name = "checkpoints"
-
-    DISTANCE_SCALE: Final = 200.0
-    """World units that give 0.5."""
 
     def __init__(self, count: float = 3) -> None:
         self._count: Final = _count(self.name, count)
@@ -351,7 +353,7 @@ class Checkpoints:
             index, forward, left = _ahead(state, course.track, index)
             length = math.hypot(forward, left)
             distance = length * scale
-            values.append(distance / (distance + self.DISTANCE_SCALE))
+            values.append(distance / (distance + CHECKPOINT_DISTANCE))
             values += (forward / length, left / length) if length else (1.0, 0.0)
         return np.array(values, np.float32)
 
@@ -359,22 +361,17 @@ class Checkpoints:
 class Curvature:
     """Curvature of the centre line ahead of the kart, positive for left bends.
 
-    A radius gives tanh(100 / radius). All values are 0 while the game has no current checkpoint.
+    A radius gives tanh(250 / radius). All values are 0 while the game has no current checkpoint.
 
     Args:
-        count: number of places, `Curvature.SPACING` world units apart.
+        count: number of places, 200 world units apart.
     """
 
     name = "curvature"
 
-    SPACING: Final = 75.0
-    """World units between two places, and from the kart to the first one."""
-    RADIUS: Final = 100.0
-    """Radius in world units that gives tanh(1)."""
-
     def __init__(self, count: float = 5) -> None:
         count = _count(self.name, count)
-        self._ahead = [self.SPACING * (i + 1) for i in range(count)]
+        self._ahead = [BEND_SPACING * (i + 1) for i in range(count)]
         self.labels = tuple(f"curvature_{ahead:.0f}" for ahead in self._ahead)
         self.space = _box(-1.0, 1.0, count)
 
@@ -386,7 +383,7 @@ class Curvature:
         place = track.progress(state.checkpoint, x, z)
         return np.array(
             [
-                math.tanh(self.RADIUS * track.curvature_at(place + ahead, state.checkpoint))
+                math.tanh(BEND_RADIUS * track.curvature_at(place + ahead, state.checkpoint))
                 for ahead in self._ahead
             ],
             np.float32,
@@ -475,10 +472,10 @@ class ProgressSensor:
 class Opponents:
     """The nearest other karts, nearest first, seen from above.
 
-    * ``near``: 1 / (1 + d / 100) for a kart at distance d; 0 without a kart.
+    * ``near``: 1 / (1 + d / 250) for a kart at distance d; 0 without a kart.
     * ``cos``, ``sin`` of the bearing, positive to the left.
     * ``forward``, ``left``: velocity relative to this kart, along this kart's forward direction
-      and to its left, divided by 4 world units per frame, clipped to -1 to 1.
+      and to its left, divided by 6.5 world units per frame, clipped to -1 to 1.
 
     All five are 0 if there are fewer karts.
 
@@ -487,11 +484,6 @@ class Opponents:
     """
 
     name = "opponents"
-
-    DISTANCE_SCALE: Final = 100.0
-    """Distance in world units at which the nearness is 0.5."""
-    SPEED_SCALE: Final = 4.0
-    """World units per frame that give 1."""
 
     def __init__(self, count: float = 3) -> None:
         self._count: Final = _count(self.name, count)
@@ -516,9 +508,9 @@ class Opponents:
         karts.sort()
         for at, (distance, dx, dz, (wx, _, wz)) in enumerate(karts[: self._count]):
             scale = 1.0 / (distance or 1.0)
-            wx, wz = (wx - vx) / self.SPEED_SCALE, (wz - vz) / self.SPEED_SCALE
+            wx, wz = (wx - vx) / SPEED_DIFFERENCE, (wz - vz) / SPEED_DIFFERENCE
             values[5 * at : 5 * at + 5] = (
-                1.0 / (1.0 + distance / self.DISTANCE_SCALE),
+                1.0 / (1.0 + distance / OPPONENT_DISTANCE),
                 _clip((dx * fx + dz * fz) * scale),
                 _clip((dx * fz - dz * fx) * scale),
                 _clip(wx * fx + wz * fz),

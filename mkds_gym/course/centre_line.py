@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_SPACING = 8.0
+_SPACING = 20.0
 """World units between two samples, about the length of a kart."""
 _FEWEST_SAMPLES = 16
 _MOST_SAMPLES = 4096

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from mkds_gym.course.kcl import KCL
 
-CURTAIN_DOWN = 20.0
-CURTAIN_UP = 20.0
+CURTAIN_DOWN = 30.0
+CURTAIN_UP = 30.0
 """Reach of a curtain below and above its edge, world units."""
 
 _TOLERANCE = 1.0

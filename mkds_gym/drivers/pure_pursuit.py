@@ -23,7 +23,7 @@ _NO_DRIFT: Final = OFFROAD_SURFACES | set(_SLIPPERY)
 
 _T = TypeVar("_T")
 
-_STEP: Final = 8.0
+_STEP: Final = 20.0
 """World units between two entries of a speed profile."""
 
 
@@ -77,13 +77,13 @@ class PurePursuit:
         ValueError: ``pace`` is out of range.
     """
 
-    TURN_RATE: Final = 0.0275
+    TURN_RATE: Final = 0.0205
     """Radians per frame that a kart turns at full lock."""
-    DRIFT_RATE: Final = 0.042
+    DRIFT_RATE: Final = 0.034
     """Radians per frame that a kart turns in a drift at low speed."""
-    DRIFT_LOSS: Final = 0.085
+    DRIFT_LOSS: Final = 0.052
     """Share by which `DRIFT_RATE` falls per world unit per frame of speed."""
-    DRIFT_CURVATURE: Final = 1 / 330
+    DRIFT_CURVATURE: Final = 1 / 825
     """Smallest curvature (1 / world units) at which a drift pays."""
     DRIFT_TURN: Final = 0.7
     """Smallest angle of a bend, in radians, at which a drift pays."""
@@ -93,9 +93,9 @@ class PurePursuit:
     """Smallest number of frames for which a side is held in a drift."""
     ITEM_FRAMES: Final = 60
     """Smallest number of frames between two uses of an item."""
-    BRAKING: Final = 0.07
+    BRAKING: Final = 0.115
     """Deceleration that braking certainly reaches, world units per frame squared."""
-    TOP_SPEED: Final = 12.0
+    TOP_SPEED: Final = 20.0
     """Upper limit of target speeds, world units per frame."""
 
     def __init__(self, pace: float = 1.0, *, drifts: bool = True, items: bool = True) -> None:
@@ -151,7 +151,7 @@ class PurePursuit:
             return 0  # throttle held through the countdown makes the wheels spin
 
         place = track.project(x, z, checkpoint)
-        ahead = 34.0 + 13.0 * abs(speed) + 0.6 * abs(place.lateral)
+        ahead = 80.0 + 18.0 * abs(speed) + 0.6 * abs(place.lateral)
         s, at = self._forward(plan, place.s + ahead, checkpoint)
         tx, _, tz = track.point_at(s, at)
         bearing = _turn(math.atan2(tx - x, tz - z) - heading)
@@ -165,28 +165,28 @@ class PurePursuit:
         keys = self._drifting(state, plan, place.s, checkpoint, (tx - x, tz - z), distance)
         if keys:
             return keys
-        wanted = 2.0 * max(speed, 1.0) * math.sin(max(-1.57, min(bearing, 1.57))) / distance
+        wanted = 2.0 * max(speed, 1.6) * math.sin(max(-1.57, min(bearing, 1.57))) / distance
         steer = 0
         if abs(bearing) > 1.2:
             steer = _LEFT if bearing > 0 else _RIGHT
         elif state.on_floor or abs(bearing) > 0.1:
             difference = wanted - self._turning
-            if difference > 0.004:
+            if difference > 0.003:
                 steer = _LEFT
-            elif difference < -0.004:
+            elif difference < -0.003:
                 steer = _RIGHT
 
-        allowed = self._allowed(plan, place.s + 6.0 * max(speed, 0.0), checkpoint)
+        allowed = self._allowed(plan, place.s + 9.0 * max(speed, 0.0), checkpoint)
         if state.boosting:  # the boost may end after the bend
             allowed = min(allowed, self._allowed(plan, place.s, checkpoint))
         if state.surface in _SLIPPERY:
             allowed *= self.SLIPPERY_PACE
         if abs(bearing) > 1.0:
-            allowed = min(allowed, 1.6)
+            allowed = min(allowed, 2.6)
         # A boost accelerates without the throttle too.
-        if speed > allowed + (0.05 if state.boosting else 0.25) and state.on_floor:
+        if speed > allowed + (0.08 if state.boosting else 0.4) and state.on_floor:
             return steer | _B
-        if speed > allowed + 0.05 and state.on_floor:
+        if speed > allowed + 0.08 and state.on_floor:
             return steer
         beyond = self._allowed(plan, place.s + 60.0 * max(speed, 0.0), checkpoint)
         if self._item_pays(state, bearing, allowed, beyond):
@@ -227,7 +227,7 @@ class PurePursuit:
         bearing = _turn(math.atan2(*target) - self._way)
         wanted = 2.0 * speed * math.sin(max(-1.57, min(bearing, 1.57))) / distance
         if not side:
-            bend = self._bend(plan, s + 11.0 * speed, checkpoint)
+            bend = self._bend(plan, s + 16.0 * speed, checkpoint)
             if (
                 not bend
                 or self._rest
@@ -240,7 +240,7 @@ class PurePursuit:
                 or speed < 0.65 * max(state.max_speed, 1.0)
                 or abs(bearing) > 0.7
                 or bend * bearing < -0.1
-                or speed > self._allowed(plan, s + 14.0 * speed, checkpoint) + 0.3
+                or speed > self._allowed(plan, s + 20.0 * speed, checkpoint) + 0.5
             ):
                 return 0
             self._drift, self._drift_frames = bend, 0
@@ -256,8 +256,8 @@ class PurePursuit:
             self._drift, self._rest = 0, 30
             return 0
         self._failed = 0
-        over = self._bend(plan, s + 4.0 * speed, checkpoint) != side
-        if (over and side * wanted < 0.012) or side * wanted < -0.004:
+        over = self._bend(plan, s + 6.0 * speed, checkpoint) != side
+        if (over and side * wanted < 0.008) or side * wanted < -0.003:
             self._drift, self._rest = 0, 20
             return _A
         self._tap_frames += self._passed
@@ -265,10 +265,10 @@ class PurePursuit:
             tap = 1 if side * (wanted - self._way_turning) > 0 else -1
             if tap != self._tap:
                 self._tap, self._tap_frames = tap, 1
-        allowed = self._allowed(plan, s + 6.0 * speed, checkpoint)
+        allowed = self._allowed(plan, s + 9.0 * speed, checkpoint)
         if state.boosting:
             allowed = min(allowed, self._allowed(plan, s, checkpoint))
-        pedal = _B if speed > allowed + 0.5 else 0 if speed > allowed + 0.1 else _A
+        pedal = _B if speed > allowed + 0.8 else 0 if speed > allowed + 0.16 else _A
         return pedal | _R | (inwards if self._tap > 0 else outwards)
 
     @classmethod
@@ -285,7 +285,7 @@ class PurePursuit:
         elif passed:
             self._turning = 0.0
         vx, _, vz = state.velocity
-        way = math.atan2(vx, vz) if vx * vx + vz * vz > 0.25 else heading
+        way = math.atan2(vx, vz) if vx * vx + vz * vz > 0.7 else heading
         self._way_turning = _turn(way - self._way) / passed if 0 < passed <= 60 else 0.0
         self._way = way
         self._heading, self._frame = heading, state.frame
@@ -297,11 +297,11 @@ class PurePursuit:
             if self._reverse == 0:
                 self._slow = 0
             return self._reverse > 0
-        if abs(speed) < 0.5 and state.on_floor:
+        if abs(speed) < 0.8 and state.on_floor:
             self._slow += self._passed
-        elif speed > 1.0:
+        elif speed > 1.6:
             self._slow = 0
-            if speed > 2.5:
+            if speed > 4.0:
                 self._reversed = 0
         if self._slow > 45:
             # Each attempt that fails makes the next one longer.

@@ -36,7 +36,7 @@ SPREAD = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Difficulties of ``--difficulty spread``, one seed after another."""
 
 BOOT_FRAMES = 300
-SLOWEST = 0.8
+SLOWEST = 1.3
 """Average speed in world units per frame below which a lap counts as not finished."""
 
 

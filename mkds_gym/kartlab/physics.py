@@ -14,18 +14,19 @@ __all__ = [
     "GRID_STAGGER",
     "JUMP_SHARE",
     "JUMP_SPEED",
+    "KART_CENTRE",
     "KART_RADIUS",
     "SLOWEST_JUMP",
     "header",
 ]
 
-CLASS_SPEEDS = (3.3, 4.0, 4.6)
-"""Top speed of a kart on a level road, in 50cc, 100cc and 150cc."""
+CLASS_SPEEDS = (5.42, 6.57, 7.55)
+"""Top speed of a kart on a level road, in 50cc, 100cc and 150cc; the game has 7.55 in 150cc."""
 
-GRAVITY = 0.11
+GRAVITY = 0.118
 """Speed that a falling kart or item gains in a frame."""
 
-JUMP_SPEED = 2.1
+JUMP_SPEED = 3.45
 """Speed upwards that a jump pad adds."""
 
 JUMP_SHARE = 0.9
@@ -34,16 +35,19 @@ JUMP_SHARE = 0.9
 SLOWEST_JUMP = round(JUMP_SHARE * CLASS_SPEEDS[0], 6)
 """Speed of the slowest kart that leaves a jump pad."""
 
-KART_RADIUS = 6.0
+KART_RADIUS = 8.0
 """Radius of the sphere with which a kart collides."""
 
-GRID_ROW = 24.0
+KART_CENTRE = 7.2
+"""Height of the sphere's centre above the kart's position, as in the game."""
+
+GRID_ROW = 48.0
 """Distance between two rows of the start grid, which has two columns."""
 
-GRID_SIDE = 16.0
+GRID_SIDE = 36.0
 """Distance of both columns from the middle of the grid."""
 
-GRID_STAGGER = 9.0
+GRID_STAGGER = 18.0
 """How far the second column stands behind the first."""
 
 
@@ -54,6 +58,7 @@ def header() -> str:
         "JUMP_SPEED": JUMP_SPEED,
         "JUMP_SHARE": JUMP_SHARE,
         "KART_RADIUS": KART_RADIUS,
+        "KART_CENTRE": KART_CENTRE,
         "GRID_ROW": GRID_ROW,
         "GRID_SIDE": GRID_SIDE,
         "GRID_STAGGER": GRID_STAGGER,

@@ -233,7 +233,7 @@ def draw(course: CompiledCourse) -> Drawing:
     triangles = course.triangles
     shown = np.isin(triangles.types, [*FLOORS, Surface.WALL])
     ground = triangles.vertices[shown][:, :, [0, 2]]
-    low, high = ground.min(axis=(0, 1)) - 20, ground.max(axis=(0, 1)) + 20
+    low, high = ground.min(axis=(0, 1)) - 50, ground.max(axis=(0, 1)) + 50
     extent = high - low
     scale = MAP_SIZE / float(extent.max())
     map_width, map_height = (float(part) * scale for part in extent)
@@ -334,7 +334,7 @@ def _places(drawing: Drawing, course: CompiledCourse) -> None:
         back = place // 2 * GRID_ROW + place % 2 * GRID_STAGGER
         side = -GRID_SIDE if place % 2 else GRID_SIDE
         middle = plan.start[[0, 2]] - ahead * back + left * side
-        corners = [middle + ahead * a + left * b for a, b in ((6, 5), (6, -5), (-6, -5), (-6, 5))]
+        corners = [middle + ahead * a + left * b for a, b in ((12, 10), (12, -10), (-12, -10), (-12, 10))]
         points = drawing.places(np.array(corners))
         drawing.add("grid", Shape(points, _GRID, _INK, 0.7, title=f"grid place {place + 1}"))
     for x, _, z in plan.item_boxes.tolist():

@@ -34,6 +34,7 @@ from mkds_gym.kartlab.host_drivers import NOBODY, HostDrivers
 from mkds_gym.multi_agent.watcher import RaceWatcher
 from mkds_gym.overlays import OverlayLike, make_overlays
 from mkds_gym.race.frames import RaceFrames
+from mkds_gym.race.lengths import POSITION_UNIT
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceCopy, RaceState
 from mkds_gym.utils.arguments import boolean, choice, integer
@@ -391,7 +392,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         """Return the state of all karts, for a critic that sees everything.
 
         Returns:
-            float32 of shape (karts x 13,): for each kart position (3, in 1,000 world units),
+            float32 of shape (karts x 13,): for each kart position (3, in 2,500 world units),
             velocity (3, world units per frame), forward direction (3), lap, progress of the race
             (0 to 1), place (1 leads) and whether it has finished. The agents' karts come first, in
             the order of `possible_agents`, then the CPU karts.
@@ -409,7 +410,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
             x, y, z = race.position
             rows.append(
                 (
-                    *(x / 1000.0, y / 1000.0, z / 1000.0),
+                    *(x / POSITION_UNIT, y / POSITION_UNIT, z / POSITION_UNIT),
                     *race.velocity,
                     *race.forward,
                     race.lap,

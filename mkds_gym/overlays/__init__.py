@@ -3,8 +3,8 @@
 ======  ==================  ====================================================================
 number  name                shows
 ======  ==================  ====================================================================
-0       ``collision[:d]``   walls (magenta) and off-road (red) within d (180) world units
-1       ``rays[:d]``        the distance sensors' rays, up to d (200) world units
+0       ``collision[:d]``   walls (magenta) and off-road (red) within d (450) world units
+1       ``rays[:d]``        the distance sensors' rays, up to d (500) world units
 2       ``camera``          the camera's target
 3       ``checkpoint``      the line across the track at the next checkpoint
 4       ``checkpoint-aim``  where the heading meets that line
@@ -12,7 +12,7 @@ number  name                shows
 6       ``controller``      the keys held
 7       ``hud``             speed, lap, progress, surface, reward and its terms
 8       ``trail``           the path of this lap, coloured by speed
-9       ``centerline[:d]``  the centre line up to d (500) world units ahead
+9       ``centerline[:d]``  the centre line up to d (1250) world units ahead
 ======  ==================  ====================================================================
 
 They are projected through the game's camera of the frame that the picture shows.

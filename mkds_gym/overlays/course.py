@@ -94,7 +94,7 @@ class Collision:
 
     name = "collision"
 
-    def __init__(self, radius: float = 180.0) -> None:
+    def __init__(self, radius: float = 450.0) -> None:
         self._radius = check_distance(self.name, radius)
         self._course: Course | None = None
         self._triangles: NDArray[np.float64] = np.empty((0, 3, 3))
@@ -175,10 +175,10 @@ class CenterLine:
 
     name = "centerline"
 
-    _BEHIND: Final = 40.0
-    _STEP: Final = 10.0
+    _BEHIND: Final = 100.0
+    _STEP: Final = 25.0
 
-    def __init__(self, ahead: float = 500.0) -> None:
+    def __init__(self, ahead: float = 1250.0) -> None:
         self._ahead = check_distance(self.name, ahead)
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mkds_gym.race.lengths import KART_HALF_SIZE
+
 if TYPE_CHECKING:
     from mkds_gym.course import Course
     from mkds_gym.overlays.canvas import Canvas, Colour
@@ -24,7 +26,7 @@ GHOST_COLOURS: Final[tuple[tuple[int, int, int], ...]] = (
     (255, 255, 255),
 )
 """Colours of the first six ghosts; the seventh has the first colour again."""
-_HALF: Final = np.array([4.0, 3.5, 5.5])
+_HALF: Final = np.array(KART_HALF_SIZE)
 """Half of a ghost's width, height and length, world units: about those of a kart."""
 _CORNERS: Final = np.array(
     [(x, y, z) for x in (-1.0, 1.0) for y in (0.0, 2.0) for z in (-1.0, 1.0)]

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from mkds_gym.components.sensors import RAY_HEIGHT, Seed6
+from mkds_gym.components.sensors import Seed6
 from mkds_gym.emulator.console import Keys
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
 from mkds_gym.overlays.course import check_distance
+from mkds_gym.race.lengths import RAY_HEIGHT
 from mkds_gym.race.names import OFFROAD_SURFACES, SURFACES
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Rays:
 
     name = "rays"
 
-    def __init__(self, length: float = 200.0) -> None:
+    def __init__(self, length: float = 500.0) -> None:
         self._length = check_distance(self.name, length)
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PICTURE_DELAY: Final = 2
 """Frames from the computation of a race in memory to its picture on the screen: the geometry engine
 draws in the next frame, and the screen shows the result in the frame after."""
-TRAIL_SPACING: Final = 4.0
+TRAIL_SPACING: Final = 10.0
 """World units between the points of a trail."""
 TRAIL_POINTS: Final = 4096
 """Largest number of points; a longer trail loses its first points."""

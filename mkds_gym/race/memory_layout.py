@@ -399,7 +399,7 @@ COLLISION_HEADER = _structure(
     Field("area_minimum", 0x14, _VECTOR, _WORLD, "minimum corner of the area", GAME),
     Field("x_mask", 0x20, "<u4", "bits", "clear inside the area", GAME, CONSTANT),
     Field("y_mask", 0x24, "<u4", "bits", "clear inside the area", GAME),
-    Field("z_mask", 0x28, "<u4", "bits", "clear inside the area", GAME, CONSTANT),
+    Field("z_mask", 0x28, "<u4", "bits", "clear inside the area", GAME),
     Field("block_width_shift", 0x2C, "<u4", "number", "log2 of a root block", GAME, CONSTANT),
     Field("x_blocks_shift", 0x30, "<u4", "number", "log2 of the blocks along x", GAME, CONSTANT),
     Field("xy_blocks_shift", 0x34, "<u4", "number", "log2 of the blocks of a layer", GAME),

@@ -8,10 +8,10 @@ the point that names it to the next point that names another.
 ======================  =====================================================================
 ``title, name, id``     the course's title; its folder name and number in the game's list
 ``laps``                1 to 5 (3)
-``[road]``              ``width`` (120), ``surface`` (road, slippery road or packed snow),
-                        ``blend`` (140, length over which an edge's width changes),
-                        ``wall_height`` (36), ``fall_depth`` (60, below the lowest road),
-                        ``bounds_width`` (45), ``left`` and ``right`` (first edges)
+``[road]``              ``width`` (300), ``surface`` (road, slippery road or packed snow),
+                        ``blend`` (350, length over which an edge's width changes),
+                        ``wall_height`` (58), ``fall_depth`` (150, below the lowest road),
+                        ``bounds_width`` (112), ``left`` and ``right`` (first edges)
 ``[edges.NAME]``        ``surface`` (road, or any other surface, weak off-road, off-road, heavy
                         off-road), ``width`` of the shoulder, ``end``: wall, drop or bounds (an
                         out-of-bounds strip)
@@ -22,13 +22,13 @@ the point that names it to the next point that names another.
                         ``from_offset`` and ``to_offset`` (0), ``width`` (the road's), ``left``,
                         ``right``, ``surface`` (the road's); ``[[branch.point]]`` as above
 ``[[pad]]``             ``kind`` = boost or jump, ``point``, ``offset`` (0, units beyond the
-                        point), ``side`` (0, units to the left), ``width`` (40), ``length`` (40)
+                        point), ``side`` (0, units to the left), ``width`` (100), ``length`` (100)
 ``[[gap]]``             road without a floor: ``point``, ``offset`` (0), ``length``
 ``[[items]]``           a row of item boxes across the road: ``point``, ``offset`` (0),
                         ``count`` (4)
-``[checkpoints]``       ``spacing`` (120), ``keys`` besides the start line (4),
+``[checkpoints]``       ``spacing`` (300), ``keys`` besides the start line (4),
                         ``respawn_every`` (3, checkpoints per respawn point)
-``[grid]``              pole position: ``back`` of the line (50), ``side`` to the left (0)
+``[grid]``              pole position: ``back`` of the line (125), ``side`` to the left (0)
 ``[scenery]``           ``theme`` (meadow, or another of `THEMES`), ``trees`` (60), ``seed`` (1)
 ``[colours]``           red, green, blue of 0 to 255 for any name in `COLOURS`
 ======================  =====================================================================
@@ -84,25 +84,25 @@ BRANCH_LIMIT = 4
 ENTRY_LIMIT = 40
 """Largest number of pads, of gaps and of rows of items."""
 
-BRIDGE_CLEARANCE = 40.0
+BRIDGE_CLEARANCE = 100.0
 """Height between two roads that cross, in world units: room for a kart and its camera."""
 
-COORDINATE_LIMIT = 1900.0
+COORDINATE_LIMIT = 4750.0
 """Largest |x| and |z| of the road, in world units.
 
-A vertex of the model is a signed 4.12 number in units of 256: it ends at 2,048. The rest is for
-scenery."""
+A coarse vertex of the model is a signed 4.12 number in units of 1,024: it ends at 8,192. The rest is
+for scenery."""
 
-HEIGHT_LIMIT = 400.0
+HEIGHT_LIMIT = 1000.0
 """Largest |height| of the road, in world units."""
 
-MINIMUM_WIDTH = 40.0
-"""Narrowest road, in world units: a kart's sphere is 12 wide and must be able to turn."""
+MINIMUM_WIDTH = 100.0
+"""Narrowest road, in world units: a kart's sphere is 16 wide and must be able to turn."""
 
-MAXIMUM_WIDTH = 300.0
-MINIMUM_PAD = 16.0
-MAXIMUM_OFFSET = 4000.0
-MAXIMUM_EDGE = 200.0
+MAXIMUM_WIDTH = 750.0
+MINIMUM_PAD = 40.0
+MAXIMUM_OFFSET = 10000.0
+MAXIMUM_EDGE = 500.0
 MAXIMUM_BANK = 30.0
 MAXIMUM_LAPS = 5
 """A driver status has room for five lap times."""

@@ -23,19 +23,19 @@ FX16_ONE = 4096
 PRISM_THICKNESS = 30.0
 """Depth below its face to which a prism acts, in world units."""
 
-SPHERE_RADIUS = 12.0
+SPHERE_RADIUS = 25.0
 """Radius of the largest sphere that the octree serves, in world units."""
 
-ROOT_SIZE_SHIFT = 8
+ROOT_SIZE_SHIFT = 9
 """log2 of a root cube's side in world units."""
 
-LEAF_SIZE_SHIFT = 6
+LEAF_SIZE_SHIFT = 7
 """log2 of the smallest cube's side in world units."""
 
 LEAF_TARGET = 20
 """Largest number of prisms of an undivided cube; cubes of the smallest size may have more.
 
-With 12, and cubes down to 32 units, lists have 11 prisms on average instead of 18, but the octree,
+With 12, and cubes down to 64 units, lists have 11 prisms on average instead of 18, but the octree,
 the largest part of a course on the cartridge, is three times as large.
 """
 

@@ -101,7 +101,7 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
     laps = root.integer("laps", 1, MAXIMUM_LAPS, 3)
 
     road = root.table("road")
-    width = road.number("width", MINIMUM_WIDTH, MAXIMUM_WIDTH, 120)
+    width = road.number("width", MINIMUM_WIDTH, MAXIMUM_WIDTH, 300)
     surface = road.choice("surface", ROAD_SURFACES, "road")
     edges = _edges(root)
     first_edges = tuple(road.optional_choice(side, edges) for side in ("left", "right"))
@@ -127,17 +127,17 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
         course_id=course_id,
         laps=laps,
         width=width,
-        blend=road.number("blend", 20, 1000, 140),
-        wall_height=road.number("wall_height", 12, 100, 36),
-        fall_depth=road.number("fall_depth", 20, 400, 60),
-        bounds_width=road.number("bounds_width", 10, MAXIMUM_EDGE, 45),
+        blend=road.number("blend", 50, 2500, 350),
+        wall_height=road.number("wall_height", 20, 250, 58),
+        fall_depth=road.number("fall_depth", 50, 1000, 150),
+        bounds_width=road.number("bounds_width", 25, MAXIMUM_EDGE, 112),
         points=points,
         edges=edges,
-        checkpoint_spacing=checkpoints.number("spacing", 30, 600, 120),
+        checkpoint_spacing=checkpoints.number("spacing", 75, 1500, 300),
         keys=checkpoints.integer("keys", 1, 30, 4),
         respawn_every=checkpoints.integer("respawn_every", 1, 50, 3),
-        grid_back=grid.number("back", 5, 400, 50),
-        grid_side=grid.number("side", -100, 100, 0),
+        grid_back=grid.number("back", 12, 1200, 125),
+        grid_side=grid.number("side", -250, 250, 0),
         trees=scenery.integer("trees", 0, 200, 60),
         seed=scenery.integer("seed", 0, 2**31 - 1, 1),
         colours=_colours(root, theme),
@@ -303,7 +303,7 @@ def _points(
         points.append(
             Point(
                 at=(x, z),
-                radius=table.number("radius", 0, 2000, 0),
+                radius=table.number("radius", 0, 5000, 0),
                 height=table.optional_number("height", -HEIGHT_LIMIT, HEIGHT_LIMIT),
                 width=table.optional_number("width", MINIMUM_WIDTH, MAXIMUM_WIDTH),
                 bank=table.number("bank", -MAXIMUM_BANK, MAXIMUM_BANK, 0),
@@ -387,15 +387,15 @@ def _pad(table: _Table, counts: list[int]) -> Pad:
         kind=table.choice("kind", PADS),
         place=_place(table, counts),
         side=table.number("side", -MAXIMUM_WIDTH, MAXIMUM_WIDTH, 0),
-        width=table.number("width", MINIMUM_PAD, MAXIMUM_WIDTH, 40),
-        length=table.number("length", MINIMUM_PAD, 400, 40),
+        width=table.number("width", MINIMUM_PAD, MAXIMUM_WIDTH, 100),
+        length=table.number("length", MINIMUM_PAD, 1000, 100),
     )
     table.done()
     return pad
 
 
 def _gap(table: _Table, counts: list[int]) -> Gap:
-    gap = Gap(_place(table, counts), table.number("length", 5, 1000))
+    gap = Gap(_place(table, counts), table.number("length", 12, 2500))
     table.done()
     return gap
 

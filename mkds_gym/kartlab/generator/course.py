@@ -30,8 +30,8 @@ TEST_SEEDS: Final = range(800, 1000)
 COURSE_ID: Final = 5
 """Course id of every random course."""
 
-SHORTEST: Final = 2500.0
-LONGEST: Final = 6000.0
+SHORTEST: Final = 8000.0
+LONGEST: Final = 16000.0
 """Shortest and longest lap along the centre line, in world units."""
 
 _ATTEMPTS: Final = 40
@@ -82,12 +82,12 @@ def _attempt(seed: int, difficulty: float, attempt: int) -> str | None:
     """Return the text of one course, plainer with each attempt; None if the loop does not fit."""
     boldness = 1.0 - attempt / _ATTEMPTS
     shape, form, dress, extra = (RandomNumbers(seed, attempt, part) for part in range(4))
-    width = mix(150.0, 84.0, difficulty) * form.number(0.92, 1.08)
-    fence = mix(14.0, 8.0, difficulty)
-    smallest = max(width / 2 + fence + 14.0, mix(130.0, 84.0, difficulty))
+    width = mix(375.0, 210.0, difficulty) * form.number(0.92, 1.08)
+    fence = mix(35.0, 20.0, difficulty)
+    smallest = max(width / 2 + fence + 35.0, mix(325.0, 210.0, difficulty))
     # Twice the radius of the tightest bend is a hairpin; the rest lets it lean.
-    style = Style(difficulty, round(width), pitch=smallest * 2.3 + 8.0, smallest=smallest)
-    length = form.number(SHORTEST + 150, LONGEST - 150)
+    style = Style(difficulty, round(width), pitch=smallest * 2.3 + 20.0, smallest=smallest)
+    length = form.number(SHORTEST + 375, LONGEST - 375)
     corners = lay_corners(shape, form, style, length, boldness)
     if corners is None:
         return None
@@ -113,7 +113,7 @@ def _write(
     length: float,
 ) -> str:
     """Return the text of the description."""
-    laps = min(5, max(2, round(11_000 / length)))
+    laps = min(5, max(2, round(27_500 / length)))
     lines = [
         f'title = "Random course {seed}"',
         f'name = "{COURSES[COURSE_ID]}"',
@@ -122,7 +122,7 @@ def _write(
         "",
         "[road]",
         f"width = {style.width:g}",
-        "blend = 120",
+        "blend = 300",
         "",
         "[scenery]",
         f'theme = "{theme}"',

@@ -8,24 +8,24 @@ from typing import Final
 from mkds_gym.kartlab.generator.loop import START_ROOM, Corner, Style, mix, straight_after, tangent
 from mkds_gym.kartlab.generator.random_numbers import RandomNumbers
 
-_LANDING: Final = 320.0
+_LANDING: Final = 800.0
 """Straight road behind a gap, in world units: a boosted kart flies far."""
 
-_JUMP_ROOM: Final = 560.0
+_JUMP_ROOM: Final = 1400.0
 """Straight road that a jump needs, in world units: run-up, pad, gap and landing."""
 
-_ICY_RADIUS: Final = 140.0
+_ICY_RADIUS: Final = 350.0
 """Smallest radius of a bend on ice, in world units."""
 
 _KINDS: Final = {
     # name: surface of the shoulder, widths at difficulty 0 and 1, end, preference for difficulty
-    "fence": ("weak off-road", 14, 8, "wall", -1.0),
-    "meadow": ("weak off-road", 60, 30, "wall", -1.0),
-    "gravel": ("off-road", 50, 28, "wall", 0.0),
-    "mud": ("heavy off-road", 26, 18, "wall", 0.3),
-    "common": ("weak off-road", 44, 30, "bounds", 0.4),
-    "beach": ("off-road", 44, 26, "drop", 0.6),
-    "cliff": ("off-road", 22, 10, "drop", 1.0),
+    "fence": ("weak off-road", 35, 20, "wall", -1.0),
+    "meadow": ("weak off-road", 150, 75, "wall", -1.0),
+    "gravel": ("off-road", 125, 70, "wall", 0.0),
+    "mud": ("heavy off-road", 65, 45, "wall", 0.3),
+    "common": ("weak off-road", 110, 75, "bounds", 0.4),
+    "beach": ("off-road", 110, 65, "drop", 0.6),
+    "cliff": ("off-road", 55, 25, "drop", 1.0),
 }
 
 
@@ -77,7 +77,7 @@ def add_sides(
     def fits(name: str, inside: float | None) -> bool:
         """Return whether an edge fits inside a bend of this radius; None is not inside."""
         _, width, end = kinds[name]
-        need = style.width * 1.1 / 2 + width + (45 if end == "bounds" else 0) + 13
+        need = style.width * 1.1 / 2 + width + (112 if end == "bounds" else 0) + 32
         return inside is None or need <= inside
 
     def draw(inside: float | None) -> str:
@@ -143,26 +143,26 @@ def add_pads(random: RandomNumbers, style: Style, corners: list[Corner]) -> list
         kind, side = random.number(), random.number(-1.0, 1.0)
         if jumps < 2 and before + after > _JUMP_ROOM and kind < mix(0.25, 0.6, style.difficulty):
             jumps += 1
-            gap = round(random.number(36, 60))
-            start = math.floor(after - _LANDING - gap - 36)
-            lines += _entry("pad", kind="jump", point=i, offset=start, width=narrow, length=28)
-            lines += _entry("gap", point=i, offset=start + 34, length=gap)
-        elif kind > 0.55 and after > 60.0:
-            wide = round(random.number(32, 52))
+            gap = round(random.number(90, 150))
+            start = math.floor(after - _LANDING - gap - 90)
+            lines += _entry("pad", kind="jump", point=i, offset=start, width=narrow, length=70)
+            lines += _entry("gap", point=i, offset=start + 85, length=gap)
+        elif kind > 0.55 and after > 150.0:
+            wide = round(random.number(80, 130))
             lines += _entry(
                 "pad",
                 kind="boost",
                 point=i,
-                offset=-20,
+                offset=-50,
                 side=round(side * (narrow - wide) / 2.2),
                 width=wide,
-                length=40,
+                length=100,
             )
         elif items < 3:
             items += 1
-            lines += _entry("items", point=i, offset=0, count=random.integer(3, 5))
+            lines += _entry("items", point=i, offset=0, count=random.integer(5, 7))
     if not items:
-        lines += _entry("items", point=0, offset=60, count=4)
+        lines += _entry("items", point=0, offset=150, count=6)
     return lines
 
 

@@ -11,10 +11,10 @@ from mkds_gym.kartlab.generator.random_numbers import RandomNumbers
 Place = tuple[float, float]
 _Cell = tuple[int, int]
 
-START_ROOM: Final = 190.0
+START_ROOM: Final = 475.0
 """Straight road before the start line, in world units: room for the grid."""
 
-START_RUN: Final = 90.0
+START_RUN: Final = 225.0
 """Straight road after the start line, in world units."""
 
 _AROUND: Final = ((1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1))
@@ -204,7 +204,7 @@ def _bend(form: RandomNumbers, style: Style, loop: list[Place], boldness: float)
     for i, place in enumerate(places):
         tangent = math.tan(abs(turns[i]) / 2)
         most = 0.485 * min(legs[i - 1], legs[i]) / max(tangent, 1e-3)
-        most = min(most, 420.0)
+        most = min(most, 1050.0)
         share = form.number() ** (0.6 + 1.4 * tight)
         radius = max(most * share, min(style.smallest * 1.02, most))
         corners.append(Corner(place, radius, turns[i]))
@@ -236,7 +236,7 @@ def _lap(corners: list[Corner]) -> float:
 
 def _start(corners: list[Corner]) -> list[Corner] | None:
     """Start the lap on the longest straight; None if no straight is long enough."""
-    need = START_ROOM + START_RUN + 10.0
+    need = START_ROOM + START_RUN + 25.0
     longest = max(range(len(corners)), key=lambda i: straight_after(corners, i))
     free = straight_after(corners, longest)
     if free < need:
@@ -256,7 +256,7 @@ def _straights(form: RandomNumbers, corners: list[Corner]) -> list[Corner]:
         out.append(corner)
         following = corners[(i + 1) % len(corners)]
         free = straight_after(corners, i)
-        if free > 330.0:
+        if free > 825.0:
             leg = math.dist(corner.at, following.at)
             along = tangent(corner) + free * form.number(0.4, 0.6)
             out.append(Corner(_between(corner.at, following.at, along / leg)))

@@ -19,7 +19,7 @@ MINIMUM_TURN = math.radians(0.5)
 MAXIMUM_TURN = math.radians(150)
 """Sharpest turn at one point."""
 
-MAXIMUM_LENGTH = 16000.0
+MAXIMUM_LENGTH = 40000.0
 """Longest path, in world units: six minutes a lap."""
 
 

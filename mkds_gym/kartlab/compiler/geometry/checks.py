@@ -21,16 +21,16 @@ from mkds_gym.kartlab.physics import GRAVITY, JUMP_SPEED, KART_RADIUS, SLOWEST_J
 MAXIMUM_SLOPE = 0.15
 """Steepest road, as height over distance."""
 
-INNER_MARGIN = 10.0
+INNER_MARGIN = 25.0
 """Smallest radius left at the inside of a bend, in world units."""
 
 GAP_MARGIN = 2 * KART_RADIUS
 """Distance a jump must reach beyond the gap, in world units: a kart's sphere."""
 
-PAD_TO_GAP = 60.0
+PAD_TO_GAP = 150.0
 """Longest distance between a jump pad and its gap, in world units."""
 
-WALL_FROM_BRIDGE = 4.0
+WALL_FROM_BRIDGE = 10.0
 """Height between the top of a wall and a road above it, in world units."""
 
 

@@ -16,10 +16,10 @@ from mkds_gym.kartlab.compiler.geometry.stations import build_ribbon
 
 Floats = NDArray[np.float64]
 
-JOINT_WINDOW = 500.0
+JOINT_WINDOW = 1250.0
 """Longest reach of a joint along the main path, in world units."""
 
-JOINT_LEVEL = 0.75
+JOINT_LEVEL = 1.9
 """Largest difference in height within a joint, in world units."""
 
 JOINT_ANGLE = math.radians(70)

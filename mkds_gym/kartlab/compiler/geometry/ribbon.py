@@ -14,7 +14,7 @@ from mkds_gym.kartlab.compiler.geometry.centre_line import distance_of
 
 Floats = NDArray[np.float64]
 
-PATH_MARGIN = 6.0
+PATH_MARGIN = 15.0
 """Ground beyond the floor that a path needs for its walls, in world units."""
 
 

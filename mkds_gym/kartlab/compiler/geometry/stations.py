@@ -14,13 +14,13 @@ from mkds_gym.kartlab.compiler.geometry.ribbon import PlacedPad, Ribbon
 
 Floats = NDArray[np.float64]
 
-STATION_STEP = 56.0
+STATION_STEP = 140.0
 """Longest distance between stations, in world units."""
 
 STATION_TURN = math.radians(15.0)
 """Largest turn between stations."""
 
-STATION_SNAP = 10.0
+STATION_SNAP = 25.0
 """The station at an end of a pad or gap replaces any other station this near."""
 
 

@@ -23,24 +23,24 @@ from mkds_gym.race.names import Surface
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-STATION_MERGE = 120.0
+STATION_MERGE = 300.0
 """Longest straight and even floor that becomes one face, in world units.
 
 The numbers of the file format are too coarse for much longer faces."""
 
-MERGE_ERROR = 0.1
+MERGE_ERROR = 0.25
 """Largest distance of a merged face from the road, in world units."""
 
-TWIST = 0.15
+TWIST = 0.375
 """A face whose middle is this far off the road is split in two, in world units."""
 
-WALL_FOOT = 6.0
+WALL_FOOT = 15.0
 """Depth of a wall below the floor, in world units: no sphere touches its lower edge."""
 
-FALL_TILE = 256.0
+FALL_TILE = 640.0
 """Side of the fall boundary's square tiles, in world units."""
 
-FALL_MARGIN = 250.0
+FALL_MARGIN = 625.0
 """Distance of the fall boundary's edge from the course, in world units."""
 
 
@@ -74,7 +74,7 @@ def build_triangles(description: CourseDescription, layout: CourseLayout) -> Tri
                 low = np.minimum(low, line.min(axis=0))
                 high = np.maximum(high, line.max(axis=0))
 
-    limit = COORDINATE_LIMIT + 100
+    limit = COORDINATE_LIMIT + 250
     low = np.maximum(np.floor(low - FALL_MARGIN), -limit)
     high = np.minimum(high + FALL_MARGIN, limit)
     x = low[0] + FALL_TILE * np.arange(math.ceil((high[0] - low[0]) / FALL_TILE))
@@ -165,7 +165,7 @@ def _padded_road(ribbon: Ribbon, k: int, road: int, surface: _Surface) -> None:
         left = (pad.right, pad.right)
     strips.append((left, (-float(ribbon.half_width[k]), -float(ribbon.half_width[n])), road))
     for (a, b), (c, d), kind in strips:
-        if a - c > 0.2 or b - d > 0.2:
+        if a - c > 0.5 or b - d > 0.5:
             places = ((k, a), (k, c), (n, d), (n, b))
             surface.quads(np.array([[ribbon.point(*place) for place in places]]), kind)
 
@@ -175,7 +175,7 @@ def _thinned(ribbon: Ribbon, cuts: tuple[Cut | None, ...]) -> tuple[Ribbon, tupl
     count = len(ribbon)
     ends = ribbon.borders
     values = np.column_stack(
-        [ribbon.centre, ribbon.half_width, ribbon.shoulder, 200 * ribbon.slope]
+        [ribbon.centre, ribbon.half_width, ribbon.shoulder, 500 * ribbon.slope]
     )
     plain = [
         not ribbon.gap[k] and cuts[k] is None and not ribbon.pads_at(k)
@@ -268,7 +268,7 @@ class _Surface:
             faces = np.concatenate([faces, np.array(self._faces)])
             kinds = np.concatenate([kinds, np.array(self._face_types, dtype=np.uint8)])
         cross = np.cross(faces[:, 1] - faces[:, 0], faces[:, 2] - faces[:, 0])
-        large = (np.linalg.norm(cross, axis=1) > 2.0) & (_heights(faces) > 0.2)
+        large = (np.linalg.norm(cross, axis=1) > 12.0) & (_heights(faces) > 0.5)
         faces, kinds = faces[large], kinds[large]
         return Triangles(faces, kinds, kinds == Surface.WALL)
 

@@ -48,7 +48,7 @@ def build_nkm(description: CourseDescription, layout: CourseLayout, plan: MapPla
     for index, part in enumerate(flight):
         point = ribbon.at(part * ribbon.length).point
         spot = point + 0.35 * (centre - point)
-        points += _fx(spot[0], high[1] + 160, spot[2]) + struct.pack("<BBhI", index, 0, 120, 0)
+        points += _fx(spot[0], high[1] + 400, spot[2]) + struct.pack("<BBhI", index, 0, 120, 0)
     sections["PATH"] = 1, struct.pack("<BBH", 0, 1, len(flight))
     sections["POIT"] = len(flight), bytes(points)
 
@@ -79,7 +79,7 @@ def build_nkm(description: CourseDescription, layout: CourseLayout, plan: MapPla
     sections["EPAT"] = len(plan.route_sections), routes
 
     # One area over the course, with the first camera.
-    size = (high - low) / 2 + 300
+    size = (high - low) / 2 + 750
     sections["AREA"] = (
         1,
         _fx(centre[0], low[1], centre[2], *size, 1, 0, 0, 0, 1, 0, 0, 0, 1)
@@ -143,7 +143,7 @@ def _stage(description: CourseDescription) -> bytes:
         + _fx(0)
         + struct.pack("<I", 0)
         + struct.pack("<4H", 0x7FFF, 0x6318, 0x4210, 0x7FFF)
-        + _fx(2000, 2400)
+        + _fx(5000, 6000)
     )
 
 
@@ -152,8 +152,8 @@ def _cameras(ribbon: Ribbon, plan: MapPlan) -> bytes:
     line, heading, k, _ = ribbon.at(0.0)
     left = np.array([math.cos(heading), 0.0, -math.sin(heading)])
     ahead = np.array([math.sin(heading), 0.0, math.cos(heading)])
-    position = line + left * (float(ribbon.reach(0)[k]) - 10) + ahead * 60
-    position[1] += 40
+    position = line + left * (float(ribbon.reach(0)[k]) - 25) + ahead * 150
+    position[1] += 100
     half_fov = 22
     sine = round(math.sin(math.radians(half_fov)) * FX32_ONE)
     cosine = round(math.cos(math.radians(half_fov)) * FX32_ONE)
@@ -161,7 +161,7 @@ def _cameras(ribbon: Ribbon, plan: MapPlan) -> bytes:
     out = bytearray()
     for place, kind, route, following, first in (
         (position, 1, -1, -1, 0),
-        (line + np.array([0.0, 200.0, 0.0]), 4, 0, -1, 1),
+        (line + np.array([0.0, 500.0, 0.0]), 4, 0, -1, 1),
     ):
         out += _fx(*place, 0, 0, 0, *line, *plan.start)
         out += lens + lens

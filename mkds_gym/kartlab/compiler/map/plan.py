@@ -21,34 +21,34 @@ from mkds_gym.kartlab.physics import GRID_SIDE
 
 Floats = NDArray[np.float64]
 
-CHECKPOINT_OVERHANG = 12.0
+CHECKPOINT_OVERHANG = 30.0
 """Length of a checkpoint beyond the floor on each side, in world units."""
 
 CHECKPOINT_LIMIT = 255
 """Largest number of checkpoints of a course."""
 
-RUN_UP = 150.0
+RUN_UP = 375.0
 """Shortest distance of a respawn point before a gap or its jump pad, in world units."""
 
-PAD_RUN_UP = 50.0
+PAD_RUN_UP = 125.0
 """Shortest distance of a respawn point before any pad, in world units."""
 
-RESPAWN_AFTER = 20.0
+RESPAWN_AFTER = 50.0
 """Shortest distance of a respawn point behind a pad or gap, in world units."""
 
 GRID_PLACES = 8
 """Places on the start grid."""
 
-GRID_BACK = 110.0
+GRID_BACK = 220.0
 """Length of straight road that the eight places of the grid need, in world units."""
 
-GRID_EDGE = 10.0
+GRID_EDGE = 20.0
 """Distance of the places from the road's edge, in world units."""
 
-ITEM_BOX_HEIGHT = 8.0
+ITEM_BOX_HEIGHT = 12.0
 """Height of an item box above the road, in world units."""
 
-ITEM_BOX_EDGE = 18.0
+ITEM_BOX_EDGE = 45.0
 """Distance of the outermost boxes of a row from the road's edge, in world units."""
 
 

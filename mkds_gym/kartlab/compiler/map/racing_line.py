@@ -16,19 +16,19 @@ from mkds_gym.kartlab.compiler.geometry import Ribbon
 
 Floats = NDArray[np.float64]
 
-SAMPLE_STEP = 40.0
+SAMPLE_STEP = 100.0
 """Distance between the samples of the line, in world units."""
 
-LINE_EDGE = 28.0
+LINE_EDGE = 60.0
 """Distance of the line from the road's edge, in world units."""
 
-PAD_EDGE = 8.0
+PAD_EDGE = 20.0
 """Distance of the line from a pad's edge, in world units."""
 
 SHORTNESS = 0.003
 """Weight of a short line against a straight one."""
 
-DRIFT_RADIUS = 190.0
+DRIFT_RADIUS = 475.0
 """Largest radius of a bend in which drifting pays, in world units."""
 
 DRIFT_TURN = math.radians(50)

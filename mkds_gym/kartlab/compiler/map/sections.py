@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 from mkds_gym.kartlab.compiler.description import CourseDescription
 from mkds_gym.kartlab.compiler.geometry import CourseLayout, outer_reach
 
-ROUTE_SPACING = 90.0
+ROUTE_SPACING = 225.0
 """Distance between route points (items and CPU drivers), in world units."""
 
-JOINT_CHECKPOINT = 10.0
+JOINT_CHECKPOINT = 25.0
 """Distance of a checkpoint from the floor of a joint, in world units."""
 
-ROUTE_AFTER_JOINT = 40.0
-ROUTE_BEFORE_JOINT = 20.0
+ROUTE_AFTER_JOINT = 100.0
+ROUTE_BEFORE_JOINT = 50.0
 """Distance along the path between a joint and the route points around it, in world units."""
 
 

@@ -27,16 +27,16 @@ STATION_GRID = 2 * GRID
 The point halfway between two places is then on `GRID`: where a face has a corner in the middle of
 another's side, no gap opens."""
 
-WALL_DEPTH = 5.0
+WALL_DEPTH = 10.0
 """Thickness of a wall, in world units."""
 
-SKIRT_WIDTHS = (130.0, 110.0, 90.0, 70.0, 50.0, 35.0, 22.0, 12.0, 6.0)
+SKIRT_WIDTHS = (325.0, 275.0, 225.0, 175.0, 125.0, 85.0, 55.0, 30.0, 15.0)
 """Widths that the land beyond an edge may have, in world units."""
 
-CLIFF_WIDTH = 8.0
+CLIFF_WIDTH = 20.0
 """Horizontal width of a cliff, in world units."""
 
-BRIDGE_MARGIN = 16.0
+BRIDGE_MARGIN = 40.0
 """Distance between the road below a bridge and the land beside the bridge, in world units."""
 
 
@@ -170,7 +170,7 @@ def skirt_widths(paths: list[DrawnPath]) -> list[Floats]:
         if ribbon.closed:
             along = np.minimum(along, ribbon.length - along)
         near = np.zeros((count, len(ground)), dtype=np.bool_)
-        near[:, own_slice] = along < 250
+        near[:, own_slice] = along < 625
         # A road well above is a bridge; its land begins elsewhere.
         above = height[None] > height[own_slice, None] + BRIDGE_CLEARANCE / 2
         out = np.empty((2, count))
@@ -186,7 +186,7 @@ def skirt_widths(paths: list[DrawnPath]) -> list[Floats]:
                 need = np.where(facing, outer[0], outer[1]) + WALL_DEPTH
                 # Land may not cut off nearby stations on the same side (inside of a bend). Other
                 # stations need room for their own land.
-                need = need + np.where(near, 0.7 * wanted, min(wanted, 25.0))
+                need = need + np.where(near, 0.7 * wanted, min(wanted, 62.5))
                 width[((gap >= need) | above).all(axis=1)] = wanted
             width[path.steep[side]] = CLIFF_WIDTH
             # The land narrows by at most its length: no end stands in the air.

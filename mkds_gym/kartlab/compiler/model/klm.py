@@ -1,6 +1,6 @@
 """Packing of `course_model.klm`: coloured polygons as ready commands for the geometry engine.
 
-The file is little endian. The header is "KLM3", u32 number of chunks, u32 number of fine chunks
+The file is little endian. The header is "KLM4", u32 number of chunks, u32 number of fine chunks
 (they come first), and six u16 colours (15-bit) of the surroundings: sky at the top and at the
 horizon, sea at the horizon and near, hills, clouds. Each chunk has an entry of 0x1C bytes: fx32
 centre (3) and radius of its bounding sphere in world units, u32 offset of its commands in the file,
@@ -11,10 +11,10 @@ The commands are in the DS's packed form: four command bytes to a word, lowest f
 their parameters in order. Each chunk is complete. Faces are counter-clockwise from their front.
 
 The words sent decide how long an emulator takes for a picture, and half of them are coordinates.
-Fine chunks therefore have one word per vertex: VTX_10 (4.6 in units of 16 world units, a grid of a
-quarter), around an origin. MTX_RESTORE of the program's matrix in slot 30 of the matrix stack, then
+Fine chunks therefore have one word per vertex: VTX_10 (4.6 in units of 32 world units, a grid of a
+half), around an origin. MTX_RESTORE of the program's matrix in slot 30 of the matrix stack, then
 MTX_TRANS in the same units, set the origin; a list may have several. The polygons of coarse chunks
-(the water) are too large for that and use VTX_16 or VTX_XZ (4.12 in units of 256 world units).
+(the water) are too large for that and use VTX_16 or VTX_XZ (4.12 in units of 1,024 world units).
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-MAGIC = b"KLM3"
+MAGIC = b"KLM4"
 HEADER_SIZE = 24
 CHUNK_ENTRY_SIZE = 0x1C
 
-COARSE_GRID = 256 / 4096
-"""World units per step of a coarse vertex: VTX_16's 1/4096 of 256 world units."""
+COARSE_GRID = 1024 / 4096
+"""World units per step of a coarse vertex: VTX_16's 1/4096 of 1,024 world units."""
 
-GRID = 0.25
-"""World units per step of a fine vertex: VTX_10's 1/64 of 16 world units."""
+GRID = 0.5
+"""World units per step of a fine vertex: VTX_10's 1/64 of 32 world units."""
 
 _GRAIN_STEPS = (512, 1024, 512)
 """Multiples, in steps of the grid, that an origin should have.
 
-The surface's texture, which the machine places by vertices, repeats after 128 world units on the
-level and 256 upwards."""
+The surface's texture, which the machine places by vertices, repeats after 256 world units on the
+level and 512 upwards."""
 
 _ORIGIN_STEP = 128
 """Multiples for polygons that are too large: the texture does not continue at their sides."""

@@ -43,28 +43,28 @@ SEGMENTS_PER_LAND = 4
 A chunk is drawn when its bounding sphere touches the view. Land has separate chunks: chunks of road
 and land would be so wide that many invisible ones are drawn."""
 
-EDGE_LINE = 5.0
+EDGE_LINE = 10.0
 """Width of the painted edge of the road, in world units."""
 
-CENTRE_LINE = 3.0
+CENTRE_LINE = 6.0
 """Width of the dashes on the road's centre, in world units."""
 
-KERB_CURVATURE = 1 / 320
+KERB_CURVATURE = 1 / 800
 """Smallest curvature at which the road's edge is a red and white kerb."""
 
 LAND_PARTS = (0.0, 0.45, 1.0)
 """Places at which the land beyond an edge bends, as fractions of its width."""
 
-DECK = 6.0
+DECK = 12.0
 """Thickness of a bridge and depth of a wall's back, in world units."""
 
-GRID_NOSE = 8.0
+GRID_NOSE = 12.0
 """Distance of the paint before a kart's centre on the start grid, in world units."""
 
-ARROW_PITCH = 22.0
+ARROW_PITCH = 50.0
 """Distance between arrows on a boost pad, in world units."""
 
-BAR_PITCH = 14.0
+BAR_PITCH = 35.0
 """Distance between bars on a jump pad, in world units."""
 
 START_COLUMNS = 12
@@ -266,7 +266,7 @@ class Painter:
         for offset in (0.0, *path.reach, *-path.reach):
             line = path.line(offset)
             a, m, b = line[segments.here[first]], line[second], line[segments.there[second]]
-            alike &= np.abs((a + b) / 2 - m).max(axis=1) < 1.0
+            alike &= np.abs((a + b) / 2 - m).max(axis=1) < 2.5
         skipped = second[alike]
         there = segments.there.copy()
         there[first[alike]] = segments.there[skipped]
@@ -317,7 +317,7 @@ class Painter:
     def grid(self, places: int) -> None:
         """Paint the places of the start grid."""
         path, description = self.path, self.description
-        length, width, line = 9.0, 15.0, 1.5
+        length, width, line = 14.0, 24.0, 3.0
         for place in range(places):
             back = description.grid_back + place // 2 * GRID_ROW + place % 2 * GRID_STAGGER
             side = description.grid_side + (-GRID_SIDE if place % 2 else GRID_SIDE)
@@ -354,7 +354,7 @@ class Painter:
             for index in range(count):
                 near = start + step * (index + 0.05)
                 if arrows:
-                    ends = [pad.left - 2, middle, pad.right + 2]
+                    ends = [pad.left - 5, middle, pad.right + 5]
                     rear = [near, near + fold, near]
                 else:
                     ends, rear = [pad.left, pad.right], [near, near]

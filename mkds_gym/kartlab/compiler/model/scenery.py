@@ -15,10 +15,10 @@ from mkds_gym.kartlab.compiler.model.painter import Colours, Painter, mix
 
 Floats = NDArray[np.float64]
 
-WATER_LIMIT = 2040.0
-"""Largest |x| and |z| of the water, in world units: the range of coarse vertices."""
+WATER_LIMIT = 5100.0
+"""Largest |x| and |z| of the water, in world units."""
 
-WATER_TILE = 340.0
+WATER_TILE = 850.0
 """Side of the water's square tiles, in world units."""
 
 
@@ -29,7 +29,7 @@ def water(colours: Colours, paths: list[DrawnPath], height: float) -> Faces:
     lattice = np.linspace(-WATER_LIMIT, WATER_LIMIT, tiles + 1)
     x, z = np.meshgrid(lattice, lattice)  # rows along z
     away = np.hypot(x[..., None] - ground[:, 0], z[..., None] - ground[:, 1]).min(axis=2)
-    depth = np.clip((away - 150) / 600, 0, 1)[..., None]
+    depth = np.clip((away - 375) / 1500, 0, 1)[..., None]
     tones = mix(colours["shallows"], colours["water"], depth)
     points = np.stack([x, np.full_like(x, height), z], axis=2)
     row, column = (index.ravel() for index in np.indices((tiles, tiles)))
@@ -199,12 +199,12 @@ def plant(painters: list[Painter], seed: int, wanted: int, kinds: tuple[str, ...
     place = random.integers(int(counts.sum()), size=tries)
     side = random.integers(2, size=tries)
     part = random.uniform(0.14, 0.5, tries)
-    sizes = random.uniform(34, 62, tries)
+    sizes = random.uniform(70, 130, tries)
     tints = random.uniform(0.85, 1.2, tries)
     turns = random.uniform(0, math.tau, tries)
     chosen_kind = random.integers(len(kinds), size=tries)
     ground = np.concatenate([painter.path.ribbon.centre[:, [0, 2]] for painter in painters])
-    reach = np.concatenate([painter.path.outer.max(axis=0) for painter in painters]) + 22
+    reach = np.concatenate([painter.path.outer.max(axis=0) for painter in painters]) + 55
     fits = np.concatenate([_room(painter) for painter in painters], axis=1)
     feet: list[Floats] = []
     for index in np.flatnonzero(fits[side, place]):
@@ -215,7 +215,7 @@ def plant(painters: list[Painter], seed: int, wanted: int, kinds: tuple[str, ...
         width = float(painter.skirt[s, k])
         foot = path.ribbon.point(k, sign * (outer + width * part[index]))
         near = ((ground - foot[[0, 2]]) ** 2).sum(axis=1) < reach**2
-        if near.any() or any(math.dist(other[::2], foot[::2]) < 26 for other in feet):
+        if near.any() or any(math.dist(other[::2], foot[::2]) < 60 for other in feet):
             continue
         foot[1] = painter.land_height(s, k, outer, float(part[index]))
         feet.append(foot)
@@ -230,7 +230,7 @@ def _room(painter: Painter) -> NDArray[np.bool_]:
     """Return (2, S) whether the land beside a segment has room for objects."""
     path = painter.path
     ends = path.ends
-    fits = (painter.skirt[:, path.segments.here] >= 70) & (ends != "drop")
+    fits = (painter.skirt[:, path.segments.here] >= 175) & (ends != "drop")
     return np.asarray(fits & (np.roll(ends, 1, axis=1) == ends) & path.floor & ~path.bridge)
 
 
@@ -262,7 +262,7 @@ def arch(painter: Painter) -> None:
     ahead = np.array([math.sin(heading), 0, math.cos(heading)])
     white, blue = colours["wall top"], colours["wall"]
     light, dark = colours["light"], colours["dark"]
-    low, high, thick = 64.0, 86.0, 6.0
+    low, high, thick = 120.0, 165.0, 12.0
     chunk = int(painter.chunk[0])
 
     def quad(tone: Floats, *corners: tuple[float, float, float], lit: bool = True) -> None:
@@ -270,8 +270,8 @@ def arch(painter: Painter) -> None:
         points = [path.ribbon.point(0, u, rise) + ahead * along for u, rise, along in corners]
         painter.faces.add(chunk, np.array([points]), tone, lit=lit)
 
-    for post, width in ((left, 8.0), (right - 8.0, 8.0)):
-        for bottom, top, tone in ((-8.0, 40.0, blue), (40.0, high, white)):
+    for post, width in ((left, 16.0), (right - 16.0, 16.0)):
+        for bottom, top, tone in ((-16.0, 75.0, blue), (75.0, high, white)):
             feet = ((width, -thick), (0.0, -thick), (0.0, thick), (width, thick))
             for (a, m), (b, n) in itertools.pairwise((*feet, feet[0])):
                 a, b = post + a, post + b

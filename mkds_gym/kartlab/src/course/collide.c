@@ -11,8 +11,8 @@
 
 /* How far behind a face the centre may be and still be pushed to the front. A kart that came from
  * the front is never deeper behind a wall after one step; a deeper kart came from behind. */
-#define WALL_DEPTH FX(2.0)
-#define FLOOR_DEPTH FX(8.0)
+#define WALL_DEPTH FX(3.0)
+#define FLOOR_DEPTH FX(12.0)
 /* A face this near counts as touched even without a push. */
 #define TOUCH FX(0.02)
 

@@ -14,18 +14,18 @@ struct klm_chunk {
 };
 
 struct klm {
-    char magic[4]; /* "KLM3" */
+    char magic[4]; /* "KLM4" */
     uint32_t chunk_count;
     uint32_t fine_count; /* these come first */
     struct sky_colours beyond;
     struct klm_chunk chunks[];
 };
 
-#define KLM_FINE_SHIFT 4   /* fine chunks are in world units / 16 */
-#define KLM_COARSE_SHIFT 8 /* coarse chunks are in world units / 256 */
+#define KLM_FINE_SHIFT 5    /* fine chunks are in world units / 32 */
+#define KLM_COARSE_SHIFT 10 /* coarse chunks are in world units / 1,024 */
 #define KLM_MATRIX_SLOT 30 /* lists restore the matrix from this slot */
 #define CHUNKS_MAX 1024 /* the compiler's limit of 5,000 triangles gives fewer */
-#define FAR_DETAIL FX(120) /* chunks farther away than this use their simpler list */
+#define FAR_DETAIL FX(300) /* chunks farther away than this use their simpler list */
 
 static const struct klm *model;
 static struct {
@@ -36,7 +36,7 @@ struct sky_colours draw_sky;
 /* A grain texture on every surface makes movement visible. The texture unit takes
  * its coordinates from the vertex positions in the xz plane. */
 #define GRAIN_SIZE 64
-#define GRAIN_TEXEL_WORLD 2 /* world units per texel */
+#define GRAIN_TEXEL_WORLD 4 /* world units per texel */
 /* 7: direct colour; 64 x 64; repeat both; coordinates from vertices; at video memory 0. */
 #define GRAIN_PARAM (7u << 26 | 3u << 20 | 3u << 23 | 1u << 16 | 1u << 17 | 3u << 30)
 

@@ -87,7 +87,7 @@ static void put_flat(const struct view *view, const struct display_list *list, v
     for (int c = 0; c < 3; c++) {
         here.m[3][c] = fx_mul(at.x, m[0][c]) + fx_mul(at.y, m[1][c]) + fx_mul(at.z, m[2][c]) + m[3][c];
     }
-    if (here.m[3][2] < -FX(8) && begin(list)) {
+    if (here.m[3][2] < -FX(11) && begin(list)) {
         send_matrix_4x3(GX_MTX_LOAD_4X3, &here);
         list_send(list);
     }
@@ -114,13 +114,13 @@ static void put_along(const struct view_matrix *place, const struct display_list
 }
 
 static void flames(const struct view_matrix *place, const struct kart *own, uint32_t id) {
-    fx32 length = (fx32)(FX_ONE * 3 + (flicker(id) & 0x1FFF));
+    fx32 length = (fx32)(FX_ONE * 4 + (flicker(id) & 0x1FFF));
     if (own->boost == BOOST_MUSHROOM || own->boost == BOOST_PAD) {
-        length += FX_ONE * 2;
+        length += FX_ONE * 3;
     }
     attributes(31, POLYGON_EFFECTS);
     for (int side = -1; side <= 1; side += 2) {
-        put_along(place, &flame, side * FX(1.45), FX(2.9), FX(8.0), FX_ONE * LIST_SCALE, length);
+        put_along(place, &flame, side * FX(1.95), FX(3.9), FX(10.7), LIST_SCALE, length);
     }
 }
 
@@ -129,9 +129,9 @@ static void sparks(const struct view *view, const struct view_matrix *place, con
     send_1(GX_COLOR, own->spark == 1 ? RGB15(10, 20, 31) : RGB15(31, 14, 3));
     for (uint32_t n = 0; n < 4; n++) {
         uint32_t chance = flicker(id * 8 + n);
-        fx32 side = n & 1 ? FX(5.4) : -FX(5.4);
-        vec3 at = kart_point(place, side + (fx32)(chance & 0x1FFF) - FX(1), (fx32)(chance >> 13 & 0x1FFF) + FX(0.6), FX(6.4) + (fx32)(chance >> 19 & 0x1FFF));
-        put_flat(view, &spark, at, (fx32)(FX_ONE * 2 + (chance >> 5 & 0x1FFF)));
+        fx32 side = n & 1 ? FX(7.2) : -FX(7.2);
+        vec3 at = kart_point(place, side + (fx32)(chance & 0x1FFF) - FX(1), (fx32)(chance >> 13 & 0x1FFF) + FX(0.8), FX(8.5) + (fx32)(chance >> 19 & 0x1FFF));
+        put_flat(view, &spark, at, (fx32)(FX_ONE * 3 + (chance >> 5 & 0x1FFF)));
     }
 }
 
@@ -139,11 +139,11 @@ static void sparks(const struct view *view, const struct view_matrix *place, con
 static void dust(const struct view *view, const driver *kart, const struct view_matrix *place, uint16_t colour, uint32_t id) {
     for (uint32_t n = 0; n < DUST_PUFFS; n++) {
         uint32_t age = (game.state->frame + n * (DUST_FRAMES / DUST_PUFFS)) % DUST_FRAMES;
-        vec3 at = kart_point(place, n & 1 ? FX(5) : -FX(5), FX(1.2) + (fx32)age * FX(0.18), FX(5.5));
+        vec3 at = kart_point(place, n & 1 ? FX(6.7) : -FX(6.7), FX(1.6) + (fx32)age * FX(0.24), FX(7.3));
         at = v_mad(at, kart->velocity, -(fx32)age * (FX_ONE * 5 / 8));
         attributes(3 + (DUST_FRAMES - age) * 3 / 5, POLYGON_EFFECTS + 1 + (id * DUST_PUFFS + n) % 16);
         send_1(GX_COLOR, colour);
-        put_flat(view, &puff, at, FX_ONE * 3 + (fx32)age * (FX_ONE / 3));
+        put_flat(view, &puff, at, FX_ONE * 4 + (fx32)age * (FX_ONE / 2));
     }
 }
 
@@ -152,8 +152,8 @@ static void wind(const struct view_matrix *place, const struct kart *own, uint32
     send_1(GX_COLOR, RGB15(31, 31, 31));
     for (uint32_t n = 0; n < 4; n++) {
         uint32_t chance = flicker(id * 8 + n);
-        fx32 right = (n & 1 ? FX(7.5) : -FX(7.5)) + (fx32)(chance & 0x1FFF) - FX(1);
-        put_along(place, &streak, right, FX(2) + (fx32)(chance >> 13 & 0x3FFF), (fx32)(chance >> 17 & 0xFFFF) - FX(12), FX_ONE * LIST_SCALE, FX_ONE * LIST_SCALE);
+        fx32 right = (n & 1 ? FX(10) : -FX(10)) + (fx32)(chance & 0x1FFF) - FX(1);
+        put_along(place, &streak, right, FX(3) + (fx32)(chance >> 13 & 0x3FFF), (fx32)(chance >> 17 & 0xFFFF) - FX(16), LIST_SCALE, LIST_SCALE);
     }
 }
 
@@ -173,7 +173,7 @@ void draw_effects(const struct view *view, const driver *kart, const struct view
     uint32_t id = (uint32_t)(kart - game.drivers);
     int on_floor = (kart->state_bits & DRIVER_STATE_ON_FLOOR) != 0;
     uint16_t colour = dust_colour(kart->floor_type);
-    int dusty = on_floor && colour && kart->speed > FX(0.8);
+    int dusty = on_floor && colour && kart->speed > FX(1.3);
     int landing = own->landed && own->landed < LANDING_FRAMES;
     if (!own->boost && !own->spark && !own->slipstream && !dusty && !landing) {
         return;

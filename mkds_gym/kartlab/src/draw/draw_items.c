@@ -4,12 +4,12 @@
 #include "game.h"
 #include "race/items.h"
 
-#define BOX_DEPTH FX(520)
-#define OBJECT_DEPTH FX(420)
+#define BOX_DEPTH FX(1200)
+#define OBJECT_DEPTH FX(900)
 #define ITEMS_MAX 28      /* the limit for a picture; the nearest are drawn */
 #define BOX_TURN 700      /* angle16 a frame */
 #define SHELL_TURN 3000
-#define BOB FX(1.2)       /* how far boxes float up and down */
+#define BOB FX(1.8)       /* how far boxes float up and down */
 
 static struct display_list box, shell, banana;
 
@@ -24,7 +24,7 @@ static void build_box(void) {
         RGB15(31, 8, 8), RGB15(31, 24, 4), RGB15(8, 28, 8), RGB15(6, 14, 31),
         RGB15(31, 22, 6), RGB15(14, 31, 14), RGB15(8, 24, 31), RGB15(28, 10, 30),
     };
-    const int16_t s = 80;
+    const int16_t s = 108;
     point p[8];
     for (int i = 0; i < 8; i++) {
         p[i] = (point){(int16_t)((i & 3) == 1 || (i & 3) == 2 ? s : -s), (int16_t)(i & 4 ? s : -s), (int16_t)(i & 2 ? s : -s)};
@@ -97,8 +97,8 @@ void draw_items_init(void) {
 }
 
 static void put_model(const struct display_list *list, vec3 at, angle16 turn) {
-    fx32 sine = fx_sin(turn) * LIST_SCALE, cosine = fx_cos(turn) * LIST_SCALE;
-    const struct view_matrix m = {{{cosine, 0, -sine}, {0, FX_ONE * LIST_SCALE, 0}, {sine, 0, cosine}, {at.x, at.y, at.z}}};
+    fx32 sine = fx_mul(fx_sin(turn), LIST_SCALE), cosine = fx_mul(fx_cos(turn), LIST_SCALE);
+    const struct view_matrix m = {{{cosine, 0, -sine}, {0, LIST_SCALE, 0}, {sine, 0, cosine}, {at.x, at.y, at.z}}};
     send_1(GX_MTX_RESTORE, VIEW_MATRIX_SLOT);
     send_matrix_4x3(GX_MTX_MULT_4X3, &m);
     list_send(list);
@@ -117,7 +117,7 @@ static uint32_t sight_count;
 /* Adds a thing to the sights if it is among the nearest. */
 static void note(const struct view *view, const struct display_list *list, const vec3 *position, fx32 limit, uint32_t number) {
     fx32 depth = view_depth(view, &position->x);
-    if (depth > limit || !view_sees(view, &position->x, FX(9))) {
+    if (depth > limit || !view_sees(view, &position->x, FX(14))) {
         return;
     }
     uint32_t at = sight_count < ITEMS_MAX ? sight_count++ : ITEMS_MAX;

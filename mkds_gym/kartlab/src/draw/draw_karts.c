@@ -5,6 +5,7 @@
 #include "draw/picture.h"
 #include "game.h"
 #include "kart/kart.h"
+#include "kart/physics.h"
 #include "race/picture_state.h"
 #include <string.h>
 
@@ -13,13 +14,14 @@
 #define SUN LIGHT_DIRECTION(-220, -430, 160)
 #define SKY_LIGHT LIGHT_DIRECTION(200, -300, -360)
 
-#define KART_SPHERE FX(14)     /* radius of a kart with its shadow */
-#define MIDDLE_DEPTH FX(230)   /* nearer karts have wheels */
-#define FAR_DEPTH FX(1100)     /* farther karts are smaller than two pixels */
+#define KART_SPHERE FX(19)     /* radius of a kart with its shadow */
+#define MIDDLE_DEPTH FX(300)   /* nearer karts have wheels */
+#define FAR_DEPTH FX(1800)     /* farther karts are smaller than two pixels */
 #define MIDDLE_MAX 4           /* karts with wheels, the nearest */
-#define SHADOW_DEPTH FX(500)
-#define EFFECTS_DEPTH FX(260)
+#define SHADOW_DEPTH FX(700)
+#define EFFECTS_DEPTH FX(400)
 #define GHOST_ALPHA 14
+#define KART_GAP (KART_RADIUS - KART_CENTRE) /* from the floor up to a kart's position */
 #define SPIN_STEP 1872            /* angle16 a frame: two turns in a spin-out of 70 frames */
 
 /* By driver number; the player is red. */
@@ -59,12 +61,12 @@ static struct view_matrix joined(const struct view_matrix *first, const struct v
 /* Updates what a pose keeps between frames, also for karts out of view. */
 static void pose_update(struct kart_pose *pose, const driver *kart) {
     pose->steering += (kart->turning - pose->steering) / 4;
-    /* A unit of way turns a wheel by 65536 / (2 pi r) angle16; r = 2.0625 and 2.625. */
-    pose->roll[0] = (angle16)(pose->roll[0] + (kart->speed * 5057 >> 12));
-    pose->roll[1] = (angle16)(pose->roll[1] + (kart->speed * 3973 >> 12));
+    /* A unit of way turns a wheel by 65536 / (2 pi r) angle16; r = 2.75 and 3.5. */
+    pose->roll[0] = (angle16)(pose->roll[0] + (kart->speed * 3793 >> 12));
+    pose->roll[1] = (angle16)(pose->roll[1] + (kart->speed * 2980 >> 12));
     pose->shaking++;
     if (kart->state_bits & DRIVER_STATE_ON_FLOOR) {
-        pose->ground = kart->position.y;
+        pose->ground = kart->position.y - KART_GAP;
     }
 }
 
@@ -77,19 +79,19 @@ static void pose_place(struct kart_pose *pose, const driver *kart) {
         place->m[1][c] = m[1][c];
         place->m[2][c] = -m[2][c];
     }
-    place->m[3][0] = kart->position.x;
-    place->m[3][1] = kart->position.y;
-    place->m[3][2] = kart->position.z;
+    place->m[3][0] = kart->position.x - fx_mul(kart->up.x, KART_GAP);
+    place->m[3][1] = kart->position.y - fx_mul(kart->up.y, KART_GAP);
+    place->m[3][2] = kart->position.z - fx_mul(kart->up.z, KART_GAP);
     /* Rough ground shakes the kart, faster karts more. */
     if (floor_is_off_road(kart->floor_type) && kart->state_bits & DRIVER_STATE_ON_FLOOR) {
-        place->m[3][1] += fx_mul(fx_min(fx_abs(kart->speed), FX(3)), fx_sin((angle16)(pose->shaking * 0x3700))) / 8 + FX(0.3);
+        place->m[3][1] += fx_mul(fx_min(fx_abs(kart->speed), FX(5)), fx_sin((angle16)(pose->shaking * 0x3700))) / 10 + FX(0.4);
     }
     const struct kart *own = kart_of(kart);
     if (own->spin_frames) {
         struct view_matrix spinning = turned(2, 0, (angle16)(own->spin_frames * SPIN_STEP));
         *place = joined(&spinning, place);
     }
-    angle16 lean = (angle16)(-fx_mul(pose->steering, fx_min(fx_abs(kart->speed), FX(4))) / 11);
+    angle16 lean = (angle16)(-fx_mul(pose->steering, fx_min(fx_abs(kart->speed), FX(6.5))) / 18);
     if (lean) {
         struct view_matrix leaning = turned(0, 1, lean);
         *place = joined(&leaning, place);
@@ -144,9 +146,9 @@ static void draw_near(const struct kart_pose *pose, uint16_t colour, int in_fron
             wheel = joined(&wheel, &steer);
         }
         /* in the scale of the model */
-        wheel.m[3][0] = kart_wheel_pivot[i].x / LIST_SCALE;
-        wheel.m[3][1] = kart_wheel_pivot[i].y / LIST_SCALE;
-        wheel.m[3][2] = kart_wheel_pivot[i].z / LIST_SCALE;
+        wheel.m[3][0] = kart_wheel_pivot[i].x / 4;
+        wheel.m[3][1] = kart_wheel_pivot[i].y / 4;
+        wheel.m[3][2] = kart_wheel_pivot[i].z / 4;
         if (i < 3) {
             GX_FIFO = GX_MTX_PUSH;
         }
@@ -177,12 +179,12 @@ static int book(int first_part, int last_part) {
 /* Draws discs of decreasing size on top of each other: a soft edge. */
 static void draw_shadow(const struct kart_pose *pose, uint32_t id, int rings) {
     struct view_matrix place = pose->place;
-    place.m[3][1] = pose->ground + FX(0.3);
+    place.m[3][1] = pose->ground + FX(0.8);
     send_1(GX_MTX_RESTORE, VIEW_MATRIX_SLOT);
     send_matrix_4x3(GX_MTX_MULT_4X3, &place);
     send_1(GX_COLOR, 0);
     for (int ring = 0; ring < rings && book(KART_SHADOW, KART_SHADOW); ring++) {
-        send_scale(ring ? FX(0.82) : FX(LIST_SCALE * 1.08));
+        send_scale(ring ? FX(0.82) : fx_mul(LIST_SCALE, FX(1.08)));
         send_1(GX_POLYGON_ATTR, GX_FRONT_FACES | GX_BACK_FACES | GX_ALPHA(rings > 1 ? 8 : 12) | GX_POLYGON_ID(id + (uint32_t)ring));
         draw_part(KART_SHADOW);
     }
@@ -224,14 +226,14 @@ void draw_karts(const struct view *view) {
         pose_place(pose, kart);
         send_1(GX_MTX_RESTORE, VIEW_MATRIX_SLOT);
         send_matrix_4x3(GX_MTX_MULT_4X3, &pose->place);
-        send_scale(FX_ONE * LIST_SCALE);
+        send_scale(LIST_SCALE);
         /* The hardware does not draw a translucent polygon over another polygon of the same number,
          * so the ghost's inner faces stay hidden. */
         send_1(GX_POLYGON_ATTR, GX_LIGHTS(3) | GX_FRONT_FACES | GX_ALPHA(ghost ? GHOST_ALPHA : 31) | GX_POLYGON_ID(ghost ? POLYGON_GHOST : POLYGON_KARTS + i));
         if (i == (int)game.shown) {
             vec3 from = v_sub(view->eye, kart->position);
             /* From farther back than this, no face that looks forward is visible. */
-            int in_front = v_dot(from, kart->forward) > -FX(12) || kart_of(kart)->spin_frames;
+            int in_front = v_dot(from, kart->forward) > -FX(16) || kart_of(kart)->spin_frames;
             book(KART_PAINT, in_front ? KART_MIDDLE_PAINT - 1 : KART_FRONT_PAINT - 1);
             draw_near(pose, paint_of[i], in_front);
         } else if (visible[n].depth < MIDDLE_DEPTH && middle < MIDDLE_MAX) {
@@ -248,7 +250,7 @@ void draw_karts(const struct view *view) {
         if (visible[n].depth < EFFECTS_DEPTH && !(game.drivers[i].kind & KIND_GHOST)) {
             draw_effects(view, &game.drivers[i], &own_poses[i].place);
         }
-        int fallen = game.drivers[i].position.y < own_poses[i].ground - FX(4); /* the kart falls off the course */
+        int fallen = game.drivers[i].position.y < own_poses[i].ground - FX(6); /* the kart falls off the course */
         if (visible[n].depth < SHADOW_DEPTH && !(game.drivers[i].kind & KIND_GHOST) && !fallen) {
             int own = i == (int)game.shown;
             uint32_t other = 2u + (uint32_t)(i < (int)game.shown ? i : i - 1);

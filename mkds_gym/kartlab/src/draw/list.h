@@ -11,12 +11,12 @@ struct display_list {
     struct picture_size size;
 };
 
-/* In sixteenths of a world unit, up to 511: a vertex takes one word (VTX_10). 1.0 is
- * LIST_SCALE world units. */
+/* In twelfths of a world unit, up to 511: a vertex takes one word (VTX_10). 1.0, 64 steps, is
+ * LIST_SCALE. */
 typedef struct {
     int16_t x, y, z;
 } point;
-#define LIST_SCALE 4
+#define LIST_SCALE FX(64.0 / 12)
 
 void lists_init(void); /* forgets all lists */
 void list_start(struct display_list *list);

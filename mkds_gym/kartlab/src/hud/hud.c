@@ -20,7 +20,7 @@
 #define SPRITE_TILES ((volatile uint32_t *)0x06600000)
 #define SPRITES ((volatile uint16_t *)0x07000400)
 
-#define SPEED_TO_KMH 20 /* km/h for a world unit a frame, for display only */
+#define SPEED_TO_KMH 12 /* km/h for a world unit a frame, for display only */
 #define BAR_TILES 14
 #define BAR_FULL_KMH 110
 

@@ -3,21 +3,21 @@
 #include "kart/physics.h"
 #include "platform/pad.h"
 
-#define PAD_FRAMES 45
-#define JUMP_LEAST FX(0.3)          /* slower karts do not jump */
+#define PAD_FRAMES 60
+#define JUMP_LEAST FX(0.5)          /* slower karts do not jump */
 #define START_TOO_LATE 10           /* A held for more frames at GO gives a boost */
 #define START_TOO_EARLY 48          /* A held for more frames at GO spins the wheels */
-#define START_BOOST_FRAMES 24       /* plus the frames that A was held */
+#define START_BOOST_FRAMES 36       /* plus the frames that A was held */
 #define STALL_FRAMES 30
 #define SAFE_FRAMES 60
 
 static const struct { fx32 factor, push; uint32_t flag; } kinds[] = {
     [BOOST_NONE] = {FX_ONE, 0, 0},
-    [BOOST_START] = {FX(1.22), FX(0.13), DRIVER_FLAG_START_BOOST},
-    [BOOST_DRIFT] = {FX(1.20), FX(0.10), DRIVER_FLAG_DRIFT_BOOST},
-    [BOOST_MUSHROOM] = {FX(1.35), FX(0.18), DRIVER_FLAG_MUSHROOM_BOOST},
-    [BOOST_PAD] = {FX(1.35), FX(0.18), 0},
-    [BOOST_SLIPSTREAM] = {FX(1.12), FX(0.06), 0},
+    [BOOST_START] = {FX(1.22), FX(0.21), DRIVER_FLAG_START_BOOST},
+    [BOOST_DRIFT] = {FX(1.20), FX(0.17), DRIVER_FLAG_DRIFT_BOOST},
+    [BOOST_MUSHROOM] = {FX(1.35), FX(0.30), DRIVER_FLAG_MUSHROOM_BOOST},
+    [BOOST_PAD] = {FX(1.35), FX(0.30), 0},
+    [BOOST_SLIPSTREAM] = {FX(1.12), FX(0.10), 0},
 };
 
 #define BOOST_FLAGS \

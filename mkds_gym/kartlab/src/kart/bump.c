@@ -7,11 +7,11 @@
 
 #define REACH (2 * KART_RADIUS)
 #define BOUNCE FX(0.35)
-#define KICK FX(0.3)                /* least push of a first touch, for each kart */
-#define PUSH_LIMIT FX(1.5)          /* in a frame; the rest follows in the next frame */
-#define TOW_NEAR FX(12.0)           /* nearest end of the tow behind a kart */
-#define TOW_FAR FX(75.0)            /* farthest end of the tow */
-#define TOW_WIDTH FX(9.0)
+#define KICK FX(0.5)                /* least push of a first touch, for each kart */
+#define PUSH_LIMIT FX(2.0)          /* in a frame; the rest follows in the next frame */
+#define TOW_NEAR FX(16.0)           /* nearest end of the tow behind a kart */
+#define TOW_FAR FX(140.0)            /* farthest end of the tow */
+#define TOW_WIDTH FX(14.0)
 #define TOW_SPEED FX(0.75)          /* least share of the class's speed, for both karts */
 #define TOW_GAIN 3                  /* in a frame: 85 frames to the boost */
 #define TOW_LOSS 6
@@ -42,7 +42,7 @@ static void shift(driver *kart, vec3 move) {
         kart_wall(kart, hit.wall_normal);
     }
     kart->sphere_centre = centre;
-    kart->position = v_mad(centre, kart->up, -KART_RADIUS);
+    kart->position = v_mad(centre, kart->up, -KART_CENTRE);
 }
 
 void karts_touch(void) {

@@ -3,7 +3,7 @@
 #include "kart/boost.h"
 #include "kart/drift.h"
 
-#define HARD_BUMP FX(0.5)
+#define HARD_BUMP FX(0.8)
 #define DRIFT_END_BUMP FX(0.35)     /* share of the speed into a wall that ends a drift */
 #define WALL_BOUNCE FX(0.35)
 #define WALL_FRICTION FX(0.015)     /* share of the speed lost in each frame at a wall */

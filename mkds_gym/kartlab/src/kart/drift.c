@@ -7,23 +7,23 @@
 #include "kart/boost.h"
 #include "platform/pad.h"
 
-#define HOP_SPEED FX(0.6)           /* upwards; the kart lands 11 frames later */
+#define HOP_SPEED FX(0.65)          /* upwards; the kart lands 11 frames later */
 #define HOP_LIMIT 40                /* a hop that takes more frames is a fall */
 #define DRIFT_CHANCE 12             /* frames after a hop in which a side can begin a drift */
 #define BEGIN_SPEED FX(0.5)         /* share of the class's speed, to begin a drift */
 #define END_SPEED FX(0.4)           /* share of the class's speed, to keep drifting */
 #define AIR_LIMIT 20                /* a drift ends after more frames in the air */
 #define OFF_ROAD_LIMIT 12           /* a drift ends after more frames off the road */
-#define TURN FX(324)                /* angle16 a frame with no side held: 1.8 degrees */
+#define TURN FX(226)                /* angle16 a frame with no side held: 1.2 degrees */
 #define TURN_SIDE FX(0.62)          /* share of TURN that a side adds or takes */
-#define TURN_FAST_LOSS FX(0.055)    /* share of TURN lost for each unit of speed */
+#define TURN_FAST_LOSS FX(0.0335)   /* share of TURN lost for each unit of speed */
 #define ANGLE 3095                  /* nose against the way with no side held: 17 degrees */
 #define ANGLE_SIDE 910              /* what a side adds or takes: 5 degrees */
 #define ANGLE_STEP 200              /* in a frame */
 #define TAP_FRAMES 4                /* a side counts after this many frames */
 #define TAP_TIME 45                 /* the other side must follow within these frames */
 #define SPARKS 2
-#define MINI_TURBO_FRAMES 50
+#define MINI_TURBO_FRAMES 70
 
 static int side_of(uint32_t keys) {
     return ((keys & KEY_LEFT) != 0) - ((keys & KEY_RIGHT) != 0);
@@ -149,7 +149,7 @@ int32_t kart_drift_turn(driver *kart) {
     int32_t angle = fx_approach(kart->drift_angle, goal, ANGLE_STEP);
     int32_t turn = angle - kart->drift_angle; /* the nose turns in, the way does not */
     kart->drift_angle = (int16_t)angle;
-    fx32 pace = fx_min(v_length(kart->velocity), FX(8));
+    fx32 pace = fx_min(v_length(kart->velocity), FX(13));
     fx32 rate = fx_mul(TURN, FX_ONE - fx_mul(TURN_FAST_LOSS, pace));
     return turn + direction * (fx_mul(rate, FX_ONE + fx_mul(inwards, TURN_SIDE)) >> 12);
 }

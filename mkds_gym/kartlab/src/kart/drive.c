@@ -10,31 +10,31 @@
 #include "kart/physics.h"
 #include "platform/pad.h"
 
-#define FALL_SPEED_LIMIT FX(8.0)
-#define ENGINE_BASE FX(0.012)       /* acceleration at top speed */
-#define ENGINE_SURPLUS FX(0.055)    /* additional acceleration at rest */
-#define BRAKE FX(0.10)
-#define COAST FX(0.025)
-#define REVERSE_SPEED FX(1.2)
-#define REVERSE_ENGINE FX(0.045)
+#define FALL_SPEED_LIMIT FX(13.0)
+#define ENGINE_BASE FX(0.020)       /* acceleration at top speed */
+#define ENGINE_SURPLUS FX(0.090)    /* additional acceleration at rest */
+#define BRAKE FX(0.16)
+#define COAST FX(0.04)
+#define REVERSE_SPEED FX(2.0)
+#define REVERSE_ENGINE FX(0.075)
 #define SLOPE_SHARE FX(0.35)        /* share of gravity along the slope; engines compensate the rest */
 #define STEER_SPEED FX(0.125)       /* 8 frames from straight to full lock */
-#define STEER_RATE 380              /* angle16: 2.1 degrees */
-#define STEER_SLOW FX(1.2)          /* speed of the full steering rate */
-#define STEER_FAST_LOSS FX(0.075)   /* share of the rate lost for each unit of speed above STEER_SLOW */
+#define STEER_RATE 330              /* angle16: 1.8 degrees */
+#define STEER_SLOW FX(2.0)          /* speed of the full steering rate */
+#define STEER_FAST_LOSS FX(0.078)   /* share of the rate lost for each unit of speed above STEER_SLOW */
 #define TURN_COST FX(0.06)          /* share of top speed that a full lock costs */
 #define AIR_STEER_SHIFT 1           /* half the steering rate in the air */
 #define AIR_CONTROL_FROM 12         /* frames in the air before the keys act: not on a bump or a hop */
-#define AIR_PUSH FX(0.02)           /* sideways by steering, backwards by DOWN */
-#define AIR_DIVE FX(0.04)           /* faster fall by UP */
+#define AIR_PUSH FX(0.022)          /* sideways by steering, backwards by DOWN */
+#define AIR_DIVE FX(0.043)          /* faster fall by UP */
 #define AIR_PITCH FX(0.2)           /* nose up by DOWN, nose down by UP */
 #define SLOPE_COST FX(0.6)          /* share of top speed lost uphill, times the sine of the slope */
 #define SLOPE_GAIN FX(0.5)           /* share won downhill */
 #define SLOPE_LIMIT FX(0.35)
 #define DRIFT_COST FX(0.12)           /* share of top speed, for every side */
 #define DRIFT_GRIP FX(1.6)           /* factor of the grip in a drift */
-#define HARD_LANDING FX(1.0)
-#define STEP_LIMIT FX(4.9)          /* longest move between two collision tests */
+#define HARD_LANDING FX(1.6)
+#define STEP_LIMIT FX(8.0)          /* longest move between two collision tests */
 #define LOST_FRAMES 240             /* frames in the air after which a kart respawns */
 
 static const vec3 world_up = {0, FX_ONE, 0};
@@ -55,7 +55,7 @@ static surface surface_of(uint32_t type) {
 
 void kart_place(driver *kart, vec3 position, angle16 heading) {
     contact hit = {0};
-    vec3 centre = v_mad(position, world_up, KART_RADIUS);
+    vec3 centre = v_mad(position, world_up, KART_CENTRE);
     kart->up = world_up;
     for (int i = 0; i < 60; i++) { /* let the kart down to the floor */
         collide(&centre, KART_RADIUS, &hit);
@@ -71,11 +71,11 @@ void kart_place(driver *kart, vec3 position, angle16 heading) {
         kart->floor_type = kart->floor_driver_type = ATTRIBUTE_TYPE(hit.floor_attribute);
         kart->floor_variant = ATTRIBUTE_VARIANT(hit.floor_attribute);
     } else {
-        centre = v_mad(position, world_up, KART_RADIUS);
+        centre = v_mad(position, world_up, KART_CENTRE);
     }
     kart->sphere_radius = KART_RADIUS;
     kart->sphere_centre = kart->previous_sphere_centre = centre;
-    kart->position = kart->previous_position = v_mad(centre, kart->up, -KART_RADIUS);
+    kart->position = kart->previous_position = v_mad(centre, kart->up, -KART_CENTRE);
     kart->heading = heading;
     kart->velocity = kart->vertical_velocity = v_make(0, 0, 0);
     kart->turning = 0;
@@ -135,7 +135,7 @@ static void drive(driver *kart, uint32_t keys) {
     kart->grip = drifting ? fx_mul(DRIFT_GRIP, below.grip) : below.grip;
     kart->target_max_speed = fx_mul(kart_class_speed(), push ? kart_boost_factor(kart) : below.top_speed);
     kart->max_speed = push ? fx_max(kart->max_speed, kart->target_max_speed)
-                           : fx_approach(kart->max_speed, kart->target_max_speed, FX(0.06));
+                           : fx_approach(kart->max_speed, kart->target_max_speed, FX(0.10));
 
     vec3 way = kart_way(kart);
     fx32 speed = v_dot(kart->velocity, way);
@@ -145,7 +145,7 @@ static void drive(driver *kart, uint32_t keys) {
     cost += fx_mul(slope > 0 ? SLOPE_COST : SLOPE_GAIN, slope);
     fx32 limit = fx_mul(kart->max_speed, FX_ONE - cost);
     if (speed > limit) {
-        speed = fx_max(limit, speed - fx_max(FX(0.03), fx_mul(speed - limit, FX(0.06))));
+        speed = fx_max(limit, speed - fx_max(FX(0.05), fx_mul(speed - limit, FX(0.06))));
     }
     if (keys & KEY_B) {
         if (speed > 0) {
@@ -167,7 +167,7 @@ static void drive(driver *kart, uint32_t keys) {
     }
     kart->velocity = v_add(v_scale(way, speed), v_scale(slide, FX_ONE - kart->grip));
 
-    if (speed == 0 && !(keys & (KEY_A | KEY_B)) && !v_longer(slide, FX(0.1) - 1)) {
+    if (speed == 0 && !(keys & (KEY_A | KEY_B)) && !v_longer(slide, FX(0.16) - 1)) {
         kart->velocity = v_make(0, 0, 0); /* a parked kart stays on a slope */
     } else {
         fx32 pull = fx_mul(GRAVITY, SLOPE_SHARE);
@@ -240,8 +240,8 @@ void kart_frame(driver *kart, uint32_t keys) {
 
     /* On the floor, the sphere is also pressed a little into the floor and follows the road over a
      * crest. Without contact the press is undone, and the kart flies. */
-    fx32 stick = on_floor ? FX(0.3) + fx_abs(v_dot(kart->velocity, kart->forward)) / 5 : 0;
-    vec3 centre = v_mad(kart->position, kart->up, KART_RADIUS);
+    fx32 stick = on_floor ? FX(0.5) + fx_abs(v_dot(kart->velocity, kart->forward)) / 5 : 0;
+    vec3 centre = v_mad(kart->position, kart->up, KART_CENTRE);
     vec3 move = kart->velocity, press = v_scale(kart->up, -stick);
     int steps = v_longer(move, 2 * STEP_LIMIT) ? 3 : v_longer(move, STEP_LIMIT) ? 2 : 1;
     if (steps > 1) {
@@ -293,7 +293,7 @@ void kart_frame(driver *kart, uint32_t keys) {
         kart->up = v_unit(v_mad(kart->up, lean, landed ? FX(0.25) : FX(0.04)), goal);
     }
     kart->sphere_centre = centre;
-    kart->position = v_mad(centre, kart->up, -KART_RADIUS);
+    kart->position = v_mad(centre, kart->up, -KART_CENTRE);
     kart_rotation_update(kart);
     kart_motion_update(kart);
 

@@ -21,25 +21,26 @@
 
 #define HALF_FOV 4915 /* angle16: 27 degrees */
 #define ASPECT (FX_ONE * 4 / 3)
-#define NEAR FX(6)
-#define FAR FX(2600) /* the rasteriser keeps 24 bits of depth: below 4,096 units */
+#define NEAR FX(4)
+#define FAR FX(6500)
+#define DEPTH_SHIFT 2 /* the rasteriser keeps 24 bits of depth: below 4,096 of 4 units */
 
-#define DISTANCE FX(35)       /* behind a kart at rest */
-#define DISTANCE_BY_SPEED FX(1.6) /* more distance for each unit of speed */
-#define HEIGHT FX(18)
-#define LOOK_AHEAD FX(30)
-#define LOOK_UP FX(8)
+#define DISTANCE FX(50)       /* behind a kart at rest */
+#define DISTANCE_BY_SPEED FX(1.2) /* more distance for each unit of speed */
+#define HEIGHT FX(28)
+#define LOOK_AHEAD FX(42)
+#define LOOK_UP FX(12)
 #define HEADING_EASE 7        /* each frame closes a seventh of the gap */
 #define PITCH_EASE 12
-#define CLEARANCE FX(5)       /* between eye and floor */
-#define WALL_CLEARANCE FX(8)  /* between eye and wall: larger than the near corners of the view */
+#define CLEARANCE FX(7)       /* between eye and floor */
+#define WALL_CLEARANCE FX(11) /* between eye and wall: larger than the near corners of the view */
 #define VIEW_UNIT 16           /* world units per unit of the camera struct's view space */
 #define DIRECTION_LENGTH FX(0.965) /* of the camera struct's three directions, as in the original */
 #define FEELER_STEPS 4        /* steps from the kart to the eye, along a wall */
 #define DRIFT_LOOK 2          /* in a drift the camera turns less, by this part of the drift angle */
 #define LIFT_EASE 5           /* how slowly the camera follows a kart in the air */
-#define LIFT_LIMIT FX(9)      /* largest distance from the kart in the air */
-#define JUMP FX(60)           /* a longer move in a frame is a respawn, not driving */
+#define LIFT_LIMIT FX(14)      /* largest distance from the kart in the air */
+#define JUMP FX(100)          /* a longer move in a frame is a respawn, not driving */
 #define ORBIT_STEP 90         /* angle16 a frame around a kart that has finished */
 #define ORBIT_END 0x7000
 
@@ -81,11 +82,12 @@ static void set_projection(struct view *view) {
     for (int i = 0; i < 16; i++) {
         view->projection[i >> 2][i & 3] = 0;
     }
-    view->projection[0][0] = fx_div(cotangent, ASPECT);
-    view->projection[1][1] = cotangent;
-    view->projection[2][2] = -fx_div(FAR + NEAR, FAR - NEAR);
-    view->projection[2][3] = -FX_ONE;
-    view->projection[3][2] = -fx_mul(fx_div(NEAR, FAR - NEAR), 2 * FAR);
+    /* All of it by one factor: this changes the depth's unit and nothing else. */
+    view->projection[0][0] = fx_div(cotangent, ASPECT) >> DEPTH_SHIFT;
+    view->projection[1][1] = cotangent >> DEPTH_SHIFT;
+    view->projection[2][2] = -fx_div(FAR + NEAR, FAR - NEAR) >> DEPTH_SHIFT;
+    view->projection[2][3] = -FX_ONE >> DEPTH_SHIFT;
+    view->projection[3][2] = -fx_mul(2 * NEAR, fx_div(FAR, FAR - NEAR)) >> DEPTH_SHIFT;
 }
 
 /* Writes the camera struct of a view. */

@@ -224,7 +224,7 @@ static void update_wrong_way(uint32_t index) {
     if (along > 0 || (kart->flags & DRIVER_FLAG_RESPAWNING)) {
         racer_of(index)->wrong_way_frames = 0;
         me->flags &= (uint16_t)~STATUS_FLAG_WRONG_WAY;
-    } else if (along < -FX(0.3) && v_dot(kart->forward, way) < 0) {
+    } else if (along < -FX(0.5) && v_dot(kart->forward, way) < 0) {
         if (++racer_of(index)->wrong_way_frames >= WRONG_WAY_FRAMES) {
             me->flags |= STATUS_FLAG_WRONG_WAY;
         }

@@ -26,21 +26,21 @@ static const struct skill {
     {FX(1.10), FX(1.02), FX(0.02), 2, 34, 12},
 };
 
-#define AIM_NEAR FX(34)        /* distance of the point aimed at */
-#define AIM_BY_SPEED FX(7.5)   /* more distance for each unit of speed */
+#define AIM_NEAR FX(80)        /* distance of the point aimed at */
+#define AIM_BY_SPEED FX(11)   /* more distance for each unit of speed */
 #define STEER_DEAD 420         /* largest bearing (angle16) without steering */
 #define STEER_LEAD 4           /* frames of turning to anticipate */
-#define SHIFT_SPEED FX(0.7)    /* units a frame that a line moves around an obstacle */
-#define SHELL_RANGE FX(350)    /* along the track, to the kart ahead */
+#define SHIFT_SPEED FX(1.2)    /* units a frame that a line moves around an obstacle */
+#define SHELL_RANGE FX(800)    /* along the track, to the kart ahead */
 #define DRIFT_SPEED FX(0.7)    /* share of the class's speed; slower karts steer instead */
-#define DRIFT_BEGIN 150        /* angle16 a frame that the way must turn to begin a drift */
-#define DRIFT_END 60           /* ... and to keep drifting */
-#define DRIFT_NEUTRAL 291      /* turn of a drift with no side held, see kart/drift.c */
-#define DRIFT_DEAD 45
-#define DRIFT_AHEAD FX(110)    /* the bend must go on for this distance */
+#define DRIFT_BEGIN 100        /* angle16 a frame that the way must turn to begin a drift */
+#define DRIFT_END 40           /* ... and to keep drifting */
+#define DRIFT_NEUTRAL 200      /* turn of a drift with no side held, see kart/drift.c */
+#define DRIFT_DEAD 30
+#define DRIFT_AHEAD FX(275)    /* the bend must go on for this distance */
 #define DRIFT_TURN 6500        /* ... and turn the way by this angle16: 36 degrees */
 #define TAP_FRAMES 5           /* least frames of a side, to count for the boost */
-#define STUCK_SPEED FX(0.5)
+#define STUCK_SPEED FX(0.8)
 #define STUCK_FRAMES 45
 #define REVERSE_FRAMES 45
 #define GIVE_UP 4              /* attempts to reverse before a respawn */
@@ -105,7 +105,7 @@ static int is_bend(uint32_t index, int side) {
     const driver *kart = &game.drivers[index];
     const struct cpu_line *line = &cpus[index].line;
     vec3 near = cpu_road_aim(line, kart->position, DRIFT_AHEAD);
-    vec3 far = cpu_road_aim(line, kart->position, DRIFT_AHEAD + FX(40));
+    vec3 far = cpu_road_aim(line, kart->position, DRIFT_AHEAD + FX(100));
     int32_t turn = (int16_t)(cpu_heading(near, far) - kart->heading);
     return side * turn > DRIFT_TURN;
 }
@@ -199,7 +199,7 @@ static int wants_item(uint32_t index, int fast, int32_t bearing) {
                fx_abs(bearing) < 2500;
     default:
         if (place + 1 < (int32_t)race.count &&
-            racers[index].distance - racers[(uint32_t)order[place + 1]].distance < FX(90)) {
+            racers[index].distance - racers[(uint32_t)order[place + 1]].distance < FX(200)) {
             return 1;
         }
         return held > 300;
@@ -217,7 +217,7 @@ static int backing_out(uint32_t index, int32_t bearing, uint32_t *keys) {
     }
     if (kart->speed > STUCK_SPEED || (kart->flags2 & DRIVER_FLAG2_SPIN_OUT)) {
         me->stuck = 0;
-        if (kart->speed > FX(2)) {
+        if (kart->speed > FX(3.3)) {
             me->tries = 0;
         }
         return 0;

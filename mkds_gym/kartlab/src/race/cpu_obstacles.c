@@ -4,10 +4,10 @@
 #include "platform/fx.h"
 #include "race/items.h"
 
-#define CLEAR_OF_KART FX(15)
-#define CLEAR_OF_BANANA FX(17)
-#define LOOK_OUT FX(75)
-#define BOX_AHEAD FX(150)      /* largest distance to a box */
+#define CLEAR_OF_KART FX(22)
+#define CLEAR_OF_BANANA FX(26)
+#define LOOK_OUT FX(150)
+#define BOX_AHEAD FX(350)      /* largest distance to a box */
 
 /* Distances on the ground in the kart's own directions. */
 static inline fx32 ahead_of(const driver *kart, vec3 apart) {
@@ -25,11 +25,11 @@ static inline fx32 left_of_way(const driver *kart, vec3 target, fx32 distance, v
 
 static fx32 dodge(const driver *kart, vec3 target, fx32 distance, vec3 obstacle, fx32 clear) {
     vec3 apart = v_sub(obstacle, kart->position);
-    if (fx_abs(apart.x) > LOOK_OUT || fx_abs(apart.z) > LOOK_OUT || fx_abs(apart.y) > FX(20)) {
+    if (fx_abs(apart.x) > LOOK_OUT || fx_abs(apart.z) > LOOK_OUT || fx_abs(apart.y) > FX(30)) {
         return 0;
     }
     fx32 ahead = ahead_of(kart, apart);
-    if (ahead < FX(4) || ahead > LOOK_OUT) {
+    if (ahead < FX(6) || ahead > LOOK_OUT) {
         return 0;
     }
     fx32 left = left_of_way(kart, target, distance, apart, ahead);
@@ -44,7 +44,7 @@ fx32 cpu_dodge(uint32_t index, vec3 target, fx32 distance) {
     fx32 most = 0;
     for (uint32_t i = 0; i < race.count; i++) {
         const driver *other = &game.drivers[i];
-        if (i == index || (other->kind & KIND_GHOST) || other->speed > kart->speed + FX(0.2)) {
+        if (i == index || (other->kind & KIND_GHOST) || other->speed > kart->speed + FX(0.3)) {
             continue; /* a faster kart is not in the way */
         }
         fx32 shift = dodge(kart, target, distance, other->position, CLEAR_OF_KART);
@@ -69,7 +69,7 @@ int16_t cpu_find_box(uint32_t index) {
             continue;
         }
         fx32 ahead = ahead_of(kart, apart), left = left_of(kart, apart);
-        if (ahead > FX(12) && ahead < nearest && fx_abs(left) < ahead / 3 && fx_abs(apart.y) < FX(25)) {
+        if (ahead > FX(24) && ahead < nearest && fx_abs(left) < ahead / 3 && fx_abs(apart.y) < FX(40)) {
             nearest = ahead;
             best = (int16_t)i;
         }
@@ -81,7 +81,7 @@ int cpu_box_side(uint32_t index, int box, vec3 target, fx32 distance, fx32 *side
     const driver *kart = &game.drivers[index];
     vec3 apart = v_sub(item_boxes[box].position, kart->position);
     fx32 ahead = ahead_of(kart, apart);
-    if (ahead < FX(4)) {
+    if (ahead < FX(6)) {
         return 0;
     }
     *side = left_of_way(kart, target, distance, apart, ahead);

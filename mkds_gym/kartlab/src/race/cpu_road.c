@@ -5,11 +5,11 @@
 #include "platform/heap.h"
 
 #define LANE_SHARE FX(0.45)    /* share of the radius by which lines differ */
-#define LANE_WIDEST FX(26)
-#define EDGE FX(9)             /* distance of a line from the end of the radius */
-#define PREVIEW FX(260)        /* largest distance of bends to brake for */
-#define BRAKING FX(0.07)       /* speed that braking takes in a frame, at least */
-#define DRIFT_RATE FX(0.037)   /* radians a frame that the tightest drift turns */
+#define LANE_WIDEST FX(65)
+#define EDGE FX(20)            /* distance of a line from the end of the radius */
+#define PREVIEW FX(600)        /* largest distance of bends to brake for */
+#define BRAKING FX(0.115)      /* speed that braking takes in a frame, at least */
+#define DRIFT_RATE FX(0.0262)  /* radians a frame that the tightest drift turns */
 
 static struct route route;
 static fx32 *bend_speed;       /* of each enemy point: the speed limit when steering */
@@ -17,10 +17,10 @@ static fx32 *drift_speed;      /* the speed limit when drifting */
 static fx32 *across_x, *across_z; /* unit vector to the left of the way at each point */
 static fx32 *rightmost, *leftmost; /* limits of a line, to the left of the point */
 
-/* Returns the speed at which full lock holds a bend: kart/drive.c steers 0.0365 (1.09 - 0.075 v)
- * radians a frame, and the bend needs v / r. */
-static fx32 speed_in_bend(fx32 curvature) {
-    return fx_div(FX(0.0398), curvature + FX(0.00274));
+/* Returns the speed at which full lock holds a bend of `radians` over `length`: kart/drive.c steers
+ * 0.0316 (1.156 - 0.078 v) radians a frame, and the bend needs v radians / length. */
+static fx32 speed_in_bend(fx32 radians, fx32 length) {
+    return fx_div(fx_mul(FX(0.0366), length), radians + fx_mul(length, FX(0.247)) / 100);
 }
 
 /* Measures the road's width on both sides. The item points lie on the middle of the road when there
@@ -58,9 +58,10 @@ static void measure_points(void) {
         int32_t turn = (int16_t)(cpu_heading(here, after) - cpu_heading(before, here));
         /* angle16 to radians: 2 pi / 65536 */
         fx32 radians = (fx32)((int64_t)fx_abs(turn) * 1608 >> 12);
-        fx32 curvature = length > 0 ? fx_div(radians, length) : 0;
-        bend_speed[i] = speed_in_bend(curvature);
-        drift_speed[i] = fx_max(fx_div(DRIFT_RATE, curvature + FX(0.001)), bend_speed[i]);
+        length = fx_max(length, FX_ONE);
+        bend_speed[i] = speed_in_bend(radians, length);
+        fx32 most = fx_div(fx_mul(DRIFT_RATE, length), radians + length / 2500);
+        drift_speed[i] = fx_max(most, bend_speed[i]);
     }
 }
 
@@ -126,7 +127,7 @@ int cpu_road_too_fast(const struct cpu_line *line, vec3 at, fx32 speed, int drif
         fx32 allowed = fx_mul(drifts ? drift_speed[point] : bend_speed[point], bend);
         fx32 over = fx_mul(speed, speed) - fx_mul(allowed, allowed) - 2 * fx_mul(BRAKING, distance);
         if (over > 0) {
-            int how = over > fx_mul(speed, FX(0.5)) ? 2 : 1;
+            int how = over > fx_mul(speed, FX(0.8)) ? 2 : 1;
             worst = how > worst ? how : worst;
         }
         point = i == 0 ? line->to : route_next(&route, point, line->fork);

@@ -11,23 +11,23 @@
 #include "game.h"
 #include <string.h>
 
-#define BOX_HEIGHT FX(20)           /* largest height above or below a box that still takes the box */
+#define BOX_HEIGHT FX(30)           /* largest height above or below a box that still takes the box */
 #define BOX_HIDDEN_FRAMES 75
 #define TRIAL_MUSHROOMS 3
-#define MUSHROOM_FRAMES 90
-#define DROP_DISTANCE FX(17)        /* behind the kart, or in front of the kart */
+#define MUSHROOM_FRAMES 120
+#define DROP_DISTANCE FX(24)        /* behind the kart, or in front of the kart */
 #define OWNER_SAFE_FRAMES 24        /* frames in which a thing does not hit its owner */
-#define BANANA_REACH FX(10)         /* distance between the centres of a kart and a thing */
-#define SHELL_REACH FX(11)
-#define SHELL_RADIUS FX(5)
-#define SHELL_STEP FX(4.5)          /* longest move between two collision tests */
-#define SHELL_FRAMES 360
+#define BANANA_REACH FX(15)         /* distance between the centres of a kart and a thing */
+#define SHELL_REACH FX(16)
+#define SHELL_RADIUS FX(7)
+#define SHELL_STEP FX(7.0)          /* longest move between two collision tests */
+#define SHELL_FRAMES 540
 #define SHELL_TURN 1100             /* angle16 a frame: 6 degrees */
-#define SHELL_HOMING FX(140)        /* within this distance a shell leaves the route for its target */
-#define FALL_LIMIT FX(6)
-#define STICK FX(1.5)               /* presses a shell to the floor: it follows the road */
+#define SHELL_HOMING FX(300)        /* within this distance a shell leaves the route for its target */
+#define FALL_LIMIT FX(10)
+#define STICK FX(2.5)               /* presses a shell to the floor: it follows the road */
 
-static const fx32 shell_speed[3] = {FX(6.2), FX(7.2), FX(8.2)}; /* by class */
+static const fx32 shell_speed[3] = {FX(10.2), FX(11.8), FX(13.4)}; /* by class */
 
 /* Chances of 256 for a mushroom and a shell, else a banana: for the first and the last driver. */
 static const struct { int32_t mushroom, shell; } leader = {40, 40}, last = {170, 80};
@@ -143,7 +143,7 @@ static void let_go(uint32_t index, enum item kind) {
         .kind = (uint16_t)kind, .active = 1, .owner = (uint8_t)index, .heading = kart->heading,
         .target = -1, .position = v_mad(kart->position, kart->forward, ahead),
     };
-    thing->position.y += FX(4);
+    thing->position.y += FX(5);
     if (kind == ITEM_SHELL) {
         thing->target = driver_ahead(index);
         thing->velocity = v_scale(kart->forward, shell_speed[game.engine_class]);
@@ -184,7 +184,7 @@ static vec3 next_on_route(struct item_object *shell) {
         uint32_t after = route_next(&route, shell->route, 0);
         vec3 here = *route_point(&route, shell->route), there = *route_point(&route, after);
         vec3 apart = v_sub(shell->position, here), way = v_sub(there, here);
-        if ((int64_t)apart.x * way.x + (int64_t)apart.z * way.z < -(int64_t)FX(20) * FX(20)) {
+        if ((int64_t)apart.x * way.x + (int64_t)apart.z * way.z < -(int64_t)FX(50) * FX(50)) {
             break;
         }
         shell->route = (uint16_t)after;
@@ -196,7 +196,7 @@ static vec3 next_on_route(struct item_object *shell) {
 static void steer_shell(struct item_object *shell) {
     const driver *prey = &game.drivers[(uint32_t)shell->target];
     vec3 apart = v_sub(prey->position, shell->position), goal;
-    if (fx_abs(apart.x) < SHELL_HOMING && fx_abs(apart.z) < SHELL_HOMING && fx_abs(apart.y) < FX(30)) {
+    if (fx_abs(apart.x) < SHELL_HOMING && fx_abs(apart.z) < SHELL_HOMING && fx_abs(apart.y) < FX(45)) {
         goal = prey->position;
     } else if (route.count) {
         goal = next_on_route(shell);
@@ -235,7 +235,7 @@ static void move_shell(struct item_object *shell) {
             shell->active = 0;
         }
         fx32 into = -v_dot(shell->velocity, hit.wall_normal);
-        if (hit.on_wall && into > FX(0.5)) {
+        if (hit.on_wall && into > FX(0.8)) {
             if (shell->target >= 0) {
                 shell->active = 0;
                 break;

@@ -31,8 +31,8 @@ enum { ITEM_BOXES_MAX = 96 };
 extern struct item_box item_boxes[ITEM_BOXES_MAX];
 extern uint32_t item_box_count;
 
-#define ITEM_BOX_RADIUS FX(9.0)
-#define ITEM_OBJECT_RADIUS FX(5.0)
+#define ITEM_BOX_RADIUS FX(14.0)
+#define ITEM_OBJECT_RADIUS FX(7.0)
 
 void items_init(void);
 void items_frame(void);

@@ -20,7 +20,7 @@
 #include <string.h>
 
 #define COUNTDOWN_FRAMES 240        /* one second of fade-in, then 3, 2, 1 */
-#define GRID_ABOVE FX(12)           /* karts are let down to the road, which may slope */
+#define GRID_ABOVE FX(20)           /* karts are let down to the road, which may slope */
 
 /* ---- set-up ---- */
 

@@ -176,9 +176,9 @@ static void tyres_frame(const driver *kart, const struct kart *own) {
     if (own->spin_frames) {
         volume = 46;
         timer = HISS(7000);
-    } else if (kart->state_bits & DRIVER_STATE_ON_FLOOR && speed > FX(0.4)) {
+    } else if (kart->state_bits & DRIVER_STATE_ON_FLOOR && speed > FX(0.7)) {
         if (floor_is_off_road(kart->floor_type)) {
-            volume = 14 + (uint32_t)(fx_min(speed, FX(4)) >> 9);
+            volume = 14 + (uint32_t)(fx_min(speed, FX(6.5)) / 840);
             timer = HISS(1500);
         } else if (kart->state_bits & DRIVER_STATE_DRIFTING) {
             volume = 26;
