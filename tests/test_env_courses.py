@@ -47,10 +47,10 @@ def test_mirror_exchanges_left_and_right(make_env: Callable[..., MKDSEnv]) -> No
         env.reset()
     assert mirrored.race.position[0] == pytest.approx(-plain.race.position[0], abs=0.01)
     assert mirrored.race.position[1:] == pytest.approx(plain.race.position[1:], abs=0.01)
-    bends = [env.course.track.curvature_at(400.0) for env in (plain, mirrored)]
+    bends = [env.course.track.curvature_at(1000.0) for env in (plain, mirrored)]
     assert bends[0] == pytest.approx(-bends[1], rel=0.01)
     left, right = plain, mirrored
-    for _ in range(30):
+    for _ in range(20):
         left.step(1)
         right.step(2)
     assert right.race.heading == pytest.approx(-left.race.heading, abs=0.01)

@@ -126,8 +126,8 @@ def test_build_of_wrong_sources_shows_the_compiler_message(tmp_path: Path) -> No
 def test_physics_header_has_the_constants_of_the_module() -> None:
     text = physics.header()
     assert f"#define GRAVITY FX({physics.GRAVITY})" in text
-    assert "#define CLASS_SPEEDS {FX(3.3), FX(4.0), FX(4.6)}" in text
-    assert pytest.approx(2.97) == physics.SLOWEST_JUMP
+    assert "#define CLASS_SPEEDS {FX(5.42), FX(6.57), FX(7.55)}" in text
+    assert pytest.approx(4.878) == physics.SLOWEST_JUMP
 
 
 def test_header_names_the_cartridge(rom: ndspy.rom.NintendoDSRom) -> None:

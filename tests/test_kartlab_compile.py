@@ -54,14 +54,14 @@ def test_course_is_added_and_can_be_driven_without_a_c_compiler(
     header = bytearray(cartridge.header)
     assert struct.unpack_from("<H", header, 0x15E)[0] == header_crc16(header[:0x15E])
     course = Course.from_cartridge(cartridge, "test_circle")
-    assert course.track.length == pytest.approx(2 * 600 + 942, rel=0.03)
+    assert course.track.length == pytest.approx(2 * 1500 + 2356, rel=0.03)
 
     env = gym.make("MKDS-v0", rom=str(rom), course="test_circle", frame_skip=4)
     try:
         env.reset(seed=1)
         for _ in range(60):
             _, _, _, _, info = env.step(0)
-        assert 0.05 < info["progress"] < 0.6
+        assert 0.04 < info["progress"] < 0.6
     finally:
         env.close()
 
@@ -74,14 +74,14 @@ def test_bundled_courses_give_the_bundled_cartridge() -> None:
 def test_course_of_the_same_name_is_replaced_and_others_stay(oval: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first.nds", tmp_path / "second.nds"
     assert main(["compile", str(oval), "-o", str(first)]) == 0
-    oval.write_text(OVAL.replace("My own oval", "Another").replace("450", "500"), encoding="utf-8")
+    oval.write_text(OVAL.replace("My own oval", "Another").replace("1125", "1250"), encoding="utf-8")
     assert main(["compile", str(oval), "-o", str(second), "--base", str(first)]) == 0
     assert titles(second)[21] == "ANOTHER"
     lengths = [
         Course.from_cartridge(Cartridge.open(rom), "test_circle").track.length
         for rom in (first, second)
     ]
-    assert lengths[1] - lengths[0] == pytest.approx(200, rel=0.05)
+    assert lengths[1] - lengths[0] == pytest.approx(500, rel=0.05)
     name = "data/Course/mario_course.carc"
     assert Cartridge.open(second).file(name) == Cartridge.open(ROM_PATH).file(name)
 
@@ -112,10 +112,10 @@ def test_bad_course_leaves_the_old_file(
     rom = tmp_path / "my.nds"
     rom.write_bytes(b"old")
     bad = tmp_path / "bad.toml"
-    bad.write_text(OVAL.replace("radius = 150", "radius = 50", 1), encoding="utf-8")
+    bad.write_text(OVAL.replace("radius = 375", "radius = 125", 1), encoding="utf-8")
     assert main(["compile", str(bad), "-o", str(rom)]) == 1
     program = "python -m mkds_gym.kartlab"
-    assert capsys.readouterr().err.startswith(f"{program}: error: {bad}: point 1: radius=50 is ")
+    assert capsys.readouterr().err.startswith(f"{program}: error: {bad}: point 1: radius=125 is ")
     twin = tmp_path / "twin.toml"
     twin.write_text(OVAL, encoding="utf-8")
     assert main(["compile", str(oval), str(twin), "-o", str(rom)]) == 1

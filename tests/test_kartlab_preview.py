@@ -158,7 +158,7 @@ def test_bad_command_is_refused_by_file_and_value(
     oval: Path, capsys: pytest.CaptureFixture[str], course: str, output: str, message: str
 ) -> None:
     bad = oval.with_name("bad.toml")
-    bad.write_text(OVAL.replace("radius = 150", "radius = nan", 1), encoding="utf-8")
+    bad.write_text(OVAL.replace("radius = 375", "radius = nan", 1), encoding="utf-8")
     arguments = ["preview", str(oval.with_name(course)), "-o", str(oval.parent / output)]
     assert main(arguments) == 1
     error = capsys.readouterr().err

@@ -40,6 +40,7 @@ from mkds_gym.overlays import (
 )
 from mkds_gym.overlays.course import checkpoint_line, next_checkpoints
 from mkds_gym.overlays.scene import TRAIL_POINTS, TRAIL_SPACING
+from mkds_gym.race.lengths import REWARD_PER_UNIT
 from mkds_gym.race.names import course_id
 from mkds_gym.race.reader import RaceReader
 
@@ -115,14 +116,14 @@ def alone() -> Iterator[Drawn]:
 
 
 def test_rear_tyres_stand_where_they_are_projected(alone: Drawn) -> None:
-    """The tyres touch the road 5.6 behind the kart and 5.1 beside it (kart_model.c)."""
+    """The tyres touch the road 7.5 behind the kart and 6.8 beside it (kart_model.c)."""
     field, recorder = alone
     scene, picture = recorder.scene(field.course), field.console.screen("top").astype(int)
     place, ahead, right = (
         np.array(v) for v in (scene.race.position, scene.race.forward, scene.race.right)
     )
-    behind = place - 5.6 * ahead
-    tyres = np.array([behind - 5.1 * right, behind + 5.1 * right])
+    behind = place - 7.5 * ahead
+    tyres = np.array([behind - 6.8 * right, behind + 6.8 * right])
     pixels, visible = Projection(scene.camera).points(tyres)
     assert visible.all()
     for column, row in pixels:
@@ -224,8 +225,8 @@ def test_opponent_is_projected_to_where_it_is_drawn() -> None:
         x, y, z = field.state.position
         fx, _, fz = field.state.forward
         pictures = []
-        left = 25.0  # otherwise the player's kart hides it
-        for ahead in (130.0, -300.0):
+        left = 36.0  # otherwise the player's kart hides it
+        for ahead in (200.0, -300.0):
             field.console.restore(start)
             place = x + ahead * fx + left * fz, z + ahead * fz - left * fx
             for _ in range(4):
@@ -244,7 +245,7 @@ def test_opponent_is_projected_to_where_it_is_drawn() -> None:
     rows, columns = np.nonzero(changed)
     assert len(rows) > 20
     assert abs((columns.min() + columns.max() + 1) / 2 - column) <= 2
-    # Its tyres touch the road up to 6 units nearer, which is a pixel lower.
+    # Its tyres touch the road up to 8 units nearer, which is a pixel lower.
     assert abs(rows.max() + 1 - row) <= 2
 
 
@@ -339,7 +340,7 @@ def test_render_draws_overlays_and_observations_have_none() -> None:
         assert scene.keys == Keys.A | Keys.LEFT
         assert scene.ray_angles == ()
         assert set(scene.terms) == {"progress", "offroad_path", "wall_hits"}
-        assert scene.terms["progress"] == pytest.approx(paid * 100, abs=1e-6)
+        assert scene.terms["progress"] == pytest.approx(paid / REWARD_PER_UNIT, abs=1e-6)
         wanted = draw_overlays(make_overlays(["rays", "hud", 6]), first, scene, drawn.course)
         assert (picture == wanted).all()
         assert (picture != first).any()
@@ -483,7 +484,7 @@ def test_collision_draws_walls_magenta_and_off_road_red(
     drive: Drive,
 ) -> None:
     picture, scene, course = drive
-    drawn = draw_overlays(make_overlays("collision:400"), picture, scene, course).astype(int)
+    drawn = draw_overlays(make_overlays("collision:1000"), picture, scene, course).astype(int)
     more = drawn - picture
     magenta = (more[..., 0] > 8) & (more[..., 2] > 8) & (more[..., 1] <= 0)
     red = (more[..., 0] > 8) & (more[..., 2] <= 0)

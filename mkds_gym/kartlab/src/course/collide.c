@@ -41,7 +41,7 @@ static ITCM const uint16_t *leaf(const collision_header *kcl, vec3 at) {
     return (const uint16_t *)(block + (node & 0x7FFFFFFFu) + 2);
 }
 
-ITCM void collide(vec3 *centre, fx32 radius, contact *result) {
+ITCM void collide(vec3 *centre, fx32 wall_radius, fx32 floor_radius, contact *result) {
     const collision_header *kcl = &COLLISION_HEADER;
     const uint16_t *list = leaf(kcl, *centre);
     fx32 best_floor = 0x7FFFFFFF, best_wall = 0;
@@ -56,6 +56,7 @@ ITCM void collide(vec3 *centre, fx32 radius, contact *result) {
             continue; /* does not affect drivers */
         }
         int is_wall = (attribute >> 14 & 1) != 0;
+        fx32 radius = is_wall ? wall_radius : floor_radius;
         vec3 p = v_sub(*centre, kcl->positions[prism->position]);
         const kcl_normal *n = &kcl->normals[prism->face_normal];
         fx32 away = dot(n, p);

@@ -9,8 +9,8 @@ typedef struct {
     uint8_t on_floor, on_wall, out_of_bounds;
 } contact;
 
-/* Pushes the sphere out of the course. */
-void collide(vec3 *centre, fx32 radius, contact *result);
+/* Pushes the sphere out of the course. Its radius may be smaller for floors: it sinks into them. */
+void collide(vec3 *centre, fx32 wall_radius, fx32 floor_radius, contact *result);
 
 #define ATTRIBUTE_TYPE(a) ((a) >> 8 & 0x1F)
 #define ATTRIBUTE_VARIANT(a) ((a) >> 5 & 7)

@@ -5,7 +5,6 @@
 #include "draw/picture.h"
 #include "game.h"
 #include "kart/kart.h"
-#include "kart/physics.h"
 #include "race/picture_state.h"
 #include <string.h>
 
@@ -21,7 +20,6 @@
 #define SHADOW_DEPTH FX(700)
 #define EFFECTS_DEPTH FX(400)
 #define GHOST_ALPHA 14
-#define KART_GAP (KART_RADIUS - KART_CENTRE) /* from the floor up to a kart's position */
 #define SPIN_STEP 1872            /* angle16 a frame: two turns in a spin-out of 70 frames */
 
 /* By driver number; the player is red. */
@@ -66,7 +64,7 @@ static void pose_update(struct kart_pose *pose, const driver *kart) {
     pose->roll[1] = (angle16)(pose->roll[1] + (kart->speed * 2980 >> 12));
     pose->shaking++;
     if (kart->state_bits & DRIVER_STATE_ON_FLOOR) {
-        pose->ground = kart->position.y - KART_GAP;
+        pose->ground = kart->position.y;
     }
 }
 
@@ -79,9 +77,9 @@ static void pose_place(struct kart_pose *pose, const driver *kart) {
         place->m[1][c] = m[1][c];
         place->m[2][c] = -m[2][c];
     }
-    place->m[3][0] = kart->position.x - fx_mul(kart->up.x, KART_GAP);
-    place->m[3][1] = kart->position.y - fx_mul(kart->up.y, KART_GAP);
-    place->m[3][2] = kart->position.z - fx_mul(kart->up.z, KART_GAP);
+    place->m[3][0] = kart->position.x;
+    place->m[3][1] = kart->position.y;
+    place->m[3][2] = kart->position.z;
     /* Rough ground shakes the kart, faster karts more. */
     if (floor_is_off_road(kart->floor_type) && kart->state_bits & DRIVER_STATE_ON_FLOOR) {
         place->m[3][1] += fx_mul(fx_min(fx_abs(kart->speed), FX(5)), fx_sin((angle16)(pose->shaking * 0x3700))) / 10 + FX(0.4);

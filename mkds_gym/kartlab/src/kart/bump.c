@@ -37,7 +37,7 @@ static void bump(driver *a, driver *b, vec3 normal, int first) {
 static void shift(driver *kart, vec3 move) {
     contact hit = {0};
     vec3 centre = v_add(kart->sphere_centre, move);
-    collide(&centre, KART_RADIUS, &hit);
+    collide(&centre, KART_RADIUS, KART_CENTRE, &hit);
     if (hit.on_wall) {
         kart_wall(kart, hit.wall_normal);
     }

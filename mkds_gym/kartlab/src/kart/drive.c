@@ -58,7 +58,7 @@ void kart_place(driver *kart, vec3 position, angle16 heading) {
     vec3 centre = v_mad(position, world_up, KART_CENTRE);
     kart->up = world_up;
     for (int i = 0; i < 60; i++) { /* let the kart down to the floor */
-        collide(&centre, KART_RADIUS, &hit);
+        collide(&centre, KART_RADIUS, KART_CENTRE, &hit);
         if (hit.on_floor) {
             break;
         }
@@ -253,7 +253,7 @@ void kart_frame(driver *kart, uint32_t keys) {
     for (int i = 0; i < steps; i++) {
         vec3 before_press = v_add(centre, move);
         centre = v_add(before_press, press);
-        collide(&centre, KART_RADIUS, &hit);
+        collide(&centre, KART_RADIUS, KART_CENTRE, &hit);
         out |= hit.out_of_bounds;
         if (hit.on_wall) {
             kart_wall(kart, hit.wall_normal);

@@ -149,7 +149,7 @@ static vec3 felt_along(vec3 from, vec3 to, int *near_wall) {
     for (int i = 0; i < FEELER_STEPS; i++) {
         contact touch;
         vec3 next = v_add(at, step);
-        collide(&next, WALL_CLEARANCE, &touch);
+        collide(&next, WALL_CLEARANCE, WALL_CLEARANCE, &touch);
         at.x = next.x;
         at.z = next.z;
         at.y += step.y;
@@ -175,7 +175,8 @@ static void place(struct chase *own) {
      * only runs near a wall. */
     vec3 pushed = eye;
     contact touch;
-    collide(&pushed, own->near_wall ? CLEARANCE : WALL_CLEARANCE + FX(2), &touch);
+    fx32 clearance = own->near_wall ? CLEARANCE : WALL_CLEARANCE + FX(2);
+    collide(&pushed, clearance, clearance, &touch);
     int wall = touch.on_wall || own->near_wall;
     if (touch.on_floor && pushed.y > eye.y) {
         eye.y = fx_max(eye.y, pushed.y - (own->near_wall ? 0 : WALL_CLEARANCE + FX(2) - CLEARANCE));

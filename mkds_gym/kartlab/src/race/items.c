@@ -226,7 +226,7 @@ static void move_shell(struct item_object *shell) {
         if (shell->on_floor) {
             centre.y -= STICK;
         }
-        collide(&centre, SHELL_RADIUS, &hit);
+        collide(&centre, SHELL_RADIUS, SHELL_RADIUS, &hit);
         landed = hit.on_floor;
         if (shell->on_floor && !landed) {
             centre.y += STICK;
@@ -262,7 +262,7 @@ static void settle_banana(struct item_object *banana) {
     banana->velocity.y = fx_max(banana->velocity.y - GRAVITY, -FALL_LIMIT);
     vec3 centre = v_add(banana->position, banana->velocity);
     centre.y += SHELL_RADIUS;
-    collide(&centre, SHELL_RADIUS, &hit);
+    collide(&centre, SHELL_RADIUS, SHELL_RADIUS, &hit);
     centre.y -= SHELL_RADIUS;
     banana->position = centre;
     banana->on_floor = hit.on_floor;
