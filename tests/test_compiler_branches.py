@@ -244,7 +244,12 @@ def test_surface_holds_until_the_next() -> None:
     body = LOOP.replace("at = [2000, 250]\n", 'at = [2000, 250]\nsurface = "slippery road"\n')
     body = body.replace("at = [-500, -1750]\n", 'at = [-500, -1750]\nsurface = "road"\n')
     course = compiled(text(body, road='surface = "packed snow"'))
-    for place, wanted in (((750, 1250), 6), ((2000, -750), 1), ((0, -1750), 1), ((-1000, -1750), 0)):
+    for place, wanted in (
+        ((750, 1250), 6),
+        ((2000, -750), 1),
+        ((0, -1750), 1),
+        ((-1000, -1750), 0),
+    ):
         found = floors(course, np.array([place[0], 0.0, place[1]]))
         assert {t for _, t in found} == {wanted}
 

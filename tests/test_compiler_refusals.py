@@ -70,7 +70,9 @@ back = 125 | back = 1000 | [grid]: back=1000 is in a bend
  | [[pad]]\nkind = "boost"\npoint = 0\noffset = -50\n | pad 0: length=100 reaches over the start
  | [[gap]]\npoint = 5\nlength = 150\n | without a jump pad before it
 """,
-    changed(text(LOOP), "-1750]\nradius = 500\nheight = 0", "-1750]\nradius = 500\nheight = 150"): r"""
+    changed(
+        text(LOOP), "-1750]\nradius = 500\nheight = 0", "-1750]\nradius = 500\nheight = 150"
+    ): r"""
  | [[gap]]\npoint = 3\noffset = 250\nlength = 250\n | higher, the slowest
 """,
     changed(FORKED, "-1750]\nradius = 500\nheight = 0", "-1750]\nradius = 500\nheight = 150"): r"""

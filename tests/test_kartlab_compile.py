@@ -74,7 +74,9 @@ def test_bundled_courses_give_the_bundled_cartridge() -> None:
 def test_course_of_the_same_name_is_replaced_and_others_stay(oval: Path, tmp_path: Path) -> None:
     first, second = tmp_path / "first.nds", tmp_path / "second.nds"
     assert main(["compile", str(oval), "-o", str(first)]) == 0
-    oval.write_text(OVAL.replace("My own oval", "Another").replace("1125", "1250"), encoding="utf-8")
+    oval.write_text(
+        OVAL.replace("My own oval", "Another").replace("1125", "1250"), encoding="utf-8"
+    )
     assert main(["compile", str(oval), "-o", str(second), "--base", str(first)]) == 0
     assert titles(second)[21] == "ANOTHER"
     lengths = [

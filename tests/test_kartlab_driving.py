@@ -512,7 +512,9 @@ def test_karts_that_touch_exchange_speed_and_stay_apart(make: Maker) -> None:
         contacts += touching[0]
         before = (a["velocity"].copy(), b["velocity"].copy())
         across = abs(a["position"][2] - b["position"][2]) / 4096
-        assert a["position"][0] < b["position"][0] or across > KART_RADIUS, "no kart drives through another"
+        assert a["position"][0] < b["position"][0] or across > KART_RADIUS, (
+            "no kart drives through another"
+        )
     assert contacts
 
 

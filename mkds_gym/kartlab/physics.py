@@ -39,7 +39,7 @@ KART_RADIUS = 8.0
 """Radius of the sphere with which a kart collides."""
 
 KART_CENTRE = 7.2
-"""Height of the sphere's centre above the floor, as in the game: the sphere sinks into the floor."""
+"""Height of the sphere's centre above the floor: the sphere sinks in, as in the game."""
 
 GRID_ROW = 48.0
 """Distance between two rows of the start grid, which has two columns."""

@@ -334,7 +334,9 @@ def _places(drawing: Drawing, course: CompiledCourse) -> None:
         back = place // 2 * GRID_ROW + place % 2 * GRID_STAGGER
         side = -GRID_SIDE if place % 2 else GRID_SIDE
         middle = plan.start[[0, 2]] - ahead * back + left * side
-        corners = [middle + ahead * a + left * b for a, b in ((12, 10), (12, -10), (-12, -10), (-12, 10))]
+        corners = [
+            middle + ahead * a + left * b for a, b in ((12, 10), (12, -10), (-12, -10), (-12, 10))
+        ]
         points = drawing.places(np.array(corners))
         drawing.add("grid", Shape(points, _GRID, _INK, 0.7, title=f"grid place {place + 1}"))
     for x, _, z in plan.item_boxes.tolist():

@@ -1,6 +1,6 @@
 """Lengths and speeds by which sensors, events, rewards and overlays measure a race.
 
-The real game and Kartlab have the same scale: a road is 200 to 400 world units wide, a lap is 8,000 to
+The real game and Kartlab have the same scale: a road is 200 to 400 world units wide, a lap 8,000 to
 16,000 long, and a kart with a radius of 8 drives up to 7.55 units a frame. Every distance that
 normalises a value is here, as a multiple of `SENSOR_UNIT`, for both cartridges.
 """

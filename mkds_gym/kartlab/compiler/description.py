@@ -90,8 +90,8 @@ BRIDGE_CLEARANCE = 100.0
 COORDINATE_LIMIT = 4750.0
 """Largest |x| and |z| of the road, in world units.
 
-A coarse vertex of the model is a signed 4.12 number in units of 1,024: it ends at 8,192. The rest is
-for scenery."""
+A coarse vertex of the model is a signed 4.12 number in units of 1,024: it ends at 8,192. The rest
+is for scenery."""
 
 HEIGHT_LIMIT = 1000.0
 """Largest |height| of the road, in world units."""
