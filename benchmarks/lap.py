@@ -23,9 +23,9 @@ FRAME_SKIP: Final = 4
 LAPS: Final = 1
 BOOT: Final = BootParameters(laps=LAPS)
 
-_WALL_STEPS: Final = 200
+_WALL_STEPS: Final = 150
 _WALL_FIRST: Final = 75
-_TURN_STEPS: Final = 20
+_TURN_STEPS: Final = 14
 """Steps of the wall drive in which the kart turns left; in the others it drives straight."""
 
 _STRAIGHT, _LEFT, _RIGHT = 0, 1, 2  # indices of DISCRETE_ACTIONS

@@ -142,7 +142,7 @@ def test_frame_rate_is_that_of_the_console():
 
 def test_kartlab_race_has_the_layout():
     for driver, status in drive().records.values():
-        assert driver["sphere_radius"] == 6 * memory_layout.FX32_ONE
+        assert driver["sphere_radius"] == 8 * memory_layout.FX32_ONE
         assert (driver["delta"] == driver["position"] - driver["previous_position"]).all()
         matrix = driver["matrix"] / memory_layout.FX32_ONE
         assert matrix[:3] @ matrix[:3].T == pytest.approx(np.eye(3), abs=0.01)

@@ -314,7 +314,7 @@ def test_kartlab_object_table_has_the_kart():
     assert kart.kind == "driver"
     assert kart.active
     assert kart.position == lap.states[-1].position
-    assert kart.radius == 6.0
+    assert kart.radius == 8.0
 
 
 def test_opponents_are_the_other_karts_without_ghosts() -> None:
