@@ -186,7 +186,7 @@ def metrics() -> str:
     """Metrics and the values that they collect."""
     from mkds_gym.components.metrics import METRICS, make_metrics
 
-    rows: list[tuple[str, ...]] = [("metric", 'values in `info["metrics"]`', "meaning")]
+    rows: list[tuple[str, ...]] = [("metric", "values", "meaning")]
     for name in METRICS:
         metric = make_metrics(name)[-1]
         values = ", ".join(f"`{value}`" for value in metric.collect())

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mkds_gym.components.agent import Agent
 from mkds_gym.components.episode_stats import EpisodeStats
 from mkds_gym.components.events import Event
+from mkds_gym.components.info import INFO_TYPES, InfoType
 from mkds_gym.components.metrics import Metric
 from mkds_gym.components.observations import ObservationBuilder, SensorLike
 from mkds_gym.components.rewards import Reward
@@ -88,18 +89,24 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
 
     ## Info
 
-    | key | value |
-    | --- | --- |
-    | ``metrics`` | the metrics, a flat dict of floats |
-    | ``lap_times`` | tuple of seconds |
-    | ``total_time`` | seconds; 0 until the race is finished |
-    | ``progress`` | laps since the start line, a float |
-    | ``lap``, ``checkpoint`` | where the kart is |
-    | ``frame`` | frames on the race clock |
-    | ``place``, ``drivers`` | place (1 leads) and number of karts |
-    | ``course``, ``course_seed`` | name of the course; seed of a random course, else None |
-    | ``events`` | names of the events that ended the episode |
-    | ``is_success`` | whether the race is finished |
+    Every step and reset has the same keys, and values of the same dtype and shape:
+
+    | key | dtype, shape | value |
+    | --- | --- | --- |
+    | ``metric_*`` | float64 | each metric by its name, such as ``metric_distance`` |
+    | ``lap_times`` | float64 ``(5,)`` | seconds of each lap; -1 for laps to come |
+    | ``total_time`` | float64 | seconds; -1 until the race is finished |
+    | ``progress`` | float64 | laps since the start line |
+    | ``lap``, ``checkpoint`` | int64 | where the kart is |
+    | ``frame`` | int64 | frames on the race clock |
+    | ``place``, ``drivers`` | int64 | place (1 leads) and number of karts |
+    | ``course`` | int64 | number of the course, a key of `mkds_gym.race.names.COURSES` |
+    | ``course_seed`` | int64 | seed of a random course, else -1 |
+    | ``events`` | bool ``(n,)`` | whether each of `event_names` ended the episode |
+    | ``is_success`` | bool ``()`` | whether the race is finished |
+
+    ``info_type="full"``, or the method `full_info`, has the same in words: the metrics as a dict,
+    lap times as a tuple, and names of the course and the events.
 
     Args:
         rom: path of a cartridge image, or the name of one that ``python -m mkds_gym.roms import``
@@ -121,6 +128,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         truncate_on: names or objects of events.
         render_mode: None, ``"rgb_array"`` or ``"human"``.
         screens: ``"top"``, ``"bottom"`` or ``"both"``; for pixels and rendering.
+        info_type: ``"numeric"`` or ``"full"``; see Info.
         info_every_step: False leaves the info empty except at the start and end of an episode,
             which makes vector environments faster.
         course_seed: seed of the random course, at least 0. None draws one from the
@@ -174,6 +182,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         truncate_on: str | Event | Sequence[str | Event] = ("clock", "stuck", "wrong_way"),
         render_mode: str | None = None,
         screens: str = "top",
+        info_type: InfoType = "numeric",
         info_every_step: bool = True,
         course_seed: int | None = RaceArguments.course_seed,
         difficulty: float | None = RaceArguments.difficulty,
@@ -194,6 +203,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         self.frame_skip = frame_skip
         self.render_mode = choice("render_mode", render_mode, RENDER_MODES)
         self.screens: Any = screens
+        self._info_type = choice("info_type", info_type, INFO_TYPES)
         self._info_every_step = boolean("info_every_step", info_every_step)
         integer("window_scale", window_scale, 1, MAX_SCALE)
         self._overlays = make_overlays(overlays)
@@ -230,6 +240,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         self._start: RaceStart | None = None
         self._course: Course | None = None
         self._race: RaceState | None = None
+        self._events: tuple[Event, ...] = ()  # that ended the episode
         self._needs_reset = True
         self._episode_open = False  # observers have not been told of its end
         self._closed = False
@@ -402,13 +413,13 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
 
     def _begin_episode(self, race: RaceState, out: Any) -> tuple[Any, dict[str, Any]]:
         """Begin an episode with the race after the first frames."""
-        self._race = race
+        self._race, self._events = race, ()
         self._agent.begin(race, self.course)
         self._needs_reset = False
         for observer in self._observers:
             observer.episode_started(self)
         observation = self.observation_builder.observe(self.console, race, self.course, out)
-        return observation, self._info(race, ())
+        return observation, self._info(self._info_type)
 
     def _step(self, action: Any, out: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Step; the observation is written into `out`, or a new object if `out` is None."""
@@ -448,12 +459,11 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         for observer in self._observers:
             observer.step_ended(self, reward, over)
         terminated = truncated = False
-        names: tuple[str, ...] = ()
+        self._events = events
         if events:
             terminated, truncated = agent.ends(events)
-            names = tuple(event.name for event in events)
-            self._end_episode(names)
-        info = self._info(race, names) if over or self._info_every_step else {}
+            self._end_episode(tuple(event.name for event in events))
+        info = self._info(self._info_type) if over or self._info_every_step else {}
         observation = self.observation_builder.observe(self.console, race, course, out)
         return observation, reward, terminated, truncated, info
 
@@ -483,10 +493,12 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
             for observer in self._observers:
                 observer.episode_ended(self, events)
 
-    def _info(self, race: RaceState, events: tuple[str, ...]) -> dict[str, Any]:
-        assert self._start is not None
-        name = self._start.course_name(race)
-        return self._agent.info(race, self.course, name, self._start.course_seed, events)
+    def _info(self, form: str) -> dict[str, Any]:
+        race, start = self.race, self._start
+        assert start is not None
+        return self._agent.info(
+            form, race, self.course, start.course_name(race), start.course_seed, self._events
+        )
 
     def _check_open(self) -> None:
         if self._closed:
@@ -577,6 +589,20 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
     def ray_angles(self) -> tuple[float, ...]:
         """Angles of the distance sensors' rays: degrees from the heading, positive to the left."""
         return ray_angles(getattr(self.observation_builder, "sensors", ()))
+
+    @property
+    def event_names(self) -> tuple[str, ...]:
+        """Names of the events, those of ``terminate_on`` first, for ``info["events"]``."""
+        return tuple(event.name for event in self.episode_stats.events)
+
+    @one_thread
+    def full_info(self) -> dict[str, Any]:
+        """Return the info of the last step or reset in its full form.
+
+        Raises:
+            NoRaceError: before the first reset.
+        """
+        return self._info("full")
 
     @property
     def episode_stats(self) -> EpisodeStats:
@@ -728,6 +754,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         course, reader, race, parts = self._go_to(state)
         self._start = RaceStart.at_state(state, course)
         self._course, self.starts.reader, self._race = course, reader, race
+        self._events = ()
         self._episode_open = True
         for observer in self._observers:
             observer.start_reached(self, 0)

@@ -48,7 +48,7 @@ def replay(
         The pictures, and the info of the last step.
     """
     kwargs = {**champion.env_kwargs, "render_mode": "rgb_array", "screens": "both"}
-    kwargs["info_every_step"] = True
+    kwargs |= {"info_every_step": True, "info_type": "full"}
     every = max(1, champion.record.steps // max(1, pictures))
     taken: list[Picture] = []
     env = gym.make(champion.env_id, disable_env_checker=True, **kwargs)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import gymnasium as gym
 
+from mkds_gym.env import MKDSEnv
 from mkds_neat.episode import EpisodeRecord, Failed, Finished, Message, Progress, Started, Task
 from mkds_neat.lanes import LanesFactory
 from mkds_neat.networks import Policy, compile_network
@@ -37,7 +38,7 @@ class _Episode:
         self.start = 0.0
 
     def record(self, info: dict[str, Any], frame_skip: int) -> EpisodeRecord:
-        """Return the facts of the episode, whose last info is ``info``."""
+        """Return the facts of the episode, whose last info is ``info``, in its full form."""
         return EpisodeRecord(
             metrics={name: float(value) for name, value in info.get("metrics", {}).items()},
             steps=self.steps,
@@ -85,6 +86,9 @@ class _Episodes:
             episode.score += rewards[lane]
         for lane, info in over.items():
             episode, recorder = self.running[lane], self._recorders[lane]
+            base: Any = lanes.envs[lane].unwrapped
+            if isinstance(base, MKDSEnv):
+                info = base.full_info()
             recording = None if recorder is None else recorder.recording().to_bytes()
             ended.append(Finished(episode.task.id, episode.record(info, self._skip), recording))
             del self.running[lane]

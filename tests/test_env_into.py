@@ -124,7 +124,7 @@ def test_metrics_see_every_frame_as_an_observer_does(frame_skip: int) -> None:
         for _ in range(140 // frame_skip):
             info = env.step(1)[4]
         seen = next(metric for metric in env.episode_stats.metrics if isinstance(metric, Seen))
-        assert info["metrics"]["seen"] == len(seen.frames) == 140 // frame_skip * frame_skip + 1
+        assert info["metric_seen"] == len(seen.frames) == 140 // frame_skip * frame_skip + 1
         frames.append(seen.frames)
         env.close()
     assert frames[0] == frames[1]

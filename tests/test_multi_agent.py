@@ -7,13 +7,14 @@ import math
 import pickle
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import data_equivalence
 from kartlab_race import KartlabRace
 from multi_agent_races import digest_of_race, drive
 from programs import run, run_file
@@ -143,7 +144,7 @@ def test_one_agent_races_exactly_as_in_the_vs_mode_of_one_driver(
         observations, infos = env.reset(seed=seed)
         for step in range(70):
             assert observations["kart_0"].tobytes() == expected.tobytes()
-            assert infos["kart_0"] == expected_info
+            assert data_equivalence(infos["kart_0"], expected_info, exact=True)
             assert env.reader.copy() == alone.reader.copy()
             assert env.reader.read_objects() == alone.reader.read_objects()
             action = int(generator.integers(14)) if step % 3 else ACCELERATE
@@ -194,7 +195,7 @@ def test_each_agent_sees_and_earns_what_its_driver_does_in_memory(shared: Any) -
                 expected = [sensor.read(state, course) for sensor in make_sensors(SENSORS)]
                 assert observations[name].tobytes() == np.concatenate(expected).tobytes()
                 assert rewards[name] == agent.last_reward
-                assert infos[name]["metrics"] == agent.last_metrics[1]
+                assert agent.last_metrics[1] == metrics_of(infos[name])
                 assert infos[name]["place"] == state.place + 1
                 assert len(state.opponents) == 4
                 assert shared.race(name) == state
@@ -223,9 +224,14 @@ def test_frame_skip_only_groups_the_frames(make: Callable[..., Any]) -> None:
             _, rewards, _, _, infos = env.step({"kart_0": action, "kart_1": 4 - action})
             total = {name: total[name] + rewards[name] for name in total}
         ends.append(env.reader.copy())
-        totals.append({**total, **infos["kart_1"]["metrics"]})
+        totals.append({**total, **metrics_of(infos["kart_1"])})
     assert ends[0] == ends[1]
     assert totals[0] == pytest.approx(totals[1])
+
+
+def metrics_of(info: Mapping[str, Any]) -> dict[str, float]:
+    names = [key for key in info if key.startswith("metric_")]
+    return {name.removeprefix("metric_"): info[name] for name in names}
 
 
 # Agents -------------------------------------------------------------------------------------------
@@ -244,7 +250,8 @@ def test_agents_end_one_by_one_and_their_karts_coast(make: Callable[..., Any]) -
         for name in set(before) - set(env.agents):
             assert results[3] == {other: other == name for other in before}
             assert not any(results[2].values())
-            assert results[4][name]["events"] == ("clock",)
+            assert env.event_names(name) == ("clock",)
+                assert results[4][name]["events"].tolist() == [True]
             order.append(name)
             last[name] = env.race(name)
         if env.agents == ["kart_1"]:
@@ -312,7 +319,7 @@ def test_agents_take_different_arguments(make: Callable[..., Any]) -> None:
     for _ in range(10):
         _, rewards, _, _, infos = env.step({"kart_0": keys, "kart_1": np.zeros(2, np.float32)})
     assert rewards["kart_0"] > 0.01
-    assert list(infos["kart_1"]["metrics"]) == ["place"]
+    assert list(metrics_of(infos["kart_1"])) == ["place"]
     assert env.race("kart_0").speed > 1
     assert env.race("kart_1").speed < 0.5
 
@@ -407,7 +414,7 @@ def test_course_set_gives_each_episode_another_course(make: Callable[..., Any]) 
     seeds = []
     for seed in (3, None, 3):
         _, infos = env.reset(seed=seed)
-        assert infos["kart_0"]["course"] == "random"
+        assert infos["kart_0"]["course_seed"] >= 0
         seeds.append(infos["kart_1"]["course_seed"])
     assert seeds[0] == seeds[2] != seeds[1]
     _, infos = env.reset(options={"course_seed": 7})

@@ -430,11 +430,11 @@ def test_progress_option_starts_one_episode_there(make_env: Callable[..., MKDSEn
     env = make_env(obs_type="seed6")
     observation, info = env.reset(options={"progress": 0.15})
     assert 0.15 <= info["progress"] < 0.16
-    assert info["metrics"]["progress"] == 0
+    assert info["metric_progress"] == 0
     again, _ = env.reset(options={"progress": 0.15})
     np.testing.assert_array_equal(again, observation)
     _, _, _, _, info = env.step(0)
-    assert 0 < info["metrics"]["progress"] < 60
+    assert 0 < info["metric_progress"] < 60
     _, info = env.reset()
     assert info["progress"] < 0, "the option is for one episode"
     other = make_env(obs_type="seed6")

@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode
 from vector_envs import SHORT, equal, make, make_sync, play
 
 from mkds_gym.env import MKDSEnv
+from mkds_gym.race.names import COURSES
 from mkds_gym.vector.env import MKDSVectorEnv
 
 VS_RACE: dict[str, Any] = {"mode": "vs", "opponents": 2, "items": True, **SHORT}
@@ -74,7 +75,7 @@ def test_random_races_equal_single_environments(kwargs: dict[str, Any]) -> None:
         for step, (observations, *_, infos) in enumerate(results):
             assert np.array_equal(observation, observations[index])
             assert info["course_seed"] == infos["course_seed"][index]
-            assert info["metrics"]["distance"] == infos["metrics"]["distance"][index]
+            assert info["metric_distance"] == infos["metric_distance"][index]
             if step == len(results) - 1:
                 break
             action = envs.action_space.sample()[index]
@@ -95,14 +96,14 @@ def test_number_of_threads_changes_no_result() -> None:
             runs.append(list(play(envs, 4)))
     for other in runs[1:]:
         assert all(equal(*results) for results in zip(runs[0], other, strict=True))
-    assert len(set(runs[0][3][4]["metrics"]["progress"].tolist())) > 2  # the races differ
+    assert len(set(runs[0][3][4]["metric_progress"].tolist())) > 2  # the races differ
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
-def test_infos_with_none_and_numbers_are_merged(mode: AutoresetMode) -> None:
+def test_full_infos_with_none_and_numbers_are_merged(mode: AutoresetMode) -> None:
     """A random course has a seed; another course has None."""
     each = [{"course": "random", "course_seed": 5}, None]
-    with make(2, env_kwargs=each, autoreset_mode=mode, **SHORT) as envs:
+    with make(2, env_kwargs=each, autoreset_mode=mode, info_type="full", **SHORT) as envs:
         for results in play(envs, 4):
             infos = results[-1]
             seeds = zip(infos["course_seed"], infos["_course_seed"], strict=True)
@@ -142,7 +143,7 @@ def test_env_kwargs_override_arguments_for_all() -> None:
     names = MKDSEnv().cartridge.course_names()
     with make(2, course=names[0], env_kwargs=[{"course": names[1]}, None]) as envs:
         _, infos = envs.reset(seed=0)
-        assert infos["course"].tolist() == [names[1], names[0]]
+        assert [COURSES[number] for number in infos["course"]] == [names[1], names[0]]
 
 
 def test_gymnasium_vector_wrappers_work() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from mkds_gym.components.actions import ACTION_TYPES, ActionMap
 from mkds_gym.components.episode_stats import EpisodeStats
 from mkds_gym.components.events import Event, make_events
+from mkds_gym.components.info import NumericInfo, full_info
 from mkds_gym.components.metrics import DEFAULT_METRICS, Metric, make_metrics
 from mkds_gym.components.observations import (
     ObservationBuilder,
@@ -69,6 +70,7 @@ class Agent:
             make_events("terminate_on", terminate_on),
             make_events("truncate_on", truncate_on),
         )
+        self._numeric = NumericInfo(self.stats.events)
         self.reward = make_reward(copy.deepcopy(reward))
         self.reward_terms: Final = metrics_read(self.reward, self.stats.metrics, reward)
         self.last_reward = 0.0
@@ -82,6 +84,7 @@ class Agent:
     @parts.setter
     def parts(self, parts: Sequence[Any]) -> None:
         self.stats, self.reward, self.last_reward, self.last_metrics = parts
+        self._numeric = NumericInfo(self.stats.events)
 
     def begin(self, race: RaceState, course: Course) -> None:
         """Begin an episode with the race at its start."""
@@ -120,34 +123,24 @@ class Agent:
 
     def info(
         self,
+        form: str,
         race: RaceState,
         course: Course,
         course_name: str,
         course_seed: int | None,
-        events: tuple[str, ...],
+        events: Sequence[Event],
     ) -> dict[str, Any]:
         """Return the info of a step or reset, as `MKDSEnv` describes it.
 
         Args:
+            form: ``"numeric"`` or ``"full"``.
             race: the race at the end of the step.
             course: the course of the race.
-            course_name: name of the course for the info.
+            course_name: name of the course, for the full form.
             course_seed: seed of a random course, else None.
-            events: names of the events that ended the episode.
+            events: the events that ended the episode.
         """
-        finished = race.finished
-        return {
-            "metrics": self.last_metrics[1],
-            "lap_times": race.lap_times,
-            "total_time": race.total_time if finished else 0.0,
-            "progress": course.track.laps(race),
-            "lap": race.lap,
-            "checkpoint": race.checkpoint,
-            "frame": race.frame,
-            "place": race.place + 1,
-            "drivers": race.driver_count,
-            "course": course_name,
-            "course_seed": course_seed,
-            "events": events,
-            "is_success": finished,
-        }
+        metrics = self.last_metrics[1]
+        if form == "full":
+            return full_info(race, course, course_name, course_seed, metrics, events)
+        return self._numeric.make(race, course, course_seed, metrics, events)

@@ -60,17 +60,15 @@ class EpisodeStats:
         self.metrics: Final = tuple(metrics)
         self.terminate_on: Final = tuple(terminate_on)
         self.truncate_on: Final = tuple(truncate_on)
-        self._events: Final = self.terminate_on + self.truncate_on
-        kinds = {type(part) for part in (*self.metrics, *self._events)}
+        self.events: Final = self.terminate_on + self.truncate_on
+        kinds = {type(part) for part in (*self.metrics, *self.events)}
         self._skips_frames: Final = kinds <= _LAST | _OFFROAD | _UNUSUAL | _NOTHING | {Stuck}
         self._moving: Final = tuple(m for m in self.metrics if type(m) in _LAST)
-        self._clocks: Final = tuple(e for e in self._events if type(e) in _LAST)
-        self._stuck: Final = tuple(e for e in self._events if isinstance(e, Stuck))
+        self._clocks: Final = tuple(e for e in self.events if type(e) in _LAST)
+        self._stuck: Final = tuple(e for e in self.events if isinstance(e, Stuck))
         self._offroad: Final = tuple(m for m in self.metrics if type(m) in _OFFROAD)
         self._unusual: Final = tuple(m for m in self.metrics if type(m) in _OFFROAD | _UNUSUAL)
-        self._unusual_events: Final = tuple(
-            e for e in self._events if type(e) in _UNUSUAL | {Stuck}
-        )
+        self._unusual_events: Final = tuple(e for e in self.events if type(e) in _UNUSUAL | {Stuck})
         self._forget()
 
     def _forget(self) -> None:
@@ -92,7 +90,7 @@ class EpisodeStats:
         for metric in self.metrics:
             metric.reset()
             metric.update(state, course)
-        for event in self._events:
+        for event in self.events:
             event.reset()
         return self.collect()
 
@@ -115,7 +113,7 @@ class EpisodeStats:
             if condition is not None:
                 self._ordinary, self._on_road = is_ordinary(condition), not is_offroad(condition)
         self._condition = condition
-        return self._update_all(self.metrics, self._events, states, course)
+        return self._update_all(self.metrics, self.events, states, course)
 
     def _update_steady(self, states: RaceFrames, course: Course) -> tuple[Event, ...]:
         last = states[-1]
@@ -153,7 +151,7 @@ class EpisodeStats:
         return self._in_order(happened) if happened else ()
 
     def _in_order(self, happened: list[Event]) -> tuple[Event, ...]:
-        return tuple(event for event in self._events if event in happened)
+        return tuple(event for event in self.events if event in happened)
 
     def collect(self) -> dict[str, float]:
         """Return the values of all metrics so far, by name, in a new dict.

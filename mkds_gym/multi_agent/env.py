@@ -15,6 +15,7 @@ from pettingzoo import ParallelEnv
 
 from mkds_gym.components.agent import Agent
 from mkds_gym.components.events import Event
+from mkds_gym.components.info import INFO_TYPES, InfoType
 from mkds_gym.components.metrics import DEFAULT_METRICS, Metric
 from mkds_gym.components.observations import SensorLike
 from mkds_gym.components.rewards import Reward
@@ -86,6 +87,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         metrics: names or objects; None means the default metrics and ``place``.
         terminate_on: names or objects of events that terminate an agent's episode.
         truncate_on: names or objects of events that truncate an agent's episode.
+        info_type: ``"numeric"`` or ``"full"``, see `MKDSEnv`.
         render_mode: None, ``"rgb_array"`` or ``"human"``.
         screens: ``"top"``, ``"bottom"`` or ``"both"``; for rendering.
         view: agent whose view is rendered; None is ``"kart_0"``.
@@ -144,6 +146,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
             "stuck",
             "wrong_way",
         ),
+        info_type: InfoType = "numeric",
         render_mode: str | None = None,
         screens: str = "top",
         view: str | None = None,
@@ -169,6 +172,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
                 f"{MAX_DRIVERS}"
             )
         self.frame_skip: Final = integer("frame_skip", frame_skip, 1, MAX_FRAME_SKIP)
+        self._info_type = choice("info_type", info_type, INFO_TYPES)
         self.render_mode = choice("render_mode", render_mode, RENDER_MODES)
         self.screens: Any = choice("screens", screens, SCREENS)
         integer("window_scale", window_scale, 1, MAX_SCALE)
@@ -252,6 +256,10 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
     def observation_space(self, agent: str) -> gym.Space[Any]:
         """Return the observation space of an agent."""
         return self._observation_spaces[agent]
+
+    def event_names(self, agent: str) -> tuple[str, ...]:
+        """Return the names of the events of an agent, in the order of ``events`` of its info."""
+        return tuple(event.name for event in self._agents[agent].stats.events)
 
     def action_space(self, agent: str) -> gym.Space[Any]:
         """Return the action space of an agent."""
@@ -365,10 +373,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
             {name: self._agents[name].last_reward for name in names},
             {name: terminated for name, (terminated, _) in ends.items()},
             {name: truncated for name, (_, truncated) in ends.items()},
-            {
-                name: self._info(name, tuple(event.name for event in events))
-                for name, events in over.items()
-            },
+            {name: self._info(name, events) for name, events in over.items()},
         )
         self.agents, self._was_reset = [name for name in names if not over[name]], True
         return results
@@ -598,11 +603,11 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
             for name in names
         }
 
-    def _info(self, name: str, events: tuple[str, ...]) -> dict[str, Any]:
+    def _info(self, name: str, events: Sequence[Event]) -> dict[str, Any]:
         assert self._start is not None
-        race, start = self._races[name], self._start
+        form, race, start = self._info_type, self._races[name], self._start
         return self._agents[name].info(
-            race, start.course, start.course_name(race), start.course_seed, events
+            form, race, start.course, start.course_name(race), start.course_seed, events
         )
 
     def _check_open(self) -> None:

@@ -24,6 +24,7 @@ _RESERVED: Final = {
     "render_mode": "workers render nothing; the run writes pictures of the champion at its end",
     "truncate_on": "use frames, stuck and wrong_way in [evaluation]",
     "info_every_step": "the run sets the argument itself",
+    "info_type": "a run reads the full form by itself",
 }
 
 
