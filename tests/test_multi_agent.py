@@ -251,7 +251,7 @@ def test_agents_end_one_by_one_and_their_karts_coast(make: Callable[..., Any]) -
             assert results[3] == {other: other == name for other in before}
             assert not any(results[2].values())
             assert env.event_names(name) == ("clock",)
-                assert results[4][name]["events"].tolist() == [True]
+            assert results[4][name]["events"].tolist() == [True]
             order.append(name)
             last[name] = env.race(name)
         if env.agents == ["kart_1"]:
