@@ -59,16 +59,17 @@ def main() -> None:
         reward=fast_and_far,
         truncate_on="clock:300",
     )
-    observation, info = env.reset(seed=0)
+    observation, _ = env.reset(seed=0)
     total, done = 0.0, False
     while not done:
-        observation, reward, terminated, truncated, info = env.step(0)  # accelerate
+        observation, reward, terminated, truncated, _ = env.step(0)  # accelerate
         total += float(reward)
         done = terminated or truncated
+    metrics = env.unwrapped.full_info()["metrics"]
     env.close()
     print(f"observation: {observation.round(2)} (the last number is the slope)")
-    print(f"top speed:   {info['metrics']['top_speed']:.2f} world units per frame")
-    print(f"return:      {total:.2f} = the score {fast_and_far(info['metrics']):.2f}")
+    print(f"top speed:   {metrics['top_speed']:.2f} world units per frame")
+    print(f"return:      {total:.2f} = the score {fast_and_far(metrics):.2f}")
 
 
 if __name__ == "__main__":

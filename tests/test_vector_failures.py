@@ -292,7 +292,7 @@ def test_refused_reset_leaves_an_ended_episode_ended(
             with pytest.raises(gym.error.ResetNeeded, match=r"episodes of environments \[0\]"):
                 envs.step([0])
         else:
-            assert envs.step([0])[4]["metrics"]["distance"][0] == 0.0
+            assert envs.step([0])[4]["metric_distance"][0] == 0.0
 
 
 def test_wrapper_that_refuses_after_the_reset_has_failed() -> None:

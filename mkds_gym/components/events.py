@@ -43,7 +43,7 @@ class Event(Protocol):
 
     @property
     def name(self) -> str:
-        """Name in ``info["events"]``."""
+        """Name in ``event_names`` and in the full form of the info."""
 
     def reset(self) -> None:
         """Start an episode."""

@@ -20,7 +20,7 @@ from mkds_gym.race.reader import RaceReader
 from mkds_gym.utils.arguments import boolean, choice, integer, number, optional
 
 RANDOM_COURSE: Final = "random"
-"""Name of courses that are generated from a seed, in ``course`` and ``info["course"]``."""
+"""Name of courses that are generated from a seed, in ``course`` and ``full_info()["course"]``."""
 COURSE_SETS: Final = ("train", "test")
 MAX_OPPONENTS: Final = MAX_DRIVERS - 1
 DEFAULT_DIFFICULTY: Final = 0.5
