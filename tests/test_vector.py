@@ -18,6 +18,7 @@ from vector_envs import SHORT, equal, make, make_sync, play
 from mkds_gym.env import MKDSEnv
 from mkds_gym.race.names import COURSES
 from mkds_gym.vector.env import MKDSVectorEnv
+from mkds_gym.vector.infos import merge_infos
 
 VS_RACE: dict[str, Any] = {"mode": "vs", "opponents": 2, "items": True, **SHORT}
 
@@ -415,3 +416,19 @@ def test_first_reset_of_some_leaves_the_others_waiting(mode: AutoresetMode) -> N
         envs.step([0, 0, 0], step_mask=mask)
         envs.reset(seed=0, options={"reset_mask": ~mask})
         envs.step([0, 0, 0])
+
+
+def test_infos_of_different_form_are_merged_as_objects() -> None:
+    infos = [
+        (0, {"events": np.zeros(4, np.bool_), "laps": np.ones(5), "seed": np.int64(3)}),
+        (2, {"events": np.ones(2, np.bool_), "laps": np.zeros(5), "seed": None}),
+    ]
+    merged = merge_infos(3, infos)
+    assert [None if each is None else each.tolist() for each in merged["events"]] == [
+        [False] * 4,
+        None,
+        [True] * 2,
+    ]
+    assert merged["laps"].tolist() == [[1.0] * 5, [0.0] * 5, [0.0] * 5]
+    assert merged["seed"].tolist() == [3, None, None]
+    assert merged["_seed"].tolist() == [True, False, True]

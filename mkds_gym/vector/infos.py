@@ -11,7 +11,8 @@ import numpy as np
 def merge_infos(num_envs: int, infos: Sequence[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
     """Return one dict of arrays, as repeated calls of `VectorEnv._add_info` do.
 
-    Other than there, None may follow a number. One pass per key takes half of the time.
+    Other than there, None may follow a number, and arrays may have different shapes; the result is
+    an array of objects then. One pass per key takes half of the time.
 
     Args:
         num_envs: length of the arrays.
@@ -43,19 +44,22 @@ def merge_infos(num_envs: int, infos: Sequence[tuple[int, dict[str, Any]]]) -> d
 def _array(num_envs: int, key: str, indices: list[int], values: list[Any]) -> Any:
     first = values[0]
     kind = type(first)
-    is_number = kind in (int, float, bool) or issubclass(kind, np.number)
-    if key == "final_obs" or not (is_number or isinstance(first, np.ndarray)):
-        array = np.full(num_envs, None, dtype=object)
-    elif not is_number:
+    if kind in (int, float, bool) or issubclass(kind, np.number):
+        if None not in values:
+            if len(values) == num_envs:
+                return np.array(values, kind)
+            array = np.zeros(num_envs, kind)
+            array[indices] = values
+            return array
+    elif (
+        key != "final_obs"
+        and isinstance(first, np.ndarray)
+        and all(np.shape(value) == first.shape for value in values)
+    ):
         array = np.zeros((num_envs, *first.shape), first.dtype)
-    elif all(value is not None for value in values):
-        array = np.zeros(num_envs, kind)
         array[indices] = values
         return array
-    else:
-        array = np.zeros(num_envs, kind)
+    array = np.full(num_envs, None, dtype=object)
     for index, value in zip(indices, values, strict=True):
-        if value is None and array.dtype != np.object_:
-            array = array.astype(np.object_)
         array[index] = value
     return array
