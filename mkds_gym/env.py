@@ -112,10 +112,12 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         rom: path of a cartridge image, or the name of one that ``python -m mkds_gym.roms import``
             has imported; None uses ``MKDS_ROM`` if set, else Kartlab.
         state: savestate of a race to start from, a path or the bytes of `Console.save_state`.
-            None boots Kartlab into a race; other cartridges need a state.
-        course: name of the course (``env.unwrapped.cartridge.course_names()``), or ``"random"``
-            for a course that is generated from a seed. Kartlab only.
-        laps: laps of the race, 1 to 9; None uses the course's number. Kartlab only.
+            None boots Kartlab into a race, and starts other cartridges at a start that the user
+            keeps (`mkds_gym.starts`).
+        course: name of the course (``env.unwrapped.cartridge.course_names()``), or, on Kartlab,
+            ``"random"`` for a course that is generated from a seed.
+        laps: laps of the race, 1 to 9; None uses the course's number. Other cartridges than
+            Kartlab: at most the number of the kept start.
         obs_type: ``"sensors"``, ``"dict"``, ``"pixels"``, ``"ram"``, a sensor's name, or a list of
             sensors; see Observations.
         sensors: sensors of the ``obs_type`` ``sensors`` and ``dict``.
@@ -132,10 +134,12 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         info_every_step: False leaves the info empty except at the start and end of an episode,
             which makes vector environments faster.
         course_seed: seed of the random course, at least 0. None draws one from the
-            ``course_set`` at every reset. This and the following race arguments: Kartlab only.
+            ``course_set`` at every reset. This and the following race arguments: Kartlab only, but
+            ``engine_class``, ``mirror`` and ``mode`` choose among kept starts.
         difficulty: of random courses, from 0 (wide and gentle) to 1; None is 0.5.
         course_set: ``"train"`` or ``"test"``: a random course of that set at every reset. The
-            sets share no course. None, with ``course="random"`` and no seed, is ``"train"``.
+            sets share no course. None, with ``course="random"`` and no seed, is ``"train"``. On
+            other cartridges, a list of courses with kept starts, of which every reset draws one.
         engine_class: 50, 100 or 150.
         mirror: whether left and right of the course are exchanged.
         mode: ``"time_trial"``, alone against the clock, or ``"vs"``, against CPU karts.
@@ -186,7 +190,7 @@ class MKDSEnv(OneThread, Observable, gym.Env[Any, Any], EzPickle):
         info_every_step: bool = True,
         course_seed: int | None = RaceArguments.course_seed,
         difficulty: float | None = RaceArguments.difficulty,
-        course_set: str | None = RaceArguments.course_set,
+        course_set: str | Sequence[str] | None = RaceArguments.course_set,
         engine_class: int = RaceArguments.engine_class,
         mirror: bool = RaceArguments.mirror,
         mode: str = RaceArguments.mode,

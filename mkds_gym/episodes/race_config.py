@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
-from mkds_gym.errors import NoRaceError
+from mkds_gym.errors import NoRaceError, StateError
 from mkds_gym.kartlab.boot import CLASSES, MAX_DRIVERS, MAX_LAPS, MODES, STRENGTHS, BootParameters
 from mkds_gym.race.memory import read_pointer, struct_view
 from mkds_gym.race.memory_layout import RACE_CONFIG, MemoryLayout
 from mkds_gym.race.names import course_id
 from mkds_gym.race.reader import RaceReader
+from mkds_gym.starts import KeptStart, kept_starts
 from mkds_gym.utils.arguments import boolean, choice, integer, number, optional
 
 RANDOM_COURSE: Final = "random"
@@ -32,14 +33,14 @@ BOOT_FRAMES: Final = 1200
 class RaceArguments:
     """The arguments of `MKDSEnv` that choose the race, with their defaults.
 
-    Only Kartlab takes values other than the defaults, and only without a start state. `MKDSEnv`
-    documents each.
+    Values other than the defaults are refused with a start state. Cartridges other than Kartlab
+    choose among the starts that the user keeps. `MKDSEnv` documents each.
     """
 
     course: str | None = None
     course_seed: int | None = None
     difficulty: float | None = None
-    course_set: str | None = None
+    course_set: str | Sequence[str] | None = None
     laps: int | None = None
     engine_class: int = 100
     mirror: bool = False
@@ -47,6 +48,10 @@ class RaceArguments:
     opponents: int | None = None
     opponent_strength: str | None = None
     items: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.course_set, list):
+            object.__setattr__(self, "course_set", tuple(self.course_set))
 
     @classmethod
     def select(cls, arguments: Mapping[str, Any]) -> RaceArguments:
@@ -71,9 +76,13 @@ class RaceConfig:
         random: whether courses are generated from seeds.
         boots: whether races are reached by boot parameters, not by a savestate.
         has_race_seed: whether a race has a seed for its opponents and items.
+        kept: the kept starts that episodes begin at, on cartridges other than Kartlab; one per
+            course.
+        laps: laps after which a race from a kept start is over; None leaves that to the game.
 
     Raises:
         TypeError, ValueError: an argument is wrong, or two exclude each other.
+        StateError: no start of the race is kept.
     """
 
     def __init__(
@@ -87,11 +96,17 @@ class RaceConfig:
         self.arguments = arguments
         self.hosted = hosted
         self.boots = cartridge.boot_parameters and not has_state
-        self.random = arguments.course == RANDOM_COURSE or arguments.course_set is not None
+        self.kept: tuple[KeptStart, ...] = ()
+        self.laps: int | None = None
+        self.random = arguments.course == RANDOM_COURSE or isinstance(arguments.course_set, str)
         self.has_race_seed = self.boots and arguments.mode == "vs"
         _check_values(arguments)
         if self.boots:
             self._check_boot(cartridge)
+            return
+        if not has_state:
+            self.kept = choose_kept(cartridge, arguments)
+            self.laps = arguments.laps
             return
         for name, default in vars(RaceArguments()).items():
             value = getattr(arguments, name)
@@ -105,16 +120,16 @@ class RaceConfig:
             raise ValueError(
                 f"{name}={value!r} and state exclude each other: the state holds the race"
             )
-        if not has_state:
-            raise ValueError(
-                f"{cartridge.title} ({cartridge.path}) needs a race to start from: pass state=, a "
-                "savestate of Console.save_state() or of the desktop emulator"
-            )
 
     def _check_boot(self, cartridge: Cartridge) -> None:
         """Check the arguments against each other and the courses of the cartridge."""
         arguments = self.arguments
         names = cartridge.course_names()
+        if isinstance(arguments.course_set, tuple):
+            raise ValueError(
+                f"course_set={arguments.course_set!r} is a list of courses, for cartridges with "
+                f"kept starts: expected one of {', '.join(COURSE_SETS)} on Kartlab"
+            )
         if arguments.course is not None and arguments.course not in (*names, RANDOM_COURSE):
             raise ValueError(
                 f"course={arguments.course!r} is not on the cartridge: expected one of "
@@ -208,6 +223,77 @@ class RaceConfig:
         return replace(parameters, course=COURSE_ID, course_data=data)
 
 
+_CHOOSING: Final = ("mode", "engine_class", "mirror")
+"""Race arguments that choose among several kept starts of a course."""
+_KARTLAB_ONLY: Final = ("course_seed", "difficulty", "opponents", "opponent_strength", "items")
+
+
+def choose_kept(cartridge: Cartridge, arguments: RaceArguments) -> tuple[KeptStart, ...]:
+    """Return the kept starts that the race arguments choose, one per course.
+
+    A start must agree with the arguments that differ from their defaults. Among the remaining
+    starts of a course, the first that agrees with most of the defaults is taken.
+
+    Raises:
+        ValueError: an argument applies to Kartlab only, or the game's race has fewer laps.
+        StateError: no start is kept, or none agrees.
+    """
+    defaults = RaceArguments()
+    for name in _KARTLAB_ONLY:
+        if (value := getattr(arguments, name)) != getattr(defaults, name):
+            raise ValueError(f"{name}={value!r} has no effect on {cartridge.title}: leave it out")
+    if arguments.course == RANDOM_COURSE or isinstance(arguments.course_set, str):
+        raise ValueError(
+            f"random courses have no effect on {cartridge.title}: pass course=, or the names of "
+            "several courses as course_set="
+        )
+    if arguments.course is not None and arguments.course_set is not None:
+        raise ValueError("course and course_set exclude each other: leave out one of them")
+    starts = kept_starts(cartridge.sha1)
+    courses = list(dict.fromkeys(each.course for each in starts))
+    wanted: Sequence[str]
+    if arguments.course_set is not None:
+        wanted = tuple(arguments.course_set)
+    else:
+        wanted = (arguments.course,) if arguments.course is not None else tuple(courses)
+    known = f"kept starts: {', '.join(courses) or 'none'}"
+    how = (
+        "drive to its grid in `python -m mkds_gym.play --rom ROM` and press K, run "
+        "`python -m mkds_gym.starts import STATE`, or pass the savestate of a race as state="
+    )
+    if not wanted or (arguments.course_set is None and len(wanted) > 1):
+        problem = "has no kept start" if not courses else "has several kept starts: pass course="
+        raise StateError(
+            f"{cartridge.title} ({cartridge.path}) needs a race to start from and {problem} "
+            f"({known}); to make a start, {how}"
+        )
+    return tuple(_of_course(name, starts, arguments, f"{known}; {how}") for name in wanted)
+
+
+def _of_course(
+    course: str, starts: Sequence[KeptStart], arguments: RaceArguments, how: str
+) -> KeptStart:
+    defaults = RaceArguments()
+    found = [each for each in starts if each.course == course]
+    if not found:
+        raise StateError(f"no start of course {course!r} is kept ({how})")
+    for name in _CHOOSING:
+        value = getattr(arguments, name)
+        if value != getattr(defaults, name):
+            found = [each for each in found if getattr(each, name) == value]
+            if not found:
+                raise StateError(f"no start of course {course!r} has {name}={value!r} ({how})")
+    best = max(
+        found,
+        key=lambda each: sum(getattr(each, name) == getattr(arguments, name) for name in _CHOOSING),
+    )
+    if arguments.laps is not None and 0 < best.laps < arguments.laps:
+        raise ValueError(
+            f"laps={arguments.laps} is out of range: the game ends this race after {best.laps} laps"
+        )
+    return best
+
+
 def boot_to_race(console: Console, parameters: BootParameters) -> None:
     """Switch Kartlab off and on, and run it until the driver has control.
 
@@ -248,7 +334,8 @@ def _check_values(arguments: RaceArguments) -> None:
     """Check the type and range of each argument."""
     optional(integer, "course_seed", arguments.course_seed, 0)
     optional(number, "difficulty", arguments.difficulty, 0, 1)
-    optional(choice, "course_set", arguments.course_set, COURSE_SETS)
+    if not isinstance(arguments.course_set, tuple):
+        optional(choice, "course_set", arguments.course_set, COURSE_SETS)
     optional(integer, "laps", arguments.laps, 1, MAX_LAPS)
     choice("engine_class", arguments.engine_class, CLASSES)
     boolean("mirror", arguments.mirror)

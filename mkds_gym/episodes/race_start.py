@@ -46,6 +46,8 @@ class RaceStart:
         points: the console at points along the course, by laps, driven to from here.
         origin: for a point along a course, the race start it was driven to from.
         cloned: for a cloned state, the state.
+        drawn: whether the start was drawn from several kept starts, so that the next reset draws
+            again.
     """
 
     source: Snapshot | Callable[..., Snapshot]
@@ -56,6 +58,7 @@ class RaceStart:
     points: LRUCache[float, Difference] = field(default_factory=lambda: LRUCache(POINTS_KEPT))
     origin: RaceStart | None = None
     cloned: ClonedState | None = None
+    drawn: bool = False
 
     @classmethod
     def at_state(cls, state: ClonedState, course: Course) -> RaceStart:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -21,6 +21,7 @@ from mkds_gym.emulator.state_file import ReadState, check_origin, pack_state, re
 from mkds_gym.episodes.cloned_state import ClonedState
 from mkds_gym.episodes.race_config import RaceConfig, boot_to_race, race_config_record
 from mkds_gym.episodes.race_start import PRIMING_FRAMES, RaceStart, drive_to
+from mkds_gym.episodes.short_race import ShortRaceReader
 from mkds_gym.errors import CourseFormatError, NoRaceError, StateError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race.memory_layout import MemoryLayout
@@ -107,6 +108,9 @@ class StartManager:
         self._cartridge = cartridge
         self.config = config
         self._source = state
+        if len(config.kept) == 1:
+            self._source = config.kept[0].path
+        self._drawn: OrderedDict[Path, _KeptStart] = OrderedDict()
         self._source_start: RaceStart | None = None
         self._boot_parameters: BootParameters | None = None
         self._boot_digests: dict[int | None, str] = {}
@@ -241,7 +245,10 @@ class StartManager:
 
     def new_reader(self, console: Console) -> RaceReader:
         """Return a reader of the console's memory, which must hold a race."""
-        return RaceReader(console.ram, MemoryLayout.detect(console.ram, self._cartridge.region))
+        layout = MemoryLayout.detect(console.ram, self._cartridge.region)
+        if self.config.laps is not None:
+            return ShortRaceReader(console.ram, layout, self.config.laps)
+        return RaceReader(console.ram, layout)
 
     def recording_start(self, start: RaceStart) -> tuple[Start, bytes | None]:
         """Return how a recording describes the start that the console is at.
@@ -276,6 +283,7 @@ class StartManager:
         console, self.console = self.console, None
         self.current = self._source_start = self.reader = None
         self._kept.clear()
+        self._drawn.clear()
         if console is not None:
             console.close()
 
@@ -288,8 +296,11 @@ class StartManager:
         start, state, course_seed = self.current, options.state, options.course_seed
         is_source = False
         if state is None and course_seed is None:
-            if start is not None and not start.booted and options.progress is None:
+            if start is not None and not (start.booted or start.drawn) and options.progress is None:
                 return start
+            if len(self.config.kept) > 1:
+                number = int(generator.integers(len(self.config.kept)))
+                return self._drawn_start(self.config.kept[number].path)
             if self._source_start is not None:
                 return self._source_start
             if self._source is not None:
@@ -306,6 +317,22 @@ class StartManager:
         if start is None or not start.booted or start.course_seed != course_seed:
             return self._kept_start(course_seed) or self._booted_start(course_seed)
         return start
+
+    def _drawn_start(self, path: Path) -> RaceStart:
+        """Return the start at one of several kept starts."""
+        if path not in self._drawn:
+            state = _SavedState.read(path, self._cartridge, self.build_id)
+            prepared = self._prepare(self.powered_on(), state, None)
+            self._drawn[path] = (prepared.packed, prepared.course, prepared.points)
+            if len(self._drawn) > COURSES_KEPT:
+                self._drawn.popitem(last=False)
+            return replace(prepared, drawn=True)
+        self._drawn.move_to_end(path)
+        packed, course, points = self._drawn[path]
+        snapshot, _ = read_state(packed, self._cartridge, self.build_id)
+        return RaceStart(
+            snapshot, course, None, booted=False, path=str(path), points=points, drawn=True
+        )
 
     def _cloned_start(self, state: ClonedState) -> RaceStart:
         start, console = self.current, self.powered_on()

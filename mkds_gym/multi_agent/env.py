@@ -153,7 +153,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         random_grid: bool = False,
         course_seed: int | None = RaceArguments.course_seed,
         difficulty: float | None = RaceArguments.difficulty,
-        course_set: str | None = RaceArguments.course_set,
+        course_set: str | None = None,
         engine_class: int = RaceArguments.engine_class,
         mirror: bool = RaceArguments.mirror,
         opponent_strength: str | None = RaceArguments.opponent_strength,

@@ -49,7 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
         "menu; with an argument of the race, that race starts. H shows the keys. No sound.",
     )
     race = parser.add_argument_group(
-        "race (Kartlab only)", "The names are those of the arguments of MKDS-v0."
+        "race",
+        "The names are those of the arguments of MKDS-v0. Your own cartridge begins at a start "
+        "that you keep with the key K.",
     )
     race.add_argument("--course", metavar="NAME", help="name of a course, or random")
     race.add_argument("--course-seed", type=int, metavar="N", help="seed of the random course")
@@ -82,7 +84,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="how well the opponents drive in vs",
     )
     race.add_argument("--items", action="store_true", default=None, help="item boxes in vs")
-    parser.add_argument("--rom", metavar="FILE", help="your own cartridge")
+    parser.add_argument(
+        "--rom", metavar="ROM", help="your own cartridge: a file or an imported name"
+    )
     parser.add_argument("--state", metavar="FILE", help="savestate to start from")
     parser.add_argument(
         "--save",
@@ -191,8 +195,12 @@ def _console(options: argparse.Namespace) -> tuple[Console, Start, bytes | None]
     }
     on_power_on = None
     start, state = Start("power_on"), None
+    races = None
     if race:
         races = RaceConfig(cartridge, RaceArguments(**race), has_state=options.state is not None)
+    if races is not None and races.kept:
+        options.state = races.kept[0].path
+    if races is not None and races.boots:
         # Draw in the same order as an environment's reset.
         chance = np.random.default_rng(options.seed)
         course_seed = races.draw_course_seed(chance)

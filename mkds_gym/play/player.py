@@ -27,6 +27,7 @@ from mkds_gym.overlays import (
     make_overlays,
 )
 from mkds_gym.recording.recorder import ConsoleRecorder
+from mkds_gym.starts import keep_start
 
 KEYBOARD: Final[tuple[tuple[str, Keys, str], ...]] = (
     ("UP", Keys.UP, "menus; in the air, fly shorter"),
@@ -49,6 +50,7 @@ COMMANDS: Final[tuple[tuple[str, str], ...]] = (
     ("p", "pause"),
     ("F5", "save the state"),
     ("F9", "load the state"),
+    ("k", "keep the race start, on the grid"),
     ("F12", "screenshot"),
     ("TAB", "both screens, upper, lower"),
     ("o", "next overlay"),
@@ -173,6 +175,7 @@ class Player:
             "p": self._pause,
             "F5": self._save,
             "F9": self._load,
+            "k": self._keep_start,
             "F12": self._screenshot,
             "TAB": self._switch_screens,
             "o": self._next_overlay,
@@ -410,6 +413,14 @@ class Player:
             self._show_message(str(error))
         else:
             self._show_message(f"saved to {self._save_path}")
+
+    def _keep_start(self) -> None:
+        try:
+            start = keep_start(self.console)
+        except MKDSError as error:
+            self._show_message(str(error))
+        else:
+            self._show_message(f"kept: {start}")
 
     def _load(self) -> None:
         try:

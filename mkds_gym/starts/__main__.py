@@ -1,0 +1,118 @@
+"""Keep race starts of your own cartridges: ``python -m mkds_gym.starts``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mkds_gym.emulator.cartridge import ROM_VARIABLE, Cartridge
+from mkds_gym.errors import CartridgeError, MKDSError
+from mkds_gym.roms import imported
+from mkds_gym.starts import library
+from mkds_gym.starts.importing import Outcome, import_state
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mkds_gym.starts",
+        description="Keep the starts of races on your own cartridges, for course=NAME. "
+        "`python -m mkds_gym.play` keeps them too, with the key K on the grid.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    import_ = commands.add_parser("import", help="keep starts from savestates")
+    import_.add_argument(
+        "files",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="a savestate of the desktop emulator (.dst) or of Console.save_state, on the grid",
+    )
+    import_.add_argument(
+        "--replace", action="store_true", help="replace kept starts of the same race"
+    )
+    list_ = commands.add_parser("list", help="show the kept starts")
+    remove = commands.add_parser("remove", help="delete kept starts")
+    remove.add_argument("names", nargs="+", metavar="NAME", help="name of a kept start")
+    for command in (import_, list_, remove):
+        command.add_argument(
+            "--rom",
+            metavar="NAME",
+            help="name or path of the cartridge (default: MKDS_ROM, else all imported cartridges)",
+        )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: command-line arguments; None takes those of the process.
+
+    Returns:
+        0; 1 after an error, or if a file was neither kept nor a duplicate.
+    """
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        cartridges = _cartridges(options.rom)
+        if options.command == "import":
+            outcomes = [_import(path, cartridges, options.replace) for path in options.files]
+            return int(any(outcome.start is None for outcome in outcomes))
+        if options.command == "list":
+            for cartridge in cartridges.values():
+                _list(cartridge)
+            return 0
+        if len(cartridges) != 1:
+            raise CartridgeError(f"expected --rom, one of {', '.join(cartridges) or 'none'}")
+        (cartridge,) = cartridges.values()
+        for name in options.names:
+            library.remove(cartridge.sha1, name)
+            print(f"{name} is deleted")
+    except MKDSError as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _cartridges(rom: str | None) -> dict[str, Cartridge]:
+    """Return the cartridges to work on, by name."""
+    named = rom or os.environ.get(ROM_VARIABLE)
+    if named:
+        return {named: Cartridge.open(named)}
+    found = {}
+    for each in imported():
+        try:
+            found[each.name] = Cartridge.open(each.name)
+        except CartridgeError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    if not found:
+        raise CartridgeError(
+            "no cartridge is imported: run `python -m mkds_gym.roms import FILE` first"
+        )
+    return found
+
+
+def _import(path: Path, cartridges: dict[str, Cartridge], replace: bool) -> Outcome:
+    outcome = import_state(path, list(cartridges.values()), replace=replace)
+    text = outcome.problem if outcome.start is None else str(outcome.start)
+    if outcome.kind == "duplicate":
+        text = f"the same race is kept as {outcome.start}; --replace replaces it"
+    print(f"{outcome.kind}: {path}: {text}", flush=True)
+    return outcome
+
+
+def _list(cartridge: Cartridge) -> None:
+    starts = library.kept_starts(cartridge.sha1)
+    print(f"{cartridge.title}, {cartridge.path}: {len(starts)} starts")
+    for start in starts:
+        print(f"  {start}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

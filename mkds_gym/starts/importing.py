@@ -1,0 +1,121 @@
+"""Keep race starts from savestates of the desktop emulator or of `Console.save_state`."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.console import Console
+from mkds_gym.emulator.loader import installed_build_id
+from mkds_gym.emulator.state_file import read_state, unpack_state
+from mkds_gym.errors import MKDSError, StateError
+from mkds_gym.starts import library
+from mkds_gym.starts.library import KeptStart
+from mkds_gym.starts.making import make_start
+
+TIMEOUT: Final = 120
+"""Seconds that the child process may take for a state."""
+_OTHER_ROM: Final = "is of another ROM"
+_KINDS: Final = ("not in a race", "after GO")
+"""How messages of `make_start` begin."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one savestate.
+
+    Attributes:
+        path: the file.
+        kind: ``"kept"``, ``"replaced"``, ``"duplicate"``, ``"wrong cartridge"``,
+            ``"not in a race"``, ``"after GO"`` or ``"refused"``.
+        start: the kept start, or the one that the file duplicates.
+        problem: why the file was refused, else empty.
+    """
+
+    path: Path
+    kind: str
+    start: KeptStart | None = None
+    problem: str = ""
+
+
+def import_state(path: Path, cartridges: Sequence[Cartridge], *, replace: bool = False) -> Outcome:
+    """Keep the race start in a savestate.
+
+    The state is loaded in a child process, because a damaged state can crash the emulator. The
+    child runs to GO and saves a state of its own, which is kept.
+
+    Args:
+        path: the savestate.
+        cartridges: cartridges that the state may be of.
+        replace: replace a kept start of the same race.
+    """
+    problem = "no cartridge is imported: run `python -m mkds_gym.roms import FILE` first"
+    for cartridge in cartridges:
+        try:
+            read_state(path, cartridge, installed_build_id())
+            start, state = _load_in_child(path, cartridge)
+            same = library.duplicate_of(start)
+            if same is not None and not replace:
+                return Outcome(path, "duplicate", same)
+            kept = library.keep(start, state)
+            return Outcome(path, "kept" if same is None else "replaced", kept)
+        except MKDSError as error:
+            problem = str(error)
+            if _OTHER_ROM not in problem:
+                kind = next((each for each in _KINDS if problem.startswith(each)), "refused")
+                return Outcome(path, kind, problem=problem)
+    return Outcome(path, "wrong cartridge" if cartridges else "refused", problem=problem)
+
+
+def _load_in_child(path: Path, cartridge: Cartridge) -> tuple[KeptStart, bytes]:
+    with tempfile.TemporaryDirectory(prefix="mkds-start-") as folder:
+        request = pickle.dumps((cartridge, str(path.absolute()), folder))
+        try:
+            child = subprocess.run(
+                [sys.executable, "-m", "mkds_gym.starts.importing"],
+                input=request,
+                capture_output=True,
+                timeout=TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise StateError(f"the emulator hangs on it for {TIMEOUT} s: it is damaged") from None
+        answer = Path(folder) / "start.json"
+        if child.returncode != 0 or not answer.is_file():
+            raise StateError(
+                f"the emulator crashes on it (exit status {child.returncode}): it is damaged; "
+                "save it again"
+            )
+        result = json.loads(answer.read_text("utf-8"))
+        if "error" in result:
+            raise StateError(result["error"])
+        state = (Path(folder) / "start.state").read_bytes()
+        unpack_state(state, "the start")  # checks its checksum
+        return KeptStart(**result), state
+
+
+def _child() -> None:
+    """Answer the request on standard input with files."""
+    cartridge, path, folder = pickle.load(sys.stdin.buffer)
+    state = b""
+    try:
+        with Console(cartridge) as console:
+            console.load_state(path)
+            start, state = make_start(console)
+        result = asdict(start)
+    except MKDSError as error:
+        result = {"error": str(error)}
+    (Path(folder) / "start.state").write_bytes(state)
+    (Path(folder) / "start.json").write_text(json.dumps(result), "utf-8")
+
+
+if __name__ == "__main__":
+    _child()

@@ -1,0 +1,152 @@
+"""The race starts of the user, by cartridge and course.
+
+A kept start is a savestate at GO and a JSON file that describes its race. Both lie in the user's
+folder (`mkds_gym.utils.user_folders`), under the SHA-1 of the ROM. A savestate contains memory of
+the game: keep it to yourself.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from mkds_gym.errors import StateError, reason
+from mkds_gym.race.names import CHARACTERS
+from mkds_gym.utils.files import write_bytes
+from mkds_gym.utils.user_folders import data_folder
+
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True)
+class KeptStart:
+    """A race start that the user keeps.
+
+    Attributes:
+        name: the course, with a number if several starts of the course are kept.
+        rom: SHA-1 of the ROM.
+        course: folder name of the course.
+        mode: ``"time_trial"``, ``"vs"`` or ``"grand_prix"``.
+        engine_class: 50, 100 or 150.
+        mirror: whether left and right are exchanged.
+        character: number of the character, see `mkds_gym.race.names.CHARACTERS`.
+        kart: number of the kart.
+        drivers: karts in the race.
+        laps: laps that the game drives.
+        digest: SHA-256 of the savestate.
+    """
+
+    name: str
+    rom: str
+    course: str
+    mode: str
+    engine_class: int
+    mirror: bool
+    character: int
+    kart: int
+    drivers: int
+    laps: int
+    digest: str
+
+    @property
+    def path(self) -> Path:
+        """The savestate."""
+        return _folder(self.rom) / f"{self.name}.state"
+
+    @property
+    def race(self) -> tuple[Any, ...]:
+        """Equal for starts of the same race."""
+        driver = (self.character, self.kart, self.drivers)
+        return (self.course, self.mode, self.engine_class, self.mirror, self.laps, *driver)
+
+    def __str__(self) -> str:
+        character = CHARACTERS.get(self.character, f"character {self.character}")
+        return (
+            f"{self.name}  {self.mode}, {self.engine_class} cc{', mirrored' * self.mirror}, "
+            f"{self.laps} laps, {character} in kart {self.kart}, {self.drivers} "
+            f"driver{'s'[: self.drivers != 1]}"
+        )
+
+
+def _folder(rom: str) -> Path:
+    return data_folder() / "starts" / rom
+
+
+def kept_starts(rom: str) -> list[KeptStart]:
+    """Return the starts that are kept for a ROM, sorted by name.
+
+    Args:
+        rom: SHA-1 of the ROM.
+
+    Raises:
+        StateError: an entry cannot be read.
+    """
+    found = []
+    for path in sorted(_folder(rom).glob("*.json")):
+        try:
+            entry = json.loads(path.read_text("utf-8"))
+            if entry.pop("version") != _VERSION:
+                raise ValueError("another version")
+            found.append(KeptStart(name=path.stem, rom=rom, **entry))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise StateError(
+                f"the entry '{path}' of a race start is unreadable ({reason(error)}): delete it, "
+                "and keep the start again"
+            ) from error
+    return found
+
+
+def duplicate_of(start: KeptStart) -> KeptStart | None:
+    """Return the kept start of the same race, if there is one."""
+    return next((each for each in kept_starts(start.rom) if each.race == start.race), None)
+
+
+def keep(start: KeptStart, state: bytes) -> KeptStart:
+    """Write a start, which replaces that of the same race.
+
+    Args:
+        start: the start; its name is chosen here.
+        state: the savestate, from `pack_state`.
+
+    Returns:
+        The start with its name.
+
+    Raises:
+        StateError: the user's folder cannot be written.
+    """
+    same = duplicate_of(start)
+    name = start.course if same is None else same.name
+    if same is None:
+        taken = {each.name for each in kept_starts(start.rom)}
+        number = 1
+        while name in taken:
+            number += 1
+            name = f"{start.course}-{number}"
+    start = replace(start, name=name)
+    try:
+        start.path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StateError(f"cannot make '{start.path.parent}': {reason(error)}") from error
+    write_bytes(start.path, state, StateError)
+    entry = {"version": _VERSION, **asdict(start)}
+    del entry["name"], entry["rom"]
+    text = json.dumps(entry, indent=2) + "\n"
+    write_bytes(start.path.with_suffix(".json"), text.encode(), StateError)
+    return start
+
+
+def remove(rom: str, name: str) -> None:
+    """Delete a kept start.
+
+    Raises:
+        StateError: no start of that name is kept.
+    """
+    starts = {each.name: each for each in kept_starts(rom)}
+    if name not in starts:
+        known = ", ".join(starts) or "none"
+        raise StateError(f"no start {name!r} is kept for this cartridge: expected one of {known}")
+    path = starts[name].path
+    path.with_suffix(".json").unlink(missing_ok=True)
+    path.unlink(missing_ok=True)

@@ -1,0 +1,308 @@
+"""From a ROM file to a race by name, on a cartridge that is not known to be Kartlab.
+
+The cartridge is Kartlab under another name, path and game code, without boot parameters: a person
+reaches its races by keys, as on the original.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pygame
+import pytest
+from kartlab_race import KartlabRace
+from neat_config import config_text
+from test_roms import rom_data
+from windows import Clock, post, set_display
+
+from mkds_gym.drivers.pure_pursuit import PurePursuit
+from mkds_gym.emulator import Console, Keys, Snapshot
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.env import MKDSEnv
+from mkds_gym.errors import StateError
+from mkds_gym.play.__main__ import main as play
+from mkds_gym.play.player import Player
+from mkds_gym.recording.recorder import Recorder
+from mkds_gym.roms.__main__ import main as roms_main
+from mkds_gym.starts import KeptStart, keep_start, kept_starts
+from mkds_gym.starts.__main__ import main
+from mkds_gym.starts.importing import import_state
+from mkds_neat.config import parse_config
+
+
+def set_user(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.delenv("MKDS_ROM", raising=False)
+    patch.setenv("MKDS_HOME", str(folder / "home"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's folder with the imported cartridge, a start, and savestates."""
+    folder = tmp_path_factory.mktemp("user")
+    path = folder / "elsewhere" / "dump of mine.nds"
+    path.parent.mkdir()
+    path.write_bytes(rom_data(title="MARIOKARTDS"))
+    with pytest.MonkeyPatch.context() as patch:
+        set_user(folder, patch)
+        assert roms_main(["import", str(path)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def grid(folder: Path) -> Iterator[tuple[Console, Snapshot, Snapshot]]:
+    """The console with the cartridge, in its menu and on the grid of its first race."""
+    with Console(folder / "elsewhere" / "dump of mine.nds") as console:
+        person = KartlabRace(console)
+        person.wait(80)
+        for wait in (40, 0):
+            menu = console.snapshot()
+            person.wait(2, Keys.START)
+            person.wait(2 + wait)
+        person.wait_for_race()
+        assert not person.state.controllable
+        yield console, menu, console.snapshot()
+
+
+@pytest.fixture(autouse=True)
+def user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_user(folder, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def kept(folder: Path, grid: tuple[Console, Snapshot, Snapshot]) -> KeptStart:
+    """The start, kept from the grid."""
+    console, _, on_grid = grid
+    console.restore(on_grid)
+    with pytest.MonkeyPatch.context() as patch:
+        set_user(folder, patch)
+        return keep_start(console)
+
+
+def test_start_is_kept_with_its_race(
+    grid: tuple[Console, Snapshot, Snapshot], kept: KeptStart
+) -> None:
+    console, _, on_grid = grid
+    cartridge = console.cartridge
+    assert not cartridge.boot_parameters
+    race = KartlabRace(console)
+    assert (kept.name, kept.course, kept.rom) == (
+        kept.course,
+        race.state.course_name,
+        cartridge.sha1,
+    )
+    assert kept.mode == "time_trial"
+    assert kept.engine_class in (50, 100, 150)
+    assert kept.laps == race.course.nkm.stage["laps"]
+    assert kept.drivers == 1
+    assert kept_starts(cartridge.sha1) == [kept]
+    # The console stays on the grid.
+    assert console.frame_count == on_grid.frame_count
+    assert not race.state.controllable
+
+
+def test_environment_is_made_by_name_and_trains(kept: KeptStart) -> None:
+    env: Any = gym.make("MKDS-v0", rom="mkds-usa", course=kept.course)
+    observation, info = env.reset(seed=1)
+    assert env.observation_space.contains(observation)
+    assert info["course"] == kept.course
+    assert env.unwrapped.race.controllable
+    for _ in range(20):
+        _, _, _, _, info = env.step(0)
+    assert info["metrics"]["progress"] > 0
+    again, _ = env.reset()
+    first = MKDSEnv("mkds-usa")  # the only course
+    np.testing.assert_array_equal(first.reset()[0], again)
+    first.close()
+    env.close()
+    envs = gym.make_vec("MKDS-v0", num_envs=2, rom="mkds-usa", course=kept.course)
+    envs.reset()
+    envs.step(envs.action_space.sample())
+    envs.close()
+
+
+def test_race_is_over_after_the_laps_of_the_argument(kept: KeptStart) -> None:
+    env = MKDSEnv("mkds-usa", course=kept.course, laps=1, frame_skip=8, action_type="keymask")
+    env.reset()
+    driver = PurePursuit()
+    terminated = truncated = False
+    while not (terminated or truncated):
+        action = driver.keys(env.race, env.course)
+        _, _, terminated, truncated, info = env.step(action)
+    assert terminated
+    assert info["is_success"]
+    assert (info["metrics"]["laps"], info["lap"]) == (1, 1)
+    assert info["metrics"]["race_time"] == info["metrics"]["last_lap"] > 0
+    assert env.reader.read_status()["drivers"][0]["lap"] == 2  # the game goes on
+    env.close()
+    with pytest.raises(ValueError, match=f"laps=9 .* after {kept.laps} laps"):
+        MKDSEnv("mkds-usa", course=kept.course, laps=9)
+
+
+def test_recording_holds_no_data_of_the_game(kept: KeptStart, tmp_path: Path) -> None:
+    env = MKDSEnv("mkds-usa")
+    recorder = Recorder(env)
+    env.reset()
+    env.step(0)
+    recording = recorder.recording()
+    recording.save(tmp_path / "a.mkr")
+    assert recording.start.path == str(kept.path)
+    assert (tmp_path / "a.mkr").stat().st_size < 4000
+    env.close()
+
+
+def test_course_set_draws_among_kept_starts(
+    grid: tuple[Console, Snapshot, Snapshot], kept: KeptStart
+) -> None:
+    console, menu, _ = grid
+    other = keep_other_course(console, menu)
+    try:
+        assert other.course != kept.course
+        with pytest.raises(StateError, match="several kept starts: pass course="):
+            MKDSEnv("mkds-usa")
+        courses = [kept.course, other.course]
+        env = MKDSEnv("mkds-usa", course_set=courses)
+        drawn = [env.reset(seed=0 if i == 0 else None)[1]["course"] for i in range(8)]
+        assert set(drawn) == set(courses)
+        again = [env.reset(seed=0 if i == 0 else None)[1]["course"] for i in range(8)]
+        assert again == drawn
+        env.close()
+    finally:
+        assert main(["remove", "--rom", "mkds-usa", other.name]) == 0
+    with pytest.raises(StateError, match=f"no start of course '{other.course}' is kept.*press K"):
+        MKDSEnv("mkds-usa", course_set=courses)
+
+
+def keep_other_course(console: Console, menu: Snapshot) -> KeptStart:
+    """Choose the next course in the menu."""
+    console.restore(menu)
+    person = KartlabRace(console)
+    for key in (Keys.RIGHT, Keys.START):
+        person.wait(2, key)
+        person.wait(2)
+    person.wait_for_race()
+    return keep_start(console)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"course": "nowhere"}, "no start of course 'nowhere' is kept .kept starts: .*press K"),
+        ({"mode": "vs"}, "has mode='vs'"),
+        ({"mirror": True}, "has mirror=True"),
+        ({"course": "random"}, "random courses have no effect on MARIOKARTDS"),
+        ({"course_set": "train"}, "random courses have no effect"),
+        ({"items": True}, "items=True has no effect"),
+        ({"course": "a", "course_set": ["b"]}, "exclude each other"),
+    ],
+)
+def test_race_that_is_not_kept_is_refused(
+    kept: KeptStart,  # noqa: ARG001
+    arguments: dict[str, Any],
+    message: str,
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        MKDSEnv("mkds-usa", **arguments)
+
+
+def test_cartridge_without_starts_names_the_commands(tmp_path: Path) -> None:
+    (tmp_path / "new.nds").write_bytes(rom_data(last=7))
+    with pytest.raises(StateError, match=r"mkds_gym\.play --rom.*starts import"):
+        MKDSEnv(tmp_path / "new.nds")
+
+
+def test_only_a_grid_is_kept(grid: tuple[Console, Snapshot, Snapshot], kept: KeptStart) -> None:
+    console, _, _ = grid
+    console.restore(kept_snapshot(console, kept))
+    console.step(Keys.A, 120, draw=False)
+    with pytest.raises(StateError, match=r"after GO: the race is .* s old"):
+        keep_start(console)
+    with Console() as bundled, pytest.raises(StateError, match="Kartlab needs no kept start"):
+        keep_start(bundled)
+
+
+def kept_snapshot(console: Console, kept: KeptStart) -> Snapshot:
+    console.load_state(kept.path)
+    return console.snapshot()
+
+
+def test_states_are_imported_and_sorted(
+    grid: tuple[Console, Snapshot, Snapshot],
+    kept: KeptStart,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    console, _, on_grid = grid
+    console.restore(on_grid)
+    console.save_state(tmp_path / "grid.state")
+    console.restore(kept_snapshot(console, kept))
+    console.step(Keys.A, 120, draw=False)
+    console.save_state(tmp_path / "late.state")
+    with Console() as bundled:
+        bundled.save_state(tmp_path / "kartlab.state")
+    (tmp_path / "text.dst").write_text("no savestate")
+    names = ["grid.state", "late.state", "kartlab.state", "text.dst", "gone.dst"]
+    assert main(["import", *(str(tmp_path / name) for name in names)]) == 1
+    kinds = [line.split(":")[0] for line in capsys.readouterr().out.splitlines()]
+    assert kinds == ["duplicate", "after GO", "wrong cartridge", "refused", "refused"]
+    assert main(["import", "--replace", str(tmp_path / "grid.state")]) == 0
+    assert capsys.readouterr().out.startswith("replaced: ")
+    (again,) = kept_starts(kept.rom)
+    assert again.race == kept.race
+    assert main(["list"]) == 0
+    assert kept.course in capsys.readouterr().out
+
+
+def test_state_that_crashes_the_emulator_is_refused(
+    kept: KeptStart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(kept.path, tmp_path / "a.state")
+    monkeypatch.setenv("MKDS_DESMUME_LIBRARY", "")
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    outcome = import_state(tmp_path / "a.state", [Cartridge.open("mkds-usa")], replace=True)
+    assert outcome.kind == "refused"
+    assert "the emulator crashes on it" in outcome.problem
+
+
+def test_key_k_keeps_the_start(
+    grid: tuple[Console, Snapshot, Snapshot],
+    kept: KeptStart,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    console, menu, on_grid = grid
+    set_display(monkeypatch, None, driver="dummy")
+    monkeypatch.setattr("mkds_gym.display.window.time", Clock())
+    player = Player(console, save_path=tmp_path / "a.state", scale=1)
+    for place, message in ((on_grid, f"kept: {kept}"), (menu, "not in a race")):
+        console.restore(place)
+        player.frame()
+        post(pygame.KEYDOWN, key=pygame.K_k)
+        player.frame()
+        assert player.message.startswith(message)
+    player.window.close()
+    pygame.quit()
+
+
+def test_play_begins_at_a_kept_start(kept: KeptStart, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_display(monkeypatch, None, driver="dummy")
+    seen: list[bool] = []
+
+    def run(player: Player) -> None:
+        seen.append(KartlabRace(player.console).state.controllable)
+
+    monkeypatch.setattr(Player, "run", run)
+    assert play(["--rom", "mkds-usa", "--course", kept.course]) == 0
+    assert seen == [True]
+    pygame.quit()
+
+
+def test_evolution_drives_from_a_kept_start(kept: KeptStart) -> None:
+    changes = {"environment__rom": "mkds-usa", "environment__course": kept.course}
+    config = parse_config(config_text(**changes))
+    assert config.env_kwargs["rom"] == "mkds-usa"  # not a path: the file may move
+    assert parse_config(config.text).env_kwargs == config.env_kwargs
