@@ -20,7 +20,7 @@ PAGE = ROOT / "docs" / "how-to" / "libraries.md"
 
 TRAINED = {
     "sb3.py": r"SAC: 1000 steps, progress -?\d",
-    "torchrl_ppo.py": r"loss .*, best progress -?\d",
+    "torchrl_ppo.py": r"progress -?\d",
     "skrl_ppo.py": r"progress \[",
     "tianshou_dqn.py": r"2000 steps, best reward",
     "evotorch_pgpe.py": r"total_interaction_count : [3-9]\d{3}",

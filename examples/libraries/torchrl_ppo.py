@@ -18,11 +18,8 @@ FRAMES_PER_BATCH = 500
 
 
 def main(steps: int) -> None:
-    # Two races in one vector environment, each in its own process. The info reader adds the info's
-    # numbers to the data.
-    gym_env = GymEnv("MKDS-v0", num_envs=2).auto_register_info_dict()
-    check_env_specs(gym_env)
-    env = TransformedEnv(gym_env, RewardSum())
+    # Two races in one vector environment, each in its own process.
+    env = TransformedEnv(GymEnv("MKDS-v0", num_envs=2), RewardSum())
 
     inputs = env.observation_spec["observation"].shape[-1]
     actions = env.action_spec.shape[-1]
@@ -52,8 +49,15 @@ def main(steps: int) -> None:
                 loss.backward()
                 optimizer.step()
                 optimizer.zero_grad()
-        print(f"loss {loss:.3f}, best progress {data['next', 'progress'].max():.2f}")
+        print(f"loss {loss:.3f}, best reward {data['next', 'episode_reward'].max():.2f}")
     collector.shutdown()
+
+    # An info reader adds the numbers of the info to the data.
+    test_env = GymEnv("MKDS-v0").auto_register_info_dict()
+    check_env_specs(test_env)
+    rollout = test_env.rollout(100, actor)
+    print(f"progress {rollout['next', 'progress'][-1].item():.2f}")
+    test_env.close()
 
 
 if __name__ == "__main__":
