@@ -198,6 +198,7 @@ def test_wrapper(
         assert np.asarray(env.render()).shape == (192, 256, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VECTOR_WRAPPERS)
 def test_vector_wrapper(
     name: str, shared: Any, display: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
