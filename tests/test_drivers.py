@@ -102,8 +102,7 @@ def test_driver_works_with_frame_skip(make_env: Callable[..., MKDSEnv]) -> None:
     env = make_env(action_type="keymask", laps=1, frame_skip=4)
     env.reset(seed=0)
     driver = PurePursuit()
-    info: dict[str, Any] = {"events": ()}
-    while not info["events"].any():
+    while not env.episode_over:
         info = env.step(driver.keys(env.race, env.course))[4]
     assert info["is_success"]
     assert info["metric_wall_hits"] == 0
