@@ -24,6 +24,7 @@ from mkds_gym.emulator.frame_copies import FrameCopies
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import ConcurrentCallError, ConsoleError, VectorEnvError
 from mkds_gym.observer import EnvObserver
+from mkds_gym.utils.one_thread import OneThread, one_thread
 from mkds_gym.vector import MKDSVectorEnv
 
 
@@ -221,6 +222,44 @@ def test_ctrl_c_at_any_moment_leaves_the_console_to_other_threads(console: Conso
         timer.join()
         in_thread(console.colours)
     assert interrupts > 80  # Python loses those that arrive while it collects garbage
+
+
+class InterruptedLock:
+    """An `RLock` whose calls do their work, and are followed by a Ctrl-C."""
+
+    def __init__(self, interrupted: str) -> None:
+        self._lock: Any = threading.RLock()
+        self.interrupted = interrupted
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            result = getattr(self._lock, name)(*arguments)
+            if name == self.interrupted:
+                self.interrupted = ""
+                raise KeyboardInterrupt
+            return result
+
+        return call
+
+
+class Guarded(OneThread):
+    @one_thread
+    def call(self, interrupted: bool = False) -> None:
+        if interrupted:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("interrupted", ["_is_owned", "acquire", "call", "release"])
+def test_ctrl_c_after_each_call_of_the_guard_leaves_the_object_to_other_threads(
+    interrupted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = InterruptedLock(interrupted)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "RLock", lambda: lock)
+        guarded = Guarded()
+    with pytest.raises(KeyboardInterrupt):
+        guarded.call(interrupted == "call")
+    in_thread(guarded.call)
 
 
 def test_close_in_another_thread_and_collection() -> None:

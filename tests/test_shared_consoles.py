@@ -13,9 +13,11 @@ import pytest
 from gymnasium.vector import AutoresetMode
 from vector_envs import FaultyMetric, equal, fail_next_frame, make, make_faulty, play
 
+import mkds_gym
 from mkds_gym.emulator import Cartridge, Console
 from mkds_gym.episodes.cloned_state import ClonedState
 from mkds_gym.errors import ConsoleError, RecordingError, StateError, VectorEnvError
+from mkds_gym.kartlab.host_drivers import MAGIC
 from mkds_gym.recording import Recorder
 from mkds_gym.replay import verify
 from mkds_gym.vector.env import MKDSVectorEnv
@@ -267,6 +269,17 @@ def test_savestates_and_other_cartridges_cannot_share_a_console(tmp_path: Path) 
             make(2, drivers_per_console=2, rom=rom, state=state)
 
 
+def test_cartridge_without_hosted_drivers_is_refused_before_anything_starts(
+    tmp_path: Path,
+) -> None:
+    old = tmp_path / "old.nds"
+    old.write_bytes(Cartridge.open().path.read_bytes().replace(MAGIC, b"none"))
+    with pytest.raises(ValueError, match=r"old\.nds' is older than hosted drivers"):
+        make(2, drivers_per_console=2, rom=old)
+    with pytest.raises(ValueError, match=r"old\.nds' is older than hosted drivers"):
+        mkds_gym.parallel_env(rom=old)
+
+
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_other_vector_environments_refuse_drivers_per_console(mode: str) -> None:
     with pytest.raises(TypeError, match="argument of MKDSVectorEnv"):
@@ -324,6 +337,31 @@ def test_interrupted_step_needs_a_reset_of_all_drivers(wrappers: Any) -> None:
             envs.step([0, 1, 2])
         envs.reset(seed=0)
         assert equal(expected, envs.step([0, 1, 2]))
+
+
+def test_interrupted_picture_leaves_the_driver_where_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with make(2, drivers_per_console=2, render_mode="rgb_array", frame_skip=4) as envs:
+        envs.reset(seed=0)
+        envs.render()
+        envs.step([0, 0])
+        state = envs.clone_states()
+        expected = envs.step([1, 1])
+        envs.restore_states(state)
+        console = envs.get_attr("unwrapped")[0].seat.shared.console
+        step, calls = console.step, itertools.count()
+
+        def interrupted(*arguments: Any, **kwargs: Any) -> None:
+            if next(calls) == 1:
+                raise KeyboardInterrupt
+            step(*arguments, **kwargs)
+
+        monkeypatch.setattr(console, "step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            envs.render()
+        monkeypatch.undo()
+        assert equal(expected, envs.step([1, 1]))
 
 
 def test_failing_console_fails_its_drivers() -> None:

@@ -270,13 +270,18 @@ class SharedConsole(OneThread):
         host, console = self._host, self.console
         host.shown, host.held = seat.index, EVERYBODY
         keys = [0] * PRIMING_FRAMES
-        if len(seat.recent) == PRIMING_FRAMES:
-            self.put(seat, seat.recent[0][0])
-            host.held = EVERYBODY & ~(1 << seat.index)
-            keys = [held for _, held in seat.recent]
-        for number, held in enumerate(keys):
-            host.keys[seat.index] = held
-            console.step(0, 1, draw=number == 0)
+        try:
+            if len(seat.recent) == PRIMING_FRAMES:
+                self.put(seat, seat.recent[0][0])
+                host.held = EVERYBODY & ~(1 << seat.index)
+                keys = [held for _, held in seat.recent]
+            for number, held in enumerate(keys):
+                host.keys[seat.index] = held
+                console.step(0, 1, draw=number == 0)
+        except BaseException:  # Ctrl-C, with the driver at an earlier frame
+            if seat.block is not None and not self.closed:
+                self.put(seat, seat.block)
+            raise
         picture: NDArray[np.uint16] = console.colours("both").copy()
         return picture
 

@@ -37,6 +37,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import ConsoleError
 from mkds_gym.kartlab.boot import ADDRESS as BOOT_ADDRESS
@@ -63,6 +64,25 @@ _ZEROS: Final = BOOT_ADDRESS - RAM_START + 0x3C
 _DRIVER_ID: Final = field_slice(DRIVER, "driver_id")
 
 
+def hosting_refusal(cartridge: Cartridge) -> str:
+    """Return why a cartridge has no hosted drivers; empty if it has.
+
+    The program that writes the block's magic at boot has the magic among its constants.
+    """
+    if not cartridge.boot_parameters:
+        return f"{cartridge.title} ({cartridge.path}) drives one kart: use Kartlab"
+    offset, size = (int.from_bytes(cartridge.header[at : at + 4], "little") for at in (0x20, 0x2C))
+    with cartridge.path.open("rb") as file:  # the ARM9 program
+        file.seek(offset)
+        program = file.read(size)
+    if MAGIC in program:
+        return ""
+    return (
+        f"the Kartlab cartridge '{cartridge.path}' is older than hosted drivers: build it again "
+        "with this version of mkds-gym (python -m mkds_gym.kartlab build)"
+    )
+
+
 class HostDrivers:
     """The host block of a race with hosted drivers. The race reads it in every frame.
 
@@ -80,7 +100,7 @@ class HostDrivers:
         if ram[_OFFSET : _OFFSET + len(MAGIC)].tobytes() != MAGIC:
             raise ConsoleError(
                 "the cartridge has no hosted drivers: build it again with this version of mkds-gym "
-                "(python -m mkds_gym.kartlab)"
+                "(python -m mkds_gym.kartlab build)"
             )
         self._ram = ram
         self.keys: NDArray[np.uint16] = ram[_KEYS].view(np.uint16)

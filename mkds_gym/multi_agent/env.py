@@ -31,7 +31,7 @@ from mkds_gym.episodes.race_start import PRIMING_FRAMES, RaceStart
 from mkds_gym.episodes.start_manager import NO_CONSOLE, NO_RACE, StartManager
 from mkds_gym.errors import ConsoleError, NoRaceError
 from mkds_gym.kartlab.boot import MAX_DRIVERS
-from mkds_gym.kartlab.host_drivers import NOBODY, HostDrivers
+from mkds_gym.kartlab.host_drivers import NOBODY, HostDrivers, hosting_refusal
 from mkds_gym.multi_agent.watcher import RaceWatcher
 from mkds_gym.overlays import OverlayLike, make_overlays
 from mkds_gym.race.frames import RaceFrames
@@ -197,10 +197,10 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
         )
 
         self.cartridge: Final = Cartridge.open(rom)
-        if not self.cartridge.boot_parameters:
+        if refusal := hosting_refusal(self.cartridge):
             raise ValueError(
-                f"rom={str(self.cartridge.path)!r} is {self.cartridge.title}: races of several "
-                "agents need Kartlab; leave out rom, and unset MKDS_ROM"
+                f"rom={str(self.cartridge.path)!r}: races of several agents need Kartlab, and "
+                f"{refusal}; or leave out rom, and unset MKDS_ROM"
             )
         race = RaceArguments.select({**arguments, "mode": "vs", "opponents": cpus})
         config = RaceConfig(self.cartridge, race, has_state=False, hosted=count)

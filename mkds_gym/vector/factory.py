@@ -10,6 +10,7 @@ import gymnasium as gym
 from mkds_gym.components.observations import RamObservation
 from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.shared_console import SharedConsole
+from mkds_gym.kartlab.host_drivers import hosting_refusal
 
 EnvWrapper: TypeAlias = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
 
@@ -104,8 +105,8 @@ def sharing_refusal(env: MKDSEnv) -> str:
     """
     config = env.starts.config
     race = config.arguments
-    if not env.cartridge.boot_parameters:
-        return f"{env.cartridge.title} ({env.cartridge.path}) drives one kart: use Kartlab"
+    if refusal := hosting_refusal(env.cartridge):
+        return refusal
     if not config.boots:
         return "a savestate (state=) holds a whole console"
     if race.mode != "time_trial":
