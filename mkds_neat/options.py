@@ -1,4 +1,4 @@
-"""Options of the command line that replace keys of ``[run]``. Imports nothing slow."""
+"""Options of the command line that replace keys of the config. Imports nothing slow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ HELP: Final = {
     "viewer": "races to show in a window: none, first, all, or places in a generation such as "
     "0,3,5",
 }
-"""Help of each option, by key."""
+"""Help of each option for a key of ``[run]``, by key."""
+
+ENVIRONMENT_HELP: Final = {
+    "rom": "cartridge: a file, or the name of an imported one",
+    "course": "course to drive",
+}
+"""Help of each option for a key of ``[environment]``, by key."""
 
 
 def option(key: str) -> str:

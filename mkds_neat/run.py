@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from mkds_neat.options import HELP, option
+from mkds_neat.options import ENVIRONMENT_HELP, HELP, option
 
 if TYPE_CHECKING:
     from mkds_neat.evolution import Evolution, Outcome
@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("config", nargs="?", help="config file, such as examples/kartlab.ini")
     parser.add_argument("--resume", metavar="FOLDER", help="continue the run in this folder")
-    for key, text in HELP.items():
+    for key, text in {**HELP, **ENVIRONMENT_HELP}.items():
         parser.add_argument(
             option(key), dest=key, metavar="X", help=f"{text} (replaces {key} of the config)"
         )
@@ -84,10 +84,11 @@ def _evolve(arguments: argparse.Namespace, signals: _Signals) -> int:
     from mkds_neat.results import RunFolder
 
     overrides = {k: v for k in HELP if (v := getattr(arguments, k)) is not None}
+    environment = {k: v for k in ENVIRONMENT_HELP if (v := getattr(arguments, k)) is not None}
     state: dict[str, Any] | None = None
     if arguments.resume is not None:
-        for key in ("seed", "output"):
-            if key in overrides:
+        for key in ("seed", "output", *ENVIRONMENT_HELP):
+            if key in overrides or key in environment:
                 raise ConfigError(f"--{key} cannot change in a resumed run; omit the option")
         folder = RunFolder.open(arguments.resume)
         config = load_config(folder.path / "config.ini", overrides)
@@ -103,7 +104,7 @@ def _evolve(arguments: argparse.Namespace, signals: _Signals) -> int:
             folder.check_cartridge(config.environment.cartridge)
         folder.write("config.ini", config.text.encode())
     else:
-        config = load_config(arguments.config, overrides)
+        config = load_config(arguments.config, overrides, environment)
         if signals.number:
             print("stopped before the run began; nothing was written")
             return 128 + signals.number

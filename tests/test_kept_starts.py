@@ -302,7 +302,7 @@ def test_play_begins_at_a_kept_start(kept: KeptStart, monkeypatch: pytest.Monkey
 
 
 def test_evolution_drives_from_a_kept_start(kept: KeptStart) -> None:
-    changes = {"environment__rom": "mkds-usa", "environment__course": kept.course}
-    config = parse_config(config_text(**changes))
+    race = {"rom": "mkds-usa", "course": kept.course}
+    config = parse_config(config_text(), environment=race)
     assert config.env_kwargs["rom"] == "mkds-usa"  # not a path: the file may move
     assert parse_config(config.text).env_kwargs == config.env_kwargs

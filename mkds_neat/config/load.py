@@ -92,12 +92,17 @@ class Config:
         return NeatStrategy(make_neat_config(self.sections), seed=self.run.seed)
 
 
-def load_config(path: str | os.PathLike[str], overrides: Mapping[str, str] | None = None) -> Config:
+def load_config(
+    path: str | os.PathLike[str],
+    overrides: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
     """Read and check a config file.
 
     Args:
         path: The file.
         overrides: Values of ``[run]``, by key, that replace those of the file.
+        environment: The same for ``[environment]``.
 
     Raises:
         ConfigError: The file or a value is refused. Nothing has been started or written.
@@ -111,11 +116,14 @@ def load_config(path: str | os.PathLike[str], overrides: Mapping[str, str] | Non
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"config file {str(path)!r} is not UTF-8 text: {error}") from error
-    return parse_config(text, str(path), overrides)
+    return parse_config(text, str(path), overrides, environment)
 
 
 def parse_config(
-    text: str, name: str = "config", overrides: Mapping[str, str] | None = None
+    text: str,
+    name: str = "config",
+    overrides: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Config:
     """Check the text of a config file.
 
@@ -123,6 +131,7 @@ def parse_config(
         text: The text.
         name: Name of the file, for errors.
         overrides: Values of ``[run]``, by key, that replace those of the text.
+        environment: The same for ``[environment]``.
 
     Raises:
         ConfigError: The text or a value is refused. Nothing has been started or written.
@@ -130,6 +139,8 @@ def parse_config(
     try:
         sections = _read_sections(text, name)
         sections["run"].update(overrides or {})
+        if environment:
+            sections.setdefault("environment", {}).update(environment)
         return _check(sections, overrides or {})
     except ConfigError as error:
         # The file is not to blame for an option.
