@@ -106,7 +106,7 @@ def test_start_is_kept_with_its_race(
 
 
 def test_environment_is_made_by_name_and_trains(kept: KeptStart) -> None:
-    env: Any = gym.make("MKDS-v0", rom="mkds-usa", course=kept.course)
+    env: Any = gym.make("MKDS-v0", rom="mkds-usa", course=kept.course, info_type="full")
     observation, info = env.reset(seed=1)
     assert env.observation_space.contains(observation)
     assert info["course"] == kept.course
@@ -126,7 +126,8 @@ def test_environment_is_made_by_name_and_trains(kept: KeptStart) -> None:
 
 
 def test_race_is_over_after_the_laps_of_the_argument(kept: KeptStart) -> None:
-    env = MKDSEnv("mkds-usa", course=kept.course, laps=1, frame_skip=8, action_type="keymask")
+    race = {"course": kept.course, "laps": 1}
+    env = MKDSEnv("mkds-usa", **race, info_type="full", frame_skip=8, action_type="keymask")
     env.reset()
     driver = PurePursuit()
     terminated = truncated = False
@@ -165,7 +166,7 @@ def test_course_set_draws_among_kept_starts(
         with pytest.raises(StateError, match="several kept starts: pass course="):
             MKDSEnv("mkds-usa")
         courses = [kept.course, other.course]
-        env = MKDSEnv("mkds-usa", course_set=courses)
+        env = MKDSEnv("mkds-usa", course_set=courses, info_type="full")
         drawn = [env.reset(seed=0 if i == 0 else None)[1]["course"] for i in range(8)]
         assert set(drawn) == set(courses)
         again = [env.reset(seed=0 if i == 0 else None)[1]["course"] for i in range(8)]
@@ -197,6 +198,8 @@ def keep_other_course(console: Console, menu: Snapshot) -> KeptStart:
         ({"course": "random"}, "random courses have no effect on MARIOKARTDS"),
         ({"course_set": "train"}, "random courses have no effect"),
         ({"items": True}, "items=True has no effect"),
+        ({"course_set": []}, "course_set=.. is empty: expected names of courses"),
+        ({"course_set": ["mario_course", 3]}, "is not the name of a course"),
         ({"course": "a", "course_set": ["b"]}, "exclude each other"),
     ],
 )
@@ -205,7 +208,7 @@ def test_race_that_is_not_kept_is_refused(
     arguments: dict[str, Any],
     message: str,
 ) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         MKDSEnv("mkds-usa", **arguments)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final
@@ -17,6 +18,7 @@ from mkds_gym.race.memory import read_pointer, struct_view
 from mkds_gym.race.memory_layout import RACE_CONFIG, MemoryLayout
 from mkds_gym.race.names import course_id
 from mkds_gym.race.reader import RaceReader
+from mkds_gym.roms import imported
 from mkds_gym.starts import KeptStart, kept_starts
 from mkds_gym.utils.arguments import boolean, choice, integer, number, optional
 
@@ -257,8 +259,10 @@ def choose_kept(cartridge: Cartridge, arguments: RaceArguments) -> tuple[KeptSta
     else:
         wanted = (arguments.course,) if arguments.course is not None else tuple(courses)
     known = f"kept starts: {', '.join(courses) or 'none'}"
+    known_as = [rom.name for rom in imported() if rom.sha1 == cartridge.sha1]
+    rom = known_as[0] if known_as else shlex.quote(str(cartridge.path))
     how = (
-        "drive to its grid in `python -m mkds_gym.play --rom ROM` and press K, run "
+        f"drive to its grid in `python -m mkds_gym.play --rom {rom}` and press K, run "
         "`python -m mkds_gym.starts import STATE`, or pass the savestate of a race as state="
     )
     if not wanted or (arguments.course_set is None and len(wanted) > 1):
@@ -334,7 +338,13 @@ def _check_values(arguments: RaceArguments) -> None:
     """Check the type and range of each argument."""
     optional(integer, "course_seed", arguments.course_seed, 0)
     optional(number, "difficulty", arguments.difficulty, 0, 1)
-    if not isinstance(arguments.course_set, tuple):
+    if isinstance(arguments.course_set, tuple):
+        if not arguments.course_set:
+            raise ValueError("course_set=[] is empty: expected names of courses")
+        for name in arguments.course_set:
+            if not isinstance(name, str):
+                raise TypeError(f"course_set: {name!r} is not the name of a course")
+    else:
         optional(choice, "course_set", arguments.course_set, COURSE_SETS)
     optional(integer, "laps", arguments.laps, 1, MAX_LAPS)
     choice("engine_class", arguments.engine_class, CLASSES)
