@@ -18,6 +18,7 @@ static void wait_for(uint32_t interrupt) {
 static void wait_vblank(void) {
     HW_IF = HW_IRQ_VBLANK; /* ignore a VBlank that came during the frame's work */
     wait_for(HW_IRQ_VBLANK);
+    HW_IF = HW_IRQ_LINE; /* the next picture's begin counts, also during this frame's work */
 }
 
 /* Timers 0 and 1 together count bus cycles. They run only while the host profiles. */
@@ -62,9 +63,7 @@ int main(void) {
         boot_no_course();
     }
     dcache_clean();
-    if (game.choice.alone) {
-        HW_DISPSTAT = 1u << 8 | 1u << 5 | 1u << 3; /* interrupts at line 1 and at VBlank */
-    }
+    HW_DISPSTAT = 2u << 8 | 1u << 5 | 1u << 3; /* interrupts at VBlank and at line 2, after the ARM7's work */
 
     for (;;) {
         uint32_t early = 0;
@@ -85,6 +84,16 @@ int main(void) {
                 }
                 continue;
             }
+        }
+        if (scene_moves_early()) {
+            wait_for(HW_IRQ_LINE);
+            int timed = PROFILE_BLOCK->magic == PROFILE_MAGIC;
+            if (timed) {
+                start_timers();
+            }
+            scene_move_early();
+            dcache_clean();
+            early = timed ? bus_cycles() : 0;
         }
         wait_vblank();
         int profiling = PROFILE_BLOCK->magic == PROFILE_MAGIC;

@@ -148,16 +148,23 @@ void sky_init(const struct sky_colours *c) {
     GX_BG3P(GX_MAIN, 3) = 0x100;
 }
 
+static int32_t horizon;
+static angle16 heading;
+
+void sky_look(void) {
+    horizon = camera_view()->horizon;
+    heading = camera_view()->heading;
+}
+
 void sky_frame(void) {
-    const struct view *view = camera_view();
-    int32_t y = HORIZON - view->horizon;
+    int32_t y = HORIZON - horizon;
     if (y < 0) {
         y = 0;
     } else if (y > HEIGHT - SCREEN_HEIGHT) {
         y = HEIGHT - SCREEN_HEIGHT;
     }
     /* headings grow to the left, columns to the right */
-    uint32_t x = ((uint32_t)-(int32_t)view->heading >> 6) & (WIDTH - 1);
+    uint32_t x = ((uint32_t)-(int32_t)heading >> 6) & (WIDTH - 1);
     GX_BG3X(GX_MAIN) = x << 8;
     GX_BG3Y(GX_MAIN) = (uint32_t)y << 8;
 }

@@ -12,5 +12,7 @@ struct sky_colours {
 
 void sky_init(const struct sky_colours *colours);
 
-/* Turns the panorama to the last view sent, in the VBlank. */
+/* Notes the last view sent, before the camera moves on. */
+void sky_look(void);
+/* Turns the panorama to that view, in the VBlank. */
 void sky_frame(void);

@@ -2,6 +2,7 @@
 
 #include "hud/letters.h"
 #include "hud/overlay.h"
+#include "hud/seen.h"
 #include "kart/kart.h"
 #include "platform/gx.h"
 #include "race/items.h"
@@ -141,8 +142,8 @@ static void place_frame(int place) {
 }
 
 void badge_frame(void) {
-    item_frame(kart_of(&game.drivers[game.shown]));
-    if (game.choice.drivers > 1 && game.drivers[game.shown].place >= 0 && game.drivers[game.shown].place < DRIVERS_MAX) {
-        place_frame(game.drivers[game.shown].place);
+    item_frame(&seen.own);
+    if (game.choice.drivers > 1 && seen.kart.place >= 0 && seen.kart.place < DRIVERS_MAX) {
+        place_frame(seen.kart.place);
     }
 }

@@ -10,6 +10,7 @@
 #include "hud/minimap.h"
 #include "hud/overlay.h"
 #include "hud/screen.h"
+#include "hud/seen.h"
 #include "kart/kart.h"
 #include "platform/pad.h"
 #include "race/clock.h"
@@ -92,7 +93,7 @@ static void dot_frame(const driver *kart) {
 static void discs_frame(void) {
     for (int i = 1; i < (int)race.count; i++) {
         int x, y;
-        minimap_pixel(&game.drivers[i].position, &x, &y);
+        minimap_pixel(&seen.positions[i], &x, &y);
         SPRITES[4 * i] = (uint16_t)((y - 4) & 0xFF);
         SPRITES[4 * i + 1] = (uint16_t)((x - 4) & 0x1FF);
         SPRITES[4 * i + 2] = (uint16_t)(DISC_TILE | i << 12);
@@ -148,7 +149,7 @@ static void laps_frame(const driver_status *status) {
     text[2] = (char)('0' + laps);
     text[3] = 0;
     medium_field(&shown.lap_text, 10, 9, text, lap == laps ? GOLD : WHITE);
-    time_text(finished ? status->total_time : clock_time(game.status->frame), text);
+    time_text(finished ? status->total_time : clock_time(seen.status.frame), text);
     medium_field(&shown.time, 1, 12, text, finished ? GREEN : WHITE);
 
     /* Times of the laps: the best in gold, the running lap in cyan. */
@@ -305,16 +306,32 @@ void hud_init(void) {
     }
 }
 
-void hud_frame(void) {
+struct seen seen;
+
+void hud_look(void) {
     const driver *kart = &game.drivers[game.shown];
+    seen.kart = *kart;
+    seen.own = *kart_of(kart);
+    seen.status = *game.status;
+    for (uint32_t i = 0; i < race.count; i++) {
+        seen.positions[i] = game.drivers[i].position;
+    }
+    seen.keys = game.choice.hosted && !game.choice.alone ? seen.own.keys : game.keys;
+    seen.last_lap_frames = game.last_lap_frames;
+    seen.since_lap = game.since_lap;
+    sky_look();
+}
+
+void hud_frame(void) {
+    const driver *kart = &seen.kart;
     sky_frame();
     overlay_frame();
     badge_frame();
     speed_frame(kart);
-    laps_frame(&game.status->drivers[game.shown]);
+    laps_frame(&seen.status.drivers[game.shown]);
     surface_frame(kart);
-    keys_frame(game.choice.hosted && !game.choice.alone ? kart_of(kart)->keys : game.keys);
-    charge_frame(kart, kart_of(kart));
+    keys_frame(seen.keys);
+    charge_frame(kart, &seen.own);
     dot_frame(kart);
     discs_frame();
 }

@@ -3,5 +3,8 @@
 
 void hud_init(void);
 
+/* Copies what hud_frame shows: before race_frame, once a frame of the race. */
+void hud_look(void);
+
 /* Writes what changed since the last frame to video memory, first in every VBlank. */
 void hud_frame(void);

@@ -3,6 +3,7 @@
 #include "game.h"
 #include "hud/font.h"
 #include "hud/letters.h"
+#include "hud/seen.h"
 #include "platform/fx.h"
 #include "platform/gx.h"
 #include "race/picture_state.h"
@@ -150,7 +151,7 @@ void overlay_count(void) {
 }
 
 void overlay_frame(void) {
-    const race_status *status = game.status;
+    const race_status *status = &seen.status;
     const driver_status *mine = &status->drivers[game.shown];
     uint32_t dark = overlay_counts[game.first].dark, finished_for = overlay_counts[game.first].finished_for;
     uint32_t wrong_for = overlay_counts[game.first].wrong_for;
@@ -175,11 +176,11 @@ void overlay_frame(void) {
         } else {
             show("WRONG WAY", 0, 56, FX(0.85), LETTERS_RED);
         }
-    } else if (mine->lap > 1 && game.since_lap < LAP_FRAMES && game.last_lap_frames) {
+    } else if (mine->lap > 1 && seen.since_lap < LAP_FRAMES && seen.last_lap_frames) {
         char word[8] = "LAP 0/0";
         word[4] = (char)('0' + mine->lap);
         word[6] = (char)('0' + game.laps);
-        show(mine->lap == (int32_t)game.laps ? "FINAL LAP" : word, 0, 56, fx_mul(overlay_pop(game.since_lap), FX(0.9)), LETTERS_ICE);
+        show(mine->lap == (int32_t)game.laps ? "FINAL LAP" : word, 0, 56, fx_mul(overlay_pop(seen.since_lap), FX(0.9)), LETTERS_ICE);
     } else if (shown_letters) {
         show("", 0, 0, FX_ONE, LETTERS_GOLD);
     }

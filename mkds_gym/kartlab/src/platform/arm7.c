@@ -1,4 +1,4 @@
-/* The ARM7's work in each VBlank: give the ARM9 the keys X and Y and the pen, which only the ARM7
+/* The ARM7's work at the top of each picture, before the ARM9 needs it: give the ARM9 the keys X and Y and the pen, which only the ARM7
  * can read, and the keys that went down; and play the ARM9's sounds. */
 #include "platform/hw.h"
 #include "platform/memory_map.h"
@@ -51,8 +51,8 @@ static void voice_frame(int i) {
 
 void arm7_main(void) {
     HW_IME = 0;
-    HW_IE = HW_IRQ_VBLANK;
-    HW_DISPSTAT |= 1u << 3; /* enable the VBlank interrupt */
+    HW_IE = HW_IRQ_LINE;
+    HW_DISPSTAT = 1u << 8 | 1u << 5; /* interrupt at line 1 */
     HW_IF = ~0u;
     HW_IME = 1;
     for (int i = 0; i < VOICES; i++) {
@@ -72,9 +72,9 @@ void arm7_main(void) {
                 voice_frame(i);
             }
         }
-        HW_IF = HW_IRQ_VBLANK;
+        HW_IF = HW_IRQ_LINE;
         do {
             HW_HALTCNT = 0x80; /* sleep until an enabled interrupt occurs */
-        } while (!(HW_IF & HW_IRQ_VBLANK));
+        } while (!(HW_IF & HW_IRQ_LINE));
     }
 }

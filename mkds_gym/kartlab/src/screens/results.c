@@ -2,6 +2,7 @@
 
 #include "game.h"
 #include "hud/screen.h"
+#include "hud/seen.h"
 #include "platform/pad.h"
 #include "race/clock.h"
 #include "race/ghost.h"
@@ -57,7 +58,7 @@ static void laps_page(const driver_status *me) {
 }
 
 static void places_page(void) {
-    const race_status *status = game.status;
+    const race_status *status = &seen.status;
     for (int place = 0; place < (int)game.choice.drivers; place++) {
         int who = status->driver_by_place[place];
         if (who < 0 || who >= DRIVERS_MAX) {
@@ -83,7 +84,7 @@ static void places_page(void) {
 }
 
 static void draw(void) {
-    const driver_status *me = &game.status->drivers[game.shown];
+    const driver_status *me = &seen.status.drivers[game.shown];
     char text[12];
     int vs = game.choice.mode == MODE_VS;
     if (drawn < 0) {

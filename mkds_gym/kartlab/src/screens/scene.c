@@ -25,6 +25,9 @@ enum scene { SCENE_TITLE, SCENE_MENU, SCENE_RACE };
 static enum scene scene;
 static int hosted;     /* the race is the host's: it has no menu to return to */
 static int paused;
+static int early;      /* in this turn, the race moved at the top of the picture */
+static int pad_is_read; /* in this turn */
+static int over;       /* the player had finished before this turn */
 static int moved;      /* a race moved in this turn and must be drawn */
 static int unseen;     /* the host wants no picture */
 
@@ -140,11 +143,29 @@ static void choose_view(void) {
     }
 }
 
+/* Notes what both screens show besides the 3D picture, before the race moves on. */
+static void look(void) {
+    choose_view();
+    if (unseen || paused) {
+        return;
+    }
+    if (scene != SCENE_RACE) {
+        sky_look();
+        return;
+    }
+    if (!game.choice.alone || alone_moves(game.first)) {
+        overlay_count();
+    }
+    hud_look();
+}
+
 void scene_show(void) {
     if (game.choice.alone && !alone_started()) {
         alone_begin();
     }
-    choose_view();
+    if (!early) {
+        look();
+    }
     if (unseen) {
         return;
     }
@@ -157,9 +178,6 @@ void scene_show(void) {
     } else if (paused) {
         pause_show();
     } else {
-        if (!game.choice.alone || alone_moves(game.first)) {
-            overlay_count();
-        }
         hud_frame();
         results_show();
     }
@@ -185,32 +203,50 @@ static void move_race(void) {
         moved = 1;
         return;
     }
-    int over = game.status->drivers[0].flags & STATUS_FLAG_FINISHED;
     if (paused) {
         enum next next = pause_move();
         paused = next == NEXT_STAY;
         go_on(next, &game.choice);
         return;
     }
-    if (pad.pressed & KEY_START && !over) {
+    if (!early) { /* START is pressed */
         paused = 1;
         pause_open(hosted);
         sound_play(SOUND_PAUSE);
         return;
     }
-    race_keys(pad.held);
-    race_frame();
     moved = 1;
     if (over && !hosted) {
         go_on(results_move(), &game.choice);
     }
 }
 
-void scene_move(void) {
+int scene_moves_early(void) {
+    return scene == SCENE_RACE && !paused && !game.choice.alone && race_published();
+}
+
+void scene_move_early(void) {
     pad_read();
+    pad_is_read = 1;
+    over = game.status->drivers[0].flags & STATUS_FLAG_FINISHED;
+    if (pad.pressed & KEY_START && !over) {
+        return; /* the pause begins in VBlank */
+    }
+    look();
+    race_keys(pad.held);
+    race_frame();
+    early = 1;
+}
+
+void scene_move(void) {
+    if (!pad_is_read) {
+        pad_read();
+    }
+    pad_is_read = 0;
     moved = 0;
     if (scene == SCENE_RACE) {
         move_race();
+        early = 0;
         return;
     }
     race_keys(backdrop_keys());

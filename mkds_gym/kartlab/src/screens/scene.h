@@ -13,8 +13,12 @@ void scene_show(void);
 void scene_move(void);
 void scene_draw(void);
 
+/* A race moves at the top of the picture, before the turn in VBlank. A host reads memory at the end
+ * of a picture, 71 lines after VBlank, when the work for eight karts would still go on. */
+int scene_moves_early(void);
+void scene_move_early(void);
+
 /* Drivers that are alone: the turn of those that the picture does not show, at the start of a
- * picture. A host reads memory at the end of a picture, 71 lines after VBlank, when the work for
- * eight drivers would still go on. Returns whether a driver is shown: scene_show, scene_move and
+ * picture. Returns whether a driver is shown: scene_show, scene_move and
  * scene_draw then follow in VBlank for that driver. */
 int scene_move_unseen(void);
