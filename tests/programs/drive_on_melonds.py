@@ -1,4 +1,7 @@
-"""Drive Kartlab on melonDS and write a record of every frame: GAME_FOLDER FRAMES OUTPUT."""
+"""Drive Kartlab on melonDS and write a record of every frame: ROM MEMORY FRAMES OUTPUT.
+
+MEMORY is an ``.npz`` file with the bytes to write before the first frame, and their addresses.
+"""
 
 from __future__ import annotations
 
@@ -8,28 +11,28 @@ from pathlib import Path
 
 import numpy as np
 import stable_retro as retro
-from second_core_drive import keys, record
+from second_core_drive import clock, digest, keys, structures
 
-folder, frames, output = sys.argv[1:]
-retro.data.Integrations.add_custom_path(folder)
-env = retro.make(
-    "Kartlab-Nds-v0",
-    state=retro.State.NONE,
-    inttype=retro.data.Integrations.CUSTOM_ONLY,
-    render_mode=None,
-    use_restricted_actions=retro.Actions.ALL,
-)
-env.reset()
-index = [env.buttons.index(name) for name in ("A", "LEFT", "RIGHT")]
-start = env.buttons.index("START")
-records, clock = [], -1
-for frame in range(int(frames)):
-    action = np.zeros(len(env.buttons), np.int8)
-    if clock < 0:  # the core's memory is read-only: start a race through title and menu
-        action[start] = frame % 60 < 3
-    else:
-        action[index] = keys(clock)
-    env.step(action)
-    clock, position = record(env.get_ram())
-    records.append((clock, position))
+from mkds_gym.emulator.console import Keys
+from mkds_gym.emulator.hardware import RAM_SIZE
+
+BUTTONS = (Keys.B, Keys.Y, Keys.SELECT, Keys.START, Keys.UP, Keys.DOWN, Keys.LEFT, Keys.RIGHT)
+BUTTONS += (Keys.A, Keys.X, Keys.L, Keys.R)
+
+rom, memory, frames, output = sys.argv[1:]
+emulator = retro.RetroEmulator(rom)
+data = retro.data.GameData()
+emulator.configure_data(data)
+with np.load(memory) as written:
+    for index, value in zip(written["addresses"], written["values"], strict=True):
+        data.memory.assign(int(index), "|u1", int(value))
+records, now = [], 0
+while len(records) < int(frames):
+    held = keys(now)
+    emulator.set_button_mask(np.array([bool(held & key) for key in BUTTONS] + [0] * 4, np.uint8), 0)
+    emulator.step()
+    ram = np.frombuffer(next(iter(data.memory.blocks.values())), np.uint8)[:RAM_SIZE]
+    if pieces := structures(ram):
+        now = clock(pieces)
+        records.append((now, digest(pieces)))
 Path(output).write_text(json.dumps(records))

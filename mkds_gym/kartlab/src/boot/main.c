@@ -1,4 +1,4 @@
-/* Start, and one turn of the loop per VBlank. */
+/* Start, and one turn of the loop per picture: the race at the top, drawing in VBlank. */
 #include "boot/boot_block.h"
 #include "platform/card.h"
 #include "platform/heap.h"

@@ -97,8 +97,8 @@ typedef struct {
 /* The same, as the program counts them for its budget. */
 #define PICTURE_BOOKED (*(volatile uint32_t *)0x027FE068)
 
-/* EXTKEYIN, written by the ARM7 each VBlank. Bits 0, 1 and 6 are X, Y and pen, 0 if held. */
+/* EXTKEYIN, written by the ARM7 at the top of each picture. Bits 0, 1 and 6 are X, Y and pen, 0 if held. */
 #define SHARED_EXTKEYIN (*(volatile uint16_t *)0x027FFFA8)
-/* Keys of KEYINPUT that went down, bits set by the ARM7 each VBlank: the ARM9 may be too busy to see
+/* Keys of KEYINPUT that went down, bits set by the ARM7 as well: the ARM9 may be too busy to see
  * a short press. */
 #define SHARED_TAPS (*(volatile uint16_t *)0x027FFFAA)
