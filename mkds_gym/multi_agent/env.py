@@ -25,7 +25,7 @@ from mkds_gym.display.window import DEFAULT_SCALE, MAX_SCALE
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import SCREENS, Console
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
-from mkds_gym.env import MAX_FRAME_SKIP, RENDER_MODES
+from mkds_gym.episodes.episode_env import MAX_FRAME_SKIP, RENDER_MODES
 from mkds_gym.episodes.race_config import RaceArguments, RaceConfig
 from mkds_gym.episodes.race_start import PRIMING_FRAMES, RaceStart
 from mkds_gym.episodes.start_manager import NO_CONSOLE, NO_RACE, StartManager
