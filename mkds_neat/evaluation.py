@@ -55,7 +55,12 @@ class _Worker:
     def __init__(self) -> None:
         self.started = False
         self.tasks: list[Task] = []  # in the order in which the worker begins them
-        self.silence = 0.0  # seconds since the last message
+        self.silence = 0.0  # seconds since the last message, or since the worker is busy
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether the worker starts or drives."""
+        return bool(self.tasks) or not self.started
 
     def remove(self, ids: Sequence[int]) -> None:
         """Forget tasks."""
@@ -273,7 +278,8 @@ class Evaluator:
         # Not more than a moment at a time: this process may have been suspended, too.
         passed = min(time.monotonic() - began, 2 * _POLL)
         for worker in self._workers:
-            worker.silence += passed
+            # A worker without tasks says nothing, and must not count as dead when it gets one.
+            worker.silence = worker.silence + passed if worker.is_busy else 0.0
         for number, message in messages:
             worker = self._workers[number]
             worker.silence = 0.0
@@ -283,7 +289,7 @@ class Evaluator:
                 self._viewer.count_steps(message.steps)
         if self._vectorization == "async":
             for number, worker in enumerate(self._workers):
-                if worker.silence > self.timeout and (worker.tasks or not worker.started):
+                if worker.silence > self.timeout:
                     error = f"TimeoutError: no message for {self.timeout:.0f} seconds"
                     messages.append((number, Ended(error)))
         return messages

@@ -104,7 +104,8 @@ def test_results_equal_driving_by_hand(expected):
             over = terminated or truncated
             steps += 1
         metrics = env.unwrapped.full_info()["metrics"]
-        assert by_id[individual.id][1:4] == (metrics["progress"], metrics, steps)
+        frames = steps * env.unwrapped.frame_skip
+        assert by_id[individual.id][1:5] == (metrics["progress"], metrics, steps, frames)
     env.close()
     assert len({e[3] for e in expected}) > 1
 
