@@ -1,11 +1,16 @@
-"""Consoles in a race, and what to do with them."""
+"""Consoles in a race or with another program, and what to do with them."""
 
 from __future__ import annotations
 
 import hashlib
+import struct
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mkds_gym.emulator import Console, Keys
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
+from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.kartlab.boot import BootParameters
 
 LEFT, RIGHT = Keys.A | Keys.LEFT, Keys.A | Keys.RIGHT
@@ -35,3 +40,14 @@ def digest_of_new_console(keys: int) -> str:
     """`digest_after` of a new console. Worker processes run this."""
     with race_console() as console:
         return digest_after(console, keys)
+
+
+def write_code(ram: NDArray[np.uint8], *code: int) -> None:
+    """Replace the cartridge's program, in ``on_power_on``.
+
+    Without the recompiler, the processor has already fetched the first instruction by then, so the
+    code begins with one that does nothing.
+    """
+    entry = struct.unpack_from("<I", BUNDLED_ROM.read_bytes(), 0x24)[0] - RAM_START
+    program = struct.pack(f"<{1 + len(code)}I", 0xE1A00000, *code)
+    ram[entry : entry + len(program)] = np.frombuffer(program, np.uint8)

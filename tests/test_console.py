@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from consoles import LEFT, RIGHT, drive, race_console
+from consoles import LEFT, RIGHT, drive, race_console, write_code
 from numpy.typing import NDArray
 from programs import run_file
 from waiting import interrupted_when
@@ -34,7 +34,7 @@ from mkds_gym.emulator import (
 )
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
 from mkds_gym.emulator.elf import import_slots
-from mkds_gym.emulator.hardware import RAM_START, RGB_OF_COLOURS
+from mkds_gym.emulator.hardware import RGB_OF_COLOURS
 from mkds_gym.emulator.snapshot import END_MARK, chunks
 from mkds_gym.emulator.state_file import ReadState
 from mkds_gym.errors import ConsoleError, StateError
@@ -53,17 +53,6 @@ def console(new_console: Console, race_start: Snapshot) -> Console:
     """A console in a race."""
     new_console.restore(race_start)
     return new_console
-
-
-def write_code(ram: NDArray[np.uint8], *code: int) -> None:
-    """Replace the cartridge's program, in ``on_power_on``.
-
-    Without the recompiler, the processor has already fetched the first instruction by then, so the
-    code begins with one that does nothing.
-    """
-    entry = struct.unpack_from("<I", BUNDLED_ROM.read_bytes(), 0x24)[0] - RAM_START
-    program = struct.pack(f"<{1 + len(code)}I", 0xE1A00000, *code)
-    ram[entry : entry + len(program)] = np.frombuffer(program, np.uint8)
 
 
 def battery_command(*sent: int) -> list[int]:

@@ -416,7 +416,7 @@ class Library:
         # as the library would fill 72 MiB of tables with zeros.
         later = self._jit_was_on and self.code is not None
         if self.undrawn is not None:
-            self.undrawn.discard()
+            self.undrawn.discard(switched_on=True)
         build = self.build
         switched = build is not None and internals.set_jit(self.image, build, jit and not later)
         if jit and build is not None and not switched:

@@ -118,8 +118,8 @@ class UndrawnGeometry:
             protect(page, mmap.PROT_READ | mmap.PROT_EXEC)
         places = {name: start + at for name, at in zip(_ENTRIES, entries, strict=True)}
         self._settle = ctypes.PYFUNCTYPE(None, ctypes.c_uint32)(places["settle"])
-        self._discard = ctypes.PYFUNCTYPE(None)(places["discard"])
-        self._discard()
+        self._discard = ctypes.PYFUNCTYPE(None, ctypes.c_uint32)(places["discard"])
+        self._discard(True)
         protect(table_page, mmap.PROT_READ | mmap.PROT_WRITE)
         loaders[:] = places["load_word"]
         protect(table_page, mmap.PROT_READ)
@@ -136,9 +136,13 @@ class UndrawnGeometry:
         """
         self._settle(everything)
 
-    def discard(self) -> None:
-        """Forget what was left out, as a state is loaded or the console is switched on."""
-        self._discard()
+    def discard(self, *, switched_on: bool = False) -> None:
+        """Forget what was left out, as a state is loaded.
+
+        Args:
+            switched_on: the console is switched on instead.
+        """
+        self._discard(switched_on)
 
     @property
     def enabled(self) -> bool:

@@ -123,7 +123,9 @@ static struct {
     Log *built, *shown;     /* of the list being built, and of the list that was flushed last */
     Log *old;               /* of the list before, in whose place the list being built is */
     u32 torn;               /* a polygon is incomplete since the flush, so that its first vertices
-                               are those that `old` put at their place */
+                               are those that older lists put at their place */
+    u32 whole;              /* a program has completed such a polygon: leave out nothing, until the
+                               console is switched on again */
     u32 deferring;          /* `built` is in use */
     u32 in_vblank;
     u32 lists_pending;      /* render lists of the flushed list are not made yet */
@@ -267,10 +269,9 @@ static void replay(Log *log, u32 end);
 /* A polygon that began before the flush has remainders of the old list as its first vertices. */
 static void mend(void)
 {
-    if (my.torn) {
-        my.torn = 0;
+    if (my.torn && my.old->used)
         replay(my.old, my.old->end);
-    }
+    my.torn = 0;
 }
 
 static s32 ten_bits(u32 value, int first) { return (s32)(value << (22 - first)) >> 22; }
@@ -374,6 +375,7 @@ static inline void carry_out(u32 command, u32 value)
     default:
         return;
     }
+    my.whole |= my.torn;
     mend();
     count_vertex();
 }
@@ -496,22 +498,28 @@ static void settle_shown(void)
     }
 }
 
+/* Build everything if the logs and `more` commands would fill too much of the ring. */
+static void make_room(u32 more)
+{
+    Log *oldest = my.torn && my.old->used ? my.old : my.shown->used ? my.shown : my.built;
+    if (!oldest->used)
+        return;
+    u32 tail = host.fifo->tail, start = oldest->start;
+    u32 span = tail >= start ? tail - start : tail + RING - start;
+    if (more > RING_LIMIT || span + more > RING_LIMIT) {
+        settle_shown();
+        settle_built(0);
+    }
+}
+
 /* Entries ------------------------------------------------------------------------------------ */
 
 HOOK void execute3d(void)
 {
     Fifo *fifo = host.fifo;
     u32 budget = BATCH, swap = 0;
+    make_room(0);
     if (!my.deferring) {
-        host.execute3d();
-        return;
-    }
-    Log *oldest = my.torn ? my.old : my.shown->used ? my.shown : my.built;
-    u32 span = fifo->tail >= oldest->start ? fifo->tail - oldest->start
-                                           : fifo->tail + RING - oldest->start;
-    if (span > RING_LIMIT) {
-        settle_shown();
-        settle_built(0);
         host.execute3d();
         return;
     }
@@ -558,7 +566,7 @@ HOOK void render_lists(u32 mode)
 {
     if (!my.deferring || !my.in_vblank) {
         if (my.in_vblank) {
-            if (my.shown->used && host.info->count)
+            if (my.shown->used && (host.info->count || my.whole))
                 replay(my.shown, my.shown->end);
             my.shown->used = my.lists_pending = 0;
         }
@@ -571,7 +579,7 @@ HOOK void render_lists(u32 mode)
     my.old = my.shown;
     my.shown = flushed;
     my.built->used = 0;
-    my.torn = my.old->used && host.info->count;
+    my.torn = host.info->count != 0;
     flushed->end = host.fifo->head;
     my.lists_pending = 1;
     my.lists_mode = mode;
@@ -583,7 +591,7 @@ HOOK void vblank(void)
     my.in_vblank = 1;
     host.vblank();
     my.in_vblank = 0;
-    if (host.skipper[0] && !host.off) {
+    if (host.skipper[0] && !host.off && !my.whole) {
         if (!my.deferring || !my.built->used) {
             my.deferring = 1;
             begin_log(my.built);
@@ -629,9 +637,11 @@ HOOK void settle(u32 all)
     }
 }
 
-/* For the host: forget what was left out; a state is loaded, or the console switched on. */
-HOOK void discard(void)
+/* For the host: forget what was left out; a state is loaded, or the console `switched_on`. */
+HOOK void discard(u32 switched_on)
 {
+    if (switched_on)
+        my.whole = 0;
     my.built = &my.logs[0];
     my.shown = &my.logs[1];
     my.old = &my.logs[2];
@@ -720,10 +730,7 @@ HOOK void do_copy(u8 *channel)
     u32 mode = word[3], count = word[2], from = word[7], to = word[8];
     if (mode == DMA_GEOMETRY && (count > 112 || !count))
         count = 112;
-    if (my.deferring && count - 1 >= RING_LIMIT / 2) {
-        settle_shown();
-        settle_built(0);
-    }
+    make_room(!count || count > RING_LIMIT ? RING : 4 * count); /* a word has four commands */
     u32 last = from + 4 * count - 4, page = 0xFFFFC000, fast = *(u32 *)(host.mmu + 0x2115174);
     if (host.off || (mode && mode != DMA_GEOMETRY) || !word[4] || word[5] || word[6] != 2 ||
         word[18] || count - 1 >= RING_LIMIT / 2 || to != 0x04000400 || from >> 24 != 2 ||
