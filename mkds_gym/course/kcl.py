@@ -172,7 +172,7 @@ class KCL:
         # The prism offset is that of prism 0, which does not exist.
         starts = [offsets[0], offsets[1], offsets[2] + PRISM_SIZE, offsets[3]]
         for index, name in enumerate(("positions", "normals", "prisms", "octree")):
-            if not least <= offsets[index] <= len(data):
+            if not least <= starts[index] <= len(data):
                 raise CourseFormatError(
                     f"offset of the {name}, {fields[index]:#x}, is out of bounds", where + 4 * index
                 )

@@ -536,7 +536,9 @@ def _sections(nkm: NKM) -> list[tuple[int, int, list[int]]]:
     sections = []
     for number, path in enumerate(paths):
         first, size = int(path["start"]), int(path["length"])
-        if size == 0 or first + size > count:
+        if size == 0:
+            raise CourseFormatError(f"checkpoint section {number} has no checkpoints")
+        if first + size > count:
             raise CourseFormatError(
                 f"checkpoint section {number} has checkpoints {first} to {first + size - 1}: "
                 f"the course has {count}"
