@@ -264,8 +264,7 @@ def test_state_that_crashes_the_emulator_is_refused(
     kept: KeptStart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(kept.path, tmp_path / "a.state")
-    monkeypatch.setenv("MKDS_DESMUME_LIBRARY", "")
-    monkeypatch.setattr("sys.executable", "/bin/false")
+    monkeypatch.setattr("sys.executable", "/bin/false")  # a child process that dies
     outcome = import_state(tmp_path / "a.state", [Cartridge.open("mkds-usa")], replace=True)
     assert outcome.kind == "refused"
     assert "the emulator crashes on it" in outcome.problem

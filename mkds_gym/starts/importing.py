@@ -21,7 +21,7 @@ from mkds_gym.starts import library
 from mkds_gym.starts.library import KeptStart
 from mkds_gym.starts.making import make_start
 
-TIMEOUT: Final = 120
+TIMEOUT: Final = 60
 """Seconds that the child process may take for a state."""
 _OTHER_ROM: Final = "is of another ROM"
 _KINDS: Final = ("not in a race", "after GO")
