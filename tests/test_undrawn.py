@@ -237,6 +237,44 @@ def idle_console() -> Iterator[Console]:
         yield console
 
 
+def test_strip_that_continues_after_a_swap_looks_the_same(idle_console: Console) -> None:
+    """The last list refers to two vertices that the first one left. All is built from then on."""
+    console = idle_console
+    write = console.library.image.desmume_memory_write_long
+    undrawn_lists = []
+
+    def run() -> list[str]:
+        rng = np.random.default_rng(5)
+        console.step(0, 8, draw=False)
+        write(0x04000000, 0x00010108)  # shows 3D
+        before = undrawn(console).counts["deferred"]
+        for vertices, begins in ((12, True), (9, True), (6, False)):
+            for number, value in ((0x60, 0xBFFF0000), (0x29, 0x1F00C0), (0x40, 2)):
+                if begins:
+                    write(_PORTS + 4 * number, value)
+            for _ in range(vertices):
+                x, y = rng.integers(-60, 60, 2).tolist()
+                write(_PORTS + 4 * 0x20, int(rng.integers(1, 2**15)))
+                write(_PORTS + 4 * 0x24, (x & 1023) | (y & 1023) << 10)
+            console.step(0, 1, draw=False)
+            write(_PORTS + 4 * _SWAP, 0)
+            console.step(0, 1, draw=False)
+        found = [seen(console)]
+        for draw in (True, True, False, True):
+            console.step(0, 3, draw=draw)
+            found.append(seen(console))
+        undrawn_lists.append(undrawn(console).counts["deferred"] - before)
+        write(_PORTS + 4 * _SWAP, 0)
+        console.step(0, 5, draw=False)
+        undrawn_lists.append(undrawn(console).counts["deferred"] - before)
+        assert len(np.unique(console.screen("both").reshape(-1, 3), axis=0)) > 2
+        return found
+
+    with_and_without(console, run)
+    assert undrawn_lists[:4] == [0] * 4
+    assert undrawn_lists[4] == undrawn_lists[5] > 0
+
+
 # The emulator aborts on quads that are not convex and outside of the picture, with this package or
 # without: an assertion of GFX3D_Clipper::ClipPoly fails. Other seeds have such quads.
 @pytest.mark.parametrize(
