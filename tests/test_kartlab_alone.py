@@ -91,6 +91,14 @@ def test_host_block_of_drivers_refuses_wrong_states() -> None:
     together = Together(drive_all_alone(5), drivers=2)
     with pytest.raises(ValueError, match=r"state has 3 bytes: expected \d+"):
         together.host.write_state(0, b"abc")
+    host = together.host
+    for driver in (-1, host.count):
+        for call in (host.state, host.race_pieces, lambda n: host.write_state(n, host.state(0))):
+            with pytest.raises(ValueError, match=f"driver={driver} is out of range"):
+                call(driver)
+    assert host.keys.shape == (host.count,)
+    with pytest.raises(IndexError):
+        host.keys[host.count] = 1
     together.close()
 
 

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 from vector_envs import FaultyMetric, equal, fail_next_frame, make, make_faulty, play
 
 import mkds_gym
-from mkds_gym.emulator import Cartridge, Console
+from mkds_gym.emulator import Cartridge, Console, Keys
 from mkds_gym.episodes.cloned_state import ClonedState
 from mkds_gym.errors import ConsoleError, RecordingError, StateError, VectorEnvError
 from mkds_gym.kartlab.host_drivers import MAGIC
@@ -337,6 +337,50 @@ def test_interrupted_step_needs_a_reset_of_all_drivers(wrappers: Any) -> None:
             envs.step([0, 1, 2])
         envs.reset(seed=0)
         assert equal(expected, envs.step([0, 1, 2]))
+
+
+def test_objects_of_a_driver_are_those_of_its_own_console() -> None:
+    shared, own = pair(2, 2)
+    with shared, own:
+        for envs in (shared, own):
+            envs.reset(seed=0)
+            envs.step([0, 0])
+        for seat, console in zip(shared.envs, own.envs, strict=True):
+            found, expected = (
+                [each.kind for each in env.get_wrapper_attr("reader").read_objects()]
+                for env in (seat, console)
+            )
+            assert found == expected
+            assert found.count("driver") == 1
+
+
+def test_picture_of_a_restored_state_replaces_the_last_picture() -> None:
+    with make(2, drivers_per_console=2, render_mode="rgb_array", frame_skip=4) as envs:
+        envs.reset(seed=0)
+        envs.step([0, 0])
+        states, before = envs.clone_states(), envs.render()
+        for _ in range(10):
+            envs.step([0, 0])
+        assert not np.array_equal(envs.render()[0], before[0])
+        envs.restore_states(states)
+        assert np.array_equal(envs.render()[0], before[0])
+
+
+def test_picture_after_undrawn_frames_leaves_the_driver_where_it_is() -> None:
+    with make(2, drivers_per_console=2) as envs:
+        envs.reset(seed=0)
+        seat = envs.get_attr("console")[0]
+
+        def drive_on(look: bool) -> Any:
+            envs.reset(seed=0)
+            seat.snapshot()
+            seat.step(Keys.A, 4)
+            envs.step([0, 0])
+            if look:
+                seat.colours()
+            return envs.step([0, 0])
+
+        assert equal(drive_on(look=False), drive_on(look=True))
 
 
 def test_interrupted_picture_leaves_the_driver_where_it_is(

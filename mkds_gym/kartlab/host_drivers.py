@@ -45,6 +45,7 @@ from mkds_gym.kartlab.boot import MAX_DRIVERS
 from mkds_gym.race.memory import check_pointer, read_pointer
 from mkds_gym.race.memory_layout import DRIVER, RACE_CONFIG, RACE_STATUS, SCENE, MemoryLayout
 from mkds_gym.race.packing import field_slice
+from mkds_gym.utils.arguments import integer
 
 ADDRESS: Final = 0x023FE080
 MAGIC: Final = b"KLHB"
@@ -56,9 +57,10 @@ _SHOWN: Final = _OFFSET + 0x04
 _HELD: Final = _OFFSET + 0x05
 _SAVE: Final = _OFFSET + 0x06
 _LOAD: Final = _OFFSET + 0x07
-_KEYS: Final = slice(_OFFSET + 0x08, _OFFSET + 0x08 + 2 * MAX_DRIVERS)
+_KEYS: Final = _OFFSET + 0x08
 _FRAMES: Final = slice(_OFFSET + 0x24, _OFFSET + 0x28)
 _ADDRESSES: Final = slice(_OFFSET + 0x18, _OFFSET + 0x24)
+_HOSTED: Final = BOOT_ADDRESS - RAM_START + 0x38
 _ZEROS: Final = BOOT_ADDRESS - RAM_START + 0x3C
 """Index of the last word of the boot block, which is reserved and 0."""
 _DRIVER_ID: Final = field_slice(DRIVER, "driver_id")
@@ -90,7 +92,8 @@ class HostDrivers:
         ram: main memory of the console, (0x400000,) uint8, live.
 
     Attributes:
-        keys: keys of each driver, (8,) uint16, live.
+        count: number of hosted drivers, 1 to 8.
+        keys: keys of each hosted driver, (count,) uint16, live.
 
     Raises:
         ConsoleError: memory has no host block.
@@ -103,7 +106,8 @@ class HostDrivers:
                 "(python -m mkds_gym.kartlab build)"
             )
         self._ram = ram
-        self.keys: NDArray[np.uint16] = ram[_KEYS].view(np.uint16)
+        self.count: Final = int(ram[_HOSTED])
+        self.keys: NDArray[np.uint16] = ram[_KEYS : _KEYS + 2 * self.count].view(np.uint16)
 
     @property
     def shown(self) -> int:
@@ -147,19 +151,25 @@ class HostDrivers:
         self._ram[_LOAD] |= mask
 
     def state(self, driver: int) -> bytes:
-        """Return a driver's state block."""
+        """Return a driver's state block.
+
+        Raises:
+            ConsoleError: the drivers are not alone.
+            ValueError: there is no such driver.
+        """
         return self._ram[self._state_slice(driver)].tobytes()
 
     def write_state(self, driver: int, state: bytes) -> None:
         """Write a driver's state block, for `load`.
 
         Args:
-            driver: 0 to 7.
+            driver: 0 to ``count - 1``.
             state: a result of `state`, also of another driver or of another console with the same
                 race and cartridge.
 
         Raises:
-            ValueError: the size is wrong.
+            ConsoleError: the drivers are not alone.
+            ValueError: there is no such driver, or the size is wrong.
         """
         block = self._ram[self._state_slice(driver)]
         if len(state) != len(block):
@@ -168,6 +178,7 @@ class HostDrivers:
 
     def _state_slice(self, driver: int) -> slice:
         start, size, _ = self._addresses()
+        integer("driver", driver, 0, self.count - 1)
         at = check_pointer(start + driver * size, size, "the state block")
         return slice(at, at + size)
 
@@ -181,16 +192,18 @@ class HostDrivers:
         """Return where the `RaceCopy` of a race of this driver alone lies.
 
         Args:
-            driver: 0 to 7.
+            driver: 0 to ``count - 1``.
 
         Returns:
             Index of the first byte in memory, and size, of each part.
 
         Raises:
             ConsoleError: the drivers are not alone.
+            ValueError: there is no such driver.
             NoRaceError: memory has no race.
         """
         statuses = self._addresses()[2]
+        integer("driver", driver, 0, self.count - 1)
         layout = MemoryLayout.detect(self._ram)
 
         def field(pointer: int, dtype: np.dtype[np.void], name: str) -> tuple[int, int]:
@@ -216,10 +229,11 @@ class HostDrivers:
         """Return live views that joined are the `RaceCopy` of a race of this driver alone.
 
         Args:
-            driver: 0 to 7.
+            driver: 0 to ``count - 1``.
 
         Raises:
             ConsoleError: the drivers are not alone.
+            ValueError: there is no such driver.
             NoRaceError: memory has no race.
         """
         memory = self._ram.data
