@@ -62,7 +62,11 @@ def run(command: list[str], folder: Path, expected: str) -> str:
         What went wrong, or nothing.
     """
     folder.mkdir()
-    variables = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MINARI_DATASETS_PATH": "data"}
+    variables = {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "MINARI_DATASETS_PATH": str(folder / "data"),
+    }
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, **variables}, capture_output=True, text=True
     )
