@@ -11,7 +11,6 @@ import venv
 from pathlib import Path
 
 import pytest
-import stable_baselines3
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples" / "libraries"
@@ -125,8 +124,8 @@ def test_every_example_is_run() -> None:
 def test_page_names_the_versions_that_are_run() -> None:
     page = PAGE.read_text(encoding="utf-8")
     versions = {name: version for path in REQUIREMENTS for name, version in pins(path).items()}
-    del versions["gymnasium"]
-    versions["stable-baselines3"] = stable_baselines3.__version__
+    # Dependencies of CleanRL; the example of Stable-Baselines3 runs with the installed version.
+    del versions["gymnasium"], versions["stable-baselines3"]
     versions["cleanrl"] = "1.2.0"
     for name, version in versions.items():
         assert re.search(rf"^\| {re.escape(name)} \| {re.escape(version)} \|", page, re.M), name
