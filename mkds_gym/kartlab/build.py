@@ -22,11 +22,12 @@ from pathlib import Path
 import ndspy.fnt
 import ndspy.rom
 
-from mkds_gym.emulator.cartridge import COURSE_FOLDER, KARTLAB_CODE, header_crc16
+from mkds_gym.emulator.cartridge import COURSE_FOLDER, KARTLAB_CODE, REGIONS, header_crc16
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import MKDSError, reason
 from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH, SOURCE_DIRECTORY, memory_header, physics
 from mkds_gym.kartlab.compiler import CompiledCourse, compile_course
+from mkds_gym.utils.arguments import choice
 
 __all__ = [
     "COMPILER",
@@ -46,9 +47,10 @@ COMPILER = "arm-none-eabi-gcc"
 COMPILER_VERSION = "12.2.1"
 """Compiler version of the committed cartridge, from Debian 12."""
 
+LAYOUT_HEADER = "platform/memory_layout.h"
 GENERATED_HEADERS: dict[str, Callable[[], str]] = {
     "kart/physics.h": physics.header,
-    "platform/memory_layout.h": memory_header.header,
+    LAYOUT_HEADER: memory_header.header,
 }
 """C headers that the build writes, by path within the sources."""
 
@@ -58,6 +60,7 @@ SIZE_LIMIT = 1 << 20
 COURSE_TABLE = "kartlab/courses.bin"
 """The cartridge's list of courses for the menu (`course_table`)."""
 
+_LARGEST_SHIFT = 0x4000
 _CAPACITY_UNIT = 128 * 1024
 
 HASH_OFFSET = 0xA0
@@ -118,21 +121,37 @@ def compiler_version() -> str:
 
 
 def build_rom(
-    source_directory: Path = SOURCE_DIRECTORY, course_directory: Path = COURSE_DIRECTORY
+    source_directory: Path = SOURCE_DIRECTORY,
+    course_directory: Path = COURSE_DIRECTORY,
+    *,
+    shift: int = 0,
+    game_code: str = KARTLAB_CODE,
 ) -> bytes:
     """Compile and pack the cartridge.
 
     Args:
         source_directory: the C sources.
         course_directory: the course descriptions (``*.toml``).
+        shift: bytes added to the static addresses of the race and to the region word, a multiple
+            of 4 from -0x4000 to 0x4000, as on the cartridges of other regions. The committed
+            cartridge has 0.
+        game_code: four letters, a key of `cartridge.REGIONS`. Another code than Kartlab's makes a
+            cartridge that is treated as the original: it gets no boot parameters.
 
     Returns:
         The ROM image.
 
     Raises:
+        ValueError: ``shift`` or ``game_code`` is wrong.
         BuildError: no compiler, wrong sources, or a ROM that is too large.
         CourseDescriptionError: a course description is wrong.
     """
+    if abs(shift) > _LARGEST_SHIFT or shift % 4:
+        raise ValueError(
+            f"shift={shift} is out of range: expected a multiple of 4 from -{_LARGEST_SHIFT} to "
+            f"{_LARGEST_SHIFT}"
+        )
+    choice("game_code", game_code, dict.fromkeys(REGIONS))
     compiler_version()
     with tempfile.TemporaryDirectory(prefix="kartlab-build-") as folder:
         # Relative names in a copy keep paths of this machine out of the image.
@@ -140,17 +159,20 @@ def build_rom(
         shutil.copytree(source_directory, work / "src")
         for name, text in GENERATED_HEADERS.items():
             (work / "src" / name).write_text(text(), encoding="ascii")
+        layout = memory_header.header(shift)
+        (work / "src" / LAYOUT_HEADER).write_text(layout, encoding="ascii")
         sources = [
             path.relative_to(work / "src").as_posix()
             for path in sorted((work / "src").rglob("*.[cs]"))
         ]
         arm9_sources = [name for name in sources if name not in _ARM7_SOURCES]
-        arm9 = _image(work / "src", "arm9", _ARM9_FLAGS, arm9_sources)
+        shifted = f"-Wl,--defsym=__layout_shift={shift}"
+        arm9 = _image(work / "src", "arm9", _ARM9_FLAGS, arm9_sources, shifted)
         arm7 = _image(work / "src", "arm7", _ARM7_FLAGS, list(_ARM7_SOURCES))
 
     rom = ndspy.rom.NintendoDSRom()
     rom.name = b"KARTLAB"
-    rom.idCode = b"KLBE"
+    rom.idCode = game_code.encode()
     rom.developerCode = b"KL"
     rom.deviceCapacity = 3  # 128 KiB << 3 = SIZE_LIMIT
     rom.nintendoLogo = bytes(0x9C)  # the logo must not be shipped
@@ -325,7 +347,9 @@ def check_rom(path: Path = ROM_PATH) -> str | None:
     )
 
 
-def _image(folder: Path, name: str, flags: tuple[str, ...], sources: list[str]) -> bytes:
+def _image(
+    folder: Path, name: str, flags: tuple[str, ...], sources: list[str], *link_flags: str
+) -> bytes:
     objects = [f"{source}.o" for source in sources]
 
     def compile_source(source: str, output: str) -> None:
@@ -334,7 +358,7 @@ def _image(folder: Path, name: str, flags: tuple[str, ...], sources: list[str]) 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         list(threads.map(compile_source, sources, objects))
     elf, binary = f"{name}.elf", f"{name}.bin"
-    link = [COMPILER, *flags, *_LINK_FLAGS, "-T", f"boot/{name}.ld", *objects, "-lgcc", "-o", elf]
+    link = [COMPILER, *flags, *_LINK_FLAGS, *link_flags, "-T", f"boot/{name}.ld", *objects, "-lgcc", "-o", elf]
     _run(link, folder)
     _run(["arm-none-eabi-objcopy", "-O", "binary", elf, binary], folder)
     return (folder / binary).read_bytes()

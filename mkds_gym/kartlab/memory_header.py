@@ -66,9 +66,13 @@ _ADDRESS_TYPES = {
 _PLAIN_UNITS = {"", "number", "boolean", "bits", "bytes", "pointer", *STRUCTURES}
 
 
-def header() -> str:
-    """Return the text of the C header ``platform/memory_layout.h``."""
-    parts = [_HEAD]
+def header(shift: int = 0) -> str:
+    """Return the text of the C header ``platform/memory_layout.h``.
+
+    Args:
+        shift: bytes added to all static addresses, as on the cartridges of other regions.
+    """
+    parts = [_HEAD, f"#define LAYOUT_SHIFT {shift} /* added to all static addresses */\n"]
     for prefix in ("CONFIG_TYPE", "UNKNOWN", *memory_layout.BIT_FIELDS):
         parts.append(_enumeration(f"{name} = {value:#x}" for name, value in bits(prefix).items()))
     parts.append(_enumeration(f"MAP_{name}" for name in memory_layout.FIRST_MAP_LISTS))
@@ -83,7 +87,7 @@ def header() -> str:
     for structure in STRUCTURES.values():
         parts.append(_structure(structure.name, structure.fields, structure.dtype.itemsize))
     for name, address in MemoryLayout.addresses().items():
-        parts.append(f"#define {name.upper()} (*({_ADDRESS_TYPES[name]}){address:#010x})")
+        parts.append(f"#define {name.upper()} (*({_ADDRESS_TYPES[name]}){address + shift:#010x})")
     return "\n".join([*parts, ""])
 
 

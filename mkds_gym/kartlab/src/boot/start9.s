@@ -58,8 +58,8 @@ copy:
     ldr r0, =__bss_start
     ldr r1, =__bss_end
     bl clear
-    ldr r0, =0x02175000                 @ FIXED_START
-    ldr r1, =0x0217C000                 @ FIXED_END
+    ldr r0, =__fixed_start
+    ldr r1, =__fixed_end
     bl clear
     bl main
 hang:

@@ -5,7 +5,7 @@
  *
  *   0x02000000  ARM9 program (the first 0x800 bytes are empty, code from 0x02000800)
  *   0x02000B54  region word
- *   0x02175000  fixed addresses of the race, up to 0x0217C000
+ *   0x02175000  fixed addresses of the race, up to 0x0217C000; other builds shift them
  *   0x02180000  heap: drivers, race status, course files, ...  (see heap.c)
  *   0x02340000  course from the host, if any, up to 0x023C0000
  *   0x023CDCD8  race config
@@ -19,10 +19,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "platform/memory_layout.h"
+
 enum { OBJECT_ITEM_BOX = 101 }; /* a map object begins with its s16 id, in the NKM and in RAM */
 
-#define FIXED_START 0x02175000u
-#define FIXED_END 0x0217C000u
+#define FIXED_START (0x02175000u + LAYOUT_SHIFT)
+#define FIXED_END (0x0217C000u + LAYOUT_SHIFT)
 #define HEAP_START 0x02180000u
 #define HEAP_END 0x023C0000u
 #define RACE_CONFIG_ADDRESS 0x023CDCD8u
