@@ -358,7 +358,18 @@ def _image(
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         list(threads.map(compile_source, sources, objects))
     elf, binary = f"{name}.elf", f"{name}.bin"
-    link = [COMPILER, *flags, *_LINK_FLAGS, *link_flags, "-T", f"boot/{name}.ld", *objects, "-lgcc", "-o", elf]
+    link = [
+        COMPILER,
+        *flags,
+        *_LINK_FLAGS,
+        *link_flags,
+        "-T",
+        f"boot/{name}.ld",
+        *objects,
+        "-lgcc",
+        "-o",
+        elf,
+    ]
     _run(link, folder)
     _run(["arm-none-eabi-objcopy", "-O", "binary", elf, binary], folder)
     return (folder / binary).read_bytes()
