@@ -18,6 +18,9 @@ from mkds_gym.doctor import Finding, examine
 from mkds_gym.doctor.__main__ import main
 from mkds_gym.doctor.files import check_course, check_course_file, check_courses
 from mkds_gym.emulator.cartridge import BUNDLED_ROM, Cartridge
+from mkds_gym.emulator.console import Console, Keys
+from mkds_gym.race.reader import RaceReader
+from mkds_gym.starts import keep_start
 from tests import course_builder
 from tests.consoles import race_console
 
@@ -70,6 +73,22 @@ def test_kartlab_is_all_ok(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1] == f"{len(lines) - 1} ok, 0 odd, 0 bad"
 
 
+@pytest.mark.slow
+def test_kept_start_is_read_field_by_field(tmp_path: Path) -> None:
+    data = bytearray(BUNDLED_ROM.read_bytes())
+    data[0x0C:0x10] = b"AMCE"
+    path = write(tmp_path, bytes(data))
+    with Console(path) as console:
+        console.step(0, 60)
+        while not RaceReader(console.ram).race_on:
+            console.step(Keys.A, 4)
+            console.step(0, 30)
+        kept = keep_start(console)
+    findings = [each for each in examine(path, frames=10) if each.part.startswith("start ")]
+    assert {each.level for each in findings} == {"ok"}
+    assert f"start {kept.name}, driver 0" in {each.part for each in findings}
+
+
 @pytest.mark.parametrize("arguments", [["a", "b"], ["--frames", "0"], ["--frames", "x"]])
 def test_wrong_arguments_exit_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
@@ -107,7 +126,7 @@ def test_damaged_file_system_is_bad(tmp_path: Path) -> None:
     data = bytearray(BUNDLED_ROM.read_bytes())
     (names,) = struct.unpack_from("<I", data, 0x40)
     data[names : names + 8] = b"\xff" * 8  # the root folder
-    (finding,) = check_courses(Cartridge.open(write(tmp_path, data)))
+    (finding,) = check_courses(Cartridge.open(write(tmp_path, bytes(data))))
     assert finding.level == "bad"
     assert "file system" in finding.text
 

@@ -151,7 +151,7 @@ def _check_driver(reader: RaceReader, course: Course, index: int, part: str) -> 
     if len(gaps) and not ghost:
         fields.within("floor apart by", float(gaps.min()), 0, 500)
     else:
-        fields.true("no floor above or below", ghost)
+        fields.true("no floor above or below: has the kart left the course?", ghost)
     for name in ("forward", "up"):
         fields.within(f"|{name}|", float(np.linalg.norm(driver[name] / FX32_ONE)), 0.95, 1.05)
     forward, up = driver["forward"] / FX32_ONE, driver["up"] / FX32_ONE
