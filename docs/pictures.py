@@ -552,7 +552,7 @@ def main() -> None:
     half = len(drawn) // 2
     rows = [row(drawn[:half]), row(drawn[half:])]
     save(row([np.array(image) for image in rows], down=True), folder / "overlays.png", 128)
-    save(random_courses(), folder / "random.png", 256)
+    save(random_courses(), folder / "random.png", 192)
     (folder / "courses").mkdir(exist_ok=True)
     for name in sorted(path.stem for path in COURSE_DIRECTORY.glob("*.toml")):
         save(course_picture(name), folder / "courses" / f"{name}.png", 128)
