@@ -447,6 +447,7 @@ def evolution(folder: Path) -> Image.Image | None:
         return None
     command = [sys.executable, "-m", "mkds_neat.run", str(CONFIG), "--show=all", "--quiet"]
     command += ["--no-pictures", "--stop-when=never", f"--workers={EVOLVING}"]
+    command += ["--drivers-per-console=1"]
     environment = {k: v for k, v in os.environ.items() if k != "SDL_VIDEODRIVER"}
     process = subprocess.Popen(
         [*command, f"--output={folder / 'run'}"],

@@ -58,6 +58,7 @@ def is_spread(value: dict[str, float]) -> bool:
     return 0 < value["low"] <= value["median"] <= value["high"]
 
 
+@pytest.mark.slow
 def test_step_and_parts_compare_an_environment_with_its_console(tmp_path: Path) -> None:
     result = measure(tmp_path, "step", "parts")
     assert list(result["tables"]["step"]) == list(step.PAIRS)

@@ -41,6 +41,7 @@ def resident_kib() -> int:
 # One process ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_consoles_one_after_another_use_constant_memory(expected: str) -> None:
     before = 0
     for i in range(30):

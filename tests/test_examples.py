@@ -38,6 +38,7 @@ def test_custom_parts_are_used(tmp_path: Path) -> None:
     assert float(speed.group(1)) > 2.0
 
 
+@pytest.mark.slow
 def test_ppo_starts_and_saves(tmp_path: Path) -> None:
     printed = run(
         *(str(EXAMPLES / "ppo_sb3.py"), "--envs", "1", "--steps", "512", "--output", "model.zip"),
