@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import io
 import json
@@ -43,6 +44,9 @@ def dump(tmp_path: Path) -> Path:
     path.parent.mkdir()
     path.write_bytes(rom_data())
     return path
+
+
+COMPRESSIONS = (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
 def zipped(path: Path, **files: bytes) -> Path:
@@ -171,6 +175,15 @@ def test_folder_is_searched(tmp_path: Path, dump: Path, capsys: pytest.CaptureFi
     assert "contains no .nds" in capsys.readouterr().err
 
 
+def bad_zip(compression: int) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", compression) as archive:
+        archive.writestr("game.nds", rom_data())
+    data = bytearray(stream.getvalue())
+    data[200:-300:97] = bytes(byte ^ 0x5A for byte in data[200:-300:97])
+    return bytes(data)
+
+
 def bad_zip_checksum() -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
@@ -195,13 +208,26 @@ def bomb() -> bytes:
         (lambda: b"", "not a Nintendo DS ROM"),
         (lambda: b"PK\x03\x04 not really", "cannot unpack"),
         (bad_zip_checksum, "cannot unpack .*CRC"),
+        *((functools.partial(bad_zip, kind), "cannot unpack") for kind in COMPRESSIONS),
         (lambda: gzip.compress(rom_data(), 1)[:5000], "cannot read .*ended"),
         (lambda: gzip.compress(b"hello"), "not a Nintendo DS ROM"),
         (lambda: gzip.compress(gzip.compress(rom_data(), 1)), "compressed archive"),
         (lambda: gzip.compress(rom_data()[:-0x1000], 1), "truncated"),
         (bomb, "larger than"),
     ],
-    ids=["empty", "not-zip", "zip-crc", "gzip-cut", "text", "twice", "truncated", "bomb"],
+    ids=[
+        "empty",
+        "not-zip",
+        "zip-crc",
+        "deflate",
+        "bzip2",
+        "lzma",
+        "gzip-cut",
+        "text",
+        "twice",
+        "truncated",
+        "bomb",
+    ],
 )
 def test_bad_file_is_refused_and_leaves_nothing(
     tmp_path: Path,

@@ -20,6 +20,7 @@ from mkds_gym.doctor.finding import BAD, ODD, OK, Finding
 from mkds_gym.doctor.races import check_race
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console, Keys
+from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
 from mkds_gym.emulator.snapshot import Snapshot
 from mkds_gym.errors import MKDSError
 from mkds_gym.kartlab.boot import BootParameters
@@ -31,10 +32,9 @@ FRAMES: Final = 2000
 """Frames whose speed is measured."""
 _BOOT_FRAMES: Final = 300
 _EXACT_FRAMES: Final = 120
-_CONSOLE_FPS: Final = 59.8261
 _ADVICE: Final = {
     "known_build": "install the py-desmume of pyproject.toml",
-    "jit": "the interpreter runs at a third of the speed; see docs/how-to/speed.md",
+    "jit": "the interpreter runs at a third of the speed; see docs/explanation/speed.md",
 }
 _DAMAGED: Final = "the ROM or the state is damaged: dump the cartridge, or save the state, again"
 
@@ -149,7 +149,7 @@ def _speed(console: Console, frames: int, draw: bool) -> Finding:
     for _ in range(max(frames // 10, 1)):
         console.step(Keys.A, 10, draw=draw)
     rate = max(frames // 10, 1) * 10 / (time.perf_counter() - start)
-    slow = rate < _CONSOLE_FPS
+    slow = rate < FRAMES_PER_SECOND
     return Finding(
         f"speed, {'drawn' if draw else 'not drawn'}",
         ODD if slow else OK,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import lzma
 import os
 import re
 import tempfile
@@ -35,6 +36,16 @@ _NAMES: Final = {
 _SUFFIXES: Final = (".nds", ".zip", ".gz")
 """Suffixes of the files that are looked at in a folder."""
 _PIECE: Final = 1 << 20
+_ZIP_ERRORS: Final = (
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    NotImplementedError,  # another compression
+)
+"""What `zipfile` raises for damaged and unusual archives."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +134,7 @@ def _import_zip(path: Path, name: str | None, region: str | None) -> Iterator[Ou
                     yield Outcome(source, problem=str(error))
     except CartridgeError as error:
         yield Outcome(str(path), problem=str(error))
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+    except _ZIP_ERRORS as error:
         yield Outcome(str(path), problem=f"cannot unpack '{path}': {reason(error)}")
 
 
