@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import pickle
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from mkds_gym.emulator.snapshot import Snapshot
 from mkds_gym.errors import MKDSError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.utils.child import run_in_child
 
 TIMEOUT: Final = 600
 """Seconds that the child may take."""
@@ -52,19 +52,8 @@ def check_running(
     with tempfile.TemporaryDirectory(prefix="mkds-doctor-") as folder:
         answer = Path(folder) / "findings"
         answer.touch()
-        request = pickle.dumps((cartridge, list(states), frames, str(answer)))
-        status: int | None = None
-        try:
-            child = subprocess.run(
-                [sys.executable, "-m", "mkds_gym.doctor.running"],
-                input=request,
-                capture_output=True,
-                timeout=TIMEOUT,
-                check=False,
-            )
-            status = child.returncode
-        except subprocess.TimeoutExpired:
-            pass
+        request = (cartridge, list(states), frames, str(answer))
+        status = run_in_child("mkds_gym.doctor.running", request, TIMEOUT)
         last = "the start of the emulator"
         for line in answer.read_text("utf-8").splitlines():
             entry = json.loads(line)

@@ -18,16 +18,14 @@ from mkds_gym.components.observations import ObservationBuilder
 from mkds_gym.components.sensors import ray_angles
 from mkds_gym.course import Course
 from mkds_gym.emulator.cartridge import Cartridge
-from mkds_gym.emulator.console import Console
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
 from mkds_gym.episodes.race_start import PRIMING_FRAMES, RaceStart
 from mkds_gym.episodes.seat_starts import SeatStarts
 from mkds_gym.episodes.shared_console import FrameRequest, Seat
-from mkds_gym.episodes.start_manager import NO_CONSOLE, NO_RACE, StartManager
-from mkds_gym.errors import ConsoleError, NoRaceError
+from mkds_gym.episodes.start_manager import NO_RACE, StartManager, UsesStarts
+from mkds_gym.errors import NoRaceError
 from mkds_gym.observer import Observable
 from mkds_gym.overlays import OverlayLike, SceneRecorder, draw_overlays, make_overlays
-from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
 from mkds_gym.recording.format import Start
 from mkds_gym.utils.arguments import boolean, choice, integer
@@ -37,7 +35,7 @@ MAX_FRAME_SKIP: Final = 60
 RENDER_MODES: Final = (None, "human", "rgb_array")
 
 
-class EpisodeEnv(OneThread, Observable, gym.Env[Any, Any]):
+class EpisodeEnv(UsesStarts, OneThread, Observable, gym.Env[Any, Any]):
     """The episodes of an environment: the base class of `MKDSEnv`, which has their interface.
 
     Args:
@@ -232,28 +230,6 @@ class EpisodeEnv(OneThread, Observable, gym.Env[Any, Any]):
             )
 
     # Public attributes -------------------------------------------------------------------------
-
-    @property
-    def console(self) -> Console:
-        """The emulated console.
-
-        Raises:
-            ConsoleError: before the first reset, and after `close`.
-        """
-        if self.starts.console is None:
-            raise ConsoleError(NO_CONSOLE)
-        return self.starts.console
-
-    @property
-    def reader(self) -> RaceReader:
-        """The reader of the race in the console's memory.
-
-        Raises:
-            NoRaceError: before the first reset, and after `close`.
-        """
-        if self.starts.reader is None:
-            raise NoRaceError(NO_RACE)
-        return self.starts.reader
 
     @property
     def race(self) -> RaceState:

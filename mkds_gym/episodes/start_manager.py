@@ -22,7 +22,7 @@ from mkds_gym.episodes.cloned_state import ClonedState
 from mkds_gym.episodes.race_config import RaceConfig, boot_to_race, race_config_record
 from mkds_gym.episodes.race_start import PRIMING_FRAMES, RaceStart, drive_to
 from mkds_gym.episodes.short_race import ShortRaceReader
-from mkds_gym.errors import CourseFormatError, NoRaceError, StateError
+from mkds_gym.errors import ConsoleError, CourseFormatError, NoRaceError, StateError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import RaceReader
@@ -401,3 +401,31 @@ class StartManager:
         self.reader = reader  # last, so that a failure leaves the previous reader in place
         path = source.path if isinstance(source, _SavedState) else None
         return RaceStart(snapshot, course, course_seed, booted=source is None, path=path)
+
+
+class UsesStarts:
+    """Base class of environments, which reach their console through ``starts``."""
+
+    starts: StartManager
+
+    @property
+    def console(self) -> Console:
+        """The emulated console.
+
+        Raises:
+            ConsoleError: before the first reset, and after `close`.
+        """
+        if self.starts.console is None:
+            raise ConsoleError(NO_CONSOLE)
+        return self.starts.console
+
+    @property
+    def reader(self) -> RaceReader:
+        """The reader of the race in the console's memory.
+
+        Raises:
+            NoRaceError: before the first reset, and after `close`.
+        """
+        if self.starts.reader is None:
+            raise NoRaceError(NO_RACE)
+        return self.starts.reader

@@ -23,20 +23,19 @@ from mkds_gym.course import Course
 from mkds_gym.display.live_window import LiveWindow
 from mkds_gym.display.window import DEFAULT_SCALE, MAX_SCALE
 from mkds_gym.emulator.cartridge import Cartridge
-from mkds_gym.emulator.console import SCREENS, Console
+from mkds_gym.emulator.console import SCREENS
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
 from mkds_gym.episodes.episode_env import MAX_FRAME_SKIP, RENDER_MODES
 from mkds_gym.episodes.race_config import RaceArguments, RaceConfig
 from mkds_gym.episodes.race_start import PRIMING_FRAMES, RaceStart
-from mkds_gym.episodes.start_manager import NO_CONSOLE, NO_RACE, StartManager
-from mkds_gym.errors import ConsoleError, NoRaceError
+from mkds_gym.episodes.start_manager import NO_RACE, StartManager, UsesStarts
+from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import MAX_DRIVERS
 from mkds_gym.kartlab.host_drivers import NOBODY, HostDrivers, hosting_refusal
 from mkds_gym.multi_agent.watcher import RaceWatcher
 from mkds_gym.overlays import OverlayLike, make_overlays
 from mkds_gym.race.frames import RaceFrames
 from mkds_gym.race.lengths import POSITION_UNIT
-from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceCopy, RaceState
 from mkds_gym.utils.arguments import boolean, choice, integer
 from mkds_gym.utils.one_thread import OneThread, one_thread
@@ -47,7 +46,7 @@ _STATE_PARTS: Final = 13
 """Numbers of `MKDSParallelEnv.state` for each kart."""
 
 
-class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
+class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
     """A race of 2 to 8 agents against each other, and against CPU karts.
 
     Agent ``kart_0`` drives kart 0, ``kart_1`` kart 1, and so on. All karts hit each other, and
@@ -204,7 +203,7 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
             )
         race = RaceArguments.select({**arguments, "mode": "vs", "opponents": cpus})
         config = RaceConfig(self.cartridge, race, has_state=False, hosted=count)
-        self.starts: Final = StartManager(self.cartridge, config, None)
+        self.starts = StartManager(self.cartridge, config, None)
 
         self.np_random, self.np_random_seed = seeding.np_random()
         self._drivers = dict(zip(self.possible_agents, range(count), strict=True))
@@ -452,28 +451,6 @@ class MKDSParallelEnv(OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
     @view.setter
     def view(self, agent: str) -> None:
         self._view = choice("view", agent, self.possible_agents)
-
-    @property
-    def console(self) -> Console:
-        """The emulated console.
-
-        Raises:
-            ConsoleError: before the first reset, and after `close`.
-        """
-        if self.starts.console is None:
-            raise ConsoleError(NO_CONSOLE)
-        return self.starts.console
-
-    @property
-    def reader(self) -> RaceReader:
-        """The reader of the race in the console's memory.
-
-        Raises:
-            NoRaceError: before the first reset, and after `close`.
-        """
-        if self.starts.reader is None:
-            raise NoRaceError(NO_RACE)
-        return self.starts.reader
 
     @property
     def course(self) -> Course:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from mkds_gym.errors import MKDSError, StateError
 from mkds_gym.starts import library
 from mkds_gym.starts.library import KeptStart
 from mkds_gym.starts.making import make_start
+from mkds_gym.utils.child import run_in_child
 
 TIMEOUT: Final = 60
 """Seconds that the child process may take for a state."""
@@ -77,22 +77,14 @@ def import_state(path: Path, cartridges: Sequence[Cartridge], *, replace: bool =
 
 def _load_in_child(path: Path, cartridge: Cartridge) -> tuple[KeptStart, bytes]:
     with tempfile.TemporaryDirectory(prefix="mkds-start-") as folder:
-        request = pickle.dumps((cartridge, str(path.absolute()), folder))
-        try:
-            child = subprocess.run(
-                [sys.executable, "-m", "mkds_gym.starts.importing"],
-                input=request,
-                capture_output=True,
-                timeout=TIMEOUT,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise StateError(f"the emulator hangs on it for {TIMEOUT} s: it is damaged") from None
+        request = (cartridge, str(path.absolute()), folder)
+        status = run_in_child("mkds_gym.starts.importing", request, TIMEOUT)
+        if status is None:
+            raise StateError(f"the emulator hangs on it for {TIMEOUT} s: it is damaged")
         answer = Path(folder) / "start.json"
-        if child.returncode != 0 or not answer.is_file():
+        if status != 0 or not answer.is_file():
             raise StateError(
-                f"the emulator crashes on it (exit status {child.returncode}): it is damaged; "
-                "save it again"
+                f"the emulator crashes on it (exit status {status}): it is damaged; save it again"
             )
         result = json.loads(answer.read_text("utf-8"))
         if "error" in result:
