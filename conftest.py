@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -22,10 +23,13 @@ sys.path.insert(0, str(ROOT / "docs"))
 
 from doc_tables import parser_of  # noqa: E402
 
+OTHERS = ("pip", "git", "cd", ".", "export", "xvfb-run", "sudo", "ray", "sbatch")
+"""Commands that are not of this project."""
+
 
 def check_command(example: Any) -> None:
     """Parse each line of a shell block."""
-    for line in example.parsed.splitlines():
+    for line in example.parsed.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         if not words:
             continue
@@ -39,7 +43,7 @@ def check_command(example: Any) -> None:
             if command not in ("venv", "http.server"):
                 parse(command, arguments)
         else:
-            assert words[0] in ("pip", "git", "cd", ".", "xvfb-run", "sudo"), line
+            assert words[0] in OTHERS, line
 
 
 def parse(command: str, arguments: list[str]) -> None:
@@ -64,6 +68,18 @@ def end_page(namespace: dict[str, Any]) -> None:
     folder.cleanup()
     if rom is not None:
         os.environ["MKDS_ROM"] = rom
+
+
+def pytest_configure(config: Any) -> None:
+    """Keep the tests out of the user's folders. Worker processes share the folder of the first."""
+    if "MKDS_HOME" not in os.environ:
+        os.environ["MKDS_HOME"] = config.mkds_home = tempfile.mkdtemp(prefix="mkds-home-")
+
+
+def pytest_unconfigure(config: Any) -> None:
+    """Remove the folder."""
+    if hasattr(config, "mkds_home"):
+        shutil.rmtree(config.mkds_home, ignore_errors=True)
 
 
 pytest_collect_file = Sybil(

@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
+from mkds_gym.components.actions import keys_to_action
 from mkds_gym.components.agent import Agent
 from mkds_gym.components.events import Event
 from mkds_gym.components.info import InfoType
@@ -33,7 +34,7 @@ from mkds_gym.overlays import OverlayLike
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
 from mkds_gym.recording.format import component_names
-from mkds_gym.utils.arguments import integer, number
+from mkds_gym.utils.arguments import as_list, integer, number, shown
 from mkds_gym.utils.one_thread import one_thread
 
 
@@ -58,6 +59,7 @@ class MKDSEnv(EpisodeEnv, EzPickle):
     | ``keys`` | ``MultiBinary(11)`` | right, left, down, up, B, A, X, Y, L, R, start |
     | ``threshold`` | ``Box(-1, 1, (11,))`` | the same keys, pressed from 0.5; any key presses A |
     | ``threshold:2`` | ``Box(-1, 1, (2,))`` | right and left only |
+    | ``wheel`` | ``Box(-1, 1, (4,))`` | steering, drift, brake, item; accelerates by itself |
     | ``keymask`` | ``Discrete(4096)`` | a combination of `Keys` |
 
     ## Observations
@@ -113,7 +115,7 @@ class MKDSEnv(EpisodeEnv, EzPickle):
             sensors; see Observations.
         sensors: sensors of the ``obs_type`` ``sensors`` and ``dict``.
         action_type: ``"discrete"``, ``"discrete_items"``, ``"keys"``, ``"threshold"``,
-            ``"threshold:n"`` or ``"keymask"``; see Actions.
+            ``"threshold:n"``, ``"wheel"``, ``"wheel:n"`` or ``"keymask"``; see Actions.
         frame_skip: emulated frames per step, 1 to 60, all with the same keys.
         reward: name of a scorer, a `Reward`, or a function from the metrics to a score.
         metrics: names or objects; None means all default metrics.
@@ -129,11 +131,12 @@ class MKDSEnv(EpisodeEnv, EzPickle):
             ``engine_class``, ``mirror`` and ``mode`` choose among kept starts.
         difficulty: of random courses, from 0 (wide and gentle) to 1; None is 0.5.
         course_set: ``"train"`` or ``"test"``: a random course of that set at every reset. The
-            sets share no course. None, with ``course="random"`` and no seed, is ``"train"``. On
-            other cartridges, a list of courses with kept starts, of which every reset draws one.
+            sets share no course. None, with ``course="random"`` and no seed, is ``"train"``. Or a
+            list of courses, of which every reset draws one; other cartridges need kept starts.
         engine_class: 50, 100 or 150.
         mirror: whether left and right of the course are exchanged.
-        mode: ``"time_trial"``, alone against the clock, or ``"vs"``, against CPU karts.
+        mode: ``"time_trial"``, alone against the clock, or ``"vs"``, against CPU karts; for kept
+            starts also ``"grand_prix"``.
         opponents: number of CPU karts, 0 to 7; None is 7 in VS. They start in front of the agent.
         opponent_strength: ``"easy"``, ``"normal"`` or ``"hard"``; None is normal.
         items: whether the course has item boxes (VS only).
@@ -355,6 +358,17 @@ class MKDSEnv(EpisodeEnv, EzPickle):
                 self.starts.close()
                 self._start = None
 
+    def get_keys_to_action(self) -> dict[tuple[int, ...], Any]:
+        """Return the action for keys of the keyboard, as `gymnasium.utils.play.play` asks for it.
+
+        The keys are those of ``python -m mkds_gym.play``: the arrow keys steer, X accelerates, Z
+        brakes, W drifts, Q uses the item. A combination without an action is ``play``'s ``noop``.
+
+        Returns:
+            Actions by the sorted codes of the keys that are held.
+        """
+        return keys_to_action(self._agent.actions)
+
     @property
     def recorded_arguments(self) -> dict[str, Any]:
         """The arguments that a recording notes, see `Recording.environment`."""
@@ -394,6 +408,7 @@ class MKDSEnv(EpisodeEnv, EzPickle):
             course=start.course.fingerprint,
             course_seed=start.course_seed,
             parts=self._bookkeeping.dump(self._parts()),
+            progress=self.reader.progress,
         )
 
     @one_thread
@@ -416,7 +431,7 @@ class MKDSEnv(EpisodeEnv, EzPickle):
         start = self.starts.current
         if start is None:
             raise ConsoleError("there is no course yet: call env.reset() first")
-        laps = [number("progress", point, 0) for point in progress]
+        laps = [number("progress", point, 0) for point in as_list("progress", progress, ())]
         self._end_episode()
         states = []
         for point in self.starts.points(start, laps):
@@ -447,8 +462,8 @@ class MKDSEnv(EpisodeEnv, EzPickle):
         self._check_open()
         if not isinstance(state, ClonedState):
             raise TypeError(
-                f"state={state!r} is not a ClonedState: pass the result of clone_state(), or load "
-                "a savestate with reset(options={'state': ...})"
+                f"state={shown(state)} is not a ClonedState: pass the result of clone_state(), "
+                "or load a savestate with reset(options={'state': ...})"
             )
         self.starts.check_state(state)
         check_arguments(state, self._state_arguments)
@@ -480,11 +495,13 @@ class MKDSEnv(EpisodeEnv, EzPickle):
         was_over, was_open = self._needs_reset, self._episode_open
         # A state of an unknown course is only checked by going there.
         before = console.snapshot() if course is None else None
+        remembered = None if self.starts.reader is None else self.starts.reader.progress
         self._end_episode()
         # After _end_episode(), because an observer may restore a state as well.
         console.restore(state.snapshot(lasting=False))
         try:
             reader = self.starts.reader or self.starts.new_reader(console)
+            reader.continue_from(state.progress)
             race = reader.read()
             if course is None:
                 course = Course.from_ram(console.ram, reader.layout)
@@ -492,6 +509,8 @@ class MKDSEnv(EpisodeEnv, EzPickle):
         except (NoRaceError, CourseFormatError, StateError) as error:
             if before is not None:
                 console.restore(before)
+                if self.starts.reader is not None:
+                    self.starts.reader.continue_from(remembered)
                 if not self._observers:  # they were told that the episode ended
                     self._needs_reset, self._episode_open = was_over, was_open
             raise StateError(f"the state cannot be restored here: {error}") from error
@@ -503,7 +522,7 @@ class MKDSEnv(EpisodeEnv, EzPickle):
             if start is not None and start.course.fingerprint == state.course:
                 return start.course
         course = self.starts.course_of_seed(state.course_seed)
-        if course is None and self._start is not None and not self.starts.config.random:
+        if course is None and self._start is not None and not self.starts.config.draws_courses:
             raise StateError(
                 "the state is of another course: to start an episode there, use "
                 "reset(options={'state': state})"

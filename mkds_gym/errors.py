@@ -61,10 +61,22 @@ class ConsoleError(MKDSError, RuntimeError):
 
 
 class ConcurrentCallError(ConsoleError):
-    """Another thread is in a call of the same console or environment.
+    """Another thread is in a call of the same console, environment or vector environment.
 
-    The refused call changed nothing, and the call in the other thread goes on.
+    Or, of a vector environment, a callback of the call under way. The refused call changed
+    nothing, and the call under way goes on.
     """
+
+
+class ComponentError(MKDSError, RuntimeError):
+    """A custom metric, sensor, reward, event or wrapper failed in a worker process.
+
+    It raised an exception that cannot be pickled. The message has the exception and its traceback.
+    """
+
+
+class OutOfMemoryError(MKDSError, MemoryError):
+    """The system refuses the address space that the obstacles of a course need."""
 
 
 class NoRaceError(MKDSError, RuntimeError):

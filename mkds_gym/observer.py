@@ -6,6 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from mkds_gym.utils.arguments import shown
+
 if TYPE_CHECKING:
     from mkds_gym.race.state import RaceState
 
@@ -118,9 +120,11 @@ class Observable:
             ValueError: `observer` watches this environment already.
         """
         if not isinstance(observer, EnvObserver):
-            raise TypeError(f"observer={observer!r} is not an observer: expected an EnvObserver")
+            raise TypeError(
+                f"observer={shown(observer)} is not an observer: expected an EnvObserver"
+            )
         if observer in self._observers:
-            raise ValueError(f"observer={observer!r} watches this environment already")
+            raise ValueError(f"observer={shown(observer)} watches this environment already")
         self._observers = (*self._observers, observer)
         observer.attached(self)
 
@@ -131,7 +135,7 @@ class Observable:
             ValueError: `observer` does not watch this environment.
         """
         if observer not in self._observers:
-            raise ValueError(f"observer={observer!r} does not watch this environment")
+            raise ValueError(f"observer={shown(observer)} does not watch this environment")
         self._observers = tuple(other for other in self._observers if other is not observer)
         if observer is self._viewer:
             self._viewer = None

@@ -6,10 +6,10 @@ import hashlib
 import struct
 
 import numpy as np
+from cartridge_under_test import ROM
 from numpy.typing import NDArray
 
 from mkds_gym.emulator import Console, Keys
-from mkds_gym.emulator.cartridge import BUNDLED_ROM
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.kartlab.boot import BootParameters
 
@@ -19,7 +19,7 @@ _DRIVE = [Keys.A, RIGHT, LEFT, Keys.A, Keys.B, Keys.A | Keys.R]
 
 def race_console() -> Console:
     """A console that boots into a race; its keys matter after some 60 frames."""
-    return Console(BUNDLED_ROM, on_power_on=BootParameters().write)
+    return Console(ROM, on_power_on=BootParameters().write)
 
 
 def drive(console: Console, frames: int, draw: bool = False) -> bytes:
@@ -48,6 +48,6 @@ def write_code(ram: NDArray[np.uint8], *code: int) -> None:
     Without the recompiler, the processor has already fetched the first instruction by then, so the
     code begins with one that does nothing.
     """
-    entry = struct.unpack_from("<I", BUNDLED_ROM.read_bytes(), 0x24)[0] - RAM_START
+    entry = struct.unpack_from("<I", ROM.read_bytes(), 0x24)[0] - RAM_START
     program = struct.pack(f"<{1 + len(code)}I", 0xE1A00000, *code)
     ram[entry : entry + len(program)] = np.frombuffer(program, np.uint8)

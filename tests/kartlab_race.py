@@ -8,6 +8,7 @@ import struct
 from typing import Any, TypeVar
 
 import numpy as np
+from cartridge_under_test import LAYOUT as LAYOUT
 from race_memory import fx
 
 from mkds_gym.course import Course
@@ -18,11 +19,9 @@ from mkds_gym.emulator.snapshot import Snapshot
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race import memory_layout
 from mkds_gym.race.memory import struct_view
-from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import ObjectState, RaceReader
 from mkds_gym.race.state import RaceState
 
-LAYOUT = MemoryLayout()
 BOOT_FRAMES = 240
 
 Self = TypeVar("Self", bound="KartlabRace")

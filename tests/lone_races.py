@@ -16,7 +16,8 @@ from mkds_gym.emulator.console import Keys
 from mkds_gym.kartlab.host_drivers import NOBODY, HostDrivers
 from mkds_gym.race.memory import struct_view
 from mkds_gym.race.memory_layout import CAMERA, RACE_STATE
-from mkds_gym.race.state import RaceCopy, RaceState
+from mkds_gym.race.race_copy import RaceCopy
+from mkds_gym.race.state import RaceState
 
 PICTURE_FRAMES = 3
 """Frames that are drawn for a picture: the picture shows an earlier frame of the race."""

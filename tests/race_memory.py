@@ -71,8 +71,8 @@ class RaceMemory:
         Args:
             frames: frames to add to the race clock.
             changes: ``position`` (world units), ``surface``, ``on_floor``, ``touching_wall``,
-                ``respawning``, ``wrong_way``, ``finished``, ``heading``, or a field of the driver
-                status.
+                ``respawning``, ``drift_boost``, ``wrong_way``, ``finished``, ``heading``, or a
+                field of the driver status.
         """
         self.race["frame"] += frames
         self.status["lap_frames"] += frames
@@ -80,6 +80,7 @@ class RaceMemory:
             "on_floor": (self.driver, "state_bits", memory_layout.DRIVER_STATE_ON_FLOOR),
             "touching_wall": (self.driver, "state_bits", memory_layout.DRIVER_STATE_TOUCHING_WALL),
             "respawning": (self.driver, "flags", memory_layout.DRIVER_FLAG_RESPAWNING),
+            "drift_boost": (self.driver, "flags", memory_layout.DRIVER_FLAG_DRIFT_BOOST),
             "wrong_way": (self.status, "flags", memory_layout.STATUS_FLAG_WRONG_WAY),
             "finished": (self.status, "flags", memory_layout.STATUS_FLAG_FINISHED),
         }

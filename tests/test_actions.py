@@ -69,6 +69,8 @@ def test_keys_are_literal() -> None:
         ("threshold:2", [float("nan"), 0.0]),
         ("threshold:2", [float("inf"), 0.0]),
         ("threshold:2", None),
+        ("wheel:2", [float("nan"), 0.0]),
+        ("wheel:2", [0.0]),
         ("threshold:2", 0.5),
         ("keys", np.array(1)),
         ("discrete", 1.7),
@@ -80,6 +82,26 @@ def test_keys_are_literal() -> None:
 def test_value_that_is_not_an_action_is_refused(name: str, action: object) -> None:
     with pytest.raises(ValueError, match="action"):
         ACTION_TYPES.make(name).keys(action)
+
+
+@pytest.mark.parametrize(
+    ("action", "keys"),
+    [
+        ([0.3, 0.4, 0.4, 0.4], Keys.A),
+        ([0.4, -1, -1, -1], Keys.A | Keys.LEFT),
+        ([-1, 0.5, 0, 0], Keys.A | Keys.RIGHT | Keys.R),
+        ([0, 0, 1, 0], Keys.B),
+        ([1, 0, 0, 1], Keys.A | Keys.LEFT | Keys.L),
+    ],
+)
+def test_the_wheel_steers_and_accelerates_by_itself(action: list[float], keys: Keys) -> None:
+    assert ACTION_TYPES.make("wheel").keys(np.array(action, np.float32)) == keys
+
+
+@pytest.mark.parametrize("name", ["wheel:0", "wheel:5"])
+def test_wheel_with_other_numbers_of_outputs_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="1 to 4"):
+        ACTION_TYPES.make(name)
 
 
 @pytest.mark.parametrize("name", ["threshold:0", "threshold:12", "threshold:1.5", "trhreshold"])

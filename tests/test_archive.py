@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from ndspy import fnt, lz10, narc
 
 from mkds_gym.course.archive import decompress, read_carc, read_narc, write_carc
+from mkds_gym.emulator.file_table import file_names
 from mkds_gym.errors import CourseFormatError
 
 FILES = {"course_collision.kcl": plain_course(), "course_map.nkm": b"NKMD" * 40, "empty": b""}
@@ -74,6 +75,45 @@ def test_folder_cycle_raises():
     struct.pack_into("<H", data, entry, 0xF000)
     with pytest.raises(CourseFormatError, match="contain each other"):
         read_narc(bytes(data))
+
+
+def test_files_that_overlap_raise_at_once():
+    """A megabyte of entries for the same megabyte would be a terabyte."""
+    count = 1 << 17
+    table = struct.pack("<II", 0, 1 << 20) * count
+    names = struct.pack("<IHHB", 8, 0, 1, 0)
+    data = struct.pack("<4s12s4sII", b"NARC", bytes(12), b"BTAF", 12 + len(table), count) + table
+    data += struct.pack("<4sI", b"BTNF", 8 + len(names)) + names
+    data += struct.pack("<4sI", b"GMIF", 8) + bytes(1 << 20)
+    with pytest.raises(CourseFormatError, match="overlap"):
+        read_narc(data)
+
+
+def test_folder_of_two_folders_raises():
+    """Each folder twice in the one before would be 2**40 folders."""
+    depth = 40
+    begin, entries = 8 * depth, b"\x81a%b\x81b%b\0"
+    table = b"".join(struct.pack("<IHH", begin + 9 * i, 0, depth) for i in range(depth))
+    for number in range(depth):
+        inner = struct.pack("<H", 0xF000 + min(number + 1, depth - 1))
+        table += entries % (inner, inner)
+    with pytest.raises(ValueError, match="contain each other"):
+        file_names(table)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (b"", "cut off"),
+        (struct.pack("<IHH", 8, 0, 1) + b"\x01a", "cut off"),
+        (struct.pack("<IHH", 8, 0, 1) + b"\x01a\x01a\0", "'a' is there twice"),
+        (struct.pack("<IHH", 8, 0xEFFF, 1) + b"\x01a\x01b\0", "more than 61,440 files"),
+        (struct.pack("<IHH", 8, 0, 1) + b"\x81a\x00\x00\0", "contain each other"),
+    ],
+)
+def test_malformed_file_names_raise(table, message):
+    with pytest.raises(ValueError, match=message):
+        file_names(table)
 
 
 def test_file_beyond_the_end_raises_with_offset():

@@ -1,5 +1,6 @@
 """Argument checks accept what they document and name the argument in their errors."""
 
+import itertools
 import math
 import re
 from pathlib import Path
@@ -62,7 +63,7 @@ def test_good_value_is_returned_as_the_plain_type(result: object, expected: obje
         (lambda: number("x", math.nan, 0, 1), ValueError, "x=nan is out of range: expected a"),
         (lambda: number("x", math.inf, 0), ValueError, "x=inf is out of range"),
         (lambda: number("x", 10**400, 0), ValueError, "is out of range"),
-        (lambda: number("x", 10**5000, 0), ValueError, "x=an integer of thousands of digits is"),
+        (lambda: number("x", 10**5000, 0), ValueError, "x=<an integer of 5001 digits> is"),
         (lambda: number("x", 2, 0.5, 1.0), ValueError, "expected a number from 0.5 to 1"),
         (lambda: boolean("b", 1), TypeError, "b=1 is not a boolean: expected True or False"),
         (lambda: choice("m", "x", ("a", "b")), ValueError, "m='x' is unknown: expected one of 'a'"),
@@ -88,4 +89,18 @@ def test_bad_value_raises_an_error_that_names_the_argument(
 
 def test_shown_shortens_long_values() -> None:
     assert len(shown("x" * 1000)) == 80
-    assert shown(10**5000)
+    assert shown([10**5000]) == "[<an integer of 5001 digits>]"
+    endless: list[object] = []
+    endless.append(endless)
+    for value in (endless, [["x" * 100] * 100] * 100, np.zeros(10**6), b"x" * 10**6, Unshowable()):
+        assert len(shown(value)) <= 200
+
+
+class Unshowable:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+def test_list_argument_has_an_end() -> None:
+    with pytest.raises(ValueError, match="parts has more than 1,000 elements"):
+        as_list("parts", itertools.count(), str)

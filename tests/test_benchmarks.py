@@ -138,6 +138,7 @@ class Counter:
     def close(self) -> None: ...
 
 
+@pytest.mark.slow
 def test_remote_object_keeps_state_and_reports_errors() -> None:
     with contextlib.closing(Remote(Counter, 3)) as remote:
         assert remote.call("add", 2) == 5
@@ -150,6 +151,7 @@ def test_remote_object_keeps_state_and_reports_errors() -> None:
         remote.call("die")
 
 
+@pytest.mark.slow
 def test_remote_process_ends_with_its_parent() -> None:
     program = ROOT / "tests" / "programs" / "remote_until_killed.py"
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
@@ -207,6 +209,7 @@ def test_spread_and_table() -> None:
     assert lines[2].endswith(" 1,000 |")
 
 
+@pytest.mark.slow
 def test_courses_are_measured_in_turns(tmp_path: Path) -> None:
     rom = str(Cartridge.open().path)
     samples = frames_per_second(["mario_course"], rom, 0.02, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from collections.abc import Iterator
@@ -101,8 +102,8 @@ point = 5\noffset = 250 | point = 7\noffset = 1225 | the eight places of the gri
 """,
 }
 LONG = {
-    "deep TOML": ("x = " + "[" * 50_000, "not TOML"),
-    "huge integer": (changed(MEADOW, "laps = 3", f"laps = 0x{'f' * 9000}"), "laps=an integer of"),
+    "deep TOML": ("x = " + "[" * 50_000, "nested more than 200 levels"),
+    "huge integer": (changed(MEADOW, "laps = 3", f"laps = 0x{'f' * 9000}"), "laps=<an integer of"),
     "too many points": (
         text("".join(f"[[point]]\nat = [{i}, 0]\n" for i in range(POINT_LIMIT + 1))),
         f"point: expected 4 to {POINT_LIMIT} [[point]] tables, got {POINT_LIMIT + 1}",
@@ -165,14 +166,16 @@ def test_course_too_large_for_the_console_is_refused(monkeypatch: pytest.MonkeyP
 
 
 def test_unreadable_file_is_refused_by_name(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
     (tmp_path / "picture.toml").write_bytes(b"\x89PNG\r\n\xff\xfe")
     (tmp_path / "long.toml").write_text(text(LOOP) + "[[point]]\nat = [0, 0]\n" * 1_000_000)
     for name, message in (
-        ("nothing.toml", "cannot be read"),
-        ("picture.toml", "not text in UTF-8"),
-        ("long.toml", "too large: expected at most 131,072 bytes"),
+        ("nothing.toml", "does not exist: expected a course description"),
+        ("picture.toml", "is not UTF-8 text"),
+        ("long.toml", r"has .* bytes, and the limit is 131,072: expected a course description"),
+        ("pipe.toml", "is a pipe"),
     ):
-        with pytest.raises(CourseDescriptionError, match=f"{name}: {message}"):
+        with pytest.raises(CourseDescriptionError, match=f"{name} {message}"):
             compile_course(tmp_path / name)
 
 

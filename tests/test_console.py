@@ -271,7 +271,7 @@ def test_keys_change_memory_and_restore_releases_them(
         *(((k,), ValueError, "expected an integer from 0 to 4095") for k in (-1, 0x1000, 1 << 40)),
         (("A",), TypeError, "keys='A' is not an integer"),
         *(
-            ((0, frames), ValueError, "expected an integer of at least 1")
+            ((0, frames), ValueError, "expected an integer from 1 to 5184000")
             for frames in (0, -3, np.int64(0))
         ),
         *(
@@ -714,13 +714,13 @@ def test_bad_state_is_refused_and_changes_nothing(console: Console) -> None:
 def test_state_path_without_regular_file_is_refused(console: Console, tmp_path: Path) -> None:
     with pytest.raises(StateError, match=r"state '.*none\.state' does not exist: save one with"):
         console.load_state(tmp_path / "none.state")
-    with pytest.raises(StateError, match="cannot read"):
+    with pytest.raises(StateError, match="is a directory"):
         console.load_state(tmp_path)
     fifo, loop = tmp_path / "pipe", tmp_path / "loop"
     os.mkfifo(fifo)
     loop.symlink_to(loop)
     (tmp_path / "to-pipe").symlink_to(fifo)
-    with pytest.raises(StateError, match=r"cannot read .*it is a device, pipe or socket"):
+    with pytest.raises(StateError, match=r"pipe.* is a pipe: save one with"):
         console.load_state(fifo)
     for path, message in (
         (fifo, "it is a device, pipe or socket; expected a file"),
@@ -729,12 +729,13 @@ def test_state_path_without_regular_file_is_refused(console: Console, tmp_path: 
         ("/", "it is a folder"),
         ("", "it is a folder"),
         (loop, "cannot write"),
-        ("a\0b", "cannot write"),
         (fifo / "x", "cannot write"),
         (tmp_path / "no folder" / "x.state", "cannot write"),
     ):
         with pytest.raises(StateError, match=message):
             console.save_state(path)
+    with pytest.raises(ValueError, match="zero byte"):
+        console.save_state("a\0b")
     assert fifo.is_fifo()
 
 

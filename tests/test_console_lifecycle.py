@@ -76,6 +76,27 @@ def test_collected_consoles_return_their_libraries() -> None:
     assert len(library.idle) == idle
 
 
+def test_image_sleeps_unless_a_picture_of_it_is_in_use_and_draws_the_same_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with race_console() as console:
+        used = console.library
+        console.step(0, 30)
+        view, expected = console.colours(), console.screen("both")
+    assert used.graphics is not None
+    assert used.graphics.exists
+    shown = view.copy()
+    assert (view == shown).all()  # the memory is still there
+    del view
+    monkeypatch.setattr(library, "idle", [used])
+    for _ in range(2):
+        with race_console() as console:
+            assert console.library is used
+            console.step(0, 30)
+            assert (console.screen("both") == expected).all()
+        assert not used.graphics.exists
+
+
 def test_consoles_at_once_are_independent(expected: str) -> None:
     keys = (0, LEFT, RIGHT)
     alone = [digest_of_new_console(0), expected, digest_of_new_console(RIGHT)]
@@ -132,7 +153,10 @@ def test_ctrl_c_while_a_cartridge_opens_is_not_lost(expected: str) -> None:
 # Processes -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+@pytest.mark.parametrize(
+    "method",
+    ["fork", *(pytest.param(name, marks=pytest.mark.slow) for name in ("forkserver", "spawn"))],
+)
 def test_worker_process_gives_the_same_memory(method: str, expected: str) -> None:
     """Like `AsyncVectorEnv`: a console in the parent, then workers."""
     with Console(BUNDLED_ROM) as console:

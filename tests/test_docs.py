@@ -79,7 +79,7 @@ def test_options_of_every_command_are_on_a_page() -> None:
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
         for package in ("mkds_gym", "mkds_neat", "benchmarks")
         for path in (ROOT / package).rglob("*.py")
-        if "ArgumentParser(" in path.read_text(encoding="utf-8")
+        if all(part in path.read_text("utf-8") for part in ("ArgumentParser(", "\ndef main("))
     }
     assert with_parser
     with_options = {parser_of(c).prog for c in with_parser if len(parser_of(c)._actions) > 1}

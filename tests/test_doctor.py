@@ -78,6 +78,8 @@ def test_kept_start_is_read_field_by_field(tmp_path: Path) -> None:
     data = bytearray(BUNDLED_ROM.read_bytes())
     data[0x0C:0x10] = b"AMCE"
     path = write(tmp_path, bytes(data))
+    odd = {each.part: each for each in examine(path, frames=10) if each.level == "odd"}
+    assert f"--rom {path}" in odd["starts"].advice
     with Console(path) as console:
         console.step(0, 60)
         while not RaceReader(console.ram).race_on:

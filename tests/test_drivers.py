@@ -59,8 +59,15 @@ def face(env: MKDSEnv, heading: float) -> None:
     body["velocity"] = 0
 
 
-@pytest.mark.parametrize("mirror", [False, True])
-@pytest.mark.parametrize("engine_class", [50, 150])
+@pytest.mark.parametrize(
+    ("engine_class", "mirror"),
+    [
+        (50, False),
+        (150, True),
+        pytest.param(50, True, marks=pytest.mark.slow),
+        pytest.param(150, False, marks=pytest.mark.slow),
+    ],
+)
 def test_driver_finishes_in_every_class_and_mirrored(engine_class: int, mirror: bool) -> None:
     run = timed("mario_course", engine_class, mirror=mirror, laps=1)
     assert run.drive.finished
@@ -83,7 +90,9 @@ def test_driver_finishes_every_course_in_the_documented_time() -> None:
     assert report(runs) in page.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("course", ["random:801", "random:5:1"])
+@pytest.mark.parametrize(
+    "course", ["random:5:1", pytest.param("random:801", marks=pytest.mark.slow)]
+)
 def test_driver_finishes_random_courses(course: str) -> None:
     run = time_course(course, laps=1)
     assert run.drive.finished

@@ -12,6 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from cartridge_under_test import needs_checkpoint_fields
 from gymnasium.utils.env_checker import check_env, data_equivalence
 
 import mkds_gym
@@ -49,9 +50,12 @@ def ended_by(env: MKDSEnv, info: Mapping[str, Any]) -> list[str]:
     "arguments",
     [
         *({"action_type": a, "obs_type": o} for a, o in zip(ACTION_TYPES, OBS_TYPES, strict=True)),
-        *({"render_mode": "rgb_array", "screens": screens} for screens in SCREENS),
-        {"mode": "vs", "opponents": 7, "items": True},
-        {"course_set": "train", "difficulty": 0.2},
+        {"mode": "vs", "opponents": 7, "items": True, "render_mode": "rgb_array"},
+        *(
+            pytest.param({"render_mode": "rgb_array", "screens": each}, marks=pytest.mark.slow)
+            for each in SCREENS
+        ),
+        pytest.param({"course_set": "train", "difficulty": 0.2}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -317,7 +321,7 @@ def test_info_every_step_false_empties_infos_between_the_ends(
         ({"frame_skip": 2.5}, TypeError, "not an integer"),
         ({"obs_type": "sensor"}, ValueError, "'sensors', 'dict', 'pixels', 'ram'"),
         ({"obs_type": ["sede6"]}, ValueError, "did you mean 'seed6'"),
-        ({"obs_type": []}, ValueError, "sensors is empty"),
+        ({"obs_type": []}, ValueError, "obs_type is empty"),
         ({"sensors": ["seed6", "seed6"]}, ValueError, "twice"),
         ({"sensors": [3]}, TypeError, "not a sensor"),
         ({"obs_type": "pixels", "sensors": "seed6"}, ValueError, "takes no sensors"),
@@ -408,6 +412,7 @@ def test_reader_reads_the_race_config(make_env: Callable[..., MKDSEnv]) -> None:
     assert config["lap_override"] == 2
 
 
+@needs_checkpoint_fields
 def test_checkpoint_outside_the_course_is_tolerated(
     make_env: Callable[..., MKDSEnv],
 ) -> None:

@@ -18,6 +18,7 @@ from mkds_gym.episodes.start_manager import COURSES_KEPT
 from mkds_gym.errors import CartridgeError
 from mkds_gym.kartlab.generator import TEST_SEEDS, TRAIN_SEEDS
 from mkds_gym.race.names import course_id
+from mkds_gym.recording import Recorder, Recording
 
 
 def steps(env: MKDSEnv, count: int = 40) -> list[bytes]:
@@ -200,6 +201,35 @@ def test_every_reset_draws_a_course_and_the_seed_repeats_them(
     assert np.array_equal(env.console.ram, last)
 
 
+def test_every_reset_draws_one_of_the_named_courses(
+    make_env: Callable[..., MKDSEnv], tmp_path: Path
+) -> None:
+    courses = ["mario_course", "beach_course"]
+    env = make_env(course_set=courses, info_type="full")
+    recorder = Recorder(env)
+    drawn = []
+    for episode in range(6):
+        drawn.append(env.reset(seed=3 if episode == 0 else None)[1]["course"])
+        seen = steps(env, 4)
+    assert set(drawn) == set(courses)
+    alone = make_env(course=drawn[-1])
+    alone.reset()
+    assert steps(alone, 4) == seen
+    recorder.recording().save(tmp_path / "a.mkr")
+    start = Recording.load(tmp_path / "a.mkr").start
+    assert start.race is not None
+    assert (start.race["course"], start.race["course_set"]) == (drawn[-1], None)
+    # A state of one course can be restored on another.
+    state = env.clone_state()
+    expected = steps(env, 4)
+    while env.reset()[1]["course"] == drawn[-1]:
+        pass
+    env.restore_state(state)
+    assert steps(env, 4) == expected
+    again = make_env(course_set=courses, info_type="full")
+    assert drawn == [again.reset(seed=3 if i == 0 else None)[1]["course"] for i in range(6)]
+
+
 def test_most_recent_courses_are_kept(
     make_env: Callable[..., MKDSEnv], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +284,10 @@ def test_spec_and_pickle_keep_the_arguments() -> None:
         ({"course": "random", "difficulty": float("nan")}, ValueError, "0 to 1"),
         ({"course": "random", "difficulty": "hard"}, TypeError, "not a number"),
         ({"course_set": "validation"}, ValueError, "'train', 'test'"),
+        ({"course_set": ["moon"]}, ValueError, "course_set='moon' is not on the cartridge"),
+        ({"course_set": ["mario_course"], "course": "random"}, ValueError, "exclude each other"),
+        ({"course_set": ["mario_course"], "difficulty": 0.1}, ValueError, "course='random'"),
+        ({"mode": "grand_prix"}, ValueError, "expected one of 'time_trial', 'vs'"),
         ({"course_set": "train", "course": "mario_course"}, ValueError, "exclude"),
         ({"course_set": "train", "course_seed": 4}, ValueError, "exclude"),
         ({"engine_class": 60}, ValueError, "50, 100, 150"),

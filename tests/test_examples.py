@@ -22,6 +22,7 @@ def run(*arguments: str, cwd: Path, timeout: float = 280) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_notebook_drives_a_lap(tmp_path: Path) -> None:
     notebook = nbformat.read(EXAMPLES / "quickstart.ipynb", as_version=4)
     NotebookClient(notebook, timeout=240, resources={"metadata": {"path": tmp_path}}).execute()
@@ -41,7 +42,7 @@ def test_custom_parts_are_used(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ppo_starts_and_saves(tmp_path: Path) -> None:
     printed = run(
-        *(str(EXAMPLES / "ppo_sb3.py"), "--envs", "1", "--steps", "512", "--output", "model.zip"),
+        *(str(EXAMPLES / "ppo_sb3.py"), "--envs", "4", "--steps", "512", "--output", "model.zip"),
         cwd=tmp_path,
     )
     assert "untrained:" in printed

@@ -22,6 +22,9 @@ from gymnasium.wrappers import vector
 from windows import set_display
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
+from mkds_gym.components import actions
+from mkds_gym.emulator.console import Keys
+from mkds_gym.play.player import KEYBOARD
 
 SENSORS: dict[str, Any] = {"render_mode": "rgb_array"}
 PIXELS: dict[str, Any] = {"obs_type": "pixels", "render_mode": "rgb_array"}
@@ -262,19 +265,45 @@ def test_env_checker_is_content(arguments: dict[str, Any], shared: Any) -> None:
     check_env(shared(arguments, 0).unwrapped, skip_render_check=True, skip_close_check=True)
 
 
-def test_play_drives_in_a_window(display: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("action_type", "noop"),
+    [("discrete", 5), ("keys", np.zeros(11, np.int8))],
+)
+def test_play_drives_in_a_window(
+    action_type: str, noop: Any, display: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     set_display(monkeypatch, display)
-    actions: list[int] = []
+    held: list[Any] = []
 
     def callback(*step: Any) -> None:
-        actions.append(step[2])
-        if len(actions) == 3:
-            pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=ord("d"), unicode="d"))
-        if len(actions) == 8:
+        held.append(step[2])
+        if len(held) == 3:
+            for key in (pygame.K_LEFT, pygame.K_w, pygame.K_x):
+                pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key, unicode=""))
+        if len(held) == 6:
             pygame.event.post(pygame.event.Event(pygame.QUIT))
 
-    # play() closes the environment.
-    env = gym.make("MKDS-v0", **SENSORS)
-    play(env, keys_to_action={"w": 0, "d": 2}, noop=0, callback=callback)
-    assert actions[:3] == [0, 0, 0]
-    assert actions[-2:] == [2, 2]
+    kind = actions.ACTION_TYPES.make(action_type)
+    # play() closes the window, not the environment.
+    with gym.make("MKDS-v0", **{**SENSORS, "action_type": action_type}) as env:
+        play(env, noop=noop, callback=callback)
+    drifting = Keys.A | Keys.R | Keys.LEFT
+    assert [kind.keys(action) for action in held] == [0] * 3 + [drifting] * 3
+
+
+def test_keys_for_play_are_those_of_the_player() -> None:
+    codes = {getattr(pygame, f"K_{name}"): key for name, key, _ in KEYBOARD}
+    assert codes == {code: key for key, code in actions.KEYBOARD.items()}
+
+
+@pytest.mark.parametrize("action_type", actions.ACTION_TYPES)
+def test_held_keys_are_pressed(action_type: str) -> None:
+    kind = actions.ACTION_TYPES.make(action_type)
+    table = actions.keys_to_action(kind)
+    assert table
+    for codes, action in table.items():
+        pressed = Keys(0)
+        for key, code in actions.KEYBOARD.items():
+            pressed |= key if code in codes else Keys(0)
+        assert kind.space.contains(action)
+        assert kind.keys(action) == pressed

@@ -105,7 +105,9 @@ def test_episodes_are_logged_by_monitors(closing: list[Any], wrapped: bool) -> N
     np.testing.assert_allclose([info["episode"]["r"] for info in infos], total, atol=1e-5)
 
 
-@pytest.mark.parametrize("action_type", ["keys", "threshold:2"])
+@pytest.mark.parametrize(
+    "action_type", [pytest.param("keys", marks=pytest.mark.slow), "threshold:2"]
+)
 def test_policies_of_other_actions_train(closing: list[Any], action_type: str) -> None:
     envs = VecMonitor(MKDSVecEnv(2, drivers_per_console=2, action_type=action_type, **SHORT))
     closing.append(envs)

@@ -274,6 +274,7 @@ def test_time_trial_gives_three_mushrooms() -> None:
     field.close()
 
 
+@pytest.mark.slow
 def test_object_table_stays_consistent_while_opponents_use_items() -> None:
     field = race(strength="hard")
     seen: set[int] = set()

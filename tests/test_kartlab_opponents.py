@@ -151,6 +151,7 @@ def lap_times(strength: str) -> list[float]:
     return times
 
 
+@pytest.mark.slow
 def test_stronger_opponents_have_shorter_lap_times() -> None:
     easy, normal, hard = (lap_times(strength) for strength in ("easy", "normal", "hard"))
     for slower, faster in ((easy, normal), (normal, hard)):
@@ -263,6 +264,7 @@ def test_opponent_below_the_course_respawns_and_drives_on(field: KartlabRace) ->
     assert not field.state.respawning
 
 
+@pytest.mark.slow
 def test_opponents_take_both_ways_of_a_fork_and_the_ranking_stays_steady() -> None:
     field = KartlabRace.boot_vs(course=course_id("desert_course"), laps=1, strength="hard", seed=3)
     sections: set[int] = set()

@@ -434,6 +434,7 @@ def test_item_boxes_are_at_their_projected_positions() -> None:
     assert colourful / total > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(path.stem for path in COURSE_DIRECTORY.glob("*.toml")))
 def test_heaviest_scenes_fit_the_hardware_limits(name: str) -> None:
     """Eight karts stand before the camera, all round the course, also mirrored."""
@@ -474,6 +475,7 @@ def too_much() -> bytes:
     return compile_description(parse_description(TOO_MUCH + "\n".join(points))).carc()
 
 
+@pytest.mark.slow
 def test_full_picture_drops_only_distant_parts() -> None:
     """The picture stays within the limits, and the road before the kart stays visible."""
     parameters = BootParameters(course=21, course_data=too_much(), mode="vs", drivers=8, items=True)

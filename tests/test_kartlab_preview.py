@@ -146,7 +146,7 @@ def test_command_writes_the_file(
 @pytest.mark.parametrize(
     ("course", "output", "message"),
     [
-        ("no.toml", "x.png", r"no\.toml: cannot be read"),
+        ("no.toml", "x.png", r"no\.toml does not exist: expected a course"),
         ("bad.toml", "x.png", r"bad\.toml: point 1: radius=nan is out of range"),
         ("oval.toml", "x.gif", r"x\.gif: expected a name that ends in \.png or \.svg"),
         ("oval.toml", "png", r"png: expected a name that ends in \.png or \.svg"),

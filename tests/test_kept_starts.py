@@ -6,8 +6,10 @@ reaches its races by keys, as on the original.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from mkds_gym.play.__main__ import main as play
 from mkds_gym.play.player import Player
 from mkds_gym.recording.recorder import Recorder
 from mkds_gym.roms.__main__ import main as roms_main
-from mkds_gym.starts import KeptStart, keep_start, kept_starts
+from mkds_gym.starts import KeptStart, keep_start, kept_starts, library
 from mkds_gym.starts.__main__ import main
 from mkds_gym.starts.importing import import_state
 from mkds_neat.config import parse_config
@@ -178,6 +180,29 @@ def test_course_set_draws_among_kept_starts(
         MKDSEnv("mkds-usa", course_set=courses)
 
 
+def test_mode_chooses_among_the_starts_of_a_course(kept: KeptStart) -> None:
+    drawn = {}
+    others = [
+        library.keep(replace(kept, mode=mode), kept.path.read_bytes())
+        for mode in ("grand_prix", "vs")
+    ]
+    try:
+        for mode in ("time_trial", "grand_prix", "vs"):
+            env = MKDSEnv("mkds-usa", course=kept.course, mode=mode)
+            drawn[mode] = env.starts.config.kept[0].mode
+            env.reset()
+            env.close()
+        assert MKDSEnv("mkds-usa").starts.config.kept[0] == kept
+        with pytest.raises(ValueError, match=r"mode='battle' is unknown: expected .*'grand_prix'"):
+            MKDSEnv("mkds-usa", course=kept.course, mode="battle")
+    finally:
+        for other in others:
+            library.remove(kept.rom, other.name)
+    assert drawn == {mode: mode for mode in drawn}
+    with pytest.raises(StateError, match="has mode='grand_prix'"):
+        MKDSEnv("mkds-usa", course=kept.course, mode="grand_prix")
+
+
 def keep_other_course(console: Console, menu: Snapshot) -> KeptStart:
     """Choose the next course in the menu."""
     console.restore(menu)
@@ -308,3 +333,37 @@ def test_evolution_drives_from_a_kept_start(kept: KeptStart) -> None:
     config = parse_config(config_text(), environment=race)
     assert config.env_kwargs["rom"] == "mkds-usa"  # not a path: the file may move
     assert parse_config(config.text).env_kwargs == config.env_kwargs
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("course", ["a"], r"\(course: "),
+        ("course", "../a", r"\(course: "),
+        ("mode", 3, r"\(mode: "),
+        ("mirror", 10**9, r"\(mirror: "),
+        ("laps", True, r"\(laps: "),
+        ("character", -1, r"\(character: "),
+        ("digest", None, r"\(digest: "),
+        ("version", 2, r"\(version: "),
+        ("more", 1, r"\(more: "),
+    ],
+)
+def test_damaged_entry_of_a_start_is_refused(
+    kept: KeptStart,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    value: object,
+    message: str,
+) -> None:
+    entry = json.loads(kept.path.with_suffix(".json").read_text())
+    monkeypatch.setenv("MKDS_HOME", str(tmp_path))
+    mine = kept.path.parent
+    mine.mkdir(parents=True)
+    (mine / ".partial-x.json").write_text("{")  # of a writer that died
+    (mine / "a.json").write_text(json.dumps(entry))
+    assert [start.course for start in kept_starts(kept.rom)] == [kept.course]
+    (mine / "a.json").write_text(json.dumps({**entry, name: value}))
+    with pytest.raises(StateError, match=f"entry '.*a.json' .* is damaged {message}.*: delete it"):
+        kept_starts(kept.rom)

@@ -105,27 +105,55 @@ def test_libraries_train(requirements: str, examples: list[str], tmp_path: Path)
     assert not failures, failures
 
 
+CLEANRL = {
+    "requirements-cleanrl.txt": {
+        "dqn": "MKDS-v0 --total-timesteps 1500 --learning-starts 500",
+        "ppo": "MKDS-v0 --total-timesteps 1500",
+        "ppo_continuous_action": "MKDSContinuous-v0 --total-timesteps 2100",
+        "rpo_continuous_action": "MKDSContinuous-v0 --total-timesteps 2100",
+        "ddpg_continuous_action": "MKDSContinuous-v0 --total-timesteps 1500 --learning-starts 900",
+    },
+    "requirements-cleanrl-gym.txt": {
+        "c51": "MKDS-v0 --total-timesteps 1500 --learning-starts 500",
+        "sac_continuous_action": "MKDSContinuous-v0 --total-timesteps 1500 --learning-starts 1000",
+        "td3_continuous_action": "MKDSContinuous-v0 --total-timesteps 1500 --learning-starts 900",
+    },
+}
+"""Environment and arguments for each of CleanRL's files, by the versions that the file needs."""
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_cleanrl_trains(tmp_path: Path) -> None:
-    python = make_environment(tmp_path / "venv", "requirements-cleanrl.txt")
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("requirements", CLEANRL)
+def test_cleanrl_trains(requirements: str, tmp_path: Path) -> None:
+    python = make_environment(tmp_path / "venv", requirements)
     pip(python, "--no-deps", "--ignore-requires-python", "cleanrl==1.2.0")
-    arguments = ["--env-id", "mkds_gym:MKDS-v0", "--total-timesteps", "2000"]
-    arguments += ["--learning-starts", "500", "--cuda", "False"]
-    command = [python, "-m", "cleanrl.dqn", *arguments]
-    failure = run(command, tmp_path / "cleanrl", r"episodic_return=\[-?\d")
-    assert not failure, failure
+    program = [python, str(EXAMPLES / "cleanrl_file.py")]
+    failures = "".join(
+        run(
+            [*program, file, "--env-id", *arguments.split(), "--cuda", "False"],
+            tmp_path / file,
+            r"SPS: \d",
+        )
+        for file, arguments in CLEANRL[requirements].items()
+    )
+    assert not failures, failures
 
 
 def test_every_example_is_run() -> None:
-    assert {path.name for path in EXAMPLES.glob("*.py")} == set(TRAINED)
+    assert {path.name for path in EXAMPLES.glob("*.py")} == {*TRAINED, "cleanrl_file.py"}
+    assert {path.name for path in REQUIREMENTS if "cleanrl" in path.name} == set(CLEANRL)
+    page = PAGE.read_text(encoding="utf-8")
+    for files in CLEANRL.values():
+        for name in files:
+            assert f"`{name}`" in page, name
 
 
 def test_page_names_the_versions_that_are_run() -> None:
     page = PAGE.read_text(encoding="utf-8")
     versions = {name: version for path in REQUIREMENTS for name, version in pins(path).items()}
     # Dependencies of CleanRL; the example of Stable-Baselines3 runs with the installed version.
-    del versions["gymnasium"], versions["stable-baselines3"]
+    del versions["gym"], versions["gymnasium"], versions["stable-baselines3"]
     versions["cleanrl"] = "1.2.0"
     for name, version in versions.items():
         assert re.search(rf"^\| {re.escape(name)} \| {re.escape(version)} \|", page, re.M), name

@@ -98,3 +98,15 @@ def test_console_without_files_in_memory_gives_the_same_results(
     assert internals.is_anonymous(mmu + offset, size)
     for console in (plain, usual):
         console.close()
+
+
+@pytest.mark.slow
+def test_closed_environments_keep_no_threads_and_little_memory() -> None:
+    """Each of the 50 rounds opens and closes five consoles."""
+    run = run_file("open_and_close.py", "50")
+    assert run.returncode == 0, run.stderr
+    before, after = (line.split() for line in run.stdout.splitlines())
+    assert int(before[1]) <= 4
+    assert int(after[1]) <= 4
+    assert float(before[0]) < 230
+    assert float(after[0]) - float(before[0]) < 30

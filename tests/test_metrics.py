@@ -13,8 +13,10 @@ from mkds_gym.components.metrics import (
     CheckpointRecords,
     Distance,
     LapTimes,
+    MiniTurbos,
     OffroadDistance,
     OffroadPath,
+    OffroadShare,
     Progress,
     Respawns,
     Speed,
@@ -28,6 +30,7 @@ from mkds_gym.components.scorers import OFFROAD_COST, SCORERS, default_fitness_s
 from mkds_gym.course.checkpoint_distance import shortest_distance
 from mkds_gym.race.lengths import WALL_HIT_COST
 from mkds_gym.race.memory_layout import CENTISECONDS_PER_FRAME
+from mkds_gym.race.names import OFFROAD_SURFACES
 
 
 def between(a, b):
@@ -387,6 +390,19 @@ def test_wall_hits_are_counted_when_they_begin():
 def test_respawns_are_counted_when_they_begin():
     assert count(Respawns(), "respawns", "respawning", [0, 1, 1, 0, 1]) == 2
     assert count(Respawns(), "respawns", "respawning", [1, 0]) == 0
+
+
+def test_mini_turbos_are_counted_when_they_begin():
+    assert count(MiniTurbos(), "mini_turbos", "drift_boost", [0, 1, 1, 0, 1]) == 2
+
+
+def test_offroad_share_leaves_out_respawns():
+    race, metric = RaceMemory(), OffroadShare()
+    assert metric.collect() == {"offroad_share": 0.0}
+    grass = min(OFFROAD_SURFACES)
+    for surface, respawning in ((0, False), (grass, False), (grass, True), (0, False)):
+        metric.update(race.frame(surface=surface, respawning=respawning), fork())
+    assert metric.collect() == {"offroad_share": 0.25}
 
 
 def test_times_count_the_frames_after_the_start():

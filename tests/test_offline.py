@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -26,9 +27,10 @@ pytestmark = pytest.mark.usefixtures("default_start")
 
 
 @pytest.fixture(autouse=True)
-def datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Datasets are written to a temporary folder."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,10 @@ def test_dataset_has_the_recorded_episodes(driven: tuple[Recording, list[Any]]) 
     recording, results = driven
     recordings = [recording, record(6, seed=1, mode="vs", opponents=1)]
     kind = ACTION_TYPES.make("discrete")
-    made = to_minari(recordings, "mkds/test-v0", metadata={"author": "me", "description": "two"})
+    with pytest.warns(UserWarning, match="differ in mode, opponents: the dataset has no env"):
+        made = to_minari(
+            recordings, "mkds/test-v0", metadata={"author": "me", "description": "two"}
+        )
     assert list(made.storage.metadata["author"]) == ["me"]
     assert made.storage.metadata["description"] == "two"
     assert (made.total_episodes, made.total_steps) == (2, 21)
@@ -67,13 +72,32 @@ def test_dataset_has_the_recorded_episodes(driven: tuple[Recording, list[Any]]) 
     with pytest.raises(RecordingError, match="exists"):
         to_minari(recordings, "mkds/test-v0")
     with pytest.raises(ValueError, match="env_spec is None"):
-        loaded.recover_environment()  # the races differ
+        loaded.recover_environment()
+
+
+@pytest.mark.parametrize("dataset_id", ["mkds", "mkds/laps", "../x-v0", "/x-v0", "a b-v0", "", 5])
+def test_bad_dataset_id_is_refused_and_deletes_nothing(
+    recording: Recording, dataset_id: Any, datasets: Path
+) -> None:
+    kept = datasets / "mkds" / "others-v0" / "data"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("x")
+    with pytest.raises(ValueError, match=r"dataset_id=.* is malformed: expected .*mkds/laps-v0"):
+        to_minari([recording], dataset_id)
+    assert kept.read_text() == "x"
+    with pytest.raises(RecordingError, match="already exists"):
+        to_minari([recording], "mkds/others-v0")
+    assert kept.read_text() == "x"
 
 
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
         ({"title": "races"}, "metadata has an unknown key 'title': expected author"),
+        ({"author": 5}, r"metadata is wrong \(author"),
+        ({"description": ["x"]}, r"metadata is wrong \(description"),
+        ({"ref_min_score": math.nan, "ref_max_score": 1.0}, r"metadata is wrong \(ref_min_score"),
+        ({"requirements": "numpy"}, r"metadata is wrong \(requirements"),
         ({"ref_max_score": 1.0}, "pass both or neither"),
     ],
 )
@@ -142,6 +166,28 @@ def test_arguments_in_which_recordings_differ_are_the_defaults() -> None:
     assert not {"obs_type", "sensors", "reward"} & env.spec.kwargs.keys()
     assert env.observation_space.shape == (6,)
     env.close()
+
+
+class Constant:
+    """A custom sensor."""
+
+    name = "constant"
+    labels = ("constant",)
+    space = gym.spaces.Box(0, 1, (1,), np.float32)
+
+    def read(self, race: Any, course: Any) -> Any:
+        return np.ones(1, np.float32)
+
+
+def test_object_of_a_recording_is_noted_and_passed_again() -> None:
+    made = record(3, obs_type=["seed6", Constant()])
+    assert made.environment["obs_type"] == ["seed6", f"{__name__}:Constant"]
+    with pytest.raises(
+        ValueError, match=rf"obs_type='{__name__}:Constant', an object that .*again"
+    ):
+        to_minari([made], "mkds/object-v0")
+    dataset = to_minari([made], "mkds/object-v0", obs_type=["seed6", Constant()])
+    assert dataset[0].observations.shape == (4, 7)
 
 
 def test_failed_recording_leaves_no_dataset(recording: Recording) -> None:

@@ -39,8 +39,8 @@ from mkds_gym.overlays import (
     make_overlays,
 )
 from mkds_gym.overlays.course import checkpoint_line, next_checkpoints
-from mkds_gym.overlays.scene import TRAIL_POINTS, TRAIL_SPACING
-from mkds_gym.race.lengths import REWARD_PER_UNIT
+from mkds_gym.overlays.scene import TRAIL_POINTS
+from mkds_gym.race.lengths import REWARD_PER_UNIT, TRAIL_SPACING
 from mkds_gym.race.names import course_id
 from mkds_gym.race.reader import RaceReader
 
@@ -517,7 +517,7 @@ def test_overlays_are_made_from_numbers_names_and_objects(
     drawn = draw_overlays(make_overlays([Dot()]), picture, scene, course)
     assert (drawn[95:97, 127:129] == (1, 2, 3)).all(axis=2).any()
     # Imported by name, as on a command line.
-    (imported,) = make_overlays("custom_overlays.Dot")
+    (imported,) = make_overlays("custom_overlays:Dot")
     assert (draw_overlays([imported], picture, scene, course)[96, 128] == (9, 8, 7)).all()
     both = np.concatenate([picture, picture])
     assert (draw_overlays(make_overlays(Dot()), both, scene, course)[192:] == picture).all()
@@ -535,12 +535,12 @@ def test_overlays_are_made_from_numbers_names_and_objects(
         (True, TypeError, "True"),
         (3.5, TypeError, "3.5"),
         (
-            "custom_overlays.Nothing",
+            "custom_overlays:Nothing",
             ValueError,
             "Nothing' is not an overlay: expected an object",
         ),
-        ("custom_overlays.Dit", ValueError, "Dit"),
-        ("no_such_module.Dot", ValueError, "no_such_module"),
+        ("custom_overlays:Dit", ValueError, "Dit"),
+        ("no_such_module:Dot", ValueError, "no_such_module"),
     ],
 )
 def test_bad_overlay_is_refused(wrong: Any, error: type[Exception], words: str) -> None:

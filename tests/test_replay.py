@@ -5,12 +5,18 @@ from __future__ import annotations
 import contextlib
 import gc
 import io
+import json
+import os
 import pickle
+import re
 import resource
 import struct
 import sys
+import time
+import tracemalloc
 import weakref
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -178,7 +184,7 @@ def test_cloned_state_is_packed_once() -> None:
     assert start() is None  # what was made goes with the state, and so does its race start
     assert ended[0].state is ended[1].state is ended[2].state
     assert ended[0].start.digest == ended[1].start.digest
-    assert len(ended[1].to_bytes()) < 1 << 19
+    assert len(ended[1].to_bytes()) < 560_000
     verify(Recording.from_bytes(ended[1].to_bytes()))
     verify(ended[2])
 
@@ -268,16 +274,153 @@ def test_damaged_file_is_refused(
     assert "bad.mkr" in str(caught.value)
 
 
+def rewrite(recording: Recording, changes: Mapping[str, Any] | str | bytes) -> bytes:
+    """The recording's file with other values in its header (``"start.race"``), or another header.
+
+    The text ``<NaN>`` as a value becomes the number.
+    """
+    data = recording.to_bytes()
+    magic, version, _, header_size, keys_size, state_size, _ = HEADER.unpack_from(data)
+    header: Any = json.loads(data[HEADER.size :][:header_size])
+    if isinstance(changes, Mapping):
+        for place, value in changes.items():
+            *path, name = place.split(".")
+            table = header
+            for each in path:
+                table = table[each]
+            table[name] = value
+        changes = re.sub('"<(.*?)>"', r"\1", json.dumps(header))
+    text = changes.encode() if isinstance(changes, str) else changes
+    body = text + data[HEADER.size + header_size :]
+    return HEADER.pack(magic, version, 0, len(text), keys_size, state_size, zlib.crc32(body)) + body
+
+
+HEADER = struct.Struct("<4sHHIIII")
+WRONG_VALUES = [
+    ({"start.race": None}, "start: Value error, a start at a race needs race"),
+    ({"start.race": []}, "start.race: Input should be a valid dictionary"),
+    ({"start.race.laps": {"a": 1}}, "start.race.laps"),
+    ({"start": None}, "start: Input should be"),
+    ({"start": {}}, "start.kind: Field required"),
+    ({"start.kind": "menu"}, "start.kind: Input should be 'race'"),
+    ({"start.kind": "state"}, "start: the savestate is missing"),
+    ({"start.kind": "state", "start.path": "a\0b"}, "expected the path of a file"),
+    ({"start.race_seed": -1}, "start.race_seed: Input should be greater than or equal to 0"),
+    ({"start.race_seed": 2**40}, "start.race_seed: Input should be less than"),
+    ({"start.course_seed": 1.5}, "start.course_seed: Input should be a valid integer"),
+    ({"start.frame": -5}, "start.frame"),
+    ({"start.frame": 2**50}, "more than a day after power-on"),
+    ({"start.digest": "x"}, "start.digest"),
+    ({"label": 5}, "label: Input should be a valid string"),
+    ({"made_by": None}, "made_by"),
+    ({"label": "\udcff"}, "label: Value error"),
+    ({"result.events": ["\ud800"]}, "result.events.0"),
+    ({"lead": -1}, "lead"),
+    ({"lead": 10**6}, "lead: 1000000 of"),
+    ({"jit": 1}, "jit: Input should be a valid boolean"),
+    ({"rom": "../x"}, "rom"),
+    ({"environment": None}, "environment"),
+    ({"environment.frame_skip": "4"}, "environment.frame_skip"),
+    ({"environment.frame_skip": 0}, "environment.frame_skip"),
+    ({"environment.metrics": [1]}, "environment.metrics"),
+    ({"environment.reward": ["x"]}, "environment.reward"),
+    ({"result": []}, "result"),
+    ({"result": {"finished": True}}, "a finished race needs total_time"),
+    ({"result.lap_times": [None]}, "result.lap_times.0"),
+    ({"result.total_time": "<NaN>"}, "is not JSON"),
+    ({"result.total_time": "<-Infinity>"}, "is not JSON"),
+    ({"result.total_time": "<1e999>"}, "number inf"),
+    ({"result.place": "<" + "9" * 5000 + ">"}, "is not JSON"),
+    ({"unknown": 1}, "unknown: Extra inputs are not permitted"),
+    ("[]", "Input should be"),
+    ("null", "Input should be"),
+    ("", "is not JSON"),
+    ("[" * 5_000, "recursion limit"),
+    (b'{"label": "\xff"}', "is not JSON"),
+    ("[" + "0," * 20_000 + "0]", "more than 10,000 values"),
+    (b" " * (1 << 21), "header has more than 1,048,576 bytes"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), WRONG_VALUES, ids=range(len(WRONG_VALUES)))
+def test_wrong_value_in_a_header_is_named(
+    recording: Recording, changes: Mapping[str, Any] | str | bytes, message: str
+) -> None:
+    with pytest.raises(RecordingError) as caught:
+        Recording.from_bytes(rewrite(recording, changes), "recording 'a.mkr'")
+    assert "recording 'a.mkr'" in str(caught.value)
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_header_of_an_older_or_newer_version_is_read(recording: Recording) -> None:
+    notes = {"environment": {"frame_skip": 2, "new": [1]}, "result": {"new": {"a": None}}}
+    assert Recording.from_bytes(rewrite(recording, notes)).environment["new"] == [1]
+    data = rewrite(recording, {})
+    oldest = {
+        key: json.loads(data[HEADER.size :][: HEADER.unpack_from(data)[3]])[key]
+        for key in ("rom", "title", "build_id", "jit")
+    }
+    text = json.dumps({**oldest, "start": {"kind": "power_on"}})
+    read = Recording.from_bytes(rewrite(recording, text))
+    assert (read.start, read.lead, read.label) == (Start("power_on"), 0, "")
+    # A file name that is not UTF-8 does not make a recording unreadable.
+    start = replace(recording.start, path="a\udcff")
+    read = Recording.from_bytes(replace(recording, label="a\udcff", start=start).to_bytes())
+    assert (read.label, read.start) == ("a?", start)
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        (bytes(40 << 20), "more than 31,104,000 bytes when decompressed"),
+        (struct.pack("<HI", 1, 2**32 - 1), "more than a day of frames"),
+        (struct.pack("<HI", 0xFFFF, 1), "keys that the console does not have"),
+        (b"x", "last key is incomplete"),
+    ],
+    ids=range(4),
+)
+def test_keys_that_would_fill_memory_are_refused_at_once(
+    recording: Recording, runs: bytes, message: str
+) -> None:
+    data = recording.to_bytes()
+    magic, version, _, header_size, *_ = HEADER.unpack_from(data)
+    keys = zlib.compress(runs)
+    body = data[HEADER.size :][:header_size] + keys
+    packed = HEADER.pack(magic, version, 0, header_size, len(keys), 0, zlib.crc32(body)) + body
+    tracemalloc.start()
+    begin = time.monotonic()
+    try:
+        with pytest.raises(RecordingError, match=message):
+            Recording.from_bytes(packed)
+        assert time.monotonic() - begin < 1
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def test_missing_file_or_folder_is_an_error(recording: Recording, tmp_path: Path) -> None:
     with pytest.raises(RecordingError, match=r"none\.mkr' does not exist"):
         Recording.load(tmp_path / "none.mkr")
+    os.mkfifo(tmp_path / "pipe.mkr")
+    with (tmp_path / "large.mkr").open("wb") as file:
+        file.truncate(1 << 40)
+    for path, message in (
+        (tmp_path / "pipe.mkr", "is a pipe"),
+        (Path("/dev/zero"), "is a device"),
+        (tmp_path / "large.mkr", "has 1,099,511,627,776 bytes, and the limit is 33,554,432"),
+    ):
+        with pytest.raises(RecordingError, match=f"{message}: expected the path of a .mkr file"):
+            Recording.load(path)
     nowhere = tmp_path / "none" / "run.mkr"
     with pytest.raises(RecordingError) as caught:
         recording.save(nowhere)  # the user's file and the reason, no temporary one and no number
     assert str(caught.value) == f"cannot write '{nowhere}': No such file or directory"
     with pytest.raises(RecordingError) as caught:
         Recording.load(tmp_path)
-    assert str(caught.value) == f"cannot read recording '{tmp_path}': Is a directory"
+    assert str(caught.value) == (
+        f"recording '{tmp_path}' is a directory: expected the path of a .mkr file"
+    )
 
 
 @pytest.mark.parametrize(
@@ -670,6 +813,7 @@ def test_captions_show_the_time_of_the_picture(files: list[str]) -> None:
     assert len({*expected}) == len(expected)
 
 
+@pytest.mark.slow
 def test_side_by_side_follows_the_race_clock(files: list[str]) -> None:
     """A person's recording is from power-on, with a countdown; an environment's from the start."""
     ada = replace(Recording.load(files[0]), label="ada")

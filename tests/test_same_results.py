@@ -169,6 +169,7 @@ def test_vector_environment_is_the_same(way: str, expected: list[list[Row]]) -> 
     assert_vector_is_the_same(way, ARGUMENTS, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["async spawn", "2 threads"])
 def test_vector_environment_has_the_same_random_courses(
     way: str, expected_random: list[list[Row]]

@@ -34,8 +34,8 @@ def test_values_stay_in_the_declared_box_for_a_whole_lap(spec):
     assert seen.dtype == np.float32
     assert np.isfinite(seen).all()
     assert all(row in sensor.space for row in seen)
-    # No sensor is dead: something in it moves over a lap. (This one is driven alone.)
-    assert sensor.name == "opponents" or seen.std(axis=0).max() > 0.01
+    # No sensor is dead: something in it moves over a lap. (It is driven alone, without drifts.)
+    assert sensor.name in ("drift", "opponents") or seen.std(axis=0).max() > 0.01
 
 
 @pytest.mark.parametrize("spec", ALL)
@@ -266,6 +266,25 @@ def test_curvature_is_positive_before_a_left_bend():
     assert min(bends) < -0.3
 
 
+@pytest.mark.parametrize("turn", [0.0, 0.4, -0.4])
+def test_the_line_is_to_the_left_of_a_kart_that_heads_to_its_right(turn):
+    place = 0.3 * meadow().track.length
+    values = SENSORS.make("line").read(road_state(place, 0, turn), meadow())
+    ahead, straight = (
+        [meadow().track.heading_at(place + d) for d in (100, 200, 400, 800)],
+        meadow().track.heading_at(place),
+    )
+    assert values.shape == (4,)
+    assert values[0] * math.pi / 2 == pytest.approx((ahead[0] - straight) / 2 - turn, abs=0.1)
+
+
+def test_the_drift_shows_its_side_and_its_charge():
+    race, sensor = RaceMemory(), SENSORS.make("drift")
+    assert sensor.read(race.frame(), fork()).tolist() == [0, 0, 0, 0]
+    race.driver["drift_left_count"], race.driver["drift_right_count"] = 3, 1
+    assert sensor.read(race.frame(), fork()).tolist() == [0, 0.5, 0.5, 1]
+
+
 def test_the_surface_is_one_hot_with_its_multiplier():
     race = RaceMemory()
     race.driver["speed_multiplier"] = FX32_ONE // 2
@@ -318,6 +337,7 @@ def test_sensors_are_made_from_names_and_objects():
         ("rays:nan", "integer from 1"),
         ("checkpoints:1000", "integer from 1"),
         ("curvature:-1", "integer from 1"),
+        ("line:9", "1 to 8"),
         ("rays:many", "not a number"),
         ("seed6:3", "takes no number"),
     ],

@@ -14,7 +14,7 @@ from gymnasium.vector import AutoresetMode
 from vector_envs import FaultyMetric, equal, fail_next_frame, make, make_faulty, play
 
 import mkds_gym
-from mkds_gym.emulator import Cartridge, Console, Keys
+from mkds_gym.emulator import Cartridge, Console, Keys, known_states
 from mkds_gym.episodes.cloned_state import ClonedState
 from mkds_gym.errors import ConsoleError, RecordingError, StateError, VectorEnvError
 from mkds_gym.kartlab.host_drivers import MAGIC
@@ -52,8 +52,10 @@ WRAPPED: dict[str, Any] = {"env_wrappers": [gym.wrappers.FlattenObservation]}
         (2, 1, NEXT_STEP, {}),
         (4, 2, SAME_STEP, {**RIDGE, "obs_type": "dict"}),
         (8, 8, NEXT_STEP, {"laps": 1, "env_kwargs": SKIPS}),
-        (8, 8, SAME_STEP, {"laps": 1, "env_kwargs": SKIPS}),
-        (8, 8, DISABLED, {"laps": 1, "env_kwargs": SKIPS}),
+        *(
+            pytest.param(8, 8, mode, {"laps": 1, "env_kwargs": SKIPS}, marks=pytest.mark.slow)
+            for mode in (SAME_STEP, DISABLED)
+        ),
         (2, 2, SAME_STEP, {"course": "random", "course_seed": 5, "max_episode_steps": 4}),
         (2, 2, NEXT_STEP, {**WRAPPED, "obs_type": "rays:5"}),
         (2, 2, DISABLED, {**WRAPPED, "max_episode_steps": 4}),
@@ -119,7 +121,13 @@ OVERLAYS = {"render_mode": "rgb_array", "overlays": ["hud", "camera", "objects",
 
 
 @pytest.mark.parametrize(
-    ("frame_skip", "kwargs"), [(1, PIXELS), (5, PIXELS), (2, OVERLAYS), (5, OVERLAYS)]
+    ("frame_skip", "kwargs"),
+    [
+        pytest.param(1, PIXELS, marks=pytest.mark.slow),
+        (5, PIXELS),
+        (2, OVERLAYS),
+        pytest.param(5, OVERLAYS, marks=pytest.mark.slow),
+    ],
 )
 def test_pictures_equal_those_of_own_consoles(frame_skip: int, kwargs: dict[str, Any]) -> None:
     truncate_on = f"clock:{6 * frame_skip}"
@@ -187,7 +195,9 @@ def test_restored_state_shows_the_same_pictures(frame_skip: int) -> None:
         assert equal(expected, drive(envs, 3))
 
 
-def test_start_states_of_a_driver_start_episodes_of_drivers() -> None:
+def test_start_states_of_a_driver_start_episodes_of_drivers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with make(2, drivers_per_console=2) as envs:
         envs.reset(seed=0)
         states = StartStates.collect(envs.envs[0], 2, laps=0.1)
@@ -196,6 +206,18 @@ def test_start_states_of_a_driver_start_episodes_of_drivers() -> None:
         expected = envs.step([0, 0])
         envs.reset(options=[{"state": states[1]}, {"state": states[0]}])
         assert np.array_equal(envs.step([0, 0])[0], expected[0][::-1])
+        # Those of another user work, too. Saved again, they are still those of another user.
+        states.save(tmp_path / "states")
+        monkeypatch.setattr(known_states, "_here", {})
+        monkeypatch.setenv("MKDS_HOME", str(tmp_path / "home"))
+        loaded = StartStates.load(tmp_path / "states")
+        envs.reset(options=[{"state": loaded[0]}, {"state": loaded[1]}])
+        assert np.array_equal(envs.step([0, 0])[0], expected[0])
+        loaded.save(tmp_path / "again")
+        for name in ("states", "again"):
+            assert all(state.foreign for state in StartStates.load(tmp_path / name))
+        states.save(tmp_path / "own")
+        assert not any(state.foreign for state in StartStates.load(tmp_path / "own"))
 
 
 def test_states_of_consoles_and_of_other_races_are_refused(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ def test_growth_detects_a_leak_of_a_kibibyte_per_step() -> None:
     assert growth(leaking) > LIMIT
 
 
+@pytest.mark.slow
 def test_turn_drives_every_kind_of_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: list[MKDSEnv] = []
 

@@ -61,6 +61,7 @@ def test_command_continues_a_survey(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert file.stat().st_size == size
 
 
+@pytest.mark.slow
 def test_interrupted_survey_keeps_its_results(tmp_path: Path) -> None:
     file = tmp_path / "found.jsonl"
     words = [*COMMAND, "--seeds", "0:1000", "--workers", "2", "-o", str(file)]

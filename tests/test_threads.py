@@ -135,6 +135,33 @@ def test_repeated_ctrl_c_waits_for_running_tasks() -> None:
     pool.close()
 
 
+def test_thread_left_behind_after_ctrl_c_starts_no_further_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("mkds_gym.vector.threads._PATIENCE", 0.1)
+    pool = ThreadPool(2, "test")
+    go_on, ended = threading.Event(), threading.Event()
+    started: list[int] = []
+
+    def task(number: int) -> None:
+        started.append(number)
+        if threading.current_thread() is threading.main_thread():
+            while len(started) < 2:
+                time.sleep(0.001)
+            signal.raise_signal(signal.SIGINT)
+        go_on.wait(30)
+        ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        pool.run(task, 10)
+    assert not ended.is_set()
+    go_on.set()
+    assert ended.wait(60)
+    pool._workers[0].join(0.2)  # the time of a further task
+    assert len(started) == 2
+    pool.close()
+
+
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)

@@ -246,6 +246,7 @@ def test_strip_that_continues_after_a_swap_looks_the_same(idle_console: Console)
     def run() -> list[str]:
         rng = np.random.default_rng(5)
         console.step(0, 8, draw=False)
+        write(0x04000010, 0)  # the emulator leaves the place of the 3D picture uninitialised
         write(0x04000000, 0x00010108)  # shows 3D
         before = undrawn(console).counts["deferred"]
         for vertices, begins in ((12, True), (9, True), (6, False)):
@@ -277,9 +278,8 @@ def test_strip_that_continues_after_a_swap_looks_the_same(idle_console: Console)
 
 # The emulator aborts on quads that are not convex and outside of the picture, with this package or
 # without: an assertion of GFX3D_Clipper::ClipPoly fails. Other seeds have such quads.
-@pytest.mark.parametrize(
-    "seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (0, 2, 6, 9))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2, 6, 9])
 def test_any_commands_leave_the_same_state_and_picture(idle_console: Console, seed: int) -> None:
     with_and_without(idle_console, lambda: AnyCommands(idle_console, seed).run(40))
 
@@ -330,7 +330,9 @@ def test_strange_programs_see_and_show_the_same(console: Console, seed: int) -> 
     with_and_without(console, lambda: strange_program(console, seed, 300))
 
 
-@pytest.mark.parametrize("skip", [1, 2, 3])
+@pytest.mark.parametrize(
+    "skip", [2, *(pytest.param(skip, marks=pytest.mark.slow) for skip in (1, 3))]
+)
 def test_pictures_and_states_of_a_race_are_the_same(console: Console, skip: int) -> None:
     def run() -> list[str]:
         console.step(0, 90, draw=False)

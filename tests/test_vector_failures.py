@@ -22,7 +22,7 @@ from vector_envs import (
 )
 
 from mkds_gym.env import MKDSEnv
-from mkds_gym.errors import ConsoleError, MKDSError, StateError, VectorEnvError
+from mkds_gym.errors import ConcurrentCallError, ConsoleError, MKDSError, StateError, VectorEnvError
 from mkds_gym.vector.env import MKDSVectorEnv
 
 WRAPPED = pytest.mark.parametrize(
@@ -400,7 +400,7 @@ def test_second_call_during_a_call_is_refused() -> None:
             lambda: envs.set_attr("frame_skip", 2),
             lambda: envs.replace(1),
         ):
-            with pytest.raises(gym.error.AlreadyPendingCallError, match="still under way"):
+            with pytest.raises(ConcurrentCallError, match="still under way"):
                 call()
         observer.go.set()
         thread.join()

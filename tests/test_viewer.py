@@ -37,6 +37,7 @@ from mkds_gym.errors import ViewerError
 from mkds_gym.observer import EnvObserver
 from mkds_gym.overlays import OVERLAYS, SceneRecorder, draw_overlays, make_overlays
 from mkds_gym.overlays.scene import TRAIL_POINTS, TRAIL_SPACING
+from mkds_gym.utils.processes import start_time
 from mkds_gym.viewer import (
     Board,
     Bus,
@@ -51,7 +52,6 @@ from mkds_gym.viewer import (
     runs,
 )
 from mkds_gym.viewer.__main__ import main
-from mkds_gym.viewer.bus.shared_memory import start_time
 from mkds_gym.viewer.painter import best_view, grid, tile_colour
 from mkds_gym.viewer.race_publisher import unpack_scene
 from mkds_gym.viewer.window import ViewerWindow
@@ -707,7 +707,7 @@ def test_window_process_imports_custom_overlays_and_survives_kills(
     monkeypatch.setenv("TOUCHED", str(touched))
     monkeypatch.chdir(tmp_path)
     env.reset(seed=0)
-    with Viewer(env, overlays=["custom_overlays.Touch"]) as viewer:
+    with Viewer(env, overlays=["custom_overlays:Touch"]) as viewer:
         assert viewer.folder is not None
         tile = Tile(viewer.folder, 0)
         until(lambda: env.step(0) and touched.exists() and tile.shot())

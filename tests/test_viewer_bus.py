@@ -7,7 +7,7 @@ import pickle
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,11 @@ from programs import first_line, started
 from waiting import until
 
 from mkds_gym.errors import ViewerError
+from mkds_gym.utils.processes import start_time
 from mkds_gym.viewer import Board, Bus, Run, State, Status, Tile, parse_show, runs
 from mkds_gym.viewer.bus import layout
 from mkds_gym.viewer.bus.runs import alive
-from mkds_gym.viewer.bus.shared_memory import DoubleBuffer, create_file, start_time
+from mkds_gym.viewer.bus.shared_memory import DoubleBuffer, create_file
 
 BLACK = np.zeros((192, 256, 3), np.uint8)
 
@@ -226,6 +227,98 @@ def test_bad_bus_is_refused(arguments: dict[str, Any], error: type[Exception], w
     with pytest.raises(error, match=words):
         Bus(**arguments)
     assert set(runs()) <= set(before)
+
+
+# Segments of strangers ----------------------------------------------------------------------------
+
+
+def _look(bus: Bus) -> None:
+    run = Run(bus.folder)
+    run.board()
+    run.tiles[0].shot()
+
+
+def _write(name: str, offset: int, data: bytes) -> Callable[[Path], object]:
+    def write(folder: Path) -> None:
+        with (folder / name).open("r+b") as file:
+            file.seek(offset)
+            file.write(data)
+
+    return write
+
+
+def _shorten(name: str, size: int) -> Callable[[Path], object]:
+    def shorten(folder: Path) -> None:
+        data = (folder / name).read_bytes()[:size]
+        (folder / name).unlink()  # the run still uses the old file
+        (folder / name).write_bytes(data)
+        (folder / name).chmod(0o600)
+
+    return shorten
+
+
+def _pipe(folder: Path) -> None:
+    (folder / "0").unlink()
+    os.mkfifo(folder / "0", 0o600)
+
+
+def _link(folder: Path) -> None:
+    (folder / "0").rename(folder.parent / f"{folder.name}.moved")
+    (folder / "0").symlink_to(folder.parent / f"{folder.name}.moved")
+
+
+HUGE = (1 << 40).to_bytes(8, "little")
+_MESSAGE = 4096 + 64
+"""Where the first slot of a double buffer begins."""
+# The first message is in the second slot.
+_SECOND = _MESSAGE + DoubleBuffer.room(layout.message_size(256, 192)) // 2 - 32
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_shorten("board", 0), "is over"),
+        (_shorten("board", 10), "damaged .10 bytes"),
+        (_shorten("0", 5000), "damaged .5000 bytes"),
+        (_write("0", 0, b"x"), "another version"),
+        (_write("0", 16, HUGE), "pictures of 1099511627776 x 192"),
+        (_write("0", 24, HUGE), "pictures of 256 x 1099511627776"),
+        (_write("0", 16, bytes(8)), "pictures of 0 x 192"),
+        (_write("0", 16, (1024).to_bytes(8, "little")), "damaged"),
+        (_write("0", _SECOND, bytes(8)), "a message of 0 bytes"),
+        (_write("0", _SECOND, (400).to_bytes(8, "little")), "a message of 400 bytes"),
+        (_write("0", _SECOND + 8, b"\x07"), "pixels of 7 bytes"),
+        (_write("board", 4096 + 64 + 8 + layout.BOARD_ROOM + 64, b"[[[["), "pictures"),
+        (_pipe, "only you can write"),
+        (_link, "is over"),
+        (lambda folder: (folder / "0").chmod(0o644), "only you can write"),
+        (lambda folder: folder.chmod(0o755), "only you can write"),
+    ],
+)
+def test_segment_of_a_stranger_or_damaged_is_refused(
+    bus: Bus, change: Callable[[Path], object], words: str
+) -> None:
+    bus.post(Board("title"))
+    bus.publisher(0).publish(BLACK, Status(frame=7))
+    _look(bus)
+    try:
+        change(bus.folder)
+        with pytest.raises(ViewerError, match=words):
+            _look(bus)
+    finally:
+        bus.folder.with_name(f"{bus.folder.name}.moved").unlink(missing_ok=True)
+
+
+def test_course_that_others_can_write_is_not_unpickled(bus: Bus) -> None:
+    publisher, tile = bus.publisher(0), Tile(bus.folder, 0)
+    publisher.publish_course(5, pickle.dumps("course"))
+    assert tile.course(5) == "course"
+    publisher.publish_course(6, b"damaged")
+    with pytest.raises(ViewerError, match="damaged"):
+        tile.course(6)
+    publisher.publish_course(7, pickle.dumps("other"))
+    (bus.folder / "0.course").chmod(0o666)
+    assert tile.course(7) is None
 
 
 # Board, viewers, arguments ------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -17,6 +18,19 @@ def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"the condition did not hold within {seconds} s"
         time.sleep(0.02)
+
+
+def exit_status(child: int, seconds: float = 60.0) -> int:
+    """Wait for a forked child, and return its status as of `os.waitpid`."""
+    ended: list[int] = []
+
+    def has_ended() -> bool:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        ended.append(status)
+        return pid == child
+
+    until(has_ended, seconds)
+    return ended[-1]
 
 
 @contextlib.contextmanager

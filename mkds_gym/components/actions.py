@@ -1,6 +1,6 @@
 """Actions: which keys of the console a policy's output presses.
 
-Five kinds, chosen by ``action_type``:
+Six kinds, chosen by ``action_type``:
 
 ==================  ====================  ======================================================
 action_type         space                 meaning
@@ -10,6 +10,8 @@ action_type         space                 meaning
 ``keys``            ``MultiBinary(11)``   each key of `KEY_ORDER` pressed (1) or not (0)
 ``threshold``       ``Box(-1, 1, (n,))``  activations, see `keys_from_activations`;
                                           ``"threshold:2"`` has only the first two outputs
+``wheel``           ``Box(-1, 1, (n,))``  steering, drift, brake, item, see `WheelActions`;
+                                          ``"wheel:2"`` has only the first two outputs
 ``keymask``         ``Discrete(4096)``    the console's key mask, bits of `Keys`
 ==================  ====================  ======================================================
 """
@@ -20,7 +22,7 @@ import itertools
 import math
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
@@ -28,6 +30,7 @@ from numpy.typing import NDArray
 
 from mkds_gym.components.registry import Registry
 from mkds_gym.emulator.console import Keys
+from mkds_gym.utils.arguments import shown
 
 KEY_ORDER: Final[tuple[Keys, ...]] = (
     Keys.RIGHT,
@@ -46,6 +49,9 @@ KEY_ORDER: Final[tuple[Keys, ...]] = (
 
 PRESS_THRESHOLD: Final = 0.5
 """Smallest activation that presses its key."""
+
+STEERING_THRESHOLD: Final = 1 / 3
+"""Smallest size of `WheelActions`' steering that holds a side."""
 
 DISCRETE_ACTIONS: Final[tuple[tuple[str, Keys], ...]] = (
     ("accelerate", Keys.A),
@@ -68,6 +74,24 @@ ITEM_ACTIONS: Final[tuple[tuple[str, Keys], ...]] = (
     ("use item right", Keys.A | Keys.L | Keys.RIGHT),
 )
 """Further actions of ``action_type="discrete_items"``, numbered after `DISCRETE_ACTIONS`."""
+
+
+KEYBOARD: Final[dict[Keys, int]] = {
+    Keys.RIGHT: 0x4000004F,
+    Keys.LEFT: 0x40000050,
+    Keys.DOWN: 0x40000051,
+    Keys.UP: 0x40000052,
+    Keys.A: ord("x"),
+    Keys.B: ord("z"),
+    Keys.X: ord("s"),
+    Keys.Y: ord("a"),
+    Keys.L: ord("q"),
+    Keys.R: ord("w"),
+    Keys.START: 0x0D,
+    Keys.SELECT: 0x400000E5,
+}
+"""Code (SDL, pygame) of the key of the keyboard for each key of the console: the arrow keys,
+letters, return, and the right shift key."""
 
 
 def keys_from_activations(activations: Sequence[float]) -> int:
@@ -94,6 +118,7 @@ _ACCELERATOR: Final = int(Keys.A)
 _ALL_MASKS: Final = 1 << 12
 
 
+@runtime_checkable
 class ActionMap(Protocol):
     """Maps actions to the keys that are held during a step."""
 
@@ -126,7 +151,7 @@ class DiscreteActions:
         index = _integer(action, len(self._masks))
         if not 0 <= index < len(self._masks):
             raise ValueError(
-                f"action={action!r} is out of range: expected 0 to {len(self._masks) - 1}"
+                f"action={shown(action)} is out of range: expected 0 to {len(self._masks) - 1}"
             )
         return self._masks[index]
 
@@ -155,7 +180,7 @@ class KeyActions:
             if value == 1:
                 mask |= bit
             elif value != 0:
-                raise ValueError(f"action={action!r}: {value!r} is not 0 or 1")
+                raise ValueError(f"action={shown(action)}: {shown(value)} is not 0 or 1")
         return mask
 
 
@@ -182,11 +207,43 @@ class ThresholdActions:
         self._outputs = outputs
 
     def keys(self, action: Any) -> int:
-        activations = _values(action, self._outputs)
-        for value in activations:
-            if not math.isfinite(value):
-                raise ValueError(f"action={action!r}: {value!r} is not finite")
-        return keys_from_activations(activations)
+        return keys_from_activations(_finite_values(action, self._outputs))
+
+
+class WheelActions:
+    """Steering, drift, brake and item, each as one number in [-1, 1].
+
+    * steering: left from 1/3 on, right up to -1/3, else straight.
+    * drift: R from 1/2 on.
+    * brake: B instead of A from 1/2 on. Otherwise A is held, so a driver accelerates by itself.
+    * item: L from 1/2 on.
+
+    Other finite values are accepted too.
+
+    Args:
+        outputs: number of outputs, 1 to 4: the first of the list.
+
+    Raises:
+        ValueError: ``outputs`` is out of range.
+    """
+
+    name = "wheel"
+
+    def __init__(self, outputs: int = 4) -> None:
+        if not isinstance(outputs, int) or not 1 <= outputs <= 4:
+            raise ValueError(f"wheel:{outputs} is out of range: expected 1 to 4 outputs")
+        self.space = gym.spaces.Box(-1.0, 1.0, (outputs,), np.float32)
+        self._outputs = outputs
+
+    def keys(self, action: Any) -> int:
+        steering, *pressed = _finite_values(action, self._outputs)
+        drift, brake, item = (value >= PRESS_THRESHOLD for value in (*pressed, -1, -1, -1)[:3])
+        mask = int(Keys.B if brake else Keys.A)
+        if steering >= STEERING_THRESHOLD:
+            mask |= int(Keys.LEFT)
+        elif steering <= -STEERING_THRESHOLD:
+            mask |= int(Keys.RIGHT)
+        return mask | (int(Keys.R) if drift else 0) | (int(Keys.L) if item else 0)
 
 
 class KeymaskActions:
@@ -200,7 +257,9 @@ class KeymaskActions:
     def keys(self, action: Any) -> int:
         mask = _integer(action, _ALL_MASKS)
         if not 0 <= mask < _ALL_MASKS:
-            raise ValueError(f"action={action!r} is not a key mask: expected 0 to {_ALL_MASKS - 1}")
+            raise ValueError(
+                f"action={shown(action)} is not a key mask: expected 0 to {_ALL_MASKS - 1}"
+            )
         return mask
 
 
@@ -214,28 +273,46 @@ def _integer(action: Any, count: int) -> int:
         return operator.index(action)
     except TypeError:
         raise ValueError(
-            f"action={action!r} is not an integer: expected 0 to {count - 1}"
+            f"action={shown(action)} is not an integer: expected 0 to {count - 1}"
         ) from None
 
 
 def _values(action: Any, count: int) -> list[Any]:
     try:
-        values: list[Any] = action.tolist() if isinstance(action, np.ndarray) else list(action)
-        len(values)
-    except TypeError:
-        raise ValueError(f"action={action!r} is not a list: expected {count} values") from None
+        if isinstance(action, np.ndarray):
+            values: list[Any] = action[: count + 1].tolist()
+        else:
+            values = list(itertools.islice(action, count + 1))
+    except (TypeError, IndexError):
+        raise ValueError(f"action={shown(action)} is not a list: expected {count} values") from None
     if len(values) != count:
-        raise ValueError(f"the action has {len(values)} values: expected {count}")
+        number = len(values) if len(values) < count else f"more than {count}"
+        raise ValueError(f"the action has {number} values: expected {count}")
     return values
 
 
-ACTION_TYPES: Final[Registry[ActionMap]] = Registry("action_type")
+def _finite_values(action: Any, count: int) -> list[Any]:
+    values = _values(action, count)
+    for value in values:
+        try:
+            finite = math.isfinite(value)
+        except (TypeError, OverflowError):
+            finite = False
+        if not finite:
+            raise ValueError(f"action={shown(action)}: {shown(value)} is not a finite number")
+    return values
+
+
+ACTION_TYPES: Final[Registry[ActionMap]] = Registry(
+    "action_type", ActionMap, "name, space and keys(action)"
+)
 """Action types by name."""
 
 ACTION_TYPES.register("discrete", DiscreteActions)
 ACTION_TYPES.register("discrete_items", DiscreteItemActions)
 ACTION_TYPES.register("keys", KeyActions)
 ACTION_TYPES.register("threshold", ThresholdActions)
+ACTION_TYPES.register("wheel", WheelActions)
 ACTION_TYPES.register("keymask", KeymaskActions)
 
 
@@ -243,34 +320,58 @@ def actions_for(action_type: str, masks: NDArray[np.uint16]) -> NDArray[Any]:
     """Return actions that press given keys, the inverse of `ActionMap.keys`.
 
     Args:
-        action_type: any type with a finite number of actions, so not ``threshold``.
+        action_type: any type with a finite number of actions, so not ``threshold`` or ``wheel``.
         masks: masks of `Keys`, uint16 (steps,).
 
     Returns:
         One action per step, of the space's dtype: (steps,), or (steps, 11) for ``keys``.
 
     Raises:
-        ValueError: unknown action type, ``threshold``, or a mask without an action.
+        ValueError: unknown action type, ``threshold``, ``wheel``, or a mask without an action.
     """
     kind = ACTION_TYPES.make(action_type)
     space = kind.space
-    every: Iterable[Any]
-    if isinstance(space, gym.spaces.Discrete):
-        every = range(int(space.n))
-    elif isinstance(space, gym.spaces.MultiBinary):
-        every = itertools.product((0, 1), repeat=int(np.prod(space.shape)))
-    else:
+    if not isinstance(space, gym.spaces.Discrete | gym.spaces.MultiBinary):
         raise ValueError(
-            f"action_type={action_type!r} has no inverse: activations cannot be derived from keys"
+            f"action_type={shown(action_type)} has no inverse: activations cannot be derived "
+            "from keys"
         )
-    table: dict[int, Any] = {}
-    for action in every:
-        table.setdefault(kind.keys(action), action)
+    table = _action_by_mask(kind)
     wanted = np.unique(masks).tolist()
     for mask in wanted:
         if mask not in table:
             raise ValueError(
-                f"action_type={action_type!r} has no action that presses {Keys(mask)!r}; use "
+                f"action_type={shown(action_type)} has no action that presses {Keys(mask)!r}; use "
                 "'keymask', which has one for all keys"
             )
     return np.array([table[mask] for mask in masks.tolist()], space.dtype)
+
+
+def _action_by_mask(kind: ActionMap) -> dict[int, Any]:
+    """Return the first action that presses each key mask."""
+    space = kind.space
+    every: Iterable[Any]
+    if isinstance(space, gym.spaces.Discrete):
+        every = range(int(space.n))
+    else:
+        off = 0 if isinstance(space, gym.spaces.MultiBinary) else -1
+        every = itertools.product((off, 1), repeat=math.prod(space.shape or ()))
+    table: dict[int, Any] = {}
+    for action in every:
+        table.setdefault(kind.keys(action), action)
+    return table
+
+
+def keys_to_action(kind: ActionMap) -> dict[tuple[int, ...], Any]:
+    """Return the action for the keys of the keyboard that are held.
+
+    Returns:
+        Actions of the space's dtype by sorted codes of `KEYBOARD`. No key held has no entry.
+    """
+    space = kind.space
+    found: dict[tuple[int, ...], Any] = {}
+    for mask, action in _action_by_mask(kind).items():
+        codes = tuple(sorted(code for key, code in KEYBOARD.items() if mask & key))
+        if codes:
+            found[codes] = np.array(action, space.dtype) if space.shape else action
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from mkds_gym.components.observations import (
 from mkds_gym.components.rewards import Reward, make_reward, metrics_read
 from mkds_gym.course import Course
 from mkds_gym.race.state import RaceState
+from mkds_gym.utils.arguments import copied
 
 
 class Agent:
@@ -66,12 +66,12 @@ class Agent:
             obs_type, sensors, screens
         )
         self.stats = EpisodeStats(
-            make_metrics(DEFAULT_METRICS if metrics is None else copy.deepcopy(metrics)),
+            make_metrics(DEFAULT_METRICS if metrics is None else copied("metrics", metrics)),
             make_events("terminate_on", terminate_on),
             make_events("truncate_on", truncate_on),
         )
         self._numeric = NumericInfo(self.stats.events)
-        self.reward = make_reward(copy.deepcopy(reward))
+        self.reward = make_reward(copied("reward", reward))
         self.reward_terms: Final = metrics_read(self.reward, self.stats.metrics, reward)
         self.last_reward = 0.0
         self.last_metrics: tuple[dict[str, float], dict[str, float]] = ({}, {})
@@ -119,7 +119,7 @@ class Agent:
     def last_reward_terms(self) -> dict[str, float]:
         """Return the change in the last step of each metric that the reward reads."""
         before, now = self.last_metrics
-        return {name: now[name] - before.get(name, 0.0) for name in self.reward_terms}
+        return {name: now.get(name, 0.0) - before.get(name, 0.0) for name in self.reward_terms}
 
     def info(
         self,

@@ -18,7 +18,6 @@ A frame is 1/59.8261 s: 7,200 frames are two minutes.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
@@ -31,6 +30,7 @@ from mkds_gym.race.memory_layout import (
     STATUS_FLAG_FINISHED,
     STATUS_FLAG_WRONG_WAY,
 )
+from mkds_gym.utils.arguments import copied, shown
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course
@@ -64,8 +64,8 @@ def _frames(event: str, frames: float) -> int:
     """
     if isinstance(frames, bool) or not 1 <= frames < math.inf or frames != int(frames):
         raise ValueError(
-            f"event {event!r}: {frames!r} is not a number of frames: expected an integer of at "
-            f"least 1, as in '{event}:600' (about 60 frames are one second)"
+            f"event {shown(event)}: {shown(frames)} is not a number of frames: expected an "
+            f"integer of at least 1, as in '{event}:600' (about 60 frames are one second)"
         )
     return int(frames)
 
@@ -213,4 +213,4 @@ def make_events(argument: str, events: str | Event | Sequence[str | Event]) -> t
         ValueError: unknown name.
         TypeError: an item is not a name or an event.
     """
-    return tuple(EVENTS.make_all(argument, copy.deepcopy(events), unique=False))
+    return tuple(EVENTS.make_all(argument, copied(argument, events), unique=False))

@@ -14,7 +14,6 @@ The name of a sensor, or a list of names, is short for ``sensors`` with these se
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
@@ -27,7 +26,7 @@ from mkds_gym.course import Course
 from mkds_gym.emulator.console import SCREENS, Console
 from mkds_gym.emulator.hardware import RAM_SIZE, SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.race.state import RaceState
-from mkds_gym.utils.arguments import choice
+from mkds_gym.utils.arguments import choice, copied, shown
 
 OBS_TYPES: Final = ("sensors", "dict", "pixels", "ram")
 DEFAULT_SENSORS: Final = ("seed6",)
@@ -36,11 +35,13 @@ Screens: TypeAlias = Literal["top", "bottom", "both"]
 SensorLike: TypeAlias = "str | Sensor"
 
 
-def _own_sensors(sensors: SensorLike | Sequence[SensorLike]) -> list[Sensor]:
+def _own_sensors(
+    sensors: SensorLike | Sequence[SensorLike], argument: str = "sensors"
+) -> list[Sensor]:
     """Make sensors. Objects are copied, because vector environments share their arguments."""
-    made = make_sensors(copy.deepcopy(sensors))
+    made = make_sensors(copied(argument, sensors), argument)
     if not made:
-        raise ValueError(f"sensors is empty: expected at least one of {', '.join(SENSORS)}")
+        raise ValueError(f"{argument} is empty: expected at least one of {', '.join(SENSORS)}")
     return made
 
 
@@ -96,12 +97,13 @@ def _check_values(sensor: Sensor, values: object) -> None:
     expected = f"expected float32 of shape {sensor.space.shape}, as in its space"
     if not isinstance(values, np.ndarray):
         raise TypeError(
-            f"sensor {sensor.name!r} returned a {type(values).__name__}: expected an array; "
+            f"sensor {shown(sensor.name)} returned a {type(values).__name__}: expected an array; "
             f"{expected}"
         )
     if values.shape != sensor.space.shape or values.dtype != np.float32:
         raise ValueError(
-            f"sensor {sensor.name!r} returned {values.dtype} of shape {values.shape}: {expected}"
+            f"sensor {shown(sensor.name)} returned {values.dtype} of shape {values.shape}: "
+            f"{expected}"
         )
 
 
@@ -113,7 +115,7 @@ def _read(sensors: Sequence[Sensor], state: RaceState, course: Course) -> list[N
             parts.append(sensor.read(state, course))
         except Exception as error:
             if hasattr(error, "add_note"):
-                error.add_note(f"raised by sensor {sensor.name!r}")
+                error.add_note(f"raised by sensor {shown(sensor.name)}")
             raise
     return parts
 
@@ -269,22 +271,24 @@ def make_observation_builder(
         f"({', '.join(SENSORS)})"
     )
     if obs_type is None or isinstance(obs_type, int | float | bytes):
-        raise TypeError(f"obs_type={obs_type!r} is not an observation type: {expected}")
+        raise TypeError(f"obs_type={shown(obs_type)} is not an observation type: {expected}")
     if not isinstance(obs_type, str) or obs_type.partition(":")[0] in SENSORS:
         if sensors is not None:
             raise ValueError(
-                f"obs_type={obs_type!r} already names sensors: leave out sensors={sensors!r}, or "
-                "pass obs_type='sensors'"
+                f"obs_type={shown(obs_type)} already names sensors: leave out "
+                f"sensors={shown(sensors)}, or pass obs_type='sensors'"
             )
-        return SensorObservation(_own_sensors(obs_type))
+        return SensorObservation(_own_sensors(obs_type, "obs_type"))
     if obs_type not in OBS_TYPES:
-        raise ValueError(f"obs_type={obs_type!r} is unknown: {expected}")
+        raise ValueError(f"obs_type={shown(obs_type)} is unknown: {expected}")
     if obs_type == "sensors":
         return SensorObservation(_own_sensors(DEFAULT_SENSORS if sensors is None else sensors))
     if obs_type == "dict":
         return DictObservation(_own_sensors(SENSORS.names() if sensors is None else sensors))
     if sensors is not None:
-        raise ValueError(f"obs_type={obs_type!r} takes no sensors: leave out sensors={sensors!r}")
+        raise ValueError(
+            f"obs_type={shown(obs_type)} takes no sensors: leave out sensors={shown(sensors)}"
+        )
     if obs_type == "pixels":
         return PixelObservation(screens)  # type: ignore[arg-type]
     return RamObservation()

@@ -5,8 +5,8 @@ A component is given as
 * a name, ``"seed6"``, or a name and one number, ``"rays:9"``, in the unit that its documentation
   states;
 * an object;
-* for a custom component, its import path, ``"my.module.Bearing"`` or
-  ``"my.module.Bearing:9"``: a class, which is called, or an object, which is copied. This form
+* for a custom component, its import path, ``"my.module:Bearing"`` or
+  ``"my.module:Bearing:9"``: a class, which is called, or an object, which is copied. This form
   works on command lines and in config files. It imports the module, so do not accept such names
   from untrusted sources.
 """
@@ -15,13 +15,16 @@ from __future__ import annotations
 
 import copy
 import difflib
-import importlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-from mkds_gym.utils.arguments import as_list
+from mkds_gym.utils.arguments import as_list, shown
+from mkds_gym.utils.imports import has_methods, imported, takes
 
 T = TypeVar("T")
+
+MAX_NAME: Final = 64
+"""Most characters of a component's name."""
 
 
 class Registry(Generic[T]):
@@ -29,14 +32,18 @@ class Registry(Generic[T]):
 
     Args:
         kind: the kind of the components, for messages, such as "sensor".
-        protocol: a class for ``isinstance`` that components are checked with; None checks nothing.
+        protocol: a class for ``isinstance`` that components are checked with.
         interface: what an object must have, for messages.
+        functions: whether an imported function of one argument is such a component as well.
     """
 
-    def __init__(self, kind: str, protocol: Any = None, interface: str = "") -> None:
+    def __init__(
+        self, kind: str, protocol: Any = object, interface: str = "", *, functions: bool = False
+    ) -> None:
         self.kind = kind
         self._a_kind = f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
         self._protocol = protocol
+        self._functions = functions
         self._interface = (
             interface or f"the methods of {getattr(protocol, '__name__', 'a component')}"
         )
@@ -46,20 +53,30 @@ class Registry(Generic[T]):
         """Add a component.
 
         Args:
-            name: a new name, without colon and white space.
+            name: a new name, 1 to 64 characters without colon and white space.
             factory: a class or function that returns the component. It is called without
                 arguments, or with the number of ``"name:number"``.
 
         Raises:
+            TypeError: the name is not a string, or the factory is not callable.
             ValueError: the name is taken or malformed.
         """
-        if not name or ":" in name or any(c.isspace() for c in name):
+        if not isinstance(name, str):
+            raise TypeError(f"name={shown(name)} of {self._a_kind} is not a string")
+        if not callable(factory):
+            raise TypeError(
+                f"factory={shown(factory)} of {self.kind} {shown(name)} is not callable: expected "
+                "a class, or a function that returns the component"
+            )
+        if not 0 < len(name) <= MAX_NAME or ":" in name or any(c.isspace() for c in name):
             raise ValueError(
-                f"{name!r} is not a valid name of {self._a_kind}: expected a name without colon "
-                "and white space"
+                f"{shown(name)} is not a valid name of {self._a_kind}: expected 1 to {MAX_NAME} "
+                "characters without colon and white space"
             )
         if name in self._factories:
-            raise ValueError(f"{self._a_kind} named {name!r} already exists: choose another name")
+            raise ValueError(
+                f"{self._a_kind} named {shown(name)} already exists: choose another name"
+            )
         self._factories[name] = factory
 
     def names(self) -> tuple[str, ...]:
@@ -76,7 +93,7 @@ class Registry(Generic[T]):
         """Return a new component.
 
         Args:
-            spec: ``"name"``, ``"name:number"``, ``"module.Class"`` or ``"module.Class:number"``.
+            spec: ``"name"``, ``"name:number"``, ``"module:Class"`` or ``"module:Class:number"``.
 
         Raises:
             TypeError: ``spec`` is not a string.
@@ -84,18 +101,22 @@ class Registry(Generic[T]):
                 failed import, an imported object that is not such a component, or a bad number.
         """
         if not isinstance(spec, str):
-            raise TypeError(f"{self.kind}={spec!r} is not a name: expected one of {self._known()}")
+            raise TypeError(
+                f"{self.kind}={shown(spec)} is not a name: expected one of {self._known()}"
+            )
         name, colon, argument = spec.partition(":")
         if name in self._factories:
             factory = self._factories[name]
-        elif "." in name:
-            factory = self._import(spec, name)
+        elif _is_place(argument):
+            attribute, colon, argument = argument.partition(":")
+            name = f"{name}:{attribute}"
+            factory = self._import(name)
         else:
-            near = difflib.get_close_matches(name, self._factories, n=1)
+            near = difflib.get_close_matches(name[:100], self._factories, n=1)
             hint = f"did you mean {near[0]!r}? Expected" if near else "expected"
             raise ValueError(
-                f"unknown {self.kind} {name!r}: {hint} one of {self._known()}, or "
-                f"module.Class for a custom {self.kind}"
+                f"unknown {self.kind} {shown(name)}: {hint} one of {self._known()}, or "
+                f"module:Class for a custom {self.kind}"
             )
         if not colon:
             return factory()
@@ -103,12 +124,13 @@ class Registry(Generic[T]):
             number = _number(argument)
         except ValueError:
             raise ValueError(
-                f"{self.kind} {spec!r}: {argument!r} is not a number: expected {name}:NUMBER"
+                f"{self.kind} {shown(spec)}: {shown(argument)} is not a number: expected "
+                f"{shown(name)[1:-1]}:NUMBER"
             ) from None
         try:
             return factory(number)
         except TypeError as error:
-            raise ValueError(f"{self.kind} {spec!r}: {name!r} takes no number") from error
+            raise ValueError(f"{self.kind} {shown(spec)}: {shown(name)} takes no number") from error
 
     def make_all(self, argument: str, components: Any, *, unique: bool = True) -> list[T]:
         """Return components, given one name or object, or several of them.
@@ -131,7 +153,7 @@ class Registry(Generic[T]):
                 made.append(item)
             else:
                 raise TypeError(
-                    f"{argument}: {item!r} is not {self._a_kind}: expected a name "
+                    f"{argument}: {shown(item)} is not {self._a_kind}: expected a name "
                     f"({self._known()}) or an object with {self._interface}"
                 )
         if unique:
@@ -147,40 +169,48 @@ class Registry(Generic[T]):
         names = [component.name for component in components]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"{self.kind} {name!r} is given twice: pass each {self.kind} once")
+                raise ValueError(
+                    f"{self.kind} {shown(name)} is given twice: pass each {self.kind} once"
+                )
 
     def _known(self) -> str:
         return ", ".join(self._factories)
 
-    def _import(self, spec: str, name: str) -> Callable[..., T]:
-        """Return a factory of the class or object with a dotted name."""
-        module, _, attribute = name.rpartition(".")
-        try:
-            found: Any = getattr(importlib.import_module(module), attribute)
-        except Exception as error:  # a module may raise anything when it is imported
+    def _import(self, name: str) -> Callable[..., T]:
+        """Return a factory of the class or object of ``module:object``, which is not called yet."""
+        found = imported(self.kind, name)
+        is_class = isinstance(found, type)
+        if isinstance(found, type):
+            fits = has_methods(found, self._protocol)
+        else:
+            fits = isinstance(found, self._protocol) or (self._functions and takes(found, 1))
+        if not fits:
             raise ValueError(
-                f"{self.kind} {spec!r} cannot be imported: {type(error).__name__}: {error}; "
-                f"expected module.Class, or one of {self._known()}"
-            ) from error
+                f"{shown(name)} is not {self._a_kind}: expected an object with {self._interface}"
+            )
 
         def make(*arguments: Any) -> T:
-            if not isinstance(found, type) and arguments:
+            if not is_class and arguments:
                 raise TypeError
             try:
-                component: T = (
-                    found(*arguments) if isinstance(found, type) else copy.deepcopy(found)
-                )
+                component: T = found(*arguments) if is_class else copy.deepcopy(found)
             except TypeError as error:
                 if arguments:
                     raise
-                raise ValueError(f"{self.kind} {spec!r} cannot be made: {error}") from error
-            if self._protocol is not None and not isinstance(component, self._protocol):
+                raise ValueError(f"{self.kind} {shown(name)} cannot be made: {error}") from error
+            if is_class and not isinstance(component, self._protocol):
                 raise ValueError(
-                    f"{spec!r} is not {self._a_kind}: expected an object with {self._interface}"
+                    f"{shown(name)} is not {self._a_kind}: expected an object with "
+                    f"{self._interface}"
                 )
             return component
 
         return make
+
+
+def _is_place(text: str) -> bool:
+    """Whether a text is ``object`` or ``object:number``, of ``module:object``."""
+    return all(part.isidentifier() for part in text.partition(":")[0].split("."))
 
 
 def _number(text: str) -> Any:

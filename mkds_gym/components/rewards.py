@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -18,6 +19,7 @@ from mkds_gym.components.metrics import Metric, collect_all, reset_all
 from mkds_gym.components.registry import Registry
 from mkds_gym.components.scorers import SCORERS, FitnessScorer
 from mkds_gym.race.lengths import REWARD_PER_UNIT
+from mkds_gym.utils.arguments import shown
 
 
 @runtime_checkable
@@ -74,7 +76,7 @@ class NoReward:
         return 0.0
 
 
-REWARDS: Final[Registry[Reward]] = Registry("reward")
+REWARDS: Final[Registry[Reward]] = Registry("reward", Reward, "reset() and step()", functions=True)
 """Rewards by the name that the argument ``reward`` takes: all scorers, and ``none``."""
 
 
@@ -93,7 +95,7 @@ def make_reward(reward: str | Reward | Callable[[Mapping[str, float]], float]) -
     Args:
         reward: a name of `REWARDS`; an object with the methods of `Reward`; a callable from the
             metrics to a float, whose change is paid, unscaled; or the import path of an object or a
-            callable, ``"my.module.score"``.
+            function, ``"my.module:score"``.
 
     Raises:
         ValueError: unknown name.
@@ -102,20 +104,17 @@ def make_reward(reward: str | Reward | Callable[[Mapping[str, float]], float]) -
     if isinstance(reward, str):
         if reward in SCORERS and reward not in REWARDS:
             return _score_change(reward)  # registered later
-        made = REWARDS.make(reward)
-        if "." not in reward or isinstance(made, Reward):
-            return made
-        reward = made  # an imported function
+        reward = REWARDS.make(reward)
     if isinstance(reward, type):
         raise TypeError(f"reward={reward.__name__} is a class: pass an object, {reward.__name__}()")
     candidate: Any = reward
     if isinstance(candidate, Reward):
         return candidate
-    if callable(candidate):
+    if callable(candidate) and not isinstance(candidate, types.BuiltinFunctionType):
         return ScoreChange(candidate, scale=1.0)
     raise TypeError(
-        f"reward={reward!r} is not a reward: expected a name ({', '.join(REWARDS)}), an object "
-        "with reset() and step(), or a callable from the metrics to a float"
+        f"reward={shown(reward)} is not a reward: expected a name ({', '.join(REWARDS)}), an "
+        "object with reset() and step(), or a Python function from the metrics to a float"
     )
 
 
@@ -156,8 +155,8 @@ def metrics_read(reward: Reward, metrics: Sequence[Metric], argument: object) ->
         measures: object = metric.collect()
         if not isinstance(measures, dict):
             raise TypeError(
-                f"metric {metric.name!r}: collect() returned {measures!r}: expected a dict of "
-                "names and floats"
+                f"metric {shown(metric.name)}: collect() returned {shown(measures)}: "
+                "expected a dict of names and floats"
             )
     collected = Read(collect_all(metrics))
     try:
@@ -165,15 +164,22 @@ def metrics_read(reward: Reward, metrics: Sequence[Metric], argument: object) ->
         value: object = reward.step(collected)
     except TypeError as error:
         raise TypeError(
-            f"reward={argument!r} cannot be computed from the metrics, a dict of floats: {error}"
+            f"reward={shown(argument)} cannot be computed from the metrics, a dict of floats: "
+            f"{error}"
         ) from error
     except KeyError as error:
         raise ValueError(
-            f"reward={argument!r} needs the metric {error}: add it to metrics=, which has "
+            f"reward={shown(argument)} needs the metric {error}: add it to metrics=, which has "
             f"{', '.join(collected)}"
+        ) from error
+    except (Exception, SystemExit) as error:
+        raise ValueError(
+            f"reward={shown(argument)} fails on the metrics of an empty episode: "
+            f"{type(error).__name__}: {error}"
         ) from error
     if not isinstance(value, float | int | np.number) or not math.isfinite(value):
         raise ValueError(
-            f"reward={argument!r} is {value!r} at the race start: expected a finite number"
+            f"reward={shown(argument)} is {shown(value)} at the race start: expected a finite "
+            "number"
         )
     return tuple(name for name in collected if name in collected.names)

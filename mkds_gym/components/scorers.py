@@ -6,7 +6,7 @@ as fitness.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
 from mkds_gym.components.registry import Registry
@@ -24,11 +24,19 @@ class FitnessScorer(Protocol):
         """
 
 
-SCORERS: Final[Registry[FitnessScorer]] = Registry("scorer")
+SCORERS: Final[Registry[FitnessScorer]] = Registry(
+    "scorer", Callable, "a call with the metrics", functions=True
+)
 """Scorers by name. A factory takes no argument and returns the scorer."""
 
 OFFROAD_COST: Final = 0.25
 """World units of progress that one world unit off the road costs, in `driving_scorer`."""
+
+TIME_VALUE: Final = 4.5
+"""World units of progress that a centisecond is worth, in `time_trial_scorer`."""
+
+TRIAL_TIME: Final = 12_000.0
+"""Centiseconds after which a finish is worth no more than its progress."""
 
 
 def default_fitness_scorer(metrics: Mapping[str, float], /) -> float:
@@ -71,6 +79,20 @@ def checkpoint_distance_scorer(metrics: Mapping[str, float], /) -> float:
     return metrics["checkpoint_distance"]
 
 
+def time_trial_scorer(metrics: Mapping[str, float], /) -> float:
+    """Return progress and, after the finish, the value of the time that is left.
+
+    Each centisecond before two minutes is worth 4.5 world units, which a kart drives in it at the
+    top speed of 150 cc. So a finish ranks above no finish, and a faster one above a slower one.
+
+    Raises:
+        KeyError: ``progress`` or ``race_time`` is missing.
+    """
+    time = metrics["race_time"]
+    left = max(TRIAL_TIME - time, 0.0) if time else 0.0
+    return metrics["progress"] + TIME_VALUE * left
+
+
 def register_scorer(name: str, scorer: FitnessScorer) -> None:
     """Register a custom scorer, for rewards and for the config of an evolution.
 
@@ -88,3 +110,4 @@ register_scorer("distance", default_fitness_scorer)
 register_scorer("progress", progress_scorer)
 register_scorer("driving", driving_scorer)
 register_scorer("checkpoint_distance", checkpoint_distance_scorer)
+register_scorer("time_trial", time_trial_scorer)

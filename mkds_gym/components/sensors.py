@@ -15,6 +15,9 @@ sensor                size   components
 ``checkpoints[:k]``   3k(3)  distance and cos, sin of the bearing of each of the next k
                              checkpoints
 ``curvature[:k]``     k (5)  curvature of the course 200, 400, ... world units ahead
+``line[:k]``          k (4)  bearing of the centre line 100, 200, 400, ... world units ahead
+``drift``             4      drifting, charge of the mini-turbo, presses that count towards it and
+                             which side is ahead
 ``surface``           8      kind of surface (one-hot) and its speed multiplier
 ``progress``          5      sin, cos of the position in the lap as an angle, fraction of the
                              lap, lateral offset, heading error
@@ -49,6 +52,7 @@ from mkds_gym.race.lengths import (
     SPEED_DIFFERENCE,
 )
 from mkds_gym.race.names import OFFROAD_SURFACES, SURFACES
+from mkds_gym.utils.arguments import shown
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course
@@ -93,7 +97,7 @@ def _count(sensor: str, count: float) -> int:
     """
     if isinstance(count, bool) or not 1 <= count <= MAX_COUNT or count != int(count):
         raise ValueError(
-            f"sensor {sensor!r}: {count!r} is out of range: expected an integer from "
+            f"sensor {shown(sensor)}: {shown(count)} is out of range: expected an integer from "
             f"1 to {MAX_COUNT}"
         )
     return int(count)
@@ -390,6 +394,71 @@ class Curvature:
         )
 
 
+class Line:
+    """Bearing of points of the centre line ahead of the kart, positive to the left.
+
+    A bearing is divided by 90 degrees and clipped to -1 to 1. All values are 0 while the game has
+    no current checkpoint.
+
+    Args:
+        count: number of points, 1 to 8; each is twice as far ahead as the one before.
+    """
+
+    name = "line"
+
+    def __init__(self, count: float = 4) -> None:
+        count = _count(self.name, count)
+        if count > 8:
+            raise ValueError(f"sensor 'line': {count} is out of range: expected 1 to 8")
+        self._ahead = [BEND_SPACING / 2 * 2**i for i in range(count)]
+        self.labels = tuple(f"line_{ahead:.0f}" for ahead in self._ahead)
+        self.space = _box(-1.0, 1.0, count)
+
+    def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:
+        track, checkpoint = course.track, state.checkpoint
+        if not 0 <= checkpoint < len(track):
+            return np.zeros(len(self.labels), np.float32)
+        x, _, z = state.position
+        fx, _, fz = state.forward
+        place = track.progress(checkpoint, x, z)
+        values = []
+        for ahead in self._ahead:
+            px, _, pz = track.point_at(place + ahead, checkpoint)
+            dx, dz = px - x, pz - z
+            bearing = math.atan2(dx * fz - dz * fx, dx * fx + dz * fz)
+            values.append(_clip(bearing / (0.5 * math.pi)))
+        return np.array(values, np.float32)
+
+
+class Drift:
+    """The drift and its mini-turbo.
+
+    * ``drifting``: -1 or 1 in a drift, with the game's sign of the direction; else 0.
+    * ``charge``: of the mini-turbo, 0, 0.5 or 1.
+    * ``presses``: left and right presses that count in this drift, divided by 8; 0 to 1.
+    * ``ahead``: left presses minus right presses; -1 to 1.
+    """
+
+    name = "drift"
+    labels: tuple[str, ...] = ("drifting", "charge", "presses", "ahead")
+    space = _box((-1, 0, 0, -1), 1.0, 4)
+
+    PRESSES: Final = 8.0
+    """Presses that give 1."""
+
+    def read(self, state: RaceState, course: Course) -> NDArray[np.float32]:  # noqa: ARG002
+        left, right = state.drift_counts
+        return np.array(
+            (
+                float(state.drift_direction) if state.drifting else 0.0,
+                _clip(state.mini_turbo_charge),
+                min((left + right) / self.PRESSES, 1.0),
+                _clip(float(left - right)),
+            ),
+            np.float32,
+        )
+
+
 def _surface_kinds() -> list[int]:
     """Return the component of `Surface` for each collision type."""
     kinds = {
@@ -524,6 +593,8 @@ SENSORS.register("rays", Rays)
 SENSORS.register("kinematics", Kinematics)
 SENSORS.register("checkpoints", Checkpoints)
 SENSORS.register("curvature", Curvature)
+SENSORS.register("line", Line)
+SENSORS.register("drift", Drift)
 SENSORS.register("surface", Surface)
 SENSORS.register("progress", ProgressSensor)
 SENSORS.register("opponents", Opponents)
@@ -547,20 +618,26 @@ def ray_angles(sensors: Sequence[Sensor]) -> tuple[float, ...]:
     return tuple(angle for sensor in sensors for angle in getattr(sensor, "ray_angles", ()))
 
 
-def make_sensors(sensors: Sequence[str | Sensor] | str | Sensor) -> list[Sensor]:
+def make_sensors(
+    sensors: Sequence[str | Sensor] | str | Sensor, argument: str = "sensors"
+) -> list[Sensor]:
     """Return sensors, given names (``"seed6"``, ``"rays:15"``) and objects.
+
+    Args:
+        sensors: a name, an object, or a list of both.
+        argument: name of the argument, for error messages.
 
     Raises:
         ValueError: unknown name, bad number, the same sensor twice, or a sensor with another
             space than a one-dimensional float32 `Box`.
         TypeError: an item is not a name or a sensor.
     """
-    made = SENSORS.make_all("sensors", sensors)
+    made = SENSORS.make_all(argument, sensors)
     for sensor in made:
         space: Any = sensor.space
         if not isinstance(space, Box) or space.dtype != np.float32 or len(space.shape) != 1:
             raise ValueError(
-                f"sensor {sensor.name!r} has the space {space}: expected a Box of one dimension "
-                "and dtype float32"
+                f"sensor {shown(sensor.name)} has the space {space}: expected a Box of one "
+                "dimension and dtype float32"
             )
     return made

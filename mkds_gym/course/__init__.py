@@ -19,6 +19,7 @@ from mkds_gym.emulator.cartridge import COURSE_FOLDER, Cartridge
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import CartridgeError, CourseFormatError
 from mkds_gym.race.memory_layout import MemoryLayout
+from mkds_gym.utils.arguments import shortened, shown
 from mkds_gym.utils.caches import WeakCache
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def read_course_archive(cartridge: Cartridge, name: str) -> dict[str, bytes]:
     names = cartridge.course_names()
     if name not in names:
         raise CartridgeError(
-            f"course {name!r} is not in '{cartridge.path}': "
+            f"course {shown(name)} is not in '{cartridge.path}': "
             f"expected one of {', '.join(names) or 'none'}"
         )
     return read_carc(cartridge.file(f"{COURSE_FOLDER}/{name}.carc"))
@@ -116,7 +117,7 @@ class Course:
             if file not in files:
                 raise CartridgeError(
                     f"course {name!r} of '{cartridge.path}' has no file {file!r}, only "
-                    f"{', '.join(sorted(files)) or 'none'}"
+                    f"{shortened(', '.join(sorted(files))) or 'none'}"
                 )
         return cls.from_files(files[COLLISION_FILE], files[MAP_FILE], name)
 

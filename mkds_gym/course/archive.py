@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from ndspy import fnt, narc
 from numpy.typing import NDArray
 
+from mkds_gym.emulator.file_table import file_names
 from mkds_gym.errors import CourseFormatError
+from mkds_gym.utils.arguments import binary, shown
 
 _LZ10 = 0x10
 # Best case of LZ77 type 0x10: 17 bytes, a flag byte and eight pairs, for 8 * 18 bytes.
@@ -35,7 +37,7 @@ def read_carc(data: bytes) -> dict[str, bytes]:
         CourseFormatError: the archive is malformed. `offset` counts from the start of ``data`` for
             a fault in the compression, and from the start of the NARC otherwise.
     """
-    data = bytes(data)
+    data = binary("data", data)
     return read_narc(data if data[:4] == b"NARC" else decompress(data))
 
 
@@ -61,30 +63,33 @@ def read_narc(data: bytes) -> dict[str, bytes]:
         CourseFormatError: the NARC is malformed.
     """
     try:
-        archive = narc.NARC(data)
-        names = dict(_names(archive.filenames))
-    except RecursionError as error:
-        raise CourseFormatError("NARC folders contain each other", 0) from error
-    except (AssertionError, ValueError, IndexError, struct.error) as error:
+        magic, _, names, size, count = struct.unpack_from("<4s12s4sII", data)
+        if magic != b"NARC" or names != b"BTAF" or size != 12 + 8 * count:
+            raise ValueError("its first bytes are of something else")
+        places_end = 0x10 + size
+        magic, size = struct.unpack_from("<4sI", data, places_end)
+        names_end = places_end + size
+        end_magic, _ = struct.unpack_from("<4sI", data, names_end)
+        if magic != b"BTNF" or end_magic != b"GMIF":
+            raise ValueError("its blocks do not follow each other")
+        base = names_end + 8
+        places = list(struct.iter_unpack("<II", data[0x1C:places_end]))
+        numbers = file_names(data[places_end + 8 : names_end])
+    except (ValueError, struct.error) as error:
         raise CourseFormatError(f"not a NARC, or malformed: {error}", 0) from error
-    for index, file in enumerate(archive.files):
-        start, end = struct.unpack_from("<II", data, 0x1C + 8 * index)
-        if len(file) != end - start:
+    room = len(data) - base
+    for index, (begin, end) in enumerate(places):
+        if not begin <= end <= room:
             raise CourseFormatError(
-                f"NARC file {index} ({start:#x} to {end:#x}) is out of bounds", 0x1C + 8 * index
+                f"NARC file {index} ({begin:#x} to {end:#x}) is out of bounds", 0x1C + 8 * index
             )
-    files = {names.get(i, f"#{i}"): file for i, file in enumerate(archive.files)}
-    if len(files) != len(archive.files):
-        raise CourseFormatError("NARC contains a file name twice", 0)
-    return files
-
-
-def _names(folder: fnt.Folder, prefix: str = "") -> Iterator[tuple[int, str]]:
-    """Yield number and path of the files in a folder and its subfolders."""
-    for index, name in enumerate(folder.files):
-        yield folder.firstID + index, prefix + name
-    for name, inner in folder.folders:
-        yield from _names(inner, f"{prefix}{name}/")
+    if sum(end - begin for begin, end in places) > room:
+        raise CourseFormatError("NARC files overlap", 0x1C)
+    paths = {number: path for path, number in numbers.items()}
+    return {
+        paths.get(number, f"#{number}"): data[base + begin : base + end]
+        for number, (begin, end) in enumerate(places)
+    }
 
 
 def write_narc(files: Mapping[str, bytes]) -> bytes:
@@ -95,7 +100,8 @@ def write_narc(files: Mapping[str, bytes]) -> bytes:
     for name in files:
         if not name.isascii() or not 1 <= len(name) <= 127 or "/" in name:
             raise ValueError(
-                f"file name {name!r} is invalid: expected 1 to 127 ASCII characters without '/'"
+                f"file name {shown(name)} is invalid: expected 1 to 127 ASCII characters "
+                "without '/'"
             )
     archive = narc.NARC.fromFilesAndNames(
         list(files.values()), fnt.Folder(files=list(files), firstID=0)

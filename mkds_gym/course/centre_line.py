@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_SPACING = 20.0
-"""World units between two samples, about the length of a kart."""
+from mkds_gym.race.lengths import CENTRE_LINE_SPACING
+
 _FEWEST_SAMPLES = 16
 _MOST_SAMPLES = 4096
 _SMOOTHING = 3
@@ -88,7 +88,7 @@ def smooth_line(
             knots.append(place)
             chosen.append(index)
     span = period if period is not None else knots[-1] - knots[0]
-    samples = min(max(math.ceil(span / _SPACING), _FEWEST_SAMPLES), _MOST_SAMPLES)
+    samples = min(max(math.ceil(span / CENTRE_LINE_SPACING), _FEWEST_SAMPLES), _MOST_SAMPLES)
     step = max(span, 1e-3) / (samples if period is not None else samples - 1)
     at: NDArray[np.float64] = knots[0] + step * np.arange(samples, dtype=np.float64)
     points = np.array([[x[index], z[index], width[index]] for index in chosen])

@@ -29,6 +29,7 @@ from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import CourseFormatError
 from mkds_gym.race.memory_layout import FX32_ONE
 from mkds_gym.race.names import OFFROAD_SURFACES, Surface
+from mkds_gym.utils.arguments import binary
 
 HEADER_SIZE = 0x3C
 PRISM_SIZE = 0x10
@@ -137,7 +138,7 @@ class KCL:
         Raises:
             CourseFormatError: something is out of bounds; `offset` is in the file.
         """
-        data = bytes(data)
+        data = binary("data", data)
         return cls._parse(data, 0, 0, trim=False)
 
     @classmethod

@@ -22,6 +22,7 @@ from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import CourseFormatError
 from mkds_gym.race.memory_layout import FIRST_MAP_LISTS, MAP_DATA, MAP_LIST, MAP_LISTS
 from mkds_gym.race.packing import field_slice
+from mkds_gym.utils.arguments import binary
 
 VERSION = 37
 """Version of all courses of the game. The layout of other versions is unknown."""
@@ -250,7 +251,7 @@ class NKM:
             CourseFormatError: something is out of bounds, unknown or duplicate; `offset` is in the
                 file.
         """
-        data = bytes(data)
+        data = binary("data", data)
         if len(data) < 8:
             raise CourseFormatError(f"NKM of {len(data)} bytes is shorter than its header", 0)
         magic, version, header_size = struct.unpack_from("<4sHH", data)

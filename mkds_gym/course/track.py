@@ -146,6 +146,10 @@ class Track:
         """Return the progress at the checkpoint's line."""
         return self._from[checkpoint]
 
+    def end_of(self, checkpoint: int) -> float:
+        """Return the progress before the next checkpoint's line."""
+        return self._to[checkpoint]
+
     def progress(self, checkpoint: int, x: float, z: float) -> float:
         """Return the progress of a point within the lap.
 

@@ -24,7 +24,7 @@ VIDEO_SUFFIXES: Final = (".mp4", ".mkv", ".mov")
 GIF_COLOURS: Final = 64
 _REFINED: Final = 2
 """Rounds of k-means for a GIF's colours, without which thin lines lose their colour."""
-_QUALITY: Final = "18"
+QUALITY: Final = 18
 """libx264's constant rate factor: nearly lossless."""
 _INSTALL: Final = "pip install 'mkds-gym[video]', which includes imageio and ffmpeg"
 
@@ -68,14 +68,24 @@ class VideoWriter:
         path: H.264 file to write: ``.mp4``, ``.mkv`` or ``.mov``.
         fps: pictures per second.
         scale: pixels of the video per pixel of a picture, 1 and up.
+        quality: libx264's constant rate factor, 0 to 51; a greater number gives a smaller file.
+        preset: libx264's preset, such as ``veryfast``; a slower one gives a smaller file.
 
     Raises:
         RecordingError: as `check_video`; or, at the end, the file cannot be written, or the video
             has no pictures.
     """
 
-    def __init__(self, path: str | os.PathLike[str], fps: float, scale: int = 2) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        fps: float,
+        scale: int = 2,
+        quality: int = QUALITY,
+        preset: str = "medium",
+    ) -> None:
         check_video(path)
+        self._options = ["-crf", str(quality), "-preset", preset]
         self._path = path
         self._fps, self._scale = fps, scale
         self._written = 0
@@ -97,7 +107,7 @@ class VideoWriter:
                 pixelformat="yuv420p",
                 macro_block_size=2,
                 ffmpeg_log_level="error",
-                output_params=["-crf", _QUALITY],
+                output_params=self._options,
             )
             files.push(self._finish)
             self._files = files.pop_all()
@@ -173,8 +183,8 @@ def scaled(picture: Pixels, scale: int) -> Pixels:
 
 
 def race_clock(seconds: float) -> str:
-    """Return a time as m:ss.mmm."""
-    milliseconds = round(seconds * 1000.0)
+    """Return a time as m:ss.mmm, of at most 1,000 hours."""
+    milliseconds = round(min(seconds, 3_600_000.0) * 1000.0)
     return f"{milliseconds // 60000}:{milliseconds // 1000 % 60:02d}.{milliseconds % 1000:03d}"
 
 

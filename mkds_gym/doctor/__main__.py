@@ -14,12 +14,13 @@ from mkds_gym.doctor.examination import examine
 from mkds_gym.doctor.finding import BAD, without_home
 from mkds_gym.doctor.running import FRAMES
 from mkds_gym.errors import MKDSError
+from mkds_gym.utils.command_line import ArgumentParser
 from mkds_gym.utils.files import write_bytes
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m mkds_gym.doctor",
         description="Check the machine, a cartridge, its courses and its race starts. Every line "
         "says ok, odd or bad, and what to do. The page contains no data of the game: attach it to "

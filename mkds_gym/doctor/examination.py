@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Final
 
 from mkds_gym.doctor.files import check_cartridge, check_courses, check_machine
-from mkds_gym.doctor.finding import BAD, Finding
+from mkds_gym.doctor.finding import BAD, ODD, Finding
 from mkds_gym.doctor.running import FRAMES, check_running
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.errors import MKDSError
 from mkds_gym.starts import kept_starts
+
+_KEEP: Final = (
+    "drive to a grid in `python -m mkds_gym.play --rom {}` and press K, or run "
+    "`python -m mkds_gym.starts import STATE`"
+)
 
 
 def examine(
@@ -44,4 +51,12 @@ def examine(
     except MKDSError as error:
         yield Finding("starts", BAD, str(error), "delete the entry, and keep the start again")
         kept = []
+    else:
+        if not kept and not cartridge.boot_parameters:
+            yield Finding(
+                "starts",
+                ODD,
+                "no race start is kept",
+                _KEEP.format(shlex.quote(str(rom or cartridge.path))),
+            )
     yield from check_running(cartridge, [*kept, *named], frames)

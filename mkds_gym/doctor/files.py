@@ -84,7 +84,7 @@ def check_cartridge(cartridge: Cartridge) -> Iterator[Finding]:
     if stored != crc:
         problems.append(f"header checksum {stored:04X}, expected {crc:04X}")
     if cartridge.region == "Korea":
-        problems.append("this release keeps its checkpoint data elsewhere")
+        text += "; checkpoints and progress are computed from positions"
     yield judged(
         "cartridge",
         problems,
@@ -147,6 +147,10 @@ def describe_collision(course: Course) -> str:
     return f"{len(kcl.prisms)} prisms ({types})"
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s'[: number != 1]}"
+
+
 def _surface(number: int) -> str:
     return SURFACES[number] if number < len(SURFACES) else f"unknown type {number}"
 
@@ -165,9 +169,10 @@ def check_course(part: str, course: Course) -> Finding:
     floors = [kcl.heights_at(x, z) - y for x, y, z in stands]
     floating = sum(not len(gap) or np.abs(gap).min() > _LARGEST_DROP for gap in floors)
     text = (
-        f"{describe_collision(course)}; {len(track)} checkpoints ({len(keys)} keys) in "
-        f"{max(sizes['checkpoint_paths'], 1)} sections, {forks} forks; a lap of "
-        f"{track.length:,.0f} units; floor under {len(stands) - floating} of {len(stands)} starts"
+        f"{describe_collision(course)}; {_count(len(track), 'checkpoint')} "
+        f"({_count(len(keys), 'key')}) in {_count(max(sizes['checkpoint_paths'], 1), 'section')}, "
+        f"{_count(forks, 'fork')}; a lap of {track.length:,.0f} units; floor under "
+        f"{len(stands) - floating} of {_count(len(stands), 'start')}"
     )
     return judged(part, _course_problems(course, sizes, keys, floating), text, _CUSTOM)
 

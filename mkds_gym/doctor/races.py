@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.course import Course
+from mkds_gym.course.progress import race_reader
 from mkds_gym.doctor.files import check_course
 from mkds_gym.doctor.finding import BAD, Finding, judged
 from mkds_gym.emulator.console import Console
@@ -32,7 +33,7 @@ _REPORT: Final = (
     "please report this line: the field may lie elsewhere in this release, or its range here is "
     "too narrow"
 )
-_NO_RACE: Final = "save the state in a race: on the grid, or while driving"
+NO_RACE: Final = "save the state in a race: on the grid, or while driving"
 _KARTS: Final = 37
 
 
@@ -67,23 +68,26 @@ class _Fields:
         return judged(self.part, self._problems, ", ".join(self._said), _REPORT)
 
 
-def check_race(console: Console, part: str, courses: dict[int, str]) -> Iterator[Finding]:
+def check_race(
+    console: Console, part: str, courses: dict[int, str], advice: str = NO_RACE
+) -> Iterator[Finding]:
     """Check the race in a console's memory.
 
     Args:
         console: the console, with a race.
         part: name of the race for the findings.
         courses: names of the cartridge's courses, by fingerprint.
+        advice: what to do if there is no race.
     """
     try:
         layout = MemoryLayout.detect(console.ram, console.cartridge.region)
-        reader = RaceReader(console.ram, layout)
+        reader = race_reader(console.ram, layout)
         reader.resolve()
         yield _check_state(reader, console.ram, part)
         yield _check_config(reader, part)
         course = Course.from_ram(console.ram, layout, reader.read().course_name or "")
     except MKDSError as error:
-        yield Finding(part, BAD, str(error), _NO_RACE)
+        yield Finding(part, BAD, str(error), advice)
         return
     try:
         yield check_course(f"{part}, course", course)
@@ -111,7 +115,6 @@ def _check_state(reader: RaceReader, ram: NDArray[np.uint8], part: str) -> Findi
     scene = read_struct(ram, at, SCENE)
     status = reader.read_status()
     fields = _Fields(f"{part}, state")
-    fields.within("layout shift", layout.shift, -0x100000, 0x100000)
     fields.within("scene", int(scene["state"]), min(RACE_SCENES), max(RACE_SCENES))
     fields.within("started", int(state["state"]), 0, 1)
     fields.within("race frame", int(status["frame"]), 0, 60 * 60 * 30)

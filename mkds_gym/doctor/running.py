@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import pickle
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
@@ -24,7 +19,7 @@ from mkds_gym.emulator.snapshot import Snapshot
 from mkds_gym.errors import MKDSError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race.memory_layout import MemoryLayout
-from mkds_gym.utils.child import run_in_child
+from mkds_gym.utils.child import answer_parent, run_in_child
 
 TIMEOUT: Final = 600
 """Seconds that the child may take."""
@@ -38,6 +33,8 @@ _ADVICE: Final = {
 }
 _DAMAGED: Final = "the ROM or the state is damaged: dump the cartridge, or save the state, again"
 
+_NOT_BOOTED: Final = "the program does not reach its race: mend what is bad above first"
+
 
 def check_running(
     cartridge: Cartridge, states: Sequence[tuple[str, Path]], frames: int = FRAMES
@@ -49,22 +46,17 @@ def check_running(
         states: names and files of savestates.
         frames: number of frames for the speed.
     """
-    with tempfile.TemporaryDirectory(prefix="mkds-doctor-") as folder:
-        answer = Path(folder) / "findings"
-        answer.touch()
-        request = (cartridge, list(states), frames, str(answer))
-        status = run_in_child("mkds_gym.doctor.running", request, TIMEOUT)
-        last = "the start of the emulator"
-        for line in answer.read_text("utf-8").splitlines():
-            entry = json.loads(line)
-            if "next" in entry:
-                last = entry["next"]
-            else:
-                yield Finding(**entry)
-    if status is None:
+    result = run_in_child("mkds_gym.doctor.running", (cartridge, list(states), frames), TIMEOUT)
+    last = "the start of the emulator"
+    for entry in result.answers:
+        if "next" in entry:
+            last = entry["next"]
+        else:
+            yield Finding(**entry)
+    if result.status is None:
         yield Finding(last, BAD, f"the emulator hangs for {TIMEOUT} s", _DAMAGED)
-    elif status != 0:
-        yield Finding(last, BAD, f"the emulator crashes (exit status {status})", _DAMAGED)
+    elif result.status != 0:
+        yield Finding(last, BAD, f"the emulator crashes ({result.ending})", _DAMAGED)
 
 
 def _findings(
@@ -98,7 +90,7 @@ def _findings(
         if cartridge.boot_parameters:
             yield "booted race"
             console.restore(start)
-            yield from check_race(console, "booted race", courses)
+            yield from check_race(console, "booted race", courses, _NOT_BOOTED)
         for name, path in states:
             yield name
             try:
@@ -195,22 +187,16 @@ def _courses(cartridge: Cartridge) -> dict[int, str]:
     return found
 
 
-def _child() -> None:
-    """Answer the request on standard input in a file, one JSON object per line."""
-    cartridge, states, frames, answer = pickle.load(sys.stdin.buffer)
-    with Path(answer).open("w", encoding="utf-8") as stream:
-
-        def write(entry: dict[str, str]) -> None:
-            stream.write(json.dumps(entry) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-
-        try:
-            for finding in _findings(cartridge, states, frames):
-                write({"next": finding} if isinstance(finding, str) else asdict(finding))
-        except MKDSError as error:
-            write(asdict(Finding("console", BAD, str(error), _DAMAGED)))
+def _answer(
+    request: tuple[Cartridge, Sequence[tuple[str, Path]], int],
+) -> Iterator[dict[str, str]]:
+    """In the child: yield the findings, and the name of each part before it."""
+    try:
+        for finding in _findings(*request):
+            yield {"next": finding} if isinstance(finding, str) else asdict(finding)
+    except MKDSError as error:
+        yield asdict(Finding("console", BAD, str(error), _DAMAGED))
 
 
 if __name__ == "__main__":
-    _child()
+    answer_parent(_answer)

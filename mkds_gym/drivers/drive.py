@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from mkds_gym.components.metrics import collect_all, make_metrics, reset_all
 from mkds_gym.course import Course
+from mkds_gym.course.progress import race_reader
 from mkds_gym.drivers.pure_pursuit import Driver
 from mkds_gym.emulator.console import Console
 from mkds_gym.race.memory_layout import MemoryLayout
-from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
 
 
@@ -67,7 +67,7 @@ def drive(
         CourseFormatError: the course in memory is damaged.
     """
     layout = MemoryLayout.detect(console.ram, console.cartridge.region)
-    reader = RaceReader(console.ram, layout)
+    reader = race_reader(console.ram, layout)
     state = reader.read()
     if course is None:
         course = Course.from_ram(console.ram, layout)

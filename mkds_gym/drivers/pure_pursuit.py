@@ -8,8 +8,18 @@ from typing import Final, Protocol, TypeVar
 
 from mkds_gym.course import Course, Track
 from mkds_gym.emulator.console import Keys
+from mkds_gym.race.lengths import (
+    CENTRE_LINE_SPACING,
+    CRAWL_SPEED,
+    DRIFT_RADIUS,
+    PURSUIT_BRAKING,
+    PURSUIT_DISTANCE,
+    PURSUIT_TOP_SPEED,
+    U_TURN_SPEED,
+)
 from mkds_gym.race.names import OFFROAD_SURFACES
 from mkds_gym.race.state import RaceState
+from mkds_gym.utils.arguments import number
 
 _A: Final = int(Keys.A)
 _B: Final = int(Keys.B)
@@ -23,7 +33,7 @@ _NO_DRIFT: Final = OFFROAD_SURFACES | set(_SLIPPERY)
 
 _T = TypeVar("_T")
 
-_STEP: Final = 20.0
+_STEP: Final = CENTRE_LINE_SPACING
 """World units between two entries of a speed profile."""
 
 
@@ -42,8 +52,8 @@ class _Plan:
     """Speed profiles of a course, computed once.
 
     Attributes:
-        speeds: target speed along the centre line of each section, every `_STEP` units of
-            progress from ``first``; world units per frame.
+        speeds: target speed along the centre line of each section, every
+            `_STEP` of progress from ``first``; world units per frame.
         bends: at the same places, 1 where a drift to the left pays, -1 for the right, else 0.
         first: progress at the first entry of each section.
         ends: progress at the end of each checkpoint's stretch; more than the lap's length if the
@@ -83,7 +93,7 @@ class PurePursuit:
     """Radians per frame that a kart turns in a drift at low speed."""
     DRIFT_LOSS: Final = 0.052
     """Share by which `DRIFT_RATE` falls per world unit per frame of speed."""
-    DRIFT_CURVATURE: Final = 1 / 825
+    DRIFT_CURVATURE: Final = 1 / DRIFT_RADIUS
     """Smallest curvature (1 / world units) at which a drift pays."""
     DRIFT_TURN: Final = 0.7
     """Smallest angle of a bend, in radians, at which a drift pays."""
@@ -93,15 +103,13 @@ class PurePursuit:
     """Smallest number of frames for which a side is held in a drift."""
     ITEM_FRAMES: Final = 60
     """Smallest number of frames between two uses of an item."""
-    BRAKING: Final = 0.115
+    BRAKING: Final = PURSUIT_BRAKING
     """Deceleration that braking certainly reaches, world units per frame squared."""
-    TOP_SPEED: Final = 20.0
+    TOP_SPEED: Final = PURSUIT_TOP_SPEED
     """Upper limit of target speeds, world units per frame."""
 
     def __init__(self, pace: float = 1.0, *, drifts: bool = True, items: bool = True) -> None:
-        if not 0.1 <= pace <= 3.0:
-            raise ValueError(f"pace={pace!r} is out of range: expected 0.1 to 3")
-        self.pace = pace
+        self.pace = number("pace", pace, 0.1, 3)
         self.drifts = drifts
         self.items = items
         self._plan: _Plan | None = None
@@ -151,7 +159,7 @@ class PurePursuit:
             return 0  # throttle held through the countdown makes the wheels spin
 
         place = track.project(x, z, checkpoint)
-        ahead = 80.0 + 18.0 * abs(speed) + 0.6 * abs(place.lateral)
+        ahead = PURSUIT_DISTANCE + 18.0 * abs(speed) + 0.6 * abs(place.lateral)
         s, at = self._forward(plan, place.s + ahead, checkpoint)
         tx, _, tz = track.point_at(s, at)
         bearing = _turn(math.atan2(tx - x, tz - z) - heading)
@@ -165,7 +173,7 @@ class PurePursuit:
         keys = self._drifting(state, plan, place.s, checkpoint, (tx - x, tz - z), distance)
         if keys:
             return keys
-        wanted = 2.0 * max(speed, 1.6) * math.sin(max(-1.57, min(bearing, 1.57))) / distance
+        wanted = 2.0 * max(speed, CRAWL_SPEED) * math.sin(max(-1.57, min(bearing, 1.57))) / distance
         steer = 0
         if abs(bearing) > 1.2:
             steer = _LEFT if bearing > 0 else _RIGHT
@@ -182,11 +190,12 @@ class PurePursuit:
         if state.surface in _SLIPPERY:
             allowed *= self.SLIPPERY_PACE
         if abs(bearing) > 1.0:
-            allowed = min(allowed, 2.6)
+            allowed = min(allowed, U_TURN_SPEED)
         # A boost accelerates without the throttle too.
-        if speed > allowed + (0.08 if state.boosting else 0.4) and state.on_floor:
+        excess = CRAWL_SPEED / 20 if state.boosting else CRAWL_SPEED / 4
+        if speed > allowed + excess and state.on_floor:
             return steer | _B
-        if speed > allowed + 0.08 and state.on_floor:
+        if speed > allowed + CRAWL_SPEED / 20 and state.on_floor:
             return steer
         beyond = self._allowed(plan, place.s + 60.0 * max(speed, 0.0), checkpoint)
         if self._item_pays(state, bearing, allowed, beyond):
@@ -268,7 +277,10 @@ class PurePursuit:
         allowed = self._allowed(plan, s + 9.0 * speed, checkpoint)
         if state.boosting:
             allowed = min(allowed, self._allowed(plan, s, checkpoint))
-        pedal = _B if speed > allowed + 0.8 else 0 if speed > allowed + 0.16 else _A
+        if speed > allowed + CRAWL_SPEED / 2:
+            pedal = _B
+        else:
+            pedal = 0 if speed > allowed + CRAWL_SPEED / 10 else _A
         return pedal | _R | (inwards if self._tap > 0 else outwards)
 
     @classmethod
@@ -297,11 +309,11 @@ class PurePursuit:
             if self._reverse == 0:
                 self._slow = 0
             return self._reverse > 0
-        if abs(speed) < 0.8 and state.on_floor:
+        if abs(speed) < CRAWL_SPEED / 2 and state.on_floor:
             self._slow += self._passed
-        elif speed > 1.6:
+        elif speed > CRAWL_SPEED:
             self._slow = 0
-            if speed > 4.0:
+            if speed > 2.5 * CRAWL_SPEED:
                 self._reversed = 0
         if self._slow > 45:
             # Each attempt that fails makes the next one longer.

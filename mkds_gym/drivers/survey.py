@@ -20,6 +20,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from typing import Final
+
+from pydantic import TypeAdapter, ValidationError
 
 from mkds_gym.course import Course
 from mkds_gym.drivers.drive import drive
@@ -31,6 +34,9 @@ from mkds_gym.kartlab.compiler import compile_description
 from mkds_gym.kartlab.generator import COURSE_ID, SEEDS, generate
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import RaceReader
+from mkds_gym.utils.arguments import shown
+from mkds_gym.utils.command_line import ArgumentParser
+from mkds_gym.utils.reading import parse_json, read_file
 
 SPREAD = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Difficulties of ``--difficulty spread``, one seed after another."""
@@ -69,6 +75,10 @@ class Survey:
     wall_hits: int = 0
     respawns: int = 0
     compile_seconds: float = 0.0
+
+
+_SURVEY: Final = TypeAdapter(Survey)
+_MAX_SIZE: Final = 32 << 20
 
 
 def survey(seed: int, difficulty: float, engine_class: int = 100) -> Survey:
@@ -179,18 +189,18 @@ def _median(values: Sequence[float]) -> float:
 
 def _read(path: Path, engine_class: int) -> dict[tuple[int, float], Survey]:
     """Read the results of an earlier survey with this class; remove an incomplete last line."""
-    text = path.read_text(encoding="utf-8")
-    complete = text[: text.rfind("\n") + 1]
-    if complete != text:
-        path.write_text(complete, encoding="utf-8")
+    remedy = "choose another file"
+    data = read_file(path, f"survey '{path}'", MKDSError, limit=_MAX_SIZE, remedy=remedy)
+    complete = data[: data.rfind(b"\n") + 1]
+    if complete != data:
+        path.write_bytes(complete)
     found = {}
     for number, line in enumerate(complete.splitlines(), 1):
+        name = f"'{path}', line {number},"
         try:
-            one = Survey(**json.loads(line))
-        except (json.JSONDecodeError, TypeError) as error:
-            raise ValueError(
-                f"'{path}', line {number}, is not a result of a survey; choose another file"
-            ) from error
+            one = _SURVEY.validate_python(parse_json(line, name, MKDSError))
+        except (MKDSError, ValidationError) as error:
+            raise ValueError(f"{name} is not a result of a survey; {remedy}") from error
         if one.engine_class == engine_class:
             found[one.seed, one.difficulty] = one
     return found
@@ -198,6 +208,8 @@ def _read(path: Path, engine_class: int) -> dict[tuple[int, float], Survey]:
 
 def _append(path: Path, text: str) -> None:
     try:
+        if path.exists() and not path.is_file():  # a pipe would wait for a reader
+            raise MKDSError(f"cannot write '{path}': expected the path of a file")
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
@@ -230,11 +242,11 @@ def _seeds(text: str) -> range:
         seeds = range(int(first), int(last) if last else int(first) + 1)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a range of seeds: expected FIRST:LAST or one seed"
+            f"{shown(text)} is not a range of seeds: expected FIRST:LAST or one seed"
         ) from None
     if not seeds or seeds[0] not in SEEDS or seeds[-1] not in SEEDS:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is out of range: expected seeds from 0 to {SEEDS[-1]}"
+            f"{shown(text)} is out of range: expected seeds from 0 to {SEEDS[-1]}"
         )
     return seeds
 
@@ -247,7 +259,9 @@ def _difficulties(text: str) -> tuple[float, ...]:
     except ValueError:
         value = -1.0
     if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is out of range: expected 0 to 1, or 'spread'")
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is out of range: expected 0 to 1, or 'spread'"
+        )
     return (value,)
 
 
@@ -260,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0; 1 if a course failed or the survey could not run; 130 after Ctrl-C.
     """
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m mkds_gym.drivers.survey",
         description="Compile random courses and let the scripted driver drive one lap of each.",
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
 import os
@@ -22,6 +21,8 @@ from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.race_config import RANDOM_COURSE
 from mkds_gym.errors import MKDSError
 from mkds_gym.kartlab.boot import CLASSES
+from mkds_gym.utils.arguments import shown
+from mkds_gym.utils.command_line import ArgumentParser
 from mkds_gym.utils.files import why_unwritable, write_bytes
 
 
@@ -65,7 +66,7 @@ def time_course(
                 arguments["difficulty"] = float(numbers[1])
         except ValueError:
             raise ValueError(
-                f"course={course!r} is unknown: expected random:SEED or random:SEED:DIFFICULTY"
+                f"course={shown(course)} is unknown: expected random:SEED or random:SEED:DIFFICULTY"
             ) from None
     env = MKDSEnv(**arguments, engine_class=engine_class, mirror=mirror, laps=laps)
     try:
@@ -150,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0; 1 if a race was not finished or could not be driven.
     """
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m mkds_gym.drivers",
         description="Let the scripted driver drive time trials and print its times. They depend "
         "only on the cartridge.",

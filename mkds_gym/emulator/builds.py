@@ -59,6 +59,7 @@ class Build:
         frame_skipper: (offset from ``MMU``, size) of the plan of which frames to draw next.
             Savestates leave it out.
         displays: offsets in the ``GPU`` object of the pointers to its two displays.
+        graphics_size: size of the ``GPU`` object, which ``NDS_Init()`` allocates.
         brightness: offset in the ``GPU`` object of the brightness of each display, two floats.
         colour_tables: first symbol and total size of the colour tables that `desmume_init` computes
             (``PixelOperation``). They are equal in every image, and read-only afterwards.
@@ -78,6 +79,7 @@ class Build:
     compiler: tuple[int, int]
     frame_skipper: tuple[int, int]
     displays: tuple[int, int]
+    graphics_size: int
     brightness: int
     colour_tables: tuple[str, int]
     always_zero: tuple[tuple[int, int], ...]
@@ -207,6 +209,7 @@ KNOWN_BUILDS: Final = {
         compiler=(0x58E300, 0x58FB90),
         frame_skipper=(0x216B740, 16),
         displays=(0x20, 0x28),
+        graphics_size=0x3C48,
         brightness=0x3C3C,
         colour_tables=("_ZN14PixelOperation22BrightnessDownTable888E", 0xAE8400),
         always_zero=((0xC000 + RAM_SIZE, 0xC00000), (0x100C000 + 0x200000, 0xE00000)),

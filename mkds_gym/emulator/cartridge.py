@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
-import ndspy.rom
-
+from mkds_gym.emulator.file_table import file_names
 from mkds_gym.emulator.hardware import RAM_END, RAM_SIZE, RAM_START
-from mkds_gym.errors import CartridgeError, MKDSError, reason
+from mkds_gym.errors import CartridgeError, MKDSError
 from mkds_gym.roms import library
-from mkds_gym.utils.arguments import file_path
+from mkds_gym.utils.arguments import file_path, shown
+from mkds_gym.utils.reading import open_file
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,14 @@ BUNDLED_ROM: Final = Path(__file__).parents[1] / "kartlab" / "kartlab.nds"
 """The free cartridge in this package."""
 
 HEADER_SIZE: Final = 0x200
+MAX_ROM_SIZE: Final = 512 << 20
+"""Largest size of a ROM in bytes: that of the largest cartridge of the console."""
+
+_FILE_NAMES: Final = 0x40
+"""Offset in the header of offset and size of the file name table, u32 each."""
+_FILE_PLACES: Final = 0x48
+"""Offset in the header of the offset of the table of begin and end of each file."""
+_MAX_NAMES: Final = 16 << 20
 
 _ARCHIVES: Final = (
     b"PK\x03\x04",  # zip
@@ -46,16 +54,23 @@ _ARCHIVES: Final = (
 )
 """First bytes of compressed files."""
 
+KARTLAB_CODE: Final = "KLBE"
+"""Game code of the bundled Kartlab."""
+KARTLAB_REGIONS: Final = {
+    KARTLAB_CODE: "USA",
+    "KLBP": "Europe",
+    "KLBJ": "Japan",
+    "KLBK": "Korea",
+}
+"""Region name of each game code of Kartlab. Tests build Kartlab with the layout of a region."""
 REGIONS: Final = {
     "AMCE": "USA",
     "AMCP": "Europe",
     "AMCJ": "Japan",
     "AMCK": "Korea",
-    "KLBE": "USA",  # Kartlab has the memory layout of the USA cartridge
+    **KARTLAB_REGIONS,
 }
 """Region name of each accepted game code."""
-
-KARTLAB_CODE: Final = "KLBE"
 
 COURSE_FOLDER: Final = "data/Course"
 
@@ -138,9 +153,11 @@ class Cartridge:
             return cls.open_file(BUNDLED_ROM)
         entry = library.find(name)
         if entry is None:
-            raise CartridgeError(f"rom={name!r}{origin} is not a file, and {library.unknown(name)}")
+            raise CartridgeError(
+                f"rom={shown(name)}{origin} is not a file, and {library.unknown(name)}"
+            )
         entry.check()
-        return cls.open_file(Path(entry.path), entry.region, f"ROM {name!r} ('{entry.path}')")
+        return cls.open_file(Path(entry.path), entry.region, f"ROM {shown(name)} ('{entry.path}')")
 
     @classmethod
     def open_file(cls, path: Path, region: str | None = None, name: str = "") -> Cartridge:
@@ -164,7 +181,7 @@ class Cartridge:
             title=_title(header),
             revision=header[0x1E],
             region=_region(header, region, name),
-            boot_parameters=game_code == KARTLAB_CODE,
+            boot_parameters=game_code in KARTLAB_REGIONS,
             header=header,
         )
 
@@ -183,11 +200,20 @@ class Cartridge:
         _check_header(header, None, name)
         _region(header, region, name)
 
+    def contents(self) -> bytes:
+        """Return the whole file.
+
+        Raises:
+            CartridgeError: the file cannot be read, or has become too large.
+        """
+        with self._reading() as stream:
+            return _read_part(stream, 0, min(os.fstat(stream.fileno()).st_size, MAX_ROM_SIZE))
+
     @cached_property
     def sha1(self) -> str:
         """SHA-1 of the file, as 40 hexadecimal digits."""
         digest = hashlib.sha1(usedforsecurity=False)
-        with self._reading(), self.path.open("rb") as stream:
+        with self._reading() as stream:
             while piece := stream.read(1 << 20):
                 digest.update(piece)
         return digest.hexdigest()
@@ -198,12 +224,12 @@ class Cartridge:
         Raises:
             CartridgeError: the file cannot be read.
         """
-        with self._reading():
-            folder = self._rom().filenames.subfolder(COURSE_FOLDER)
-        if folder is None:
-            return ()
-        stems = (Path(name).stem for name in folder.files if name.endswith(".carc"))
-        return tuple(sorted(stem for stem in stems if not stem.endswith("Tex")))
+        with self._reading() as stream:
+            paths = self._numbers(stream)
+        begin = f"{COURSE_FOLDER}/"
+        names = [path.removeprefix(begin) for path in paths if path.startswith(begin)]
+        stems = (name.removesuffix(".carc") for name in names if name.endswith(".carc"))
+        return tuple(sorted(s for s in stems if "/" not in s and not s.endswith("Tex")))
 
     def file(self, path: str) -> bytes:
         """Return a file of the cartridge's file system.
@@ -214,51 +240,61 @@ class Cartridge:
         Raises:
             CartridgeError: no such file, or the cartridge cannot be read.
         """
-        with self._reading():
-            rom = self._rom()
-            try:
-                return bytes(rom.getFileByName(path))
-            except ValueError as error:
+        with self._reading() as stream:
+            number = self._numbers(stream).get(path)
+            if number is None:
                 raise CartridgeError(
-                    f"file {path!r} does not exist in cartridge '{self.path}'"
-                ) from error
+                    f"file {shown(path)} does not exist in cartridge '{self.path}'"
+                )
+            (table,) = struct.unpack_from("<I", self.header, _FILE_PLACES)
+            begin, end = struct.unpack("<II", _read_part(stream, table + 8 * number, 8))
+            return _read_part(stream, begin, end - begin)
 
-    def _rom(self) -> ndspy.rom.NintendoDSRom:
-        # Not cached, as a parsed ROM holds the whole file (up to 64 MiB) in memory.
-        return ndspy.rom.NintendoDSRom(self.path.read_bytes())
+    def _numbers(self, stream: BinaryIO) -> dict[str, int]:
+        """Return the number of each file in the ROM, by its path."""
+        begin, size = struct.unpack_from("<II", self.header, _FILE_NAMES)
+        if size > _MAX_NAMES:
+            raise ValueError(f"the names of the files have {size:,} bytes")
+        return file_names(_read_part(stream, begin, size)) if size else {}
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Turn errors of reading and parsing into a `CartridgeError`."""
+    def _reading(self) -> Iterator[BinaryIO]:
+        """Open the file, and turn errors of reading into a `CartridgeError`."""
+        name = f"cartridge '{self.path}'"
         try:
-            yield
+            with open_file(self.path, name, CartridgeError, remedy="copy the file again") as stream:
+                yield stream
         except MKDSError:
             raise
-        except Exception as error:  # ndspy raises anything on a damaged table
-            raise CartridgeError(
-                f"cannot read the file system of cartridge '{self.path}': {error}"
-            ) from error
+        except (ValueError, struct.error) as error:
+            raise CartridgeError(f"cannot read the file system of {name}: {error}") from error
+
+
+def _read_part(stream: BinaryIO, begin: int, size: int) -> bytes:
+    """Return a part of a file.
+
+    Raises:
+        ValueError: the file ends before it.
+    """
+    if size < 0 or begin + size > os.fstat(stream.fileno()).st_size:
+        raise ValueError(f"{size:,} bytes at {begin:#x} are not within the file")
+    stream.seek(begin)
+    return stream.read(size)
 
 
 def _read_header(path: Path, name: str) -> tuple[bytes, int]:
     """The first 0x200 bytes and the size of a ROM file."""
-    try:
-        if path.is_dir():
-            raise CartridgeError(f"{name} is a directory: expected a .nds file")
-        # Opening a pipe would wait for a writer.
-        if path.exists() and not path.is_file():
-            raise CartridgeError(f"{name} is a device, pipe or socket: expected a .nds file")
-        with path.open("rb") as stream:
-            return stream.read(HEADER_SIZE), os.fstat(stream.fileno()).st_size
-    except FileNotFoundError:
-        raise CartridgeError(
-            f"{name} does not exist: expected a .nds file, the name of an imported cartridge, or "
-            "None for the bundled Kartlab"
-        ) from None
-    except CartridgeError:
-        raise
-    except (OSError, ValueError) as error:
-        raise CartridgeError(f"cannot read {name}: {reason(error)}") from error
+    remedy = (
+        "expected a .nds file, the name of an imported cartridge, or None for the bundled Kartlab"
+    )
+    with open_file(path, name, CartridgeError, remedy=remedy) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > MAX_ROM_SIZE:
+            raise CartridgeError(
+                f"{name} is not a Nintendo DS ROM: it has {size:,} bytes, and the largest has "
+                f"{MAX_ROM_SIZE:,}"
+            )
+        return stream.read(HEADER_SIZE), size
 
 
 def _title(header: bytes) -> str:
@@ -274,6 +310,7 @@ def _region(header: bytes, region: str | None, name: str) -> str:
     games = ", ".join(
         f"{code} ({'Kartlab' if code == KARTLAB_CODE else f'Mario Kart DS, {region}'})"
         for code, region in REGIONS.items()
+        if code == KARTLAB_CODE or code not in KARTLAB_REGIONS
     )
     raise CartridgeError(
         f"{name} is another game ({_title(header)!r}, game code {game_code!r}): expected {games}; "

@@ -24,23 +24,24 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.emulator import internals
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.frame_copies import FrameCopies
-from mkds_gym.emulator.hardware import RGB_OF_COLOURS, SCREEN_HEIGHT, SCREEN_WIDTH
+from mkds_gym.emulator.hardware import RGB_OF_COLOURS, SCREEN_HEIGHT
+from mkds_gym.emulator.known_states import fingerprint
 from mkds_gym.emulator.library import Library, acquire, release
 from mkds_gym.emulator.snapshot import Difference, Snapshot, copy_of
 from mkds_gym.emulator.state_file import (
     ReadState,
     StateLike,
     check_origin,
-    desmume_version,
-    is_of_other_version,
     pack_state,
     read_state,
+    remember_packed,
 )
+from mkds_gym.emulator.state_layout import Layout, check_structure
+from mkds_gym.emulator.trial import ensure_loadable
 from mkds_gym.errors import ConsoleError, StateError, reason
-from mkds_gym.utils.arguments import choice, file_path, integer
+from mkds_gym.utils.arguments import boolean, choice, file_path, integer, shown
 from mkds_gym.utils.files import write_bytes
 from mkds_gym.utils.one_thread import OneThread, one_thread
 
@@ -65,6 +66,8 @@ class Keys(enum.IntFlag):
 
 
 ALL_KEYS: Final = 0xFFF
+MAX_FRAMES: Final = 60 * 60 * 60 * 24
+"""Most frames of one call: about a day."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +168,8 @@ class Console(OneThread):
     ) -> None:
         if on_power_on is not None and not callable(on_power_on):
             raise TypeError(
-                f"on_power_on={on_power_on!r} is not callable: expected a function of the memory, "
-                "or None"
+                f"on_power_on={shown(on_power_on)} is not callable: expected a function of the "
+                "memory, or None"
             )
         super().__init__()
         self.cartridge = rom if isinstance(rom, Cartridge) else Cartridge.open(rom)
@@ -271,14 +274,16 @@ class Console(OneThread):
             draw: draw the last frame, for `screen`. False is faster.
 
         Raises:
-            TypeError: ``keys`` or ``frames`` is not an integer.
+            TypeError: ``keys`` or ``frames`` is not an integer, or ``draw`` is not a boolean.
             ValueError: ``keys`` is outside 0 to 0xFFF, or ``frames`` is less than 1.
             ConsoleError: the console is closed.
         """
         library = self.library
-        if keys != self._keys:
+        if keys is not self._keys:
             self.hold(keys)
-        frames = integer("frames", frames, 1)
+        frames = integer("frames", frames, 1, MAX_FRAMES)
+        if draw is not True and draw is not False:
+            draw = boolean("draw", draw)
         # A request before one frame takes effect two frames later.
         drawn = range(0) if not draw else range(frames) if frames < 3 else (frames - 3,)
         for frame in range(frames):
@@ -311,7 +316,7 @@ class Console(OneThread):
             Exception: whatever ``look`` raises. The frames after that do not run.
         """
         library = self.library
-        if keys != self._keys:
+        if keys is not self._keys:
             self.hold(keys)
         skip, cycle = library.skip_frame, library.image.desmume_cycle
         results: list[T] = []
@@ -349,7 +354,7 @@ class Console(OneThread):
         library = self.library
         if frames < 1:
             raise ValueError(f"frames={frames} is out of range: expected at least 1")
-        if keys != self._keys:
+        if keys is not self._keys:
             self.hold(keys)
         self.frame_count += frames  # first, as in `step`
         done, copied = copies.run(library, frames, drawn)
@@ -393,6 +398,8 @@ class Console(OneThread):
         shape = (*colours.shape, 3)
         if out is None:
             out = np.empty(shape, np.uint8)
+        elif not isinstance(out, np.ndarray):
+            raise TypeError(f"out={shown(out)} is not an array: expected {shape} and uint8")
         elif out.shape != shape or out.dtype != np.uint8:
             raise ValueError(
                 f"out has shape {out.shape} and dtype {out.dtype}: expected {shape} and uint8"
@@ -425,8 +432,7 @@ class Console(OneThread):
         address: int = library.image.desmume_draw_raw()
         if library.drawing is not None:
             library.drawing.clear_dimming()
-        pixels = internals.memory(address, 4 * SCREEN_HEIGHT * SCREEN_WIDTH).view(np.uint16)
-        return pixels.reshape(-1, SCREEN_WIDTH)[rows]
+        return library.pictures.at(address)[rows]
 
     # States ----------------------------------------------------------------------------------
 
@@ -459,7 +465,8 @@ class Console(OneThread):
         library = self.library
         drawing = b"" if library.drawing is None else library.drawing.save()
         rom = self.cartridge.sha1
-        return Snapshot(library.save(), rom, library.build_id, self.frame_count, drawing)
+        origin = (rom, library.build_id, self.frame_count, drawing)
+        return Snapshot(library.save(), *origin, checked=True)
 
     @one_thread
     def restore(self, snapshot: Snapshot) -> None:
@@ -472,8 +479,8 @@ class Console(OneThread):
             snapshot: snapshot of the same ROM and emulator build.
 
         Raises:
-            StateError: the snapshot is of another ROM or emulator build, and nothing has changed;
-                or it is damaged, and the console was `reset`.
+            StateError: the snapshot is damaged, or of another ROM or emulator build. The console
+                has not changed.
             TypeError: ``snapshot`` is not a `Snapshot`.
             ConsoleError: the console is closed.
         """
@@ -484,6 +491,8 @@ class Console(OneThread):
                 "load_state() for bytes and files"
             )
         check_origin(snapshot, "the snapshot", self.cartridge, library.build_id)
+        if snapshot.foreign or not snapshot.checked:
+            self._check(snapshot)
         if not self._load(snapshot, of_save=True):
             # Parts of it may be loaded.
             self.reset()
@@ -513,11 +522,15 @@ class Console(OneThread):
         if target is None:
             return data
         write_bytes(target, data, StateError)
+        remember_packed(data)
         return None
 
     @one_thread
     def load_state(self, state: StateLike | ReadState) -> None:
         """Load a state.
+
+        A state from outside this process is tried in a child process first, once, which takes a
+        second: a damaged state can crash or hang the emulator.
 
         Args:
             state: bytes or the path of a file, of `save_state` or of DeSmuME (``.dst``); or the
@@ -526,23 +539,32 @@ class Console(OneThread):
         Raises:
             StateError: missing, truncated, damaged, of another ROM, or of another emulator build.
                 The console has not changed.
-            ConsoleError: the console is closed.
+            ConsoleError: the console is closed, or no child process can be started.
         """
         library = self.library
         if not isinstance(state, ReadState):
             state = read_state(state, self.cartridge, library.build_id)
-        snapshot, name = state
+        snapshot, name, _ = state
         check_origin(snapshot, name, self.cartridge, library.build_id)
-        before = self.snapshot()
+        ensure_loadable([state], self.cartridge, library.path, jit=library.jit)
+        before, keys = self.snapshot(), self._keys
         if not self._load(snapshot):
             self._load(before)
-            if is_of_other_version(snapshot.data):
-                raise StateError(
-                    f"{name} is of DeSmuME {desmume_version(snapshot.data)}, and this emulator is "
-                    f"DeSmuME {desmume_version(before.data)}, which refused the state: save it "
-                    "again with DeSmuME 0.9.11 or 0.9.12"
-                )
+            self.hold(keys)
             raise StateError(f"{name} is damaged: the emulator refused it; save it again")
+
+    def _check(self, snapshot: Snapshot) -> None:
+        """Check a snapshot that this emulator has not saved, once; try a foreign one."""
+        library, name, data = self.library, "the snapshot", bytes(snapshot.data)
+        check_structure(data, name)
+        if snapshot.foreign:
+            digest = fingerprint(data, snapshot.rom, snapshot.build_id)
+            state = ReadState(snapshot, name, digest)
+            ensure_loadable([state], self.cartridge, library.path, jit=library.jit)
+            snapshot.foreign = False
+        elif fault := Layout(self.snapshot().data).fault(data):
+            raise StateError(f"{name} is damaged: {fault}")
+        snapshot.checked = True
 
     def _load(self, snapshot: Snapshot, *, of_save: bool = False) -> bool:
         """Load a snapshot, and return whether the emulator accepted it."""

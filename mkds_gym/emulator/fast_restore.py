@@ -232,6 +232,12 @@ class FastRestore:
         if not {b"WRAM", b"GFPM"} <= {name for table in self._arrays.values() for name in table}:
             raise ValueError("the tables of arrays are not as they should be")
 
+    @property
+    def arrays(self) -> Iterator[NDArray[np.uint8]]:
+        """The large arrays that are not always zero, live."""
+        for table in self._arrays.values():
+            yield from (array.live for array in table.values() if not array.zero)
+
     def load(self, state: bytes | memoryview, code: CompiledCode | None) -> bool:
         """Load a state that `MemoryStates.save` made of the running ROM.
 

@@ -112,7 +112,7 @@ def is_anonymous(start: int, size: int) -> bool:
     return False
 
 
-def _whole_pages(start: int, size: int) -> tuple[int, int]:
+def whole_pages(start: int, size: int) -> tuple[int, int]:
     """Start and size of the whole pages in a span."""
     first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
     return first, (start + size - first) // mmap.PAGESIZE * mmap.PAGESIZE
@@ -331,15 +331,21 @@ class DrawingState:
         self._set_backlight = function(
             image, "_ZN10NDSDisplay26SetBacklightIntensityTotalEf", (pointer, real), None
         )
-        gpu = ctypes.c_uint64.from_address(require_symbol(image, "GPU")).value
-        self._displays = [
-            ctypes.c_uint64.from_address(gpu + offset).value for offset in build.displays
-        ]
+        self._gpu = ctypes.c_uint64.from_address(require_symbol(image, "GPU"))
+        self._build = build
+        self.find()
         offset, size = build.frame_skipper
         self._skipper = memory(require_symbol(image, "MMU") + offset, size)
         self._initial_skipper = self._skipper.copy()
-        self._brightness = ctypes.c_uint64.from_address(gpu + build.brightness)
         self._format = struct.Struct(f"<2fQ{size}s")
+
+    def find(self) -> None:
+        """Find the displays; call when the emulator's graphics unit was made again."""
+        gpu, build = self._gpu.value, self._build
+        self._displays = [
+            ctypes.c_uint64.from_address(gpu + offset).value for offset in build.displays
+        ]
+        self._brightness = ctypes.c_uint64.from_address(gpu + build.brightness)
 
     def set_backlights(self, total: float) -> None:
         """Set the backlight of both displays so far in this frame; 71 is full."""
@@ -397,7 +403,7 @@ class SharedTables:
         first = symbol_address(image, symbol)
         if first is None:
             return False
-        start, size = _whole_pages(first, size)
+        start, size = whole_pages(first, size)
         if not is_anonymous(start, size):
             return False
         content = memory(start, size).tobytes()
@@ -430,7 +436,7 @@ def fold_zeros(image: ctypes.CDLL, build: Build) -> bool:
     mmu = symbol_address(image, "MMU")
     if mmu is None:
         return False
-    spans = [_whole_pages(mmu + offset, size) for offset, size in build.always_zero]
+    spans = [whole_pages(mmu + offset, size) for offset, size in build.always_zero]
     if any(not is_anonymous(*span) or memory(*span).any() for span in spans):
         return False
     zeros = os.memfd_create("mkds-gym-zeros")

@@ -3,7 +3,8 @@
 DeSmuME keeps a console in the global variables of its library. An image of the library can be
 initialised once, and crashes if it is freed and initialised again. So an image is loaded once and
 never freed. When its console is closed, the image goes to the pool, and the next console takes it.
-Consoles that exist at the same time use images loaded from copies of the library file.
+Consoles that exist at the same time use images loaded from copies of the library file. An image of
+a known build that is in the pool has no threads and takes 7 MB.
 
 A forked child uses none of its parent's images, whose threads do not exist there, and loads its
 own.
@@ -15,6 +16,7 @@ import contextlib
 import ctypes
 import functools
 import logging
+import mmap
 import os
 import re
 import sys
@@ -30,6 +32,7 @@ from numpy.typing import NDArray
 from mkds_gym.emulator import internals, trampolines
 from mkds_gym.emulator.builds import KNOWN_BUILDS, Build
 from mkds_gym.emulator.fast_restore import CompiledCode, FastRestore, compile_before_running
+from mkds_gym.emulator.graphics import Graphics, Pictures
 from mkds_gym.emulator.hardware import (
     FRAMES_PER_SECOND,
     RAM_SIZE,
@@ -40,7 +43,9 @@ from mkds_gym.emulator.hardware import (
 from mkds_gym.emulator.loader import LIBRARY_VARIABLE, library_path, load_image, read_library
 from mkds_gym.emulator.state_file import plain_desmume_state
 from mkds_gym.emulator.undrawn import UndrawnGeometry
-from mkds_gym.errors import ConsoleError, StateError
+from mkds_gym.errors import ConsoleError, StateError, reason
+from mkds_gym.utils.leftovers import remove_leftover_folders
+from mkds_gym.utils.processes import end_with_parent
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +76,15 @@ _BATTERY_FILE: Final = re.compile(rb"\A" + re.escape(_CONFIG_FOLDER) + rb".*\.ds
 _CLOCK_START: Final = 1_230_768_000
 """The console's clock at power-on, in seconds since 1970: 1 January 2009, 0:00."""
 
+_LOADING_SPACE: Final = 400 << 20
+"""Bytes of address space for an image, its heap, and the stacks and heaps of its threads."""
+_FIRST_SPACE: Final = 1000 << 20
+"""The same for the first console of a process, with system libraries and the first environment."""
+_WAKING_SPACE: Final = 150 << 20
+"""Bytes of address space for an image that is loaded already."""
+_THREADS: Final = 6
+"""Threads of a console."""
+
 _Printf = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)
 _Folder = ctypes.CFUNCTYPE(ctypes.c_void_p)
 _Open = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p)
@@ -80,6 +94,8 @@ _lock = threading.RLock()
 idle: list[Library] = []
 """The pool: libraries that no console uses."""
 _fork_count = 0
+_loaded = False
+"""Whether this process has loaded an image."""
 
 
 def _forget_inherited() -> None:
@@ -145,6 +161,8 @@ class Library:
         memory_states: saves and loads in memory, or None.
         fast_restore: restores snapshots and keeps compiled code, or None.
         undrawn: leaves out the geometry of undrawn frames, or None.
+        graphics: the graphics unit, which does not exist while the image is idle, or None.
+        pictures: live views of the pictures.
     """
 
     def __init__(self, path: Path) -> None:
@@ -170,6 +188,8 @@ class Library:
         self.memory_states: internals.MemoryStates | None = None
         self.fast_restore: FastRestore | None = None
         self.undrawn: UndrawnGeometry | None = None
+        self.graphics: Graphics | None = None
+        self.pictures = Pictures()
         for name, arguments, result in _FUNCTIONS:
             try:
                 internals.function(self.image, name, arguments, result)
@@ -192,7 +212,10 @@ class Library:
         ):
             self.image.desmume_set_savetype(0)
             if self.image.desmume_init() < 0:
-                raise ConsoleError("cannot initialise the emulator: SDL does not start")
+                raise ConsoleError(
+                    "cannot initialise the emulator: SDL does not start; check the limits on "
+                    "memory and threads (ulimit -v, ulimit -u)"
+                )
             self.muted = self.build is not None and internals.mute(self.image)
         # It uses tables that desmume_init() computes.
         self.convert_to_rgb = internals.rgb_converter(self.image, RGB_OF_COLOURS)
@@ -201,6 +224,7 @@ class Library:
                 logger.warning("cannot select the dummy sound core: savestates are slow")
             self._find_internals(self.build, imports)
             self.undrawn = self._undrawn_geometry(self.build, imports)
+            self.graphics = self._graphics(self.build)
             self._save_memory(self.build)
 
     def _find_internals(self, build: Build, imports: internals.Imports | None) -> None:
@@ -233,6 +257,16 @@ class Library:
             return UndrawnGeometry(self.image, imports, build)
         except (ValueError, OSError) as error:
             logger.warning("undrawn frames are slow: %s", error)
+            return None
+
+    def _graphics(self, build: Build) -> Graphics | None:
+        """The graphics unit, if it can be deleted and made again."""
+        if self.fast_restore is None:
+            return None
+        try:
+            return Graphics(self.image, build, self.fast_restore.arrays)
+        except ValueError as error:
+            logger.warning("closed consoles keep their memory: %s", error)
             return None
 
     def _save_memory(self, build: Build) -> None:
@@ -410,7 +444,10 @@ class Library:
 
     def _open(self, rom: Path, jit: bool) -> None:
         if self.private_battery:
-            self._set_battery(os.memfd_create("mkds-gym-battery"))
+            try:
+                self._set_battery(os.memfd_create("mkds-gym-battery"))
+            except OSError as error:
+                raise _no_resources(error) from error
         self.jit = False
         # The first time, the library starts the recompiler. Later we switch it on after the reset,
         # as the library would fill 72 MiB of tables with zeros.
@@ -424,7 +461,10 @@ class Library:
         self._printed.clear()
         with self.quiet():
             if self.image.desmume_open(os.fsencode(rom)) <= 0:
-                raise ConsoleError(f"cannot open ROM '{rom}' in the emulator")
+                raise ConsoleError(
+                    f"cannot open ROM '{rom}' in the emulator: check that the file can be read, "
+                    "and the limits on memory and open files (ulimit -v, ulimit -n)"
+                )
             self.image.desmume_resume()
         if jit and switched and build is not None:
             mode = self._printed.get(b"CPU mode: %s\n")
@@ -438,10 +478,23 @@ class Library:
             self.code.forget_all()
 
     def close(self) -> None:
-        """Close the ROM."""
+        """Close the ROM, and give memory and threads back."""
         with self.quiet():
             self.image.desmume_close()
         self._set_battery(-1)
+        if self.graphics is not None and self.pictures.forget():
+            assert self.code is not None
+            self.code.forget_all()
+            with self.quiet():
+                self.graphics.delete()
+
+    def wake(self) -> None:
+        """Make what `close` has deleted; call before `open`."""
+        if self.graphics is not None and not self.graphics.exists:
+            with self.quiet():
+                self.graphics.make()
+            assert self.drawing is not None
+            self.drawing.find()
 
     # States ----------------------------------------------------------------------------------
 
@@ -511,13 +564,57 @@ def acquire() -> Library:
     Raises:
         ConsoleError: the emulator cannot be loaded or started.
     """
+    end_with_parent()
+    remove_leftover_folders()
+    global _loaded
     path = library_path()
     with _lock:
-        for library in idle:
-            if library.path == path:
-                idle.remove(library)
-                return library
-        return Library(path)
+        try:
+            for library in idle:
+                if library.path == path:
+                    _check_resources(_WAKING_SPACE)
+                    idle.remove(library)
+                    library.wake()
+                    return library
+            _check_resources(_LOADING_SPACE if _loaded else _FIRST_SPACE)
+            library = Library(path)
+            _loaded = True
+            return library
+        except OSError as error:
+            raise _no_resources(error) from error
+
+
+def _check_resources(space: int) -> None:
+    """Check that the emulator can allocate memory and start its threads.
+
+    The emulator itself crashes or waits without end if it cannot.
+
+    Raises:
+        ConsoleError: there is not enough memory, or there are too many threads.
+    """
+    go_on = threading.Event()
+    threads = [threading.Thread(target=go_on.wait, daemon=True) for _ in range(_THREADS)]
+    started = []
+    try:
+        with mmap.mmap(-1, space, prot=mmap.PROT_READ):
+            for thread in threads:
+                thread.start()
+                started.append(thread)
+    except (OSError, RuntimeError, MemoryError) as error:
+        raise _no_resources(error) from error
+    finally:
+        go_on.set()
+        for thread in started:
+            thread.join()
+
+
+def _no_resources(error: BaseException) -> ConsoleError:
+    return ConsoleError(
+        f"cannot start the emulator, which needs {_FIRST_SPACE >> 20} MB of address space, "
+        f"{_LOADING_SPACE >> 20} MB for each further console, {_THREADS} threads and some open "
+        f"files: {reason(error)}; raise the limits (ulimit -v, ulimit -u, ulimit -n), or make "
+        "fewer consoles"
+    )
 
 
 def release(library: Library) -> None:

@@ -7,16 +7,18 @@ import ctypes
 import functools
 import hashlib
 import importlib.util
+import itertools
 import logging
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Final
 
 from mkds_gym.errors import ConsoleError
+from mkds_gym.utils.leftovers import temporary_folder
 
 logger = logging.getLogger(__name__)
+
+_copies: Final = itertools.count(1)
 
 LIBRARY_VARIABLE: Final = "MKDS_DESMUME_LIBRARY"
 """Environment variable with the path of a ``libdesmume.so`` to use instead of py-desmume's."""
@@ -102,26 +104,21 @@ def load_image(path: Path, data: bytes) -> ctypes.CDLL:
 
 
 def _load_copy(data: bytes) -> ctypes.CDLL:
-    """Load the library from a temporary copy."""
-    # The loader takes a known file name for the same library, so each copy needs a name of its own.
-    # A private folder gives that name to a file in memory, which vanishes even if the process dies.
-    folder = Path(tempfile.mkdtemp(prefix="mkds-gym-"))
+    """Load the library from a copy in memory, or from a temporary file."""
     try:
+        with open(os.memfd_create("libdesmume"), "wb") as stream:  # noqa: PTH123
+            stream.write(data)
+            stream.flush()
+            # The loader takes a known name for the same library, and numbers of files come again,
+            # so each copy needs a new spelling: a binary number of "./" and ".//".
+            detour = "".join(".//" if bit == "1" else "./" for bit in f"{next(_copies):b}")
+            return ctypes.CDLL(f"/proc/self/fd/{detour}{stream.fileno()}", mode=os.RTLD_NOW)
+    except OSError as error:
+        logger.debug("cannot load an image from memory (%s); loading it from a file", error)
+    with temporary_folder("library") as folder:
         copy = folder / "libdesmume.so"
-        try:
-            memory = os.memfd_create("libdesmume")
-            with open(memory, "wb", closefd=True) as stream:  # noqa: PTH123
-                stream.write(data)
-                stream.flush()
-                copy.symlink_to(f"/proc/self/fd/{memory}")
-                return ctypes.CDLL(str(copy), mode=os.RTLD_NOW)
-        except OSError as error:
-            logger.debug("cannot load an image from memory (%s); loading it from a file", error)
-            copy.unlink(missing_ok=True)
-            copy.write_bytes(data)
-            return ctypes.CDLL(str(copy), mode=os.RTLD_NOW)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        copy.write_bytes(data)
+        return ctypes.CDLL(str(copy), mode=os.RTLD_NOW)
 
 
 def trim_memory() -> None:

@@ -84,6 +84,9 @@ class Snapshot:
         build_id: SHA-256 of the emulator library.
         frame_count: frames since power-on.
         drawing: `DrawingState.save`; empty: the next frame is drawn.
+        foreign: it comes from a file that nobody vouches for. `Console.restore` tries it in a child
+            process first.
+        checked: an emulator saved it. `Console.restore` checks the layout of others.
     """
 
     data: bytes | memoryview = field(repr=False)
@@ -91,6 +94,8 @@ class Snapshot:
     build_id: str
     frame_count: int
     drawing: bytes = field(default=b"", repr=False)
+    foreign: bool = False
+    checked: bool = field(default=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the attributes, with the data as bytes, for a pickle."""
@@ -132,7 +137,10 @@ class Difference:
         frame_count: frame count of the resulting snapshot.
         rom: SHA-1 of its ROM.
         build_id: its emulator build.
+        foreign: whether the resulting snapshot is `Snapshot.foreign`; None: if the other one is.
     """
+
+    foreign: bool | None = None
 
     def __init__(self, start: Snapshot, end: Snapshot, *, exact: bool = False) -> None:
         """Compute the difference.
@@ -174,6 +182,17 @@ class Difference:
         self.content = zlib.compress(changes.data, 1)
         self.rest = bytes(end.data[len(new) * _BLOCK :])
 
+    @classmethod
+    def from_parts(cls, **parts: Any) -> Difference:
+        """Return a difference from its attributes. `apply` checks them.
+
+        Args:
+            parts: every attribute of another difference, by name.
+        """
+        difference = cls.__new__(cls)
+        vars(difference).update(parts)
+        return difference
+
     @property
     def identity(self) -> tuple[Any, ...]:
         """Hashable; equal for differences from one snapshot to equal snapshots."""
@@ -206,7 +225,9 @@ class Difference:
         words[self.blocks] ^= np.frombuffer(content, np.uint64).reshape(-1, _BLOCK // 8)
         whole[full:] = np.frombuffer(self.rest, np.uint8)
         data = copy_of(whole.data) if lasting else whole.data
-        return Snapshot(data, self.rom, self.build_id, self.frame_count, self.drawing)
+        foreign = start.foreign if self.foreign is None else self.foreign
+        origin = (self.rom, self.build_id, self.frame_count, self.drawing)
+        return Snapshot(data, *origin, foreign=foreign, checked=start.checked)
 
 
 def _as_blocks(data: bytes | memoryview) -> NDArray[np.uint64]:

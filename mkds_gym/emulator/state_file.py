@@ -7,17 +7,15 @@ emulator.
 from __future__ import annotations
 
 import logging
-import stat
 import struct
 import zlib
 from os import PathLike
-from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from mkds_gym.emulator.builds import build_name
 from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.known_states import fingerprint, remember
 from mkds_gym.emulator.snapshot import (
-    CHUNK_3D,
     DESMUME_HEADER,
     END_MARK,
     Snapshot,
@@ -25,8 +23,10 @@ from mkds_gym.emulator.snapshot import (
     entries,
     inflate,
 )
-from mkds_gym.errors import StateError, reason
+from mkds_gym.emulator.state_layout import CHUNK_MEMORY, TABLES, check_structure
+from mkds_gym.errors import StateError
 from mkds_gym.utils.arguments import file_path
+from mkds_gym.utils.reading import read_file
 
 logger = logging.getLogger(__name__)
 
@@ -41,30 +41,27 @@ and CRC-32 of the savestate. The savestate follows, deflated."""
 _DESMUME_MAGIC: Final = b"DeSmuME SState\0\0"
 _DESMUME_FORMAT: Final = 12
 _EMULATOR_VERSION: Final = 91200
-"""DeSmuME version in the states of py-desmume, 0.9.12."""
+"""DeSmuME version in the states of py-desmume."""
+OWN_VERSION: Final = "0.9.12"
+"""The same, as text."""
 _NOT_COMPRESSED: Final = 0xFFFFFFFF
-_CHUNK_GAME: Final = 130
-"""Chunk of a DeSmuME savestate with the header of the ROM."""
-_CHUNK_MEMORY: Final = 60
-"""Chunk with the video memory and the power management chip (entry PMCR)."""
 _BACKLIGHTS: Final = 0x0C
 """Bits of both backlights in the first register of the power management chip."""
 _FULL_LEVEL: Final = 3
 """Bits of the brightest level in the last register."""
-_TABLES: Final = frozenset(
-    {1, 2, 4, 5, _CHUNK_MEMORY, CHUNK_3D, 100, 110, 120, _CHUNK_GAME, 160, 170, 180}
-)
-"""Chunks that are tables of entries."""
-_CONVERTED: Final = (_TABLES - {110}) | {3, 7, 8, 51, 61, 81, 101, 111, 140, 150, END_MARK}
+_CONVERTED: Final = (TABLES - {110}) | {3, 7, 8, 51, 61, 81, 101, 111, 140, 150, END_MARK}
 """Chunks that are read from states of other versions: not 91 (polygons) nor 110 (wireless)."""
-_ENTRY: Final = struct.Struct("<4sII")
-"""Head of an entry: name, size of an element, number of elements."""
-_MAX_SIZE: Final = 64 << 20
+MAX_SIZE: Final = 64 << 20
 """Largest size of a savestate, bytes; those of DeSmuME have 11 MiB."""
+_MAX_FRAMES: Final = 1 << 40
+"""Most frames since power-on; more than five centuries."""
 
 
 def pack_state(snapshot: Snapshot) -> bytes:
-    """Return the contents of a state file."""
+    """Return the contents of a state file.
+
+    This process may load them without a trial, unless the snapshot is a foreign one.
+    """
     header = _HEADER.pack(
         _MAGIC,
         _VERSION,
@@ -74,7 +71,16 @@ def pack_state(snapshot: Snapshot) -> bytes:
         len(snapshot.data),
         zlib.crc32(snapshot.data),
     )
-    return header + zlib.compress(snapshot.data, 1)
+    data = header + zlib.compress(snapshot.data, 1)
+    if not snapshot.foreign:
+        remember(fingerprint(data, snapshot.rom, snapshot.build_id))
+    return data
+
+
+def remember_packed(data: bytes) -> None:
+    """Let later processes load what `pack_state` returned without a trial."""
+    _, _, rom, build, *_ = _HEADER.unpack_from(data)
+    remember(fingerprint(data, rom.hex(), build.hex()), lasting=True)
 
 
 def unpack_state(data: bytes, name: str) -> Snapshot:
@@ -96,10 +102,12 @@ def unpack_state(data: bytes, name: str) -> Snapshot:
             "with this version of mkds-gym"
         )
     _check_size(size, name)
+    if frames > _MAX_FRAMES:
+        raise StateError(f"{name} is damaged: its header gives a time of {frames:,} frames")
     plain = inflate(data[_HEADER.size :], size, name)
     if zlib.crc32(plain) != crc:
         raise StateError(f"{name} is damaged: its checksum does not match; save it again")
-    return Snapshot(plain, rom.hex(), build.hex(), frames)
+    return Snapshot(plain, rom.hex(), build.hex(), frames, checked=True)
 
 
 def plain_desmume_state(data: bytes, name: str) -> bytes:
@@ -150,7 +158,7 @@ def _of_own_version(state: bytes) -> bytes:
     data = bytearray(state)
     parts = []
     for number, begin, end in chunks(state):
-        if number == _CHUNK_MEMORY:
+        if number == CHUNK_MEMORY:
             for name, first, last in entries(state, begin, end):
                 if name == b"PMCR" and last - first == 5:
                     data[first] |= _BACKLIGHTS
@@ -164,43 +172,8 @@ def _of_own_version(state: bytes) -> bytes:
 
 
 def _check_size(size: int, name: str) -> None:
-    if not 0 < size <= _MAX_SIZE:
+    if not 0 < size <= MAX_SIZE:
         raise StateError(f"{name} is damaged: its header gives a size of {size} bytes")
-
-
-def _game_header(state: bytes | memoryview, name: str) -> bytes:
-    """The ROM header in an uncompressed DeSmuME state. Checks the size of chunks and entries."""
-    game = b""
-    place = DESMUME_HEADER.size
-    while True:
-        if place + 4 > len(state):
-            raise StateError(f"{name} is damaged: it has no end mark")
-        (number,) = struct.unpack_from("<I", state, place)
-        if number == END_MARK:
-            return game
-        if place + 8 > len(state):
-            raise StateError(f"{name} is damaged: it has no end mark")
-        (size,) = struct.unpack_from("<I", state, place + 4)
-        place += 8 + size
-        if place > len(state):
-            raise StateError(f"{name} is damaged: chunk {number} is longer than the file")
-        if number in _TABLES:
-            _check_table(state[place - size : place], number, name)
-        if number == _CHUNK_GAME:
-            # The header is the first entry of a table.
-            chunk = bytes(state[place - size : place])
-            if chunk[:4] == b"GINF":
-                game = chunk[12:]
-
-
-def _check_table(table: bytes | memoryview, number: int, name: str) -> None:
-    """Check that the entries of a chunk fill the chunk: the emulator reads on behind its end."""
-    place = 0
-    while place + _ENTRY.size <= len(table):
-        _, size, count = _ENTRY.unpack_from(table, place)
-        place += _ENTRY.size + size * count
-    if place != len(table):
-        raise StateError(f"{name} is damaged: the entries of chunk {number} do not fill the chunk")
 
 
 class ReadState(NamedTuple):
@@ -209,10 +182,12 @@ class ReadState(NamedTuple):
     Attributes:
         snapshot: the state.
         name: its name for messages.
+        fingerprint: `known_states.fingerprint` of its contents; empty: tried at each load.
     """
 
     snapshot: Snapshot
     name: str
+    fingerprint: str = ""
 
 
 def read_state(state: StateLike, cartridge: Cartridge, build_id: str) -> ReadState:
@@ -234,36 +209,20 @@ def read_state(state: StateLike, cartridge: Cartridge, build_id: str) -> ReadSta
             "state", state, "the path of a file of Console.save_state or DeSmuME (.dst), or bytes"
         )
         name = f"state '{path}'"
-        data = _read_file(path, name)
+        data = read_file(
+            path, name, StateError, limit=MAX_SIZE, remedy="save one with Console.save_state(path)"
+        )
     if data.startswith(_MAGIC):
         snapshot = unpack_state(data, name)
         check_origin(snapshot, name, cartridge, build_id)
-        _game_header(snapshot.data, name)
+        check_structure(snapshot.data, name)
     elif data.startswith(_DESMUME_MAGIC):
         snapshot = _desmume_snapshot(data, name, cartridge, build_id)
     else:
         raise StateError(
             f"{name} is not a savestate: expected a file of Console.save_state or of DeSmuME (.dst)"
         )
-    return ReadState(snapshot, name)
-
-
-def _read_file(path: Path, name: str) -> bytes:
-    try:
-        status = path.stat()
-        if status.st_size > _MAX_SIZE and stat.S_ISREG(status.st_mode):
-            raise StateError(
-                f"{name} is not a savestate: it has {status.st_size:,} bytes, expected at most "
-                f"{_MAX_SIZE:,}"
-            )
-        if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode):
-            return path.read_bytes()
-    except FileNotFoundError:
-        raise StateError(f"{name} does not exist: save one with Console.save_state(path)") from None
-    except (OSError, ValueError) as error:
-        raise StateError(f"cannot read {name}: {reason(error)}") from error
-    # Reading a pipe or a device may never end.
-    raise StateError(f"cannot read {name}: it is a device, pipe or socket")
+    return ReadState(snapshot, name, fingerprint(data, cartridge.sha1, build_id))
 
 
 class Origin(Protocol):
@@ -299,7 +258,7 @@ def check_origin(snapshot: Origin, name: str, cartridge: Cartridge, build_id: st
 def _desmume_snapshot(data: bytes, name: str, cartridge: Cartridge, build_id: str) -> Snapshot:
     """A snapshot from a DeSmuME savestate of the cartridge."""
     plain = plain_desmume_state(data, name)
-    game = _game_header(plain, name)
+    game = check_structure(plain, name)
     # Two ROMs with the same header cannot be told apart: the state has nothing else of the ROM.
     if game[: len(cartridge.header)] != cartridge.header:
         code = game[0x0C:0x10].decode("ascii", "replace") or "none"

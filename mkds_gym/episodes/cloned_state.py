@@ -22,8 +22,10 @@ from mkds_gym.emulator.snapshot import Difference, Snapshot
 from mkds_gym.emulator.state_file import pack_state, unpack_state
 from mkds_gym.episodes.driver_state import DriverState
 from mkds_gym.errors import StateError
+from mkds_gym.race.reader import Progress
+from mkds_gym.utils.arguments import shown
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Version of the contents of a pickled state."""
 
 _bases: weakref.WeakValueDictionary[str, Base] = weakref.WeakValueDictionary()
@@ -90,10 +92,16 @@ class ClonedState:
         arguments: the arguments of the environment that a state must agree in.
         course: fingerprint of the course.
         course_seed: seed of a random course, else None.
-        parts: pickled bookkeeping of the episode.
+        parts: pickled bookkeeping of the episode; empty for a state from a file, which can only
+            start episodes.
+        progress: what the reader of the race remembers, where the game's memory lacks the
+            checkpoints; else None.
     """
 
-    _PICKLED: Final = ("difference", "arguments", "base", "course", "course_seed", "parts")
+    _PICKLED: Final = (
+        *("difference", "arguments", "base", "course", "course_seed", "parts"),
+        "progress",
+    )
 
     def __init__(
         self,
@@ -104,6 +112,7 @@ class ClonedState:
         course: int,
         course_seed: int | None,
         parts: bytes,
+        progress: Progress | None = None,
     ) -> None:
         self.base = base
         self.difference = difference
@@ -111,11 +120,22 @@ class ClonedState:
         self.course = course
         self.course_seed = course_seed
         self.parts = parts
+        self.progress = progress
 
     @property
     def kind(self) -> str:
         """``"console"``: a whole console; ``"driver"``: one driver of a shared console."""
         return "driver" if isinstance(self.difference, DriverState) else "console"
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the state comes from a file that nobody vouches for; see `Snapshot.foreign`."""
+        own = self.difference.foreign
+        return self.base.snapshot.foreign if own is None else own
+
+    def vouch(self) -> None:
+        """Note that a console has tried and loaded the state."""
+        self.difference.foreign = False
 
     @property
     def rom(self) -> str:
@@ -151,7 +171,8 @@ class ClonedState:
         if not isinstance(other, ClonedState):
             return NotImplemented
         return self._identity == other._identity and (
-            self.parts == other.parts or _content(self.parts) == _content(other.parts)
+            self.parts == other.parts
+            or (bool(self.parts and other.parts) and _content(self.parts) == _content(other.parts))
         )
 
     def __hash__(self) -> int:
@@ -160,7 +181,7 @@ class ClonedState:
     @property
     def _identity(self) -> tuple[Any, ...]:
         """Everything apart from the bookkeeping."""
-        start = (self.base.digest, self.course, self.course_seed)
+        start = (self.base.digest, self.course, self.course_seed, self.progress)
         return (*start, tuple(self.arguments.items()), self.difference.identity)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -292,17 +313,22 @@ class Bookkeeping:
 
 
 def check_arguments(state: ClonedState, arguments: Mapping[str, Any]) -> None:
-    """Refuse a state of an environment with other arguments.
+    """Refuse a state from a file, and one of an environment with other arguments.
 
     Raises:
         StateError: the message names the first argument that differs, and both values.
     """
+    if not state.parts:
+        raise StateError(
+            "the state was loaded from a file, which holds no metrics, events or reward: start an "
+            "episode at the state with reset(options={'state': state})"
+        )
     for name, value in arguments.items():
         other = state.arguments.get(name)
         if other != value:
             raise StateError(
-                f"the state was cloned with {name}={other!r}, but this environment has "
-                f"{name}={value!r}: make the environment with the same arguments, or start an "
+                f"the state was cloned with {name}={shown(other)}, but this environment has "
+                f"{name}={shown(value)}: make the environment with the same arguments, or start an "
                 "episode at the state with reset(options={'state': state})"
             )
 

@@ -28,8 +28,10 @@ from mkds_gym.observer import Observable
 from mkds_gym.overlays import OverlayLike, SceneRecorder, draw_overlays, make_overlays
 from mkds_gym.race.state import RaceState
 from mkds_gym.recording.format import Start
-from mkds_gym.utils.arguments import boolean, choice, integer
+from mkds_gym.utils.arguments import boolean, choice, integer, optional, shown
+from mkds_gym.utils.leftovers import own_semaphores
 from mkds_gym.utils.one_thread import OneThread, one_thread
+from mkds_gym.utils.processes import end_with_parent
 
 MAX_FRAME_SKIP: Final = 60
 RENDER_MODES: Final = (None, "human", "rgb_array")
@@ -69,6 +71,8 @@ class EpisodeEnv(UsesStarts, OneThread, Observable, gym.Env[Any, Any]):
         info_type: str,
         info_every_step: bool,
     ) -> None:
+        end_with_parent()
+        own_semaphores()
         OneThread.__init__(self)
         Observable.__init__(self)
         self.frame_skip = frame_skip
@@ -78,7 +82,9 @@ class EpisodeEnv(UsesStarts, OneThread, Observable, gym.Env[Any, Any]):
         self._info_every_step = boolean("info_every_step", info_every_step)
         self._overlays = make_overlays(overlays)
         if self._overlays and render_mode is None:
-            raise ValueError(f"overlays={overlays!r} are drawn by render(): pass a render_mode too")
+            raise ValueError(
+                f"overlays={shown(overlays)} are drawn by render(): pass a render_mode too"
+            )
 
         self._agent = agent
         self.action_space = agent.actions.space
@@ -105,7 +111,7 @@ class EpisodeEnv(UsesStarts, OneThread, Observable, gym.Env[Any, Any]):
         """Reset; the observation is written into `out`, or a new object if `out` is None."""
         self._check_open()
         checked = self.starts.check_options(options)  # before the episode ends
-        super().reset(seed=seed)
+        super().reset(seed=optional(integer, "seed", seed, 0))
         self._end_episode()
         return self._start_episode(self.starts.choose(checked, self.np_random), out)
 
@@ -218,7 +224,8 @@ class EpisodeEnv(UsesStarts, OneThread, Observable, gym.Env[Any, Any]):
 
     def _info(self, form: str) -> dict[str, Any]:
         race, start = self.race, self._start
-        assert start is not None
+        if start is None:
+            raise NoRaceError(NO_RACE)
         return self._agent.info(
             form, race, self.course, start.course_name(race), start.course_seed, self._events
         )
@@ -269,6 +276,7 @@ class EpisodeEnv(UsesStarts, OneThread, Observable, gym.Env[Any, Any]):
         return self._frame_skip
 
     @frame_skip.setter
+    @one_thread
     def frame_skip(self, frame_skip: int) -> None:
         self._frame_skip = integer("frame_skip", frame_skip, 1, MAX_FRAME_SKIP)
         self.metadata = {**self.metadata, "render_fps": max(1, round(self.steps_per_second))}
@@ -316,6 +324,7 @@ class EpisodeEnv(UsesStarts, OneThread, Observable, gym.Env[Any, Any]):
         return self._agent.last_reward
 
     @property
+    @one_thread
     def last_reward_terms(self) -> dict[str, float]:
         """Change in the last step of each metric that the reward reads, by name."""
         return self._agent.last_reward_terms()
@@ -337,14 +346,17 @@ class EpisodeEnv(UsesStarts, OneThread, Observable, gym.Env[Any, Any]):
         scene = self._scenes.scene_of(self)
         return draw_overlays(self._overlays, picture, scene, self.course)
 
+    @one_thread
     def recording_start(self) -> tuple[Start, bytes | None]:
         """Return how a recording describes the start; call in `EnvObserver.start_reached` only.
 
         Returns:
             The description, and the savestate if the recording must hold it.
         """
-        assert self._start is not None
-        return self.starts.recording_start(self._start)
+        start = self._start
+        if start is None:
+            raise NoRaceError(NO_RACE)
+        return self.starts.recording_start(start)
 
     @property
     def _draws(self) -> bool:
@@ -385,14 +397,18 @@ class EpisodeEnv(UsesStarts, OneThread, Observable, gym.Env[Any, Any]):
         """
         self._check_open()
         checked = self.starts.check_options(options)
-        super().reset(seed=seed)
+        super().reset(seed=optional(integer, "seed", seed, 0))
         self._end_episode()
         self._go_to_start(self.starts.choose(checked, self.np_random))
         return self._request(0, PRIMING_FRAMES)
 
     def finish_reset(self, request: FrameRequest, out: Any) -> dict[str, Any]:
         """Do the part of a reset after its frames, and return the info; ``out`` as `reset_into`."""
-        race = self._prime() if request.alone else self.reader.race(request.results[-1])
+        reader = self.reader
+        if request.alone:
+            race = self._prime()
+        else:
+            race = reader.race(reader.completed(request.results)[-1])
         return self._begin_episode(race, out)[1]
 
     def begin_step(self, action: Any) -> FrameRequest:
@@ -415,7 +431,7 @@ class EpisodeEnv(UsesStarts, OneThread, Observable, gym.Env[Any, Any]):
             if request.alone:
                 states = self._run_frames(request.keys)
             else:
-                states = self.reader.frames(request.results)
+                states = self.reader.frames(self.reader.completed(request.results))
             return self._complete_step(states, out)[1:]
         except BaseException:
             self._needs_reset = True

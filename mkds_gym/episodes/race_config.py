@@ -20,11 +20,13 @@ from mkds_gym.race.names import course_id
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.roms import imported
 from mkds_gym.starts import KeptStart, kept_starts
-from mkds_gym.utils.arguments import boolean, choice, integer, number, optional
+from mkds_gym.utils.arguments import boolean, choice, integer, number, optional, shown
 
 RANDOM_COURSE: Final = "random"
 """Name of courses that are generated from a seed, in ``course`` and ``full_info()["course"]``."""
 COURSE_SETS: Final = ("train", "test")
+RACE_MODES: Final = (*MODES, "grand_prix")
+"""Modes of races; only kept starts are of a Grand Prix."""
 MAX_OPPONENTS: Final = MAX_DRIVERS - 1
 DEFAULT_DIFFICULTY: Final = 0.5
 BOOT_FRAMES: Final = 1200
@@ -76,6 +78,8 @@ class RaceConfig:
         hosted: as the argument.
         arguments: the race arguments.
         random: whether courses are generated from seeds.
+        courses: names of the courses of which Kartlab drives another one at every reset; empty if
+            courses are random, or the course is fixed.
         boots: whether races are reached by boot parameters, not by a savestate.
         has_race_seed: whether a race has a seed for its opponents and items.
         kept: the kept starts that episodes begin at, on cartridges other than Kartlab; one per
@@ -99,10 +103,11 @@ class RaceConfig:
         self.hosted = hosted
         self.boots = cartridge.boot_parameters and not has_state
         self.kept: tuple[KeptStart, ...] = ()
+        self.courses: tuple[str, ...] = ()
         self.laps: int | None = None
+        _check_values(arguments)
         self.random = arguments.course == RANDOM_COURSE or isinstance(arguments.course_set, str)
         self.has_race_seed = self.boots and arguments.mode == "vs"
-        _check_values(arguments)
         if self.boots:
             self._check_boot(cartridge)
             return
@@ -116,11 +121,11 @@ class RaceConfig:
                 continue
             if not cartridge.boot_parameters:
                 raise ValueError(
-                    f"{name}={value!r} has no effect on {cartridge.title}: leave out {name} and "
-                    "pass the savestate of a race as state="
+                    f"{name}={shown(value)} has no effect on {cartridge.title}: leave out "
+                    f"{name} and pass the savestate of a race as state="
                 )
             raise ValueError(
-                f"{name}={value!r} and state exclude each other: the state holds the race"
+                f"{name}={shown(value)} and state exclude each other: the state holds the race"
             )
 
     def _check_boot(self, cartridge: Cartridge) -> None:
@@ -128,35 +133,39 @@ class RaceConfig:
         arguments = self.arguments
         names = cartridge.course_names()
         if isinstance(arguments.course_set, tuple):
-            raise ValueError(
-                f"course_set={arguments.course_set!r} is a list of courses, for cartridges with "
-                f"kept starts: expected one of {', '.join(COURSE_SETS)} on Kartlab"
-            )
-        if arguments.course is not None and arguments.course not in (*names, RANDOM_COURSE):
-            raise ValueError(
-                f"course={arguments.course!r} is not on the cartridge: expected one of "
-                f"{', '.join(names)}, or {RANDOM_COURSE!r} for a generated course; "
-                "`python -m mkds_gym.kartlab compile` makes a cartridge with a custom course"
-            )
+            self.courses = arguments.course_set
+        named = [("course_set", name) for name in self.courses]
+        if arguments.course not in (None, RANDOM_COURSE):
+            named.append(("course", str(arguments.course)))
+        for argument, name in named:
+            if name not in names:
+                random = f", or {RANDOM_COURSE!r} for a generated course" * (argument == "course")
+                raise ValueError(
+                    f"{argument}={shown(name)} is not on the cartridge: expected one of "
+                    f"{', '.join(names)}{random}; "
+                    "`python -m mkds_gym.kartlab compile` makes a cartridge with a custom course"
+                )
+        choice("mode", arguments.mode, MODES)
         if arguments.course_set is not None:
             for name in ("course", "course_seed"):
-                if (value := getattr(arguments, name)) not in (None, RANDOM_COURSE):
+                value = getattr(arguments, name)
+                if value is not None and (self.courses or value != RANDOM_COURSE):
                     raise ValueError(
-                        f"{name}={value!r} and course_set={arguments.course_set!r} exclude each "
-                        "other: a course set has another random course at every reset"
+                        f"{name}={shown(value)} and course_set={shown(arguments.course_set)} "
+                        "exclude each other: a course set has another course at every reset"
                     )
         if self.random and arguments.course_seed is not None:
             self.check_course_seed(arguments.course_seed)
         for name in ("course_seed", "difficulty"):
             if (value := getattr(arguments, name)) is not None and not self.random:
                 raise ValueError(
-                    f"{name}={value!r} applies to random courses only: pass "
+                    f"{name}={shown(value)} applies to random courses only: pass "
                     f"course={RANDOM_COURSE!r} or course_set as well"
                 )
         for name in ("opponents", "opponent_strength", "items"):
             if (value := getattr(arguments, name)) and not self.has_race_seed:
                 raise ValueError(
-                    f"{name}={value!r} applies to VS races only: pass mode='vs' as well"
+                    f"{name}={shown(value)} applies to VS races only: pass mode='vs' as well"
                 )
 
     def check_course_seed(self, seed: object) -> int:
@@ -170,10 +179,21 @@ class RaceConfig:
 
         if not self.random:
             raise ValueError(
-                f"course_seed={seed!r} applies to random courses only: make the environment with "
-                f"course={RANDOM_COURSE!r} or course_set"
+                f"course_seed={shown(seed)} applies to random courses only: make the "
+                f"environment with course={RANDOM_COURSE!r} or course_set"
             )
         return integer("course_seed", seed, 0, SEEDS[-1])
+
+    @property
+    def draws_courses(self) -> bool:
+        """Whether resets may go to several courses."""
+        return self.random or bool(self.courses) or len(self.kept) > 1
+
+    def draw_course(self, generator: np.random.Generator) -> str | None:
+        """Return the name of the next episode's course, one of `courses`; None without them."""
+        if not self.courses:
+            return None
+        return self.courses[int(generator.integers(len(self.courses)))]
 
     def draw_course_seed(self, generator: np.random.Generator) -> int | None:
         """Return the seed of the next episode's course; None if courses are not random.
@@ -189,19 +209,20 @@ class RaceConfig:
         seeds = TEST_SEEDS if self.arguments.course_set == "test" else TRAIN_SEEDS
         return seeds[int(generator.integers(len(seeds)))]
 
-    def boot_parameters(self, course_seed: int | None) -> BootParameters:
+    def boot_parameters(self, course_seed: int | None, course: str | None = None) -> BootParameters:
         """Return the boot parameters of a race.
 
         Args:
             course_seed: seed of a random course, which takes a fraction of a second to generate;
-                None for the course of the arguments.
+                None for a course of the cartridge.
+            course: name of the course; None for the course of the arguments.
         """
         arguments = self.arguments
         opponents = arguments.opponents
         if opponents is None:
             opponents = MAX_OPPONENTS if arguments.mode == "vs" else 0
         alone = self.hosted > 0 and arguments.mode == "time_trial"
-        course = arguments.course
+        course = course or arguments.course or (self.courses[0] if self.courses else None)
         parameters = BootParameters(
             course=None if course is None or self.random else course_id(course),
             laps=None if arguments.laps is None else int(arguments.laps),
@@ -243,7 +264,9 @@ def choose_kept(cartridge: Cartridge, arguments: RaceArguments) -> tuple[KeptSta
     defaults = RaceArguments()
     for name in _KARTLAB_ONLY:
         if (value := getattr(arguments, name)) != getattr(defaults, name):
-            raise ValueError(f"{name}={value!r} has no effect on {cartridge.title}: leave it out")
+            raise ValueError(
+                f"{name}={shown(value)} has no effect on {cartridge.title}: leave it out"
+            )
     if arguments.course == RANDOM_COURSE or isinstance(arguments.course_set, str):
         raise ValueError(
             f"random courses have no effect on {cartridge.title}: pass course=, or the names of "
@@ -269,7 +292,7 @@ def choose_kept(cartridge: Cartridge, arguments: RaceArguments) -> tuple[KeptSta
         problem = "has no kept start" if not courses else "has several kept starts: pass course="
         raise StateError(
             f"{cartridge.title} ({cartridge.path}) needs a race to start from and {problem} "
-            f"({known}); to make a start, {how}"
+            f"({known}); to keep a start, {how}"
         )
     return tuple(_of_course(name, starts, arguments, f"{known}; {how}") for name in wanted)
 
@@ -280,13 +303,15 @@ def _of_course(
     defaults = RaceArguments()
     found = [each for each in starts if each.course == course]
     if not found:
-        raise StateError(f"no start of course {course!r} is kept ({how})")
+        raise StateError(f"no start of course {shown(course)} is kept ({how})")
     for name in _CHOOSING:
         value = getattr(arguments, name)
         if value != getattr(defaults, name):
             found = [each for each in found if getattr(each, name) == value]
             if not found:
-                raise StateError(f"no start of course {course!r} has {name}={value!r} ({how})")
+                raise StateError(
+                    f"no start of course {shown(course)} has {name}={shown(value)} ({how})"
+                )
     best = max(
         found,
         key=lambda each: sum(getattr(each, name) == getattr(arguments, name) for name in _CHOOSING),
@@ -310,11 +335,14 @@ def boot_to_race(console: Console, parameters: BootParameters) -> None:
         NoRaceError: no race begins.
     """
     console.reset()
+    reader: RaceReader | None = None
     for _ in range(BOOT_FRAMES):
         console.step(0, 1, draw=False)
         try:
-            layout = MemoryLayout.detect(console.ram, console.cartridge.region)
-            state = RaceReader(console.ram, layout).read()
+            if reader is None:
+                layout = MemoryLayout.detect(console.ram, console.cartridge.region)
+                reader = RaceReader(console.ram, layout)
+            state = reader.read()
         except NoRaceError:
             continue
         if state.race_on and state.controllable:
@@ -336,6 +364,11 @@ def race_config_record(ram: NDArray[np.uint8], layout: MemoryLayout) -> NDArray[
 
 def _check_values(arguments: RaceArguments) -> None:
     """Check the type and range of each argument."""
+    if not isinstance(arguments.course, str | None):
+        raise TypeError(
+            f"course={shown(arguments.course)} is not the name of a course: expected a string, or "
+            "None"
+        )
     optional(integer, "course_seed", arguments.course_seed, 0)
     optional(number, "difficulty", arguments.difficulty, 0, 1)
     if isinstance(arguments.course_set, tuple):
@@ -343,13 +376,13 @@ def _check_values(arguments: RaceArguments) -> None:
             raise ValueError("course_set=[] is empty: expected names of courses")
         for name in arguments.course_set:
             if not isinstance(name, str):
-                raise TypeError(f"course_set: {name!r} is not the name of a course")
+                raise TypeError(f"course_set: {shown(name)} is not the name of a course")
     else:
         optional(choice, "course_set", arguments.course_set, COURSE_SETS)
     optional(integer, "laps", arguments.laps, 1, MAX_LAPS)
     choice("engine_class", arguments.engine_class, CLASSES)
     boolean("mirror", arguments.mirror)
-    choice("mode", arguments.mode, MODES)
+    choice("mode", arguments.mode, RACE_MODES)
     optional(integer, "opponents", arguments.opponents, 0, MAX_OPPONENTS)
     optional(choice, "opponent_strength", arguments.opponent_strength, STRENGTHS)
     boolean("items", arguments.items)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from mkds_gym.course import Course
 from mkds_gym.drivers.pure_pursuit import PurePursuit
@@ -16,7 +16,7 @@ from mkds_gym.emulator.state_file import pack_state
 from mkds_gym.episodes.cloned_state import Base, ClonedState, base_of
 from mkds_gym.episodes.race_config import RANDOM_COURSE
 from mkds_gym.errors import StateError
-from mkds_gym.race.reader import RaceReader
+from mkds_gym.race.reader import Progress, RaceReader
 from mkds_gym.race.state import RaceState
 from mkds_gym.utils.caches import LRUCache
 
@@ -32,6 +32,18 @@ _TOLERANCE: Final = 0.02
 """Laps by which a race start may lie beyond the first point."""
 
 
+class Point(NamedTuple):
+    """A point along a course.
+
+    Attributes:
+        difference: the console there, as a difference from the race start.
+        progress: what the reader of the race remembers there.
+    """
+
+    difference: Difference
+    progress: Progress | None
+
+
 @dataclass
 class RaceStart:
     """Where an episode starts: a race start, a cloned state, or a point along a course.
@@ -43,11 +55,12 @@ class RaceStart:
         course_seed: seed of a random course, else None.
         booted: whether boot parameters lead there, not a savestate.
         path: the file of the savestate, if there is one.
-        points: the console at points along the course, by laps, driven to from here.
+        points: points along the course, by laps, driven to from here.
         origin: for a point along a course, the race start it was driven to from.
         cloned: for a cloned state, the state.
         drawn: whether the start was drawn from several kept starts, so that the next reset draws
             again.
+        progress: what a reader of the race remembers there.
     """
 
     source: Snapshot | Callable[..., Snapshot]
@@ -55,20 +68,30 @@ class RaceStart:
     course_seed: int | None
     booted: bool
     path: str | None = None
-    points: LRUCache[float, Difference] = field(default_factory=lambda: LRUCache(POINTS_KEPT))
+    points: LRUCache[float, Point] = field(default_factory=lambda: LRUCache(POINTS_KEPT))
     origin: RaceStart | None = None
     cloned: ClonedState | None = None
     drawn: bool = False
+    progress: Progress | None = None
 
     @classmethod
     def at_state(cls, state: ClonedState, course: Course) -> RaceStart:
         """Return a start at a cloned state of a course."""
-        return cls(state.snapshot, course, state.course_seed, booted=False, cloned=state)
+        return cls(
+            *(state.snapshot, course, state.course_seed),
+            booted=False,
+            cloned=state,
+            progress=state.progress,
+        )
 
-    def at_point(self, difference: Difference) -> RaceStart:
+    def at_point(self, point: Point) -> RaceStart:
         """Return a start at one of `points`."""
-        make = partial(difference.apply, self.snapshot)
-        return RaceStart(make, self.course, self.course_seed, self.booted, origin=self)
+        make = partial(point.difference.apply, self.snapshot)
+        return RaceStart(
+            *(make, self.course, self.course_seed, self.booted),
+            origin=self,
+            progress=point.progress,
+        )
 
     def course_name(self, race: RaceState) -> str:
         """Return the name of the course for the info of a race from here."""
@@ -106,7 +129,7 @@ class RaceStart:
 
 def drive_to(
     points: list[float], start: RaceStart, console: Console, reader: RaceReader
-) -> Iterator[tuple[float, Difference]]:
+) -> Iterator[tuple[float, Point]]:
     """Let the scripted driver drive to points along a course.
 
     Args:
@@ -116,7 +139,7 @@ def drive_to(
         reader: reader of the race on the console.
 
     Yields:
-        Each point, with the console there.
+        Laps, and the point.
 
     Raises:
         ValueError: a point lies behind the start, or the race ends before a point.
@@ -145,7 +168,8 @@ def drive_to(
                 "laps: pass more"
             )
         while remaining and laps >= remaining[0]:
-            yield remaining.pop(0), console.difference(start.snapshot)
+            difference = console.difference(start.snapshot)
+            yield remaining.pop(0), Point(difference, reader.progress)
         if not remaining:
             return
         if state.finished:

@@ -17,6 +17,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mkds_gym.course.progress import RaceProgress
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import ALL_KEYS, SCREENS, Capabilities, Console
 from mkds_gym.emulator.frame_copies import FrameCopies
@@ -32,8 +33,8 @@ from mkds_gym.kartlab.host_drivers import NOBODY, HostDrivers
 from mkds_gym.race.frames import RaceFrames
 from mkds_gym.race.memory import read_pointer
 from mkds_gym.race.memory_layout import DRIVER, MemoryLayout
-from mkds_gym.race.reader import ObjectState, RaceReader
-from mkds_gym.race.state import RaceCopy
+from mkds_gym.race.race_copy import RaceCopy
+from mkds_gym.race.reader import Completion, ObjectState, RaceReader
 from mkds_gym.utils.arguments import choice, integer
 from mkds_gym.utils.caches import WeakCache
 from mkds_gym.utils.one_thread import OneThread, one_thread
@@ -287,7 +288,9 @@ class SharedConsole(OneThread):
 
     def reader(self, seat: Seat) -> SeatReader:
         """Return a reader of a driver's race."""
-        return SeatReader(self.console.ram, self._reader.layout, seat)
+        ram, layout = self.console.ram, self._reader.layout
+        computed = None if layout.checkpoint_fields else RaceProgress(ram, layout)
+        return SeatReader(ram, layout, seat, computed)
 
 
 class Seat(Console):
@@ -437,7 +440,7 @@ class Seat(Console):
         """Go back to a state of a driver of this race.
 
         Raises:
-            StateError: the snapshot is of a whole console, or of another race.
+            StateError: the snapshot is of a whole console or of another race, or is damaged.
             ConsoleError: the emulator cannot be started.
         """
         if not isinstance(snapshot, DriverState):
@@ -446,7 +449,10 @@ class Seat(Console):
             raise StateError("the state is of a driver in another race")
         _ = self.shared.console
         block = bytes(snapshot.data)
-        self.shared.put(self, block)
+        try:
+            self.shared.put(self, block)
+        except ValueError as error:
+            raise StateError(f"the state is damaged ({error}): save it again") from error
         self.block, self.recent, self._picture = block, snapshot.recent, None
         self.frame_count = snapshot.frame_count
         self._closed, self._pending = False, True
@@ -474,18 +480,23 @@ def _nothing() -> None:
 class SeatReader(RaceReader):
     """Reads the race of one driver of a shared console, as if it were alone on the console."""
 
-    def __init__(self, ram: NDArray[np.uint8], layout: MemoryLayout, seat: Seat) -> None:
-        super().__init__(ram, layout)
+    def __init__(
+        self,
+        ram: NDArray[np.uint8],
+        layout: MemoryLayout,
+        seat: Seat,
+        completion: Completion | None = None,
+    ) -> None:
+        super().__init__(ram, layout, completion=completion)
         self._seat = seat
 
-    def copy(self) -> RaceCopy:
-        """Copy the bytes of the race out of memory, see `RaceReader.copy`."""
+    def _take(self) -> RaceCopy:
         self._seat.settle()
         return self._seat.take()
 
     def run(self, console: Console, keys: int, frames: int, drawn: int = -1) -> RaceFrames:
         """Run frames of the driver, and return the race after each, see `RaceReader.run`."""
-        return self.frames(console.run(keys, frames, self._seat.take, drawn))
+        return self.frames(self.completed(console.run(keys, frames, self._seat.take, drawn)))
 
     def read_objects(self) -> list[ObjectState]:
         """Return all live objects but the other drivers."""

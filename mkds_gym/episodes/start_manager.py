@@ -13,25 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.course import Course
+from mkds_gym.course.progress import race_reader
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
 from mkds_gym.emulator.loader import installed_build_id
-from mkds_gym.emulator.snapshot import Difference, Snapshot
+from mkds_gym.emulator.snapshot import Snapshot
 from mkds_gym.emulator.state_file import ReadState, check_origin, pack_state, read_state
 from mkds_gym.episodes.cloned_state import ClonedState
 from mkds_gym.episodes.race_config import RaceConfig, boot_to_race, race_config_record
-from mkds_gym.episodes.race_start import PRIMING_FRAMES, RaceStart, drive_to
-from mkds_gym.episodes.short_race import ShortRaceReader
+from mkds_gym.episodes.race_start import PRIMING_FRAMES, Point, RaceStart, drive_to
+from mkds_gym.episodes.short_race import ShortRace
 from mkds_gym.errors import ConsoleError, CourseFormatError, NoRaceError, StateError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.recording.format import Start, boot_digest
-from mkds_gym.utils.arguments import number, optional
+from mkds_gym.utils.arguments import number, optional, shown
 from mkds_gym.utils.caches import LRUCache, WeakCache
 
 COURSES_KEPT: Final = 16
-"""Random courses whose start is kept, the most recent ones; about 3 MB each."""
+"""Drawn courses whose start is kept, the most recent ones; about 3 MB each."""
 _OPTIONS: Final = ("state", "course_seed", "progress")
 
 _booted: Final[WeakCache[RaceStart]] = WeakCache()
@@ -77,7 +78,7 @@ class _SavedState:
         return cls(contents, str(Path(state).resolve()) if is_path else None)
 
 
-_KeptStart: TypeAlias = tuple[bytes, Course, LRUCache[float, Difference]]
+_KeptStart: TypeAlias = tuple[bytes, Course, LRUCache[float, Point]]
 """The start deflated, the course, and the points along it."""
 
 
@@ -113,11 +114,10 @@ class StartManager:
         self._drawn: OrderedDict[Path, _KeptStart] = OrderedDict()
         self._source_start: RaceStart | None = None
         self._boot_parameters: BootParameters | None = None
-        self._boot_digests: dict[int | None, str] = {}
-        # By course seed.
-        self._kept: OrderedDict[int, tuple[bytes, Course, LRUCache[float, Difference]]] = (
-            OrderedDict()
-        )
+        # By course seed, or name of a course that was drawn from several; else None.
+        self._boot_digests: dict[int | str | None, str] = {}
+        self._kept: OrderedDict[int | str, _KeptStart] = OrderedDict()
+        self._booted_key: int | str | None = None  # of `current`
         self.console: Console | None = None
         self.reader: RaceReader | None = None
         self.current: RaceStart | None = None
@@ -131,7 +131,7 @@ class StartManager:
     @property
     def courses_kept(self) -> tuple[int, ...]:
         """Seeds of the random courses whose start is kept."""
-        return tuple(self._kept)
+        return tuple(key for key in self._kept if isinstance(key, int))
 
     def course_of_seed(self, seed: int | None) -> Course | None:
         """Return the random course of a seed, if it is kept."""
@@ -146,11 +146,11 @@ class StartManager:
         """
         known = ", ".join(_OPTIONS)
         if options is not None and not isinstance(options, Mapping):
-            raise TypeError(f"options={options!r} is not a dict: expected a dict of {known}")
+            raise TypeError(f"options={shown(options)} is not a dict: expected a dict of {known}")
         options = options or {}
         for option in options:
             if option not in _OPTIONS:
-                raise ValueError(f"option {option!r} of reset() is unknown: expected {known}")
+                raise ValueError(f"option {shown(option)} of reset() is unknown: expected {known}")
         state, seed = options.get("state"), options.get("course_seed")
         progress = optional(number, "progress", options.get("progress"), 0)
         if state is not None and not (seed is None and progress is None):
@@ -208,13 +208,13 @@ class StartManager:
             StateError: the driver does not reach a point.
         """
 
-        def drive(missing: list[float]) -> Iterator[tuple[float, Difference]]:
+        def drive(missing: list[float]) -> Iterator[tuple[float, Point]]:
             console = self.powered_on()
             start.restore(console)
             return drive_to(sorted(missing), start, console, self.new_reader(console))
 
-        for difference in start.points.get(progress, drive):
-            yield start.at_point(difference)
+        for point in start.points.get(progress, drive):
+            yield start.at_point(point)
 
     def powered_on(self) -> Console:
         """Return the console; the first call makes it."""
@@ -238,6 +238,7 @@ class StartManager:
         start.restore(console)
         if self.reader is None:  # another environment prepared the start
             self.reader = self.new_reader(console)
+        self.reader.continue_from(start.progress)
         if self.config.has_race_seed and start.booted:
             record = race_config_record(console.ram, self.reader.layout)
             record["rng_seed"] = int(generator.integers(1 << 32))
@@ -246,9 +247,11 @@ class StartManager:
     def new_reader(self, console: Console) -> RaceReader:
         """Return a reader of the console's memory, which must hold a race."""
         layout = MemoryLayout.detect(console.ram, self._cartridge.region)
-        if self.config.laps is not None:
-            return ShortRaceReader(console.ram, layout, self.config.laps)
-        return RaceReader(console.ram, layout)
+        laps = self.config.laps
+        if not layout.checkpoint_fields:
+            return race_reader(console.ram, layout, laps=laps)
+        short = None if laps is None else ShortRace(laps)
+        return RaceReader(console.ram, layout, completion=short)
 
     def recording_start(self, start: RaceStart) -> tuple[Start, bytes | None]:
         """Return how a recording describes the start that the console is at.
@@ -257,8 +260,8 @@ class StartManager:
             The description, and the savestate if the recording must hold it.
         """
         console, reader = self.console, self.reader
-        assert console is not None
-        assert reader is not None
+        if console is None or reader is None:
+            raise ConsoleError(NO_CONSOLE)
         frame = console.frame_count
         if start.origin is not None:
             return Start("state", frame=frame), pack_state(console.snapshot())
@@ -268,12 +271,15 @@ class StartManager:
         seed = None
         if self.config.has_race_seed:
             seed = int(race_config_record(console.ram, reader.layout)["rng_seed"][0])
+        race = dict(vars(self.config.arguments))
+        if isinstance(self._booted_key, str):
+            race |= {"course": self._booted_key, "course_set": None}
         described = Start(
             "race",
-            race=vars(self.config.arguments),
+            race=race,
             course_seed=start.course_seed,
             race_seed=seed,
-            digest=self._boot_digests[start.course_seed],
+            digest=self._boot_digests[self._booted_key],
             frame=frame,
         )
         return described, None
@@ -294,7 +300,7 @@ class StartManager:
     def _race_start(self, options: StartOptions, generator: np.random.Generator) -> RaceStart:
         """Return the start of the next race, prepared if it is new."""
         start, state, course_seed = self.current, options.state, options.course_seed
-        is_source = False
+        is_source, course = False, None
         if state is None and course_seed is None:
             if start is not None and not (start.booted or start.drawn) and options.progress is None:
                 return start
@@ -307,6 +313,7 @@ class StartManager:
                 state = _SavedState.read(self._source, self._cartridge, self.build_id)
                 is_source = True
             course_seed = self.config.draw_course_seed(generator)
+            course = self.config.draw_course(generator)
         if isinstance(state, ClonedState):
             return self._cloned_start(state)
         if state is not None:
@@ -314,8 +321,10 @@ class StartManager:
             if is_source:
                 self._source_start = prepared
             return prepared
-        if start is None or not start.booted or start.course_seed != course_seed:
-            return self._kept_start(course_seed) or self._booted_start(course_seed)
+        key = course_seed if course is None else course
+        if start is None or not start.booted or self._booted_key != key:
+            start = self._kept_start(key) or self._booted_start(key)
+            self._booted_key = key
         return start
 
     def _drawn_start(self, path: Path) -> RaceStart:
@@ -329,21 +338,26 @@ class StartManager:
             return replace(prepared, drawn=True)
         self._drawn.move_to_end(path)
         packed, course, points = self._drawn[path]
-        snapshot, _ = read_state(packed, self._cartridge, self.build_id)
+        snapshot = read_state(packed, self._cartridge, self.build_id).snapshot
         return RaceStart(
             snapshot, course, None, booted=False, path=str(path), points=points, drawn=True
         )
 
     def _cloned_start(self, state: ClonedState) -> RaceStart:
         start, console = self.current, self.powered_on()
-        if start is None or start.course.fingerprint != state.course:
+        if state.foreign or start is None or start.course.fingerprint != state.course:
             start = self._prepare(console, state.snapshot(lasting=False), state.course_seed)
+        if state.foreign:
+            if start.course.fingerprint != state.course:
+                raise StateError("the state is damaged: it is of another course than it says")
+            state.vouch()
         return RaceStart.at_state(state, start.course)
 
-    def _booted_start(self, course_seed: int | None) -> RaceStart:
+    def _booted_start(self, key: int | str | None) -> RaceStart:
         """Return a start by boot parameters; the environments of a process share it."""
-        parameters = self._boot_parameters = self.config.boot_parameters(course_seed)
-        self._boot_digests[course_seed] = boot_digest(parameters)
+        course_seed, course = (None, key) if isinstance(key, str) else (key, None)
+        parameters = self._boot_parameters = self.config.boot_parameters(course_seed, course)
+        self._boot_digests[key] = boot_digest(parameters)
         console = self.powered_on()
         capabilities = console.capabilities
 
@@ -353,24 +367,25 @@ class StartManager:
         if capabilities.fixed_clock and capabilities.private_battery:
             # Every console boots into exactly the same state.
             self.reader = None  # it may be of another race, if this console does not boot
-            key = (self._cartridge.sha1, installed_build_id(), capabilities, parameters)
-            start = _booted.get(key, prepare)
+            shared = (self._cartridge.sha1, installed_build_id(), capabilities, parameters)
+            start = _booted.get(shared, prepare)
         else:
             start = prepare()
-        if course_seed is not None:
-            self._kept[course_seed] = (start.packed, start.course, start.points)
+        if key is not None:
+            self._kept[key] = (start.packed, start.course, start.points)
             while len(self._kept) > COURSES_KEPT:
                 dropped, _ = self._kept.popitem(last=False)
                 self._boot_digests.pop(dropped, None)
         return start
 
-    def _kept_start(self, course_seed: int | None) -> RaceStart | None:
-        """Return the start on a recent random course."""
-        if course_seed is None or course_seed not in self._kept:
+    def _kept_start(self, key: int | str | None) -> RaceStart | None:
+        """Return the start on a recent course."""
+        if key is None or key not in self._kept:
             return None
-        self._kept.move_to_end(course_seed)
-        packed, course, points = self._kept[course_seed]
-        snapshot, _ = read_state(packed, self._cartridge, installed_build_id())
+        self._kept.move_to_end(key)
+        packed, course, points = self._kept[key]
+        course_seed = key if isinstance(key, int) else None
+        snapshot = read_state(packed, self._cartridge, installed_build_id()).snapshot
         return RaceStart(snapshot, course, course_seed, booted=True, points=points)
 
     def _prepare(

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from mkds_gym.utils.arguments import shown
 from mkds_gym.vector.env import MKDSVectorEnv
 
 try:
@@ -51,7 +52,7 @@ class MKDSVecEnv(VecEnv):
         for name in ("autoreset_mode", "copy"):
             if name in arguments:
                 raise TypeError(
-                    f"{name}={arguments[name]!r} cannot be chosen: Stable-Baselines3 needs "
+                    f"{name}={shown(arguments[name])} cannot be chosen: Stable-Baselines3 needs "
                     "copies of observations, and a reset in the step that ends an episode"
                 )
         self.vector_env = MKDSVectorEnv(

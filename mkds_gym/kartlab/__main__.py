@@ -7,7 +7,6 @@ draws a course from above; both work without a C compiler.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,8 @@ from mkds_gym.kartlab.build import (
 )
 from mkds_gym.kartlab.compiler import compile_course
 from mkds_gym.kartlab.preview import check_suffix, draw
+from mkds_gym.utils.arguments import shortened
+from mkds_gym.utils.command_line import ArgumentParser
 from mkds_gym.utils.files import why_unwritable, write_bytes
 
 
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0; or 1 after an error, or when ``--check`` found a difference.
     """
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m mkds_gym.kartlab", description="The free cartridge of mkds_gym."
     )
     commands = parser.add_subparsers(dest="command", required=True)
@@ -90,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = str(error)
     except OSError as error:  # other files raise errors that name them
         message = f"{options.output}: {reason(error)}"
-    print(f"{parser.prog}: error: {message}", file=sys.stderr)
+    print(f"{parser.prog}: error: {shortened(message, 2000)}", file=sys.stderr)
     return 1
 
 
@@ -112,7 +113,7 @@ def _compile(paths: list[Path], output: Path, base: Path) -> int:
     cartridge = Cartridge.open(base)
     if not cartridge.boot_parameters:
         raise BuildError(f"--base {base} is {cartridge.title!r}: expected a Kartlab cartridge")
-    data, courses = with_courses(base.read_bytes(), paths)
+    data, courses = with_courses(cartridge.contents(), paths)
     write_bytes(output, data, BuildError)
     for course in courses:
         print(

@@ -39,7 +39,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.emulator.cartridge import KARTLAB_CODE
+from mkds_gym.emulator.cartridge import KARTLAB_CODE, KARTLAB_REGIONS
 from mkds_gym.emulator.hardware import HEADER_COPY, RAM_SIZE, RAM_START
 from mkds_gym.errors import ConsoleError
 from mkds_gym.utils.arguments import boolean, choice, integer, optional
@@ -182,10 +182,10 @@ class BootParameters:
             ValueError: the cartridge in the console takes no boot parameters.
         """
         # The copy of the cartridge's header is in memory before the first frame.
-        code = ram[_GAME_CODE : _GAME_CODE + 4].tobytes()
-        if code != KARTLAB_CODE.encode():
+        code = ram[_GAME_CODE : _GAME_CODE + 4].tobytes().decode("ascii", "replace")
+        if code not in KARTLAB_REGIONS:
             raise ValueError(
-                f"the cartridge in the console ({code.decode('ascii', 'replace')!r}) takes no boot "
+                f"the cartridge in the console ({code!r}) takes no boot "
                 f"parameters; only Kartlab ({KARTLAB_CODE!r}) does"
             )
         ram[_OFFSET : _OFFSET + LAYOUT.size] = np.frombuffer(self.pack(), np.uint8)

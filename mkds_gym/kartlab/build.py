@@ -14,7 +14,6 @@ import os
 import shutil
 import struct
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,12 +21,20 @@ from pathlib import Path
 import ndspy.fnt
 import ndspy.rom
 
-from mkds_gym.emulator.cartridge import COURSE_FOLDER, KARTLAB_CODE, REGIONS, header_crc16
+from mkds_gym.emulator.cartridge import (
+    COURSE_FOLDER,
+    KARTLAB_CODE,
+    KARTLAB_REGIONS,
+    REGIONS,
+    header_crc16,
+)
+from mkds_gym.emulator.file_table import file_names
 from mkds_gym.emulator.hardware import RAM_START
 from mkds_gym.errors import MKDSError, reason
 from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH, SOURCE_DIRECTORY, memory_header, physics
 from mkds_gym.kartlab.compiler import CompiledCourse, compile_course
 from mkds_gym.utils.arguments import choice
+from mkds_gym.utils.leftovers import temporary_folder
 
 __all__ = [
     "COMPILER",
@@ -135,7 +142,7 @@ def build_rom(
         shift: bytes added to the static addresses of the race and to the region word, a multiple
             of 4 from -0x4000 to 0x4000, as on the cartridges of other regions. The committed
             cartridge has 0.
-        game_code: four letters, a key of `cartridge.REGIONS`. Another code than Kartlab's makes a
+        game_code: four letters, a key of `cartridge.REGIONS`. A code of the original makes a
             cartridge that is treated as the original: it gets no boot parameters.
 
     Returns:
@@ -153,9 +160,8 @@ def build_rom(
         )
     choice("game_code", game_code, dict.fromkeys(REGIONS))
     compiler_version()
-    with tempfile.TemporaryDirectory(prefix="kartlab-build-") as folder:
+    with temporary_folder("build") as work:
         # Relative names in a copy keep paths of this machine out of the image.
-        work = Path(folder)
         shutil.copytree(source_directory, work / "src")
         for name, text in GENERATED_HEADERS.items():
             (work / "src" / name).write_text(text(), encoding="ascii")
@@ -207,6 +213,19 @@ def course_table(courses: Iterable[tuple[int, int, str]]) -> bytes:
     return struct.pack("<4sHH", b"KLCT", len(entries), _LISTED.size) + b"".join(entries)
 
 
+def _check_file_table(rom: bytes) -> None:
+    """Raise ValueError if the files overlap or the folders contain each other.
+
+    ndspy copies all files, and reads a folder as often as it is named.
+    """
+    names, size, places, places_size = struct.unpack_from("<4I", rom, 0x40)
+    file_names(rom[names : names + size])
+    table = rom[places : places + places_size // 8 * 8]
+    total = sum(max(end - begin, 0) for begin, end in struct.iter_unpack("<II", table))
+    if total > len(rom):
+        raise ValueError(f"its files have {total:,} bytes in {len(rom):,}")
+
+
 def with_courses(base: bytes, paths: Sequence[Path]) -> tuple[bytes, list[CompiledCourse]]:
     """Add courses to a cartridge. A course of the same name is replaced.
 
@@ -222,12 +241,13 @@ def with_courses(base: bytes, paths: Sequence[Path]) -> tuple[bytes, list[Compil
         CourseDescriptionError: a description is wrong.
     """
     courses = [compile_course(path) for path in paths]
-    if base[0x0C:0x10].decode("latin-1") != KARTLAB_CODE:
+    if base[0x0C:0x10].decode("latin-1") not in KARTLAB_REGIONS:
         raise BuildError(
             f"the base ROM has the game code {base[0x0C:0x10]!r}: expected a Kartlab cartridge, "
             f"with game code {KARTLAB_CODE!r}"
         )
     try:
+        _check_file_table(base)
         rom = ndspy.rom.NintendoDSRom(base)
         files = _files(rom.filenames, rom.files)
     except (ValueError, IndexError, KeyError, struct.error, UnicodeDecodeError) as error:

@@ -74,10 +74,7 @@ def hosting_refusal(cartridge: Cartridge) -> str:
     if not cartridge.boot_parameters:
         return f"{cartridge.title} ({cartridge.path}) drives one kart: use Kartlab"
     offset, size = (int.from_bytes(cartridge.header[at : at + 4], "little") for at in (0x20, 0x2C))
-    with cartridge.path.open("rb") as file:  # the ARM9 program
-        file.seek(offset)
-        program = file.read(size)
-    if MAGIC in program:
+    if MAGIC in cartridge.contents()[offset : offset + size]:  # the ARM9 program
         return ""
     return (
         f"the Kartlab cartridge '{cartridge.path}' is older than hosted drivers: build it again "

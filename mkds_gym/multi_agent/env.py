@@ -36,8 +36,9 @@ from mkds_gym.multi_agent.watcher import RaceWatcher
 from mkds_gym.overlays import OverlayLike, make_overlays
 from mkds_gym.race.frames import RaceFrames
 from mkds_gym.race.lengths import POSITION_UNIT
-from mkds_gym.race.state import RaceCopy, RaceState
-from mkds_gym.utils.arguments import boolean, choice, integer
+from mkds_gym.race.race_copy import RaceCopy
+from mkds_gym.race.state import RaceState
+from mkds_gym.utils.arguments import boolean, choice, integer, shortened, shown
 from mkds_gym.utils.one_thread import OneThread, one_thread
 
 MIN_AGENTS: Final = 2
@@ -94,7 +95,8 @@ class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ig
             so who starts in front. False: ``kart_0`` drives the first of them.
         course_seed: seed of the random course; this and the following as for `MKDSEnv`.
         difficulty: of random courses, from 0 to 1.
-        course_set: ``"train"`` or ``"test"``: a random course of that set at every reset.
+        course_set: ``"train"`` or ``"test"``: a random course of that set at every reset; or a
+            list of courses, of which every reset draws one.
         engine_class: 50, 100 or 150.
         mirror: whether left and right of the course are exchanged.
         opponent_strength: of CPU karts, ``"easy"``, ``"normal"`` or ``"hard"``; None is normal.
@@ -152,7 +154,7 @@ class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ig
         random_grid: bool = False,
         course_seed: int | None = RaceArguments.course_seed,
         difficulty: float | None = RaceArguments.difficulty,
-        course_set: str | None = None,
+        course_set: str | Sequence[str] | None = None,
         engine_class: int = RaceArguments.engine_class,
         mirror: bool = RaceArguments.mirror,
         opponent_strength: str | None = RaceArguments.opponent_strength,
@@ -177,7 +179,9 @@ class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ig
         integer("window_scale", window_scale, 1, MAX_SCALE)
         drawn_over = make_overlays(overlays)
         if drawn_over and render_mode is None:
-            raise ValueError(f"overlays={overlays!r} are drawn by render(): pass a render_mode too")
+            raise ValueError(
+                f"overlays={shown(overlays)} are drawn by render(): pass a render_mode too"
+            )
         self._random_grid = boolean("random_grid", random_grid)
         rate = max(1, round(FRAMES_PER_SECOND / self.frame_skip))
         self.metadata = {**self.metadata, "render_fps": rate}
@@ -198,7 +202,7 @@ class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ig
         self.cartridge: Final = Cartridge.open(rom)
         if refusal := hosting_refusal(self.cartridge):
             raise ValueError(
-                f"rom={str(self.cartridge.path)!r}: races of several agents need Kartlab, and "
+                f"rom={shown(str(self.cartridge.path))}: races of several agents need Kartlab, and "
                 f"{refusal}; or leave out rom, and unset MKDS_ROM"
             )
         race = RaceArguments.select({**arguments, "mode": "vs", "opponents": cpus})
@@ -228,12 +232,13 @@ class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ig
                 *("terminate_on", "truncate_on"),
             )
         }
-        if own["obs_type"] in ("pixels", "ram"):
+        obs_type = own["obs_type"]
+        if isinstance(obs_type, str) and obs_type in ("pixels", "ram"):
             raise ValueError(
-                f"obs_type={own['obs_type']!r} is not available for several agents, which share "
-                "one console: expected 'sensors', 'dict', a sensor, or a list of sensors"
+                f"obs_type={obs_type!r} is not available for several agents, which share one "
+                "console: expected 'sensors', 'dict', a sensor, or a list of sensors"
             )
-        if own["obs_type"] == "sensors" and own["sensors"] is None:
+        if isinstance(obs_type, str) and obs_type == "sensors" and own["sensors"] is None:
             own["sensors"] = ("seed6", "opponents")
         if own["metrics"] is None:
             own["metrics"] = (*DEFAULT_METRICS, "place")
@@ -244,8 +249,9 @@ class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ig
         if not isinstance(value, Mapping):
             return value
         if set(value) != set(self.possible_agents):
+            given = shortened(", ".join(map(shown, value)))
             raise ValueError(
-                f"{argument} has values for {', '.join(map(repr, value)) or 'no agent'}: expected "
+                f"{argument} has values for {given or 'no agent'}: expected "
                 f"{', '.join(self.possible_agents)}"
             )
         return value[name]
@@ -287,7 +293,7 @@ class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ig
         self._check_open()
         if options is not None and not isinstance(options, Mapping):
             raise TypeError(
-                f"options={options!r} is not a dict: expected a dict of {', '.join(_OPTIONS)}"
+                f"options={shown(options)} is not a dict: expected a dict of {', '.join(_OPTIONS)}"
             )
         known: dict[str, Any] = {}
         for option, value in (options or {}).items():
@@ -295,7 +301,7 @@ class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ig
                 known[option] = value
             else:
                 warnings.warn(
-                    f"option {option!r} of reset() is unknown and ignored: expected "
+                    f"option {shown(option)} of reset() is unknown and ignored: expected "
                     f"{', '.join(_OPTIONS)}",
                     stacklevel=3,  # past `one_thread`
                 )
@@ -404,13 +410,14 @@ class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ig
         Raises:
             NoRaceError: before the first reset.
         """
-        if self._copied is None:
+        copied = self._copied
+        if copied is None:
             raise NoRaceError(NO_RACE)
         agents = list(self._drivers.values())
         count = self.state_space.shape[0] // _STATE_PARTS
         rows = []
         for number in (*agents, *range(len(agents), count)):
-            race = RaceState(self._copied, number)
+            race = RaceState(copied, number)
             x, y, z = race.position
             rows.append(
                 (
@@ -459,9 +466,10 @@ class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ig
         Raises:
             NoRaceError: before the first reset, and after `close`.
         """
-        if self._start is None:
+        start = self._start
+        if start is None:
             raise NoRaceError(NO_RACE)
-        return self._start.course
+        return start.course
 
     @property
     def drivers(self) -> dict[str, int]:
@@ -481,9 +489,10 @@ class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ig
             NoRaceError: before the first reset, and after `close`.
         """
         choice("agent", agent, self.possible_agents)
-        if not self._races:
+        races = self._races
+        if not races:
             raise NoRaceError(NO_RACE)
-        return self._races[agent]
+        return races[agent]
 
     @one_thread
     def picture(self) -> NDArray[np.uint8]:
@@ -506,7 +515,7 @@ class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ig
     def _keys(self, actions: Mapping[str, Any]) -> dict[str, int]:
         """Return the keys of all agents; empty if no agent is left and no action is given."""
         if not isinstance(actions, Mapping):
-            raise TypeError(f"actions={actions!r} is not a dict: expected an action by agent")
+            raise TypeError(f"actions={shown(actions)} is not a dict: expected an action by agent")
         if not self.agents:
             self._check_open()
             if self._was_reset and not actions:
@@ -524,14 +533,14 @@ class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ig
                     else f"there is no such agent among {', '.join(self.possible_agents)}"
                 )
                 raise ValueError(
-                    f"actions has an action for {name!r}, but {why}: expected actions for "
+                    f"actions has an action for {shown(name)}, but {why}: expected actions for "
                     f"{', '.join(self.agents)}"
                 )
         keys: dict[str, int] = {}
         for name in self.agents:
             if name not in actions:
                 raise ValueError(
-                    f"actions has no action for {name!r}: expected actions for "
+                    f"actions has no action for {shown(name)}: expected actions for "
                     f"{', '.join(self.agents)}"
                 )
             try:

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from mkds_gym.components.agent import Agent
 from mkds_gym.components.sensors import ray_angles
 from mkds_gym.course import Course
+from mkds_gym.course.progress import race_reader
 from mkds_gym.display.live_window import LiveWindow
 from mkds_gym.overlays import Overlay, SceneRecorder, draw_overlays
+from mkds_gym.race.race_copy import RaceCopy
 from mkds_gym.race.reader import RaceReader
-from mkds_gym.race.state import RaceCopy, RaceState
+from mkds_gym.race.state import RaceState
 
 
 class RaceWatcher:
@@ -49,7 +51,7 @@ class RaceWatcher:
     def follow(self, ram: NDArray[np.uint8], reader: RaceReader, driver: int) -> None:
         """Look at a driver from the next frame on. Call before the frames of a step or reset."""
         if self._overlays and driver != self._driver:
-            viewed = RaceReader(ram, reader.layout, driver)
+            viewed = race_reader(ram, reader.layout, driver)
             if self._driver is None:
                 self._scenes.begin(viewed)
             else:

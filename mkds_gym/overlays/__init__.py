@@ -24,7 +24,6 @@ env = gym.make("MKDS-v0", render_mode="rgb_array", overlays=["rays", "hud"])
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, runtime_checkable
 
@@ -41,7 +40,7 @@ from mkds_gym.overlays.live import LiveRace, LiveReward
 from mkds_gym.overlays.projection import Projection
 from mkds_gym.overlays.race import CameraTarget, Controller, Hud, Objects, Rays, Trail
 from mkds_gym.overlays.scene import PICTURE_DELAY, LapTrail, OverlayScene, SceneRecorder
-from mkds_gym.utils.arguments import as_list
+from mkds_gym.utils.arguments import as_list, copied, shown
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course
@@ -102,20 +101,22 @@ def make_overlays(overlays: OverlayLike | Sequence[OverlayLike]) -> tuple[Overla
 
 
 def _name_or_copy(overlay: Any) -> Any:
-    if isinstance(overlay, str) and overlay.isdecimal():
+    if isinstance(overlay, str) and overlay.isdecimal() and len(overlay) < 10:
         overlay = int(overlay)
     if isinstance(overlay, int) and not isinstance(overlay, bool):
         names = OVERLAYS.names()
         if not 0 <= overlay < len(names):
             numbers = ", ".join(f"{number} {name}" for number, name in enumerate(names))
-            raise ValueError(f"unknown overlay number {overlay}: expected one of {numbers}")
+            raise ValueError(f"unknown overlay number {shown(overlay)}: expected one of {numbers}")
         return names[overlay]
     if isinstance(overlay, str):
         if "," in overlay:
             parts = [name.strip() for name in overlay.split(",")]
-            raise ValueError(f"overlays={overlay!r} has several names: pass a list, {parts!r}")
+            raise ValueError(
+                f"overlays={shown(overlay)} has several names: pass a list, {shown(parts)}"
+            )
         return overlay
-    return copy.deepcopy(overlay)
+    return copied("overlays", overlay)
 
 
 def draw_overlays(
@@ -149,7 +150,7 @@ def draw_overlays(
             overlay.draw(canvas, scene, course)
         except Exception as error:
             named = OverlayError(
-                f"overlay {overlay.name!r} failed: {type(error).__name__}: {error}"
+                f"overlay {shown(overlay.name)} failed: {type(error).__name__}: {error}"
             )
             if failed is None:
                 raise named from error

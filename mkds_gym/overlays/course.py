@@ -9,6 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.course.kcl import KCL
+from mkds_gym.race.lengths import (
+    DRAWN_LINE_AHEAD,
+    DRAWN_LINE_BEHIND,
+    DRAWN_LINE_STEP,
+    DRAWN_RADIUS,
+)
 
 if TYPE_CHECKING:
     from mkds_gym.course import Course
@@ -94,7 +100,7 @@ class Collision:
 
     name = "collision"
 
-    def __init__(self, radius: float = 450.0) -> None:
+    def __init__(self, radius: float = DRAWN_RADIUS) -> None:
         self._radius = check_distance(self.name, radius)
         self._course: Course | None = None
         self._triangles: NDArray[np.float64] = np.empty((0, 3, 3))
@@ -175,10 +181,7 @@ class CenterLine:
 
     name = "centerline"
 
-    _BEHIND: Final = 100.0
-    _STEP: Final = 25.0
-
-    def __init__(self, ahead: float = 1250.0) -> None:
+    def __init__(self, ahead: float = DRAWN_LINE_AHEAD) -> None:
         self._ahead = check_distance(self.name, ahead)
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:
@@ -186,9 +189,9 @@ class CenterLine:
         if not 0 <= race.checkpoint < len(track):
             return
         x, _, z = race.position
-        start = track.progress(race.checkpoint, x, z) - self._BEHIND
-        count = math.ceil((min(self._ahead, track.length) + self._BEHIND) / self._STEP)
-        places = [start + step * self._STEP for step in range(count + 1)]
+        start = track.progress(race.checkpoint, x, z) - DRAWN_LINE_BEHIND
+        count = math.ceil((min(self._ahead, track.length) + DRAWN_LINE_BEHIND) / DRAWN_LINE_STEP)
+        places = [start + step * DRAWN_LINE_STEP for step in range(count + 1)]
         canvas.path([track.point_at(s, None) for s in places], WHITE)
         if race.checkpoint not in track.main:
             canvas.path([track.point_at(s, race.checkpoint) for s in places], CYAN)

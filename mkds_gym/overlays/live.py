@@ -9,12 +9,14 @@ from mkds_gym.components.metrics import DEFAULT_METRICS, collect_all, make_metri
 from mkds_gym.components.rewards import REWARDS, Read, make_reward
 from mkds_gym.components.scorers import SCORERS
 from mkds_gym.course import Course
+from mkds_gym.course.progress import race_reader
 from mkds_gym.emulator.console import Console
 from mkds_gym.errors import NoRaceError
 from mkds_gym.overlays.scene import OverlayScene, SceneRecorder
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
+from mkds_gym.utils.arguments import shown
 
 
 class LiveRace:
@@ -44,7 +46,7 @@ class LiveRace:
         self._reader = self.course = None
         try:
             layout = MemoryLayout.detect(ram, self._console.cartridge.region)
-            reader = RaceReader(ram, layout)
+            reader = race_reader(ram, layout)
             race = reader.read()
             if not race.race_on:
                 return
@@ -119,7 +121,7 @@ class LiveReward:
     def __init__(self, reward: str, *, frame_skip: int = 4, lead: int = 0) -> None:
         named = {**dict.fromkeys(REWARDS), **dict.fromkeys(SCORERS)}
         if reward.partition(":")[0] not in named:
-            raise ValueError(f"unknown reward {reward!r}: expected one of {', '.join(named)}")
+            raise ValueError(f"unknown reward {shown(reward)}: expected one of {', '.join(named)}")
         self._scorer = make_reward(reward)
         self._skip = frame_skip
         self._lead = lead

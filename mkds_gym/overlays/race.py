@@ -11,7 +11,7 @@ from mkds_gym.components.sensors import Seed6
 from mkds_gym.emulator.console import Keys
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
 from mkds_gym.overlays.course import check_distance
-from mkds_gym.race.lengths import RAY_HEIGHT
+from mkds_gym.race.lengths import DRAWN_RAY_LENGTH, RAY_HEIGHT
 from mkds_gym.race.names import OFFROAD_SURFACES, SURFACES
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Rays:
 
     name = "rays"
 
-    def __init__(self, length: float = 500.0) -> None:
+    def __init__(self, length: float = DRAWN_RAY_LENGTH) -> None:
         self._length = check_distance(self.name, length)
 
     def draw(self, canvas: Canvas, scene: OverlayScene, course: Course) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mkds_gym.errors import NoRaceError
 from mkds_gym.observer import EnvObserver
+from mkds_gym.race.lengths import TRAIL_SPACING
 from mkds_gym.race.reader import CameraState, ObjectState
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 PICTURE_DELAY: Final = 2
 """Frames from the computation of a race in memory to its picture on the screen: the geometry engine
 draws in the next frame, and the screen shows the result in the frame after."""
-TRAIL_SPACING: Final = 10.0
-"""World units between the points of a trail."""
 TRAIL_POINTS: Final = 4096
 """Largest number of points; a longer trail loses its first points."""
 

@@ -25,9 +25,15 @@ from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
 from mkds_gym.emulator.loader import installed_build_id
 from mkds_gym.emulator.state_file import pack_state, read_state
-from mkds_gym.episodes.race_config import COURSE_SETS, MAX_OPPONENTS, RaceArguments, RaceConfig
+from mkds_gym.episodes.race_config import (
+    COURSE_SETS,
+    MAX_OPPONENTS,
+    RACE_MODES,
+    RaceArguments,
+    RaceConfig,
+)
 from mkds_gym.errors import MKDSError, RecordingError
-from mkds_gym.kartlab.boot import CLASSES, MODES, STRENGTHS
+from mkds_gym.kartlab.boot import CLASSES, STRENGTHS
 from mkds_gym.overlays import (
     LiveReward,
     make_overlays,
@@ -35,6 +41,7 @@ from mkds_gym.overlays import (
 from mkds_gym.play.player import REWIND_SECONDS, SCREEN_CHOICES, Player
 from mkds_gym.recording.format import SUFFIX, Recording, Start, boot_digest
 from mkds_gym.recording.recorder import ConsoleRecorder
+from mkds_gym.utils.command_line import ArgumentParser
 from mkds_gym.utils.files import free_path, same_file, why_unwritable
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -43,7 +50,7 @@ _PROGRAM: Final = "python -m mkds_gym.play"
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog=_PROGRAM,
         description="Drive with keyboard or gamepad. Without arguments the cartridge shows its "
         "menu; with an argument of the race, that race starts. H shows the keys. No sound.",
@@ -70,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--engine-class", "--class", type=int, choices=tuple(CLASSES), help="engine class in cc"
     )
     race.add_argument("--mirror", action="store_true", default=None, help="exchange left and right")
-    race.add_argument("--mode", choices=tuple(MODES), help="time trial, or race against opponents")
+    race.add_argument("--mode", choices=RACE_MODES, help="time trial, or race against opponents")
     race.add_argument(
         "--opponents",
         type=int,

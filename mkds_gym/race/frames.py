@@ -17,7 +17,8 @@ from mkds_gym.race.memory_layout import (
     STATUS_FLAG_WRONG_WAY,
 )
 from mkds_gym.race.names import OFFROAD_SURFACES
-from mkds_gym.race.state import UNPACK_FRAME, RaceCopy, RaceState
+from mkds_gym.race.race_copy import UNPACK_FRAME, RaceCopy
+from mkds_gym.race.state import RaceState
 
 Condition: TypeAlias = tuple[int, ...]
 """Lap, status flags, checkpoint, not controllable, floor and wall, respawn, surface."""

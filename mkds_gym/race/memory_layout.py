@@ -518,7 +518,10 @@ class MemoryLayout:
 
     @property
     def checkpoint_fields(self) -> bool:
-        """Whether the checkpoint fields of `DRIVER_STATUS` are valid; not for Korea."""
+        """Whether the checkpoint fields of `DRIVER_STATUS` are valid; not for Korea.
+
+        `mkds_gym.course.progress` computes them where they are not.
+        """
         return self.region != "Korea"
 
     @classmethod

@@ -34,6 +34,8 @@ class PackedFields:
 
     Attributes:
         unpack_from: takes a buffer and the index of offset 0; returns a flat tuple of integers.
+        pack_into: takes a buffer, the index of offset 0 and the integers; the bytes between the
+            fields become 0.
         index: position of each field's first integer in that tuple, by name.
         size: bytes from offset 0 to the end of the last field.
     """
@@ -52,4 +54,5 @@ class PackedFields:
             count += size
         reader = struct.Struct(code)
         self.unpack_from = reader.unpack_from
+        self.pack_into = reader.pack_into
         self.size = reader.size

@@ -7,7 +7,7 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,8 @@ from mkds_gym.race.memory_layout import (
     MemoryLayout,
 )
 from mkds_gym.race.packing import PackedFields, field_slice
-from mkds_gym.race.state import ANGLE16_RADIANS, RaceCopy, RaceState, Vector
+from mkds_gym.race.race_copy import RaceCopy
+from mkds_gym.race.state import ANGLE16_RADIANS, RaceState, Vector
 from mkds_gym.utils.arguments import integer
 
 _log = logging.getLogger(__name__)
@@ -129,6 +130,24 @@ class ObjectState:
     address: int
 
 
+Progress: TypeAlias = tuple[tuple[int, ...], ...]
+"""What a `Completion` remembers of a race, as plain data."""
+
+
+class Completion(Protocol):
+    """Changes the copies of a race: computes what the game's memory lacks."""
+
+    @property
+    def progress(self) -> Progress | None:
+        """What the completion remembers of the frames so far; None: nothing."""
+
+    def continue_from(self, progress: Progress | None) -> None:
+        """Go on at another state of the console, with the progress remembered there."""
+
+    def complete(self, copied: RaceCopy) -> RaceCopy:
+        """Return the completed copy. Called once per frame, in order."""
+
+
 class RaceReader:
     """Reader of the races in one console's RAM.
 
@@ -136,13 +155,18 @@ class RaceReader:
         ram: main RAM, (0x400000,) uint8, the live view of the console.
         layout: memory layout of the game; None detects the layout at the first read.
         driver: driver whose race to read, 0 to 7; 0 is the player.
+        completion: changes the copies of the race; None leaves them as they are.
 
     Raises:
         ValueError: ``ram`` or ``driver`` is invalid.
     """
 
     def __init__(
-        self, ram: NDArray[np.uint8], layout: MemoryLayout | None = None, driver: int = 0
+        self,
+        ram: NDArray[np.uint8],
+        layout: MemoryLayout | None = None,
+        driver: int = 0,
+        completion: Completion | None = None,
     ) -> None:
         check_ram(ram)
         driver = integer("driver", driver, 0, DRIVER_LIMIT - 1)
@@ -150,6 +174,7 @@ class RaceReader:
         self._bytes: memoryview = ram.data
         self._layout = layout
         self._driver_index = driver
+        self._completion = completion
         # The static words at the last look-up. A change means another race.
         self._words: tuple[int, ...] | None = None
         self._unpack_words = struct.Struct("<").unpack_from
@@ -187,11 +212,11 @@ class RaceReader:
         """
         layout = self.layout
         self._words = None
-        if not layout.checkpoint_fields and not self._warned:
+        if not layout.checkpoint_fields and self._completion is None and not self._warned:
             self._warned = True
             _log.warning(
                 "the %s release keeps its checkpoint fields at unknown offsets: checkpoints and "
-                "metrics that use them are wrong",
+                "laps are wrong; mkds_gym.course.progress.race_reader computes them",
                 layout.region,
             )
         addresses = {name: getattr(layout, name) for name in (*_POINTERS, "driver_count")}
@@ -255,9 +280,33 @@ class RaceReader:
         Raises:
             NoRaceError: memory has no race.
         """
+        copied = self._take()
+        return copied if self._completion is None else self._completion.complete(copied)
+
+    def _take(self) -> RaceCopy:
+        """Copy the bytes as they are in memory."""
         if self._words is None or self._unpack_words(self._bytes, self._words_start) != self._words:
             self.resolve()
         return b"".join(self._live)
+
+    def completed(self, copies: list[RaceCopy]) -> list[RaceCopy]:
+        """Return copies of successive frames, completed."""
+        completion = self._completion
+        return copies if completion is None else [completion.complete(each) for each in copies]
+
+    @property
+    def progress(self) -> Progress | None:
+        """What the reader remembers of earlier frames, for `continue_from`; None: nothing."""
+        return None if self._completion is None else self._completion.progress
+
+    def continue_from(self, progress: Progress | None) -> None:
+        """Go on at another state of the console.
+
+        Args:
+            progress: `progress` as it was in that state; None if it is unknown.
+        """
+        if self._completion is not None:
+            self._completion.continue_from(progress)
 
     def race(self, copied: RaceCopy) -> RaceState:
         """Return the race that `copy` has copied."""
@@ -291,13 +340,13 @@ class RaceReader:
         if parts is not None and parts.supported:
             done, copies = console.run_and_copy(keys, frames, parts, drawn)
             if len(copies) < done:
-                copies.append(self.copy())  # the race has moved in memory
+                copies.append(self._take())  # the race has moved in memory
             frames, drawn = frames - done, drawn - done
         if frames:
-            copies += console.run(keys, frames, self.copy, drawn)
-        return copies
+            copies += console.run(keys, frames, self._take, drawn)
+        return self.completed(copies)
 
-    # Complete structures, for tools (slower).
+    # Whole structures, as they are in memory, for tools (slower).
 
     def read_driver(self, index: int = 0) -> np.void:
         """Return a copy of a driver, dtype `memory_layout.DRIVER`.

@@ -12,27 +12,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from mkds_gym.race import memory_layout, names
-from mkds_gym.race.memory_layout import (
-    DRIVER,
-    DRIVER_LIMIT,
-    DRIVER_STATUS,
-    FX32_SCALE,
-    RACE_CONFIG,
-    RACE_STATUS,
-    SCENE,
-    TIME,
+from mkds_gym.race.memory_layout import DRIVER, FX32_SCALE
+from mkds_gym.race.race_copy import (
+    COURSE_AT,
+    DRIVER_FIELDS,
+    DRIVERS_AT,
+    LAP_TIMES,
+    LAPS_TIMED,
+    SCENE_AT,
+    UNPACK_FRAME,
+    RaceCopy,
+    status_fields,
+    unpack_pose,
 )
-from mkds_gym.race.packing import PackedFields, field_slice, parts_of
 
 Vector = tuple[float, float, float]
 """x, y, z."""
-
-RaceCopy: TypeAlias = bytes
-"""The race status, the scene state, the course id and all drivers, concatenated."""
 
 ANGLE16_RADIANS = 2.0 * math.pi / memory_layout.ANGLE16_TURN
 """Radians per angle16."""
@@ -40,100 +38,9 @@ ANGLE16_RADIANS = 2.0 * math.pi / memory_layout.ANGLE16_TURN
 RACE_SCENES: Final = (2, 3)
 """Scene states in which a race runs."""
 
-# Offsets in a `RaceCopy`.
-_SCENE_AT: Final = RACE_STATUS.itemsize
-_COURSE_AT: Final = _SCENE_AT + SCENE["state"].itemsize
-_DRIVERS_AT: Final = _COURSE_AT + RACE_CONFIG["course_id"].itemsize
-
-_STATUS_AT: Final = tuple(
-    field_slice(RACE_STATUS, "drivers").start + driver * DRIVER_STATUS.itemsize
-    for driver in range(DRIVER_LIMIT)
-)
-_LAP_TIMES_AT: Final = field_slice(DRIVER_STATUS, "lap_times").start
-_LAPS_TIMED: Final = 5
-
-_DRIVER = PackedFields(
-    parts_of(
-        DRIVER,
-        (
-            "flags2",
-            "velocity",
-            "kind",
-            "previous_position",
-            "position",
-            "delta",
-            "max_speed",
-            "speed_multiplier",
-            "boost_timer",
-            "up",
-            "forward",
-            "speed",
-            "drift_direction",
-            "turning",
-            "air_frames",
-            "drift_left_count",
-            "drift_right_count",
-            "drift_angle",
-            "floor_variant",
-            "heading_speed",
-        ),
-    )
-)
-_unpack_driver = _DRIVER.unpack_from
-_D = _DRIVER.index
-
-
-@lru_cache(maxsize=DRIVER_LIMIT)
-def _status_fields(driver: int) -> PackedFields:
-    """Fields of the race status for one driver; `index` is the same for all drivers."""
-    own = _STATUS_AT[driver]
-    parts = parts_of(RACE_STATUS, ("clock_running",))
-    parts += parts_of(
-        DRIVER_STATUS,
-        (
-            "lap_frames",
-            "lap",
-            "total_milliseconds",
-            "flags",
-            "last_key_checkpoint",
-            "key_checkpoint",
-            "section",
-            "highest_lap",
-            "place_and_driver",
-            "checkpoint_progress",
-            "race_progress",
-            "lap_progress",
-        ),
-        own,
-    )
-    for lap in range(_LAPS_TIMED):
-        at = own + _LAP_TIMES_AT + lap * TIME.itemsize
-        parts += [
-            (f"lap{lap}.{name}", offset, dtype)
-            for name, offset, dtype in parts_of(TIME, TIME.names or (), at)
-        ]
-    return PackedFields(parts)
-
-
-_S = _status_fields(0).index
-_LAP_TIMES: Final = tuple(_S[f"lap{lap}.milliseconds"] for lap in range(_LAPS_TIMED))
-
-# Fields that every frame needs, in memory order; one reader per driver.
-UNPACK_FRAME: Final = tuple(
-    PackedFields(
-        parts_of(RACE_STATUS, ("frame", "not_controllable"))
-        + parts_of(
-            DRIVER_STATUS, ("lap", "flags", "checkpoint", "place_and_driver"), _STATUS_AT[driver]
-        )
-        + parts_of(
-            DRIVER, ("state_bits", "flags", "floor_type"), _DRIVERS_AT + driver * DRIVER.itemsize
-        )
-    ).unpack_from
-    for driver in range(DRIVER_LIMIT)
-)
-
-# Most observations need the pose and nothing else of the driver.
-_unpack_pose = PackedFields(parts_of(DRIVER, ("position", "up", "forward"))).unpack_from
+_unpack_driver = DRIVER_FIELDS.unpack_from
+_D: Final = DRIVER_FIELDS.index
+_S: Final = status_fields(0).index
 
 
 def _scaled(raw: tuple[int, ...], at: int) -> Vector:
@@ -262,7 +169,7 @@ class RaceState:
     def _driver(self) -> tuple[int, ...]:
         values = self._driver_values
         if values is None:
-            values = _unpack_driver(self._copied, _DRIVERS_AT + self._index * DRIVER.itemsize)
+            values = _unpack_driver(self._copied, DRIVERS_AT + self._index * DRIVER.itemsize)
             self._driver_values = values
         return values
 
@@ -271,7 +178,7 @@ class RaceState:
         """Position, up, forward."""
         values = self._pose_values
         if values is None:
-            values = _unpack_pose(self._copied, _DRIVERS_AT + self._index * DRIVER.itemsize)
+            values = unpack_pose(self._copied, DRIVERS_AT + self._index * DRIVER.itemsize)
             self._pose_values = values
         return values
 
@@ -279,7 +186,7 @@ class RaceState:
     def _status(self) -> tuple[int, ...]:
         values = self._status_values
         if values is None:
-            values = _status_fields(self._index).unpack_from(self._copied)
+            values = status_fields(self._index).unpack_from(self._copied)
             self._status_values = values
         return values
 
@@ -293,17 +200,17 @@ class RaceState:
     @property
     def driver_count(self) -> int:
         """Number of karts in the race."""
-        return (len(self._copied) - _DRIVERS_AT) // DRIVER.itemsize
+        return (len(self._copied) - DRIVERS_AT) // DRIVER.itemsize
 
     @property
     def scene(self) -> int:
         """Raw scene state; see `RACE_SCENES`."""
-        return int.from_bytes(self._copied[_SCENE_AT:_COURSE_AT], "little")
+        return int.from_bytes(self._copied[SCENE_AT:COURSE_AT], "little")
 
     @property
     def course_id(self) -> int:
         """Course number, a key of `names.COURSES`."""
-        return int.from_bytes(self._copied[_COURSE_AT:_DRIVERS_AT], "little")
+        return int.from_bytes(self._copied[COURSE_AT:DRIVERS_AT], "little")
 
     @property
     def course_name(self) -> str | None:
@@ -339,7 +246,7 @@ class RaceState:
         status = self._status
         return tuple(
             status[at + 1] * 60 + status[at + 2] + status[at] / 1000
-            for at in _LAP_TIMES[: min(done, _LAPS_TIMED)]
+            for at in LAP_TIMES[: min(done, LAPS_TIMED)]
         )
 
     @property
@@ -408,10 +315,10 @@ class RaceState:
         copied = self._copied
         found: list[OpponentState] = []
         for index in range(self.driver_count):
-            raw = _unpack_driver(copied, _DRIVERS_AT + index * DRIVER.itemsize)
+            raw = _unpack_driver(copied, DRIVERS_AT + index * DRIVER.itemsize)
             if index == self._index or raw[_D["kind"]] & memory_layout.KIND_GHOST:
                 continue
-            status = _status_fields(index).unpack_from(copied)
+            status = status_fields(index).unpack_from(copied)
             found.append(
                 OpponentState(
                     driver=index,

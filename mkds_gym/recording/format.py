@@ -32,7 +32,6 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -41,9 +40,12 @@ from numpy.typing import NDArray
 from mkds_gym.course import Course
 from mkds_gym.emulator.builds import build_name
 from mkds_gym.emulator.console import ALL_KEYS, Console
-from mkds_gym.errors import RecordingError, reason
+from mkds_gym.errors import RecordingError
 from mkds_gym.race.state import RaceState
+from mkds_gym.recording.schema import MAX_FRAMES, check_header
+from mkds_gym.utils.arguments import file_path, shown
 from mkds_gym.utils.files import write_bytes
+from mkds_gym.utils.reading import inflate, parse_json, read_file
 from mkds_gym.version import __version__
 
 if TYPE_CHECKING:
@@ -51,9 +53,11 @@ if TYPE_CHECKING:
 
 SUFFIX: Final = ".mkr"
 FORMAT_VERSION: Final = 1
-MAX_FRAMES: Final = 60 * 60 * 60 * 24
-"""Longest recording, in frames: about a day."""
-_COMPONENTS: Final = (
+MAX_SIZE: Final = 32 << 20
+"""Largest recording, in bytes. The longest takes less."""
+MAX_HEADER: Final = 1 << 20
+"""Largest header, in bytes."""
+COMPONENTS: Final = (
     "obs_type",
     "sensors",
     "screens",
@@ -61,10 +65,10 @@ _COMPONENTS: Final = (
     "terminate_on",
     "truncate_on",
 )
+"""The arguments of an environment with components, which recordings note."""
 _MAGIC: Final = b"MKR\x1a"
 _HEADER: Final = struct.Struct("<4sHHIIII")
 _RUN: Final = np.dtype([("keys", "<u2"), ("frames", "<u4")])
-_KINDS: Final = ("race", "power_on", "state")
 MADE_BY: Final = f"mkds-gym {__version__}"
 """Value of `Recording.made_by` in recordings of this version."""
 
@@ -177,6 +181,8 @@ class Recording:
             for each in fields(self)
             if each.name not in ("keys", "state", "start")
         }
+        # A label may be the name of a file, with bytes that are not UTF-8.
+        header["label"] = self.label.encode("utf-8", "replace").decode()
         header["start"] = asdict(self.start)
         text = json.dumps(header, default=_plain, separators=(",", ":")).encode()
         keys = zlib.compress(_runs(self.keys).tobytes(), 9)
@@ -206,21 +212,31 @@ class Recording:
                 f"{name} has format version {version}, but {MADE_BY} reads {FORMAT_VERSION}: "
                 + version_to_use(_made_by(data))
             )
-        body = data[_HEADER.size :]
+        body = memoryview(data)[_HEADER.size :]
         if len(body) != sum(lengths) or zlib.crc32(body) != crc:
             raise RecordingError(f"{name} is truncated or damaged: record it again")
         header, keys = body[: lengths[0]], body[lengths[0] : lengths[0] + lengths[1]]
-        try:
-            values = json.loads(header)
-            start = Start(**values.pop("start"))
-            state = body[len(body) - lengths[2] :] if lengths[2] else None
-            recording = cls(start=start, keys=_unroll(keys), state=state, **values)
-            consistent = recording.start.kind in _KINDS and 0 <= recording.lead <= recording.frames
-        except (ValueError, TypeError, KeyError, zlib.error) as error:
-            raise RecordingError(f"{name} is damaged ({error}): record it again") from None
-        if not consistent:
-            raise RecordingError(f"{name} is damaged (its header is inconsistent): record it again")
-        return recording
+        state = bytes(body[len(body) - lengths[2] :]) if lengths[2] else None
+        values = _parse_header(header, name)
+        return cls.from_header(values, _unroll(bytes(keys), name), name, state)
+
+    @classmethod
+    def from_header(
+        cls, values: Any, keys: NDArray[np.uint16], name: str, state: bytes | None = None
+    ) -> Recording:
+        """Return the recording with a header of a file.
+
+        Args:
+            values: the header's JSON values.
+            keys: uint16 (frames,), a combination of `Keys` for each frame.
+            name: name of the recording in error messages.
+            state: the savestate of the start, if the file contains it.
+
+        Raises:
+            RecordingError: the header is damaged.
+        """
+        check_header(values, name, len(keys), state is not None)
+        return cls(**{**values, "start": Start(**values["start"])}, keys=keys, state=state)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a file. An existing file is replaced when the new one is complete.
@@ -237,15 +253,11 @@ class Recording:
         Raises:
             RecordingError: the file is missing, not a recording, damaged, or has another version.
         """
-        try:
-            data = Path(path).read_bytes()
-        except FileNotFoundError:
-            raise RecordingError(
-                f"recording '{path}' does not exist: expected the path of a {SUFFIX} file"
-            ) from None
-        except (OSError, ValueError) as error:
-            raise RecordingError(f"cannot read recording '{path}': {reason(error)}") from error
-        return cls.from_bytes(data, f"recording '{path}'")
+        remedy = f"expected the path of a {SUFFIX} file"
+        file = file_path("path", path, f"a {SUFFIX} file")
+        name = f"recording '{file}'"
+        data = read_file(file, name, RecordingError, limit=MAX_SIZE, remedy=remedy)
+        return cls.from_bytes(data, name)
 
     def check(self, rom: str, title: str, build_id: str) -> None:
         """Refuse another cartridge or emulator build than that of the recording.
@@ -261,7 +273,8 @@ class Recording:
         if rom != self.rom:
             raise RecordingError(
                 f"the recording was made with another ROM: expected {self.title} (SHA-1 "
-                f"{self.rom}), got {title} (SHA-1 {rom})"
+                f"{self.rom}), got {title} (SHA-1 {rom}); pass its cartridge "
+                "(rom=, or --rom)"
             )
         if build_id != self.build_id:
             raise RecordingError(
@@ -286,10 +299,18 @@ def _made_by(data: bytes) -> str:
     """Return the ``made_by`` of a file of any version; empty without one."""
     try:
         begin = _HEADER.size
-        header = json.loads(data[begin : begin + _HEADER.unpack_from(data)[3]])
+        header = _parse_header(data[begin : begin + _HEADER.unpack_from(data)[3]], "")
         return str(header["made_by"])
-    except (ValueError, TypeError, KeyError):
+    except (RecordingError, TypeError, KeyError):
         return ""
+
+
+def _parse_header(data: bytes | memoryview, name: str) -> Any:
+    if len(data) > MAX_HEADER:
+        raise RecordingError(f"{name} is damaged (its header has more than {MAX_HEADER:,} bytes)")
+    return parse_json(
+        bytes(data), f"the header of {name}", RecordingError, max_values=10_000, file_names=True
+    )
 
 
 def memory_digest(console: Console) -> str:
@@ -310,16 +331,38 @@ def component_names(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         ``obs_type``, ``sensors``, ``screens``, ``metrics``, ``terminate_on`` and ``truncate_on``,
-        each a name or a list of names. An argument with an object in it is left out.
+        each a name or a list of names. An object is noted as ``"module:Class"``, see
+        `is_object_note`. An argument that is None is left out.
     """
     found: dict[str, Any] = {}
-    for name in _COMPONENTS:
+    for name in COMPONENTS:
         value = arguments[name]
-        if isinstance(value, str):
-            found[name] = value
-        elif isinstance(value, list | tuple) and all(isinstance(each, str) for each in value):
-            found[name] = list(value)
+        if isinstance(value, list | tuple):
+            found[name] = [_noted(each) for each in value]
+        elif value is not None:
+            found[name] = _noted(value)
     return found
+
+
+def _noted(component: Any) -> str:
+    if isinstance(component, str):
+        return component
+    kind = component if hasattr(component, "__module__") else type(component)
+    kind = kind if hasattr(kind, "__qualname__") else type(kind)
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def is_object_note(name: str) -> bool:
+    """Return whether a noted component is an object, ``"module:Class"``, not ``"name:number"``.
+
+    The note tells the reader which class the object has. Nothing imports the module.
+    """
+    _, colon, rest = name.partition(":")
+    try:
+        float(rest)
+    except ValueError:
+        return bool(colon)
+    return rest.isidentifier()  # "inf" and "nan" are numbers, and names of objects as well
 
 
 def race_result(race: RaceState, course: Course) -> dict[str, Any]:
@@ -337,7 +380,7 @@ def _plain(value: Any) -> Any:
     """Convert NumPy's numbers for JSON."""
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"{value!r} cannot be written to a recording")
+    raise TypeError(f"{shown(value)} cannot be written to a recording")
 
 
 def _runs(keys: NDArray[np.uint16]) -> NDArray[Any]:
@@ -349,16 +392,20 @@ def _runs(keys: NDArray[np.uint16]) -> NDArray[Any]:
     return runs
 
 
-def _unroll(data: bytes) -> NDArray[np.uint16]:
-    """Return the keys of each frame from deflated runs; ValueError if they are inconsistent."""
-    stream = zlib.decompressobj()
-    runs = np.frombuffer(stream.decompress(data, MAX_FRAMES * _RUN.itemsize), _RUN)
-    if not stream.eof:
-        raise ValueError("truncated, or more than a day of frames")
+def _unroll(data: bytes, name: str) -> NDArray[np.uint16]:
+    """Return the keys of each frame from deflated runs."""
+    limit = MAX_FRAMES * _RUN.itemsize
+    plain = inflate(data, f"the keys of {name}", RecordingError, limit=limit)
+    problem = ""
+    if len(plain) % _RUN.itemsize:
+        raise RecordingError(f"{name} is damaged (its last key is incomplete): record it again")
+    runs = np.frombuffer(plain, _RUN)
     if int(runs["frames"].sum(dtype=np.uint64)) > MAX_FRAMES:
-        raise ValueError("more than a day of frames")
-    if (runs["keys"] > ALL_KEYS).any():
-        raise ValueError("keys that the console does not have")
+        problem = "more than a day of frames"
+    elif (runs["keys"] > ALL_KEYS).any():
+        problem = "keys that the console does not have"
+    if problem:
+        raise RecordingError(f"{name} is damaged ({problem}): record it again")
     return np.repeat(runs["keys"].astype(np.uint16), runs["frames"])
 
 
@@ -370,5 +417,5 @@ def check_recording(recording: object) -> None:
     """
     if not isinstance(recording, Recording):
         raise TypeError(
-            f"recording={recording!r} is not a Recording: Recording.load(path) reads a file"
+            f"recording={shown(recording)} is not a Recording: Recording.load(path) reads a file"
         )

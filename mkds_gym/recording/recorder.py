@@ -16,6 +16,7 @@ from mkds_gym.observer import EnvObserver
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.recording.format import Recording, Start, race_result
+from mkds_gym.utils.arguments import shown
 
 
 class ConsoleRecorder:
@@ -60,7 +61,15 @@ class ConsoleRecorder:
         self._state = pack_state(self._console.snapshot())
 
     def recording(self) -> Recording:
-        """Return the recording up to the current frame."""
+        """Return the recording up to the current frame.
+
+        Raises:
+            ConcurrentCallError: another thread drives the console.
+        """
+        with self._console.turn("recording"):
+            return self._recording()
+
+    def _recording(self) -> Recording:
         console = self._console
         try:
             layout = MemoryLayout.detect(console.ram, console.cartridge.region)
@@ -113,8 +122,8 @@ class Recorder(EnvObserver):
     ) -> None:
         if not hasattr(env.unwrapped, "add_observer"):
             raise TypeError(
-                f"env={env!r} is not an MKDS-v0 environment: expected gym.make('MKDS-v0'); for a "
-                "vector environment, pass env_wrappers=[mkds_gym.wrappers.RecordRaces]"
+                f"env={shown(env)} is not an MKDS-v0 environment: expected gym.make('MKDS-v0'); "
+                "for a vector environment, pass env_wrappers=[mkds_gym.wrappers.RecordRaces]"
             )
         self._env: Any = env.unwrapped
         self.label = label
@@ -131,7 +140,12 @@ class Recorder(EnvObserver):
 
         Raises:
             RecordingError: no frame has been recorded since the last reset or ``restore_state``.
+            ConcurrentCallError: another thread is in a call of the environment.
         """
+        with self._env.turn("recording"):
+            return self._recording()
+
+    def _recording(self) -> Recording:
         if self._ended is not None:
             return self._ended
         if self._start is None:

@@ -38,6 +38,7 @@ from mkds_gym.recording.format import (
 from mkds_gym.replay import dsm
 from mkds_gym.replay.replay import verify
 from mkds_gym.replay.show import Show, show
+from mkds_gym.utils.command_line import ArgumentParser
 from mkds_gym.utils.files import same_file, why_unwritable, write_bytes
 
 GIF_EVERY: Final = 4
@@ -68,7 +69,7 @@ _LOOKS: Final = {
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m mkds_gym.replay",
         description="Drive recordings again. Without an output, check that each ends as it was "
         "recorded. Several recordings are shown side by side, or as ghosts of the first.",

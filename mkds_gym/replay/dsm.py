@@ -13,17 +13,18 @@ parameter, and the race is driven on that cartridge to check that it ends in the
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import re
 import struct
-import tempfile
 import uuid
 import zlib
+from array import array
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +36,10 @@ from mkds_gym.emulator.loader import installed_build_id
 from mkds_gym.errors import RecordingError, reason
 from mkds_gym.recording.format import Recording, Start
 from mkds_gym.replay.replay import Replay, boot_parameters
+from mkds_gym.utils.arguments import file_path
 from mkds_gym.utils.files import write_bytes
+from mkds_gym.utils.leftovers import temporary_folder
+from mkds_gym.utils.reading import decode, parse_json, read_file
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +74,13 @@ _SETTINGS: Final = {
 }
 """Settings of our console. A movie recorded with other settings may end differently."""
 _COMMENT: Final = "mkds-gym "
-_FRAME: Final = re.compile(r"\|(\d+)\|(.{13})(\d{3}) (\d{3}) (\d)(?: (\d{3}))?\|")
+_FRAME: Final = re.compile(r"\|(\d{1,9})\|(.{13})(\d{3}) (\d{3}) (\d)(?: (\d{3}))?\|", re.ASCII)
+_DIGITS: Final = re.compile("[0-9]{1,9}")
+MAX_SIZE: Final = 128 << 20
+"""Largest movie, in bytes: more than 18 hours."""
+MAX_COMMENT: Final = 1 << 20
+"""Longest line of the header, in bytes."""
+_MAX_ENTRIES: Final = 10_000
 _ARM9: Final = 0x20
 """Offset in the header of the main program's offset, entry, address and size, u32 each."""
 _HEADER_AREA: Final = 0x3FF800
@@ -162,15 +172,10 @@ def read_movie(
         RecordingError: the file is missing, damaged, not a movie or of another cartridge; or the
             movie uses stylus, microphone, lid, resets, a savestate or battery memory.
     """
-    name = f"movie '{path}'"
-    try:
-        text = Path(path).read_text("utf-8")
-    except FileNotFoundError:
-        raise RecordingError(f"{name} does not exist") from None
-    except (OSError, ValueError) as error:
-        raise RecordingError(f"cannot read {name}: {reason(error)}") from error
-    header, masks = _parse(text, name)
-    keys = np.array(masks, np.uint16)
+    file = file_path("path", path, "a .dsm file")
+    name = f"movie '{file}'"
+    data = read_file(file, name, RecordingError, limit=MAX_SIZE, remedy="expected a .dsm file")
+    header, keys = _parse(data, name)
     for comment in header.get("comment", []):
         if comment.startswith(_COMMENT):
             return _from_comment(comment[len(_COMMENT) :], keys, name)
@@ -195,7 +200,7 @@ def read_movie(
         rom=cartridge.sha1,
         title=cartridge.title,
         build_id=installed_build_id(),
-        jit=int(block[0]) > 0 if block and block[0].isdecimal() else jit,
+        jit=block[0].strip("0") != "" if block and _DIGITS.fullmatch(block[0]) else jit,
         start=Start("power_on"),
         keys=keys,
         environment={"frame_skip": 1},
@@ -213,7 +218,7 @@ def _check_cartridge(header: dict[str, list[str]], cartridge: Cartridge, name: s
     (serial,) = header.get("romSerial", [""])[:1]
     crc = int(checksum, 16) if re.fullmatch("[0-9A-Fa-f]{1,8}", checksum) else 0
     if crc:
-        here = zlib.crc32(cartridge.path.read_bytes())
+        here = zlib.crc32(cartridge.contents())
         if crc != here:
             raise RecordingError(
                 f"{name} is of another ROM ({' '.join(header.get('romFilename', []))}, CRC-32 "
@@ -229,21 +234,35 @@ def _check_cartridge(header: dict[str, list[str]], cartridge: Cartridge, name: s
         )
 
 
-def _parse(text: str, name: str) -> tuple[dict[str, list[str]], list[int]]:
+def _parse(data: bytes, name: str) -> tuple[dict[str, list[str]], NDArray[np.uint16]]:
     """Return the header values by key, and the key mask of each frame."""
-    if not re.match(r"version [12]\s", text):
+    if not re.match(rb"version [12]\s", data):
         raise RecordingError(f"{name} is not a DeSmuME movie (text, version 1 or 2)")
     header: dict[str, list[str]] = {}
-    known: dict[str, int] = {}
-    masks: list[int] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.startswith("|"):
-            key, _, value = line.partition(" ")
+    known: dict[bytes, int] = {}
+    masks = array("H")
+    entries = 0
+    for number, line in enumerate(io.BytesIO(data), 1):
+        line = line.rstrip(b"\r\n")
+        mask = known.get(line)
+        if mask is not None:
+            masks.append(mask)
+            continue
+        where = f"{name}, line {number}"
+        text = decode(line[:MAX_COMMENT], where, RecordingError)
+        if not line.startswith(b"|"):
+            entries += 1
+            if len(line) >= MAX_COMMENT or entries > _MAX_ENTRIES:
+                raise RecordingError(
+                    f"{where}: the header is too long: expected at most {_MAX_ENTRIES} lines of "
+                    f"less than {MAX_COMMENT:,} bytes"
+                )
+            key, _, value = text.partition(" ")
             header.setdefault(key, []).append(value)
             continue
-        mask = known.get(line)
-        if mask is None:
-            mask = known[line] = _mask(line, f"{name}, line {number}")
+        mask = _mask(text, where)
+        if len(known) < _MAX_ENTRIES:
+            known[line] = mask
         masks.append(mask)
     for key, allowed in (("binary", "0"), ("savestate", "0"), ("sram", ""), ("useExtBios", "0")):
         for value in header.get(key, []):
@@ -252,17 +271,17 @@ def _parse(text: str, name: str) -> tuple[dict[str, list[str]], list[int]]:
                     f"{name} has {key} {value[:20]!r}: only text movies from power-on, with empty "
                     "battery memory and the emulator's own BIOS, are supported"
                 )
-    return header, masks
+    return header, np.array(masks, np.uint16)
 
 
 def _mask(line: str, where: str) -> int:
     found = _FRAME.fullmatch(line.strip())
     if found is None:
         raise RecordingError(f"{where}: {line[:40]!r} is not a frame of a movie")
-    commands, letters, column, row, touched, microphone = found.groups()
-    if int(commands) or int(touched) or int(column) or int(row) or int(microphone or 0):
+    letters = found[2]
+    if any(number.strip("0") for number in (found[1], *found.groups("")[2:])):
         raise RecordingError(
-            f"{where}: {line!r} uses stylus, microphone, lid or reset: only keys are supported"
+            f"{where}: {line[:40]!r} uses stylus, microphone, lid or reset: only keys are supported"
         )
     mask = 0
     for letter, (_, key) in zip(letters, KEY_LETTERS, strict=False):
@@ -271,18 +290,20 @@ def _mask(line: str, where: str) -> int:
     return mask
 
 
-def _from_comment(text: str, keys: Any, name: str) -> Recording:
-    try:
-        values = json.loads(text)
-        start = Start(**values.pop("start"))
-        recording = Recording(start=start, keys=keys[start.frame :], **values)
-    except (ValueError, TypeError, KeyError) as error:
-        raise RecordingError(f"{name} has a damaged mkds-gym comment: {error}") from None
-    if len(keys) < start.frame or keys[: start.frame].any():
+def _from_comment(text: str, keys: NDArray[np.uint16], name: str) -> Recording:
+    comment = f"the mkds-gym comment of {name}"
+    values = parse_json(text, comment, RecordingError, max_values=10_000, file_names=True)
+    start = values.get("start") if isinstance(values, dict) else None
+    frame = start.get("frame") if isinstance(start, dict) else None
+    begin = frame if type(frame) is int and 0 <= frame <= len(keys) else 0
+    recording = Recording.from_header(values, keys[begin:], comment)
+    if recording.start.frame > len(keys) or keys[:begin].any():
         raise RecordingError(
-            f"{name} was changed before its race starts at frame {start.frame}; remove its "
-            "mkds-gym comment to drive it from power-on"
+            f"{name} was changed before its race starts at frame {recording.start.frame}; remove "
+            "its mkds-gym comment to drive it from power-on"
         )
+    if recording.start.kind == "state":
+        raise RecordingError(f"{comment} is damaged: a movie cannot start at a savestate")
     return recording
 
 
@@ -300,7 +321,7 @@ def booted_cartridge(recording: Recording, cartridge: Cartridge) -> bytes | None
         return None
     if recording.start.race_seed is not None:
         parameters = replace(parameters, seed=recording.start.race_seed)
-    data = bytearray(cartridge.path.read_bytes())
+    data = bytearray(cartridge.contents())
     offset, _, address, size = struct.unpack_from("<4I", data, _ARM9)
     ram = np.zeros(RAM_SIZE, np.uint8)
     program = np.frombuffer(bytes(data[offset : offset + size]), np.uint8)
@@ -344,13 +365,13 @@ def write_movie(
     """
     cartridge = rom if isinstance(rom, Cartridge) else Cartridge.open(rom)
     recording.check(cartridge.sha1, cartridge.title, installed_build_id())
-    target = Path(path)
+    target = file_path("path", path, f"a {SUFFIX} file to write")
     if target.suffix != SUFFIX:
         raise RecordingError(f"cannot write movie '{target}': expected the suffix {SUFFIX}")
     data = booted_cartridge(recording, cartridge)
     rom_file = target.with_suffix(".nds")
     name = cartridge.path.name if data is None else rom_file.name
-    image = cartridge.path.read_bytes() if data is None else data
+    image = cartridge.contents() if data is None else data
     text = movie_bytes(recording, name, zlib.crc32(image), f"NTR-{cartridge.game_code}")
     if data is None:
         write_bytes(target, text)
@@ -370,9 +391,11 @@ def write_movie(
 def _replaceable(path: Path, cartridge: Cartridge, data: bytes) -> bool:
     """Whether no file exists at the path, or an equal one."""
     try:
-        return not path.exists() or (
-            not path.samefile(cartridge.path) and path.read_bytes() == data
-        )
+        if not path.exists():
+            return True
+        if not path.is_file() or path.samefile(cartridge.path) or path.stat().st_size != len(data):
+            return False
+        return path.read_bytes() == data
     except OSError as error:
         raise RecordingError(f"cannot write '{path}': {reason(error)}") from error
 
@@ -387,8 +410,8 @@ def _check_seeded_race(recording: Recording, cartridge: Cartridge, data: bytes) 
     """
     parameters = boot_parameters(recording, cartridge)
     assert parameters is not None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / cartridge.path.name  # which the emulator writes into memory
+    with temporary_folder("movie") as folder:
+        path = folder / cartridge.path.name  # which the emulator writes into memory
         path.write_bytes(data)
         with (
             Console(Cartridge.open(path), jit=recording.jit) as console,

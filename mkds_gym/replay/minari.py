@@ -5,35 +5,47 @@ from __future__ import annotations
 import contextlib
 import copy
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import gymnasium as gym
 import numpy as np
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 
 from mkds_gym.components.actions import actions_for
 from mkds_gym.components.rewards import REWARDS
 from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.race_config import RaceArguments
 from mkds_gym.errors import RecordingError
-from mkds_gym.recording.format import Recording, check_recording
+from mkds_gym.recording.format import COMPONENTS, Recording, check_recording, is_object_note
 from mkds_gym.registration import ENVIRONMENT_ID
 from mkds_gym.replay.replay import environment
+from mkds_gym.utils.arguments import shown
+from mkds_gym.utils.reading import problems
 
 _OWN_ACTIONS: Final = ("discrete", "discrete_items", "keys")
 """Action types whose actions can be derived from keys."""
-_METADATA: Final = (
-    "author",
-    "author_email",
-    "code_permalink",
-    "algorithm_name",
-    "description",
-    "ref_min_score",
-    "ref_max_score",
-    "requirements",
-)
-"""Accepted keys of ``metadata``."""
+_DATASET_ID: Final = re.compile(r"([-\w]+/)*[-\w]+-v[0-9]{1,9}", re.ASCII)
+
+
+class _Metadata(BaseModel):
+    """The accepted keys of ``metadata``."""
+
+    model_config = ConfigDict(strict=True)
+
+    author: str | list[str] | set[str] | None = None
+    author_email: str | list[str] | set[str] | None = None
+    code_permalink: str | None = None
+    algorithm_name: str | None = None
+    description: str | None = None
+    ref_min_score: FiniteFloat | None = None
+    ref_max_score: FiniteFloat | None = None
+    requirements: list[str] | None = None
+
+
+_METADATA: Final = tuple(_Metadata.model_fields)
 
 
 def to_minari(
@@ -52,7 +64,8 @@ def to_minari(
     ended at the end of its recording is truncated. Observations, rewards, metrics and events are
     those that all recordings have in common, or the defaults. If all recordings have the same race
     arguments or the same savestate file, ``dataset.recover_environment()`` returns an environment
-    of that race with these arguments.
+    of that race with these arguments. Otherwise a warning names the arguments that differ, the
+    dataset has no environment, and ``recover_environment()`` raises a ValueError.
 
     Args:
         recordings: the recordings.
@@ -76,8 +89,8 @@ def to_minari(
     Raises:
         RecordingError: Minari is not installed, there is no recording, the dataset exists, or a
             recording cannot be driven here. No dataset is left.
-        ValueError: an argument or a key of ``metadata`` is wrong, or the action type has no action
-            for some keys.
+        ValueError: an argument or a key of ``metadata`` is wrong, the recordings were made with an
+            object that is not passed again, or the action type has no action for some keys.
         TypeError: an item of ``recordings`` is not a `Recording`.
     """
     try:
@@ -95,7 +108,12 @@ def to_minari(
         check_recording(recording)
     if not recordings:
         raise RecordingError("recordings is empty: expected at least one recording")
-    if dataset_id in minari.list_local_datasets():
+    if not isinstance(dataset_id, str) or not _DATASET_ID.fullmatch(dataset_id):
+        raise ValueError(
+            f"dataset_id={shown(dataset_id)} is malformed: expected [namespace/]name-v0, such as "
+            "mkds/laps-v0"
+        )
+    if os.path.lexists(get_dataset_path(dataset_id)):
         raise RecordingError(
             f"the dataset '{dataset_id}' already exists; choose another name or version, or delete "
             "the dataset with minari.delete_dataset()"
@@ -107,12 +125,16 @@ def to_minari(
     }
     if unknown := sorted(map(str, details.keys() - set(_METADATA))):
         raise ValueError(
-            f"metadata has an unknown key {unknown[0]!r}: expected {', '.join(_METADATA)}"
+            f"metadata has an unknown key {shown(unknown[0])}: expected {', '.join(_METADATA)}"
         )
     if ("ref_min_score" in details) != ("ref_max_score" in details):
         raise ValueError(
             "metadata has only one of ref_min_score and ref_max_score: pass both or neither"
         )
+    try:
+        _Metadata.model_validate(details)
+    except ValidationError as error:
+        raise ValueError(f"metadata is wrong ({problems(error)})") from None
     arguments = {**_common_arguments(recordings, arguments), **arguments}
     arguments["action_type"] = action_type or _action_type(recordings)
 
@@ -158,8 +180,7 @@ def _common_arguments(recordings: Sequence[Recording], given: Mapping[str, Any])
     common = {
         name: value
         for name, value in first.items()
-        if name not in ("frame_skip", "action_type")
-        and all(other.get(name) == value for other in others)
+        if name in ("reward", *COMPONENTS) and all(other.get(name) == value for other in others)
     }
     if str(common.get("reward")).partition(":")[0] not in REWARDS:  # the name of an object
         common.pop("reward", None)
@@ -168,13 +189,25 @@ def _common_arguments(recordings: Sequence[Recording], given: Mapping[str, Any])
     if "obs_type" not in common or {"obs_type", "sensors"} & given.keys():
         common.pop("obs_type", None)
         common.pop("sensors", None)
+    for name, value in common.items():
+        for noted in [value] if isinstance(value, str) else value or ():
+            if name != "reward" and name not in given and is_object_note(noted):
+                raise ValueError(
+                    f"the recordings were made with {name}={shown(noted)}, an object that a "
+                    f"recording cannot hold: pass {name}= again"
+                )
     return common
 
 
 def _spec(recordings: Sequence[Recording], arguments: Mapping[str, Any]) -> Any:
     """Return the spec of an environment of the recordings' common race, or None."""
     start = recordings[0].start
-    if any((each.start.race, each.start.path) != (start.race, start.path) for each in recordings):
+    if differing := _differing(recordings):
+        gym.logger.warn(
+            f"the races of the recordings differ in {', '.join(differing)}: the dataset has no "
+            "environment, and recover_environment() will raise a ValueError; make the environment "
+            "with gym.make()"
+        )
         return None
     spec = copy.deepcopy(gym.spec(ENVIRONMENT_ID))
     if start.race is not None:
@@ -192,6 +225,13 @@ def _spec(recordings: Sequence[Recording], arguments: Mapping[str, Any]) -> Any:
         if isinstance(spec.kwargs.get(name), os.PathLike):
             spec.kwargs[name] = os.fspath(spec.kwargs[name])
     return spec
+
+
+def _differing(recordings: Sequence[Recording]) -> list[str]:
+    """Return the race arguments in which recordings differ."""
+    first, *others = ({"state": each.start.path, **(each.start.race or {})} for each in recordings)
+    names = {name: None for each in (first, *others) for name in each}
+    return [name for name in names if any(other.get(name) != first.get(name) for other in others)]
 
 
 def _episode(env: MKDSEnv, actions: Any) -> dict[str, Any]:

@@ -11,11 +11,12 @@ from mkds_gym.emulator.cartridge import REGIONS
 from mkds_gym.errors import CartridgeError, MKDSError
 from mkds_gym.roms import library
 from mkds_gym.roms.importing import Outcome, forget, import_path
+from mkds_gym.utils.command_line import ArgumentParser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m mkds_gym.roms",
         description="Import dumps of your own cartridges, for rom=NAME and MKDS_ROM. Only the path "
         "and the SHA-1 of a file are kept; the file stays where it is.",
@@ -85,7 +86,9 @@ def _import(options: argparse.Namespace) -> int:
     if not found:
         print("no cartridge was imported", file=sys.stderr)
         return 1
-    print(f'drive it with gymnasium.make("MKDS-v0", rom="{found[0].name}"); first make a start:')
+    print(
+        f'drive it with gymnasium.make("MKDS-v0", rom="{found[0].name}"); first keep a race start:'
+    )
     print(f"  python -m mkds_gym.play --rom {found[0].name}")
     return 0
 

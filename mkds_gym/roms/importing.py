@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import bz2
 import contextlib
+import copy
 import gzip
 import hashlib
 import lzma
 import os
 import re
-import tempfile
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, BinaryIO, Final
 
-from mkds_gym.emulator.cartridge import HEADER_SIZE, Cartridge
+from mkds_gym.emulator.cartridge import HEADER_SIZE, MAX_ROM_SIZE, Cartridge
 from mkds_gym.errors import CartridgeError, reason
 from mkds_gym.roms import library
 from mkds_gym.roms.library import ImportedRom
+from mkds_gym.utils.arguments import file_path, shown
+from mkds_gym.utils.files import partial_file
+from mkds_gym.utils.reading import open_file
 from mkds_gym.utils.user_folders import cache_folder
 
-MAX_ROM_SIZE: Final = 512 << 20
-"""Largest size of an unpacked ROM in bytes: that of the largest cartridge of the console."""
 _MAX_MEMBERS: Final = 10_000
+_MAX_DIRECTORY: Final = 4 << 20
+"""Largest list of names in an archive, in bytes."""
+_MAX_LZMA_MEMORY: Final = 100 << 20
+_ZIP_END_AREA: Final = (1 << 16) + 22
+"""The end of an archive, a record of 22 bytes and a comment."""
+_PACKED_PIECE: Final = 1 << 16
 
 _NAMES: Final = {
     "AMCE": "mkds-usa",
@@ -50,7 +59,7 @@ _ZIP_ERRORS: Final = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file.
+    """Outcome of the import of one file.
 
     Attributes:
         source: the file, or the file in an archive.
@@ -79,10 +88,14 @@ def import_path(
         The outcome of each file.
 
     Raises:
-        CartridgeError: ``name`` is malformed.
+        CartridgeError: ``name`` is malformed, or ``path`` cannot be a path.
     """
     if name is not None:
         library.check_name(name)
+    try:
+        file_path("path", path, "a ROM file, an archive or a folder")
+    except ValueError as error:
+        raise CartridgeError(str(error)) from None
     if not path.is_dir():
         yield from _import_file(path, name, region)
         return
@@ -94,18 +107,19 @@ def import_path(
 
 
 def _import_file(path: Path, name: str | None, region: str | None) -> Iterator[Outcome]:
+    remedy = "expected a .nds file, or a .zip or .gz file with one"
     try:
-        if not path.exists() or not path.is_file():
-            Cartridge.open_file(path, region)  # says what the path is instead
-        with path.open("rb") as stream:
+        with open_file(path, f"ROM '{path}'", CartridgeError, remedy=remedy) as stream:
             magic = stream.read(4)
-        if magic == b"PK\x03\x04":
-            yield from _import_zip(path, name, region)
-            return
-        unpacked, archive = path.absolute(), ""
-        if magic[:2] == b"\x1f\x8b":
-            with gzip.open(path) as stream:
-                unpacked, archive = _unpack(stream, str(path), region), str(path.resolve())
+            stream.seek(0)
+            if magic == b"PK\x03\x04":
+                yield from _import_zip(stream, path, name, region)
+                return
+            unpacked, archive = path.absolute(), ""
+            if magic[:2] == b"\x1f\x8b":
+                with gzip.GzipFile(fileobj=stream) as inner:
+                    unpacked = _unpack(_pieces(inner), str(path), region)
+                archive = str(path.resolve())
         yield _keep(unpacked, archive, str(path), name, region)
     except CartridgeError as error:
         yield Outcome(str(path), problem=str(error))
@@ -113,9 +127,12 @@ def _import_file(path: Path, name: str | None, region: str | None) -> Iterator[O
         yield Outcome(str(path), problem=f"cannot read '{path}': {reason(error)}")
 
 
-def _import_zip(path: Path, name: str | None, region: str | None) -> Iterator[Outcome]:
+def _import_zip(
+    stream: BinaryIO, path: Path, name: str | None, region: str | None
+) -> Iterator[Outcome]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        _check_directory(stream, path)
+        with zipfile.ZipFile(stream) as archive:
             members = archive.infolist()
             if len(members) > _MAX_MEMBERS:
                 raise CartridgeError(f"'{path}' has {len(members)} files: unpack the .nds file")
@@ -127,8 +144,7 @@ def _import_zip(path: Path, name: str | None, region: str | None) -> Iterator[Ou
                 try:
                     if member.flag_bits & 1:
                         raise CartridgeError(f"'{source}' is encrypted: unpack it first")
-                    with archive.open(member) as stream:
-                        unpacked = _unpack(stream, source, region)
+                    unpacked = _unpack(_member_pieces(archive, member), source, region)
                     yield _keep(unpacked, str(path.resolve()), source, name, region)
                 except CartridgeError as error:
                     yield Outcome(source, problem=str(error))
@@ -138,23 +154,72 @@ def _import_zip(path: Path, name: str | None, region: str | None) -> Iterator[Ou
         yield Outcome(str(path), problem=f"cannot unpack '{path}': {reason(error)}")
 
 
-def _unpack(stream: IO[bytes] | gzip.GzipFile, source: str, region: str | None) -> Path:
+def _check_directory(stream: BinaryIO, path: Path) -> None:
+    """Refuse an archive with so many names that `zipfile` could fill memory with them."""
+    begin = max(stream.seek(0, os.SEEK_END) - _ZIP_END_AREA, 0)
+    stream.seek(begin)
+    for found in re.finditer(rb"PK\x05\x06.{8}(....)", stream.read(), re.DOTALL):
+        if int.from_bytes(found[1], "little") > _MAX_DIRECTORY:
+            raise CartridgeError(f"'{path}' has too many files: unpack the .nds file")
+    stream.seek(0)
+
+
+def _pieces(stream: IO[bytes] | gzip.GzipFile) -> Iterator[bytes]:
+    while piece := stream.read(_PIECE):
+        yield piece
+
+
+def _member_pieces(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[bytes]:
+    """Decompress a file of an archive in bounded pieces.
+
+    `zipfile` itself has no bound for bzip2 and LZMA.
+    """
+    if member.compress_type not in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        with archive.open(member) as stream:
+            yield from _pieces(stream)
+        return
+    packed = copy.copy(member)
+    packed.compress_type, packed.file_size = zipfile.ZIP_STORED, member.compress_size
+    packed.CRC = None  # type: ignore[assignment]  # the checksum is that of the unpacked file
+    crc = 0
+    with archive.open(packed) as stream:
+        decoder: Any = bz2.BZ2Decompressor()
+        if member.compress_type == zipfile.ZIP_LZMA:
+            decoder = lzma.LZMADecompressor(lzma.FORMAT_ALONE, _MAX_LZMA_MEMORY)
+            # Version and size of the properties, u16 each; the properties. With bit 1 of the
+            # flags, the data have an end mark, else a known size.
+            properties = stream.read(9)[4:]
+            size = -1 if member.flag_bits & 2 else member.file_size
+            decoder.decompress(properties + struct.pack("<q", size))
+        while not decoder.eof:
+            data = stream.read(_PACKED_PIECE) if decoder.needs_input else b""
+            if decoder.needs_input and not data:
+                raise EOFError("the file is cut off")
+            piece = decoder.decompress(data, _PIECE)
+            crc = zlib.crc32(piece, crc)
+            yield piece
+    if crc != member.CRC:
+        raise zipfile.BadZipFile(f"bad CRC-32 of {shown(member.filename)}")
+
+
+def _unpack(pieces: Iterator[bytes], source: str, region: str | None) -> Path:
     """Unpack a ROM into the user's cache, under its SHA-1, after a look at its header.
 
     Raises:
-        CartridgeError: the stream is not a ROM of the game, or is too long.
+        CartridgeError: the pieces are not a ROM of the game, or are too long.
     """
     folder = cache_folder() / "roms"
     folder.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".nds", dir=folder)
-    partial = Path(temporary)
-    try:
+    with partial_file(folder, ".nds") as partial:
         digest = hashlib.sha1(usedforsecurity=False)
         size = 0
-        with open(handle, "wb") as out:  # noqa: PTH123
-            while piece := stream.read(_PIECE if size else HEADER_SIZE):
-                if not size:
-                    Cartridge.check_first_bytes(piece, f"ROM '{source}'", region)
+        with partial.open("wb") as out:
+            header = b""
+            for piece in pieces:
+                if size < HEADER_SIZE:
+                    header += piece
+                    if len(header) >= HEADER_SIZE:
+                        Cartridge.check_first_bytes(header[:HEADER_SIZE], f"ROM '{source}'", region)
                 size += len(piece)
                 if size > MAX_ROM_SIZE:
                     raise CartridgeError(
@@ -167,8 +232,6 @@ def _unpack(stream: IO[bytes] | gzip.GzipFile, source: str, region: str | None) 
         target = folder / f"{digest.hexdigest()}.nds"
         partial.replace(target)
         return target
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _keep(path: Path, archive: str, source: str, name: str | None, region: str | None) -> Outcome:
@@ -193,7 +256,7 @@ def _keep(path: Path, archive: str, source: str, name: str | None, region: str |
             return Outcome(source, rom, known=True)
     if name is not None and name in library.names():
         raise CartridgeError(
-            f"the name {name!r} belongs to another cartridge: choose another name, or run "
+            f"the name {shown(name)} belongs to another cartridge: choose another name, or run "
             f"`python -m mkds_gym.roms remove {name}`"
         )
     library.keep(rom)

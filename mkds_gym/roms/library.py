@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from mkds_gym.errors import CartridgeError, reason
+from mkds_gym.utils.arguments import shown
 from mkds_gym.utils.files import write_bytes
+from mkds_gym.utils.reading import TEXT_LIMIT, PathText, Text, parse_json, read_file, validated
 from mkds_gym.utils.user_folders import data_folder
 
 BUNDLED_NAME: Final = "kartlab"
@@ -74,13 +79,13 @@ class ImportedRom:
             changed = not path.is_file() or status.st_size != self.size or sha1(path) != self.sha1
         except OSError as error:
             raise CartridgeError(
-                f"rom={self.name!r} is imported from '{self.path}', which cannot be read "
+                f"rom={shown(self.name)} is imported from {shown(self.path)}, which cannot be read "
                 f"({reason(error)}): run `{self.import_command}`"
             ) from error
         if changed:
             raise CartridgeError(
-                f"rom={self.name!r} is imported from '{self.path}', whose contents have changed: "
-                f"run `{self.import_command}`, or give the new file another name"
+                f"rom={shown(self.name)} is imported from {shown(self.path)}, whose contents have "
+                f"changed: run `{self.import_command}`, or give the new file another name"
             )
 
 
@@ -115,11 +120,34 @@ def check_name(name: str) -> str:
     """
     if not is_name(name):
         raise CartridgeError(
-            f"name {name!r} is malformed: expected small letters, digits, - and _, such as mkds-usa"
+            f"name {shown(name)} is malformed: expected small letters, digits, - and _, such as "
+            "mkds-usa"
         )
     if name == BUNDLED_NAME:
-        raise CartridgeError(f"name {name!r} is that of the bundled cartridge: choose another name")
+        raise CartridgeError(
+            f"name {shown(name)} is that of the bundled cartridge: choose another name"
+        )
     return name
+
+
+class _Entry(BaseModel):
+    """The file of an imported cartridge."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    version: Literal[1]
+    path: PathText
+    sha1: Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
+    size: Annotated[int, Field(ge=0, le=512 << 20)]  # of the largest cartridge
+    modified: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)]
+    game_code: Text
+    title: Text
+    revision: Annotated[int, Field(ge=0, le=255)]
+    region: Literal["USA", "Europe", "Japan", "Korea"]
+    archive: Literal[""] | PathText = ""
+
+
+_ENTRY: Final = TypeAdapter(_Entry)
 
 
 def _file_of(name: str) -> Path:
@@ -135,23 +163,25 @@ def find(name: str) -> ImportedRom | None:
     if not is_name(name):
         return None
     path = _file_of(name)
-    try:
-        entry = json.loads(path.read_text("utf-8"))
-        if entry.pop("version") != _VERSION:
-            raise ValueError("another version")
-        return ImportedRom(name=name, **entry)
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CartridgeError(
-            f"the entry '{path}' of rom={name!r} is unreadable ({reason(error)}): run "
-            f"`python -m mkds_gym.roms remove {name}`, then import the cartridge again"
-        ) from error
+    text = f"the entry '{path}' of rom={shown(name)}"
+    remedy = f"run `python -m mkds_gym.roms remove {name}`, then import the cartridge again"
+
+    def error(message: str) -> CartridgeError:
+        return CartridgeError(message if message.endswith(remedy) else f"{message}: {remedy}")
+
+    data = read_file(path, text, error, limit=TEXT_LIMIT, remedy=remedy)
+    entry = dict(
+        vars(validated(_ENTRY, parse_json(data, text, error, file_names=True), text, error))
+    )
+    del entry["version"]
+    return ImportedRom(name=name, **entry)
 
 
 def names() -> list[str]:
     """Return the sorted names of all imported cartridges."""
-    return sorted(path.stem for path in (data_folder() / "roms").glob("*.json"))
+    return sorted(path.stem for path in (data_folder() / "roms").glob("[!.]*.json"))
 
 
 def imported() -> list[ImportedRom]:
@@ -192,13 +222,13 @@ def remove(name: str) -> None:
     except FileNotFoundError:
         raise CartridgeError(unknown(name)) from None
     except OSError as error:
-        raise CartridgeError(f"cannot remove rom={name!r}: {reason(error)}") from error
+        raise CartridgeError(f"cannot remove rom={shown(name)}: {reason(error)}") from error
 
 
 def unknown(name: str) -> str:
     """Return a message about a name that is not imported."""
     known = ", ".join(names()) or "none"
     return (
-        f"no cartridge of the name {name!r} is imported (imported: {known}): run "
+        f"no cartridge of the name {shown(name)} is imported (imported: {known}): run "
         f"`{IMPORT_COMMAND} FILE`, where FILE is the dump of your cartridge"
     )

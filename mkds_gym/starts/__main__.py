@@ -13,11 +13,12 @@ from mkds_gym.errors import CartridgeError, MKDSError
 from mkds_gym.roms import imported
 from mkds_gym.starts import library
 from mkds_gym.starts.importing import Outcome, import_state
+from mkds_gym.utils.command_line import ArgumentParser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m mkds_gym.starts",
         description="Keep the starts of races on your own cartridges, for course=NAME. "
         "`python -m mkds_gym.play` keeps them too, with the key K on the grid.",
@@ -63,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcomes = [_import(path, cartridges, options.replace) for path in options.files]
             return int(any(outcome.start is None for outcome in outcomes))
         if options.command == "list":
-            for cartridge in cartridges.values():
-                _list(cartridge)
+            for name, cartridge in cartridges.items():
+                _list(name, cartridge)
             return 0
         if len(cartridges) != 1:
             raise CartridgeError(f"expected --rom, one of {', '.join(cartridges) or 'none'}")
@@ -100,16 +101,18 @@ def _cartridges(rom: str | None) -> dict[str, Cartridge]:
 
 def _import(path: Path, cartridges: dict[str, Cartridge], replace: bool) -> Outcome:
     outcome = import_state(path, list(cartridges.values()), replace=replace)
-    text = outcome.problem if outcome.start is None else str(outcome.start)
+    text = str(outcome.start or outcome.problem.removeprefix(f"{outcome.kind}: "))
     if outcome.kind == "duplicate":
         text = f"the same race is kept as {outcome.start}; --replace replaces it"
+    elif outcome.kind == "wrong cartridge":
+        text += "; import its cartridge with `python -m mkds_gym.roms import FILE`"
     print(f"{outcome.kind}: {path}: {text}", flush=True)
     return outcome
 
 
-def _list(cartridge: Cartridge) -> None:
+def _list(name: str, cartridge: Cartridge) -> None:
     starts = library.kept_starts(cartridge.sha1)
-    print(f"{cartridge.title}, {cartridge.path}: {len(starts)} starts")
+    print(f"{name}: {len(starts)} start{'s'[: len(starts) != 1]}")
     for start in starts:
         print(f"  {start}")
 

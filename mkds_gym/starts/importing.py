@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import pickle
-import sys
-import tempfile
-from collections.abc import Sequence
+import base64
+import resource
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
@@ -19,10 +17,12 @@ from mkds_gym.errors import MKDSError, StateError
 from mkds_gym.starts import library
 from mkds_gym.starts.library import KeptStart
 from mkds_gym.starts.making import make_start
-from mkds_gym.utils.child import run_in_child
+from mkds_gym.utils.child import answer_parent, run_in_child
 
-TIMEOUT: Final = 60
-"""Seconds that the child process may take for a state."""
+TIMEOUT: Final = 300
+"""Seconds that the child process may take for a state, on a machine that does much else."""
+_PROCESSOR_TIME: Final = 60
+"""Seconds of processor time that it may take."""
 _OTHER_ROM: Final = "is of another ROM"
 _KINDS: Final = ("not in a race", "after GO")
 """How messages of `make_start` begin."""
@@ -30,7 +30,7 @@ _KINDS: Final = ("not in a race", "after GO")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one savestate.
+    """Outcome of the import of one savestate.
 
     Attributes:
         path: the file.
@@ -76,38 +76,35 @@ def import_state(path: Path, cartridges: Sequence[Cartridge], *, replace: bool =
 
 
 def _load_in_child(path: Path, cartridge: Cartridge) -> tuple[KeptStart, bytes]:
-    with tempfile.TemporaryDirectory(prefix="mkds-start-") as folder:
-        request = (cartridge, str(path.absolute()), folder)
-        status = run_in_child("mkds_gym.starts.importing", request, TIMEOUT)
-        if status is None:
-            raise StateError(f"the emulator hangs on it for {TIMEOUT} s: it is damaged")
-        answer = Path(folder) / "start.json"
-        if status != 0 or not answer.is_file():
-            raise StateError(
-                f"the emulator crashes on it (exit status {status}): it is damaged; save it again"
-            )
-        result = json.loads(answer.read_text("utf-8"))
-        if "error" in result:
-            raise StateError(result["error"])
-        state = (Path(folder) / "start.state").read_bytes()
-        unpack_state(state, "the start")  # checks its checksum
-        return KeptStart(**result), state
+    request = (cartridge, str(path.absolute()))
+    result = run_in_child("mkds_gym.starts.importing", request, TIMEOUT)
+    if result.hangs:
+        raise StateError("the emulator hangs on it: it is damaged; save it again")
+    if result.status != 0 or not result.answers:
+        raise StateError(
+            f"the emulator crashes on it ({result.ending}): it is damaged; save it again"
+        )
+    (answer,) = result.answers
+    if "error" in answer:
+        raise StateError(answer["error"])
+    state = base64.b64decode(answer.pop("state"))
+    unpack_state(state, "the start")  # checks its checksum
+    return KeptStart(**answer), state
 
 
-def _child() -> None:
-    """Answer the request on standard input with files."""
-    cartridge, path, folder = pickle.load(sys.stdin.buffer)
-    state = b""
+def _answer(request: tuple[Cartridge, str]) -> Iterator[dict[str, Any]]:
+    """In the child: yield the start and its state, or why there is none."""
+    cartridge, path = request
+    resource.setrlimit(resource.RLIMIT_CPU, (_PROCESSOR_TIME, _PROCESSOR_TIME))
     try:
         with Console(cartridge) as console:
             console.load_state(path)
             start, state = make_start(console)
-        result = asdict(start)
     except MKDSError as error:
-        result = {"error": str(error)}
-    (Path(folder) / "start.state").write_bytes(state)
-    (Path(folder) / "start.json").write_text(json.dumps(result), "utf-8")
+        yield {"error": str(error)}
+    else:
+        yield {**asdict(start), "state": base64.b64encode(state).decode("ascii")}
 
 
 if __name__ == "__main__":
-    _child()
+    answer_parent(_answer)

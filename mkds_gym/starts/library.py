@@ -8,16 +8,23 @@ the game: keep it to yourself.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from mkds_gym.emulator.state_file import remember_packed
 from mkds_gym.errors import StateError, reason
 from mkds_gym.race.names import CHARACTERS
+from mkds_gym.utils.arguments import shown
 from mkds_gym.utils.files import write_bytes
+from mkds_gym.utils.reading import TEXT_LIMIT, parse_json, read_file, validated
 from mkds_gym.utils.user_folders import data_folder
 
 _VERSION: Final = 1
+_Number = Annotated[int, Field(ge=0, lt=1 << 32)]
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,41 @@ class KeptStart:
         )
 
 
+_SHA1: Final = re.compile(r"[0-9a-f]{40}")
+
+
 def _folder(rom: str) -> Path:
+    if not isinstance(rom, str) or not _SHA1.fullmatch(rom):
+        raise ValueError(
+            f"rom={shown(rom)} is not a SHA-1: expected 40 hexadecimal digits, those of "
+            "Cartridge.sha1"
+        )
     return data_folder() / "starts" / rom
+
+
+class _Entry(BaseModel):
+    """The file of a kept start."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    version: Literal[1]
+    course: Annotated[str, Field(pattern=r"^[^/\x00]{1,100}$")]
+    mode: str
+    engine_class: _Number
+    mirror: bool
+    character: _Number
+    kart: _Number
+    drivers: _Number
+    laps: _Number
+    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+_ENTRY: Final = TypeAdapter(_Entry)
+_REMEDY: Final = "delete it, and keep the start again"
+
+
+def _error(message: str) -> StateError:
+    return StateError(message if message.endswith(_REMEDY) else f"{message}: {_REMEDY}")
 
 
 def kept_starts(rom: str) -> list[KeptStart]:
@@ -84,17 +124,12 @@ def kept_starts(rom: str) -> list[KeptStart]:
         StateError: an entry cannot be read.
     """
     found = []
-    for path in sorted(_folder(rom).glob("*.json")):
-        try:
-            entry = json.loads(path.read_text("utf-8"))
-            if entry.pop("version") != _VERSION:
-                raise ValueError("another version")
-            found.append(KeptStart(name=path.stem, rom=rom, **entry))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            raise StateError(
-                f"the entry '{path}' of a race start is unreadable ({reason(error)}): delete it, "
-                "and keep the start again"
-            ) from error
+    for path in sorted(_folder(rom).glob("[!.]*.json")):
+        name = f"the entry '{path}' of a race start"
+        data = read_file(path, name, _error, limit=TEXT_LIMIT, remedy=_REMEDY)
+        entry = dict(vars(validated(_ENTRY, parse_json(data, name, _error), name, _error)))
+        del entry["version"]
+        found.append(KeptStart(name=path.stem, rom=rom, **entry))
     return found
 
 
@@ -130,6 +165,7 @@ def keep(start: KeptStart, state: bytes) -> KeptStart:
     except OSError as error:
         raise StateError(f"cannot make '{start.path.parent}': {reason(error)}") from error
     write_bytes(start.path, state, StateError)
+    remember_packed(state)
     entry = {"version": _VERSION, **asdict(start)}
     del entry["name"], entry["rom"]
     text = json.dumps(entry, indent=2) + "\n"
@@ -146,7 +182,9 @@ def remove(rom: str, name: str) -> None:
     starts = {each.name: each for each in kept_starts(rom)}
     if name not in starts:
         known = ", ".join(starts) or "none"
-        raise StateError(f"no start {name!r} is kept for this cartridge: expected one of {known}")
+        raise StateError(
+            f"no start {shown(name)} is kept for this cartridge: expected one of {known}"
+        )
     path = starts[name].path
     path.with_suffix(".json").unlink(missing_ok=True)
     path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from mkds_gym.course import Course
+from mkds_gym.course.progress import race_reader
 from mkds_gym.emulator.console import Console
 from mkds_gym.emulator.state_file import pack_state
 from mkds_gym.errors import CourseFormatError, NoRaceError, StateError
@@ -17,6 +18,7 @@ from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
 from mkds_gym.starts import library
 from mkds_gym.starts.library import KeptStart
+from mkds_gym.utils.arguments import shown
 
 FRAMES_TO_GO: Final = 1200
 """Most frames from the grid to GO: 20 s."""
@@ -38,6 +40,8 @@ def keep_start(console: Console) -> KeptStart:
         StateError: there is no race, or the race is not at its start; or the start cannot be
             written.
     """
+    if not isinstance(console, Console):
+        raise TypeError(f"console={shown(console)} is not a Console")
     if console.cartridge.boot_parameters:
         raise StateError("Kartlab needs no kept start: pass course= and the like to gym.make")
     before = console.snapshot()
@@ -55,7 +59,8 @@ def make_start(console: Console) -> tuple[KeptStart, bytes]:
         StateError: there is no race, or the race is not at its start.
     """
     try:
-        reader = RaceReader(console.ram, MemoryLayout.detect(console.ram, console.cartridge.region))
+        layout = MemoryLayout.detect(console.ram, console.cartridge.region)
+        reader = race_reader(console.ram, layout)
         race = _run_to_go(console, reader)
         course = Course.from_ram(console.ram, reader.layout)
         config = reader.read_config()

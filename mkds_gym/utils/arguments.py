@@ -7,28 +7,59 @@ A value of the wrong type raises TypeError, any other bad value ValueError.
 
 from __future__ import annotations
 
+import copy
+import difflib
+import itertools
 import math
 import os
+import re
 import reprlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import numpy as np
 
 T = TypeVar("T")
 P = ParamSpec("P")
 
-_repr = reprlib.Repr()
+MAX_LIST: Final = 1000
+"""Most elements of a list argument."""
+MAX_PATH: Final = 4096
+MAX_NAME: Final = 255
+"""Most characters of a path, and of a name in it, on Linux."""
+
+
+class _Repr(reprlib.Repr):
+    """Short reprs of anything, also of integers that Python refuses to print."""
+
+    def repr_int(self, x: int, level: int) -> str:
+        try:
+            return super().repr_int(x, level)
+        except ValueError:
+            return f"<an integer of {int(x.bit_length() * math.log10(2)) + 1} digits>"
+
+
+_repr = _Repr()
 _repr.maxstring = _repr.maxother = 80
+_repr.maxlist = _repr.maxtuple = _repr.maxdict = 12
+_LONGEST: Final = 200
+_LONG_WORD: Final = re.compile(r"\S{120,}")
 
 
 def shown(value: object) -> str:
-    """Return the repr of a value for an error message; long ones are shortened."""
+    """Return the repr of a value for an error message, shortened to at most 200 characters."""
     try:
-        return _repr.repr(value)
-    except ValueError:  # Python refuses to print integers of thousands of digits
-        return "an integer of thousands of digits"
+        text = _repr.repr(value)
+    except Exception:  # the value is an object of the user's
+        text = f"<{type(value).__name__} without a repr>"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def shortened(text: str, limit: int = 500) -> str:
+    """Return a text for a message: long words are cut, and the end of a long text."""
+    short = _LONG_WORD.sub(lambda word: f"{word[0][:80]}...", text)
+    return short if len(short) <= limit else f"{short[:limit]}..."
 
 
 def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
@@ -67,14 +98,14 @@ def number(name: str, value: Any, minimum: float, maximum: float | None = None) 
 
 
 def boolean(name: str, value: Any) -> bool:
-    """Return True or False.
+    """Return a Python or NumPy boolean as a Python bool.
 
     Raises:
         TypeError: `value` is not a boolean.
     """
-    if not isinstance(value, bool):
+    if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name}={shown(value)} is not a boolean: expected True or False")
-    return value
+    return bool(value)
 
 
 def choice(name: str, value: Any, choices: Iterable[T]) -> T:
@@ -90,7 +121,12 @@ def choice(name: str, value: Any, choices: Iterable[T]) -> T:
     right_type = isinstance(value, tuple(map(type, accepted))) and not isinstance(value, bool)
     if right_type and value in accepted:
         return accepted[accepted.index(value)]
-    message = f"{name}={shown(value)} is unknown: expected one of {', '.join(map(repr, accepted))}"
+    texts = [each for each in accepted if isinstance(each, str)]
+    near = difflib.get_close_matches(value[:100], texts, n=1) if isinstance(value, str) else []
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    message = (
+        f"{name}={shown(value)} is unknown{hint}: expected one of {', '.join(map(repr, accepted))}"
+    )
     raise (ValueError if right_type else TypeError)(message)
 
 
@@ -104,10 +140,28 @@ def file_path(name: str, value: Any, expected: str) -> Path:
 
     Raises:
         TypeError: `value` is not a path.
+        ValueError: `value` is too long, or has a zero byte.
     """
-    if isinstance(value, str | os.PathLike) and isinstance(os.fspath(value), str):
-        return Path(value)
-    raise TypeError(f"{name}={shown(value)} is not a path: expected {expected}")
+    text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
+    if not isinstance(text, str):
+        raise TypeError(f"{name}={shown(value)} is not a path: expected {expected}")
+    if "\0" in text or len(text) > MAX_PATH or max(map(len, text.split("/"))) > MAX_NAME:
+        raise ValueError(
+            f"{name}={shown(value)} cannot be a path, which has no zero byte, at most {MAX_PATH:,} "
+            f"characters, and names of at most {MAX_NAME}: expected {expected}"
+        )
+    return Path(value)
+
+
+def binary(name: str, value: Any) -> bytes:
+    """Return the contents of a file as bytes.
+
+    Raises:
+        TypeError: `value` is not bytes, a bytearray or a memoryview.
+    """
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(f"{name}={shown(value)} is not bytes: expected the contents of a file")
+    return bytes(value)
 
 
 def optional(
@@ -144,14 +198,35 @@ def as_list(name: str, value: Any, single: Any) -> list[Any]:
 
     Raises:
         TypeError: `value` is neither an element nor a sequence.
+        ValueError: the sequence has more than 1,000 elements, or no end.
     """
     if isinstance(value, single):
         return [value]
+    expected = "expected a name, an object, or a list of them"
     try:
-        return list(value)
+        elements = list(itertools.islice(value, MAX_LIST + 1))
     except TypeError:
-        message = f"{name}={shown(value)} is not a list: expected a name, an object, or a list"
-        raise TypeError(f"{message} of them") from None
+        raise TypeError(f"{name}={shown(value)} is not a list: {expected}") from None
+    if len(elements) > MAX_LIST:
+        raise ValueError(f"{name} has more than {MAX_LIST:,} elements: {expected}")
+    return elements
+
+
+def copied(name: str, value: Any) -> Any:
+    """Return a deep copy of components; an iterator of them becomes a list.
+
+    Raises:
+        TypeError: an object cannot be copied.
+        ValueError: the iterator has no end.
+    """
+    components: Any = as_list(name, value, ()) if isinstance(value, Iterator) else value
+    try:
+        return copy.deepcopy(components)
+    except Exception as error:  # of the object's own code
+        raise TypeError(
+            f"{name}={shown(value)} cannot be copied ({type(error).__name__}): expected a name, "
+            "or an object that copy.deepcopy accepts"
+        ) from error
 
 
 def _range(minimum: float, maximum: float | None) -> str:

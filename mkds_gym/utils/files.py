@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from mkds_gym.errors import MKDSError, RecordingError, reason
+from mkds_gym.utils.arguments import file_path, shortened
+from mkds_gym.utils.leftovers import OWNER, owner, remove_leftovers, removed_at_end
 
 
 def _umask() -> int:
@@ -19,6 +25,15 @@ def _umask() -> int:
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("Umask:")), 8)
     return 0o022
+
+
+_PARTIAL: Final = ".partial-"
+_PARTIALS: Final = re.compile(rf"\.partial-{OWNER}-\w+(\..*)?")
+
+
+def is_partial(path: Path) -> bool:
+    """Return whether a file is a temporary one of `atomic_path`, by its name."""
+    return path.name.startswith(_PARTIAL)
 
 
 @contextlib.contextmanager
@@ -31,27 +46,46 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         OSError: ``path`` cannot be written.
     """
-    target = Path(path)
+    try:
+        target = file_path("path", path, "the path of a file to write")
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error)) from None
     mode = stat.S_IFREG | 0o666 & ~_umask()
     with contextlib.suppress(FileNotFoundError):
         mode = target.stat().st_mode
     regular = stat.S_ISREG(mode)
     if regular:
         target = target.resolve()
-    handle, name = tempfile.mkstemp(
-        prefix=".", suffix=target.suffix, dir=target.parent if regular else None
-    )
-    os.close(handle)
-    partial = Path(name)
-    try:
+    folder = target.parent if regular else Path(tempfile.gettempdir())
+    with partial_file(folder, target.suffix) as partial:
         yield partial
         if regular:
             partial.chmod(stat.S_IMODE(mode))
             partial.replace(target)
         else:
             target.write_bytes(partial.read_bytes())
-    finally:
-        partial.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def partial_file(folder: Path, suffix: str) -> Iterator[Path]:
+    """Yield a new temporary file, which is removed unless the body renames it.
+
+    Temporary files that a killed process left in the folder are removed.
+
+    Raises:
+        OSError: no file can be written in the folder.
+    """
+    remove_partials(folder)
+    handle, name = tempfile.mkstemp(prefix=f"{_PARTIAL}{owner()}-", suffix=suffix, dir=folder)
+    os.close(handle)
+    with removed_at_end(Path(name)):
+        yield Path(name)
+
+
+@functools.lru_cache(maxsize=64)
+def remove_partials(folder: Path) -> None:
+    """Remove the temporary files of dead processes, once per folder: it may hold many files."""
+    remove_leftovers(folder, _PARTIALS)
 
 
 @contextlib.contextmanager
@@ -71,7 +105,7 @@ def replacing(
         with atomic_path(path) as partial:
             yield partial
     except OSError as cause:
-        raise error(f"cannot write '{Path(path)}': {reason(cause)}") from cause
+        raise error(f"cannot write '{shortened(str(path))}': {reason(cause)}") from cause
 
 
 def write_bytes(

@@ -5,6 +5,7 @@ Every function raises before anything has been started, reset or stepped.
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Mapping, Sequence, Sized
 from typing import Any, Final, TypeAlias
@@ -16,7 +17,7 @@ from gymnasium.vector.utils import iterate
 from numpy.typing import NDArray
 
 from mkds_gym.episodes.cloned_state import ClonedState
-from mkds_gym.utils.arguments import choice
+from mkds_gym.utils.arguments import MAX_LIST, choice, shown
 
 RESET_MASK: Final = "reset_mask"
 PER_ENV: Final = "per_env"
@@ -31,9 +32,13 @@ def check_length(name: str, values: Sized, num_envs: int) -> None:
     Raises:
         ValueError: too few or too many.
     """
-    if len(values) != num_envs:
+    try:
+        length = len(values)
+    except TypeError:  # an array without dimensions
+        raise TypeError(f"{name}={shown(values)} is not a list") from None
+    if length != num_envs:
         raise ValueError(
-            f"{name} has the length {len(values)}: expected {num_envs}, one per environment"
+            f"{name} has the length {length}: expected {num_envs}, one per environment"
         )
 
 
@@ -55,17 +60,17 @@ def check_wrappers(wrappers: Any) -> tuple[Any, ...]:
         TypeError: not a list, or an item is not callable.
     """
     try:
-        listed = tuple(wrappers)
+        listed = tuple(itertools.islice(wrappers, MAX_LIST))
     except TypeError:
         raise TypeError(
-            f"env_wrappers={wrappers!r} is not a list: pass a list, as in "
+            f"env_wrappers={shown(wrappers)} is not a list: pass a list, as in "
             "env_wrappers=[FlattenObservation]"
         ) from None
     for index, wrapper in enumerate(listed):
         if not callable(wrapper):
             raise TypeError(
-                f"env_wrappers[{index}]={wrapper!r} is not callable: pass a wrapper class, or a "
-                "function that takes an environment and returns the wrapped one"
+                f"env_wrappers[{index}]={shown(wrapper)} is not callable: pass a wrapper class, "
+                "or a function that takes an environment and returns the wrapped one"
             )
     return listed
 
@@ -84,14 +89,14 @@ def kwargs_per_env(
         env_kwargs = [None] * num_envs
     if isinstance(env_kwargs, Mapping | str) or not isinstance(env_kwargs, Sequence):
         raise TypeError(
-            f"env_kwargs={env_kwargs!r} is not a list: pass a dict of arguments (or None) for each "
-            "environment; pass arguments for all of them directly, as in frame_skip=4"
+            f"env_kwargs={shown(env_kwargs)} is not a list: pass a dict of arguments (or None) "
+            "for each environment; pass arguments for all of them directly, as in frame_skip=4"
         )
     check_length("env_kwargs", env_kwargs, num_envs)
     each = []
     for index, own in enumerate(env_kwargs):
         if own is not None and not isinstance(own, Mapping):
-            raise TypeError(f"env_kwargs[{index}]={own!r} is not a dict or None")
+            raise TypeError(f"env_kwargs[{index}]={shown(own)} is not a dict or None")
         each.append({**kwargs, **(own or {})})
     modes = {repr(arguments.get("render_mode")) for arguments in each}
     if len(modes) > 1:
@@ -124,7 +129,7 @@ def masked_indices(num_envs: int, name: str, mask: Any) -> Sequence[int]:
     if isinstance(mask, list | tuple) and all(isinstance(one, bool | np.bool_) for one in mask):
         mask = np.array(mask, np.bool_)
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-        raise TypeError(f"{name}={mask!r} is not a NumPy array or list of bool")
+        raise TypeError(f"{name}={shown(mask)} is not a NumPy array or list of bool")
     if mask.shape != (num_envs,):
         raise ValueError(f"{name} has the shape {mask.shape}: expected ({num_envs},)")
     if not mask.any():
@@ -144,7 +149,7 @@ def seeds_per_env(num_envs: int, seed: int | Sequence[int | None] | None) -> Seq
     if isinstance(seed, int | np.integer) and not isinstance(seed, bool):
         return [_check_seed(index, int(seed) + index) for index in range(num_envs)]
     if isinstance(seed, bool | str) or not isinstance(seed, Sequence | np.ndarray):
-        raise TypeError(f"seed={seed!r} is not an integer, a list of integers or None")
+        raise TypeError(f"seed={shown(seed)} is not an integer, a list of integers or None")
     check_length("seed", seed, num_envs)
     return [None if each is None else _check_seed(index, each) for index, each in enumerate(seed)]
 
@@ -155,9 +160,13 @@ def _check_seed(index: int, seed: Any) -> int:
             raise TypeError
         number = operator.index(seed)
     except TypeError:
-        raise TypeError(f"seed {seed!r} of environment {index} is not an integer or None") from None
+        raise TypeError(
+            f"seed {shown(seed)} of environment {index} is not an integer or None"
+        ) from None
     if number < 0:
-        raise ValueError(f"seed {number} of environment {index} is negative: expected 0 or more")
+        raise ValueError(
+            f"seed {shown(number)} of environment {index} is negative: expected 0 or more"
+        )
     return number
 
 
@@ -186,12 +195,13 @@ def options_per_env(
         return indices, [common or None] * num_envs
     if isinstance(per_env, str) or not isinstance(per_env, Sequence):
         raise TypeError(
-            f"options={per_env!r} is not a dict, or a list with a dict or None for each environment"
+            f"options={shown(per_env)} is not a dict, or a list with a dict or None for each "
+            "environment"
         )
     check_length("options", per_env, num_envs)
     for index, item in enumerate(per_env):
         if item is not None and not isinstance(item, Mapping):
-            raise TypeError(f"options {item!r} of environment {index} are not a dict or None")
+            raise TypeError(f"options {shown(item)} of environment {index} are not a dict or None")
     return indices, [{**common, **(item or {})} or None for item in per_env]
 
 
@@ -205,8 +215,8 @@ def states_per_env(num_envs: int, states: Any) -> list[ClonedState | None]:
         return [states] * num_envs
     if not isinstance(states, list | tuple):
         raise TypeError(
-            f"states={states!r} is not a cloned state, or a list with a state or None for each "
-            "environment: pass the result of clone_states()"
+            f"states={shown(states)} is not a cloned state, or a list with a state or None for "
+            "each environment: pass the result of clone_states()"
         )
     check_length("states", states, num_envs)
     for index, state in enumerate(states):
@@ -253,13 +263,15 @@ class ActionBatch:
             ValueError: not a batch, or an action is not in the space.
         """
         space = self._single
+        if isinstance(actions, Sized) and not isinstance(actions, np.ndarray):
+            check_length("actions", actions, self._num_envs)
         if self._kind is None:  # the action space of a wrapper
             listed = list(iterate(self._batch, actions))
             check_length("actions", listed, self._num_envs)
             return listed
         try:
             array = np.asarray(actions)
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             array = np.empty(0)
         if array.shape != self._batch.shape or array.dtype.kind not in self._kind:
             raise ValueError(
@@ -277,7 +289,7 @@ class ActionBatch:
             for index in indices:
                 if not valid[index].all():
                     raise ValueError(
-                        f"actions[{index}]={array[index].tolist()!r} is out of range: expected an "
-                        f"action of {space}"
+                        f"actions[{index}]={shown(array[index].tolist())} is out of range: "
+                        f"expected an action of {space}"
                     )
         return array.tolist() if array.ndim == 1 else list(array)

@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from mkds_gym.emulator.loader import trim_memory
 from mkds_gym.episodes.cloned_state import ClonedState
-from mkds_gym.errors import StateError
+from mkds_gym.errors import ConcurrentCallError, StateError
 from mkds_gym.kartlab.boot import MAX_DRIVERS
-from mkds_gym.utils.arguments import boolean, choice, integer
+from mkds_gym.utils.arguments import boolean, choice, integer, shown
+from mkds_gym.utils.portable_errors import describe
 from mkds_gym.vector.arguments import (
     ActionBatch,
     Mask,
@@ -260,8 +261,13 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
         Returns:
             The result of each environment, in order.
+
+        Raises:
+            TypeError: the name is not a string.
+            AttributeError: an environment has no such attribute.
         """
         with self._call():
+            self._check_attribute(name)
             found = [env.get_wrapper_attr(name) for env in self.envs]
             return tuple(each(*args, **kwargs) if callable(each) else each for each in found)
 
@@ -284,11 +290,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             values = [values] * self.num_envs
         check_length("values", values, self.num_envs)
         with self._call():
-            if not all(env.has_wrapper_attr(name) for env in self.envs):
-                raise AttributeError(
-                    f"the environments have no attribute {name!r}: expected 'frame_skip', "
-                    "'viewer' or an attribute of a wrapper; pass other arguments to make_vec()"
-                )
+            self._check_attribute(name)
             for env, value in zip(self.envs, values, strict=True):
                 env.set_wrapper_attr(name, value)
 
@@ -446,7 +448,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 one stays as it is.
         """
         if isinstance(index, bool) or not isinstance(index, int | np.integer):
-            raise TypeError(f"index={index!r} is not an integer")
+            raise TypeError(f"index={shown(index)} is not an integer")
         if not 0 <= index < self.num_envs:
             raise IndexError(f"index={index} is out of range: expected 0 to {self.num_envs - 1}")
         with self._call():
@@ -464,6 +466,15 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         self._action_batch = ActionBatch(env.action_space, self.action_space, self.num_envs)
         self.render_mode = env.render_mode
         self.metadata = {**env.metadata, "autoreset_mode": self.autoreset_mode}
+
+    def _check_attribute(self, name: Any) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"name={shown(name)} is not a string")
+        if not all(env.has_wrapper_attr(name) for env in self.envs):
+            raise AttributeError(
+                f"the environments have no attribute {shown(name)}: expected 'frame_skip', "
+                "'viewer' or an attribute of a wrapper; pass other arguments to make_vec()"
+            )
 
     # Checks ---------------------------------------------------------------------------------
 
@@ -489,10 +500,9 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         # Ctrl-C may arrive before Python knows that it has the lock; see `one_thread`.
         try:
             if nested or not self._lock.acquire(False):
-                raise gym.error.AlreadyPendingCallError(
-                    "another call of this vector environment is still under way, in another "
-                    "thread or in a callback; make one call after the other",
-                    "call",
+                raise ConcurrentCallError(
+                    "another call of this MKDSVectorEnv is still under way, in another thread or "
+                    "in a callback: make one call after the other"
                 )
             yield
         finally:
@@ -540,7 +550,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             The error, unless a new environment has replaced the failed one.
         """
         lane = self._lanes[index]
-        info = {"error": f"{type(error).__name__}: {error}"}
+        info = {"error": describe(error)}
         lane.cut_off(info)
         if self._replaces_failed and not lane.unproven:
             logger.warning("environment %d failed and is replaced", index, exc_info=error)
@@ -549,7 +559,7 @@ class MKDSVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 return None
             except Exception as second:
                 second.__cause__ = second.__cause__ or error
-                info["error"] += f"; and its replacement: {type(second).__name__}: {second}"
+                info["error"] += f"; and its replacement: {describe(second)}"
                 error = second
         lane.fail(error)
         return error

@@ -11,6 +11,7 @@ from mkds_gym.components.observations import RamObservation
 from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.shared_console import SharedConsole
 from mkds_gym.kartlab.host_drivers import hosting_refusal
+from mkds_gym.utils.arguments import shown
 
 EnvWrapper: TypeAlias = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
 
@@ -60,7 +61,8 @@ class EnvFactory:
                 wrapped: object = wrapper(env)
                 if not isinstance(wrapped, gym.Env):
                     raise TypeError(
-                        f"env_wrappers: {wrapper!r} returned {wrapped!r}, expected an environment"
+                        f"env_wrappers: {shown(wrapper)} returned {shown(wrapped)}, expected an "
+                        "environment"
                     )
                 env = wrapped
         except BaseException:
@@ -89,8 +91,9 @@ class EnvFactory:
         for name, value in {"rom": env.cartridge.sha1, **vars(race)}.items():
             if value != first[name]:
                 raise ValueError(
-                    f"env_kwargs: environment {index} has {name}={value!r}, but environment "
-                    f"{number * self._drivers}, whose console it shares, has {first[name]!r}: give "
+                    f"env_kwargs: environment {index} has {name}={shown(value)}, but environment "
+                    f"{number * self._drivers}, whose console it shares, has "
+                    f"{shown(first[name])}: give "
                     f"the same race to all environments of a console, or leave out "
                     f"drivers_per_console={self._drivers}"
                 )
@@ -111,10 +114,10 @@ def sharing_refusal(env: MKDSEnv) -> str:
         return "a savestate (state=) holds a whole console"
     if race.mode != "time_trial":
         return (
-            f"mode={race.mode!r} is a race against each other: mkds_gym.parallel_env() has "
+            f"mode={shown(race.mode)} is a race against each other: mkds_gym.parallel_env() has "
             "several agents in one race"
         )
-    if config.random and race.course_seed is None:
+    if config.courses or (config.random and race.course_seed is None):
         return "all its drivers are on one course: pass a course_seed, or a course by name"
     if isinstance(env.observation_builder, RamObservation):
         return "obs_type='ram' would show the memory of all its drivers"

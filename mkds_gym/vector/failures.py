@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mkds_gym.errors import MKDSError, StateError, VectorEnvError
+from mkds_gym.utils.portable_errors import describe, in_worker, portable
 from mkds_gym.vector.lanes import Lane, Status
 
 
@@ -51,11 +52,11 @@ def vector_env_error(
         lanes: all lanes.
         results: the step's results, for the environments that completed it.
     """
+    if in_worker():
+        failures = {index: portable(error) for index, error in failures.items()}
     index, *others = sorted(failures)
     cause = failures[index]
-    message = (
-        f"environment {index} of {len(lanes)} failed in {where}: {type(cause).__name__}: {cause}"
-    )
+    message = f"environment {index} of {len(lanes)} failed in {where}: {describe(cause)}"
     if others:
         plural = "s" if len(others) > 1 else ""
         message += f" (environment{plural} {', '.join(map(str, others))} failed too)"

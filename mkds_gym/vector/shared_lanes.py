@@ -7,12 +7,16 @@ be left in the middle otherwise.
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from mkds_gym.episodes.shared_console import FrameRequest, SharedConsole
+from mkds_gym.errors import ConcurrentCallError
 from mkds_gym.vector.lanes import Lane
+from mkds_gym.vector.threads import start_thread
 
 
 class SharedLane(Lane):
@@ -23,21 +27,24 @@ class SharedLane(Lane):
     def _reset_into(
         self, seed: int | None, options: dict[str, Any] | None
     ) -> Generator[FrameRequest, None, dict[str, Any]]:
-        self.core.observation_builder.check(self._row)
-        request = self.core.begin_reset(seed, options)
-        yield from _frames(request)
-        return self.core.finish_reset(request, self._row)
+        with self.core.turn("reset"):
+            self.core.observation_builder.check(self._row)
+            request = self.core.begin_reset(seed, options)
+            yield from _frames(request)
+            return self.core.finish_reset(request, self._row)
 
     def _step_into(
         self, action: Any
     ) -> Generator[FrameRequest, None, tuple[float, bool, bool, dict[str, Any]]]:
-        request = self.core.begin_step(action)
-        yield from _frames(request)
-        return self.core.finish_step(request, self._row)
+        with self.core.turn("step"):
+            request = self.core.begin_step(action)
+            yield from _frames(request)
+            return self.core.finish_step(request, self._row)
 
     def _call(self, method: Callable[[], Any]) -> Generator[FrameRequest, None, Any]:
         if self._thread is None:
             self._thread = LaneThread(f"mkds-lane-{self.index}")
+            weakref.finalize(self, self._thread.close).atexit = False
         assert self.shared is not None
         return (yield from self._thread.run(method, self.shared))
 
@@ -91,7 +98,12 @@ def run_together(
                 go_on(lane, frames)
         while waiting:
             assert shared is not None
-            for request in shared.advance(list(waiting)):
+            try:
+                done = shared.advance(list(waiting))
+            except ConcurrentCallError as error:  # a thread calls one of the environments
+                failures.update((lane.index, error) for lane, _ in waiting.values())
+                return
+            for request in done:
                 go_on(*waiting.pop(request))
     finally:  # Ctrl-C
         for _, frames in waiting.values():
@@ -109,9 +121,13 @@ class LaneThread:
 
     Args:
         name: name of the thread.
+
+    Raises:
+        VectorEnvError: the system starts no more threads.
     """
 
     def __init__(self, name: str) -> None:
+        self._process = os.getpid()
         self._resume = threading.Semaphore(0)
         self._paused = threading.Semaphore(0)
         self._method: Callable[[], Any] | None = None
@@ -121,7 +137,8 @@ class LaneThread:
         self._cancelled = False
         self._running = False
         self._done = True
-        threading.Thread(target=self._serve, name=name, daemon=True).start()
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        start_thread(self._thread)
 
     def run(
         self, method: Callable[[], Any], shared: SharedConsole
@@ -152,8 +169,9 @@ class LaneThread:
 
     def close(self) -> None:
         """End the thread."""
-        self._method = None
-        self._resume.release()
+        if os.getpid() == self._process:  # a forked child does not have the thread
+            self._method = None
+            self._resume.release()
 
     def _switch(self) -> None:
         """Let the thread run until it waits for frames or is done."""
@@ -164,6 +182,8 @@ class LaneThread:
         self._running = False
 
     def _wait(self, request: FrameRequest) -> None:
+        if threading.current_thread() is not self._thread:
+            return  # a thread of the user calls the environment
         self._request = request
         self._paused.release()
         self._resume.acquire()

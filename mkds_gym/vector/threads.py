@@ -13,6 +13,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final, TypeAlias
 
+from mkds_gym.errors import VectorEnvError
+
+_PATIENCE: Final = 1.5
+"""Seconds that Ctrl-C and `ThreadPool.close` wait for tasks under way."""
+
 _Job: TypeAlias = tuple[Callable[[], None], "SimpleQueue[None]"]
 
 
@@ -25,6 +30,9 @@ class ThreadPool:
     Args:
         threads: number of threads that work on a round, including the caller.
         name: prefix of the threads' names.
+
+    Raises:
+        VectorEnvError: the system starts no more threads.
     """
 
     def __init__(self, threads: int, name: str) -> None:
@@ -35,27 +43,34 @@ class ThreadPool:
             threading.Thread(target=_serve, args=(queue,), name=f"{name}-{number}", daemon=True)
             for number, queue in enumerate(self._queues, 1)
         ]
-        for worker in self._workers:
-            worker.start()
+        try:
+            for worker in self._workers:
+                start_thread(worker)
+        except BaseException:
+            self.close()
+            raise
 
     def run(self, task: Callable[[int], object], count: int) -> None:
         """Call ``task`` with each number from 0 to ``count - 1`` and wait for all calls.
 
         Raises:
-            BaseException: the first exception of a task in any thread, or Ctrl-C. All tasks have
-                ended, and the remaining tasks do not start.
+            BaseException: the first exception of a task in any thread, or Ctrl-C. The remaining
+                tasks do not start, and all others have ended, unless one takes longer than 1.5
+                seconds after Ctrl-C.
         """
         take = itertools.count().__next__  # atomic, needs no lock
         errors: list[BaseException] = []
         working: list[None] = []  # an entry for each thread that may be in a task
+        failed = threading.Event()  # stays set for a thread that is left behind
 
         def work() -> None:
             working.append(None)
             try:
-                while not errors and (number := take()) < count:
+                while not failed.is_set() and (number := take()) < count:
                     task(number)
             except BaseException as error:
                 errors.append(error)
+                failed.set()
             finally:
                 working.pop()
 
@@ -68,9 +83,13 @@ class ThreadPool:
                 for queue in queues:
                     queue.put((work, done))
                 work()
-                for _ in queues:
-                    done.get()
+                if any(isinstance(each, KeyboardInterrupt) for each in errors):
+                    _wait_until_empty(working)  # Ctrl-C came in a task of this thread
+                else:
+                    for _ in queues:
+                        done.get()
             except BaseException as error:
+                failed.set()
                 errors.append(error)
                 _wait_until_empty(working)
         if errors:
@@ -80,14 +99,34 @@ class ThreadPool:
                 errors.clear()  # the exception must not keep the task alive
 
     def close(self) -> None:
-        """End the threads, after the tasks that they are running."""
+        """End the threads, after the tasks that they are running.
+
+        A thread whose task does not end stays until the process ends.
+        """
         for queue in self._queues:
             queue.put(None)
+        deadline = time.monotonic() + _PATIENCE
         for worker in self._workers:
-            if worker is not threading.current_thread():  # as the garbage collector may do
-                worker.join()
+            # The garbage collector may call this in a worker.
+            if worker is not threading.current_thread() and worker.is_alive():
+                worker.join(max(0.0, deadline - time.monotonic()))
         self._queues.clear()
         self._workers.clear()
+
+
+def start_thread(thread: threading.Thread) -> None:
+    """Start a thread.
+
+    Raises:
+        VectorEnvError: the system starts no more threads.
+    """
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError) as error:
+        raise VectorEnvError(
+            f"cannot start thread {thread.name!r}: {error}; raise the limits on processes and "
+            "memory (ulimit -u, ulimit -v), or pass fewer num_threads or num_envs"
+        ) from error
 
 
 def _serve(queue: SimpleQueue[_Job | None]) -> None:
@@ -100,8 +139,12 @@ def _serve(queue: SimpleQueue[_Job | None]) -> None:
 
 
 def _wait_until_empty(working: list[None]) -> None:
-    """Wait, however often Ctrl-C is pressed: `Thread.join` returns early after the first."""
-    while working:
+    """Wait, however often Ctrl-C is pressed: `Thread.join` returns early after the first.
+
+    A task that does not end, in custom code, is left behind.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while working and time.monotonic() < deadline:
         with contextlib.suppress(KeyboardInterrupt):
             time.sleep(0.001)
 

@@ -14,7 +14,11 @@ from typing import Final
 
 from mkds_gym.errors import ViewerError
 from mkds_gym.overlays import make_overlays
+from mkds_gym.utils.arguments import shown
+from mkds_gym.utils.command_line import ArgumentParser
+from mkds_gym.utils.processes import signal_if_parent_dies
 from mkds_gym.viewer.bus import runs
+from mkds_gym.viewer.bus.runs import alive
 from mkds_gym.viewer.window import MAX_SCALE, ViewerWindow, check_scale
 
 _NO_RUNS: Final = (
@@ -24,7 +28,7 @@ _NO_RUNS: Final = (
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m mkds_gym.viewer", description="Watch a run in progress, in a window."
     )
     parser.add_argument("run", nargs="?", help="name of the run (default: the latest, see --list)")
@@ -37,6 +41,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="where S saves pictures (default: the current folder)",
     )
+    # Of the window that a run opens for itself: the end of the run is not an error.
+    parser.add_argument("--with-run", action="store_true", help=argparse.SUPPRESS)
     return parser
 
 
@@ -46,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments; None for those of the process.
     """
+    signal_if_parent_dies()  # the window of a run closes then, even if the window is stopped
     parser = _parser()
     arguments = parser.parse_args(argv)
     logging.basicConfig(format=f"{parser.prog}: %(message)s")
@@ -72,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             pictures=arguments.pictures,
         ).show()
     except ViewerError as error:
+        if arguments.with_run and not alive(Path(arguments.run)):
+            return 0
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -94,7 +103,7 @@ def _find(name: str | None) -> Path:
         return matching[0]
     names = ", ".join(run.name for run in folders)
     expected = f"expected one of {names}" if names else "no run is in progress"
-    raise ViewerError(f"no run is named {name!r}: {expected}")
+    raise ViewerError(f"no run is named {shown(name)}: {expected}")
 
 
 if __name__ == "__main__":

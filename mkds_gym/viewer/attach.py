@@ -50,7 +50,7 @@ class WindowProcess:
         self._process: subprocess.Popen[bytes] | None = None
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mkds_gym.viewer", str(folder), *arguments],
+                [sys.executable, "-m", "mkds_gym.viewer", str(folder), "--with-run", *arguments],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -101,7 +101,7 @@ class Viewer:
         window: open a window; False only publishes, for ``python -m mkds_gym.viewer``.
         scale: screen pixels per pixel of a picture; None fits the window to the screen.
         overlays: names of the overlays drawn at first, as in `mkds_gym.overlays`; a custom overlay
-            as ``"module.Class"``.
+            as ``"module:Class"``.
 
     Raises:
         TypeError: ``envs`` are not such environments; they are left unchanged.
@@ -130,7 +130,7 @@ class Viewer:
             return
         for index, metadata in enumerate(attribute("metadata")):
             if not (metadata or {}).get("observers"):
-                raise TypeError(f"environment {index} of {envs!r}: expected an MKDSEnv")
+                raise TypeError(f"environment {index} of {shown(envs)}: expected an MKDSEnv")
         self._bus = Bus(indices, label=title)
         try:
             folder = self._bus.folder
@@ -142,7 +142,7 @@ class Viewer:
             if waiting:
                 self._detach()
                 raise ViewerError(
-                    f"environment {waiting[0]} of {envs!r} cannot open the shared memory in "
+                    f"environment {waiting[0]} of {shown(envs)} cannot open the shared memory in "
                     f"'{folder.parent}'"
                 )
             if window:
@@ -237,7 +237,7 @@ def _interface(envs: Any) -> tuple[int, _Attach, Callable[[str], Sequence[Any]]]
     if isinstance(envs, gym.Env):
         env = envs.unwrapped
         if not isinstance(env, MKDSEnv):
-            raise TypeError(f"{envs!r}: expected an MKDSEnv, or environments made of it")
+            raise TypeError(f"{shown(envs)}: expected an MKDSEnv, or environments made of it")
 
         def attach(publishers: list[RacePublisher | None]) -> None:
             env.viewer = publishers[0]

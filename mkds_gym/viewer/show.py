@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from mkds_gym.utils.arguments import shown
+
 SHOW_WORDS: Final = ("none", "first", "all")
 
 
@@ -38,7 +40,7 @@ def parse_show(
             parts = [show]
         if parts and all(isinstance(part, bool | np.bool_) for part in parts):
             if len(parts) != count:
-                raise ValueError(f"show={show!r} has {len(parts)} bools: expected {count}")
+                raise ValueError(f"show={shown(show)} has {len(parts)} bools: expected {count}")
             return tuple(number for number, part in enumerate(parts) if part)
     numbers = set()
     for part in parts:
@@ -46,15 +48,16 @@ def parse_show(
             number = _integer(part)
         except (TypeError, ValueError):
             raise ValueError(
-                f"show={show!r}: {str(part)!r} is not an integer: expected none, first, all, or "
-                "numbers such as 0,3,5"
+                f"show={shown(show)}: {shown(str(part))} is not an integer: expected none, "
+                "first, all, or numbers such as 0,3,5"
             ) from None
         if not 0 <= number < count:
             raise ValueError(
-                f"show={show!r}: {part} is out of range: expected integers from 0 to {count - 1}"
+                f"show={shown(show)}: {part} is out of range: expected integers from 0 to "
+                f"{count - 1}"
             )
         if number in numbers:
-            raise ValueError(f"show={show!r}: {number} is given twice")
+            raise ValueError(f"show={shown(show)}: {number} is given twice")
         numbers.add(number)
     return tuple(sorted(numbers))
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -15,11 +12,12 @@ from gymnasium.utils import RecordConstructorArgs
 
 from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.cloned_state import ClonedState
-from mkds_gym.errors import StateError, reason
-from mkds_gym.utils.arguments import integer, shown
+from mkds_gym.episodes.state_list import MAX_FILE, pack_states, unpack_states
+from mkds_gym.errors import StateError
+from mkds_gym.kartlab.boot import MAX_LAPS
+from mkds_gym.utils.arguments import MAX_LIST, file_path, integer, number, shown
 from mkds_gym.utils.files import write_bytes
-
-_MAGIC: Final = b"MKDS start states 2\n"
+from mkds_gym.utils.reading import read_file
 
 
 class StartStates(Sequence[ClonedState]):
@@ -43,7 +41,7 @@ class StartStates(Sequence[ClonedState]):
             raise ValueError("states is empty: expected at least one state")
         for state in self._states:
             if not isinstance(state, ClonedState):
-                raise TypeError(f"states has {state!r}: expected results of clone_state()")
+                raise TypeError(f"states has {shown(state)}: expected results of clone_state()")
 
     @classmethod
     def collect(
@@ -73,21 +71,18 @@ class StartStates(Sequence[ClonedState]):
         """
         base = env.unwrapped
         if not isinstance(base, MKDSEnv):
-            raise TypeError(f"env={base!r} is not an MKDSEnv")
-        count = integer("count", count, 1)
-        if not 0 < laps < 100:
-            raise ValueError(
-                f"laps={laps!r} is out of range: expected more than 0, up to the race's"
-            )
+            raise TypeError(f"env={shown(base)} is not an MKDSEnv")
+        count = integer("count", count, 1, MAX_LIST)
+        laps = number("laps", laps, 1e-6, MAX_LAPS)
         if policy is not None and not callable(policy):
-            raise TypeError(f"policy={policy!r} is not callable")
+            raise TypeError(f"policy={shown(policy)} is not callable")
         points = [laps * number / count for number in range(count)]
         observation, _ = env.reset(seed=seed)
         if policy is None:
             try:
                 return cls(base.clone_along(points))
             except ValueError as error:
-                raise ValueError(f"laps={laps!r}, count={count}: {error}") from error
+                raise ValueError(f"laps={shown(laps)}, count={count}: {error}") from error
         states = []
         ended = False
         for point in points:
@@ -112,47 +107,37 @@ class StartStates(Sequence[ClonedState]):
         """
         if not isinstance(generator, np.random.Generator):
             raise TypeError(
-                f"generator={generator!r} is not a generator: pass np.random.default_rng(seed)"
+                f"generator={shown(generator)} is not a generator: pass np.random.default_rng(seed)"
             )
         return self._states[int(generator.integers(len(self._states)))]
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write a file for `load`. An existing file is replaced when the new one is complete.
 
+        The file holds the consoles. It leaves out the metrics, events and reward of the episodes in
+        which the states were cloned: a reset starts them again.
+
         Raises:
-            StateError: the file cannot be written.
+            StateError: the file cannot be written, or the states have too many race starts.
         """
-        data = _MAGIC + zlib.compress(pickle.dumps(self._states), 1)
-        write_bytes(path, data, StateError)
+        write_bytes(path, pack_states(self._states), StateError)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> StartStates:
-        """Read a file of `save`. It is a pickle: load only files that you trust.
+        """Read a file of `save`: data, which may come from anyone.
+
+        The states start episodes (``env.reset(options={"state": state})``); `restore_state` refuses
+        them. States that another user has saved are tried in a child process when a console first
+        loads them.
 
         Raises:
             StateError: the file is missing, damaged, or not a file of `save`.
         """
-        try:
-            data = Path(path).read_bytes()
-        except OSError as error:
-            raise StateError(
-                f"cannot read start states '{path}': {reason(error)}; "
-                "StartStates.collect(env).save(path) writes such a file"
-            ) from error
-        if not data.startswith(_MAGIC):
-            raise StateError(
-                f"'{path}' is not a file of start states of this version: "
-                "StartStates.collect(env).save(path) writes such a file"
-            )
-        try:
-            return cls(pickle.loads(zlib.decompress(data[len(_MAGIC) :])))
-        except StateError as error:
-            raise StateError(f"start states '{path}': {error}") from error
-        except Exception as error:  # a damaged pickle may raise anything
-            raise StateError(
-                f"start states '{path}' are damaged ({type(error).__name__}: {error}): "
-                "save them again"
-            ) from error
+        remedy = "StartStates.collect(env).save(path) writes such a file"
+        file = file_path("path", path, "a file of StartStates.save")
+        name = f"start states '{file}'"
+        data = read_file(file, name, StateError, limit=MAX_FILE, remedy=remedy)
+        return cls(unpack_states(data, name))
 
     def __len__(self) -> int:
         return len(self._states)

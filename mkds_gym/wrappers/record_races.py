@@ -15,6 +15,7 @@ from gymnasium.utils import RecordConstructorArgs
 from mkds_gym.errors import RecordingError, reason
 from mkds_gym.recording.format import SUFFIX, Recording
 from mkds_gym.recording.recorder import Recorder
+from mkds_gym.utils.arguments import shown
 
 
 class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -56,7 +57,7 @@ class RecordRaces(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
         label: str = "",
     ) -> None:
         if episode_trigger is not None and not callable(episode_trigger):
-            raise TypeError(f"episode_trigger={episode_trigger!r} is not callable")
+            raise TypeError(f"episode_trigger={shown(episode_trigger)} is not callable")
         arguments: dict[str, Any] = {
             "folder": os.fspath(folder),
             "episode_trigger": episode_trigger,

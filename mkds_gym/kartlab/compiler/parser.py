@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
-from pathlib import Path
 from typing import Any, TypeVar
 
-from mkds_gym.errors import reason
 from mkds_gym.kartlab.compiler.description import (
     BRANCH_LIMIT,
     COORDINATE_LIMIT,
@@ -42,12 +40,8 @@ from mkds_gym.kartlab.compiler.description import (
 )
 from mkds_gym.kartlab.compiler.themes import COLOURS, THEMES
 from mkds_gym.race.names import COURSES
-from mkds_gym.utils.arguments import choice, integer, number, shown
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover - the standard library has tomllib from 3.11 on
-    import tomli as tomllib
+from mkds_gym.utils.arguments import choice, integer, number, shortened, shown
+from mkds_gym.utils.reading import parse_toml, read_text
 
 T = TypeVar("T")
 
@@ -61,18 +55,12 @@ def read_description(path: str | PathLike[str]) -> CourseDescription:
     Raises:
         CourseDescriptionError: the file is missing, is not TOML, or has a bad value.
     """
-    file = Path(path)
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(SIZE_LIMIT + 1)
-        text = data.decode("utf-8") if len(data) <= SIZE_LIMIT else ""
-    except OSError as error:
-        raise CourseDescriptionError(f"{file}: cannot be read: {reason(error)}") from error
-    except UnicodeDecodeError as error:
-        raise CourseDescriptionError(f"{file}: not text in UTF-8: {error}") from error
-    if len(data) > SIZE_LIMIT:
-        raise CourseDescriptionError(f"{file}: too large: expected at most {SIZE_LIMIT:,} bytes")
-    return parse_description(text, source=str(file))
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path={shown(path)} is not a path: expected a course description (.toml)")
+    name = shortened(os.fspath(path))
+    remedy = "expected a course description (.toml)"
+    text = read_text(path, name, CourseDescriptionError, limit=SIZE_LIMIT, remedy=remedy)
+    return parse_description(text, source=name)
 
 
 def parse_description(text: str, source: str = "<description>") -> CourseDescription:
@@ -89,10 +77,7 @@ def parse_description(text: str, source: str = "<description>") -> CourseDescrip
         raise CourseDescriptionError(
             f"{source}: too large: expected at most {SIZE_LIMIT:,} characters"
         )
-    try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
-        raise CourseDescriptionError(f"{source}: not TOML: {error}") from error
+    document = parse_toml(text, f"{source}: the text", CourseDescriptionError)
 
     root = _Table(source, "", document)
     title, name = root.text("title"), root.text("name")
@@ -240,7 +225,7 @@ class _Table:
         """Refuse a key that was not read."""
         for key in self._values:
             allowed = ", ".join(sorted(self._known))
-            raise self.error(f"{key} is unknown: expected one of {allowed}")
+            raise self.error(f"{shortened(key)} is unknown: expected one of {allowed}")
 
 
 def _check_name(root: _Table, name: str, course_id: int) -> None:
@@ -251,10 +236,12 @@ def _check_name(root: _Table, name: str, course_id: int) -> None:
     if COURSES[course_id] != name:
         # Tools and the boot parameters find a course by this list.
         known = next((i for i, each in COURSES.items() if each == name), None)
-        listed = f"{name!r} has the id {known}" if known else f"{name!r} is not on the list"
+        listed = (
+            f"{shown(name)} has the id {known}" if known else f"{shown(name)} is not on the list"
+        )
         raise root.error(
-            f"name={name!r} and id={course_id} do not match: the game's list of courses has "
-            f"{COURSES[course_id]!r} under the id {course_id}, and {listed}; choose a pair of "
+            f"name={shown(name)} and id={course_id} do not match: the game's list of courses has "
+            f"{shown(COURSES[course_id])} under the id {course_id}, and {listed}; choose a pair of "
             "mkds_gym.race.names.COURSES"
         )
 

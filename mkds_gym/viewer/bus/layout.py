@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from mkds_gym.errors import ViewerError, reason
+from mkds_gym.utils.reading import parse_json, validated
 from mkds_gym.viewer.bus.shared_memory import DoubleBuffer, create_file, map_file
 
 VERSION: Final = 5
@@ -110,9 +112,17 @@ class Board:
 
     @classmethod
     def from_json(cls, message: bytes) -> Board:
-        """Return the board of `to_json`."""
-        title, header, captions, score = json.loads(message)
-        return cls(title, header, {int(k): v for k, v in captions.items()}, score)
+        """Return the board of `to_json`.
+
+        Raises:
+            ViewerError: the message is damaged.
+        """
+        name = "the text around the pictures"
+        fields = validated(_BOARD, parse_json(message, name, ViewerError), name, ViewerError)
+        return cls(*fields)
+
+
+_BOARD: Final = TypeAdapter(tuple[str, str, dict[int, str], str])
 
 
 class Segment(NamedTuple):
@@ -127,7 +137,15 @@ class Segment(NamedTuple):
     view: memoryview
 
     def double_buffer(self, size: int) -> DoubleBuffer:
-        """Return the double buffer after the header, for messages of up to ``size`` bytes."""
+        """Return the double buffer after the header, for messages of up to ``size`` bytes.
+
+        Raises:
+            ViewerError: the segment is too small for them.
+        """
+        if _PAGE + DoubleBuffer.room(size) > len(self.view):
+            raise ViewerError(
+                f"the shared memory is damaged ({len(self.view)} bytes): start the run again"
+            )
         return DoubleBuffer(self.view, _PAGE, size)
 
 
@@ -143,18 +161,34 @@ def open_segment(path: Path, header: np.dtype[Any], *, writable: bool = True) ->
     """Open a segment.
 
     Raises:
-        ViewerError: the run is over, or belongs to another version.
+        ViewerError: the run is over, belongs to another version or another user, or is damaged.
     """
     try:
         view = map_file(path, writable=writable)
+    except PermissionError as error:
+        raise ViewerError(
+            f"'{path}' cannot be watched ({reason(error)}): expected a run that only you can write"
+        ) from error
     except OSError as error:
         raise ViewerError(f"the run '{path.parent.name}' is over ({reason(error)})") from error
+    if len(view) < _PAGE:
+        raise damaged(path, f"{len(view)} bytes")
     segment = Segment(np.frombuffer(view, header, 1)[0], view)
     if segment.header["magic"] != _MAGIC or segment.header["version"] != VERSION:
         raise ViewerError(
             f"'{path}' was written by another version of mkds_gym: watch the run with that version"
         )
     return segment
+
+
+def damaged(path: Path, what: str) -> ViewerError:
+    """Return the error for contents that no publisher writes.
+
+    Args:
+        path: the segment.
+        what: what is wrong.
+    """
+    return ViewerError(f"the shared memory of '{path}' is damaged ({what}): start the run again")
 
 
 def message_size(width: int, height: int) -> int:

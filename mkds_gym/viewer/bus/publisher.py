@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.errors import ViewerError, reason
+from mkds_gym.utils.processes import start_time
 from mkds_gym.viewer.bus import layout
 from mkds_gym.viewer.bus.layout import SCENE_ROOM, STATUS, WATCH_SECONDS, State, Status
-from mkds_gym.viewer.bus.shared_memory import DoubleBuffer, start_time
+from mkds_gym.viewer.bus.shared_memory import DoubleBuffer, write_file
 
 
 class Publisher:
@@ -144,12 +144,9 @@ class Publisher:
         Raises:
             ViewerError: the course cannot be written.
         """
-        path = self.folder / f"{self.index}.course"
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            partial.write_bytes(fingerprint.to_bytes(16, "little") + course)
-            partial.replace(path)
+            write_file(
+                self.folder / f"{self.index}.course", fingerprint.to_bytes(16, "little") + course
+            )
         except OSError as error:
-            with contextlib.suppress(OSError):
-                partial.unlink()
             raise ViewerError(f"the course cannot be published: {reason(error)}") from error

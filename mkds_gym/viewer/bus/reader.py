@@ -13,10 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.emulator.hardware import RGB_OF_COLOURS
+from mkds_gym.utils.processes import start_time
 from mkds_gym.viewer.bus import layout
 from mkds_gym.viewer.bus.layout import STATUS, Board, State, Status
 from mkds_gym.viewer.bus.runs import alive
-from mkds_gym.viewer.bus.shared_memory import start_time
+from mkds_gym.viewer.bus.shared_memory import open_own
+
+_MAX_PIXELS: Final = 1 << 26
+_MAX_COURSE: Final = 1 << 28
+"""Bytes of the largest course; a Kartlab course has less than one million."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,9 @@ class Tile:
         segment = layout.open_segment(folder / str(index), layout.TILE, writable=False)
         self._header = segment.header
         self.width, self.height = int(self._header["width"]), int(self._header["height"])
+        self._path: Final = folder / str(index)
+        if not 0 < self.width * self.height <= _MAX_PIXELS:
+            raise layout.damaged(self._path, f"pictures of {self.width} x {self.height} pixels")
         self._buffer = segment.double_buffer(layout.message_size(self.width, self.height))
         self._course_file = folder / f"{index}.course"
         self._course: tuple[int, Any] | None = None
@@ -90,13 +98,23 @@ class Tile:
         return state
 
     def shot(self, known: int = 0) -> Shot | None:
-        """Return the latest picture; None if its number is ``known``, or if there is none."""
+        """Return the latest picture; None if its number is ``known``, or if there is none.
+
+        Raises:
+            ViewerError: the message is damaged.
+        """
         read = self._buffer.read(known)
         if read is None:
             return None
         number, message = read
+        if len(message) < STATUS.itemsize:
+            raise layout.damaged(self._path, f"a message of {len(message)} bytes")
         pixel_bytes, *numbers, label = message[: STATUS.itemsize].view(STATUS)[0].item()
+        if pixel_bytes not in (2, 3):
+            raise layout.damaged(self._path, f"pixels of {pixel_bytes} bytes")
         end = STATUS.itemsize + pixel_bytes * self.width * self.height
+        if end > len(message):
+            raise layout.damaged(self._path, f"a message of {len(message)} bytes")
         picture: Any = message[STATUS.itemsize : end].reshape(self.height, self.width, pixel_bytes)
         if pixel_bytes == 2:
             picture = picture.view(np.uint16)[..., 0]
@@ -107,10 +125,15 @@ class Tile:
         """Return the `mkds_gym.course.Course` with this fingerprint; None if there is none yet."""
         if self._course is None or self._course[0] != fingerprint:
             try:
-                data = self._course_file.read_bytes()
+                with open(open_own(self._course_file), "rb") as file:  # noqa: PTH123
+                    data = file.read(_MAX_COURSE)
             except OSError:
                 return None
-            self._course = (int.from_bytes(data[:16], "little"), pickle.loads(data[16:]))
+            try:
+                course = pickle.loads(data[16:])
+            except Exception as error:  # a damaged pickle raises anything
+                raise layout.damaged(self._course_file, repr(error)) from error
+            self._course = (int.from_bytes(data[:16], "little"), course)
         return self._course[1] if self._course[0] == fingerprint else None
 
 
@@ -134,7 +157,9 @@ class Run:
         self._buffer = segment.double_buffer(layout.BOARD_ROOM)
         self._known = 0
         self._board = Board()
-        indices = sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+        names = [path.name for path in folder.iterdir()]
+        # Longer names would not be indices.
+        indices = sorted(int(name) for name in names if len(name) < 4 and name.isdecimal())
         self.tiles: Final = [Tile(folder, index) for index in indices]
 
     @property

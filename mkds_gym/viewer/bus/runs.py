@@ -1,29 +1,26 @@
 """Folders of runs in shared memory.
 
-The name of a folder is ``mkds-<label>-<namespace>-<pid>-<start time>-<made>``: the process that
-made it, and when (nanoseconds of the monotonic clock).
+The name of a folder is ``mkds-<label>-<owner>-<made>``: the process that made it
+(`mkds_gym.utils.leftovers`), and when (nanoseconds of the monotonic clock).
 
-A run of a process that no longer runs is removed by the next process that looks. Runs of other PID
-namespaces are left alone, because their processes cannot be seen from here. So are runs of other
-users: viewers unpickle what a run contains, which could execute their code.
+Runs of other PID namespaces are left alone, because their processes cannot be seen from here. So
+are runs of other users: viewers unpickle what a run contains, which could execute their code.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import stat
 import time
 from pathlib import Path
 from typing import Final
 
+from mkds_gym.utils import leftovers
+from mkds_gym.utils.leftovers import OWNER, owner, owner_runs, shared_folder
 from mkds_gym.viewer.bus.layout import BOARD_FILE
-from mkds_gym.viewer.bus.shared_memory import pid_namespace, shared_folder, start_time
 
-_NAME: Final = re.compile(
-    r"mkds-(?P<label>.+)-(?P<namespace>\d+)-(?P<pid>\d+)-(?P<start>\d+)-(?P<made>\d+)"
-)
+_NAME: Final = re.compile(rf"mkds-(?P<label>.+)-{OWNER}-(?P<made>\d+)")
 
 
 def run_folder(label: str) -> Path:
@@ -33,9 +30,7 @@ def run_folder(label: str) -> Path:
         label: its letters and digits become part of the name.
     """
     label = re.sub(r"[^A-Za-z0-9_]+", "_", label)[:40] or "run"
-    pid = os.getpid()
-    name = f"mkds-{label}-{pid_namespace()}-{pid}-{start_time(pid)}-{time.monotonic_ns()}"
-    return shared_folder() / name
+    return shared_folder() / f"mkds-{label}-{owner()}-{time.monotonic_ns()}"
 
 
 def runs(*, remove_leftovers: bool = True) -> list[Path]:
@@ -44,15 +39,14 @@ def runs(*, remove_leftovers: bool = True) -> list[Path]:
     Args:
         remove_leftovers: remove the folders of processes that no longer run.
     """
+    folder = shared_folder()
+    if remove_leftovers:
+        leftovers.remove_leftovers(folder, _NAME)
     found = []
-    for path in shared_folder().glob("mkds-*"):
+    for path in folder.glob("mkds-*"):
         match = _NAME.fullmatch(path.name)
-        if match is None or int(match["namespace"]) != pid_namespace() or not _is_own_folder(path):
-            continue
-        if not _process_runs(match):
-            if remove_leftovers:
-                shutil.rmtree(path, ignore_errors=True)
-        elif (path / BOARD_FILE).exists():  # otherwise the run is being made or removed
+        # Without a board, the run is being made or removed.
+        if match and owner_runs(match) and _is_own_folder(path) and (path / BOARD_FILE).exists():
             found.append((int(match["made"]), path))
     return [path for _, path in sorted(found)]
 
@@ -60,16 +54,7 @@ def runs(*, remove_leftovers: bool = True) -> list[Path]:
 def alive(folder: Path) -> bool:
     """Return whether a run is in progress: its process runs and has not closed it."""
     match = _NAME.fullmatch(folder.name)
-    return (
-        match is not None
-        and int(match["namespace"]) == pid_namespace()
-        and _process_runs(match)
-        and (folder / BOARD_FILE).exists()
-    )
-
-
-def _process_runs(match: re.Match[str]) -> bool:
-    return start_time(int(match["pid"])) == int(match["start"])
+    return match is not None and owner_runs(match) is True and (folder / BOARD_FILE).exists()
 
 
 def _is_own_folder(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Files in shared memory, double buffers in them, and the identity of processes.
+"""Files in shared memory, and double buffers in them.
 
 `multiprocessing.shared_memory` does not fit: its resource tracker unlinks segments that other
 processes still use. The files here are plain files in ``/dev/shm``.
@@ -6,9 +6,10 @@ processes still use. The files here are plain files in ``/dev/shm``.
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
-import tempfile
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -21,45 +22,45 @@ _LATEST: Final = 0
 _READ_ATTEMPTS: Final = 50
 
 
-def shared_folder() -> Path:
-    """Return the folder of shared memory, or that of temporary files if there is none."""
-    folder = Path("/dev/shm")
-    return folder if folder.is_dir() else Path(tempfile.gettempdir())
+def open_own(path: Path, *, writable: bool = False) -> int:
+    """Open a file that only this user can have written, and return its descriptor.
 
+    The folder and the file must belong to this user, and others must not have access. Both are
+    checked after they are open, so nobody can exchange them in between.
 
-def start_time(pid: int) -> int | None:
-    """Return when a process started, in clock ticks since boot; None if it does not run.
-
-    A process id is used again after its process ends; id and start time together are unique. A
-    zombie does not run.
+    Raises:
+        OSError: the file does not exist, or another user may have written it.
     """
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | flags)
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    # The second field is a name in brackets, which may contain brackets and spaces.
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
-
-
-def pid_namespace() -> int:
-    """Return the number of this process's PID namespace; 0 if the system has none.
-
-    A process id is valid only within its namespace, for example within one container.
-    """
+        _check_own(folder, path.parent, stat.S_ISDIR)
+        # A pipe would block.
+        flags |= os.O_NONBLOCK | (os.O_RDWR if writable else os.O_RDONLY)
+        descriptor = os.open(path.name, flags, dir_fd=folder)
+    finally:
+        os.close(folder)
     try:
-        return Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:
-        return 0
+        _check_own(descriptor, path, stat.S_ISREG)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _check_own(descriptor: int, path: Path, is_kind: Callable[[int], bool]) -> None:
+    status = os.fstat(descriptor)
+    if not is_kind(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise PermissionError(errno.EPERM, "another user may have written to it", str(path))
 
 
 def map_file(path: Path, *, writable: bool = True) -> memoryview:
-    """Map a file into memory and return its bytes.
+    """Map a file of `create_file` into memory and return its bytes.
 
     Raises:
-        OSError: the file does not exist or cannot be mapped.
+        OSError: the file does not exist, cannot be mapped, or another user may have written it.
     """
-    descriptor = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC)
+    descriptor = open_own(path, writable=writable)
     try:
         access = mmap.ACCESS_WRITE if writable else mmap.ACCESS_READ
         return memoryview(mmap.mmap(descriptor, 0, access=access))
@@ -75,19 +76,37 @@ def create_file(path: Path, size: int) -> memoryview:
     Raises:
         OSError: there is not enough memory.
     """
+    # Allocate all pages now: a write to a page without memory would kill the process.
+    _replace(path, lambda descriptor: os.posix_fallocate(descriptor, 0, size))
+    return map_file(path)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file that only this user can read, completely or not at all.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+
+    def write(descriptor: int) -> None:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
+
+    _replace(path, write)
+
+
+def _replace(path: Path, fill: Callable[[int], object]) -> None:
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
-        # Allocate all pages now: a write to a page without memory would kill the process.
-        os.posix_fallocate(descriptor, 0, size)
+        fill(descriptor)
+        partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
     finally:
         os.close(descriptor)
-    partial.replace(path)
-    return map_file(path)
 
 
 class DoubleBuffer:
