@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from mkds_neat.networks import NetworkSpec
 
@@ -21,17 +23,24 @@ class EpisodeRecord:
         race_time: Seconds of the race; 0 if it was not finished.
         events: Names of the events that ended the episode.
         seconds: Wall time from the end of the reset to the end of the last step.
+        end_position: Where the kart was at the end, as x, y and z in world units; None for an
+            environment without karts.
     """
 
-    metrics: dict[str, float]
-    steps: int
-    frames: int
-    score: float
-    finished: bool
-    lap_times: tuple[float, ...]
-    race_time: float
-    events: tuple[str, ...]
-    seconds: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    steps: int = 0
+    frames: int = 0
+    score: float = 0.0
+    finished: bool = False
+    lap_times: tuple[float, ...] = ()
+    race_time: float = 0.0
+    events: tuple[str, ...] = ()
+    seconds: float = 0.0
+    end_position: tuple[float, float, float] | None = None
+
+
+Key = tuple[int, int]
+"""An individual's id, and the number of an episode of it."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,11 @@ class Task:
         label: Name of the driver in the viewer.
         tile: Tile of the viewer that shows the driver, if tiles change between lanes; None for no
             tile.
+        episode: Number of the episode among those of the individual, from 0.
+        course: Arguments of the environment that choose another course than its own.
+        start: Where along the course the episode starts, in laps since the start line; None for the
+            start of the race.
+        frames: Frames after which the episode is cut off; None for no such limit.
     """
 
     id: int
@@ -52,6 +66,20 @@ class Task:
     seed: int
     label: str = ""
     tile: int | None = None
+    episode: int = 0
+    course: Mapping[str, Any] = field(default_factory=dict)
+    start: float | None = None
+    frames: int | None = None
+
+    @property
+    def key(self) -> Key:
+        """Individual and number of the episode, unique among the tasks of an evaluation."""
+        return (self.id, self.episode)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether the race is recorded: an individual's first episode, if it is whole."""
+        return self.episode == 0 and self.frames is None
 
 
 # Messages of a worker ------------------------------------------------------------------------
@@ -74,9 +102,11 @@ class Progress:
 
     Attributes:
         steps: Steps of environments since the last message of this kind.
+        busy: Seconds that the worker has spent on episodes since its last message.
     """
 
     steps: int
+    busy: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -87,11 +117,20 @@ class Finished:
         id: The individual.
         record: Its episode.
         recording: Bytes of the recording; None for an environment that records nothing.
+        busy: As in `Progress`.
+        episode: Number of the episode among those of the individual.
     """
 
     id: int
     record: EpisodeRecord
     recording: bytes | None
+    busy: float = 0.0
+    episode: int = 0
+
+    @property
+    def key(self) -> Key:
+        """The key of the task."""
+        return (self.id, self.episode)
 
 
 @dataclass(frozen=True)
@@ -99,14 +138,14 @@ class Failed:
     """The worker's environment failed and has been replaced. The worker goes on.
 
     Attributes:
-        lost: Individuals whose episodes were under way.
+        lost: Keys of the tasks whose episodes were under way.
         culprits: Those of them whose own step or reset failed.
         error: The error.
         trace: Its traceback.
     """
 
-    lost: tuple[int, ...]
-    culprits: tuple[int, ...]
+    lost: tuple[Key, ...]
+    culprits: tuple[Key, ...]
     error: str
     trace: str
 
@@ -118,10 +157,12 @@ class Ended:
     Attributes:
         error: Why.
         trace: The traceback in the worker; empty if there is none.
+        blameless: Whether no individual can be to blame, because the machine was lost.
     """
 
     error: str
     trace: str = ""
+    blameless: bool = False
 
 
 Message = Started | Progress | Finished | Failed | Ended

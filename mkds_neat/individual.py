@@ -31,16 +31,27 @@ class Individual:
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of an individual's episode.
+    """The outcome of an individual's episodes.
 
     Attributes:
         id: The individual.
         fitness: Its score; higher is better.
-        record: The episode.
-        recording: Bytes of the recording file; None for an environment that records nothing.
+        record: The episode, or the summary of several (`mkds_neat.plan.summary`). Its frames are
+            all that the individual drove. A strategy of behaviours reads its metrics.
+        recording: Bytes of the first episode's recording; None for an environment that records
+            nothing.
+        episodes: The episodes, in order of their number.
+        scores: The score of each.
+        rung: Number of the rung after which the individual was dropped; None if it drove
+            everything.
+        evaluations: Number of evaluations; more than 1 for a survivor that was driven again.
     """
 
     id: int
     fitness: float
-    record: EpisodeRecord
+    record: EpisodeRecord = field(default_factory=EpisodeRecord)
     recording: bytes | None = field(default=None, repr=False, compare=False)
+    episodes: tuple[EpisodeRecord, ...] = ()
+    scores: tuple[float, ...] = ()
+    rung: int | None = None
+    evaluations: int = 1

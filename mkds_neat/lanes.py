@@ -36,8 +36,13 @@ class Lanes(Protocol):
     observations: Any
     actions: NDArray[Any]
 
-    def reset(self, seeds: Mapping[int, int]) -> None:
-        """Begin an episode in some lanes, each from its seed."""
+    def reset(self, seeds: Mapping[int, int], start: float | None = None) -> None:
+        """Begin an episode in some lanes, each from its seed.
+
+        Args:
+            seeds: Seed by lane.
+            start: Laps since the start line; None for the start of the race.
+        """
 
     def step(self, lanes: Sequence[int]) -> tuple[Sequence[float], dict[int, dict[str, Any]]]:
         """Step some lanes.
@@ -70,9 +75,10 @@ class SingleLane:
         self.observations: list[Any] = [None]
         self.actions = np.zeros((1, *space.shape), space.dtype)
 
-    def reset(self, seeds: Mapping[int, int]) -> None:
+    def reset(self, seeds: Mapping[int, int], start: float | None = None) -> None:
         """Begin an episode."""
-        self.observations[0] = self._env.reset(seed=seeds[0])[0]
+        options = None if start is None else {"progress": start}
+        self.observations[0] = self._env.reset(seed=seeds[0], options=options)[0]
 
     def step(self, lanes: Sequence[int]) -> tuple[Sequence[float], dict[int, dict[str, Any]]]:  # noqa: ARG002
         """Step the environment."""
@@ -118,11 +124,12 @@ class ConsoleLanes:
         self.actions = np.zeros((count, *space.shape), space.dtype)
         self._mask = np.zeros(count, np.bool_)
 
-    def reset(self, seeds: Mapping[int, int]) -> None:
+    def reset(self, seeds: Mapping[int, int], start: float | None = None) -> None:
         """Begin an episode in some lanes."""
         each = [seeds.get(lane) for lane in range(len(self.actions))]
         self._select(seeds)
-        self.observations = self._vector.reset(seed=each, options={"reset_mask": self._mask})[0]
+        options = {"reset_mask": self._mask} | ({} if start is None else {"progress": start})
+        self.observations = self._vector.reset(seed=each, options=options)[0]
 
     def step(self, lanes: Sequence[int]) -> tuple[Sequence[float], dict[int, dict[str, Any]]]:
         """Step some lanes."""
@@ -165,30 +172,44 @@ class LanesFactory:
         count: Number of lanes. More than 1 only for ``MKDS-v0``.
         publishers: The publisher of each lane of all workers, or None; lane 0 of worker 1 follows
             the last lane of worker 0.
+        course: Arguments that choose the course of a worker's first lanes.
+        records: Whether races are recorded. A driver of a shared console that starts along the
+            course cannot be.
     """
 
     env_id: str
     kwargs: dict[str, Any]
     count: int = 1
     publishers: Sequence[Any] = field(default=(), repr=False)
+    course: Mapping[str, Any] = field(default_factory=dict)
+    records: bool = True
 
     def __call__(self) -> gym.Env[Any, Any]:
         """Return one environment, from which `AsyncVectorEnv` reads the spaces."""
         return gym.make(self.env_id, disable_env_checker=True, **self.kwargs)
 
-    def make(self, worker: int) -> tuple[Lanes, list[Recorder | None], list[Any]]:
-        """Return the lanes of a worker, with the recorder and the publisher of each, or None."""
+    def make(
+        self, worker: int, course: Mapping[str, Any]
+    ) -> tuple[Lanes, list[Recorder | None], list[Any]]:
+        """Return lanes of a worker, with the recorder and the publisher of each, or None.
+
+        Args:
+            worker: Number of the worker.
+            course: Arguments that choose a course, in the place of those of ``kwargs``.
+        """
+        kwargs = {**self.kwargs, **course}
         lanes: Lanes = (
-            SingleLane(self.env_id, self.kwargs)
+            SingleLane(self.env_id, kwargs)
             if self.count == 1
-            else ConsoleLanes(self.env_id, self.kwargs, self.count)
+            else ConsoleLanes(self.env_id, kwargs, self.count)
         )
         first = worker * self.count
         publishers = list(self.publishers[first : first + self.count]) or [None] * self.count
         recorders: list[Recorder | None] = []
         for env, publisher in zip(lanes.envs, publishers, strict=True):
             base: Any = env.unwrapped
-            recorders.append(Recorder(env) if isinstance(base, MKDSEnv) else None)
+            records = self.records and isinstance(base, MKDSEnv)
+            recorders.append(Recorder(env) if records else None)
             if publisher is not None:
                 base.viewer = publisher
         return lanes, recorders, publishers

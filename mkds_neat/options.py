@@ -6,9 +6,12 @@ from typing import Final
 
 HELP: Final = {
     "seed": "seed of all chance",
+    "engine": "local to drive on this machine, ray on a Ray cluster",
     "workers": "processes that drive: a number, auto or cores",
     "drivers_per_console": "races that a worker drives at a time: 1 to 8, or auto",
     "generations": "most generations to evaluate",
+    "frames": "frames of all drivers after which the run ends, with the generation that reaches "
+    "them",
     "output": "folder to write to; if it exists, a number is added",
     "stop_when": "finish stops when a driver finishes the race, never does not",
     "log_interval": "generations between lines of progress",

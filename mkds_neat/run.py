@@ -3,10 +3,10 @@
 Ctrl-C stops the run cleanly and keeps all results. ``--resume FOLDER`` continues the run, with the
 same result as a run that was never stopped. A second Ctrl-C stops at once.
 
-Exit status: 0 done, 1 failed, 2 bad config or arguments, 130 or 143 stopped by Ctrl-C or SIGTERM.
+Exit status: 0 done, 1 failed, 2 bad config or arguments, 129, 130 or 143 stopped by
+SIGHUP (the terminal was closed), Ctrl-C or SIGTERM.
 """
 
-# ruff: noqa: T201 - this is a command line
 # A worker process imports the main module again (see the start methods of multiprocessing). Slow
 # imports are therefore inside functions.
 from __future__ import annotations
@@ -14,28 +14,31 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import os
 import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from mkds_gym.utils.command_line import ArgumentParser
 from mkds_neat.options import ENVIRONMENT_HELP, HELP, option
 
 if TYPE_CHECKING:
+    from mkds_neat.config import Config
     from mkds_neat.evolution import Evolution, Outcome
-    from mkds_neat.results import RunFolder
+    from mkds_neat.results import Checkpoint, RunFolder
 
 
 _PROGRAM: Final = "python -m mkds_neat.run"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog=_PROGRAM, description="Evolve drivers for a kart race in an emulated Nintendo DS."
     )
-    parser.add_argument("config", nargs="?", help="config file, such as examples/kartlab.ini")
+    parser.add_argument("config", nargs="?", help="config file, such as examples/first_finish.ini")
     parser.add_argument("--resume", metavar="FOLDER", help="continue the run in this folder")
     for key, text in {**HELP, **ENVIRONMENT_HELP}.items():
         parser.add_argument(
@@ -44,7 +47,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--no-pictures", action="store_true", help="write no pictures of the champion"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    parser.add_argument("--quiet", action="store_true", help="draw no live area in the terminal")
+    parser.add_argument(
+        "--restart-tables",
+        action="store_true",
+        help="with --resume: if individuals.csv has lost rows, rename it and begin another",
+    )
     return parser
 
 
@@ -53,12 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Args:
         argv: Arguments; None for those of the process. The process is then expected to end with
-            this call: Ctrl-C and SIGTERM are ignored afterwards.
+            this call: Ctrl-C, SIGTERM and SIGHUP are ignored afterwards.
     """
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.config is None and arguments.resume is None:
-        parser.error("give a config file (examples/kartlab.ini is one), or --resume FOLDER")
+        parser.error("give a config file (examples/first_finish.ini is one), or --resume FOLDER")
     signals = _Signals(last=argv is None)
     try:
         # From here on, Ctrl-C takes effect where it is harmless, and a second one at once.
@@ -69,105 +77,156 @@ def main(argv: Sequence[str] | None = None) -> int:
             try:
                 return _evolve(arguments, signals)
             except MKDSError as error:
-                print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
+                _print(f"{_PROGRAM}: error: {error}", sys.stderr)
                 return 2 if isinstance(error, ConfigError) else 1
     except KeyboardInterrupt:
         hint = f"; continue with: {_resume(signals.folder)}" if signals.folder is not None else ""
-        print(f"{_PROGRAM}: stopped at once{hint}", file=sys.stderr)
+        _print(f"{_PROGRAM}: stopped at once{hint}", sys.stderr)
         return 128 + signal.SIGINT
 
 
 def _evolve(arguments: argparse.Namespace, signals: _Signals) -> int:
+    from mkds_neat.cluster import connected
     from mkds_neat.config import load_config
     from mkds_neat.errors import ConfigError
-    from mkds_neat.evolution import Evolution
     from mkds_neat.results import RunFolder
 
     overrides = {k: v for k in HELP if (v := getattr(arguments, k)) is not None}
     environment = {k: v for k in ENVIRONMENT_HELP if (v := getattr(arguments, k)) is not None}
-    state: dict[str, Any] | None = None
     if arguments.resume is not None:
         for key in ("seed", "output", *ENVIRONMENT_HELP):
             if key in overrides or key in environment:
                 raise ConfigError(f"--{key} cannot change in a resumed run; omit the option")
-        folder = RunFolder.open(arguments.resume)
-        config = load_config(folder.path / "config.ini", overrides)
-        if arguments.config is not None:
-            print(f"resuming with {folder.path / 'config.ini'}; {arguments.config} is ignored")
-        state = folder.load_checkpoint()
-        if state["strategy"].name != config.run.strategy:
-            raise ConfigError(
-                f"the run in {str(folder.path)!r} was made with the strategy "
-                f"{state['strategy'].name!r}, but its config.ini now says {config.run.strategy!r}"
-            )
-        if config.environment.cartridge is not None:
-            folder.check_cartridge(config.environment.cartridge)
-        folder.write("config.ini", config.text.encode())
-    else:
-        config = load_config(arguments.config, overrides, environment)
-        if signals.number:
-            print("stopped before the run began; nothing was written")
-            return 128 + signals.number
-        folder = RunFolder.create(config.run.output, config.text)
-    try:
-        with _log_to(folder):
-            evolution = Evolution(
-                config, folder, state=state, say=_say, progress=not arguments.quiet
-            )
-            evolution.begin()
-            signals.begin(evolution, folder)
-            return _run(evolution, arguments, signals)
-    finally:
-        folder.discard()  # does nothing once there is a checkpoint
+        with RunFolder.open(arguments.resume) as folder:
+            folder.lock()
+            checkpoint = folder.load_checkpoint()
+            config = connected(_config_of(folder, checkpoint, overrides))
+            if arguments.config is not None:
+                _print(f"resuming with {folder.path / 'config.ini'}; {arguments.config} is ignored")
+            if checkpoint is None:
+                folder.write("config.ini", config.text.encode())
+            return _run(config, folder, checkpoint, arguments, signals)
+    config = connected(load_config(arguments.config, overrides, environment))
+    if signals.number:
+        _print("stopped before the run began; nothing was written")
+        return 128 + signals.number
+    with RunFolder.create(config.run.output, config.text) as folder:
+        try:
+            folder.lock()
+            return _run(config, folder, None, arguments, signals)
+        finally:
+            folder.discard()  # does nothing once there is a checkpoint
 
 
-def _run(evolution: Evolution, arguments: argparse.Namespace, signals: _Signals) -> int:
+def _config_of(
+    folder: RunFolder, checkpoint: Checkpoint | None, overrides: Mapping[str, str]
+) -> Config:
+    """Return the config of a run to resume, from the checkpoint if ``config.ini`` is gone."""
+    from mkds_neat.config import load_config, parse_config, sections_text
+
+    path = folder.path / "config.ini"
+    if checkpoint is None or path.exists():
+        before = None if checkpoint is None else checkpoint.config
+        return load_config(path, overrides, before=before)
+    folder.notes.append("config.ini is missing; it is written again from the checkpoint")
+    return parse_config(sections_text(checkpoint.config), "checkpoint", overrides)
+
+
+def _run(
+    config: Config,
+    folder: RunFolder,
+    checkpoint: Checkpoint | None,
+    arguments: argparse.Namespace,
+    signals: _Signals,
+) -> int:
+    from mkds_neat.errors import StrategyError
+    from mkds_neat.evolution import Evolution
+    from mkds_neat.strategies import CustomStrategy
+
+    with _log_to(folder):
+        evolution = Evolution(
+            config,
+            folder,
+            checkpoint=checkpoint,
+            restart_tables=arguments.restart_tables,
+            say=_say,
+            progress=not arguments.quiet,
+        )
+        evolution.begin()
+        signals.begin(evolution, folder)
+        try:
+            return _drive(evolution, arguments, signals)
+        except StrategyError as error:
+            remedy = f"edit {str(folder.path / 'config.ini')!r}"
+            if isinstance(evolution.strategy, CustomStrategy):
+                remedy = "correct the class"
+            raise StrategyError(
+                f"{error}; {remedy} and continue with: {_resume(folder)}"
+            ) from error
+
+
+def _drive(evolution: Evolution, arguments: argparse.Namespace, signals: _Signals) -> int:
+    from mkds_neat.config.environment import is_mkds
+
     run, folder = evolution.config.run, evolution.folder
-    print(
+    _print(
         f"{run.strategy}, seed {run.seed}, {run.workers} worker{'s'[: run.workers != 1]}, "
-        f"writing to {folder.path}",
-        flush=True,
+        f"writing to {folder.path}"
     )
+    for note in evolution.config.notes:
+        _say(f"note: {note}")
     started = time.perf_counter()
     outcome = evolution.run()
     _report(outcome, folder, time.perf_counter() - started)
-    pictures = run.pictures and not arguments.no_pictures
+    pictures = run.pictures and not arguments.no_pictures and is_mkds(evolution.config.env_id)
     if pictures and outcome.champion is not None and not signals.number:
         from mkds_neat.report import write_pictures
 
-        print("driving the champion's race again, for pictures ...", flush=True)
+        _print("driving the champion's race again, for pictures ...")
         if write_pictures(folder, outcome.champion, lambda: bool(signals.number)):
-            print(f"pictures: {folder.path / 'champion.gif'}, {folder.path / 'champion.png'}")
+            _print(f"pictures: {folder.path / 'champion.gif'}, {folder.path / 'champion.png'}")
     return 128 + signals.number if outcome.reason == "stopped" else 0
 
 
 def _say(line: str) -> None:
     logging.getLogger("mkds_neat").info(line)
-    print(line, flush=True)
+    _print(line)
+
+
+def _print(text: str, stream: TextIO | None = None) -> None:
+    """Print a line. A closed pipe or a full disk behind the stream does not end a run."""
+    stream = stream or sys.stdout
+    try:
+        print(text, file=stream, flush=True)
+    except (OSError, ValueError):  # ValueError: the stream is closed
+        with contextlib.suppress(OSError, ValueError):
+            # The interpreter flushes the stream at its end.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def _report(outcome: Outcome, folder: RunFolder, seconds: float) -> None:
     resume = _resume(folder)
+    done = f"{outcome.generation} generation{'s'[: outcome.generation != 1]}"
     if outcome.champion is None:
-        print(f"stopped before any driver was evaluated; continue with: {resume}")
+        _print(f"stopped before any driver was evaluated; continue with: {resume}")
         return
     if outcome.reason == "finished":
-        _say(
-            f"a driver finished the race, after {outcome.generation} generations and "
-            f"{seconds / 60.0:.1f} minutes"
-        )
+        _say(f"a driver finished the race, after {done} and {seconds / 60.0:.1f} minutes")
     elif outcome.reason == "solved":
-        _say(f"the fitness threshold was met after {outcome.generation} generations")
+        _say(f"the fitness threshold was met after {done}")
     elif outcome.reason == "stopped":
-        print(f"stopped in generation {outcome.generation}; continue with: {resume}")
+        _print(f"stopped in generation {outcome.generation}; continue with: {resume}")
+    elif outcome.reason == "frames":
+        _print(f"the frame budget is spent after {done}; for more: {resume} --frames N")
     else:
-        print(
-            f"all {outcome.generation} generations done; for more: {resume} --generations "
-            f"{outcome.generation * 2}"
-        )
+        _print(f"done: {done}; for more: {resume} --generations {outcome.generation * 2}")
     _say(f"champion: {outcome.champion.describe()}")
+    quoted = shlex.quote(str(folder.path))
+    _print(f"to see it: python -m mkds_neat.watch {quoted}, or python -m mkds_neat.report {quoted}")
     names = ("champion.json", "champion.pt", "champion.mkr")
-    print("saved:", ", ".join(str(p) for n in names if (p := folder.path / n).exists()), flush=True)
+    _print("saved: " + ", ".join(str(p) for n in names if (p := folder.path / n).exists()))
 
 
 def _resume(folder: RunFolder) -> str:
@@ -204,15 +263,17 @@ class _LogFile(logging.FileHandler):
             super().handleError(record)
         elif not self._failed:
             self._failed = True
-            print(
+            _print(
                 f"{_PROGRAM}: {self.baseFilename!r} cannot be written "
                 f"({error.strerror or error}); the run continues without its log",
-                file=sys.stderr,
+                sys.stderr,
             )
 
 
 class _Signals:
-    """Turns the first Ctrl-C or SIGTERM into a clean stop; the second one stops at once.
+    """Turns the first Ctrl-C, SIGTERM or SIGHUP into a clean stop; the second stops at once.
+
+    SIGHUP has no effect in a process that began with that signal ignored, as ``nohup`` does.
 
     Args:
         last: The process ends after the block: ignore signals from then on. The interpreter
@@ -231,8 +292,9 @@ class _Signals:
         self.folder: RunFolder | None = None
 
     def __enter__(self) -> _Signals:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._old[number] = signal.signal(number, self._catch)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self._old[number] = signal.signal(number, self._catch)
         return self
 
     def __exit__(self, *error: object) -> None:

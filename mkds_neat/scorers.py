@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ast
-import importlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Final
 
 from mkds_gym.components.scorers import SCORERS
+from mkds_gym.utils.arguments import shown
+from mkds_gym.utils.imports import imported, takes
 from mkds_neat.errors import ConfigError
 
 Scorer = Callable[[Mapping[str, float]], float]
+
+REWARDS: Final = "rewards"
+"""The fitness in an environment without metrics: the sum of the rewards. No scorer computes it."""
 
 
 class WeightedSum:
@@ -29,10 +33,10 @@ class WeightedSum:
         self.terms: list[tuple[float, str]] = []
         try:
             terms = list(_terms(ast.parse(expression, mode="eval").body))
-        except (SyntaxError, ValueError) as error:
+        except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError) as error:
             raise ConfigError(
-                f"[evaluation] scorer = {expression!r} cannot be read: expected a weighted sum of "
-                "metrics such as 'progress - 0.5 * offroad_path'"
+                f"[evaluation] scorer = {shown(expression)} cannot be read: expected a weighted "
+                "sum of metrics such as 'progress - 0.5 * offroad_path'"
             ) from error
         for factor, name in terms:
             if name is None:
@@ -79,20 +83,19 @@ def make_scorer(expression: str) -> Scorer:
         raise ConfigError("[evaluation] scorer is empty: expected the metric that is the fitness")
     if expression in SCORERS:
         return SCORERS.make(expression)
-    module, colon, attribute = expression.partition(":")
-    if not colon:
+    if ":" not in expression:
         return WeightedSum(expression)
+    setting = f"[evaluation] scorer = {shown(expression)}"
     try:
-        found: Any = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
+        found = imported("scorer", expression)
+        if isinstance(found, type) and takes(found.__call__, 2):
+            found = found()
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{setting} cannot be used: {error}") from error
+    if not takes(found, 1):
         raise ConfigError(
-            f"[evaluation] scorer = {expression!r} cannot be imported: {error}"
-        ) from error
-    if isinstance(found, type):
-        found = found()
-    if not callable(found):
-        raise ConfigError(f"[evaluation] scorer = {expression!r} is not callable")
+            f"{setting} is not a Python function of one argument, the metrics: expected "
+            "module:function, or a class whose objects are called with the metrics"
+        )
     scorer: Scorer = found
     return scorer

@@ -1,11 +1,11 @@
-"""The example's config, changed for tests."""
+"""A complete config, changed for tests."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "kartlab.ini"
+EXAMPLE = Path(__file__).parent.parent / "benchmarks" / "evolution.ini"
 
 
 def config_text(**changes: object) -> str:
@@ -13,6 +13,8 @@ def config_text(**changes: object) -> str:
     text = EXAMPLE.read_text(encoding="utf-8")
     for name, value in changes.items():
         section, key = name.split("__")
+        if f"[{section}]\n" not in text:
+            text += f"[{section}]\n"
         head, tail = text.split(f"[{section}]\n", 1)
         body, *rest = re.split(r"(?m)^(?=\[)", tail, maxsplit=1)
         body = re.sub(rf"(?m)^{key} *=.*\n", "", body)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from custom_errors import fail
 
 
 class DrawnEnv(gym.Env[Any, Any]):
@@ -46,3 +51,65 @@ class DrawnEnv(gym.Env[Any, Any]):
 
 DRAWN = f"{__name__}:Drawn-v0"
 gym.register("Drawn-v0", entry_point=f"{__name__}:DrawnEnv")
+
+
+class FailingEnv(DrawnEnv):
+    """Raises an exception of `custom_errors` in a call."""
+
+    def __init__(self, kind: str = "", where: str = "") -> None:
+        super().__init__()
+        self._kind, self._where = kind, where
+        self._fail("make")
+
+    def _fail(self, where: str) -> None:
+        if where == self._where:
+            fail(self._kind)
+
+    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+        self._fail("reset")
+        return super().reset(**arguments)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self._fail("step")
+        return super().step(action)
+
+    def close(self) -> None:
+        self._fail("close")
+
+
+class HangingEnv(DrawnEnv):
+    """A step does not end, and SIGTERM is ignored."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            time.sleep(0.1)
+        return super().step(action)
+
+
+class DyingEnv(DrawnEnv):
+    """The first step of all takes its process with it.
+
+    Args:
+        died: file that tells that it has.
+    """
+
+    def __init__(self, died: str, delay: float = 0.0) -> None:
+        super().__init__(10**6, delay)
+        self._died = Path(died)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        if not self._died.exists():
+            self._died.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().step(action)
+
+
+DYING = f"{__name__}:Dying-v0"
+gym.register("Dying-v0", entry_point=f"{__name__}:DyingEnv")
+FAILING = f"{__name__}:Failing-v0"
+gym.register("Failing-v0", entry_point=f"{__name__}:FailingEnv")
+HANGING = f"{__name__}:Hanging-v0"
+gym.register("Hanging-v0", entry_point=f"{__name__}:HangingEnv")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import configparser
 import multiprocessing
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from mkds_neat.config.neat_sections import NEAT_KEYS, make_neat_config
 from mkds_neat.errors import ConfigError
 from mkds_neat.run import main
 from mkds_neat.scorers import make_scorer
+from mkds_neat.strategies import RandomSearch
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -68,15 +71,18 @@ PENDULUM = {
     "environment__sensors": None,
     "environment__action_type": None,
     "environment__frame_skip": None,
+    "evaluation__scorer": "rewards",
 }
 TRUNCATION = {"run__strategy": "truncation"}
+PARAMETERS = {"run__strategy": "random_search"}
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"run__worker": 2}, r"\[run\].*'worker'.*did you mean 'workers'"),
-        ({"run__workers": 0}, r"\[run\] workers = '0': .*greater than 0.*at least 1.*cores"),
+        ({"run__workers": 0}, r"\[run\] workers = '0': .*an integer from 1 to 256.*cores"),
+        ({"run__workers": 100_000}, r"\[run\] workers = '100000': .*from 1 to 256"),
         ({"run__workers": "two"}, r"\[run\] workers = 'two': .*valid integer"),
         *(
             (
@@ -89,7 +95,8 @@ TRUNCATION = {"run__strategy": "truncation"}
             {"run__drivers_per_console": 2, **PENDULUM, **TRUNCATION},
             r"drivers_per_console = 2 is not.*MKDS-v0",
         ),
-        ({"run__strategy": "neet"}, r"'neet'.*'neat' or 'truncation'.*did you mean 'neat'"),
+        ({"run__strategy": "neet"}, r"'neet': unknown.*did you mean 'neat'.*cma_me"),
+        ({"run__strategy": "climber.Climber"}, r"unknown.*did you mean 'climber:Climber'"),
         ({"run__stop_when": "finished"}, r"did you mean 'finish'"),
         ({"run__seed": -1}, r"\[run\] seed = '-1'.*at least 0"),
         ({"run__pictures": "perhaps"}, r"pictures = 'perhaps'.*yes or no"),
@@ -100,16 +107,25 @@ TRUNCATION = {"run__strategy": "truncation"}
         ({"run__start_method": "thread"}, r"start_method = 'thread'.*'forkserver', 'fork'"),
         ({"run__vectorization": "nativ"}, r"vectorization.*did you mean 'native'"),
         ({"run__vectorization": "native", **PENDULUM}, r"native cannot step Pendulum-v1"),
+        (
+            {"run__engine": "ray", "run__viewer": "all"},
+            r"viewer = 'all' .* = ray: write none",
+        ),
+        ({"run__engine": "ray", "run__vectorization": "native"}, r"engine = ray: write async"),
         ({"run__viewer": "all", **PENDULUM}, r"cannot show Pendulum-v1"),
         ({"run__viewer": "0,60"}, r"viewer = '0,60', of 50 individuals in a generation: 60 is out"),
         ({"run__viewer": "some"}, r"\[run\] viewer = 'some', of 50 .*: .*none, first, all"),
         ({"run__viewer": "0,50", **TRUNCATION}, r"viewer = .*, of 50 .*50 is out of range"),
-        ({"run__viewer": "all", "run__workers": 257}, "at most 256 can be shown"),
+        (
+            {"run__viewer": "all", "run__workers": 200, "run__drivers_per_console": 2},
+            "at most 256 can be shown",
+        ),
         ({"environment__id": "MKDS-v9"}, r"\[environment\] id = 'MKDS-v9'"),
         ({"environment__sensor": "seed6"}, r"'sensor'.*did you mean 'sensors'"),
         ({"environment__sensors": "seed7"}, r"'seed7'.*did you mean 'seed6'"),
         ({"environment__frame_skip": 0}, r"\[environment\] frame_skip = 0: "),
         ({"environment__rom": "/no/such.nds"}, r"/no/such\.nds"),
+        ({"environment__course_set": "trian"}, r"'trian' is unknown \(did you mean 'train'\?\)"),
         ({"environment__course": "no_such_course"}, r"no_such_course"),
         ({"environment__obs_type": "pixels", "environment__sensors": None}, r"obs_type = sensors"),
         ({"environment__action_type": "discrete"}, r"action_type = threshold:2"),
@@ -138,6 +154,14 @@ TRUNCATION = {"run__strategy": "truncation"}
         ({"evaluation__retries": -1}, r"retries = '-1'"),
         ({"evaluation__scorer": ""}, r"scorer is empty"),
         ({"evaluation__scorer": "progres"}, r"'progres'.*did you mean 'progress'"),
+        (
+            {"evaluation__scorer": "racing"},
+            r"'racing' needs the metric 'place', .* metrics = \['distance', .*, 'place'\] in",
+        ),
+        (
+            {"evaluation__scorer": "racing", "environment__metrics": "progress"},
+            r"'racing' needs the metric 'offroad_path', .* metrics = \['progress', 'offroad_p",
+        ),
         ({"evaluation__scorer": "drivng"}, r"'drivng'.*did you mean 'driving'"),
         *(
             ({"evaluation__scorer": expression}, r"cannot be read.*expected a weighted sum")
@@ -152,23 +176,46 @@ TRUNCATION = {"run__strategy": "truncation"}
             )
         ),
         ({"evaluation__scorer": "no.such.module:f"}, r"cannot be imported"),
-        ({"evaluation__scorer": "math:pi"}, r"not callable"),
+        ({"evaluation__scorer": "math:pi"}, r"not a Python function of one argument"),
         ({"evaluation__scorer": "json:dumps"}, r"fails on the metrics of an empty episode"),
+        ({"evaluation__scorer": "rewards"}, r"MKDS-v0 has metrics; expected one of distance"),
+        (
+            {**PENDULUM, **TRUNCATION, "evaluation__scorer": "distance"},
+            r"'distance' is for karts, and Pendulum-v1 has none: write rewards",
+        ),
+        *(
+            (
+                {**PENDULUM, **TRUNCATION, f"evaluation__{key}": 1},
+                rf"\[evaluation\] {key} needs MKDS-v0, not Pendulum-v1",
+            )
+            for key in ("courses", "starts", "rung_frames")
+        ),
         ({"evaluation__scorer": "1e999"}, r"gives inf.*finite"),
         ({"DefaultGenome__num_inputs": 5}, r"num_inputs = 5.*sensors.*6 numbers.*num_inputs = 6"),
         ({"DefaultGenome__num_outputs": 3}, r"num_outputs = 3.*action_type"),
-        ({"DefaultGenome__feed_forward": False}, r"feed_forward = True"),
+        ({"NEAT__fitness_criterion": "median"}, r"fitness_criterion = 'median'.*max, min, mean"),
         ({"DefaultGenome__activation_options": "tanh tanhh"}, r"'tanhh'.*did you mean 'tanh'"),
-        ({"DefaultGenome__aggregation_options": "sum median"}, r"'median'"),
+        ({"DefaultGenome__aggregation_options": "sum mode"}, r"'mode'"),
         ({"DefaultGenome__initial_connection": "all"}, r"initial_connection = all.*full_direct"),
         ({"DefaultGenome__weight_mutate_pwer": 1}, r"did you mean 'weight_mutate_power'"),
         ({"DefaultGenome__bias_max_value": None}, r"bias_max_value"),
         ({"DefaultGenome__num_hidden": "none"}, r"num_hidden"),
+        *(
+            (
+                {f"DefaultReproduction__{key}": 51},
+                rf"\[DefaultReproduction\] {key} = 51 .*at most 50",
+            )
+            for key in ("elitism", "min_species_size")
+        ),
         ({"DefaultReproduction__elitsm": 1}, r"\[DefaultReproduction\].*did you mean 'elitism'"),
         ({"DefaultStagnation__max_stagnatio": 1}, r"did you mean 'max_stagnation'"),
         ({"DefaultSpeciesSet__threshold": 1}, r"compatibility_threshold"),
         ({"NEAT__popsize": 10}, r"did you mean 'pop_size'"),
         ({"NEAT__pop_size": 1}, r"pop_size = 1"),
+        ({"NEAT__pop_size": 10**7}, r"pop_size = .*at most 1,000,000"),
+        ({"DefaultGenome__num_inputs": 10**20}, r"num_inputs = .*at most 100,000"),
+        ({"DefaultGenome__num_outputs": "+1_000_000_000"}, r"num_outputs = .*at most 10,000"),
+        ({"DefaultGenome__num_hidden": 10**9}, r"num_hidden = .*at most 10,000"),
         ({"NEAT__pop_size": "many"}, r"\[NEAT\] pop_size = 'many': expected an integer"),
         ({"NEAT__no_fitness_termination": "x"}, r"no_fitness_termination = 'x': expected True"),
         ({"NEAT__seed": 1}, r"\[run\]"),
@@ -179,7 +226,30 @@ TRUNCATION = {"run__strategy": "truncation"}
         ({"truncation__elite": 50}, r"\[truncation\] elite = 50.*0 to 49"),
         ({"truncation__sigma": 0}, r"\[truncation\] sigma = 0\.0 "),
         ({"truncation__sigma": "nan"}, r"\[truncation\] sigma = nan "),
-        ("", r"no section \[run\].*kartlab\.ini"),
+        ({**PARAMETERS, "mlp__hidden": "16,0"}, r"\[mlp\] hidden = '0': .*greater than or equal"),
+        ({**PARAMETERS, "mlp__hidden": "16;16"}, r"\[mlp\] hidden = '16;16'"),
+        ({**PARAMETERS, "mlp__hidden": "9000,9000"}, r"\[mlp\] .*at most 100,000"),
+        ({"mlp__activation": "tan"}, r"\[mlp\] activation = 'tan'.*did you mean 'tanh'"),
+        ({"cma_es__sigma": 0}, r"\[cma_es\] sigma = '0'.*greater than 0"),
+        ({"cma_es__sigma": "nan"}, r"\[cma_es\] sigma = 'nan'"),
+        ({"cma_es__population": 1}, r"\[cma_es\] population = '1'"),
+        ({"cma_es__sigma0": 1}, r"\[cma_es\].*'sigma0'.*did you mean 'sigma'"),
+        ({"openai_es__population": 7}, r"\[openai_es\] population = 7 is odd"),
+        ({"openai_es__learning_rate": -1}, r"\[openai_es\] learning_rate = '-1'"),
+        ({"cma_me__emitters": 7}, r"\[cma_me\] population = 60 with emitters = 7"),
+        ({"map_elites__cells": "3"}, r"\[map_elites\] .*2 behaviours, 2 ranges, 1 cells"),
+        ({"map_elites__cells": "9000, 2"}, r"\[map_elites\] cells = '9000'"),
+        ({"map_elites__ranges": "0..1, 0-1"}, r"\[map_elites\] ranges = .*'0-1' is not a range"),
+        ({"map_elites__ranges": "0..1, 1..1"}, r"\[map_elites\] .*wall_hits goes from 1\.0 to 1"),
+        (
+            {"run__strategy": "cma_me", "cma_me__behaviours": "wall_hit, speed"},
+            r"\[cma_me\] behaviours .*'wall_hit' \(did you mean 'wall_hits'",
+        ),
+        (
+            {"run__strategy": "map_elites", "map_elites__behaviours": "lap_times, speed"},
+            r"\[map_elites\] behaviours .*'lap_times'.* best_lap,(?!.*lap_times)",
+        ),
+        ("", r"no section \[run\].*first_finish\.ini"),
         ("[runn]\n", r"unknown section \[runn\].*'run'"),
         ("[run]\nseed = 1\nseed = 2\n", r"seed.*already exists"),
         ("no section\n", r"not a config file"),
@@ -199,9 +269,10 @@ def test_mistake_is_refused_with_its_place_and_remedy(changes, message):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"workers": "0"}, r"^--workers 0: .*at least 1"),
+        ({"workers": "0"}, r"^--workers 0: .*from 1 to 256"),
         ({"drivers_per_console": "9"}, r"^--drivers-per-console 9: .*from 1 to 8"),
         ({"viewer": "some"}, r"^--show some, of 50 individuals .*none, first, all"),
+        ({"output": "r\udcff"}, r"^--output .*expected a path in UTF-8"),
         ({"stop_when": "finished"}, r"^--stop-when finished: .*did you mean 'finish'"),
     ],
 )
@@ -219,6 +290,18 @@ def test_file_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "c.ini").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"c\.ini' is not UTF-8 text"):
         load_config(tmp_path / "c.ini")
+    (tmp_path / "long.ini").write_text(config_text() + f"# {'x' * 5_000}\n")
+    with pytest.raises(ConfigError, match=r"long\.ini: the text, line \d+, has 5,002 characters"):
+        load_config(tmp_path / "long.ini")
+    with (tmp_path / "large.ini").open("wb") as file:
+        file.truncate(1 << 40)
+    os.mkfifo(tmp_path / "pipe.ini")
+    for name, message in (("large.ini", "limit is"), ("pipe.ini", "is a pipe"), (".", "directory")):
+        with pytest.raises(ConfigError, match=rf"{message}.*examples/first_finish\.ini"):
+            load_config(tmp_path / name)
+    (tmp_path / "config.ini").touch()
+    with pytest.raises(ConfigError, match=f"directory: continue .* with --resume {tmp_path}$"):
+        load_config(tmp_path)
 
 
 def test_resolved_text_is_complete_and_reads_back():
@@ -229,12 +312,78 @@ def test_resolved_text_is_complete_and_reads_back():
     assert (config.run.seed, config.run.log_interval) == (7, 3)
     parser = configparser.ConfigParser()
     parser.read_string(config.text)
-    for section in Settings.model_fields:
+    for section in ("run", "environment", "evaluation", "truncation"):
         assert set(Settings.model_fields[section].annotation.model_fields) <= set(parser[section])
+    assert not {"ray", "ppo", "mlp", "strategy", "cma_es"} & {*parser.sections()}
+    values = {key: parser["run"][key] for key in ("frames", "pictures", "tensorboard")}
+    assert values == {"frames": "none", "pictures": "yes", "tensorboard": "no"}
     assert parser["run"]["workers"] == "cores"  # of the machine on which the run is resumed
     again = parse_config(config.text)
     assert again.settings == config.settings
     assert again.text == config.text
+
+
+def test_sections_in_use_are_written_out():
+    text = config_text(run__strategy="random_search", run__engine="ray", run__viewer="none")
+    assert "[mlp]\nhidden = 16\n" in parse_config(text).text
+    assert "[ray]\naddress = auto\n" in parse_config(text).text
+    assert parse_config(text).settings.ray.py_modules == ()
+    several = config_text(ray__py_modules="../a, b/c,")
+    assert parse_config(several).settings.ray.py_modules == ("../a", "b/c")
+
+
+GENERATION = {"evaluation__seeds": "generation", "environment__course_set": "train"}
+UNUSED = r"sections without effect in this run \(strategy = .*, engine = .*\): "
+NEATS = r"\[NEAT\], \[DefaultGenome\], .*, \[DefaultReproduction\]"
+
+
+@pytest.mark.parametrize(
+    ("changes", "messages"),
+    [
+        ({"run__strategy": "neat"}, [rf"{UNUSED}\[truncation\]$"]),
+        (TRUNCATION, [rf"{UNUSED}{NEATS}$"]),
+        ({**PARAMETERS, "ray__actors": 2}, [rf"{UNUSED}\[truncation\], {NEATS}, \[ray\]$"]),
+        ({**TRUNCATION, "ray__actors": 2, "run__engine": "ray"}, [rf"{UNUSED}{NEATS}$"]),
+        (GENERATION, [UNUSED, r"^\[DefaultReproduction\] elitism = 2 keeps .*: write reevaluate"]),
+        ({**GENERATION, **TRUNCATION}, [UNUSED, r"^\[truncation\] elite = 1 keeps"]),
+        ({**GENERATION, **TRUNCATION, "truncation__elite": 0}, [UNUSED]),
+        ({**GENERATION, **PARAMETERS}, [UNUSED]),
+        ({**GENERATION, "evaluation__seeds": "run"}, [UNUSED]),
+        ({**GENERATION, "evaluation__reevaluate": "replace"}, [UNUSED]),
+        ({**GENERATION, "environment__course_set": None}, [UNUSED]),  # nothing is drawn
+    ],
+)
+def test_settings_that_surprise_are_noted(changes, messages):
+    notes = parse_config(config_text(**changes)).notes
+    assert len(notes) == len(messages)
+    for note, message in zip(notes, messages, strict=True):
+        assert re.search(message, note)
+
+
+def test_check_of_a_built_in_strategy_draws_no_generation(monkeypatch):
+    monkeypatch.setattr(RandomSearch, "ask", None)  # the first `ask` of CMA-ES takes seconds
+    text = config_text(**PARAMETERS, random_search__population=7)
+    assert parse_config(text).population == 7
+
+
+@pytest.mark.parametrize("key", ["elitism", "min_species_size"])
+def test_whole_population_may_be_kept(key):
+    config = parse_config(config_text(**{f"DefaultReproduction__{key}": 50}))
+    assert config.sections["DefaultReproduction"][key] == config.sections["NEAT"]["pop_size"]
+
+
+@pytest.mark.slow
+def test_behaviours_of_an_archive_are_measured():
+    text = config_text(run__strategy="cma_me", cma_me__behaviours="offroad_share, mini_turbos")
+    metrics = parse_config(text).env_kwargs["metrics"]
+    assert metrics[-2:] == ["offroad_share", "mini_turbos"]
+    assert "wall_hits" in metrics
+    assert "metrics" not in parse_config(config_text(run__strategy="cma_me")).env_kwargs
+    few = {"environment__metrics": "progress", "evaluation__scorer": "progress"}
+    text = config_text(run__strategy="map_elites", map_elites__behaviours="wall_hits, speed", **few)
+    assert parse_config(text).env_kwargs["metrics"] == ["progress", "wall_hits", "speed"]
+    text = config_text(run__strategy="map_elites", map_elites__behaviours="best_lap, speed")
+    assert "metrics" not in parse_config(text).env_kwargs
 
 
 def test_known_keys_are_those_of_neat_python(tmp_path):
@@ -325,7 +474,7 @@ def test_command_line_refuses_before_writing(tmp_path: Path, capsys):
     (tmp_path / "file").write_text("")
     for arguments, status, message in (
         ([str(EXAMPLE), "--workers", "0", "--output", str(output)], 2, "--workers 0: "),
-        ([str(tmp_path / "none.ini")], 2, "examples/kartlab.ini"),
+        ([str(tmp_path / "none.ini")], 2, "examples/first_finish.ini"),
         (["--resume", str(tmp_path)], 1, "not the folder of a run"),
         (["--resume", str(tmp_path), "--seed", "3"], 2, "--seed cannot change"),
         ([str(EXAMPLE), "--output", str(tmp_path / "file" / "run")], 1, "--output"),

@@ -7,6 +7,8 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -21,10 +23,11 @@ from mkds_gym.components.metrics import DEFAULT_METRICS
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
 from mkds_neat.episode import Ended
 from mkds_neat.errors import EvaluationError
-from mkds_neat.evaluation import Evaluator, Stopped, episode_seed
+from mkds_neat.evaluation import Evaluator, Stopped
 from mkds_neat.individual import Individual
 from mkds_neat.lanes import LanesFactory
 from mkds_neat.networks import NetworkSpec, Node, compile_network
+from mkds_neat.plan import episode_seed
 from mkds_neat.workers import ProcessPool
 
 FRAMES = 200
@@ -37,10 +40,16 @@ ENV = {
 
 
 def driver(key: int, right: float, left: float) -> Individual:
-    """Presses right and left as given, with a small influence of the first sensors."""
+    """Presses right and left as given, with a small influence of the first sensors.
+
+    The drivers 5 and 12 press left in every other step, because they remember.
+    """
     nodes = (Node(0, bias=right), Node(1, bias=left))
-    connections = ((-1, 0, 0.01 * key), (-2, 1, 0.02))
-    return Individual(key, NetworkSpec(tuple(range(-1, -7, -1)), (0, 1), nodes, connections), {})
+    connections: tuple[tuple[int, int, float], ...] = ((-1, 0, 0.01 * key), (-2, 1, 0.02))
+    if recurrent := key in (5, 12):
+        connections += ((1, 1, -3.0 * left),)
+    inputs = tuple(range(-1, -7, -1))
+    return Individual(key, NetworkSpec(inputs, (0, 1), nodes, connections, recurrent), {})
 
 
 # Some stand still and are stuck early; some drive straight, some turn.
@@ -151,14 +160,14 @@ def test_results_do_not_depend_on_workers_and_lanes(method, workers, lanes, expe
 def test_free_worker_takes_the_next_individual_at_once():
     long, short = driver(1, 1.0, 1.0), [driver(k, -1.0, -1.0) for k in range(2, 6)]
     order = []
-    env = {"truncate_on": ["clock:600", "stuck:60"]}
+    env = {"truncate_on": ["clock:1200", "stuck:60"]}
     with evaluator(2, env=env, vectorization="native") as two:
         two.evaluate([driver(k, -1.0, -1.0) for k in (6, 7)])  # both consoles boot
         results = two.evaluate([long, *short], lambda r: order.append(r.id))
     steps = {r.id: r.record.steps for r in results}
     assert steps[1] >= 5 * steps[2], steps
-    # While the first individual drove, the other worker had time for at least three.
-    assert order.index(1) >= 3
+    # While the first individual drove, the other worker had time for several.
+    assert order.index(1) >= 2
 
 
 class FailsOnce:
@@ -386,7 +395,10 @@ def test_stop_and_interrupt_leave_no_process(vectorization):
 
 @pytest.mark.parametrize(
     ("scorer", "message"),
-    [(lambda m: m["none"], "individual 0"), (lambda _: float("nan"), "finite")],
+    [
+        (lambda m: m["none"], r"individual 0.*Drawn-v0 gave no metrics: write .*scorer = rewards"),
+        (lambda _: float("nan"), "finite"),
+    ],
 )
 def test_failing_scorer_is_an_error(scorer, message):
     with (
@@ -414,3 +426,30 @@ def test_argument_out_of_range_is_refused(arguments, message):
 def test_equal_ids_are_refused():
     with evaluator(1) as one, pytest.raises(ValueError, match="same id"):
         one.evaluate([DRIVERS[0]] * 2)
+
+
+@pytest.mark.slow
+def test_script_that_starts_again_in_each_worker_is_told_so(tmp_path):
+    """A worker imports the main module. Without a guard, each would begin the evolution again."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from mkds_neat.evaluation import Evaluator\n"
+        "from mkds_neat.results import RunFolder\n"
+        "RunFolder.create('run', '')\n"
+        "with Evaluator('Pendulum-v1', workers=1, seed=1, start_method='spawn') as evaluator:\n"
+        "    evaluator.start()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    errors = [line for line in done.stderr.splitlines() if "EvaluationError: " in line]
+    assert done.returncode == 1
+    assert "script.py starts an evolution when a worker process imports it" in errors[0]
+    assert "the workers do not start: " in errors[-1]
+    assert "call the function under `if __name__ == '__main__':`" in errors[-1]
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["run"]

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import math
 import pickle
 import random
+import zipfile
 
 import gymnasium as gym
-import neat
 import numpy as np
 import pytest
 import torch
-from neat_config import config_text
+from network_definition import by_hand, random_spec
 
-from mkds_neat.config import parse_config
 from mkds_neat.errors import ChampionFormatError
 from mkds_neat.networks import (
     ACTIVATIONS,
     AGGREGATIONS,
-    MAX_ROUNDS,
+    MLP,
     GenomeNetwork,
     NetworkSpec,
     Node,
@@ -28,87 +28,15 @@ from mkds_neat.networks import (
     load_pt,
     save_pt,
 )
-from mkds_neat.networks.functions import BOUNDED
-from mkds_neat.networks.module import TENSOR_FUNCTIONS
+from mkds_neat.networks.pt_format import pt_bytes
 
-
-def random_spec(
-    rng: random.Random, *, cyclic: bool = False, activations=("tanh",), aggregations=("sum",)
-) -> NetworkSpec:
-    hidden = rng.randrange(0, 12)
-    inputs = tuple(range(-6, 0))
-    ids = [0, 1, *range(2, 2 + hidden)]
-    # Order of evaluation: hidden nodes first, outputs last, so that forward edges have no cycle.
-    order = [*range(2, 2 + hidden), 0, 1]
-    connections = {}
-    for target in ids:
-        for source in (*inputs, *ids):
-            if source in ids and not cyclic and order.index(source) >= order.index(target):
-                continue
-            if source in (0, 1) or rng.random() < 0.5:
-                continue
-            connections[source, target] = rng.gauss(0, 1.5)
-    return NetworkSpec(
-        inputs,
-        (0, 1),
-        tuple(
-            Node(
-                i,
-                rng.gauss(0, 1),
-                rng.choice((1.0, rng.gauss(1, 0.3))),
-                rng.choice(activations),
-                rng.choice(aggregations),
-            )
-            for i in ids
-        ),
-        tuple((s, t, w) for (s, t), w in connections.items()),
-    )
-
-
-def by_hand(spec: NetworkSpec, x) -> list[float]:
-    """The definition: rounds from zero, sums from first to last, without a compiler."""
-    values = dict.fromkeys((n.id for n in spec.nodes), 0.0)
-    values.update(zip(spec.inputs, x, strict=True))
-    order = [*spec.inputs, *(n.id for n in spec.nodes)]
-    # Rounds after the depth change nothing without cycles.
-    for _ in range(MAX_ROUNDS if spec.depth() is None else len(spec.nodes)):
-        new = dict(values)
-        for node in spec.nodes:
-            weights = {s: w for s, t, w in spec.connections if t == node.id}
-            sources = [key for key in order if key in weights]
-            factor, function = ACTIVATIONS[node.activation]
-            response, bias = node.response * factor, node.bias * factor
-            if node.aggregation == "sum":
-                z = bias
-                for key in sources:
-                    z += (weights[key] * response) * values[key]
-            else:
-                z = aggregate(node.aggregation, [weights[key] * values[key] for key in sources])
-                z = z * response + bias
-            value = function(z)
-            if node.activation not in BOUNDED:
-                value = max(-1e12, min(1e12, value))
-            new[node.id] = value
-        values = new
-    return [values[o] for o in spec.outputs]
-
-
-def aggregate(kind: str, products: list[float]) -> float:
-    if not products:
-        return 1.0 if kind == "product" else 0.0
-    if kind in ("max", "min"):
-        return max(products) if kind == "max" else min(products)
-    total = products[0]
-    for product in products[1:]:
-        total = total * product if kind == "product" else total + product
-    return total if kind == "product" else total / len(products)
+ANY_KIND = {"activations": tuple(ACTIVATIONS), "aggregations": AGGREGATIONS}
 
 
 @pytest.mark.parametrize("cyclic", [False, True])
 def test_compiled_network_equals_its_definition_bit_for_bit(cyclic):
     rng = random.Random(1)
-    kinds = {"activations": tuple(ACTIVATIONS), "aggregations": AGGREGATIONS}
-    specs = [random_spec(rng, cyclic=cyclic, **(kinds if i % 2 else {})) for i in range(120)]
+    specs = [random_spec(rng, cyclic=cyclic, **(ANY_KIND if i % 2 else {})) for i in range(120)]
     depths = {spec.depth() for spec in specs}
     assert (None in depths) == cyclic
     assert len(depths) > (0 if cyclic else 3)
@@ -120,6 +48,30 @@ def test_compiled_network_equals_its_definition_bit_for_bit(cyclic):
             assert list(policy(x)) == by_hand(spec, x)
 
 
+def test_large_layers_equal_their_definition_bit_for_bit():
+    """NumPy computes them. Neither their number nor their size may change a bit."""
+    rng = np.random.default_rng(9)
+    for hidden in ((2,), (32, 32), (90, 7, 64), (300, 2)):
+        for activation in ("unit_tanh", "selu"):
+            sizes = MLP(9, 3, hidden, activation)
+            spec = sizes.network(rng.normal(size=sizes.size))
+            for scale in (0.1, 1.0, 1e9):
+                x = rng.normal(scale=scale, size=9).tolist()
+                assert list(compile_network(spec)(x)) == by_hand(spec, x)
+
+
+def test_recurrent_policies_remember_each_its_own_steps_bit_for_bit():
+    rng = random.Random(8)
+    for i in range(120):
+        spec = random_spec(rng, recurrent=True, **(ANY_KIND if i % 2 else {}))
+        policies = compile_network(spec), compile_network(spec)
+        states = [dict.fromkeys((node.id for node in spec.nodes), 0.0) for _ in policies]
+        for _ in range(12):
+            for policy, state in zip(policies, states, strict=True):
+                x = [rng.gauss(0, rng.choice((0.1, 1.0, 1e9))) for _ in range(6)]
+                assert list(policy(x)) == by_hand(spec, x, state)
+
+
 def test_outputs_are_clipped_to_the_space_of_actions():
     nodes = (Node(0, activation="identity"), Node(1, activation="identity"))
     spec = NetworkSpec((-1, -2), (0, 1), nodes, ((-1, 0, 1.0), (-2, 1, 1.0)))
@@ -127,6 +79,14 @@ def test_outputs_are_clipped_to_the_space_of_actions():
     policy = compile_network(spec, space)
     for x in ((-3.0, -3.0), (3.0, 3.0), (0.25, 0.25)):
         assert policy(x) == tuple(np.clip(x, space.low, space.high))
+
+
+def test_sum_of_infinities_becomes_the_lower_limit():
+    connections = ((-1, 0, 1e308), (-2, 0, -1e308))
+    spec = NetworkSpec((-1, -2), (0,), (Node(0),), connections)
+    space = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    assert math.isnan(compile_network(spec)((1e9, 1e9))[0])
+    assert compile_network(spec, space)((1e9, 1e9)) == (-1.0,)
 
 
 def test_network_wider_and_deeper_than_an_expression_may_be_is_compiled():
@@ -151,10 +111,9 @@ def test_network_wider_and_deeper_than_an_expression_may_be_is_compiled():
 @pytest.mark.parametrize("cyclic", [False, True])
 def test_torch_module_agrees_and_acts_with_the_same_bits(cyclic):
     rng = random.Random(3)
-    kinds = {"activations": tuple(ACTIVATIONS), "aggregations": AGGREGATIONS}
     for number in range(40):
         # Errors grow in cycles of unbounded functions.
-        spec = random_spec(rng, cyclic=cyclic, **({} if cyclic or number % 2 else kinds))
+        spec = random_spec(rng, cyclic=cyclic, **({} if cyclic or number % 2 else ANY_KIND))
         network = GenomeNetwork(spec)
         x = np.array([rng.gauss(0, 1) for _ in range(6)], np.float32)
         expected = compile_network(spec)(x.tolist())
@@ -171,45 +130,6 @@ def test_module_takes_many_observations():
     y = net(x)
     assert y.shape == (5, 7, 2)
     assert net.act(x[3, 4].numpy()) == pytest.approx(y[3, 4].tolist(), rel=1e-12, abs=1e-12)
-
-
-def test_activations_agree_with_neat_python():
-    functions = neat.activations.ActivationFunctionSet().functions
-    assert set(ACTIVATIONS) == {*functions, "unit_tanh"}
-    z = np.linspace(-7, 7, 101)
-    for name, function in functions.items():
-        factor, of_float = ACTIVATIONS[name]
-        expected = [function(v) for v in z]
-        ours = [of_float(factor * v) for v in z.tolist()]
-        np.testing.assert_allclose(ours, expected, rtol=1e-12, atol=1e-15)
-        tensor = TENSOR_FUNCTIONS[name](factor * torch.tensor(z)).numpy()
-        np.testing.assert_allclose(tensor, expected, rtol=1e-12, atol=1e-15)
-
-
-def test_evolved_genomes_agree_with_neat_python():
-    """Mutated genomes against neat-python's own network."""
-    text = config_text(
-        DefaultGenome__activation_options="tanh sigmoid gauss",
-        DefaultGenome__activation_mutate_rate=0.4,
-        DefaultGenome__aggregation_options="sum mean max min product",
-        DefaultGenome__aggregation_mutate_rate=0.4,
-    )
-    strategy = parse_config(text).make_strategy()
-    rng = random.Random(4)
-    for _ in range(8):
-        strategy.tell({i.id: rng.random() for i in strategy.ask()})
-    population = strategy.population.population
-    sizes, kinds = set(), set()
-    for individual in strategy.ask():
-        theirs = neat.nn.FeedForwardNetwork.create(population[individual.id], strategy.config)
-        ours = compile_network(individual.network)
-        sizes.add(len(individual.network.nodes))
-        kinds |= {n.aggregation for n in individual.network.nodes}
-        for _ in range(5):
-            x = [rng.gauss(0, 1) for _ in range(6)]
-            assert ours(x) == pytest.approx(theirs.activate(x), rel=1e-9, abs=1e-9)
-    assert len(sizes) > 2
-    assert kinds == set(AGGREGATIONS)
 
 
 def test_json_and_pytorch_files_hold_the_same_network(tmp_path):
@@ -240,6 +160,53 @@ def test_trained_weights_are_saved(tmp_path):
     assert load_pt(tmp_path / "n.pt").spec == net.trained() != net.spec
 
 
+@pytest.mark.parametrize(
+    ("part", "old", "new", "message"),
+    [
+        ("data.pkl", b'"weight": ', b'"weighs": ', "connections.0.weight: Field required"),
+        ("data.pkl", b'"inputs": [', b'"inputs": {', "is not JSON"),
+        ("data.pkl", b"version", b"varsion", "format version None"),
+        ("data.pkl", b"state_dict", b"state_disk", "its parts have other types"),
+        ("data.pkl", b"DoubleStorage", b"FloatStorage", "is damaged|cannot be loaded"),
+        ("data.pkl", b"ctorch._utils\n_rebuild_tensor_v2", b"cos\nsystem", "Weights only load"),
+        ("data/0", bytes(8), b"\xff" * 8, "weight: expected finite numbers"),
+        ("data/0", bytes(8), b"", "cannot be loaded"),
+    ],
+    ids=range(8),
+)
+def test_damaged_part_of_a_network_file_is_refused(part, old, new, message, tmp_path):
+    spec = random_spec(random.Random(3))
+    with zipfile.ZipFile(io.BytesIO(pt_bytes(spec))) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    assert old in parts[f"archive/{part}"]
+    parts[f"archive/{part}"] = parts[f"archive/{part}"].replace(old, new, 1)
+    with zipfile.ZipFile(tmp_path / "a.pt", "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+    with pytest.raises(ChampionFormatError, match=message) as caught:
+        load_pt(tmp_path / "a.pt")
+    assert str(tmp_path / "a.pt") in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_files_that_pytorch_reads_in_another_way_are_refused_unread(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("the file was opened"))
+    data = pt_bytes(random_spec(random.Random(3)))
+    (tmp_path / "old.pt").write_bytes(bytes(512) + data)  # a TAR archive, with a ZIP at its end
+    with zipfile.ZipFile(tmp_path / "script.pt", "w") as archive:
+        archive.writestr("archive/constants.pkl", b"")
+    for name, message in (("old.pt", "not a PyTorch file"), ("script.pt", "TorchScript program")):
+        with pytest.raises(ChampionFormatError, match=message):
+            load_pt(tmp_path / name)
+
+
+def test_compressed_network_file_is_refused_unread(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(50 << 20))
+    with pytest.raises(ChampionFormatError, match=r"a\.pt' is compressed"):
+        load_pt(tmp_path / "a.pt")
+
+
 def test_malformed_files_are_refused(tmp_path):
     (tmp_path / "a.pt").write_bytes(b"not a network")
     with pytest.raises(ChampionFormatError, match=r"a\.pt"):
@@ -249,7 +216,7 @@ def test_malformed_files_are_refused(tmp_path):
         load_pt(tmp_path / "b.pt")
     with pytest.raises(ChampionFormatError, match="outputs"):
         NetworkSpec.from_json({"inputs": [0]})
-    with pytest.raises(ChampionFormatError, match=r"description: 0\.id: Field required$"):
+    with pytest.raises(ChampionFormatError, match=r"description: nodes\.0\.id: Field required$"):
         NetworkSpec.from_json({"inputs": [], "outputs": [], "nodes": [{}], "connections": []})
 
 
@@ -261,7 +228,7 @@ def test_malformed_files_are_refused(tmp_path):
         ({"connections": ((-1, 0, 1.0), (-1, 0, 2.0))}, "twice"),
         ({"connections": ((-1, 0, math.nan),)}, "nan"),
         ({"nodes": (Node(0, activation="tanhh"),)}, "tanhh"),
-        ({"nodes": (Node(0, aggregation="median"),)}, "median"),
+        ({"nodes": (Node(0, aggregation="mode"),)}, "mode"),
         ({"outputs": (5,)}, "output 5"),
         ({"inputs": (0,)}, "not unique"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -34,7 +35,7 @@ class ScriptedLanes:
         self.steps = [0, 0]
         self.closed = False
 
-    def reset(self, seeds: Mapping[int, int]) -> None:
+    def reset(self, seeds: Mapping[int, int], start: float | None = None) -> None:
         for lane in seeds:
             self.steps[lane] = 0
 
@@ -56,11 +57,13 @@ class ScriptedLanes:
 
 
 class ScriptedFactory:
+    course: Any = {}  # noqa: RUF012
+
     def __init__(self, failing: Sequence[int] = ()) -> None:
         self.failing = set(failing)
         self.made: list[ScriptedLanes] = []
 
-    def make(self, worker: int) -> tuple[ScriptedLanes, list[None], list[None]]:
+    def make(self, worker: int, course: Any) -> tuple[ScriptedLanes, list[None], list[None]]:
         self.made.append(ScriptedLanes(self.failing))
         return self.made[-1], [None, None], [None, None]
 
@@ -110,8 +113,8 @@ def test_failing_lane_is_blamed_alone_and_the_lanes_are_made_again(step: int) ->
     factory = ScriptedFactory([step])
     messages = messages_of(factory, [5, 6, 7, 8])
     (failed,) = (each for each in messages if isinstance(each, Failed))
-    assert sorted(failed.lost) == [5, 6]
-    assert failed.culprits == (6,)
+    assert sorted(failed.lost) == [(5, 0), (6, 0)]
+    assert failed.culprits == ((6, 0),)
     assert failed.error == "ZeroDivisionError: lane 1 broke"
     # The waiting episodes are driven in the new lanes.
     assert sorted(each.id for each in messages if isinstance(each, Finished)) == [7, 8]
@@ -127,6 +130,8 @@ class ScriptedPool:
     """Workers whose messages come from a script: one list for each call of `receive`."""
 
     processes: Sequence[Any] = ()
+    needs_all = True
+    look_ahead = 1
 
     def __init__(self, script: Sequence[Any]) -> None:
         self.script = list(script)
@@ -213,3 +218,24 @@ def test_silent_worker_is_dead_only_while_it_drives(monkeypatch: pytest.MonkeyPa
     # The evaluator was suspended, and so were the workers.
     script = [pass_time(3600.0), [finished(0, 1)]]
     assert evaluate(monkeypatch, script, [1], timeout=1)[0].restarted == []
+
+
+@pytest.mark.parametrize("heartbeat", [0.0, 60.0])
+def test_busy_seconds_are_counted_once(heartbeat: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mkds_neat.rollout.HEARTBEAT", heartbeat)
+    slept = 0.0
+    step = ScriptedLanes.step
+
+    def slow(lanes: ScriptedLanes, numbers: Sequence[int]) -> Any:
+        nonlocal slept
+        begin = time.perf_counter()
+        time.sleep(0.002)
+        slept += time.perf_counter() - begin
+        return step(lanes, numbers)
+
+    monkeypatch.setattr(ScriptedLanes, "step", slow)
+    begin = time.perf_counter()
+    messages = messages_of(ScriptedFactory(), range(8))
+    elapsed = time.perf_counter() - begin
+    busy = sum(m.busy for m in messages if isinstance(m, Progress | Finished))
+    assert 0 < slept <= busy <= elapsed

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import csv
+import copy
+import functools
 import hashlib
+import itertools
 import json
 import os
+import re
 import resource
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +23,7 @@ import numpy as np
 import psutil
 import pytest
 from neat_config import config_text
+from neat_runs import LONG, NATIVE, QUICK, SMALL, command, everything, finish, resume, start, table
 from PIL import Image
 from waiting import until
 
@@ -28,49 +31,13 @@ from mkds_gym.display.video import race_clock
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
 from mkds_gym.recording.format import Recording
 from mkds_gym.replay.replay import verify
-from mkds_neat.config import parse_config
 from mkds_neat.episode import EpisodeRecord
 from mkds_neat.errors import ChampionFormatError, RunFolderError
-from mkds_neat.evolution import Evolution
 from mkds_neat.networks import GenomeNetwork, NetworkSpec, Node, load_pt
-from mkds_neat.report import GIF_LIMIT, replay, write_pictures
-from mkds_neat.results import Champion, RunFolder, load_champion
+from mkds_neat.report import GIF_LIMIT, replay, write_page, write_pictures
+from mkds_neat.results import Champion, Checkpoint, RunFolder, load_champion
 from mkds_neat.run import main
-
-SMALL = {
-    "run__stop_when": "never",
-    "run__generations": 4,
-    "run__workers": 2,
-    "evaluation__frames": 90,
-    "evaluation__stuck": 60,
-    "NEAT__pop_size": 5,
-    "DefaultReproduction__elitism": 1,
-    "truncation__population": 5,
-}
-NATIVE = {"run__vectorization": "native"}  # starts faster than worker processes
-
-
-def start(tmp_path: Path, **changes) -> Evolution:
-    config = parse_config(config_text(**{**SMALL, "run__output": tmp_path / "run", **changes}))
-    return Evolution(config, RunFolder.create(config.run.output, config.text), progress=False)
-
-
-def resume(folder: RunFolder, **overrides: str) -> Evolution:
-    config = parse_config((folder.path / "config.ini").read_text(), overrides=overrides)
-    return Evolution(config, folder, state=folder.load_checkpoint(), progress=False)
-
-
-def table(folder: RunFolder, name: str) -> list[dict[str, str]]:
-    """The rows of a table without the columns of wall time."""
-    with (folder.path / name).open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [{k: v for k, v in r.items() if k not in ("wall_seconds", "seconds")} for r in rows]
-
-
-def everything(folder: RunFolder):
-    champion = json.loads((folder.path / "champion.json").read_text())
-    del champion["record"]["seconds"]
-    return table(folder, "individuals.csv"), table(folder, "generations.csv"), champion
+from mkds_neat.watch import main as watch
 
 
 def worker_processes() -> list[str]:
@@ -101,7 +68,7 @@ def straight(tmp_path_factory) -> Callable[[str], RunFolder]:
     return folder_of
 
 
-@pytest.mark.parametrize("strategy", ["neat", "truncation"])
+@pytest.mark.parametrize("strategy", ["neat", pytest.param("truncation", marks=pytest.mark.slow)])
 def test_resumed_run_equals_the_uninterrupted_run(strategy, straight, tmp_path):
     rows = table(straight(strategy), "individuals.csv")
     assert [r["generation"] for r in rows] == [str(g) for g in range(4) for _ in range(5)]
@@ -109,6 +76,10 @@ def test_resumed_run_equals_the_uninterrupted_run(strategy, straight, tmp_path):
         ids = [int(r["id"]) for r in rows if r["generation"] == str(g)]
         assert ids == sorted(ids)
     assert {r["evaluated"] for r in rows} == {"0", "1"}
+    # Drivers end in different places, on a flat course.
+    places = {tuple(float(r[name]) for name in ("end_x", "end_y", "end_z")) for r in rows}
+    assert len(places) > 2
+    assert {y for _, y, _ in places} == {0.0}
     # A survivor keeps its result: its frames are not emulated again.
     for summary in table(straight(strategy), "generations.csv"):
         of_generation = [r for r in rows if r["generation"] == summary["generation"]]
@@ -117,6 +88,9 @@ def test_resumed_run_equals_the_uninterrupted_run(strategy, straight, tmp_path):
             len(evaluated),
             sum(evaluated),
         )
+    # A generation that starts with all its tasks keeps both workers busy, but never more than that.
+    for summary in straight(strategy).generations():
+        assert 0.2 < summary["busy"] <= 1.0
     # Two generations in one worker, and the rest in another number of workers with gaps between
     # the checkpoints.
     changes = {
@@ -141,8 +115,8 @@ def test_crashed_run_resumes_with_all_its_results(straight, tmp_path):
     class CrashError(Exception):
         pass
 
-    def crash_in_third_generation(generation, result, journal=crashed.folder.journal):
-        journal(generation, result)
+    def crash_in_third_generation(generation, individual, result, journal=crashed.folder.journal):
+        journal(generation, individual, result)
         if generation == 2:
             raise CrashError
 
@@ -158,7 +132,7 @@ def test_crashed_run_resumes_with_all_its_results(straight, tmp_path):
     again = resume(folder, checkpoint_every="1", vectorization="native")
     evaluated = []
     journal = folder.journal
-    folder.journal = lambda g, r: (evaluated.append((g, r.id)), journal(g, r))
+    folder.journal = lambda g, i, r: (evaluated.append((g, r.id)), journal(g, i, r))
     again.run()
     # The results of two generations, and the first of the third, are not evaluated again.
     assert {g for g, _ in evaluated} == {2, 3}
@@ -204,7 +178,9 @@ def test_folder_holds_all_files(tmp_path, caplog):
     assert recording.label == champion.describe()
     assert recording.frames == champion.record.frames + recording.lead
     verify(recording)
-    assert (folder.path / "recordings" / f"{champion.generation:06d}-{champion.id}.mkr").is_file()
+    names = [path.name for path in (folder.path / "recordings").iterdir()]
+    assert f"{champion.generation:06d}-{champion.id}.mkr" in names
+    assert len({name[:6] for name in names}) == len(names)  # one of each generation
     # A champion without a recording does not keep the recording of another one.
     folder.save_champion(replace(champion, generation=99))
     assert not (folder.path / "champion.mkr").exists()
@@ -217,9 +193,6 @@ def test_folder_holds_all_files(tmp_path, caplog):
     assert table(folder, "individuals.csv") == rows
 
 
-QUICK = {**NATIVE, "run__generations": 2, "run__workers": 1, "evaluation__frames": 30}
-
-
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     run = start(tmp_path_factory.mktemp("quick"), **QUICK)
@@ -230,19 +203,26 @@ def quick(tmp_path_factory):
 @pytest.mark.parametrize(
     "name",
     [
-        "checkpoints/000000.pkl",
-        "checkpoints/000001.pkl",
+        "checkpoints/000001.json",
         "journal.jsonl",
-        "individuals.csv",
         "generations.csv",
-        "champion.json",
-        "champion.pt",
-        "fitness.png",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in (
+                "checkpoints/000000.json",
+                "individuals.csv",
+                "champion.json",
+                "champion.pt",
+                "networks/000001.jsonl.gz",
+                "fitness.png",
+            )
+        ),
     ],
 )
 def test_full_disk_is_named_and_loses_no_result(name, tmp_path, quick):
     run = start(tmp_path, **QUICK)
     path = run.folder.path / name
+    path.parent.mkdir(exist_ok=True)
     path.symlink_to("/dev/full")
     with pytest.raises(RunFolderError, match=f"{name}.*No space left.*free some space.*--resume"):
         run.run()
@@ -251,11 +231,42 @@ def test_full_disk_is_named_and_loses_no_result(name, tmp_path, quick):
     if run.champion is not None and name != "champion.json":
         assert load_champion(run.folder.path / "champion.json") == run.champion
     path.unlink()
-    if name == "checkpoints/000000.pkl":
+    if name == "checkpoints/000000.json":
         assert run.folder.discard()
         return
     # With free space, the run continues and ends as if nothing had happened.
     again = resume(RunFolder.open(run.folder.path))
+    assert again.run().generation == 2
+    assert everything(run.folder) == quick
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "save_checkpoint",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("journal", "add_individuals", "add_generation", "save_champion")
+        ),
+    ],
+)
+def test_folder_that_vanishes_is_named_and_continues_when_it_is_back(
+    method, tmp_path, quick, monkeypatch
+):
+    run = start(tmp_path, **QUICK)
+    path, original, calls = run.folder.path, getattr(RunFolder, method), itertools.count()
+
+    def vanish_before(*arguments):
+        if next(calls) == 1:
+            path.rename(tmp_path / "elsewhere")
+        return original(*arguments)
+
+    monkeypatch.setattr(RunFolder, method, vanish_before)
+    with pytest.raises(RunFolderError, match=r"No such file.*check the path.*--resume"):
+        run.run()
+    assert not path.exists()  # a new folder would hide the loss
+    (tmp_path / "elsewhere").rename(path)
+    again = resume(RunFolder.open(path))
     assert again.run().generation == 2
     assert everything(run.folder) == quick
 
@@ -287,12 +298,15 @@ def test_impossible_output_is_refused_with_its_cause(tmp_path):
 
 def test_damaged_folder_is_named(tmp_path):
     folder = RunFolder.create(tmp_path / "run", "x")
-    with pytest.raises(RunFolderError, match="no checkpoint"):
-        folder.load_checkpoint()
-    folder.save_checkpoint(0, {"strategy": None})
-    folder.save_checkpoint(1, {"strategy": None})
-    (folder.checkpoints / "000001.pkl").write_bytes(b"cut sho")
-    assert folder.load_checkpoint()["generation"] == 0
+    assert folder.load_checkpoint() is None
+    folder.save_checkpoint(Checkpoint(0, {}))
+    folder.save_checkpoint(Checkpoint(1, {}))
+    (folder.checkpoints / "000001.json").write_bytes(b"cut sho")
+    assert folder.load_checkpoint().generation == 0
+    assert folder.notes == [
+        "checkpoint 000001.json is not JSON: expected value at line 1 column 1; continuing from "
+        "000000.json"
+    ]
 
 
 def test_champion_ranks_by_finish_then_time_then_fitness_then_age():
@@ -318,15 +332,25 @@ def test_champion_ranks_by_finish_then_time_then_fitness_then_age():
     assert len(set(ranks)) == len(ranks)
 
 
+@pytest.fixture(scope="module")
+def champion_values():
+    record = EpisodeRecord({"progress": 1.0}, 100, 400, 3.5, True, (20.0, 21.5), 41.5, ("x",), 1.5)
+    record = replace(record, end_position=(1.0, 2.0, -3.0))
+    network = NetworkSpec((-1,), (0,), (Node(0),), ((-1, 0, 0.5),))
+    champion = Champion(3, 7, 1.5, "neat", {"key": 3}, network, "MKDS-v0", {"laps": 1}, 12, record)
+    assert Champion.from_json(champion.to_json()) == champion
+    return json.loads(json.dumps(champion.to_json()))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{}", r"c\.json: expected the champion\.json"),
+        ("{}", r"c\.json': expected the champion\.json"),
         ("{", "not JSON"),
         ('{"format": "mkds_neat champion", "version": 9}', "version 9"),
         (
             '{"format": "mkds_neat champion", "version": 1}',
-            r"malformed champion: KeyError\('network'\)",
+            r"the champion is damaged \(",
         ),
     ],
 )
@@ -334,6 +358,66 @@ def test_malformed_champion_is_refused(text, message, tmp_path):
     (tmp_path / "c.json").write_text(text)
     with pytest.raises(ChampionFormatError, match=message):
         load_champion(tmp_path / "c.json")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("id", -1, "id: Input should be greater"),
+        ("seed", 2**70, "seed: Input should be less"),
+        ("seed", True, "seed: Input should be a valid integer"),
+        ("generation", "1", "generation: Input should be a valid integer"),
+        ("fitness", "<NaN>", "is not JSON"),
+        ("fitness", "<1e999>", "number inf"),
+        ("id", "<" + "9" * 5000 + ">", "is not JSON"),
+        ("genome", None, "genome"),
+        ("env_kwargs", [], "env_kwargs"),
+        ("rom_sha1", "../x", "rom_sha1"),
+        ("record", None, "record"),
+        ("record.frames", -1, "record.frames"),
+        ("record.lap_times", [None], "record.lap_times.0"),
+        ("record.lap_times", ["<-Infinity>"], "is not JSON"),
+        ("record.metrics", [], "record.metrics"),
+        ("record.metrics", {"x": "1"}, "record.metrics.x"),
+        ("record.events", [1], "record.events.0"),
+        ("network.inputs", [1.5], "inputs.0: Input should be a valid integer"),
+        ("network.nodes", [[0]], "nodes.0"),
+        ("network.connections", [{"from": 0, "to": 1}], "connections.0.weight: Field required"),
+        ("network.inputs", [0] * 1_100_000, "more than 1,000,000 values"),
+        ("network.nodes", [{"id": each} for each in range(3_000)], "matrix of weights"),
+    ],
+    ids=range(22),
+)
+def test_wrong_value_in_a_champion_is_named(place, value, message, champion_values, tmp_path):
+    values = copy.deepcopy(champion_values)
+    *path, name = place.split(".")
+    table = values
+    for each in path:
+        table = table[each]
+    table[name] = value
+    (tmp_path / "c.json").write_text(re.sub('"<(.*?)>"', r"\1", json.dumps(values)))
+    with pytest.raises(ChampionFormatError) as caught:
+        load_champion(tmp_path / "c.json")
+    assert str(tmp_path / "c.json") in str(caught.value)
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_champion_of_any_metrics_is_read(champion_values, tmp_path):
+    values = copy.deepcopy(champion_values)
+    values["record"]["metrics"] = {"a": "nan", "b": "-inf", "c": 1}
+    values["made_by"] = "a newer version"
+    (tmp_path / "c.json").write_text(json.dumps(values))
+    metrics = load_champion(tmp_path / "c.json").record.metrics
+    assert str(metrics) == "{'a': nan, 'b': -inf, 'c': 1.0}"
+
+
+def test_champion_that_is_not_a_regular_file_is_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero", tmp_path, tmp_path / "none"):
+        for load in (load_champion, load_pt):
+            with pytest.raises(ChampionFormatError, match=r"expected the champion\.(json|pt)"):
+                load(path)
 
 
 @pytest.mark.parametrize(
@@ -345,49 +429,6 @@ def test_race_clock_rounds_to_milliseconds(seconds, text):
 
 
 # The command in a process of its own ---------------------------------------------------------
-
-
-def command(tmp_path: Path, *arguments: str, before=None, **changes) -> subprocess.Popen[str]:
-    """Start the command in ``tmp_path``, with a config c.ini that writes to the folder out.
-
-    Neither the command nor its workers can import PyTorch.
-    """
-    modules = tmp_path / "modules"
-    modules.mkdir(exist_ok=True)
-    (modules / "torch.py").write_text("raise ImportError('PyTorch is not needed here')")
-    path = os.pathsep.join([str(modules), os.environ.get("PYTHONPATH", "")])
-    if not (tmp_path / "c.ini").exists():
-        (tmp_path / "c.ini").write_text(config_text(**{**SMALL, "run__output": "out", **changes}))
-    return subprocess.Popen(
-        [sys.executable, "-m", "mkds_neat.run", *arguments],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=before,
-    )
-
-
-LONG = ("c.ini", "--generations", "50", "--no-pictures", "--quiet")
-
-
-def finish(process: subprocess.Popen[str], status: int, seconds: float = 60) -> tuple[str, str]:
-    """Wait for the end of a command, and check its status and that its group is gone."""
-    out, err = process.communicate(timeout=seconds)
-    assert process.returncode == status, (out, err)
-    assert "Traceback" not in err, err
-
-    def group_is_gone() -> bool:
-        try:
-            os.killpg(process.pid, 0)
-        except ProcessLookupError:
-            return True
-        return False
-
-    until(group_is_gone, 5)
-    return out, err
 
 
 def catches(pid: int, number: int) -> bool:
@@ -435,30 +476,55 @@ def test_file_size_limit_is_one_line_and_leaves_no_folder(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGINT,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in (signal.SIGTERM, signal.SIGHUP)),
+    ],
+)
 def test_interrupted_command_can_be_resumed(number, tmp_path, monkeypatch, capsys):
     process = command(tmp_path, *LONG)
     reach(process, "generation", tmp_path / "out")
-    # Ctrl-C reaches the whole process group, SIGTERM only the one process.
-    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    # Ctrl-C and the end of the terminal reach the whole process group, SIGTERM only one process.
+    (os.kill if number == signal.SIGTERM else os.killpg)(process.pid, number)
     out, _ = finish(process, 128 + number)
     assert "--resume out" in out
     assert (tmp_path / "out" / "champion.json").exists()
-    if number == signal.SIGTERM:
-        assert RunFolder.open(tmp_path / "out").load_checkpoint()["generation"] > 0
+    if number != signal.SIGINT:
+        assert RunFolder.open(tmp_path / "out").load_checkpoint().generation > 0
         return
     done = len({r["generation"] for r in table(RunFolder(tmp_path / "out"), "individuals.csv")})
     monkeypatch.chdir(tmp_path)
     assert main(["--resume", "out", "--generations", str(done + 1), *LONG[3:]]) == 0
-    assert f"all {done + 1} generations done" in capsys.readouterr().out
+    assert f"done: {done + 1} generation" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_end_of_the_terminal_does_not_stop_a_run_under_nohup(tmp_path):
+    ignore = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
+    changes = {"run__vectorization": "native", "evaluation__frames": 30}
+    process = command(tmp_path, "c.ini", *LONG[1:2], "2", *LONG[3:], before=ignore, **changes)
+    reach(process, "folder", tmp_path / "out")
+    os.killpg(process.pid, signal.SIGHUP)
+    finish(process, 0)
+    assert len(table(RunFolder(tmp_path / "out"), "generations.csv")) == 2
 
 
 @pytest.mark.parametrize(
     ("method", "stage"),
     [
-        *(("forkserver", stage) for stage in ("handlers", "imports", "workers", "emulator")),
-        *(("spawn", stage) for stage in ("workers", "emulator")),
+        *(("forkserver", stage) for stage in ("handlers", "imports")),
         *(("native", stage) for stage in ("folder", "emulator")),
+        *(
+            pytest.param(method, stage, marks=pytest.mark.slow)
+            for method, stage in (
+                ("forkserver", "workers"),
+                ("forkserver", "emulator"),
+                ("spawn", "workers"),
+                ("spawn", "emulator"),
+            )
+        ),
     ],
 )
 def test_interrupt_during_the_start_ends_the_command(method, stage, tmp_path):
@@ -471,10 +537,10 @@ def test_interrupt_during_the_start_ends_the_command(method, stage, tmp_path):
         assert "nothing was written" in out
         return
     assert "--resume out" in out
-    assert RunFolder.open(tmp_path / "out").load_checkpoint()["generation"] >= 0
+    assert RunFolder.open(tmp_path / "out").load_checkpoint().generation >= 0
 
 
-@pytest.mark.parametrize("stage", ["imports", "generation"])
+@pytest.mark.parametrize("stage", ["generation", pytest.param("imports", marks=pytest.mark.slow)])
 def test_second_interrupt_is_one_line(stage, tmp_path):
     process = command(tmp_path, *LONG)
     reach(process, stage, tmp_path / "out")
@@ -489,7 +555,7 @@ def test_second_interrupt_is_one_line(stage, tmp_path):
         assert not (tmp_path / "out").exists()
     else:
         assert "--resume out" in out + err
-        assert RunFolder.open(tmp_path / "out").load_checkpoint()["generation"] >= 0
+        assert RunFolder.open(tmp_path / "out").load_checkpoint().generation >= 0
 
 
 def test_run_resumes_only_with_its_own_cartridge(tmp_path, monkeypatch, capsys):
@@ -522,6 +588,25 @@ def test_run_resumes_only_with_its_own_cartridge(tmp_path, monkeypatch, capsys):
     assert hashlib.sha1(data).hexdigest() in err
     assert "start a new run" in err
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+
+
+def test_other_environment_runs_to_its_end_and_is_shown(tmp_path, capsys):
+    (tmp_path / "c.ini").write_text(
+        f"[run]\nstrategy = truncation\ngenerations = 1\nworkers = 1\nstart_method = fork\n"
+        f"output = {tmp_path / 'run'}\n[environment]\nid = Pendulum-v1\n"
+        "[evaluation]\nscorer = rewards\n[truncation]\npopulation = 2\n"
+    )
+    assert main([str(tmp_path / "c.ini"), "--quiet"]) == 0
+    out = capsys.readouterr().out
+    assert "done: 1 generation; for more: " in out
+    assert "pictures" not in out
+    champion = load_champion(tmp_path / "run" / "champion.json")
+    assert champion.fitness == champion.record.score < 0
+    assert watch([str(tmp_path / "run"), "--no-window"]) == 0
+    assert f"score {champion.fitness:.1f}" in capsys.readouterr().out
+    page = write_page(tmp_path / "run", video=False).read_text()
+
+    assert "the folder has no champion.mkr" in page
 
 
 @pytest.mark.slow

@@ -1,11 +1,13 @@
-"""Strategies: ask and tell, random state, and pickles that continue identically."""
+"""Strategies: ask and tell, random state, and states that continue identically."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import pickle
+import math
 import random
 from collections import Counter
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -13,8 +15,9 @@ from neat_config import config_text
 
 from mkds_neat.config import parse_config
 from mkds_neat.errors import ChampionFormatError, StrategyError
+from mkds_neat.individual import Result
 from mkds_neat.networks import GenomeNetwork
-from mkds_neat.strategies import neat as neat_strategy
+from mkds_neat.strategies import neat_state
 from mkds_neat.strategies.truncation import Genome, TruncationStrategy, count_parents
 
 
@@ -28,9 +31,13 @@ def fitness(individual) -> float:
     return float(-abs(out - np.array([0.7, -0.4])).sum())
 
 
+def results_of(fitnesses: dict[int, float]) -> list[Result]:
+    return [Result(key, value) for key, value in fitnesses.items()]
+
+
 def tell(strategy) -> dict[int, float]:
     fitnesses = {i.id: fitness(i) for i in strategy.ask()}
-    strategy.tell(fitnesses)
+    strategy.tell(results_of(fitnesses))
     return fitnesses
 
 
@@ -73,43 +80,80 @@ def test_same_seed_gives_the_same_run_despite_the_global_generators(name):
     assert contents(one) == contents(two)
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        pytest.param(
+            "neat",
+            "5df74a46f4a02327",
+            marks=pytest.mark.skipif(metadata.version("neat-python") != "2.0.0", reason="pinned"),
+        ),
+        ("truncation", "62b5eca5438cf552"),
+        ("random_search", "90b3f8626af81941"),
+    ],
+)
+def test_seed_gives_the_individuals_of_earlier_versions(name, expected):
+    """neat and truncation have the digests of commit 2092c77, before `tell` took results."""
+    strategy, digest = make(name, seed=5), hashlib.sha256()
+    for _ in range(10):
+        results = []
+        for each in strategy.ask():
+            network = each.network
+            nodes = [(n.id, n.bias, n.response, n.activation, n.aggregation) for n in network.nodes]
+            parts = (each.id, each.species, each.parents, network.inputs, network.outputs, nodes)
+            digest.update(repr((*parts, network.connections)).encode())
+            weights = [weight for *_, weight in network.connections]
+            results.append(Result(each.id, math.fsum(weights) - 0.1 * len(weights)))
+        strategy.tell(results)
+    assert digest.hexdigest()[:16] == expected
+
+
 @both
 def test_global_generator_is_left_alone(name):
     random.seed(5)
     expected = random.Random(5).random()
     strategy = make(name)
     tell(strategy)
-    pickle.dumps(strategy)
+    make(name).restore(strategy.state())
     assert random.random() == expected
 
 
 @both
-def test_pickle_continues_identically_and_changes_nothing(name):
-    straight, pickled = make(name), make(name)
-    for _ in range(10):
-        tell(straight)
-        tell(pickled)
-        pickle.dumps(pickled)
-        pickled = pickle.loads(pickle.dumps(pickled))
-        assert contents(straight) == contents(pickled)
+def test_state_goes_through_json_and_continues_identically(name):
+    straight, restored = make(name), make(name)
+    for generation in range(12):
+        if generation % 2:
+            assert contents(straight) == contents(restored)
+        text = json.dumps(restored.state(), allow_nan=False)
+        assert json.dumps(restored.state()) == text  # the call changes nothing
+        again = make(name, seed=99)
+        again.restore(json.loads(text))
+        assert json.dumps(again.state()) == text
+        restored = again
+        assert tell(straight) == tell(restored)
+    assert contents(straight) == contents(restored)
 
 
 @both
 def test_wrong_order_is_refused_with_the_remedy(name):
     strategy = make(name)
     with pytest.raises(StrategyError, match=r"strategy\.ask\(\)"):
-        strategy.tell({})
+        strategy.tell([])
     fitnesses = {i.id: 1.0 for i in strategy.ask()}
     one = next(iter(fitnesses))
-    with pytest.raises(StrategyError, match=rf"missing \[{one}\], not asked for none$"):
-        strategy.tell({k: v for k, v in fitnesses.items() if k != one})
-    with pytest.raises(StrategyError, match=r"missing none, not asked for \[99999\]$"):
-        strategy.tell({**fitnesses, 99999: 1.0})
+    with pytest.raises(
+        StrategyError, match=rf"missing \[{one}\], not asked for none, 0 more than once$"
+    ):
+        strategy.tell([Result(k, v) for k, v in fitnesses.items() if k != one])
+    with pytest.raises(StrategyError, match=r"missing none, not asked for \[99999\], 0 more"):
+        strategy.tell(results_of({**fitnesses, 99999: 1.0}))
+    with pytest.raises(StrategyError, match="1 more than once"):
+        strategy.tell([*results_of(fitnesses), Result(one, 2.0)])
     with pytest.raises(ValueError, match="nan"):
-        strategy.tell({**fitnesses, one: float("nan")})
-    strategy.tell(fitnesses)
+        strategy.tell(results_of({**fitnesses, one: float("nan")}))
+    strategy.tell(results_of(fitnesses))
     with pytest.raises(StrategyError, match="before ask"):
-        strategy.tell(fitnesses)
+        strategy.tell(results_of(fitnesses))
 
 
 def test_neat_extinction_names_the_keys_to_change():
@@ -122,20 +166,26 @@ def test_neat_extinction_names_the_keys_to_change():
 
     def stagnate() -> None:
         for _ in range(6):
-            strategy.tell({i.id: 1.0 for i in strategy.ask()})
+            strategy.tell([Result(i.id, 1.0) for i in strategy.ask()])
 
+    before = strategy.state()
     with pytest.raises(StrategyError, match="reset_on_extinction"):
         stagnate()
+    for call in (strategy.ask, lambda: strategy.tell([]), strategy.state):
+        with pytest.raises(StrategyError, match=r"the last tell\(\) failed: restore\(\)"):
+            call()
+    strategy.restore(before)
+    assert len(strategy.ask()) == 50
 
 
 def test_neat_is_solved_at_the_fitness_threshold():
     text = config_text(NEAT__no_fitness_termination=False, NEAT__fitness_threshold=5.0)
     strategy = parse_config(text).make_strategy()
     ids = [i.id for i in strategy.ask()]
-    strategy.tell(dict.fromkeys(ids, 4.0))
+    strategy.tell([Result(k, 4.0) for k in ids])
     assert not strategy.solved
     ids = [i.id for i in strategy.ask()]
-    strategy.tell({k: 5.0 if k == ids[3] else 0.0 for k in ids})
+    strategy.tell([Result(k, 5.0 if k == ids[3] else 0.0) for k in ids])
     assert strategy.solved
 
 
@@ -145,11 +195,11 @@ def test_neat_genome_reads_back_from_json():
         tell(strategy)
     config = strategy.config.genome_config
     for individual in strategy.ask():
-        genome = neat_strategy.genome_from_json(json.loads(json.dumps(individual.genome)))
-        assert neat_strategy.network_of(genome, config) == individual.network
-        assert neat_strategy.genome_to_json(genome, config) == individual.genome
+        genome = neat_state.genome_from_json(json.loads(json.dumps(individual.genome)))
+        assert neat_state.network_of(genome, config) == individual.network
+        assert neat_state.genome_to_json(genome, config) == individual.genome
     with pytest.raises(ChampionFormatError):
-        neat_strategy.genome_from_json({"key": 1, "nodes": [{}]})
+        neat_state.genome_from_json({"key": 1, "nodes": [{}]})
 
 
 def test_truncation_starts_from_one_random_connection():
@@ -166,7 +216,7 @@ def test_truncation_keeps_the_best_and_mutates_the_top_only():
     individuals = {i.id: i for i in strategy.ask()}
     # 99 and 199 are equal: the older ranks first.
     fitnesses = {k: float(k % 100) for k in individuals}
-    strategy.tell(fitnesses)
+    strategy.tell(results_of(fitnesses))
     new = {i.id: i for i in strategy.ask()}
     assert new[99].genome == individuals[99].genome
     assert 199 not in new

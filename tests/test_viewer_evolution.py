@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+import pytest
 from neat_config import config_text
 from waiting import until
 
@@ -74,6 +75,7 @@ def emulators(pid: int) -> set[int]:
     }
 
 
+@pytest.mark.slow
 def test_shown_evolution_has_the_results_of_a_hidden_one(display: str, tmp_path: Path) -> None:
     for name in "ab":
         (tmp_path / name).mkdir()
@@ -105,6 +107,7 @@ def test_shown_evolution_has_the_results_of_a_hidden_one(display: str, tmp_path:
     assert fitnesses(tmp_path / "b") == fitnesses(tmp_path / "a")
 
 
+@pytest.mark.slow
 def test_individuals_are_shown_by_their_places_in_a_generation(tmp_path: Path) -> None:
     """More individuals than workers are shown, in whichever worker they drive."""
     process = evolve(
@@ -139,6 +142,7 @@ def test_individuals_are_shown_by_their_places_in_a_generation(tmp_path: Path) -
     assert [len(labels[place]) for place in (0, 2, 3)] == [2, 2, 1]
 
 
+@pytest.mark.slow
 def test_dead_worker_is_shown_as_dead_and_then_its_successor(tmp_path: Path) -> None:
     process = evolve(
         tmp_path,

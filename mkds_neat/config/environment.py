@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import inspect
 import os
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from mkds_gym.emulator.cartridge import BUNDLED_ROM, ROM_VARIABLE, Cartridge
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import MKDSError
 from mkds_gym.roms import BUNDLED_NAME, is_imported
+from mkds_gym.utils.arguments import shown
 from mkds_gym.vector.factory import sharing_refusal
 from mkds_neat.config.settings import EnvironmentSettings, EvaluationSettings, check_keys
 from mkds_neat.errors import ConfigError
@@ -51,7 +53,20 @@ class EnvironmentInfo:
 
 def is_mkds(env_id: str) -> bool:
     """Return whether an id names the environment of mkds_gym."""
-    return gym.spec(env_id).entry_point == gym.spec("MKDS-v0").entry_point
+    return env_spec(env_id).entry_point == gym.spec("MKDS-v0").entry_point
+
+
+def env_spec(env_id: str) -> gym.envs.registration.EnvSpec:
+    """Return the registration of an environment. ``module:id`` imports the module first.
+
+    Raises:
+        ImportError: The module cannot be imported.
+        gymnasium.error.Error: The id is not registered.
+    """
+    module, _, name = env_id.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    return gym.spec(name)
 
 
 def environment_kwargs(
@@ -63,9 +78,9 @@ def environment_kwargs(
         ConfigError: The environment or an argument is unknown, or the run sets the argument.
     """
     try:
-        entry: Any = gym.spec(environment.id).entry_point
-    except gym.error.Error as error:
-        raise ConfigError(f"[environment] id = {environment.id!r}: {error}") from error
+        entry: Any = env_spec(environment.id).entry_point
+    except (gym.error.Error, ImportError, ValueError) as error:
+        raise ConfigError(f"[environment] id = {shown(environment.id)}: {error}") from error
     if isinstance(entry, str):
         entry = gym.envs.registration.load_env_creator(entry)
     known = [
@@ -145,7 +160,7 @@ def _explain(error: Exception, env_id: str, kwargs: Mapping[str, Any]) -> str:
         rest = {k: v for k, v in kwargs.items() if k != key}
         with contextlib.suppress(Exception):
             gym.make(env_id, disable_env_checker=True, **rest).close()
-            return f"{key} = {kwargs[key]!r}: {message}"
+            return f"{key} = {shown(kwargs[key])}: {message}"
     return message
 
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import configparser
-import tempfile
-from collections.abc import Mapping, Sequence
+import math
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import neat
 from pydantic import TypeAdapter, ValidationError
 
-from mkds_neat.config.settings import check_keys, suggest
+from mkds_gym.utils.arguments import shortened, shown
+from mkds_gym.utils.imports import imported
+from mkds_gym.utils.leftovers import temporary_folder
+from mkds_neat.config.section import suggest
+from mkds_neat.config.settings import check_keys
 from mkds_neat.errors import ConfigError
 from mkds_neat.networks import ACTIVATIONS, AGGREGATIONS
+from mkds_neat.strategies.neat import check_reporter
 
 Sections = Mapping[str, Mapping[str, str]]
 
@@ -50,12 +56,28 @@ NEAT_KEYS: Final[Mapping[str, Sequence[str]]] = {
 
 NEAT_SECTIONS: Final = tuple(NEAT_KEYS)
 
+INIT_TYPES: Final = ("gaussian", "normal", "uniform")
+"""Distributions of initial weights and biases."""
+
 _NEAT_KINDS: Final[Mapping[str, tuple[Any, str]]] = {
     "pop_size": (int, "an integer of at least 2"),
     "fitness_threshold": (float, "a number"),
     "reset_on_extinction": (bool, "True or False"),
     "no_fitness_termination": (bool, "True or False"),
 }
+
+
+_CRITERIA: Final = ("max", "min", "mean")
+"""What neat-python compares with ``fitness_threshold``; it ignores other words in silence."""
+
+
+_MOST: Final[Mapping[tuple[str, str], int]] = {
+    ("DefaultGenome", "num_inputs"): 100_000,
+    ("DefaultGenome", "num_outputs"): 10_000,
+    ("DefaultGenome", "num_hidden"): 10_000,
+    ("NEAT", "pop_size"): 1_000_000,
+}
+"""Limits of numbers for which neat-python makes as many objects at once."""
 
 
 def make_neat_config(sections: Sections) -> Any:
@@ -68,18 +90,29 @@ def make_neat_config(sections: Sections) -> Any:
         ConfigError: neat-python refuses the sections, or the temporary file that it reads them
             from cannot be written.
     """
+    for (section, key), most in _MOST.items():
+        text = sections.get(section, {}).get(key, "")
+        try:
+            above = int(text) > most
+        except ValueError:  # neat-python refuses it
+            above = False
+        if above:
+            raise ConfigError(
+                f"[{section}] {key} = {shown(text)} is out of range: expected at most {most:,}"
+            )
     parser = configparser.ConfigParser(interpolation=None)
     parser.read_dict({name: sections[name] for name in NEAT_SECTIONS if name in sections})
     try:
-        with tempfile.NamedTemporaryFile("w", prefix="mkds_neat-", suffix=".ini") as file:
-            parser.write(file)
-            file.flush()
+        with temporary_folder("config") as folder:
+            path = folder / "neat.ini"
+            with path.open("w") as file:
+                parser.write(file)
             return neat.Config(
                 neat.DefaultGenome,
                 neat.DefaultReproduction,
                 neat.DefaultSpeciesSet,
                 neat.DefaultStagnation,
-                file.name,
+                str(path),
             )
     except OSError as error:
         raise ConfigError(
@@ -104,8 +137,52 @@ def _refusal(sections: Sections, error: Exception) -> str:
             if value is not None:
                 TypeAdapter(kind).validate_python(value)
         except ValidationError:
-            return f"[NEAT] {key} = {value!r}: expected {accepted}"
-    return f"neat-python refuses its sections: {error}"
+            return f"[NEAT] {key} = {shown(value)}: expected {accepted}"
+    return f"neat-python refuses its sections: {shortened(str(error))}"
+
+
+def _try_population(sections: Sections, genome: Any) -> None:
+    """Make a population of two: neat-python checks some values only then, and accepts NaN."""
+    for key, text in sections["DefaultGenome"].items():
+        value = getattr(genome, key, None)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"[DefaultGenome] {key} = {shown(text)}: expected a finite number")
+        if key.endswith("init_type") and text.lower() not in INIT_TYPES:
+            raise ConfigError(
+                f"[DefaultGenome] {key} = {shown(text)} is unknown: expected one of "
+                + ", ".join(INIT_TYPES)
+            )
+    config = make_neat_config(sections)
+    config.pop_size = 2
+    state = random.getstate()
+    try:
+        neat.Population(config)
+    except Exception as error:  # neat-python raises bare Exceptions
+        raise ConfigError(_refusal(sections, error)) from error
+    finally:
+        random.setstate(state)
+
+
+def make_reporters(names: Iterable[str]) -> list[Any]:
+    """Return the reporters that ``[run] reporters`` names.
+
+    Raises:
+        ConfigError: A reporter cannot be imported or made, or lacks a method.
+    """
+    made = []
+    for name in names:
+        try:
+            if name == "stdout":
+                made.append(neat.StdOutReporter(True))
+                continue
+            found = imported("reporter", name)
+            if not isinstance(found, type):
+                raise TypeError(f"a {type(found).__name__}: expected stdout or module:Class")
+            made.append(found())
+            check_reporter(made[-1])
+        except (Exception, SystemExit) as error:
+            raise ConfigError(f"[run] reporters = {shown(name)} cannot be used: {error}") from error
+    return made
 
 
 def check_neat(sections: Sections, inputs: int, outputs: int, labels: Sequence[str]) -> int:
@@ -127,7 +204,7 @@ def check_neat(sections: Sections, inputs: int, outputs: int, labels: Sequence[s
         if section not in sections:
             raise ConfigError(
                 f"section [{section}] is missing: strategy = neat needs neat-python's sections "
-                f"{', '.join(NEAT_SECTIONS)} (examples/kartlab.ini has all of them)"
+                f"{', '.join(NEAT_SECTIONS)} (examples/first_finish.ini has all of them)"
             )
         check_keys(section, sections[section], NEAT_KEYS[section])
     if "seed" in sections["NEAT"]:
@@ -146,14 +223,21 @@ def check_neat(sections: Sections, inputs: int, outputs: int, labels: Sequence[s
             f"[environment] takes {outputs} numbers; write num_outputs = {outputs} or another "
             "action_type"
         )
-    if not genome.feed_forward:
-        raise ConfigError(
-            "[DefaultGenome] feed_forward = False: recurrent networks cannot be evaluated; "
-            "write feed_forward = True"
-        )
     if config.pop_size < 2:
         raise ConfigError(
             f"[NEAT] pop_size = {config.pop_size} is out of range: expected at least 2"
+        )
+    for key in ("elitism", "min_species_size"):
+        least = getattr(config.reproduction_config, key)
+        if least > config.pop_size:
+            raise ConfigError(
+                f"[DefaultReproduction] {key} = {least} is out of range: expected at most "
+                f"{config.pop_size}, pop_size in [NEAT]"
+            )
+    if config.fitness_criterion not in _CRITERIA:
+        raise ConfigError(
+            f"[NEAT] fitness_criterion = {shown(config.fitness_criterion)}: expected one of "
+            + ", ".join(_CRITERIA)
         )
     for kind, known in (
         ("activation", [name for name in ACTIVATIONS if name != "unit_tanh"]),
@@ -163,8 +247,9 @@ def check_neat(sections: Sections, inputs: int, outputs: int, labels: Sequence[s
         for name in (*options, default):
             if name not in (*known, "random", "none"):
                 raise ConfigError(
-                    f"[DefaultGenome] {kind}_options/{kind}_default names {name!r}"
+                    f"[DefaultGenome] {kind}_options/{kind}_default names {shown(name)}"
                     f"{suggest(name, known)}; expected some of {', '.join(known)}"
                 )
+    _try_population(sections, genome)
     population: int = config.pop_size
     return population

@@ -113,5 +113,9 @@ ACTIVATIONS: Final[Mapping[str, tuple[float, Function]]] = {
 BOUNDED: Final = frozenset({"sigmoid", "tanh", "unit_tanh", "sin", "gauss", "clamped", "hat"})
 """Activations whose values lie in a finite interval."""
 
-AGGREGATIONS: Final = ("sum", "mean", "product", "max", "min")
-"""Ways in which a node combines its weighted inputs."""
+AGGREGATIONS: Final = ("sum", "mean", "product", "max", "min", "maxabs", "median")
+"""Ways in which a node combines its weighted inputs.
+
+``maxabs`` is the first of the inputs with the largest size. ``median`` of an even number of inputs
+is the mean of the two in the middle.
+"""

@@ -67,6 +67,9 @@ class GenomeNetwork(nn.Module):
     fixed by a mask. The dtype is float64. The outputs of `forward` differ from those of
     `compile_network`, which evolution uses, in the last bits; `act` gives the same bits.
 
+    A recurrent network has no memory of its own: the caller gives the values of the nodes to each
+    step, and gets the next ones.
+
     Args:
         spec: The network.
     """
@@ -98,7 +101,7 @@ class GenomeNetwork(nn.Module):
         factors = [ACTIVATIONS[node.activation][0] for node in spec.nodes]
         self.register_buffer("factor", torch.tensor(factors, dtype=torch.float64), persistent=False)
         self.output_rows = [column[key] - inputs for key in spec.outputs]
-        depth = spec.depth()
+        depth = 1 if spec.recurrent else spec.depth()
         self.rounds = MAX_ROUNDS if depth is None else depth
         self._aggregations = [
             (name, torch.tensor([node.aggregation == name for node in spec.nodes]))
@@ -109,18 +112,34 @@ class GenomeNetwork(nn.Module):
             for name in sorted({node.activation for node in spec.nodes})
         ]
 
-    def forward(self, observation: Tensor) -> Tensor:
+    def initial_state(self, *batch: int) -> Tensor:
+        """Return the state of a recurrent network before the first step.
+
+        Args:
+            *batch: Shape of the batch; none for a single observation.
+
+        Returns:
+            float64 (..., nodes), zeros.
+        """
+        return torch.zeros(*batch, len(self.bias), dtype=torch.float64)
+
+    def forward(
+        self, observation: Tensor, state: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Return the outputs for one observation, or any batch of them.
 
         Args:
             observation: (..., inputs), any float dtype.
+            state: Of a recurrent network: what the step before returned, or `initial_state`, which
+                is the default.
 
         Returns:
-            float64 (..., outputs).
+            float64 (..., outputs). For a recurrent network, a pair: the outputs, and the state for
+            the next step, float64 (..., nodes).
         """
         x = observation.to(torch.float64)
         weight = self.weight * self.mask
-        values = torch.zeros(*x.shape[:-1], len(self.bias), dtype=torch.float64)
+        values = self.initial_state(*x.shape[:-1]) if state is None else state
         for _ in range(self.rounds):
             products = weight * torch.cat((x, values), dim=-1).unsqueeze(-2)
             total = products.sum(-1)
@@ -133,13 +152,16 @@ class GenomeNetwork(nn.Module):
                 if name not in BOUNDED:
                     result = torch.clamp(result, -VALUE_LIMIT, VALUE_LIMIT)
                 values = torch.where(where, result, values)
-        return values[..., self.output_rows]
+        if not self.spec.recurrent:
+            return values[..., self.output_rows]
+        values = torch.where(self.mask.any(-1), values, 0.0)
+        return values[..., self.output_rows], values
 
     def act(self, observation: NDArray[Any]) -> NDArray[np.float64]:
         """Return the outputs (outputs,) for one observation (inputs,), without gradients.
 
         Bit for bit those of ``compile_network(network.trained())``, which is faster over many
-        steps.
+        steps. A recurrent network acts as in the first step of an episode.
         """
         policy = compile_network(self.trained())
         return np.array(policy(np.asarray(observation).tolist()), np.float64)
@@ -168,7 +190,17 @@ class GenomeNetwork(nn.Module):
             return products.sum(-1) / torch.clamp(self.mask.sum(-1), min=1)
         if name == "product":
             return torch.where(self.mask, products, 1.0).prod(-1)
-        worst = -math.inf if name == "max" else math.inf
-        candidates = torch.where(self.mask, products, worst)
-        value = candidates.amax(-1) if name == "max" else candidates.amin(-1)
-        return torch.where(self.mask.any(-1), value, 0.0)
+        count = self.mask.sum(-1)
+        if name == "maxabs":
+            chosen = torch.where(self.mask, products.abs(), -1.0).argmax(-1, keepdim=True)
+            value = products.gather(-1, chosen).squeeze(-1)
+        elif name == "median":
+            ordered = torch.where(self.mask, products, math.inf).sort(-1).values
+            middle = torch.stack((torch.clamp(count - 1, min=0) // 2, count // 2), -1)
+            pair = ordered.gather(-1, middle.expand(*ordered.shape[:-1], 2))
+            value = pair.sum(-1) / 2.0
+        elif name == "max":
+            value = torch.where(self.mask, products, -math.inf).amax(-1)
+        else:
+            value = torch.where(self.mask, products, math.inf).amin(-1)
+        return torch.where(count > 0, value, 0.0)

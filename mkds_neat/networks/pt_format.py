@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from mkds_neat.networks.spec import NetworkSpec
 
-PT_FORMAT: Final = "mkds_neat network"
-PT_VERSION: Final = 1
+NETWORK_FORMAT: Final = "mkds_neat network"
+NETWORK_VERSION: Final = 2
+"""Version 1 has no recurrent networks; it is still read."""
 
 _STORAGES: Final = {"float64": "DoubleStorage", "bool": "BoolStorage"}
 _EMPTY_DICT: Final = b"ccollections\nOrderedDict\n)R"
@@ -35,16 +36,24 @@ def pt_bytes(spec: NetworkSpec) -> bytes:
         _pickled(name) + _tensor(str(number), array)
         for number, (name, array) in enumerate(tensors.items())
     )
-    head = {"format": PT_FORMAT, "version": PT_VERSION, "spec": json.dumps(spec.to_json())}
+    head = {
+        "format": NETWORK_FORMAT,
+        "version": NETWORK_VERSION,
+        "spec": json.dumps(spec.to_json()),
+    }
     items = b"".join(_pickled(key) + _pickled(value) for key, value in head.items())
     items += _pickled("state_dict") + _EMPTY_DICT + b"(" + state + b"u"
+    members = {
+        "data.pkl": b"\x80\x02}(" + items + b"u.",
+        "byteorder": sys.byteorder.encode(),
+        **{f"data/{number}": array.tobytes() for number, array in enumerate(tensors.values())},
+        "version": b"3\n",
+    }
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("archive/data.pkl", b"\x80\x02}(" + items + b"u.")
-        archive.writestr("archive/byteorder", sys.byteorder)
-        for number, array in enumerate(tensors.values()):
-            archive.writestr(f"archive/data/{number}", array.tobytes())
-        archive.writestr("archive/version", "3\n")
+        for name, data in members.items():
+            # A `ZipInfo` of its own has no time: the same network gives the same bytes.
+            archive.writestr(zipfile.ZipInfo(f"archive/{name}"), data)
     return file.getvalue()
 
 

@@ -4,38 +4,70 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
+import logging
+import math
 import os
-import pickle
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from filelock import FileLock, SoftFileLock, Timeout
 
-from mkds_gym.emulator.cartridge import Cartridge
-from mkds_gym.errors import reason
+from mkds_gym.errors import RecordingError, reason
+from mkds_gym.recording.format import MAX_SIZE as MAX_RECORDING
 from mkds_gym.recording.format import Recording
-from mkds_gym.utils.files import atomic_path
-from mkds_neat.episode import EpisodeRecord
-from mkds_neat.errors import RunFolderError
-from mkds_neat.individual import Result
+from mkds_gym.utils.arguments import shown
+from mkds_gym.utils.files import atomic_path, free_path, is_partial
+from mkds_gym.utils.reading import open_file, read_file
+from mkds_neat.errors import RunFolderError, RunVersionError
+from mkds_neat.individual import Individual, Result
+from mkds_neat.main_module import check_main_module
 from mkds_neat.networks import pt_bytes
 from mkds_neat.results.champion import Champion
-from mkds_neat.results.tables import Row, format_csv, read_csv
+from mkds_neat.results.checkpoint import (
+    MAX_CHECKPOINT,
+    MAX_VALUES,
+    Checkpoint,
+    Tables,
+    journal_line,
+    network_digest,
+    plain,
+    read_journal_line,
+)
+from mkds_neat.results.run_info import RunInfo
+from mkds_neat.results.tables import Row, format_csv, read_columns, read_csv
 
-CHECKPOINT_VERSION: Final = 1
+FOLDERS: Final = ("checkpoints", "recordings", "networks", "tensorboard")
+"""Folders in the folder of a run."""
 KEPT_CHECKPOINTS: Final = 3
-RUN_FORMAT: Final = "mkds_neat run"
-RUN_VERSION: Final = 1
+MAX_CONFIG: Final = 1 << 20
+MAX_RUN_INFO: Final = 1 << 20
+MAX_JOURNAL: Final = 64 << 20
+"""Most bytes of ``journal.jsonl`` that are read."""
+MAX_TABLE: Final = 16 << 20
+"""Largest table in bytes that is read row by row. A longer one is hashed and cut."""
+_LOCK_SECONDS: Final = 0.5
+"""Time that the processes of a run that was killed have to end."""
 
-_RECORD: Final = TypeAdapter(EpisodeRecord)
+_LOG: Final = logging.getLogger(__name__)
+
+Known = Mapping[tuple[int, int, str], Result]
+"""Results by generation, id, and digest of the network."""
 
 
 class RunFolder:
     """The folder of a run, made by `create` or `open`.
+
+    One process at a time writes to a folder, see `lock`. A folder is a context manager that
+    unlocks at the end.
+
+    Attributes:
+        path: The folder.
+        notes: Sentences about damage that was repaired.
 
     Raises:
         RunFolderError: From every method that writes, if the file cannot be written.
@@ -43,6 +75,76 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.notes: list[str] = []
+        self._too_large = False
+        self._lock: FileLock | SoftFileLock | None = None
+        self._hashed: tuple[Any, int] | None = None  # of individuals.csv, with the bytes in it
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.unlock()
+
+    def lock(self) -> bool:
+        """Become the only writer, until `unlock` or the end of this process.
+
+        Temporary files of writers that were killed are removed.
+
+        The lock is one of the system (``flock``), which ends with the process, however that ends.
+        It also holds between machines on network file systems that pass it on, such as NFS since
+        version 3. On a file system without such locks, the lock is a file with the process id
+        and host of its owner.
+
+        Returns:
+            True; False if this object has the lock already.
+
+        Raises:
+            RunFolderError: Another process, or another object of this process, is the writer.
+        """
+        if self._lock is not None:
+            return False
+        path = self.path / "run.lock"
+        for kind in (FileLock, SoftFileLock):
+            lock = kind(path, timeout=_LOCK_SECONDS, thread_local=False)
+            try:
+                lock.acquire()
+            except Timeout:
+                raise RunFolderError(self._held(kind is SoftFileLock)) from None
+            except (OSError, NotImplementedError) as error:  # filelock 3 raises the second one
+                if kind is FileLock and getattr(error, "errno", errno.ENOSYS) in _NO_LOCKS:
+                    path = path.with_name("run.lock.owner")
+                    continue
+                raise _write_error(path, OSError(*error.args)) from error
+            self._lock = lock
+            break
+        with _write_errors(self.path):
+            for folder in (self.path, *(self.path / name for name in FOLDERS)):
+                for partial in folder.glob(".*") if folder.is_dir() else ():
+                    if is_partial(partial) and not partial.is_dir():
+                        partial.unlink(missing_ok=True)
+        return True
+
+    def unlock(self) -> None:
+        """Let another process write."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.release()
+
+    def _held(self, soft: bool) -> str:
+        try:
+            holder = f"process {self.info().holder}"
+        except RunFolderError:
+            holder = "another process"
+        remedy = (
+            f"or remove {str(self.path / 'run.lock.owner')!r} if that process no longer exists"
+            if soft
+            else "or stop that process"
+        )
+        return (
+            f"the run in {str(self.path)!r} is going: {holder} writes to it; wait for its end, "
+            f"{remedy}"
+        )
 
     @classmethod
     def create(cls, output: str | os.PathLike[str], config_text: str) -> RunFolder:
@@ -51,7 +153,9 @@ class RunFolder:
         Raises:
             RunFolderError: The folder cannot be made or written, or ``output`` is a file. Nothing
                 is left behind.
+            EvaluationError: A worker process that imports the main module calls this.
         """
+        check_main_module()
         base = Path(output)
         path, number = base, 1
         while True:
@@ -84,13 +188,11 @@ class RunFolder:
         Returns:
             Whether the folder is gone.
         """
-        if self._checkpoint_paths():
+        if self._checkpoint_paths() or (self.path / "individuals.csv").exists():
             return False
         with contextlib.suppress(OSError):
-            for name in ("config.ini", "run.json", "run.log", "journal.jsonl"):
+            for name in ("config.ini", "run.json", "run.log", "journal.jsonl", "run.lock"):
                 (self.path / name).unlink(missing_ok=True)
-            for path in self.checkpoints.glob(".*"):  # a temporary file
-                path.unlink()
             if self.checkpoints.exists():
                 self.checkpoints.rmdir()
             self.path.rmdir()
@@ -101,15 +203,30 @@ class RunFolder:
         """Return the folder of an earlier run.
 
         Raises:
-            RunFolderError: The path is not such a folder.
+            RunFolderError: The path is not such a folder, or cannot be read.
         """
         folder = cls(Path(path))
-        if not (folder.path / "config.ini").is_file():
+        try:
+            folder._check_entries()
+        except RunFolderError:
+            raise
+        except OSError as error:
             raise RunFolderError(
-                f"{str(folder.path)!r} is not the folder of a run (no config.ini); give --resume "
+                f"{shown(str(folder.path))} cannot be read ({reason(error)}); give --resume the "
+                "folder that the run named when it began, and the permission to read it"
+            ) from error
+        return folder
+
+    def _check_entries(self) -> None:
+        if not (self.path / "config.ini").is_file() and not self._checkpoint_paths():
+            raise RunFolderError(
+                f"{str(self.path)!r} is not the folder of a run (no config.ini); give --resume "
                 "the folder that the run named when it began"
             )
-        return folder
+        for each in (self.path, *(self.path / name for name in FOLDERS)):
+            for entry in each.iterdir() if each.is_dir() else ():
+                if entry.exists() and not (entry.is_file() or entry.is_dir()):
+                    raise RunFolderError(f"{str(entry)!r} is a pipe or a device: remove it")
 
     @property
     def checkpoints(self) -> Path:
@@ -128,38 +245,89 @@ class RunFolder:
             file.flush()
             os.fsync(file.fileno())
 
-    def _append(self, name: str, text: str) -> None:
+    def _append(self, name: str, data: bytes) -> None:
         path = self.path / name
-        with _write_errors(path), path.open("a", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with _write_errors(path), path.open("ab") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
 
-    def journal(self, generation: int, result: Result) -> None:
+    def _read(self, name: str, limit: int) -> bytes | None:
+        """Return a file's contents; None if there is no file."""
+        path = self.path / name
+        if not path.is_file():
+            return None
+        return read_file(path, repr(str(path)), RunFolderError, limit=limit, remedy=_LARGE)
+
+    def journal(self, generation: int, individual: Individual, result: Result) -> None:
         """Append a result to ``journal.jsonl``."""
-        self._append("journal.jsonl", _journal_line(generation, result))
+        line = journal_line(generation, network_digest(individual.network), result)
+        self._append("journal.jsonl", line)
 
     def add_individuals(self, rows: Sequence[Row]) -> None:
-        """Append a generation to ``individuals.csv``."""
+        """Append rows of a generation to ``individuals.csv``."""
         cells = [row.cells() for row in rows]
         path = self.path / "individuals.csv"
-        with _write_errors(path):
-            old_columns, old = read_csv(path)
+        old_columns = self._columns()
         columns = list(dict.fromkeys([*old_columns, *(name for c in cells for name in c)]))
-        if old and columns != old_columns:  # a new metric
-            self.write(path.name, format_csv(columns, [*old, *cells]).encode())
+        if old_columns and columns != old_columns:  # a new metric
+            _, old = self._table(path.name)
+            self._hashed = None
+            self.write(path.name, format_csv(columns, [*old, *cells]))
         else:
             self._append(path.name, format_csv(columns, cells, header=not old_columns))
+
+    def _columns(self) -> list[str]:
+        path = self.path / "individuals.csv"
+        with _write_errors(path):
+            return read_columns(path)
+
+    def _table(self, name: str) -> tuple[list[str], list[dict[str, str]]]:
+        """Return the columns and the rows of a table; empty if the file is missing."""
+        return read_csv(self._read(name, MAX_TABLE) or b"", repr(str(self.path / name)))
 
     def add_generation(self, cells: Mapping[str, Any]) -> None:
         """Append a row to ``generations.csv``."""
         header = not (self.path / "generations.csv").is_file()
         self._append("generations.csv", format_csv(list(cells), [cells], header=header))
 
-    def save_checkpoint(self, generation: int, state: Mapping[str, Any]) -> None:
-        """Save the state before a generation. Empty the journal and remove old checkpoints."""
-        data = pickle.dumps({"version": CHECKPOINT_VERSION, "generation": generation, **state})
-        self.write(f"checkpoints/{generation:06d}.pkl", data)
+    def tables(self, generations: int) -> Tables:
+        """Return the tables for a checkpoint, as they are now.
+
+        Args:
+            generations: Number of generations in them.
+        """
+        path = self.path / "individuals.csv"
+        size = path.stat().st_size if path.is_file() else 0
+        if self._hashed is not None and size < self._hashed[1]:
+            _LOG.warning("%s was shortened or removed while the run goes on", path)
+        columns, summaries = self._table("generations.csv")
+        return Tables(
+            generations,
+            tuple(self._columns()),
+            size,
+            self._digest(size) if size else "",
+            (tuple(columns), *(tuple(row.values()) for row in summaries)) if summaries else (),
+        )
+
+    def save_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Save the state before a generation. Empty the journal and remove old checkpoints.
+
+        A checkpoint that would be too large to be read again is not saved; the journal goes on.
+        """
+        data = checkpoint.to_bytes()
+        if len(data) > MAX_CHECKPOINT or sum(map(data.count, (b",", b"[", b"{"))) > MAX_VALUES:
+            if not self._too_large:
+                self._too_large = True
+                _LOG.warning(
+                    "the checkpoint of generation %d would be too large to be read again (%d "
+                    "bytes): from now on, the run resumes from the checkpoint before, and repeats "
+                    "what came after; use a smaller population or smaller networks",
+                    checkpoint.generation,
+                    len(data),
+                )
+            return
+        self.write(f"checkpoints/{checkpoint.generation:06d}.json", data)
         self.write("journal.jsonl", b"")
         with _write_errors(self.checkpoints):
             for path in self._checkpoint_paths()[:-KEPT_CHECKPOINTS]:
@@ -172,122 +340,226 @@ class RunFolder:
             (self.path / "recordings").mkdir(exist_ok=True)
         self.write(_recording_name(champion), labelled.to_bytes())
 
+    def keep_recording(self, generation: int, champion: Champion | None) -> None:
+        """Remove the recordings of a generation except the champion's.
+
+        Which drivers were the best for a moment depends on the order in which workers end.
+        """
+        kept = "" if champion is None else Path(_recording_name(champion)).name
+        for path in (self.path / "recordings").glob(f"{generation:06d}-*.mkr"):
+            if path.name != kept:
+                with _write_errors(path):
+                    path.unlink(missing_ok=True)
+
     def save_champion(self, champion: Champion) -> None:
         """Write ``champion.json``, ``champion.pt`` and, after a recorded race, ``champion.mkr``."""
-        recorded = self.path / _recording_name(champion)
-        if recorded.is_file():
-            with _write_errors(recorded):
-                data = recorded.read_bytes()
+        data = self._read(_recording_name(champion), MAX_RECORDING)
+        if data is not None:
             self.write("champion.mkr", data)
-        else:  # remove the recording of an earlier champion
+        elif not self._is_of(champion):  # remove the recording of an earlier champion
             with _write_errors(self.path / "champion.mkr"):
                 (self.path / "champion.mkr").unlink(missing_ok=True)
         self.write("champion.json", _json_bytes(champion.to_json()))
         self.write("champion.pt", pt_bytes(champion.network))
 
-    def save_cartridge(self, cartridge: Cartridge) -> None:
-        """Write ``run.json``."""
-        data = {
-            "format": RUN_FORMAT,
-            "version": RUN_VERSION,
-            "rom": str(cartridge.path),
-            "rom_title": cartridge.title,
-            "rom_sha1": cartridge.sha1,
-        }
-        self.write("run.json", _json_bytes(data))
+    def _is_of(self, champion: Champion) -> bool:
+        """Return whether ``champion.mkr`` is the champion's race."""
+        try:
+            return Recording.load(self.path / "champion.mkr").label == champion.describe()
+        except RecordingError:
+            return False
 
-    def check_cartridge(self, cartridge: Cartridge) -> None:
-        """Compare a cartridge with ``run.json``. Without that file, every cartridge is accepted.
+    def info(self) -> RunInfo:
+        """Read ``run.json``.
 
         Raises:
-            RunFolderError: The cartridge is another one, or the file is malformed.
+            RunFolderError: The file is missing or damaged.
         """
-        path = self.path / "run.json"
-        if not path.is_file():
-            return
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-            if (data["format"], data["version"]) != (RUN_FORMAT, RUN_VERSION):
-                raise ValueError("another format or version")
-            rom, title, sha1 = (str(data[key]) for key in ("rom", "rom_title", "rom_sha1"))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunFolderError(
-                f"{str(path)!r} cannot be read ({_cause(error)}); remove the file to continue with "
-                "any cartridge"
-            ) from error
-        if sha1 != cartridge.sha1:
-            raise RunFolderError(
-                f"the run in {str(self.path)!r} was driven on {title} ({rom!r}, SHA-1 {sha1}), but "
-                f"the cartridge is now {cartridge.title} ({str(cartridge.path)!r}, SHA-1 "
-                f"{cartridge.sha1}), and results would not be comparable; restore the old one (rom "
-                "in the folder's config.ini, or MKDS_ROM), or start a new run"
-            )
+        data = self._read("run.json", MAX_RUN_INFO)
+        if data is None:
+            raise RunFolderError("run.json is missing")
+        return RunInfo.from_bytes(data, "run.json")
 
-    def _checkpoint_paths(self) -> list[Path]:
-        found = (p for p in self.checkpoints.glob("*.pkl") if re.fullmatch(r"\d+", p.stem))
-        return sorted(p for p in found if p.is_file())
+    def save_info(self, info: RunInfo) -> None:
+        """Write ``run.json``."""
+        self.write("run.json", info.to_bytes())
 
-    def load_checkpoint(self) -> dict[str, Any]:
+    def _checkpoint_paths(self, suffix: str = ".json") -> list[Path]:
+        found = (p for p in self.checkpoints.glob(f"*{suffix}") if re.fullmatch(r"\d+", p.stem))
+        return sorted((p for p in found if p.is_file()), key=lambda p: int(p.stem))
+
+    def load_checkpoint(self) -> Checkpoint | None:
         """Return the newest checkpoint that can be read.
+
+        Returns:
+            The checkpoint; None if the run ended before its first one, and can only begin again.
 
         Raises:
             RunFolderError: No checkpoint can be read.
+            RunVersionError: Another version of mkds-gym wrote the newest checkpoint.
         """
-        problem = "there is no file"
+        problems = []
         for path in reversed(self._checkpoint_paths()):
             try:
-                state = pickle.loads(path.read_bytes())
-                version = state["version"]
-            except Exception as error:  # a damaged pickle raises anything
-                problem = f"{path.name} is damaged ({_cause(error)})"
+                data = self._read(f"checkpoints/{path.name}", MAX_CHECKPOINT) or b""
+                checkpoint = Checkpoint.from_bytes(data, f"checkpoint {path.name}")
+            except RunVersionError:  # an older checkpoint would lose what that version has added
+                raise
+            except RunFolderError as error:
+                problems.append(str(error))
                 continue
-            if version != CHECKPOINT_VERSION:
-                problem = f"{path.name} has version {version}: expected {CHECKPOINT_VERSION}"
-                continue
-            return dict(state)
-        raise RunFolderError(
-            f"{str(self.path)!r} has no checkpoint to resume from: {problem}; start a new run"
-        )
+            self.notes += [f"{problem}; continuing from {path.name}" for problem in problems]
+            return checkpoint
+        advice = f"start a new run: python -m mkds_neat.run {str(self.path / 'config.ini')!r}"
+        if pickles := self._checkpoint_paths(".pkl"):
+            raise RunFolderError(
+                f"{str(pickles[-1])!r} is a pickle, which an earlier version of mkds-gym wrote; it "
+                f"is not read, because a pickle can contain any program; {advice}"
+            )
+        if problems:
+            raise RunFolderError(
+                f"{str(self.path)!r} has no checkpoint to resume from: {'; '.join(problems)}; "
+                f"put back a copy of the folder's checkpoints, or {advice}"
+            )
+        for name in ("individuals.csv", "generations.csv"):
+            if (self.path / name).exists():
+                raise RunFolderError(
+                    f"{str(self.path)!r} has results in {name}, but its checkpoints are gone; put "
+                    f"them back from a copy, or {advice}"
+                )
+        return None
 
-    def rewind(self, generation: int) -> dict[tuple[int, int], Result]:
-        """Remove ``generation`` and later ones from the tables.
+    def rewind(self, checkpoint: Checkpoint | None, *, restart_tables: bool = False) -> Known:
+        """Bring the tables back to a checkpoint.
+
+        Args:
+            checkpoint: The checkpoint; None for the start of the run.
+            restart_tables: Rename an ``individuals.csv`` that has lost rows, and begin another.
 
         Returns:
-            Results of these generations from the journal, by (generation, id). They need not be
-            evaluated again.
+            Results since the checkpoint, from the journal. They need not be evaluated again.
+
+        Raises:
+            RunFolderError: ``individuals.csv`` has lost rows. Nothing has changed.
         """
-        for name in ("individuals.csv", "generations.csv"):
-            path = self.path / name
-            with _write_errors(path):
-                columns, rows = read_csv(path)
-            kept = [
-                r for r in rows if r["generation"].isdigit() and int(r["generation"]) < generation
-            ]
-            if kept:
-                self.write(name, format_csv(columns, kept).encode())
-            elif path.is_file():
-                path.unlink()
-        known: dict[tuple[int, int], Result] = {}
-        path = self.path / "journal.jsonl"
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        for line in text.splitlines():
-            try:
-                data = json.loads(line)
-                record = _RECORD.validate_python(data["record"])
-                result = Result(int(data["id"]), float(data["fitness"]), record)
-                if int(data["generation"]) >= generation:
-                    known[int(data["generation"]), result.id] = result
-            except (ValueError, KeyError, TypeError):
-                continue  # a line that a crash cut short
+        tables = Tables() if checkpoint is None else checkpoint.tables
+        self._rewind_individuals(tables, restart_tables)
+        columns, *rows = tables.summaries or ((),)
+        summaries = [dict(zip(columns, row, strict=True)) for row in rows]
+        self._restore_table("generations.csv", format_csv(columns, summaries) if summaries else b"")
+        known, lines, damaged = {}, [], 0
+        for line in self.journal_lines():
+            entry = read_journal_line(line)
+            if entry is None:
+                damaged += 1
+            elif checkpoint is None or entry[0] >= checkpoint.generation:
+                generation, network, result = entry
+                known[generation, result.id, network] = result
+                lines.append(line + b"\n")
+        if damaged:
+            self.notes.append(
+                f"journal.jsonl has {damaged} damaged line{'s'[: damaged != 1]}; these drivers are "
+                "evaluated again"
+            )
         # Written again without such a line, which would swallow the next one that is appended.
-        lines = [_journal_line(number, result) for (number, _), result in known.items()]
-        self.write("journal.jsonl", "".join(lines).encode())
+        self.write("journal.jsonl", b"".join(lines))
         return known
+
+    def journal_lines(self) -> list[bytes]:
+        """Return the lines of ``journal.jsonl``: the first ones if the file is too large.
+
+        Raises:
+            RunFolderError: The file cannot be read.
+        """
+        path = self.path / "journal.jsonl"
+        if not path.is_file():
+            return []
+        with open_file(path, repr(str(path)), RunFolderError, remedy=_LARGE) as file:
+            data = file.read(MAX_JOURNAL + 1)
+        if len(data) > MAX_JOURNAL:
+            data = data[: data.rfind(b"\n") + 1]
+            self.notes.append(
+                f"journal.jsonl has more than {MAX_JOURNAL:,} bytes; the results after them are "
+                "evaluated again"
+            )
+        return data.splitlines()
+
+    def _rewind_individuals(self, tables: Tables, restart: bool) -> None:
+        """Bring ``individuals.csv`` back to a checkpoint."""
+        path, self._hashed = self.path / "individuals.csv", None
+        if not tables.sha256:
+            self._restore_table(path.name, b"")
+        elif self._digest(tables.size) == tables.sha256:
+            with _write_errors(path):
+                if path.stat().st_size > tables.size:
+                    os.truncate(path, tables.size)
+        elif data := self._without_later_rows(tables):
+            self.write(path.name, data)
+        elif restart:
+            with _write_errors(path), contextlib.suppress(FileNotFoundError):
+                path.replace(free_path(path.with_name("individuals-old.csv")))
+        else:
+            raise RunFolderError(
+                f"{str(path)!r} is missing or has changed: it does not hold the rows of "
+                f"generations 0 to {tables.generations - 1} as the run wrote them; put the file "
+                "back from a copy, or add --restart-tables to rename it and to begin another table "
+                "at this generation"
+            )
+
+    def _without_later_rows(self, tables: Tables) -> bytes:
+        """Return ``individuals.csv`` as it was at a checkpoint; empty if that is impossible.
+
+        The file has other line ends, or another column since then.
+        """
+        try:
+            _, rows = self._table("individuals.csv")
+        except RunFolderError:
+            return b""
+        kept = [row for row in rows if _generation_of(row) < tables.generations]
+        data = format_csv(tables.columns, kept)
+        return data if hashlib.sha256(data).hexdigest() == tables.sha256 else b""
+
+    def _digest(self, size: int) -> str:
+        """Return the SHA-256 of the first bytes of ``individuals.csv``; empty if it is shorter.
+
+        Only what was appended since the last call is read.
+        """
+        path = self.path / "individuals.csv"
+        if not path.is_file():
+            return ""
+        found, done = self._hashed or (hashlib.sha256(), 0)
+        if done > size:
+            found, done = hashlib.sha256(), 0
+        with _write_errors(path), path.open("rb") as file:
+            file.seek(done)
+            while done < size and (data := file.read(min(size - done, 1 << 20))):
+                found.update(data)
+                done += len(data)
+        self._hashed = found, done
+        return found.hexdigest() if done == size else ""
+
+    def _restore_table(self, name: str, data: bytes) -> None:
+        path = self.path / name
+        if data:
+            self.write(name, data)
+        else:
+            with _write_errors(path):
+                path.unlink(missing_ok=True)
 
     def generations(self) -> list[dict[str, float]]:
         """Return ``generations.csv`` as numbers."""
-        _, rows = read_csv(self.path / "generations.csv")
-        return [{k: float(v) for k, v in row.items()} for row in rows]
+        _, rows = self._table("generations.csv")
+        try:
+            return [{k: float(v) for k, v in row.items()} for row in rows]
+        except ValueError as error:
+            raise RunFolderError(
+                f"{str(self.path / 'generations.csv')!r} is damaged: {error}"
+            ) from error
+
+
+def _generation_of(row: Mapping[str, str]) -> float:
+    text = row.get("generation", "")
+    return int(text) if text.isdecimal() and len(text) < 16 else math.inf
 
 
 def _recording_name(champion: Champion) -> str:
@@ -295,17 +567,7 @@ def _recording_name(champion: Champion) -> str:
 
 
 def _json_bytes(data: Mapping[str, Any]) -> bytes:
-    return (json.dumps(data, indent=1) + "\n").encode()
-
-
-def _journal_line(generation: int, result: Result) -> str:
-    line = {
-        "generation": generation,
-        "id": result.id,
-        "fitness": result.fitness,
-        "record": asdict(result.record),
-    }
-    return json.dumps(line) + "\n"
+    return (json.dumps(plain(data), indent=1) + "\n").encode()
 
 
 @contextlib.contextmanager
@@ -318,6 +580,9 @@ def _write_errors(path: Path) -> Iterator[None]:
         raise _write_error(path, error) from error
 
 
+_LARGE: Final = "expected a file that a run has written"
+_NO_LOCKS: Final = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
+"""Errors of ``flock`` on file systems without locks."""
 _REMEDIES: Final = (
     ((errno.ENOSPC, errno.EDQUOT), "free some space"),
     ((errno.EFBIG,), "raise the limit of a file's size (ulimit -f), or free some space"),
@@ -327,11 +592,6 @@ _REMEDIES: Final = (
         "check the path",
     ),
 )
-
-
-def _cause(error: Exception) -> str:
-    """Return the system's reason, or the type and message of another error."""
-    return reason(error) if isinstance(error, OSError) else repr(error)
 
 
 def _write_error(path: Path, error: OSError) -> RunFolderError:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Protocol
+from typing import Annotated, Any, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from mkds_neat.errors import StrategyError
-from mkds_neat.individual import Individual
+from mkds_neat.individual import Individual, Result
 
 
 class Strategy(Protocol):
-    """A rule that makes each generation from the fitnesses of the one before.
+    """A rule that makes each generation from the results of the one before.
 
-    A strategy can be pickled at any time, including the state of its random generator.
+    Checkpoints hold the result of `state`, and `restore` continues from there in another process.
     """
 
     name: str
@@ -32,21 +34,56 @@ class Strategy(Protocol):
         An id of an earlier generation stands for the same individual, unchanged.
         """
 
-    def tell(self, fitnesses: Mapping[int, float]) -> None:
-        """Give the fitness of each individual (higher is better), and make the next generation.
+    def tell(self, results: Iterable[Result]) -> None:
+        """Give the result of each individual (higher fitness is better), in any order.
+
+        The call makes the next generation.
 
         Raises:
             StrategyError: `ask` was not called, or the ids are not those that it returned.
             ValueError: A fitness is not a finite number.
         """
 
+    def state(self) -> dict[str, Any]:
+        """Return everything that later generations depend on, random generators included.
 
-def check_fitnesses(asked: Iterable[int] | None, fitnesses: Mapping[int, float]) -> None:
+        The state is plain data: dicts with strings as keys, lists, strings, numbers, booleans and
+        None. It does not hold the strategy's arguments. The call changes nothing.
+        """
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue where another strategy with the same numbers of inputs and outputs was.
+
+        The other arguments may differ; they take effect with the next `tell`. Call `ask` first.
+
+        Args:
+            state: What `state` returned, also after a journey through JSON.
+
+        Raises:
+            StrategyStateError: The state is malformed or of another strategy. The strategy is
+                unchanged.
+        """
+
+
+class Plain(BaseModel):
+    """A part of a strategy's state: no missing or unknown key, no conversion, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+Count = Annotated[int, Field(ge=0, lt=1 << 53)]
+"""A number of a state that counts: an id, a generation."""
+
+
+def check_results(asked: Iterable[int] | None, results: Iterable[Result]) -> dict[int, Result]:
     """Check the argument of `Strategy.tell`.
 
     Args:
         asked: Ids that `ask` returned; None if it was not called.
-        fitnesses: Fitness by id.
+        results: The argument.
+
+    Returns:
+        The results by id.
 
     Raises:
         StrategyError: `ask` was not called, or the ids differ.
@@ -55,16 +92,21 @@ def check_fitnesses(asked: Iterable[int] | None, fitnesses: Mapping[int, float])
     if asked is None:
         raise StrategyError(
             "tell() was called before ask(): write `individuals = strategy.ask()`, evaluate them, "
-            "and then `strategy.tell({i.id: fitness for each of them})`"
+            "and then `strategy.tell([Result(i.id, fitness) for each of them])`"
         )
-    missing, unknown = sorted(set(asked) - set(fitnesses)), sorted(set(fitnesses) - set(asked))
-    if missing or unknown:
+    told = list(results)
+    by_id = {result.id: result for result in told}
+    ids = set(asked)
+    missing, unknown = sorted(ids - set(by_id)), sorted(set(by_id) - ids)
+    if missing or unknown or len(told) > len(by_id):
         raise StrategyError(
-            "tell() expects exactly the individuals of the last ask(): missing "
-            f"{missing[:8] or 'none'}, not asked for {unknown[:8] or 'none'}"
+            "tell() expects exactly one result for each individual of the last ask(): missing "
+            f"{missing[:8] or 'none'}, not asked for {unknown[:8] or 'none'}, "
+            f"{len(told) - len(by_id)} more than once"
         )
-    for key, fitness in fitnesses.items():
-        if not math.isfinite(fitness):
+    for key, result in by_id.items():
+        if not math.isfinite(result.fitness):
             raise ValueError(
-                f"individual {key} has the fitness {fitness}: expected a finite number"
+                f"individual {key} has the fitness {result.fitness}: expected a finite number"
             )
+    return by_id

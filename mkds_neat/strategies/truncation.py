@@ -19,16 +19,18 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
+from pydantic import Field, ValidationError
 
-from mkds_neat.errors import ChampionFormatError
-from mkds_neat.individual import Individual
+from mkds_neat.errors import ChampionFormatError, StrategyStateError, describe
+from mkds_neat.individual import Individual, Result
 from mkds_neat.networks import NetworkSpec, Node
-from mkds_neat.strategies.base import check_fitnesses
+from mkds_neat.strategies.base import Count, Plain, check_results
+from mkds_neat.strategies.snapshot import generator_to_plain, load_generator
 
 ACTIVATION: Final = "unit_tanh"
 
@@ -139,16 +141,70 @@ class Genome:
             ChampionFormatError: The data are malformed.
         """
         try:
-            genome = cls(int(data["inputs"]), int(data["outputs"]), int(data["hidden"]))
-            for c in data["connections"]:
-                key = (int(c["from"]), int(c["to"]))
-                genome.weights[key] = float(c["weight"])
-                if not c["enabled"]:
-                    genome.disabled.add(key)
-            genome.network()
-        except (KeyError, TypeError, ValueError) as error:
-            raise ChampionFormatError(f"expected a genome of truncation: {error!r}") from error
+            read = _Genome.model_validate(data)
+        except ValidationError as error:
+            raise ChampionFormatError(
+                f"expected a genome of truncation: {describe(error)}"
+            ) from error
+        genome = cls(read.inputs, read.outputs, read.hidden)
+        for each in read.connections:
+            genome.weights[each.source, each.target] = each.weight
+            if not each.enabled:
+                genome.disabled.add((each.source, each.target))
+        genome.check()
         return genome
+
+    def check(self) -> None:
+        """Check that all connections join nodes of the genome.
+
+        Raises:
+            ChampionFormatError: A connection is not possible, or too many nodes are hidden.
+        """
+        first = self.inputs + self.outputs
+        nodes = first + self.hidden
+        if 2 * self.hidden > len(self.weights):  # each split adds two connections
+            raise ChampionFormatError(
+                f"expected a genome of truncation: {self.hidden} hidden nodes, but "
+                f"{len(self.weights)} connections"
+            )
+        for source, target in self.weights:
+            if not (source < self.inputs or first <= source < nodes) or not (
+                self.inputs <= target < nodes
+            ):
+                raise ChampionFormatError(
+                    f"expected a genome of truncation: a connection cannot go from {source} to "
+                    f"{target}"
+                )
+
+
+class _Connection(Plain):
+    source: Count = Field(alias="from")
+    target: Count = Field(alias="to")
+    weight: float
+    enabled: bool
+
+
+class _Genome(Plain):
+    inputs: Annotated[int, Field(ge=1, le=100_000)]
+    outputs: Annotated[int, Field(ge=1, le=100_000)]
+    hidden: Count
+    connections: list[_Connection]
+
+
+class _Member(Plain):
+    id: Count
+    parents: list[Count]
+    genome: dict[str, Any]
+
+
+class _State(Plain):
+    """A state of the strategy. Numbers of more than 64 bits are in hexadecimal."""
+
+    strategy: Literal["truncation"]
+    generation: Count
+    next_id: Count
+    generator: dict[str, str]
+    individuals: list[_Member]
 
 
 def count_parents(population: int, top_k: float, elite: int, sigma: float) -> int:
@@ -208,6 +264,7 @@ class TruncationStrategy:
         if inputs < 1 or outputs < 1:
             raise ValueError(f"inputs={inputs}, outputs={outputs}: expected at least 1 of each")
         self._top = count_parents(population, top_k, elite, sigma)
+        self._sizes = inputs, outputs
         self._population = population
         self._elite = elite
         self._sigma = sigma
@@ -236,15 +293,15 @@ class TruncationStrategy:
             for key, genome in sorted(self._genomes.items())
         ]
 
-    def tell(self, fitnesses: Mapping[int, float]) -> None:
-        """Give the fitness of each individual, and make the next generation.
+    def tell(self, results: Iterable[Result]) -> None:
+        """Give the result of each individual, and make the next generation.
 
         Raises:
             StrategyError: `ask` was not called, or the ids are not those that it returned.
             ValueError: A fitness is not a finite number.
         """
-        check_fitnesses(self._genomes if self._asked else None, fitnesses)
-        ranked = sorted(self._genomes, key=lambda key: (-fitnesses[key], key))
+        by_id = check_results(self._genomes if self._asked else None, results)
+        ranked = sorted(self._genomes, key=lambda key: (-by_id[key].fitness, key))
         new = {key: self._genomes[key] for key in ranked[: self._elite]}
         parents: dict[int, tuple[int, ...]] = {}
         while len(new) < self._population:
@@ -257,3 +314,55 @@ class TruncationStrategy:
         self._genomes, self._parents = new, parents
         self._generation += 1
         self._asked = False
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that later generations depend on, as plain data."""
+        return {
+            "strategy": self.name,
+            "generation": self._generation,
+            "next_id": self._next_id,
+            "generator": generator_to_plain(self._rng),
+            "individuals": [
+                {
+                    "id": key,
+                    "parents": list(self._parents.get(key, ())),
+                    "genome": genome.to_json(),
+                }
+                for key, genome in self._genomes.items()
+            ],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Continue where another strategy of the same inputs and outputs was.
+
+        Raises:
+            StrategyStateError: The state is malformed, of another strategy, or of networks of
+                another size.
+        """
+        try:
+            data = _State.model_validate(state)
+            genomes = {each.id: Genome.from_json(each.genome) for each in data.individuals}
+            rng = np.random.default_rng(0)
+            load_generator(rng, data.generator)
+        except ValidationError as error:
+            raise StrategyStateError(f"expected a state of truncation: {describe(error)}") from None
+        except (ChampionFormatError, ValueError, OverflowError) as error:
+            raise StrategyStateError(f"expected a state of truncation: {error}") from error
+        if len(genomes) < len(data.individuals) or len(genomes) < 2:
+            raise StrategyStateError(
+                f"expected a state of truncation: {len(data.individuals)} individuals with "
+                f"{len(genomes)} different ids"
+            )
+        if max(genomes) >= data.next_id:
+            raise StrategyStateError(
+                f"expected a state of truncation: next_id {data.next_id} is in use"
+            )
+        for key, genome in genomes.items():
+            if (genome.inputs, genome.outputs) != self._sizes:
+                raise StrategyStateError(
+                    f"individual {key} has {genome.inputs} inputs and {genome.outputs} outputs: "
+                    f"expected {self._sizes[0]} and {self._sizes[1]}"
+                )
+        self._generation, self._asked, self._next_id = data.generation, False, data.next_id
+        self._genomes, self._rng = genomes, rng
+        self._parents = {each.id: tuple(each.parents) for each in data.individuals if each.parents}

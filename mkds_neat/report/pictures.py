@@ -1,8 +1,8 @@
-"""Pictures of a run: a plot of the fitness, and the champion's race."""
+"""Pictures that a run writes: a plot of the fitness, and the champion's race."""
 
 from __future__ import annotations
 
-import io
+import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -36,7 +36,7 @@ def replay(
     pictures: int = _GIF_PICTURES,
     should_stop: Callable[[], bool] | None = None,
 ) -> tuple[list[Picture], Mapping[str, Any]]:
-    """Drive a champion's race again, with pictures.
+    """Drive a champion's race again, with pictures: the first of several.
 
     Args:
         champion: The driver.
@@ -49,14 +49,15 @@ def replay(
     """
     kwargs = {**champion.env_kwargs, "render_mode": "rgb_array", "screens": "both"}
     kwargs |= {"info_every_step": True, "info_type": "full"}
-    every = max(1, champion.record.steps // max(1, pictures))
+    every = max(1, champion.record.steps // champion.episodes // max(1, pictures))
     taken: list[Picture] = []
     env = gym.make(champion.env_id, disable_env_checker=True, **kwargs)
     try:
         space = env.action_space
         assert isinstance(space, gym.spaces.Box)
         policy = compile_network(champion.network, space)
-        observation, info = env.reset(seed=champion.seed)
+        start = None if champion.start is None else {"progress": champion.start}
+        observation, info = env.reset(seed=champion.seed, options=start)
         over, step = False, 0
         while not over:
             if step % every == 0:
@@ -95,7 +96,8 @@ def write_pictures(
     """Replay a champion and write ``champion.gif`` and ``champion.png``.
 
     Logs a warning if the race differs from the one that was evaluated. Episodes are
-    deterministic: a difference means that the cartridge or the program has changed.
+    deterministic: a difference means that the cartridge or the program has changed. The summary of
+    several races cannot be compared.
 
     Returns:
         Whether the pictures were written; False if ``should_stop`` ended the replay.
@@ -103,7 +105,7 @@ def write_pictures(
     pictures, info = replay(champion, should_stop=should_stop)
     if should_stop is not None and should_stop():
         return False
-    if info.get("metrics") != champion.record.metrics:
+    if champion.episodes == 1 and info.get("metrics") != champion.record.metrics:
         _LOG.warning(
             "the champion's race differs from the one that was evaluated: the cartridge or the "
             "program has changed since then"
@@ -114,32 +116,11 @@ def write_pictures(
 
 
 def write_fitness_plot(folder: RunFolder) -> None:
-    """Plot ``generations.csv`` to ``fitness.png``, if there is a generation."""
+    """Plot the fitness to ``fitness.png``, if there is a generation."""
     # Imported here: the import takes longer than the rest of a run's start.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+    from mkds_neat.plots import PlotError, fitness
+    from mkds_neat.report.figures import figure_of, png
 
-    rows = folder.generations()
-    if not rows:
-        return
-    x = [row["generation"] for row in rows]
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.fill_between(
-        x, [r["worst"] for r in rows], [r["best"] for r in rows], alpha=0.12, color="tab:blue"
-    )
-    for name, style in (("best", "-"), ("median", "--"), ("mean", ":")):
-        axes.plot(x, [r[name] for r in rows], style, marker=".", label=name)
-    done = [(r["generation"], r["best"]) for r in rows if r["finished"]]
-    if done:
-        axes.plot(*zip(*done, strict=True), "*", color="tab:red", markersize=11, label="finished")
-    axes.set_xlabel("generation")
-    axes.set_ylabel("fitness")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    axes.legend()
-    data = io.BytesIO()
-    figure.savefig(data, dpi=120, format="png")
-    folder.write("fitness.png", data.getvalue())
+    if folder.generations():
+        with contextlib.suppress(PlotError):
+            folder.write("fitness.png", png(figure_of(fitness, folder.path, (8.0, 4.5)), dots=120))
