@@ -1,7 +1,7 @@
 """How fast `mkds_neat` evaluates drivers, and how long its workers wait.
 
-The first generation of ``examples/kartlab.ini`` is evaluated in different ways, in turns. Each way
-has its own process. Drivers differ in how long their episodes are, as in a real run.
+The first generation of ``benchmarks/evolution.ini`` is evaluated in different ways, in turns. Each
+way has its own process. Drivers differ in how long their episodes are, as in a real run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import psutil
 from benchmarks.remote import remotes
 from benchmarks.report import cells, log, memory_mib, spread, table
 
-CONFIG: Final = Path(__file__).parent.parent / "examples" / "kartlab.ini"
+CONFIG: Final = Path(__file__).with_name("evolution.ini")
 GENERATION: Final = 50
 """Drivers of a generation of the config."""
 WAYS: Final[dict[str, dict[str, str]]] = {

@@ -113,8 +113,8 @@ class WorkerSubject:
 
     def __init__(self, run: Mapping[str, str]) -> None:
         from mkds_neat.config import load_config
-        from mkds_neat.evaluation import episode_seed
         from mkds_neat.lanes import LanesFactory
+        from mkds_neat.plan import episode_seed
 
         config = load_config(CONFIG, dict(run))
         self._factory = LanesFactory(config.env_id, config.env_kwargs, config.lanes)

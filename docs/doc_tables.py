@@ -290,7 +290,8 @@ def config(section: str) -> str:
         words = [word for word in get_args(field.annotation) if isinstance(word, str)]
         if any(word not in meaning for word in words):
             meaning += f": {', '.join(f'`{word}`' for word in words)}"
-        rows.append((f"`{name}`", f"`{field.default}`", line(meaning)))
+        default = "empty" if field.default == "" else f"`{field.default}`"
+        rows.append((f"`{name}`", default, line(meaning)))
     return markdown(rows)
 
 

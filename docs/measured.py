@@ -5,6 +5,7 @@ FILE is the ``--json`` output of one of
 * ``python -m benchmarks``: README.md, docs/reference/benchmarks.md and its plot,
   docs/explanation/speed.md,
 * ``python -m benchmarks.courses`` or ``benchmarks.soak``: docs/reference/benchmarks.md,
+* ``python -m benchmarks.goals``: docs/how-to/train_good_drivers.md,
 * ``python -m mkds_gym.drivers``: docs/reference/kartlab.md,
 
 or what ``make evolve`` printed: README.md and docs/tutorial/first_driver.md.
@@ -23,7 +24,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import courses, parts, soak  # noqa: E402
+from benchmarks import courses, goals, parts, soak  # noqa: E402
 from benchmarks.__main__ import report  # noqa: E402
 from benchmarks.report import cells, table  # noqa: E402
 from benchmarks.rows import CONSOLE, ENV, GEOMETRY, NATIVE_2, PLAIN, eight_each  # noqa: E402
@@ -123,8 +124,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "file",
         type=Path,
         metavar="FILE",
-        help="--json output of python -m benchmarks, benchmarks.courses, benchmarks.soak or "
-        "mkds_gym.drivers; or the output of make evolve",
+        help="--json output of python -m benchmarks, benchmarks.courses, benchmarks.goals, "
+        "benchmarks.soak or mkds_gym.drivers; or the output of make evolve",
     )
     file = parser.parse_args(argv).file
     try:
@@ -140,6 +141,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         put(ROOT / "docs" / "reference" / "kartlab.md", "drivers", times)
     elif "eight_karts" in result:
         put(BENCHMARKS, "courses", courses.report(result))
+    elif "goals" in result:
+        put(ROOT / "docs" / "how-to" / "train_good_drivers.md", "goals", goals.report(result))
     elif "growth" in result:
         put(BENCHMARKS, "soak", soak.summary(result))
     else:

@@ -6,9 +6,11 @@ The same cartridge gives the same pictures.
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -20,11 +22,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import gymnasium as gym
+import imageio.v2
 import matplotlib as mpl
 import numpy as np
 import pygame
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageGrab
+from rich.console import Console as RichConsole
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
 from mkds_gym.components.scorers import SCORERS
@@ -48,6 +52,15 @@ from mkds_gym.recording.recorder import Recorder
 from mkds_gym.replay.__main__ import main as replay
 from mkds_gym.viewer import Board, Bus, RacePublisher, Run, runs
 from mkds_gym.viewer.window import ViewerWindow
+from mkds_neat import plots
+from mkds_neat.config import load_config
+from mkds_neat.episode import EpisodeRecord
+from mkds_neat.evolution import Evolution
+from mkds_neat.networks import NetworkSpec, Node
+from mkds_neat.race import main as race_champions
+from mkds_neat.report import write_page
+from mkds_neat.results import Champion, RunFolder
+from mkds_neat.terminal import Status, StatusArea
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -89,7 +102,11 @@ EVOLVED: Final = 1
 """Generation in the picture."""
 EVOLVED_LAPS: Final = 0.03
 """Least laps of each driver in the picture."""
-CONFIG: Final = Path(__file__).parent.parent / "examples" / "kartlab.ini"
+REPORTED: Final = 8
+"""Generations of the run in the picture of a report."""
+PAGE: Final = (1320, 3090)
+"""Width and height of the page in that picture, in pixels."""
+CONFIG: Final = Path(__file__).parent.parent / "examples" / "first_finish.ini"
 OVERLAY_SEED: Final = 1
 OVERLAY_MOMENT: Final = ("mario_course", 570, 0)
 """Course, frames driven, and frames of turning after them, for most overlays."""
@@ -512,6 +529,94 @@ def replays(folder: Path) -> None:
                 logger.info("%s: %d bytes", folder / file, (folder / file).stat().st_size)
 
 
+def terminal(file: Path) -> None:
+    """Draw the live area of a run, with two lines above it, as SVG."""
+    network = NetworkSpec((-1,), (0,), (Node(0),), ())
+    record = EpisodeRecord(finished=True, lap_times=(36.65, 35.02, 34.9), race_time=106.57)
+    status = Status(
+        generation=7,
+        generations=100,
+        done=31,
+        individuals=50,
+        species=5,
+        best=9218.4,
+        mean=3410.7,
+        seconds_left=1042,
+        champion=Champion(287, 5, 9218.4, "neat", {}, network, "MKDS-v0", {}, 0, record),
+        fastest_lap=34.9,
+    )
+    console = RichConsole(file=io.StringIO(), record=True, force_terminal=True, width=80)
+    for generation, best, mean in ((5, 9218.4, 2988.1), (6, 9218.4, 3102.5)):
+        console.print(
+            f"generation   {generation}: best {best}, mean {mean}, 5 species, 1 finished",
+            highlight=False,
+        )
+    console.print(StatusArea(status, 83, 17_940, 0.93))
+    # Without the fonts that a browser would load from elsewhere.
+    drawn = re.sub(r"@font-face \{.*?\}", "", console.export_svg(title="mkds-evolve"), flags=re.S)
+    file.write_text(drawn, encoding="utf-8")
+    logger.info("%s: %d bytes", file, file.stat().st_size)
+
+
+def race(folder: Path) -> Image.Image:
+    """Return a picture of two champions side by side, and one of both in one race."""
+    runs = []
+    for name in ("neat", "truncation"):
+        changes = {"strategy": name}
+        changes |= {"output": str(folder / name), "generations": "4", "stop_when": "never"}
+        changes |= {"vectorization": "native", "workers": "2"}
+        config = load_config(CONFIG, changes)
+        with RunFolder.create(config.run.output, config.text) as made:
+            Evolution(config, made, progress=False).run()
+            runs.append(str(made.path))
+    rows = []
+    for arguments in ([], ["--versus", "--view", "2"]):
+        video = folder / "race.mp4"
+        options = ["--frames", "900", "--scale", "1", "--no-window", "--overlays", "hud"]
+        if race_champions([*runs, *options, *arguments, "--video", str(video)]) != 0:
+            raise RuntimeError("the race failed")
+        pictures = list(imageio.v2.get_reader(video).iter_data())
+        rows.append(np.asarray(pictures[len(pictures) * 2 // 3]))
+    width = max(picture.shape[1] for picture in rows)
+    padded = [np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0))) for picture in rows]
+    return Image.fromarray(np.concatenate(padded))
+
+
+def report(folder: Path) -> None:
+    """Evolve drivers, and save pictures of the page about them and of a plot."""
+    with tempfile.TemporaryDirectory() as name:
+        command = [sys.executable, "-m", "mkds_neat.run", str(CONFIG), "--quiet", "--no-pictures"]
+        command += ["--stop-when=never", f"--generations={REPORTED}", "--output=runs/first_finish"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=name)
+        report_of(Path(name), folder)
+
+
+def report_of(there: Path, folder: Path) -> None:
+    """Save pictures of the page about the run ``runs/first_finish`` in a folder, and of a plot."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    if browser is None:
+        logger.warning("no Chromium, so no picture of a report")
+        return
+    target, before = folder.resolve(), Path.cwd()
+    os.chdir(there)  # the page shows the path of the run
+    try:
+        page = write_page("runs/first_finish")
+        shot = page.with_suffix(".png").resolve()
+        command = [browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+        command += [f"--window-size={PAGE[0]},{PAGE[1]}", f"--screenshot={shot}"]
+        command += ["--virtual-time-budget=5000", page.resolve().as_uri()]
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+        with Image.open(shot) as image:
+            small = image.convert("RGB")
+            small.thumbnail((PAGE[0] * 5 // 8, PAGE[1]), Image.Resampling.LANCZOS)
+            save(small, target / "report.png", 160)
+        plots.racing_line("runs/first_finish", lap=2).figure.savefig(shot, dpi=130)
+        with Image.open(shot) as image:
+            save(image.convert("RGB"), target / "racing_line.png", 256)
+    finally:
+        os.chdir(before)
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description="Make the pictures of README and docs.")
@@ -526,10 +631,24 @@ def main() -> None:
         "--viewer", action="store_true", help="make only the pictures of the viewer"
     )
     parser.add_argument("--replays", action="store_true", help="make only the pictures of replays")
+    parser.add_argument(
+        "--runs", action="store_true", help="make only the pictures of a terminal and of a race"
+    )
+    parser.add_argument("--report", action="store_true", help="make only the pictures of a report")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder.mkdir(parents=True, exist_ok=True)
+    if not (arguments.viewer or arguments.replays or arguments.report):
+        terminal(folder / "terminal.svg")
+        with tempfile.TemporaryDirectory() as place:
+            save(race(Path(place)), folder / "champions.png", 128)
+    if arguments.runs:
+        return
+    if not (arguments.viewer or arguments.replays):
+        report(folder)
+    if arguments.report:
+        return
     if not arguments.viewer:
         replays(folder)
     if arguments.replays:
