@@ -6,7 +6,7 @@ VENV ?= .venv
 PEERS ?= .venv-peers
 OLDEST ?= .venv-oldest
 PY := $(VENV)/bin/python
-CONFIG ?= examples/kartlab.ini
+CONFIG ?= examples/first_finish.ini
 # Further arguments of `make evolve` and `make bench`, for example ARGS="--seed 3 --workers 1".
 ARGS ?=
 # `make test` runs the tests of a file in one process, because they share consoles and races. More
