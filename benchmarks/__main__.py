@@ -17,6 +17,7 @@ from typing import Any, Final
 from benchmarks import evolution, parts, step, throughput
 from benchmarks.lap import Lap, record_lap
 from benchmarks.report import add_json, describe, log, machine, write_json
+from mkds_gym.utils.command_line import ArgumentParser
 
 QUESTIONS: Final[dict[str, str]] = {
     **{name: throughput.TABLES[name][0] for name in ("plain", "wall")},
@@ -55,7 +56,7 @@ def report(result: dict[str, Any]) -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m benchmarks", description="Compare speeds on this machine."
     )
     parser.add_argument(

@@ -7,7 +7,6 @@ than this machine has, with the episodes of a run.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import csv
 import functools
@@ -26,6 +25,7 @@ from typing import Any, Final
 
 from benchmarks.instant import INSTANT
 from benchmarks.report import add_json, cells, describe, log, machine, spread, table, write_json
+from mkds_gym.utils.command_line import ArgumentParser
 
 CONFIG: Final = Path(__file__).with_name("evolution.ini")
 WORKERS: Final = 2
@@ -388,7 +388,7 @@ def plot(result: dict[str, Any], file: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
+    parser = ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     first = commands.add_parser("overhead", help="measure on this machine")
     first.add_argument("--rounds", type=int, default=7, help="turns of each engine")

@@ -13,7 +13,6 @@ Exit status: 0 done, 1 a course failed, 2 bad arguments, 130 Ctrl-C.
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import sys
@@ -38,6 +37,7 @@ from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race.memory_layout import DRIVER, MemoryLayout
 from mkds_gym.race.names import course_id
 from mkds_gym.race.reader import RaceReader
+from mkds_gym.utils.command_line import ArgumentParser
 
 CYCLES: Final = 560_190
 """Cycles of the 33.5 MHz bus clock in a frame."""
@@ -349,7 +349,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m benchmarks.courses", description="Measure what each course costs."
     )
     parser.add_argument(

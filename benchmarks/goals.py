@@ -17,7 +17,6 @@ Exit status: 0, 2 for bad arguments, 130 for Ctrl-C.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
 import math
@@ -35,6 +34,7 @@ from typing import Any, Final
 import psutil
 
 from benchmarks.report import add_json, describe, log, machine, table, write_json
+from mkds_gym.utils.command_line import ArgumentParser
 from mkds_neat.compare.reference import hard_time, pure_pursuit_time
 from mkds_neat.compare.unseen import MAX_UNSEEN, drive_unseen, unseen_seeds
 from mkds_neat.results import Champion, RunFolder, load_champion
@@ -243,7 +243,7 @@ def _of(result: Mapping[str, Any], example: str) -> dict[str, dict[str, Any]]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.goals", description=__doc__)
+    parser = ArgumentParser(prog="python -m benchmarks.goals", description=__doc__)
     parser.add_argument(
         "--seeds",
         type=int,

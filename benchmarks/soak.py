@@ -12,7 +12,6 @@ Exit status: 0 constant, 1 growth above ``--limit``, 2 bad arguments, 130 Ctrl-C
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import ctypes
 import gc
@@ -32,6 +31,7 @@ import numpy as np
 
 import mkds_gym  # noqa: F401  registers MKDS-v0
 from benchmarks.report import add_json, describe, log, machine, table, write_json
+from mkds_gym.utils.command_line import ArgumentParser
 
 _TURN: Final = 500
 """Frames that the vector and each single environment drive per turn."""
@@ -231,7 +231,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="python -m benchmarks.soak",
         description="Drive for a long time and check that memory stays constant.",
     )

@@ -9,12 +9,12 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from mkds_gym.emulator.state_file import MAX_SIZE
 from mkds_gym.errors import StateError
 from mkds_gym.utils.arguments import shown
+from mkds_gym.utils.files import is_file
 from mkds_gym.utils.reading import read_file
 from mkds_neat.cluster import connected, disconnect, pool_maker
 from mkds_neat.config import Config, config_changes
@@ -559,7 +559,7 @@ def _origin(config: Config) -> dict[str, str]:
     if cartridge is not None:
         found["rom"] = str(cartridge.path)
         found["rom_title"], found["rom_sha1"] = cartridge.title, cartridge.sha1
-    if isinstance(state, str) and Path(state).is_file():
+    if isinstance(state, str) and is_file(state):
         data = read_file(
             state, f"state {shown(state)}", StateError, limit=MAX_SIZE, remedy="put the file back"
         )

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from mkds_gym.errors import MKDSError
 from mkds_gym.utils.arguments import file_path, shown
-from mkds_gym.utils.command_line import ArgumentParser
-from mkds_gym.utils.files import same_file, why_unwritable, write_bytes
+from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
+from mkds_gym.utils.files import is_folder, same_file, why_unwritable, write_bytes
 from mkds_gym.utils.reading import parse_json, read_file
 from mkds_neat.errors import ChampionFormatError, ExportError
 from mkds_neat.networks import NetworkSpec, compile_network
@@ -56,7 +56,7 @@ def read_network(path: str | os.PathLike[str], individual: str = CHAMPION) -> Ne
         ValueError: The individual is not an id, or ``path`` is not a folder.
     """
     file = file_path("path", path, "a network's file")
-    if file.is_dir() or individual != CHAMPION:
+    if is_folder(file) or individual != CHAMPION:
         return load_driver(file, individual).network
     if file.suffix == ".pt":
         with _packages("champion.pt"):
@@ -224,9 +224,11 @@ def _parser() -> argparse.ArgumentParser:
         description="Write the network of a driver to a file for other programs.",
     )
     parser.add_argument(
-        "network", help="a run folder, a champion.json, a champion.pt, or a network's .json"
+        "network",
+        type=path_or_name,
+        help="a run folder, a champion.json, a champion.pt, or a network's .json",
     )
-    parser.add_argument("output", help="the file to write")
+    parser.add_argument("output", type=path_or_name, help="the file to write")
     parser.add_argument(
         "--individual",
         metavar="ID",
@@ -265,4 +267,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -32,7 +32,7 @@ from mkds_gym.kartlab.boot import MAX_DRIVERS
 from mkds_gym.recording.format import Recording
 from mkds_gym.recording.recorder import Recorder
 from mkds_gym.replay.show import Show, show
-from mkds_gym.utils.command_line import ArgumentParser
+from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
 from mkds_gym.utils.files import why_unwritable
 from mkds_neat.config.environment import is_mkds
 from mkds_neat.errors import RunFolderError
@@ -86,7 +86,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--versus against each other. Prints a table of results.",
     )
     parser.add_argument(
-        "runs", nargs="+", metavar="RUN", help="folders of runs, or champion.json files"
+        "runs",
+        type=path_or_name,
+        nargs="+",
+        metavar="RUN",
+        help="folders of runs, or champion.json files",
     )
     parser.add_argument(
         "--versus", action="store_true", help="one race, in which the karts hit each other"
@@ -106,7 +110,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="longest race in frames, 59.8 a second (default: %(default)s)",
     )
-    parser.add_argument("--video", metavar="FILE", help=f"video: {', '.join(VIDEO_SUFFIXES)}")
+    parser.add_argument(
+        "--video", type=path_or_name, metavar="FILE", help=f"video: {', '.join(VIDEO_SUFFIXES)}"
+    )
     add_race_options(parser)
     return parser
 
@@ -358,4 +364,4 @@ def _screen(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

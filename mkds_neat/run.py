@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from mkds_gym.utils.command_line import ArgumentParser
+from mkds_gym.utils.command_line import ArgumentParser, path_or_name
 from mkds_neat.options import ENVIRONMENT_HELP, HELP, option
 
 if TYPE_CHECKING:
@@ -38,8 +38,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = ArgumentParser(
         prog=_PROGRAM, description="Evolve drivers for a kart race in an emulated Nintendo DS."
     )
-    parser.add_argument("config", nargs="?", help="config file, such as examples/first_finish.ini")
-    parser.add_argument("--resume", metavar="FOLDER", help="continue the run in this folder")
+    parser.add_argument(
+        "config",
+        type=path_or_name,
+        nargs="?",
+        help="config file, such as examples/first_finish.ini",
+    )
+    parser.add_argument(
+        "--resume",
+        type=path_or_name,
+        metavar="FOLDER",
+        help="continue the run in this folder",
+    )
     for key, text in {**HELP, **ENVIRONMENT_HELP}.items():
         parser.add_argument(
             option(key), dest=key, metavar="X", help=f"{text} (replaces {key} of the config)"

@@ -12,6 +12,7 @@ import gymnasium as gym
 
 from mkds_gym.recording.format import is_object_note
 from mkds_gym.utils.arguments import file_path, shown
+from mkds_gym.utils.files import is_file
 from mkds_gym.utils.reading import parse_ini, read_text
 from mkds_neat.errors import RunFolderError
 from mkds_neat.networks import NetworkSpec, Policy, compile_network
@@ -104,7 +105,7 @@ def load_driver(
         ValueError: The individual is not an id, or a generation was given as well.
     """
     run = file_path("path", path, "a run folder")
-    if run.is_file() or run.suffix == ".json":
+    if is_file(run) or run.suffix == ".json":
         champion, name = load_champion(run), run.stem
         if individual != CHAMPION or generation is not None:
             raise ValueError(

@@ -18,7 +18,7 @@ from mkds_gym.display.video import race_clock
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import MKDSError, RecordingError
 from mkds_gym.recording.recorder import Recorder
-from mkds_gym.utils.command_line import ArgumentParser
+from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
 from mkds_gym.utils.files import why_unwritable
 from mkds_neat.config.environment import is_mkds
 from mkds_neat.race_options import add_race_options, check_display, overlay_names, race_arguments
@@ -34,7 +34,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Watch a driver of a run: its champion, or any individual. ESC closes the "
         "window.",
     )
-    parser.add_argument("run", metavar="RUN", help="folder of a run, or a champion.json")
+    parser.add_argument(
+        "run", type=path_or_name, metavar="RUN", help="folder of a run, or a champion.json"
+    )
     parser.add_argument(
         "individual",
         nargs="?",
@@ -47,7 +49,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add_race_options(parser)
     parser.add_argument(
-        "--save", metavar="FILE", help="record the race for python -m mkds_gym.replay (.mkr)"
+        "--save",
+        type=path_or_name,
+        metavar="FILE",
+        help="record the race for python -m mkds_gym.replay (.mkr)",
     )
     return parser
 
@@ -140,4 +145,4 @@ def describe_result(info: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -70,7 +70,8 @@ def test_step_and_parts_compare_an_environment_with_its_console(tmp_path: Path) 
         assert 200 < row["console"]["median"] < 1e6  # microseconds for four frames
     for samples in result["tables"]["parts"].values():
         assert samples.keys() <= parts.PARTS.keys()
-        assert samples["emulator"] > sum(samples.values()) / 2 > 5
+        # A slow machine takes few samples: what is certain is only the largest part.
+        assert samples["emulator"] == max(samples.values()) > 5
     assert result["machine"]["cores"] >= 1
     assert result["machine"]["packages"]["py-desmume"][0].isdigit()
 

@@ -14,7 +14,7 @@ from mkds_gym.doctor.examination import examine
 from mkds_gym.doctor.finding import BAD, without_home
 from mkds_gym.doctor.running import FRAMES
 from mkds_gym.errors import MKDSError
-from mkds_gym.utils.command_line import ArgumentParser
+from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
 from mkds_gym.utils.files import write_bytes
 
 
@@ -28,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "rom",
+        type=path_or_name,
         nargs="?",
         metavar="ROM",
         help="path or name of a cartridge (default: MKDS_ROM, else Kartlab)",
@@ -89,4 +90,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

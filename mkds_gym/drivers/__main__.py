@@ -1,8 +1,7 @@
 """Run ``python -m mkds_gym.drivers``."""
 
-import sys
-
 from mkds_gym.drivers.timing import main
+from mkds_gym.utils.command_line import run_command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -35,7 +35,7 @@ from mkds_gym.kartlab.generator import COURSE_ID, SEEDS, generate
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.utils.arguments import shown
-from mkds_gym.utils.command_line import ArgumentParser
+from mkds_gym.utils.command_line import ArgumentParser, run_command
 from mkds_gym.utils.reading import parse_json, read_file
 
 SPREAD = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -349,4 +349,4 @@ def _show(count: int, total: int, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

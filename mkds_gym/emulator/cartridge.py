@@ -23,6 +23,7 @@ from mkds_gym.emulator.hardware import RAM_END, RAM_SIZE, RAM_START
 from mkds_gym.errors import CartridgeError, MKDSError
 from mkds_gym.roms import library
 from mkds_gym.utils.arguments import file_path, shown
+from mkds_gym.utils.files import exists
 from mkds_gym.utils.reading import open_file
 
 logger = logging.getLogger(__name__)
@@ -138,7 +139,7 @@ class Cartridge:
             if os.environ.get(ROM_VARIABLE):
                 origin = f" (from the environment variable {ROM_VARIABLE})"
             path = Path(rom)
-        if isinstance(rom, str) and library.is_name(rom) and not path.exists():
+        if isinstance(rom, str) and library.is_name(rom) and not exists(path):
             return cls._of_name(rom, origin)
         return cls.open_file(path, None, f"ROM '{os.fspath(rom)}'{origin}")
 

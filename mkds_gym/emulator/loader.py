@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from mkds_gym.errors import ConsoleError
+from mkds_gym.utils.files import is_file
 from mkds_gym.utils.leftovers import temporary_folder
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def library_path() -> Path:
     """
     if named := os.environ.get(LIBRARY_VARIABLE):
         path = Path(named)
-        if not path.is_file():
+        if not is_file(path):
             raise ConsoleError(
                 f"{LIBRARY_VARIABLE}='{path}' does not exist: set it to the path of libdesmume.so, "
                 "or unset it"

@@ -25,8 +25,8 @@ from mkds_gym.kartlab.build import (
 from mkds_gym.kartlab.compiler import compile_course
 from mkds_gym.kartlab.preview import check_suffix, draw
 from mkds_gym.utils.arguments import shortened
-from mkds_gym.utils.command_line import ArgumentParser
-from mkds_gym.utils.files import why_unwritable, write_bytes
+from mkds_gym.utils.command_line import ArgumentParser, run_command
+from mkds_gym.utils.files import same_file, why_unwritable, write_bytes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,7 +107,7 @@ def _compile(paths: list[Path], output: Path, base: Path) -> int:
     if problem := why_unwritable(output):
         raise BuildError(f"-o {output}: {problem}")
     for source in (ROM_PATH, base, *paths):
-        if output.exists() and source.exists() and output.samefile(source):
+        if same_file(output, source):
             role = "the bundled cartridge" if source == ROM_PATH else "an input"
             raise BuildError(f"-o {output} would overwrite {role}: name another file")
     cartridge = Cartridge.open(base)
@@ -154,4 +154,4 @@ def _name_compiler() -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -41,7 +41,7 @@ from mkds_gym.overlays import (
 from mkds_gym.play.player import REWIND_SECONDS, SCREEN_CHOICES, Player
 from mkds_gym.recording.format import SUFFIX, Recording, Start, boot_digest
 from mkds_gym.recording.recorder import ConsoleRecorder
-from mkds_gym.utils.command_line import ArgumentParser
+from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
 from mkds_gym.utils.files import free_path, same_file, why_unwritable
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -92,9 +92,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     race.add_argument("--items", action="store_true", default=None, help="item boxes in vs")
     parser.add_argument(
-        "--rom", metavar="ROM", help="your own cartridge: a file or an imported name"
+        "--rom",
+        type=path_or_name,
+        metavar="ROM",
+        help="your own cartridge: a file or an imported name",
     )
-    parser.add_argument("--state", metavar="FILE", help="savestate to start from")
+    parser.add_argument(
+        "--state", type=path_or_name, metavar="FILE", help="savestate to start from"
+    )
     parser.add_argument(
         "--save",
         type=Path,
@@ -318,4 +323,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

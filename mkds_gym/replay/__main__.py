@@ -38,7 +38,7 @@ from mkds_gym.recording.format import (
 from mkds_gym.replay import dsm
 from mkds_gym.replay.replay import verify
 from mkds_gym.replay.show import Show, show
-from mkds_gym.utils.command_line import ArgumentParser
+from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
 from mkds_gym.utils.files import same_file, why_unwritable, write_bytes
 
 GIF_EVERY: Final = 4
@@ -75,11 +75,20 @@ def build_parser() -> argparse.ArgumentParser:
         "recorded. Several recordings are shown side by side, or as ghosts of the first.",
     )
     parser.add_argument(
-        "recordings", nargs="+", metavar="RECORDING", help=".mkr file, or .dsm file of DeSmuME"
+        "recordings",
+        type=path_or_name,
+        nargs="+",
+        metavar="RECORDING",
+        help=".mkr file, or .dsm file of DeSmuME",
     )
-    parser.add_argument("--rom", metavar="FILE", help="cartridge of the recordings")
     parser.add_argument(
-        "--state", metavar="FILE", help="savestate at the start, if its file was moved"
+        "--rom", type=path_or_name, metavar="FILE", help="cartridge of the recordings"
+    )
+    parser.add_argument(
+        "--state",
+        type=path_or_name,
+        metavar="FILE",
+        help="savestate at the start, if its file was moved",
     )
     parser.add_argument(
         "--show",
@@ -87,11 +96,20 @@ def build_parser() -> argparse.ArgumentParser:
         help="show in a window: P pauses, ESC closes (needs pygame-ce)",
     )
     out = parser.add_argument_group("output files")
-    out.add_argument("--video", metavar="FILE", help=f"video: {', '.join(VIDEO_SUFFIXES)}")
-    out.add_argument("--gif", metavar="FILE", help="animated GIF")
-    out.add_argument("--sheet", metavar="FILE", help="PNG with evenly spread pictures")
-    out.add_argument("--movie", metavar="FILE", help="first recording as a DeSmuME movie (.dsm)")
-    out.add_argument("--save", metavar="FILE", help="first recording as .mkr")
+    out.add_argument(
+        "--video", type=path_or_name, metavar="FILE", help=f"video: {', '.join(VIDEO_SUFFIXES)}"
+    )
+    out.add_argument("--gif", type=path_or_name, metavar="FILE", help="animated GIF")
+    out.add_argument(
+        "--sheet", type=path_or_name, metavar="FILE", help="PNG with evenly spread pictures"
+    )
+    out.add_argument(
+        "--movie",
+        type=path_or_name,
+        metavar="FILE",
+        help="first recording as a DeSmuME movie (.dsm)",
+    )
+    out.add_argument("--save", type=path_or_name, metavar="FILE", help="first recording as .mkr")
     look = parser.add_argument_group("appearance")
     look.add_argument("--overlays", metavar="A,B", default="", help="overlays, such as rays,hud")
     look.add_argument(
@@ -331,4 +349,4 @@ class _ReplayWindow:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -11,7 +11,7 @@ from mkds_gym.emulator.cartridge import REGIONS
 from mkds_gym.errors import CartridgeError, MKDSError
 from mkds_gym.roms import library
 from mkds_gym.roms.importing import Outcome, forget, import_path
-from mkds_gym.utils.command_line import ArgumentParser
+from mkds_gym.utils.command_line import ArgumentParser, run_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -124,4 +124,4 @@ def _list() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

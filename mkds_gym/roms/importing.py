@@ -23,7 +23,7 @@ from mkds_gym.errors import CartridgeError, reason
 from mkds_gym.roms import library
 from mkds_gym.roms.library import ImportedRom
 from mkds_gym.utils.arguments import file_path, shown
-from mkds_gym.utils.files import partial_file
+from mkds_gym.utils.files import is_folder, partial_file
 from mkds_gym.utils.reading import open_file
 from mkds_gym.utils.user_folders import cache_folder
 
@@ -96,7 +96,7 @@ def import_path(
         file_path("path", path, "a ROM file, an archive or a folder")
     except ValueError as error:
         raise CartridgeError(str(error)) from None
-    if not path.is_dir():
+    if not is_folder(path):
         yield from _import_file(path, name, region)
         return
     for folder, folders, files in os.walk(path):

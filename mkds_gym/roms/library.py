@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from mkds_gym.errors import CartridgeError, reason
 from mkds_gym.utils.arguments import shown
-from mkds_gym.utils.files import write_bytes
+from mkds_gym.utils.files import exists, write_bytes
 from mkds_gym.utils.reading import TEXT_LIMIT, PathText, Text, parse_json, read_file, validated
 from mkds_gym.utils.user_folders import data_folder
 
@@ -109,7 +109,7 @@ def is_name(text: str) -> bool:
 
 def is_imported(rom: str) -> bool:
     """Return whether the value of ``rom=`` is the name of an imported cartridge, and no file."""
-    return is_name(rom) and _file_of(rom).is_file() and not Path(rom).exists()
+    return is_name(rom) and _file_of(rom).is_file() and not exists(rom)
 
 
 def check_name(name: str) -> str:

@@ -13,7 +13,7 @@ from mkds_gym.errors import CartridgeError, MKDSError
 from mkds_gym.roms import imported
 from mkds_gym.starts import library
 from mkds_gym.starts.importing import Outcome, import_state
-from mkds_gym.utils.command_line import ArgumentParser
+from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,6 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     for command in (import_, list_, remove):
         command.add_argument(
             "--rom",
+            type=path_or_name,
             metavar="NAME",
             help="name or path of the cartridge (default: MKDS_ROM, else all imported cartridges)",
         )
@@ -118,4 +119,4 @@ def _list(name: str, cartridge: Cartridge) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

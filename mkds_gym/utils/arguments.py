@@ -145,12 +145,19 @@ def file_path(name: str, value: Any, expected: str) -> Path:
     text = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if not isinstance(text, str):
         raise TypeError(f"{name}={shown(value)} is not a path: expected {expected}")
-    if "\0" in text or len(text) > MAX_PATH or max(map(len, text.split("/"))) > MAX_NAME:
-        raise ValueError(
-            f"{name}={shown(value)} cannot be a path, which has no zero byte, at most {MAX_PATH:,} "
-            f"characters, and names of at most {MAX_NAME}: expected {expected}"
-        )
+    if problem := why_no_path(text):
+        raise ValueError(f"{name}={shown(value)} {problem}: expected {expected}")
     return Path(value)
+
+
+def why_no_path(text: str) -> str:
+    """Return why a text cannot be a path, for messages; "" if it can."""
+    if "\0" in text or len(text) > MAX_PATH or max(map(len, text.split("/"))) > MAX_NAME:
+        return (
+            f"cannot be a path, which has no zero byte, at most {MAX_PATH:,} characters, "
+            f"and names of at most {MAX_NAME}"
+        )
+    return ""
 
 
 def binary(name: str, value: Any) -> bytes:

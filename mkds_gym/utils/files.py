@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from mkds_gym.errors import MKDSError, RecordingError, reason
-from mkds_gym.utils.arguments import file_path, shortened
+from mkds_gym.utils.arguments import file_path, shortened, why_no_path
 from mkds_gym.utils.leftovers import OWNER, owner, remove_leftovers, removed_at_end
 
 
@@ -134,12 +134,43 @@ def free_path(path: Path) -> Path:
     return free
 
 
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path leads to a folder.
+
+    `Path.is_dir` raises for a path that is too long or that this user may not look at; this
+    function, `is_file` and `exists` return False. Whoever opens the path says what is wrong.
+    """
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path leads to a regular file; see `is_folder`."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Return whether something is at a path; see `is_folder`."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
 def why_unwritable(path: str | os.PathLike[str]) -> str:
     """Return why no file can be written at a path, for messages; "" if one can."""
-    if Path(path).is_dir():
+    if problem := why_no_path(os.fspath(path)):
+        return problem
+    if is_folder(path):
         return "this is a folder: expected a file"
     folder = Path(path).parent
-    return "" if folder.is_dir() else f"the folder {folder} does not exist: make it first"
+    try:
+        mode = folder.stat().st_mode
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            return f"this user may not open the folder {folder}"
+        return f"the folder {folder} does not exist: make it first"
+    if not stat.S_ISDIR(mode):
+        return f"{folder} is not a folder"
+    if not os.access(path if os.path.lexists(path) else folder, os.W_OK):
+        return "this user may not write there"
+    return ""
 
 
 def same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
@@ -147,4 +178,4 @@ def same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> boo
     try:
         return Path(one).samefile(other)
     except OSError:
-        return Path(one).resolve() == Path(other).resolve()
+        return os.path.realpath(one) == os.path.realpath(other)

@@ -15,7 +15,8 @@ from typing import Final
 from mkds_gym.errors import ViewerError
 from mkds_gym.overlays import make_overlays
 from mkds_gym.utils.arguments import shown
-from mkds_gym.utils.command_line import ArgumentParser
+from mkds_gym.utils.command_line import ArgumentParser, run_command
+from mkds_gym.utils.files import is_folder
 from mkds_gym.utils.processes import signal_if_parent_dies
 from mkds_gym.viewer.bus import runs
 from mkds_gym.viewer.bus.runs import alive
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         make_overlays(overlays)
     except ValueError as error:
         parser.error(str(error))
-    if arguments.pictures is not None and not arguments.pictures.is_dir():
+    if arguments.pictures is not None and not is_folder(arguments.pictures):
         parser.error(f"--pictures {arguments.pictures}: there is no such folder")
     try:
         if arguments.list:
@@ -107,4 +108,4 @@ def _find(name: str | None) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

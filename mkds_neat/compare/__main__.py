@@ -10,7 +10,6 @@ Ctrl-C or SIGTERM.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
 import re
 import signal
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mkds_gym.utils.arguments import shown
-from mkds_gym.utils.command_line import ArgumentParser
+from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
 
 if TYPE_CHECKING:
     from mkds_neat.compare.plan import Plan
@@ -40,7 +39,11 @@ def _parser() -> argparse.ArgumentParser:
         "and write a table and curves. The same command continues a comparison that was stopped.",
     )
     parser.add_argument(
-        "configs", nargs="+", metavar="CONFIG", help="config files, such as examples/*.ini"
+        "configs",
+        type=path_or_name,
+        nargs="+",
+        metavar="CONFIG",
+        help="config files, such as examples/*.ini",
     )
     parser.add_argument(
         "--strategies",
@@ -298,8 +301,7 @@ def _print_plan(plan: Plan) -> None:
         f"{len(plan.runs)} runs of {plan.frames:,} frames: {len(plan.runs) * plan.frames:,} frames",
         *(run.name for run in plan.runs),
     ]
-    with contextlib.suppress(BrokenPipeError):
-        print("\n".join(lines), flush=True)  # noqa: T201
+    print("\n".join(lines))  # noqa: T201
 
 
 def _drive(store: Store, arguments: argparse.Namespace) -> int:
@@ -387,4 +389,4 @@ def _print_end(store: Store, report: _Report, lines: Sequence[Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from mkds_gym.episodes.race_config import RANDOM_COURSE
 from mkds_gym.errors import reason
-from mkds_gym.utils.arguments import shown
+from mkds_gym.utils.arguments import shortened, shown
 from mkds_gym.utils.files import write_bytes
 from mkds_gym.utils.reading import parse_ini, parse_json, read_file, read_text, validated
 from mkds_neat.compare.unseen import MAX_UNSEEN, is_kartlab
@@ -316,13 +316,13 @@ def _sections(
     where = os.fspath(path)
     environment = sections.setdefault("environment", {})
     if course is not None:
-        where += f", course {course}"
+        where += f", course {shortened(course, 100)}"
         for key in _COURSE_KEYS:
             environment.pop(key, None)
         environment |= _course_keys(course)
         sections.get("evaluation", {}).pop("courses", None)
     label = course or _own_course(environment)
-    where += f", strategy {run.get('strategy', 'neat')}"
+    where += f", strategy {shortened(run.get('strategy', 'neat'), 100)}"
     return sections, label, where
 
 

@@ -14,6 +14,7 @@ from mkds_gym.components.metrics import DEFAULT_METRICS, METRICS, collect_all, m
 from mkds_gym.components.scorers import SCORERS
 from mkds_gym.kartlab.boot import MAX_DRIVERS
 from mkds_gym.utils.arguments import shortened, shown
+from mkds_gym.utils.files import is_file
 from mkds_gym.utils.reading import parse_ini, read_text
 from mkds_gym.viewer import MAX_TILES, SHOW_WORDS, parse_show
 from mkds_neat.config.changes import Sections, check_fixed, sections_text
@@ -149,7 +150,7 @@ def load_config(
     """
     name = f"config file {shown(os.fspath(path))}"
     remedy = _START_FROM
-    if Path(path, "config.ini").is_file():
+    if is_file(Path(path, "config.ini")):
         remedy = f"continue the run in this folder with --resume {shlex.quote(os.fspath(path))}"
     text = read_text(path, name, ConfigError, remedy=remedy)
     return parse_config(text, os.fspath(path), overrides, environment, before=before)

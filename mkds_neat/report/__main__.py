@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from mkds_gym.errors import MKDSError
-from mkds_gym.utils.command_line import ArgumentParser
+from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
 from mkds_neat.plots import Run
 from mkds_neat.report.facts import shown_text
 from mkds_neat.report.page import write_page
@@ -31,9 +31,12 @@ def parser() -> argparse.ArgumentParser:
     made = ArgumentParser(
         prog=_PROGRAM, description="Write the page of a run: one HTML file with plots and a video."
     )
-    made.add_argument("run", help="folder of the run, such as runs/first_finish")
+    made.add_argument("run", type=path_or_name, help="folder of the run, such as runs/first_finish")
     made.add_argument(
-        "--output", metavar="FILE", help="file to write (default: report.html in the folder)"
+        "--output",
+        type=path_or_name,
+        metavar="FILE",
+        help="file to write (default: report.html in the folder)",
     )
     made.add_argument("--no-video", action="store_true", help="leave out the champion's video")
     made.add_argument("--open", action="store_true", help="open the page in the browser")
@@ -59,4 +62,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

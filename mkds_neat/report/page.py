@@ -18,7 +18,7 @@ from PIL import Image
 
 from mkds_gym.display.video import VideoWriter, gif_bytes, spread
 from mkds_gym.errors import MKDSError, RecordingError, reason
-from mkds_gym.utils.files import atomic_path
+from mkds_gym.utils.files import atomic_path, is_file, is_folder
 from mkds_gym.version import __version__
 from mkds_neat import plots
 from mkds_neat.errors import RunFolderError
@@ -100,9 +100,9 @@ def write_page(
     loaded = Run.load(run)
     path = loaded.path / "report.html" if output is None else Path(output)
     where = shown_text(str(path))
-    if path.is_dir():
+    if is_folder(path):
         raise RunFolderError(f"'{where}' is a folder: give --output the path of a file to write")
-    if output is not None and path.is_file() and not _is_page(path):
+    if output is not None and is_file(path) and not _is_page(path):
         raise RunFolderError(
             f"'{where}' exists, and is not such a page: give --output another file"
         )

@@ -16,7 +16,7 @@ from .mutations import ODD_WORDS
 
 LONGEST = 3000
 """Characters that a refused command may print to the standard error."""
-_COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
+COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
     "mkds_gym.roms.__main__": (
         ("list",),
         ("import", "game.nds"),
@@ -64,8 +64,16 @@ _COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("run.ini", "--show", "none", "--rom", "kartlab", "--course", "cross_course"),
         ("--resume", "out", "--generations", "2"),
     ),
+    "mkds_neat.watch": (("out", "3", "--save", "b.mkr"), ("out", "--generation", "2")),
+    "mkds_neat.race": (("out", "out2", "--video", "a.mp4"), ("out", "--versus", "--view", "1")),
+    "mkds_neat.report.__main__": (("out", "--output", "a.html", "--no-video"),),
+    "mkds_neat.export": (("out", "a.onnx"), ("out", "a.json", "--individual", "3", "--to", "json")),
+    "mkds_neat.compare.__main__": (
+        ("run.ini", "--strategies", "neat,ppo", "--courses", "random:5", "--seeds", "1-2"),
+        ("run.ini", "--frames", "1000", "--unseen", "2", "--output", "out", "--jobs", "1"),
+    ),
 }
-_LONG = ("mkds_gym.drivers.survey", "mkds_gym.drivers.timing", "mkds_gym.doctor.__main__")
+LONG = ("mkds_gym.drivers.survey", "mkds_gym.drivers.timing", "mkds_gym.doctor.__main__")
 """Commands that drive races unless they refuse their arguments."""
 
 
@@ -90,7 +98,7 @@ def command(main: Callable[[Sequence[str]], object], arguments: Sequence[str]) -
 
 def _lines(_: Path) -> list[bytes]:
     return [
-        json.dumps([name, *line]).encode() for name, lines in _COMMANDS.items() for line in lines
+        json.dumps([name, *line]).encode() for name, lines in COMMANDS.items() for line in lines
     ]
 
 
@@ -113,7 +121,7 @@ def _change_line(rng: random.Random, data: bytes) -> bytes:
     for _ in range(rng.choice((1, 1, 2))):
         at, kind = rng.randrange(len(words) + 1), rng.randrange(6)
         odd = rng.choice(
-            (*_WORDS, *(w for lines in _COMMANDS[name] for line in lines for w in line))
+            (*_WORDS, *(w for lines in COMMANDS[name] for line in lines for w in line))
         )
         if kind == 0:
             del words[at : at + 1]
@@ -123,15 +131,15 @@ def _change_line(rng: random.Random, data: bytes) -> bytes:
             values = [i for i, word in enumerate(words) if not word.startswith("-")] or [0]
             place = rng.choice(values)
             words[place : place + 1] = [odd]
-    if name in _LONG:
+    if name in LONG:
         words += rng.choice((["--workers", "0"], ["--frames", "0"], ["--unknown"], ["--laps", "x"]))
     return json.dumps([name, *words]).encode()
 
 
-def _use_line(payload: bytes, folder: Path) -> None:
+def use_line(name: str, words: Sequence[str], folder: Path) -> None:
+    """Run a command with some files in `folder`; raise `RefusedError` if it is refused."""
     from .files import _home, _roms
 
-    name, *words = json.loads(payload)
     (folder / "game.nds").write_bytes(_roms(folder)[0])
     (folder / "race.state").write_bytes(b"DeSmuME SState\0\0" + bytes(100))
     (folder / "run.mkr").write_bytes(_recording())
@@ -139,6 +147,11 @@ def _use_line(payload: bytes, folder: Path) -> None:
     (folder / "run.ini").write_text("[run]\nworkers = 0\n")
     with _home(folder):
         command(importlib.import_module(name).main, words)
+
+
+def _use_line(payload: bytes, folder: Path) -> None:
+    name, *words = json.loads(payload)
+    use_line(name, words, folder)
 
 
 def _recording() -> bytes:
@@ -149,7 +162,7 @@ def _recording() -> bytes:
 
 def _prepare() -> None:
     _recording()
-    for name in _COMMANDS:
+    for name in COMMANDS:
         importlib.import_module(name)
 
 
