@@ -168,7 +168,7 @@ def why_unwritable(path: str | os.PathLike[str]) -> str:
         return f"the folder {folder} does not exist: make it first"
     if not stat.S_ISDIR(mode):
         return f"{folder} is not a folder"
-    if not os.access(path if os.path.lexists(path) else folder, os.W_OK):
+    if not os.access(path if exists(path) else folder, os.W_OK):
         return "this user may not write there"
     return ""
 
