@@ -18,7 +18,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import connection, resource_tracker
 from multiprocessing.reduction import ForkingPickler
 from queue import Empty, SimpleQueue
@@ -172,9 +172,27 @@ class ThreadPool:
             )
 
 
-def serve(factory: LanesFactory, worker: int, _env: Any, pipe: Any, parent: Any, *_: Any) -> None:
-    """Drive the episodes of a worker process: the ``worker`` of `AsyncVectorEnv`."""
+def serve(
+    factory: LanesFactory,
+    variables: Mapping[str, str],
+    worker: int,
+    _env: Any,
+    pipe: Any,
+    parent: Any,
+    *_: Any,
+) -> None:
+    """Drive the episodes of a worker process: the ``worker`` of `AsyncVectorEnv`.
+
+    Args:
+        factory: Makes the lanes.
+        variables: Environment variables of the parent. Those of a fork server are as old as it.
+        worker: Number of the worker.
+        pipe: Connection to the parent.
+        parent: The parent's end of it.
+    """
     end_with_parent()
+    os.environ.clear()
+    os.environ.update(variables)
     # Ctrl-C and the end of a terminal reach the whole process group, but only the parent acts on
     # them. A terminated worker still closes its console and removes its files.
     for number in _FOR_PARENT:
@@ -297,7 +315,7 @@ class ProcessPool(AsyncVectorEnv):
         remove_leftover_folders()
         own_semaphores()
         self._context: Any = multiprocessing.get_context(start_method)
-        self._serve = functools.partial(serve, factory)
+        self._serve = functools.partial(serve, factory, dict(os.environ))
         self._imports_main = start_method != "fork"
         if start_method == "forkserver":
             own_sockets()

@@ -21,6 +21,7 @@ from waiting import until
 
 from mkds_gym.components.metrics import DEFAULT_METRICS
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
+from mkds_gym.roms.__main__ import main as roms
 from mkds_neat.episode import Ended
 from mkds_neat.errors import EvaluationError
 from mkds_neat.evaluation import Evaluator, Stopped
@@ -338,6 +339,20 @@ def test_workers_that_do_not_start_are_an_error(method, tmp_path, capfd):
     with pytest.raises(Stopped):
         broken.evaluate(DRIVERS, should_stop=lambda: True)
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["forkserver", "fork", "spawn"])
+def test_workers_have_the_environment_variables_of_their_start(
+    method, expected, tmp_path, monkeypatch
+):
+    """A fork server, which lives on for later runs, has those of the first run."""
+    with small(1, start_method="forkserver") as earlier:
+        earlier.start()
+    monkeypatch.setenv("MKDS_HOME", str(tmp_path))
+    assert roms(["import", str(BUNDLED_ROM), "--name", "mine"]) == 0
+    with evaluator(1, env={"rom": "mine"}, start_method=method) as one:
+        results = one.evaluate(DRIVERS[:1])
+    assert content(results) == [each for each in expected if each[0] == DRIVERS[0].id]
 
 
 def test_workers_that_find_no_file_in_their_process_are_an_error(tmp_path, capfd):
