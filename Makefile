@@ -71,7 +71,7 @@ rom: $(VENV)/.installed
 	$(PY) -m mkds_gym.kartlab build --check
 
 native:
-	$(MAKE) -C mkds_gym/emulator/native
+	$(MAKE) -C mkds_gym/emulator/desmume/native
 
 bench: $(VENV)/.installed
 	MKDS_PEERS="$(wildcard $(PEERS)/bin/python)" $(PY) -m benchmarks $(ARGS)

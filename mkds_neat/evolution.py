@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mkds_gym.emulator.state_file import MAX_SIZE
+from mkds_gym.emulator.states.state_file import MAX_SIZE
 from mkds_gym.errors import StateError
 from mkds_gym.utils.arguments import shown
 from mkds_gym.utils.files import is_file

@@ -13,7 +13,7 @@ from consoles import race_console
 from programs import x_server
 
 from mkds_gym.emulator import Snapshot
-from mkds_gym.emulator.loader import library_path
+from mkds_gym.emulator.desmume.loader import library_path
 from mkds_gym.env import MKDSEnv
 
 # A shell lets background processes and their children ignore these signals. The tests of Ctrl-C

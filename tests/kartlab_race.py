@@ -15,7 +15,7 @@ from mkds_gym.course import Course
 from mkds_gym.drivers.pure_pursuit import PurePursuit
 from mkds_gym.emulator.console import Console
 from mkds_gym.emulator.hardware import RAM_START
-from mkds_gym.emulator.snapshot import Snapshot
+from mkds_gym.emulator.states.snapshot import Snapshot
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race import memory_layout
 from mkds_gym.race.memory import struct_view

@@ -22,21 +22,13 @@ from numpy.typing import NDArray
 from programs import run_file
 from waiting import interrupted_when
 
-from mkds_gym.emulator import (
-    Cartridge,
-    Console,
-    Difference,
-    Keys,
-    Snapshot,
-    internals,
-    library,
-    loader,
-)
+from mkds_gym.emulator import Cartridge, Console, Difference, Keys, Snapshot
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
-from mkds_gym.emulator.elf import import_slots
+from mkds_gym.emulator.desmume import internals, library, loader
+from mkds_gym.emulator.desmume.elf import import_slots
 from mkds_gym.emulator.hardware import RGB_OF_COLOURS
-from mkds_gym.emulator.snapshot import END_MARK, chunks
-from mkds_gym.emulator.state_file import ReadState
+from mkds_gym.emulator.states.snapshot import END_MARK, chunks
+from mkds_gym.emulator.states.state_file import ReadState
 from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import RaceReader

@@ -21,9 +21,10 @@ import pytest
 from consoles import LEFT, RIGHT, digest_after, digest_of_new_console, race_console
 from programs import run_file
 
-from mkds_gym.emulator import Console, Keys, library, loader
-from mkds_gym.emulator.builds import KNOWN_BUILDS
+from mkds_gym.emulator import Console, Keys
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
+from mkds_gym.emulator.desmume import library, loader
+from mkds_gym.emulator.desmume.builds import KNOWN_BUILDS
 from mkds_gym.errors import ConsoleError
 
 

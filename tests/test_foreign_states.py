@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from consoles import drive, race_console
 
-from mkds_gym.emulator import Console, Keys, Snapshot, known_states, trial
-from mkds_gym.emulator.loader import library_path
-from mkds_gym.emulator.snapshot import chunks
-from mkds_gym.emulator.state_file import ReadState, read_state
-from mkds_gym.emulator.state_layout import Layout
+from mkds_gym.emulator import Console, Keys, Snapshot
+from mkds_gym.emulator.desmume.loader import library_path
+from mkds_gym.emulator.states import known_states, trial
+from mkds_gym.emulator.states.snapshot import chunks
+from mkds_gym.emulator.states.state_file import ReadState, read_state
+from mkds_gym.emulator.states.state_layout import Layout
 from mkds_gym.errors import ConsoleError, StateError
 
 

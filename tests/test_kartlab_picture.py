@@ -18,7 +18,7 @@ from benchmarks.courses import CYCLES, POLYGONS, VERTICES, Work, crowd_parameter
 from mkds_gym.course import Course
 from mkds_gym.drivers.pure_pursuit import PurePursuit
 from mkds_gym.emulator.console import Console, Keys
-from mkds_gym.emulator.snapshot import Snapshot
+from mkds_gym.emulator.states.snapshot import Snapshot
 from mkds_gym.kartlab import COURSE_DIRECTORY, ROM_PATH
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.kartlab.compiler import compile_description, parse_description

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from programs import run_file
 
-from mkds_gym.emulator import Console, internals
-from mkds_gym.emulator import library as libraries
-from mkds_gym.emulator.builds import Build
-from mkds_gym.emulator.library import Library
+from mkds_gym.emulator import Console
+from mkds_gym.emulator.desmume import internals
+from mkds_gym.emulator.desmume import library as libraries
+from mkds_gym.emulator.desmume.builds import Build
+from mkds_gym.emulator.desmume.library import Library
 from mkds_gym.env import MKDSEnv
 
 

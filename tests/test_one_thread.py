@@ -21,7 +21,8 @@ from gymnasium.utils.env_checker import data_equivalence
 from programs import run_file
 from waiting import exit_status
 
-from mkds_gym.emulator import Console, Keys, library
+from mkds_gym.emulator import Console, Keys
+from mkds_gym.emulator.desmume import library
 from mkds_gym.emulator.frame_copies import FrameCopies
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import ConcurrentCallError, ConsoleError, VectorEnvError

@@ -14,7 +14,8 @@ from gymnasium.vector import AutoresetMode
 from vector_envs import FaultyMetric, equal, fail_next_frame, make, make_faulty, play
 
 import mkds_gym
-from mkds_gym.emulator import Cartridge, Console, Keys, known_states
+from mkds_gym.emulator import Cartridge, Console, Keys
+from mkds_gym.emulator.states import known_states
 from mkds_gym.episodes.cloned_state import ClonedState
 from mkds_gym.errors import ConsoleError, RecordingError, StateError, VectorEnvError
 from mkds_gym.kartlab.host_drivers import MAGIC

@@ -29,11 +29,11 @@ from trajectories import assert_same_trajectory, drive
 
 import mkds_gym  # noqa: F401
 from mkds_gym.components.events import Clock, Stuck
-from mkds_gym.emulator import snapshot
 from mkds_gym.emulator.cartridge import Cartridge
-from mkds_gym.emulator.loader import LIBRARY_VARIABLE
-from mkds_gym.emulator.snapshot import Snapshot
-from mkds_gym.emulator.state_file import pack_state
+from mkds_gym.emulator.desmume.loader import LIBRARY_VARIABLE
+from mkds_gym.emulator.states import snapshot
+from mkds_gym.emulator.states.snapshot import Snapshot
+from mkds_gym.emulator.states.state_file import pack_state
 from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes import cloned_state, race_start, start_manager
 from mkds_gym.episodes.cloned_state import ClonedState, argument_key, base_of

@@ -12,7 +12,7 @@ import pytest
 from programs import run_file
 from waiting import exit_status
 
-from mkds_gym.emulator import library
+from mkds_gym.emulator.desmume import library
 from mkds_gym.errors import ConsoleError
 from mkds_gym.vector import MKDSVectorEnv
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mkds_gym.emulator import trampolines
+from mkds_gym.emulator.desmume import trampolines
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
 
 _libc: Any = ctypes.CDLL(None)

@@ -22,10 +22,10 @@ from consoles import race_console, write_code
 
 from mkds_gym.emulator import Console, Keys
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
+from mkds_gym.emulator.desmume.internals import Imports
+from mkds_gym.emulator.desmume.undrawn import IMAGE_FILE, UndrawnGeometry
 from mkds_gym.emulator.hardware import RAM_SIZE
-from mkds_gym.emulator.internals import Imports
-from mkds_gym.emulator.snapshot import chunks
-from mkds_gym.emulator.undrawn import IMAGE_FILE, UndrawnGeometry
+from mkds_gym.emulator.states.snapshot import chunks
 from mkds_gym.kartlab import COURSE_DIRECTORY
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race.names import course_id

@@ -16,9 +16,9 @@ from mkds_gym.course import COLLISION_FILE, MAP_FILE, Course
 from mkds_gym.course.archive import read_carc
 from mkds_gym.course.nkm import SECTIONS
 from mkds_gym.doctor.finding import BAD, ODD, OK, Finding, judged
-from mkds_gym.emulator.builds import KNOWN_BUILDS, build_name
 from mkds_gym.emulator.cartridge import COURSE_FOLDER, REGIONS, Cartridge, header_crc16
-from mkds_gym.emulator.loader import installed_build_id
+from mkds_gym.emulator.desmume.builds import KNOWN_BUILDS, build_name
+from mkds_gym.emulator.desmume.loader import installed_build_id
 from mkds_gym.errors import MKDSError
 from mkds_gym.race.memory_layout import FX32_ONE
 from mkds_gym.race.names import COURSES, SURFACES

@@ -15,7 +15,7 @@ from mkds_gym.doctor.races import check_race
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
-from mkds_gym.emulator.snapshot import Snapshot
+from mkds_gym.emulator.states.snapshot import Snapshot
 from mkds_gym.errors import MKDSError
 from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race.memory_layout import MemoryLayout

@@ -2,11 +2,11 @@
 
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Capabilities, Console, Keys
+from mkds_gym.emulator.desmume.loader import installed_build_id
 from mkds_gym.emulator.frame_copies import FrameCopies
-from mkds_gym.emulator.loader import installed_build_id
-from mkds_gym.emulator.rewind import Rewind
-from mkds_gym.emulator.snapshot import Difference, Snapshot
-from mkds_gym.emulator.state_file import pack_state, read_state
+from mkds_gym.emulator.states.rewind import Rewind
+from mkds_gym.emulator.states.snapshot import Difference, Snapshot
+from mkds_gym.emulator.states.state_file import pack_state, read_state
 
 __all__ = [
     "Capabilities",

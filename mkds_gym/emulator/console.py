@@ -25,12 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.desmume.library import Library, acquire, release
 from mkds_gym.emulator.frame_copies import FrameCopies
 from mkds_gym.emulator.hardware import RGB_OF_COLOURS, SCREEN_HEIGHT
-from mkds_gym.emulator.known_states import fingerprint
-from mkds_gym.emulator.library import Library, acquire, release
-from mkds_gym.emulator.snapshot import Difference, Snapshot, copy_of
-from mkds_gym.emulator.state_file import (
+from mkds_gym.emulator.states.known_states import fingerprint
+from mkds_gym.emulator.states.snapshot import Difference, Snapshot, copy_of
+from mkds_gym.emulator.states.state_file import (
     ReadState,
     StateLike,
     check_origin,
@@ -38,8 +38,8 @@ from mkds_gym.emulator.state_file import (
     read_state,
     remember_packed,
 )
-from mkds_gym.emulator.state_layout import Layout, check_structure
-from mkds_gym.emulator.trial import ensure_loadable
+from mkds_gym.emulator.states.state_layout import Layout, check_structure
+from mkds_gym.emulator.states.trial import ensure_loadable
 from mkds_gym.errors import ConsoleError, StateError, reason
 from mkds_gym.utils.arguments import boolean, choice, file_path, integer, shown
 from mkds_gym.utils.files import write_bytes

@@ -12,8 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.emulator import trampolines
-from mkds_gym.emulator.library import Library
+from mkds_gym.emulator.desmume import trampolines
+from mkds_gym.emulator.desmume.library import Library
 
 _HEADER: Final = struct.Struct("<Qq3Q")
 """Frames, frame that is not skipped, functions that skip and run a frame, destination."""

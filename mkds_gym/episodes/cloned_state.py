@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from mkds_gym.course import Course
-from mkds_gym.emulator.snapshot import Difference, Snapshot
-from mkds_gym.emulator.state_file import pack_state, unpack_state
+from mkds_gym.emulator.states.snapshot import Difference, Snapshot
+from mkds_gym.emulator.states.state_file import pack_state, unpack_state
 from mkds_gym.episodes.driver_state import DriverState
 from mkds_gym.errors import StateError
 from mkds_gym.race.reader import Progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from mkds_gym.emulator.snapshot import Snapshot
+from mkds_gym.emulator.states.snapshot import Snapshot
 
 
 @dataclass(eq=False)

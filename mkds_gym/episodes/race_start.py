@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 from mkds_gym.course import Course
 from mkds_gym.drivers.pure_pursuit import PurePursuit
 from mkds_gym.emulator.console import Console
-from mkds_gym.emulator.snapshot import Difference, Snapshot
-from mkds_gym.emulator.state_file import pack_state
+from mkds_gym.emulator.states.snapshot import Difference, Snapshot
+from mkds_gym.emulator.states.state_file import pack_state
 from mkds_gym.episodes.cloned_state import Base, ClonedState, base_of
 from mkds_gym.episodes.race_config import RANDOM_COURSE
 from mkds_gym.errors import StateError

@@ -10,8 +10,8 @@ import numpy as np
 from mkds_gym.course import Course
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
-from mkds_gym.emulator.loader import installed_build_id
-from mkds_gym.emulator.state_file import check_origin
+from mkds_gym.emulator.desmume.loader import installed_build_id
+from mkds_gym.emulator.states.state_file import check_origin
 from mkds_gym.episodes.cloned_state import ClonedState
 from mkds_gym.episodes.driver_state import DriverState
 from mkds_gym.episodes.race_config import RaceConfig

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from mkds_gym.course.progress import RaceProgress
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import ALL_KEYS, SCREENS, Capabilities, Console
+from mkds_gym.emulator.desmume.library import Library
 from mkds_gym.emulator.frame_copies import FrameCopies
-from mkds_gym.emulator.library import Library
-from mkds_gym.emulator.snapshot import Snapshot
-from mkds_gym.emulator.state_file import ReadState, StateLike
+from mkds_gym.emulator.states.snapshot import Snapshot
+from mkds_gym.emulator.states.state_file import ReadState, StateLike
 from mkds_gym.episodes.driver_state import DriverState
 from mkds_gym.episodes.race_config import RaceConfig
 from mkds_gym.episodes.race_start import PRIMING_FRAMES, RaceStart

@@ -16,9 +16,9 @@ from mkds_gym.course import Course
 from mkds_gym.course.progress import race_reader
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
-from mkds_gym.emulator.loader import installed_build_id
-from mkds_gym.emulator.snapshot import Snapshot
-from mkds_gym.emulator.state_file import ReadState, check_origin, pack_state, read_state
+from mkds_gym.emulator.desmume.loader import installed_build_id
+from mkds_gym.emulator.states.snapshot import Snapshot
+from mkds_gym.emulator.states.state_file import ReadState, check_origin, pack_state, read_state
 from mkds_gym.episodes.cloned_state import ClonedState
 from mkds_gym.episodes.race_config import RaceConfig, boot_to_race, race_config_record
 from mkds_gym.episodes.race_start import PRIMING_FRAMES, Point, RaceStart, drive_to

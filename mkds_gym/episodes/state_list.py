@@ -26,9 +26,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from mkds_gym.emulator.known_states import fingerprint, is_known, remember
-from mkds_gym.emulator.snapshot import Difference
-from mkds_gym.emulator.state_file import pack_state, unpack_state
+from mkds_gym.emulator.states.known_states import fingerprint, is_known, remember
+from mkds_gym.emulator.states.snapshot import Difference
+from mkds_gym.emulator.states.state_file import pack_state, unpack_state
 from mkds_gym.episodes.cloned_state import Base, ClonedState, base_of
 from mkds_gym.episodes.driver_state import DriverState
 from mkds_gym.errors import StateError

@@ -23,8 +23,8 @@ from mkds_gym.components.sensors import make_sensors
 from mkds_gym.display.window import DEFAULT_SCALE, MAX_SCALE
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
-from mkds_gym.emulator.loader import installed_build_id
-from mkds_gym.emulator.state_file import pack_state, read_state
+from mkds_gym.emulator.desmume.loader import installed_build_id
+from mkds_gym.emulator.states.state_file import pack_state, read_state
 from mkds_gym.episodes.race_config import (
     COURSE_SETS,
     MAX_OPPONENTS,

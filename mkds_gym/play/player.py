@@ -16,7 +16,7 @@ from mkds_gym.components.sensors import Sensor, ray_angles
 from mkds_gym.display.window import DEFAULT_SCALE, Window
 from mkds_gym.emulator.console import Console, Keys
 from mkds_gym.emulator.hardware import FRAMES_PER_SECOND
-from mkds_gym.emulator.rewind import Rewind
+from mkds_gym.emulator.states.rewind import Rewind
 from mkds_gym.errors import MKDSError, OverlayError, RecordingError, reason
 from mkds_gym.overlays import (
     OVERLAYS,

@@ -38,8 +38,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.course import Course
-from mkds_gym.emulator.builds import build_name
 from mkds_gym.emulator.console import ALL_KEYS, Console
+from mkds_gym.emulator.desmume.builds import build_name
 from mkds_gym.errors import RecordingError
 from mkds_gym.race.state import RaceState
 from mkds_gym.recording.schema import MAX_FRAMES, check_header

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 from mkds_gym.emulator.cartridge import Cartridge, header_crc16
 from mkds_gym.emulator.console import Console, Keys
+from mkds_gym.emulator.desmume.loader import installed_build_id
 from mkds_gym.emulator.hardware import HEADER_COPY, RAM_SIZE, RAM_START
-from mkds_gym.emulator.loader import installed_build_id
 from mkds_gym.errors import RecordingError, reason
 from mkds_gym.recording.format import Recording, Start
 from mkds_gym.replay.replay import Replay, boot_parameters

@@ -28,7 +28,7 @@ from mkds_gym.components.actions import actions_for
 from mkds_gym.course import Course
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import SCREENS, Console
-from mkds_gym.emulator.loader import installed_build_id
+from mkds_gym.emulator.desmume.loader import installed_build_id
 from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.race_config import (
     RaceArguments,

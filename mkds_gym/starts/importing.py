@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
-from mkds_gym.emulator.loader import installed_build_id
-from mkds_gym.emulator.state_file import read_state, unpack_state
+from mkds_gym.emulator.desmume.loader import installed_build_id
+from mkds_gym.emulator.states.state_file import read_state, unpack_state
 from mkds_gym.errors import MKDSError, StateError
 from mkds_gym.starts import library
 from mkds_gym.starts.library import KeptStart

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from mkds_gym.emulator.state_file import remember_packed
+from mkds_gym.emulator.states.state_file import remember_packed
 from mkds_gym.errors import StateError, reason
 from mkds_gym.race.names import CHARACTERS
 from mkds_gym.utils.arguments import shown

@@ -10,7 +10,7 @@ import numpy as np
 from mkds_gym.course import Course
 from mkds_gym.course.progress import race_reader
 from mkds_gym.emulator.console import Console
-from mkds_gym.emulator.state_file import pack_state
+from mkds_gym.emulator.states.state_file import pack_state
 from mkds_gym.errors import CourseFormatError, NoRaceError, StateError
 from mkds_gym.kartlab.boot import CLASSES
 from mkds_gym.race.memory_layout import MemoryLayout

@@ -23,7 +23,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from mkds_gym.emulator.loader import trim_memory
+from mkds_gym.emulator.desmume.loader import trim_memory
 from mkds_gym.episodes.cloned_state import ClonedState
 from mkds_gym.errors import ConcurrentCallError, StateError
 from mkds_gym.kartlab.boot import MAX_DRIVERS

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import mkds_gym
 import mkds_neat
-from mkds_gym.emulator.loader import installed_build_id
+from mkds_gym.emulator.desmume.loader import installed_build_id
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 import mkds_gym
-from mkds_gym.emulator.loader import installed_build_id
+from mkds_gym.emulator.desmume.loader import installed_build_id
 from mkds_gym.utils.reading import parse_json, validated
 from mkds_gym.version import __version__
 from mkds_neat.errors import RunFolderError, RunVersionError

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from consoles import race_console
 
-from mkds_gym.emulator.loader import trim_memory
+from mkds_gym.emulator.desmume.loader import trim_memory
 
 
 def resident() -> int:

@@ -3,8 +3,9 @@
 import os
 import sys
 
-from mkds_gym.emulator import Console, internals
-from mkds_gym.emulator.loader import LIBRARY_VARIABLE
+from mkds_gym.emulator import Console
+from mkds_gym.emulator.desmume import internals
+from mkds_gym.emulator.desmume.loader import LIBRARY_VARIABLE
 
 
 def refuse(_: bytes) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The child process in which states are tried; see `mkds_gym.emulator.trial`."""
+"""The child process in which states are tried; see `mkds_gym.emulator.states.trial`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from mkds_gym.emulator.console import Console, Keys
-from mkds_gym.emulator.loader import LIBRARY_VARIABLE
-from mkds_gym.emulator.state_layout import Layout
-from mkds_gym.emulator.trial import TrialRequest
+from mkds_gym.emulator.desmume.loader import LIBRARY_VARIABLE
+from mkds_gym.emulator.states.state_layout import Layout
+from mkds_gym.emulator.states.trial import TrialRequest
 from mkds_gym.utils.child import answer_parent
 
 _FRAMES: Final = 20

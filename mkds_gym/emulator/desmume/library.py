@@ -29,10 +29,17 @@ from typing import IO, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.emulator import internals, trampolines
-from mkds_gym.emulator.builds import KNOWN_BUILDS, Build
-from mkds_gym.emulator.fast_restore import CompiledCode, FastRestore, compile_before_running
-from mkds_gym.emulator.graphics import Graphics, Pictures
+from mkds_gym.emulator.desmume import internals, trampolines
+from mkds_gym.emulator.desmume.builds import KNOWN_BUILDS, Build
+from mkds_gym.emulator.desmume.fast_restore import CompiledCode, FastRestore, compile_before_running
+from mkds_gym.emulator.desmume.graphics import Graphics, Pictures
+from mkds_gym.emulator.desmume.loader import (
+    LIBRARY_VARIABLE,
+    library_path,
+    load_image,
+    read_library,
+)
+from mkds_gym.emulator.desmume.undrawn import UndrawnGeometry
 from mkds_gym.emulator.hardware import (
     FRAMES_PER_SECOND,
     RAM_SIZE,
@@ -40,9 +47,7 @@ from mkds_gym.emulator.hardware import (
     SCREEN_HEIGHT,
     SCREEN_WIDTH,
 )
-from mkds_gym.emulator.loader import LIBRARY_VARIABLE, library_path, load_image, read_library
-from mkds_gym.emulator.state_file import plain_desmume_state
-from mkds_gym.emulator.undrawn import UndrawnGeometry
+from mkds_gym.emulator.states.state_file import plain_desmume_state
 from mkds_gym.errors import ConsoleError, StateError, reason
 from mkds_gym.utils.leftovers import remove_leftover_folders
 from mkds_gym.utils.processes import end_with_parent

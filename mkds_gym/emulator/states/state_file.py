@@ -12,10 +12,10 @@ import zlib
 from os import PathLike
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from mkds_gym.emulator.builds import build_name
 from mkds_gym.emulator.cartridge import Cartridge
-from mkds_gym.emulator.known_states import fingerprint, remember
-from mkds_gym.emulator.snapshot import (
+from mkds_gym.emulator.desmume.builds import build_name
+from mkds_gym.emulator.states.known_states import fingerprint, remember
+from mkds_gym.emulator.states.snapshot import (
     DESMUME_HEADER,
     END_MARK,
     Snapshot,
@@ -23,7 +23,7 @@ from mkds_gym.emulator.snapshot import (
     entries,
     inflate,
 )
-from mkds_gym.emulator.state_layout import CHUNK_MEMORY, TABLES, check_structure
+from mkds_gym.emulator.states.state_layout import CHUNK_MEMORY, TABLES, check_structure
 from mkds_gym.errors import StateError
 from mkds_gym.utils.arguments import file_path
 from mkds_gym.utils.reading import read_file

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from mkds_gym.emulator.snapshot import Difference, Snapshot
+from mkds_gym.emulator.states.snapshot import Difference, Snapshot
 
 
 class Rewind:

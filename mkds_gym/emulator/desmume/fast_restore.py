@@ -24,10 +24,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.emulator import internals, trampolines
-from mkds_gym.emulator.builds import Build
+from mkds_gym.emulator.desmume import internals, trampolines
+from mkds_gym.emulator.desmume.builds import Build
 from mkds_gym.emulator.hardware import RAM_SIZE, RAM_START
-from mkds_gym.emulator.snapshot import CHUNK_3D, DESMUME_HEADER, chunks, entries
+from mkds_gym.emulator.states.snapshot import CHUNK_3D, DESMUME_HEADER, chunks, entries
 
 _PAGE: Final = 4096
 _LARGE: Final = 0x8000

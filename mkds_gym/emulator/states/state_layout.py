@@ -10,8 +10,8 @@ import itertools
 import struct
 from typing import Final
 
-from mkds_gym.emulator.snapshot import CHUNK_3D, DESMUME_HEADER, END_MARK, chunks, entries
-from mkds_gym.emulator.state_values import wrong_value
+from mkds_gym.emulator.states.snapshot import CHUNK_3D, DESMUME_HEADER, END_MARK, chunks, entries
+from mkds_gym.emulator.states.state_values import wrong_value
 from mkds_gym.errors import StateError
 from mkds_gym.utils.arguments import shown
 

@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.emulator import internals
-from mkds_gym.emulator.builds import Build
+from mkds_gym.emulator.desmume import internals
+from mkds_gym.emulator.desmume.builds import Build
 from mkds_gym.emulator.hardware import SCREEN_HEIGHT, SCREEN_WIDTH
 
 _PICTURE_SIZE: Final = 2 * 2 * SCREEN_HEIGHT * SCREEN_WIDTH

@@ -1,10 +1,10 @@
 """Try states in a child process, because a damaged one can crash or hang the emulator.
 
 DeSmuME trusts its savestates: sizes, indices, positions in tables. The child
-(`mkds_gym.emulator.trial_child`) compares a state chunk by chunk with one that the emulator has
-just saved of the same cartridge, loads it and runs some frames, and may die. This shows that the
-state can be loaded; it cannot show that no later frame crashes. A state that passes is remembered
-(`mkds_gym.emulator.known_states`), and is not tried again.
+(`mkds_gym.emulator.states.trial_child`) compares a state chunk by chunk with one that the emulator
+has just saved of the same cartridge, loads it and runs some frames, and may die. This shows that
+the state can be loaded; it cannot show that no later frame crashes. A state that passes is
+remembered (`mkds_gym.emulator.states.known_states`), and is not tried again.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from mkds_gym.emulator import known_states
 from mkds_gym.emulator.cartridge import Cartridge
-from mkds_gym.emulator.state_file import (
+from mkds_gym.emulator.states import known_states
+from mkds_gym.emulator.states.state_file import (
     OWN_VERSION,
     ReadState,
     desmume_version,
@@ -111,7 +111,7 @@ def _try(states: Sequence[ReadState], cartridge: Cartridge, library: Path, jit: 
     timeout = START_TIME + STATE_TIME * len(states)
     name = states[0].name
     try:
-        result = run_in_child("mkds_gym.emulator.trial_child", request, timeout)
+        result = run_in_child("mkds_gym.emulator.states.trial_child", request, timeout)
     except OSError as error:
         raise ConsoleError(f"cannot start a process to try {name}: {reason(error)}") from error
     if not result.answers:

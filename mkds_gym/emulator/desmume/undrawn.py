@@ -18,9 +18,9 @@ import struct
 from pathlib import Path
 from typing import Final
 
-from mkds_gym.emulator import internals
-from mkds_gym.emulator.builds import Build
-from mkds_gym.emulator.trampolines import protect
+from mkds_gym.emulator.desmume import internals
+from mkds_gym.emulator.desmume.builds import Build
+from mkds_gym.emulator.desmume.trampolines import protect
 
 IMAGE_FILE: Final = Path(__file__).parent / "native" / "undrawn.bin"
 """Machine code of ``undrawn.c``: `_Header`, then code; its variables are not in the file."""

@@ -3,7 +3,7 @@
 Names of symbols and slots of imported functions exist in every build. Offsets come from a known
 `Build` only. Each constructor raises `ValueError`, and each function returns False or None, when
 something is not where `Build` says; nothing has changed then, and
-`mkds_gym.emulator.library` falls back to the public interface.
+`mkds_gym.emulator.desmume.library` falls back to the public interface.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from mkds_gym.emulator.builds import Build
-from mkds_gym.emulator.elf import import_slots
+from mkds_gym.emulator.desmume.builds import Build
+from mkds_gym.emulator.desmume.elf import import_slots
+from mkds_gym.emulator.desmume.trampolines import CodePage, address_of
 from mkds_gym.emulator.hardware import RAM_SIZE, RAM_START
-from mkds_gym.emulator.trampolines import CodePage, address_of
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 

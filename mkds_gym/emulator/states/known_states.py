@@ -1,7 +1,7 @@
 """States that the emulator is known to load: packed by this process, or tried before.
 
-`mkds_gym.emulator.trial` tries all others in a child process. What was tried is remembered for
-later processes as well, by digest, in the user's cache folder.
+`mkds_gym.emulator.states.trial` tries all others in a child process. What was tried is remembered
+for later processes as well, by digest, in the user's cache folder.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from mkds_gym.emulator.hardware import RAM_SIZE
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the geometry engine is in one build, for `mkds_gym.emulator.undrawn`.
+    """Where the geometry engine is in one build, for `mkds_gym.emulator.desmume.undrawn`.
 
     Attributes:
         replaced: names of functions whose calls go to our code: of the entry in

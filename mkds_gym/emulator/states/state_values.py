@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from mkds_gym.emulator.snapshot import CHUNK_3D, chunks, entries
+from mkds_gym.emulator.states.snapshot import CHUNK_3D, chunks, entries
 
 _LIMITS: Final = {
     5: {b"_VCT": 262},  # line of the picture

@@ -1,0 +1,1 @@
+"""The state of a console: in memory, in files, and tried before it is loaded."""
