@@ -205,6 +205,7 @@ def test_vector_environment_names_the_environment_that_another_thread_uses() -> 
         envs.close()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_ctrl_c_at_any_moment_leaves_the_console_to_other_threads(console: Console) -> None:
     main = threading.get_ident()
 
@@ -223,7 +224,7 @@ def test_ctrl_c_at_any_moment_leaves_the_console_to_other_threads(console: Conso
             interrupts += 1
         timer.join()
         in_thread(console.colours)
-    assert interrupts > 80  # Python loses those that arrive while it collects garbage
+    assert interrupts > 80  # Python loses those that arrive in a callback of its own
 
 
 class InterruptedLock:
