@@ -91,6 +91,26 @@ def test_kept_start_is_read_field_by_field(tmp_path: Path) -> None:
     assert f"start {kept.name}, driver 0" in {each.part for each in findings}
 
 
+def test_rom_that_is_not_there_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def advice(rom: str | None) -> str:
+        (finding,) = (each for each in examine(rom) if each.part == "cartridge")
+        return finding.advice
+
+    assert "`python -m mkds_gym.roms list`" in advice("mkds-asia")
+    assert "`python -m mkds_gym.roms list`" in advice(str(tmp_path / "gone.nds"))
+    assert "complete dump" in advice(str(write(tmp_path, b"text")))
+    monkeypatch.setenv("MKDS_ROM", "mkds-asia")
+    assert "`python -m mkds_gym.roms list`" in advice(None)
+
+
+def test_number_of_frames_is_named_when_it_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--frames", "x"])
+    assert "'x': expected an integer of 1 or more" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [["a", "b"], ["--frames", "0"], ["--frames", "x"]])
 def test_wrong_arguments_exit_with_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as exit_:

@@ -337,7 +337,7 @@ def test_race_arguments_are_refused_for_other_cartridges(tmp_path: Path) -> None
     rom = tmp_path / "other.nds"
     rom.write_bytes(data)
     for arguments in ({"mode": "vs"}, {"course": "random"}, {"mirror": True}):
-        with pytest.raises(ValueError, match="has no effect on KARTLAB"):
+        with pytest.raises(ValueError, match="and state exclude each other"):
             MKDSEnv(rom=rom, state=b"some", **arguments)  # type: ignore[arg-type]
     rom.write_bytes(data[:100])
     with pytest.raises(CartridgeError):

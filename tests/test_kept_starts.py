@@ -22,6 +22,7 @@ from neat_config import config_text
 from test_roms import rom_data
 from windows import Clock, post, set_display
 
+from mkds_gym.doctor import examine
 from mkds_gym.drivers.pure_pursuit import PurePursuit
 from mkds_gym.emulator import Console, Keys, Snapshot
 from mkds_gym.emulator.cartridge import Cartridge
@@ -226,6 +227,7 @@ def keep_other_course(console: Console, menu: Snapshot) -> KeptStart:
         ({"course_set": []}, "course_set=.. is empty: expected names of courses"),
         ({"course_set": ["mario_course", 3]}, "is not the name of a course"),
         ({"course": "a", "course_set": ["b"]}, "exclude each other"),
+        ({"course": "a", "state": b"x"}, "course='a' and state exclude each other"),
     ],
 )
 def test_race_that_is_not_kept_is_refused(
@@ -283,6 +285,72 @@ def test_states_are_imported_and_sorted(
     assert again.race == kept.race
     assert main(["list"]) == 0
     assert kept.course in capsys.readouterr().out
+
+
+@pytest.fixture
+def copied(kept: KeptStart, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the user's folder, for damage; the folder of its starts."""
+    shutil.copytree(folder / "home", tmp_path / "home")
+    monkeypatch.setenv("MKDS_HOME", str(tmp_path / "home"))
+    return tmp_path / "home" / "starts" / kept.rom
+
+
+def test_start_whose_savestate_is_not_the_kept_one_is_refused(
+    kept: KeptStart, copied: Path, grid: tuple[Console, Snapshot, Snapshot]
+) -> None:
+    console, menu, _ = grid
+    other = keep_other_course(console, menu)
+    shutil.copy(other.path, copied / f"{kept.name}.state")
+    for arguments in ({"course": kept.course}, {"course_set": [kept.course, kept.course]}):
+        env = MKDSEnv("mkds-usa", **arguments)  # type: ignore[arg-type]
+        with pytest.raises(StateError, match=r"another savestate.*starts remove .* --rom mkds-usa"):
+            env.reset()
+        env.close()
+    (copied / f"{kept.name}.state").unlink()
+    env = MKDSEnv("mkds-usa", course=kept.course)
+    with pytest.raises(StateError, match=r"does not exist.*starts remove .* --rom mkds-usa"):
+        env.reset()
+    env.close()
+    found = [each for each in examine("mkds-usa", frames=10) if each.level == "bad"]
+    assert [each.part for each in found] == [f"start {kept.name}"]
+    assert main(["remove", kept.name]) == 0
+
+
+def test_damaged_entry_of_a_start_can_be_removed(
+    kept: KeptStart, copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copied / f"{kept.name}.json").write_text("{")
+    assert main(["list"]) == 1
+    assert main(["remove", "nothing"]) == 1
+    assert f"no start 'nothing' is kept for this cartridge (kept starts: {kept.name})" in (
+        capsys.readouterr().err
+    )
+    assert main(["remove", kept.name]) == 0
+    assert main(["list"]) == 0
+    assert list(copied.iterdir()) == []
+
+
+def test_damaged_entry_of_another_cartridge_does_not_matter(
+    kept: KeptStart, copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    roms = copied.parents[1] / "roms"
+    (roms / "a.json").write_text("{")
+    MKDSEnv("mkds-usa", course=kept.course).close()
+    assert main(["list"]) == 0
+    out, err = capsys.readouterr()
+    assert kept.course in out
+    assert err.startswith("left out: the entry ")
+    (roms / "mkds-usa.json").unlink()
+    assert main(["list"]) == 1
+    assert "no imported cartridge can be read" in capsys.readouterr().err
+
+
+def test_cartridge_of_the_environment_variable_is_named_in_errors(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MKDS_ROM", "mkds-asia")
+    assert main(["list"]) == 1
+    assert "from the environment variable MKDS_ROM" in capsys.readouterr().err
 
 
 def test_state_that_crashes_the_emulator_is_refused(

@@ -162,6 +162,15 @@ def test_archives_are_unpacked_into_the_cache(
     assert (tmp_path / "a.zip").is_file()
 
 
+def test_unpacked_copy_of_an_archive_goes_with_its_cartridge(dump: Path, home: Path) -> None:
+    zipped(dump.with_name("a.zip"), game_nds=rom_data())
+    assert main(["import", str(dump.with_name("a.zip")), str(dump)]) == 0
+    assert Cartridge.open("mkds-usa").path == dump.resolve()
+    assert main(["remove", "mkds-usa"]) == 0
+    assert list((home / "cache" / "roms").iterdir()) == []
+    assert dump.is_file()
+
+
 def test_folder_is_searched(tmp_path: Path, dump: Path, capsys: pytest.CaptureFixture[str]) -> None:
     zipped(dump.with_name("x.zip"), europe_nds=rom_data("AMCP"), other_nds=b"no", empty_nds=b"")
     (dump.parent / "notes.txt").write_text("not looked at")

@@ -14,6 +14,7 @@ from mkds_gym.doctor.examination import examine
 from mkds_gym.doctor.finding import BAD, without_home
 from mkds_gym.doctor.running import FRAMES
 from mkds_gym.errors import MKDSError
+from mkds_gym.utils.arguments import shown
 from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
 from mkds_gym.utils.files import write_bytes
 
@@ -53,10 +54,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is out of range: expected 1 or more")
-    return value
+    if not (text.isdecimal() and len(text) < 10 and int(text)):
+        raise argparse.ArgumentTypeError(f"{shown(text)}: expected an integer of 1 or more")
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Sequence
 from os import PathLike
@@ -11,14 +12,19 @@ from typing import Final
 from mkds_gym.doctor.files import check_cartridge, check_courses, check_machine
 from mkds_gym.doctor.finding import BAD, ODD, Finding
 from mkds_gym.doctor.running import FRAMES, check_running
-from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.cartridge import ROM_VARIABLE, Cartridge
+from mkds_gym.emulator.desmume.loader import installed_build_id
 from mkds_gym.errors import MKDSError
 from mkds_gym.starts import kept_starts
+from mkds_gym.starts.library import read_start
+from mkds_gym.utils.files import exists
 
 _KEEP: Final = (
     "drive to a grid in `python -m mkds_gym.play --rom {}` and press K, or run "
     "`python -m mkds_gym.starts import STATE`"
 )
+_DUMP: Final = "give a complete dump of Mario Kart DS"
+_WHICH: Final = "give the path of a dump, or a name that `python -m mkds_gym.roms list` shows"
 
 
 def examine(
@@ -40,23 +46,31 @@ def examine(
         cartridge = Cartridge.open(rom)
         yield from check_cartridge(cartridge)
     except (MKDSError, OSError) as error:
-        yield Finding("cartridge", BAD, str(error), "give a complete dump of Mario Kart DS")
+        named = rom or os.environ.get(ROM_VARIABLE)
+        there = named is None or exists(Path(named))
+        yield Finding("cartridge", BAD, str(error), _DUMP if there else _WHICH)
         return
     yield from check_courses(cartridge)
     if any(finding.level == BAD for finding in machine):
         return
-    named = [(f"state {path.name}", path) for path in states]
+    given = [(f"state {path.name}", path) for path in states]
+    kept: list[tuple[str, Path]] = []
     try:
-        kept = [(f"start {start.name}", start.path) for start in kept_starts(cartridge.sha1)]
+        starts = kept_starts(cartridge.sha1)
     except MKDSError as error:
         yield Finding("starts", BAD, str(error), "delete the entry, and keep the start again")
-        kept = []
     else:
-        if not kept and not cartridge.boot_parameters:
+        for start in starts:
+            try:
+                read_start(start, cartridge, installed_build_id())
+                kept.append((f"start {start.name}", start.path))
+            except MKDSError as error:
+                yield Finding(f"start {start.name}", BAD, str(error), "keep the start again")
+        if not starts and not cartridge.boot_parameters:
             yield Finding(
                 "starts",
                 ODD,
                 "no race start is kept",
                 _KEEP.format(shlex.quote(str(rom or cartridge.path))),
             )
-    yield from check_running(cartridge, [*kept, *named], frames)
+    yield from check_running(cartridge, [*kept, *given], frames)

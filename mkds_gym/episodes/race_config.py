@@ -18,7 +18,7 @@ from mkds_gym.race.memory import read_pointer, struct_view
 from mkds_gym.race.memory_layout import RACE_CONFIG, MemoryLayout
 from mkds_gym.race.names import course_id
 from mkds_gym.race.reader import RaceReader
-from mkds_gym.roms import imported
+from mkds_gym.roms.library import name_of
 from mkds_gym.starts import KeptStart, kept_starts
 from mkds_gym.utils.arguments import boolean, choice, integer, number, optional, shown
 
@@ -117,16 +117,10 @@ class RaceConfig:
             return
         for name, default in vars(RaceArguments()).items():
             value = getattr(arguments, name)
-            if value == default:
-                continue
-            if not cartridge.boot_parameters:
+            if value != default:
                 raise ValueError(
-                    f"{name}={shown(value)} has no effect on {cartridge.title}: leave out "
-                    f"{name} and pass the savestate of a race as state="
+                    f"{name}={shown(value)} and state exclude each other: the state holds the race"
                 )
-            raise ValueError(
-                f"{name}={shown(value)} and state exclude each other: the state holds the race"
-            )
 
     def _check_boot(self, cartridge: Cartridge) -> None:
         """Check the arguments against each other and the courses of the cartridge."""
@@ -282,8 +276,7 @@ def choose_kept(cartridge: Cartridge, arguments: RaceArguments) -> tuple[KeptSta
     else:
         wanted = (arguments.course,) if arguments.course is not None else tuple(courses)
     known = f"kept starts: {', '.join(courses) or 'none'}"
-    known_as = [rom.name for rom in imported() if rom.sha1 == cartridge.sha1]
-    rom = known_as[0] if known_as else shlex.quote(str(cartridge.path))
+    rom = name_of(cartridge.sha1) or shlex.quote(str(cartridge.path))
     how = (
         f"drive to its grid in `python -m mkds_gym.play --rom {rom}` and press K, run "
         "`python -m mkds_gym.starts import STATE`, or pass the savestate of a race as state="

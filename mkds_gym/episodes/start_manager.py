@@ -28,6 +28,8 @@ from mkds_gym.kartlab.boot import BootParameters
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.recording.format import Start, boot_digest
+from mkds_gym.starts import KeptStart
+from mkds_gym.starts.library import read_start
 from mkds_gym.utils.arguments import number, optional, shown
 from mkds_gym.utils.caches import LRUCache, WeakCache
 
@@ -78,7 +80,7 @@ class _SavedState:
         return cls(contents, str(Path(state).resolve()) if is_path else None)
 
 
-_KeptStart: TypeAlias = tuple[bytes, Course, LRUCache[float, Point]]
+_PackedStart: TypeAlias = tuple[bytes, Course, LRUCache[float, Point]]
 """The start deflated, the course, and the points along it."""
 
 
@@ -109,14 +111,12 @@ class StartManager:
         self._cartridge = cartridge
         self.config = config
         self._source = state
-        if len(config.kept) == 1:
-            self._source = config.kept[0].path
-        self._drawn: OrderedDict[Path, _KeptStart] = OrderedDict()
+        self._drawn: OrderedDict[Path, _PackedStart] = OrderedDict()
         self._source_start: RaceStart | None = None
         self._boot_parameters: BootParameters | None = None
         # By course seed, or name of a course that was drawn from several; else None.
         self._boot_digests: dict[int | str | None, str] = {}
-        self._kept: OrderedDict[int | str, _KeptStart] = OrderedDict()
+        self._kept: OrderedDict[int | str, _PackedStart] = OrderedDict()
         self._booted_key: int | str | None = None  # of `current`
         self.console: Console | None = None
         self.reader: RaceReader | None = None
@@ -306,10 +306,12 @@ class StartManager:
                 return start
             if len(self.config.kept) > 1:
                 number = int(generator.integers(len(self.config.kept)))
-                return self._drawn_start(self.config.kept[number].path)
+                return self._drawn_start(self.config.kept[number])
             if self._source_start is not None:
                 return self._source_start
-            if self._source is not None:
+            if self.config.kept:
+                state, is_source = self._read_kept(self.config.kept[0]), True
+            elif self._source is not None:
                 state = _SavedState.read(self._source, self._cartridge, self.build_id)
                 is_source = True
             course_seed = self.config.draw_course_seed(generator)
@@ -327,11 +329,16 @@ class StartManager:
             self._booted_key = key
         return start
 
-    def _drawn_start(self, path: Path) -> RaceStart:
+    def _read_kept(self, start: KeptStart) -> _SavedState:
+        return _SavedState(
+            read_start(start, self._cartridge, self.build_id), str(start.path.resolve())
+        )
+
+    def _drawn_start(self, start: KeptStart) -> RaceStart:
         """Return the start at one of several kept starts."""
+        path = start.path
         if path not in self._drawn:
-            state = _SavedState.read(path, self._cartridge, self.build_id)
-            prepared = self._prepare(self.powered_on(), state, None)
+            prepared = self._prepare(self.powered_on(), self._read_kept(start), None)
             self._drawn[path] = (prepared.packed, prepared.course, prepared.points)
             if len(self._drawn) > COURSES_KEPT:
                 self._drawn.popitem(last=False)

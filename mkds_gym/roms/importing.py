@@ -299,10 +299,9 @@ def forget(name: str) -> None:
     with contextlib.suppress(CartridgeError):
         rom = library.find(name)
     library.remove(name)
-    if rom is None or not rom.archive:
+    if rom is None or any(_sha1_of(other) == rom.sha1 for other in library.names()):
         return
-    used = any(_sha1_of(other) == rom.sha1 for other in library.names())
-    path = Path(rom.path)
-    if not used and path.parent == (cache_folder() / "roms").resolve():
-        with contextlib.suppress(OSError):
-            path.unlink()
+    # The cartridge may have been imported from an archive before its `.nds` file.
+    path = (cache_folder() / "roms").resolve() / f"{rom.sha1}.nds"
+    with contextlib.suppress(OSError):
+        path.unlink()

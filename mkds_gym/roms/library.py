@@ -6,6 +6,7 @@ JSON file holds the path and the SHA-1 of the ROM file, and never its contents.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -191,6 +192,19 @@ def imported() -> list[ImportedRom]:
         CartridgeError: an entry cannot be read.
     """
     return [rom for name in names() if (rom := find(name)) is not None]
+
+
+def name_of(sha1: str) -> str | None:
+    """Return the first name that the cartridge of a SHA-1 is imported under, or None.
+
+    Entries that cannot be read are left out.
+    """
+    for name in names():
+        with contextlib.suppress(CartridgeError):
+            rom = find(name)
+            if rom is not None and rom.sha1 == sha1:
+                return name
+    return None
 
 
 def keep(rom: ImportedRom) -> None:

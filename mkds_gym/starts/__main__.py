@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mkds_gym.emulator.cartridge import ROM_VARIABLE, Cartridge
 from mkds_gym.errors import CartridgeError, MKDSError
-from mkds_gym.roms import imported
+from mkds_gym.roms.library import names
 from mkds_gym.starts import library
 from mkds_gym.starts.importing import Outcome, import_state
 from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
@@ -86,17 +86,19 @@ def _cartridges(rom: str | None) -> dict[str, Cartridge]:
     """Return the cartridges to work on, by name."""
     named = rom or os.environ.get(ROM_VARIABLE)
     if named:
-        return {named: Cartridge.open(named)}
-    found = {}
-    for each in imported():
-        try:
-            found[each.name] = Cartridge.open(each.name)
-        except CartridgeError as error:
-            print(f"left out: {error}", file=sys.stderr)
-    if not found:
+        return {named: Cartridge.open(rom)}
+    found, known = {}, names()
+    if not known:
         raise CartridgeError(
             "no cartridge is imported: run `python -m mkds_gym.roms import FILE` first"
         )
+    for name in known:
+        try:
+            found[name] = Cartridge.open(name)
+        except CartridgeError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    if not found:
+        raise CartridgeError("no imported cartridge can be read")
     return found
 
 

@@ -7,17 +7,21 @@ the game: keep it to yourself.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import shlex
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from mkds_gym.emulator.states.state_file import remember_packed
+from mkds_gym.emulator.cartridge import Cartridge
+from mkds_gym.emulator.states.state_file import ReadState, read_state, remember_packed
 from mkds_gym.errors import StateError, reason
 from mkds_gym.race.names import CHARACTERS
+from mkds_gym.roms.library import name_of
 from mkds_gym.utils.arguments import shown
 from mkds_gym.utils.files import write_bytes
 from mkds_gym.utils.reading import TEXT_LIMIT, parse_json, read_file, validated
@@ -133,6 +137,31 @@ def kept_starts(rom: str) -> list[KeptStart]:
     return found
 
 
+def read_start(start: KeptStart, cartridge: Cartridge, build_id: str) -> ReadState:
+    """Read the savestate of a kept start.
+
+    Args:
+        start: the kept start.
+        cartridge: the cartridge that the start is of.
+        build_id: SHA-256 of the emulator's library.
+
+    Raises:
+        StateError: the savestate is missing, damaged, or not the one that was kept; the message
+            says which command to run.
+    """
+    try:
+        state = read_state(start.path, cartridge, build_id)
+        if hashlib.sha256(state.snapshot.data).hexdigest() != start.digest:
+            raise StateError(f"'{start.path}' is another savestate than the one that was kept")
+    except StateError as error:
+        rom = shlex.quote(name_of(start.rom) or str(cartridge.path))
+        raise StateError(
+            f"the kept start {shown(start.name)} cannot be used ({error}): run `python -m "
+            f"mkds_gym.starts remove {shlex.quote(start.name)} --rom {rom}`, and keep it again"
+        ) from error
+    return state
+
+
 def duplicate_of(start: KeptStart) -> KeptStart | None:
     """Return the kept start of the same race, if there is one."""
     return next((each for each in kept_starts(start.rom) if each.race == start.race), None)
@@ -177,14 +206,17 @@ def remove(rom: str, name: str) -> None:
     """Delete a kept start.
 
     Raises:
-        StateError: no start of that name is kept.
+        StateError: no start of that name is kept, or its files cannot be deleted.
     """
-    starts = {each.name: each for each in kept_starts(rom)}
-    if name not in starts:
-        known = ", ".join(starts) or "none"
+    # By name only: a damaged entry can be removed too.
+    entries = {path.stem: path for path in sorted(_folder(rom).glob("[!.]*.json"))}
+    if name not in entries:
+        known = ", ".join(entries) or "none"
         raise StateError(
-            f"no start {shown(name)} is kept for this cartridge: expected one of {known}"
+            f"no start {shown(name)} is kept for this cartridge (kept starts: {known})"
         )
-    path = starts[name].path
-    path.with_suffix(".json").unlink(missing_ok=True)
-    path.unlink(missing_ok=True)
+    try:
+        entries[name].unlink(missing_ok=True)
+        entries[name].with_suffix(".state").unlink(missing_ok=True)
+    except OSError as error:
+        raise StateError(f"cannot delete start {shown(name)}: {reason(error)}") from error
