@@ -52,6 +52,7 @@ def torn_frames(frames: int, **parameters: Any) -> dict[str, int]:
                     hold(HostDrivers(console.ram), frame)
                 console.step(keys(frame), 1, draw=False)
                 found.append(structures(console.ram))
+            assert found[0], f"the race is over at frame {frame}"
             for name in found[0]:
                 torn[name] = torn.get(name, 0) + (found[0][name] != found[1][name])
     return torn
