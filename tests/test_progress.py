@@ -25,6 +25,9 @@ from mkds_gym.race.memory_layout import DRIVER_STATUS, FX32_SCALE, MemoryLayout
 from mkds_gym.race.names import course_id
 from mkds_gym.race.race_copy import STATUS_AT, RaceCopy
 from mkds_gym.race.state import RaceState
+from mkds_gym.recording.format import Start
+from mkds_gym.recording.recorder import ConsoleRecorder
+from mkds_gym.replay.replay import environment
 
 EXACT = (
     *("checkpoint", "section", "lap", "highest_lap", "key_checkpoint", "last_key_checkpoint"),
@@ -242,6 +245,25 @@ def test_restored_state_without_checkpoint_fields_goes_on_in_its_lap(
     korean.reset(options={"state": state})
     assert korean.race.lap == 1
     assert 0.6 < korean.race.lap_progress < 0.9
+
+
+def test_progress_is_computed_wherever_a_korean_race_is_read(
+    korean_rom: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A reader of the fields of other releases would log a warning."""
+    with MKDSEnv(rom=korean_rom) as env:
+        env.reset(seed=1)
+        recorder = ConsoleRecorder(env.console, Start("power_on"))
+        recorder.loaded()
+        for frame in range(90):
+            keys = 0 if frame < 30 else int(Keys.A)
+            env.console.step(keys, 1, draw=False)
+            recorder.step(keys)
+        recording = recorder.recording()
+    assert abs(recording.result["progress"]) < 0.1
+    again, _ = environment(recording, rom=korean_rom, frame_skip=1)
+    again.close()
+    assert "unknown offsets" not in caplog.text
 
 
 def test_reader_notices_the_countdown_of_another_race() -> None:

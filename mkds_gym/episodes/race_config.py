@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from mkds_gym.course.progress import race_reader
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import Console
 from mkds_gym.errors import NoRaceError, StateError
@@ -334,7 +335,7 @@ def boot_to_race(console: Console, parameters: BootParameters) -> None:
         try:
             if reader is None:
                 layout = MemoryLayout.detect(console.ram, console.cartridge.region)
-                reader = RaceReader(console.ram, layout)
+                reader = race_reader(console.ram, layout)
             state = reader.read()
         except NoRaceError:
             continue

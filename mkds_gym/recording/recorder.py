@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from mkds_gym.course import Course
+from mkds_gym.course.progress import race_reader
 from mkds_gym.emulator.console import Console
 from mkds_gym.emulator.states.state_file import pack_state
 from mkds_gym.errors import CourseFormatError, NoRaceError, RecordingError
 from mkds_gym.observer import EnvObserver
 from mkds_gym.race.memory_layout import MemoryLayout
-from mkds_gym.race.reader import RaceReader
 from mkds_gym.recording.format import Recording, Start, race_result
 from mkds_gym.utils.arguments import shown
 
@@ -73,7 +73,7 @@ class ConsoleRecorder:
         console = self._console
         try:
             layout = MemoryLayout.detect(console.ram, console.cartridge.region)
-            race = RaceReader(console.ram, layout).read()
+            race = race_reader(console.ram, layout).read()
             # Games also run races behind their title and menu: those have no result.
             result = race_result(race, Course.from_ram(console.ram, layout)) if race.race_on else {}
         except (NoRaceError, CourseFormatError):  # a menu

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from mkds_gym.components.actions import actions_for
 from mkds_gym.course import Course
+from mkds_gym.course.progress import race_reader
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.console import SCREENS, Console
 from mkds_gym.emulator.desmume.loader import installed_build_id
@@ -48,7 +49,6 @@ from mkds_gym.overlays import (
     make_overlays,
 )
 from mkds_gym.race.memory_layout import MemoryLayout
-from mkds_gym.race.reader import RaceReader
 from mkds_gym.race.state import RaceState
 from mkds_gym.recording.format import (
     MADE_BY,
@@ -400,7 +400,7 @@ def _race_start(replay: Replay) -> tuple[bytes, int]:
         if not keys[number : number + PRIMING_FRAMES].any():
             with contextlib.suppress(NoRaceError):
                 layout = MemoryLayout.detect(console.ram, console.cartridge.region)
-                if RaceReader(console.ram, layout).read().race_on:
+                if race_reader(console.ram, layout).read().race_on:
                     saved = console.save_state()
                     assert saved is not None
                     return saved, number
