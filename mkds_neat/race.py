@@ -135,13 +135,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not 1 <= options.view <= count:
         parser.error(f"--view {options.view} is out of range: expected 1 to {count}")
     try:
+        drivers = load_drivers(options.runs, trusted=options.trust)
         if options.video:
             if problem := why_unwritable(options.video):
                 raise RecordingError(f"--video {options.video}: {problem}")
             check_video(options.video)
         if not options.no_window:
             check_display("mkds_neat.race")
-        drivers = load_drivers(options.runs, trusted=options.trust)
         drive = _versus if options.versus else _side_by_side
         print(table(drive(drivers, options)))
     except (MKDSError, ValueError, TypeError, ImportError, gym.error.Error) as error:

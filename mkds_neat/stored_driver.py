@@ -12,7 +12,7 @@ import gymnasium as gym
 
 from mkds_gym.recording.format import is_object_note
 from mkds_gym.utils.arguments import file_path, shown
-from mkds_gym.utils.files import is_file
+from mkds_gym.utils.files import is_file, is_folder
 from mkds_gym.utils.reading import parse_ini, read_text
 from mkds_neat.errors import RunFolderError
 from mkds_neat.networks import NetworkSpec, Policy, compile_network
@@ -112,6 +112,7 @@ def load_driver(
                 f"{str(run)!r} holds one driver: give the folder of a run to choose another"
             )
     else:
+        _check_folder(run)
         champion, name = load_champion(run / "champion.json"), run.resolve().name
     driver = StoredDriver(
         name,
@@ -139,6 +140,15 @@ def load_driver(
     evaluated, network = load_network(run, key, generation)
     seed = Plan(seeds=_seeds(run)).seed(RunFolder(run).info().seed, key, 0, evaluated)
     return replace(driver, name=f"{name} {key}", network=network, seed=seed)
+
+
+def _check_folder(run: Path) -> None:
+    if not is_folder(run):
+        problem = "is not a folder" if os.path.lexists(run) else "does not exist"
+        raise RunFolderError(
+            f"{shown(str(run))} {problem}: expected the folder of a run, such as "
+            "runs/first_finish, or a champion.json"
+        )
 
 
 def _seeds(run: Path) -> Seeds:

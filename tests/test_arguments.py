@@ -13,6 +13,7 @@ from mkds_gym.utils.arguments import (
     as_list,
     boolean,
     choice,
+    did_you_mean,
     file_path,
     integer,
     number,
@@ -42,6 +43,23 @@ from mkds_gym.utils.arguments import (
 def test_good_value_is_returned_as_the_plain_type(result: object, expected: object) -> None:
     assert result == expected
     assert type(result) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("word", "near"),
+    [
+        ("Mario", "mario_course"),  # too short for a similar word, but a part of one
+        ("mraio_course", "mario_course"),
+        ("snow_curse", "Snow_course"),
+        ("ma", None),
+        ("volcano", None),
+        ("", None),
+        ("x" * 1_000_000, None),
+    ],
+)
+def test_similar_word_is_suggested(word: str, near: str | None) -> None:
+    hint = did_you_mean(word, ["mario_course", "Snow_course"])
+    assert hint == ("" if near is None else f" (did you mean '{near}'?)")
 
 
 @pytest.mark.parametrize(

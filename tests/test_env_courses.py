@@ -269,8 +269,9 @@ def test_spec_and_pickle_keep_the_arguments() -> None:
         (
             {"course": "rainbow_course"},
             ValueError,
-            "not on the cartridge: expected one of .*mario_course",
+            r"not on the cartridge.*: expected one of .*mario_course",
         ),
+        ({"course": "Mario"}, ValueError, r"cartridge \(did you mean 'mario_course'\?\): expected"),
         ({"course": "my_course.toml"}, ValueError, "kartlab compile. makes a cartridge"),
         (
             {"course": "random", "course_seed": -1},

@@ -104,6 +104,7 @@ def test_plan_has_a_run_for_each_competitor_course_and_seed(plan):
         ({"strategies": ["neat", "neat"]}, "--strategies has 'neat' more than once"),
         ({"strategies": [""]}, "--strategies has '' an empty name"),
         ({"courses": ["nowhere"]}, "course nowhere, .*is not on the cartridge"),
+        ({"courses": ["mario"]}, "did you mean 'mario_course'"),
         ({"courses": ["random:x"]}, "--courses 'random:x': expected"),
         ({"seeds": [1, 1]}, "--seeds has 1 more than once"),
         ({"frames": 0}, "--frames 0 is out of range"),

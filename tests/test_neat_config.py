@@ -290,6 +290,8 @@ def test_file_that_is_not_text_is_refused(tmp_path):
     (tmp_path / "c.ini").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"c\.ini' is not UTF-8 text"):
         load_config(tmp_path / "c.ini")
+    with pytest.raises(ConfigError, match=r"binary file: examples/first_finish\.ini is a complete"):
+        load_config(BUNDLED_ROM)
     (tmp_path / "long.ini").write_text(config_text() + f"# {'x' * 5_000}\n")
     with pytest.raises(ConfigError, match=r"long\.ini: the text, line \d+, has 5,002 characters"):
         load_config(tmp_path / "long.ini")

@@ -225,6 +225,18 @@ def test_watch_refuses(arguments: list[str], message: str, run: RunFolder, capsy
     assert re.search(message, error), error
 
 
+@pytest.mark.parametrize("command", [watch, race])
+def test_missing_folder_is_named(command: Any, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "file").mkdir()
+    for name, message in (
+        ("none", "none' does not exist: expected the folder of a run"),
+        ("file", "champion.json' does not exist: expected the champion.json of a run folder"),
+        ("none.json", "none.json' does not exist: expected the champion.json of a run folder"),
+    ):
+        assert command([str(tmp_path / name), str(tmp_path / name)][: 1 + (command is race)]) == 1
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("env_id", "kwargs", "names"),
     [

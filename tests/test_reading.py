@@ -119,6 +119,13 @@ def test_text_has_line_ends_of_unix_and_must_be_utf8(tmp_path: Path) -> None:
     assert refused(decode, b"ab\xff", "the file") == (
         "the file is not UTF-8 text (invalid start byte at byte 2): save it as UTF-8"
     )
+    path.write_bytes(b"\x89PNG\r\n\0")
+    assert refused(read_text, path, "the file", remedy="expected a config") == (
+        "the file is not UTF-8 text but a binary file: expected a config"
+    )
+    path.write_text("a = 1", encoding="utf-16")  # text after all
+    message = refused(read_text, path, "the file", remedy="expected a config")
+    assert message.endswith("save it as UTF-8")
 
 
 COMPRESS = {

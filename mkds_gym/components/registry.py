@@ -14,11 +14,10 @@ A component is given as
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Generic, TypeVar
 
-from mkds_gym.utils.arguments import as_list, shown
+from mkds_gym.utils.arguments import as_list, shown, similar
 from mkds_gym.utils.imports import has_methods, imported, takes
 
 T = TypeVar("T")
@@ -112,8 +111,8 @@ class Registry(Generic[T]):
             name = f"{name}:{attribute}"
             factory = self._import(name)
         else:
-            near = difflib.get_close_matches(name[:100], self._factories, n=1)
-            hint = f"did you mean {near[0]!r}? Expected" if near else "expected"
+            near = similar(name, self._factories)
+            hint = "expected" if near is None else f"did you mean {near!r}? Expected"
             raise ValueError(
                 f"unknown {self.kind} {shown(name)}: {hint} one of {self._known()}, or "
                 f"module:Class for a custom {self.kind}"

@@ -21,7 +21,15 @@ from mkds_gym.race.names import course_id
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.roms.library import name_of
 from mkds_gym.starts import KeptStart, kept_starts
-from mkds_gym.utils.arguments import boolean, choice, integer, number, optional, shown
+from mkds_gym.utils.arguments import (
+    boolean,
+    choice,
+    did_you_mean,
+    integer,
+    number,
+    optional,
+    shown,
+)
 
 RANDOM_COURSE: Final = "random"
 """Name of courses that are generated from a seed, in ``course`` and ``full_info()["course"]``."""
@@ -136,8 +144,8 @@ class RaceConfig:
             if name not in names:
                 random = f", or {RANDOM_COURSE!r} for a generated course" * (argument == "course")
                 raise ValueError(
-                    f"{argument}={shown(name)} is not on the cartridge: expected one of "
-                    f"{', '.join(names)}{random}; "
+                    f"{argument}={shown(name)} is not on the cartridge{did_you_mean(name, names)}: "
+                    f"expected one of {', '.join(names)}{random}; "
                     "`python -m mkds_gym.kartlab compile` makes a cartridge with a custom course"
                 )
         choice("mode", arguments.mode, MODES)

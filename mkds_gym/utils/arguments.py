@@ -122,12 +122,30 @@ def choice(name: str, value: Any, choices: Iterable[T]) -> T:
     if right_type and value in accepted:
         return accepted[accepted.index(value)]
     texts = [each for each in accepted if isinstance(each, str)]
-    near = difflib.get_close_matches(value[:100], texts, n=1) if isinstance(value, str) else []
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    hint = did_you_mean(value, texts) if isinstance(value, str) else ""
     message = (
         f"{name}={shown(value)} is unknown{hint}: expected one of {', '.join(map(repr, accepted))}"
     )
     raise (ValueError if right_type else TypeError)(message)
+
+
+def similar(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that is most like another one, or that contains it, or None.
+
+    Capital and small letters count as the same.
+    """
+    lower = {each.lower(): each for each in known}
+    short = word[:100].lower()
+    near = difflib.get_close_matches(short, lower, n=1)
+    if len(short) > 2:
+        near += [each for each in lower if short in each]
+    return lower[near[0]] if near else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``" (did you mean 'word'?)"`` with the most similar known word, or an empty string."""
+    near = similar(word, known)
+    return "" if near is None else f" (did you mean {shown(near)}?)"
 
 
 def file_path(name: str, value: Any, expected: str) -> Path:

@@ -64,6 +64,8 @@ _SUSPICIOUS: Final = re.compile(rb"\d{300}|[eE]\+?0*[1-9]\d\d")
 """A number that may be too large for a float."""
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 """The escape of a byte that is not UTF-8, as file names may have; only `json` reads it."""
+_UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""First bytes of text that only has to be saved in another encoding."""
 _TOML_PARTS: Final = re.compile(r"[=,\[\]{}\n]")
 
 
@@ -141,7 +143,10 @@ def read_text(
 
     Args and errors are those of `read_file`; text that is not UTF-8 is an error, too.
     """
-    text = decode(read_file(path, name, error, limit=limit, remedy=remedy), name, error)
+    data = read_file(path, name, error, limit=limit, remedy=remedy)
+    if b"\0" in data and not data.startswith(_UTF16):
+        raise error(f"{name} is not UTF-8 text but a binary file: {remedy}")
+    text = decode(data, name, error)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from mkds_gym.components.metrics import DEFAULT_METRICS, METRICS, collect_all, make_metrics
 from mkds_gym.components.scorers import SCORERS
 from mkds_gym.kartlab.boot import MAX_DRIVERS
-from mkds_gym.utils.arguments import shortened, shown
+from mkds_gym.utils.arguments import did_you_mean, shortened, shown
 from mkds_gym.utils.files import is_file
 from mkds_gym.utils.reading import parse_ini, read_text
 from mkds_gym.viewer import MAX_TILES, SHOW_WORDS, parse_show
@@ -32,7 +32,6 @@ from mkds_neat.config.neat_sections import (
     make_neat_config,
     make_reporters,
 )
-from mkds_neat.config.section import suggest
 from mkds_neat.config.settings import (
     OUR_SECTIONS,
     RunSettings,
@@ -199,7 +198,7 @@ def _read_sections(text: str) -> dict[str, dict[str, str]]:
     for section in parser.sections():
         if section not in known:
             raise ConfigError(
-                f"unknown section [{section}]{suggest(section, known)}; "
+                f"unknown section [{section}]{did_you_mean(section, known)}; "
                 f"expected some of {', '.join(known)}"
             )
     if not parser.has_section("run"):
@@ -307,7 +306,7 @@ def _check_strategy(
             if metric not in collected:
                 raise ConfigError(
                     f"[{name}] behaviours names the metric {shown(metric)}"
-                    f"{suggest(metric, known)}; expected some of {', '.join(known)}"
+                    f"{did_you_mean(metric, known)}; expected some of {', '.join(known)}"
                 )
     try:
         strategy = _make_strategy(settings, sections, info)
@@ -384,8 +383,8 @@ def _try_scorer(scorer: Scorer, expression: str, metrics: Any) -> None:
             ) from error
         raise ConfigError(
             f"[evaluation] scorer = {shown(expression)} needs the metric {shown(name)}"
-            f"{suggest(name, {*collected, *SCORERS} - {name})}; metrics: {', '.join(collected)}; "
-            f"scorers: {', '.join(SCORERS)}"
+            f"{did_you_mean(name, {*collected, *SCORERS} - {name})}; metrics: "
+            f"{', '.join(collected)}; scorers: {', '.join(SCORERS)}"
         ) from error
     except (Exception, SystemExit) as error:
         raise ConfigError(

@@ -11,10 +11,9 @@ from typing import Any, Final
 import neat
 from pydantic import TypeAdapter, ValidationError
 
-from mkds_gym.utils.arguments import shortened, shown
+from mkds_gym.utils.arguments import did_you_mean, shortened, shown
 from mkds_gym.utils.imports import imported
 from mkds_gym.utils.leftovers import temporary_folder
-from mkds_neat.config.section import suggest
 from mkds_neat.config.settings import check_keys
 from mkds_neat.errors import ConfigError
 from mkds_neat.networks import ACTIVATIONS, AGGREGATIONS
@@ -248,7 +247,7 @@ def check_neat(sections: Sections, inputs: int, outputs: int, labels: Sequence[s
             if name not in (*known, "random", "none"):
                 raise ConfigError(
                     f"[DefaultGenome] {kind}_options/{kind}_default names {shown(name)}"
-                    f"{suggest(name, known)}; expected some of {', '.join(known)}"
+                    f"{did_you_mean(name, known)}; expected some of {', '.join(known)}"
                 )
     _try_population(sections, genome)
     population: int = config.pop_size

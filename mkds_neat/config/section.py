@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import ast
-import difflib
-from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-
-from mkds_gym.utils.arguments import shown
 
 
 class Section(BaseModel):
@@ -24,13 +20,6 @@ def literal(text: str) -> Any:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """Return a suggestion of the most similar known word, or an empty string."""
-    lower = {k.lower(): k for k in known}
-    near = difflib.get_close_matches(word.lower(), lower, n=1)
-    return f" (did you mean {shown(lower[near[0]])}?)" if near else ""
 
 
 def words(text: Any) -> Any:

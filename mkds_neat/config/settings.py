@@ -21,10 +21,10 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from mkds_gym.kartlab.boot import MAX_DRIVERS
-from mkds_gym.utils.arguments import shown
+from mkds_gym.utils.arguments import did_you_mean, shown
 from mkds_gym.vector.threads import usable_cores
 from mkds_neat.config.ppo import PPOSettings
-from mkds_neat.config.section import Section, literal, suggest, words
+from mkds_neat.config.section import Section, literal, words
 from mkds_neat.config.strategies import (
     STRATEGIES,
     CMAESSettings,
@@ -88,7 +88,7 @@ def _known_strategy(value: str) -> str:
     if value in STRATEGIES or ":" in value:
         return value
     module, dot, name = value.rpartition(".")
-    hint = suggest(value, (*STRATEGIES, f"{module}:{name}") if dot else STRATEGIES)
+    hint = did_you_mean(value, (*STRATEGIES, f"{module}:{name}") if dot else STRATEGIES)
     raise ValueError(f"unknown strategy{hint}")
 
 
@@ -416,7 +416,7 @@ def check_keys(section: str, keys: Iterable[str], known: Iterable[str]) -> None:
 
 def _unknown_key(section: str, key: str, known: Iterable[str]) -> str:
     return (
-        f"[{section}] has the unknown key {shown(key)}{suggest(key, known)}; "
+        f"[{section}] has the unknown key {shown(key)}{did_you_mean(key, known)}; "
         f"expected one of {', '.join(known)}"
     )
 
@@ -436,5 +436,5 @@ def _describe(problem: ErrorDetails, overridden: Collection[str]) -> str:
     return (
         f"{setting(section, key, problem['input'], overridden)}: "
         f"{message[0].lower()}{message[1:]}"
-        f"{suggest(str(problem['input']), choices)} ({key}: {field.description})"
+        f"{did_you_mean(str(problem['input']), choices)} ({key}: {field.description})"
     )

@@ -12,7 +12,8 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from mkds_neat.config.section import Section, literal, suggest, words
+from mkds_gym.utils.arguments import did_you_mean
+from mkds_neat.config.section import Section, literal, words
 from mkds_neat.networks import ACTIVATIONS
 from mkds_neat.networks.mlp import MLP
 from mkds_neat.strategies import (
@@ -82,7 +83,7 @@ class MLPSettings(Section):
         if self.activation not in ACTIVATIONS:
             raise ValueError(
                 f"activation = {self.activation!r} is unknown"
-                f"{suggest(self.activation, ACTIVATIONS)}: expected one of "
+                f"{did_you_mean(self.activation, ACTIVATIONS)}: expected one of "
                 + ", ".join(sorted(ACTIVATIONS))
             )
         return self
