@@ -214,12 +214,16 @@ def _outcome(driver: StoredDriver, info: Mapping[str, Any]) -> Outcome:
 def _side_by_side(drivers: Sequence[StoredDriver], options: argparse.Namespace) -> list[Outcome]:
     race = _race_of(drivers[0], options)
     seed = drivers[0].seed if options.seed is None else options.seed
+    shown = bool(options.video) or not options.no_window
+    if shown:  # nothing is to be seen until the last race has ended
+        print(f"driving {len(drivers)} races, to be shown side by side ...", file=sys.stderr)
     outcomes = [drive_alone(driver, race, seed, options.frames) for driver in drivers]
-    if options.no_window and not options.video:
+    if not shown:
         return outcomes
     how = Show(overlays=overlay_names(options), rom=race.get("rom"), state=race.get("state"))
     recordings = [each.recording for each in outcomes if each.recording is not None]
-    with _screen(drivers, FRAMES_PER_SECOND, options) as screen:
+    names = ", ".join(driver.name for driver in drivers)
+    with _screen(names, FRAMES_PER_SECOND, options) as screen:
         for picture, _ in show(recordings, how):
             if not screen.show(picture):
                 break
@@ -310,7 +314,9 @@ def _versus(drivers: Sequence[StoredDriver], options: argparse.Namespace) -> lis
     outcomes: dict[str, Outcome] = {}
     actions: dict[str, NDArray[Any]] = {}
     step = 0
-    with contextlib.closing(env), _screen(drivers, FRAMES_PER_SECOND / skip, options) as screen:
+    names = ", ".join(driver.name for driver in drivers)
+    title = f"{names} (view of {drivers[options.view - 1].name})"
+    with contextlib.closing(env), _screen(title, FRAMES_PER_SECOND / skip, options) as screen:
         observations, infos = env.reset(seed=seed)
         while env.agents:
             for agent, each in zip(agents, skips, strict=True):
@@ -349,16 +355,13 @@ class _Screen:
 
 
 @contextlib.contextmanager
-def _screen(
-    drivers: Sequence[StoredDriver], rate: float, options: argparse.Namespace
-) -> Iterator[_Screen]:
-    title = f"mkds-gym - {', '.join(driver.name for driver in drivers)}"
+def _screen(title: str, rate: float, options: argparse.Namespace) -> Iterator[_Screen]:
     with contextlib.ExitStack() as stack:
         video = window = None
         if options.video:
             video = stack.enter_context(VideoWriter(options.video, rate, options.scale))
         if not options.no_window:
-            window = Window(title, rate, options.scale, wanted_by="mkds_neat.race")
+            window = Window(f"mkds-gym - {title}", rate, options.scale, wanted_by="mkds_neat.race")
             stack.callback(window.close)
         yield _Screen(window, video)
 

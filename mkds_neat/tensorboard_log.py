@@ -91,7 +91,8 @@ class TensorBoardLog:
         values = {f"fitness/{name}": summary[name] for name in ("best", "mean", "worst")}
         for name, quantile in _QUANTILES.items() if scores else ():
             values[f"fitness/{name}"] = float(np.quantile(scores, quantile))
-        values["population/species"] = summary["species"]
+        if summary["species"]:  # 0: the strategy has none
+            values["population/species"] = summary["species"]
         values["population/finished"] = summary["finished"]
         values["speed/busy"] = summary["busy"]
         values["speed/seconds"] = summary["seconds"]

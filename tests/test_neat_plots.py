@@ -233,8 +233,11 @@ def test_correlations_are_of_evaluated_drivers_and_in_order_of_strength(
         "weak": np.array([1.0, 2.0, 4.0, 3.0, 0.0]),
         "against": np.array([4.0, 3.0, 2.0, 1.0, 9.0]),
         "constant": np.ones(5),
+        "best_lap": np.array([0.0, 0.0, 3000.0, 2500.0, 0.0]),  # 0: no lap
     }
     run = Run(Path("run"), individuals=table, metrics=("weak", "against", "constant"))
+    lap = plots.rank_correlations(replace(run, metrics=("best_lap",)))[1]
+    assert lap[0, 1] == pytest.approx(np.corrcoef([1, 2, 3, 4], [3.5, 3.5, 2, 1])[0, 1])
     names, matrix = plots.rank_correlations(run)
     assert names == ["fitness", "against", "weak"]
     assert matrix[0].tolist() == pytest.approx([1.0, -1.0, 0.8])

@@ -28,7 +28,8 @@ from mkds_neat.plots.maps import courses_of, episode_ends
 from mkds_neat.plots.run import NEEDED_COLUMNS, Run
 from mkds_neat.report import page_html, write_page
 from mkds_neat.report.__main__ import main
-from mkds_neat.report.facts import run_status
+from mkds_neat.report.facts import drivers, run_status
+from mkds_neat.report.page import line_caption
 from mkds_neat.results import Champion, Checkpoint, Row, RunFolder, RunInfo, Session
 
 mpl.use("Agg")
@@ -400,6 +401,24 @@ def test_rank_correlations_are_those_of_spearman(tmp_path: Path) -> None:
     names, matrix = plots.rank_correlations(replace(run, individuals=table, metrics=("x",)))
     # Ranks 4 1 2 3, and 1 2.5 2.5 4.
     assert matrix[0, 1] == pytest.approx(np.corrcoef([4, 1, 2, 3], [1, 2.5, 2.5, 4])[0, 1])
+
+
+def test_lap_times_of_drivers_have_three_decimals(tmp_path: Path) -> None:
+    table = {
+        "id": np.array([1.0, 2.0]),
+        "fitness": np.array([5.0, 4.0]),
+        "lap_seconds": np.array(["27.637999999999998 28.5", "nonsense"], np.object_),
+    }
+    rows = drivers(Run(tmp_path, individuals=table))
+    assert [row[4] for row in rows] == ["27.638 28.500", "–"]
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_caption_explains_the_cross_where_there_is_one(finished: bool, tmp_path: Path) -> None:
+    record = replace(champion().record, finished=finished)
+    text = line_caption(Run(tmp_path, champion=champion(record=record)))
+    assert ("A cross marks the end of a race without a finish." in text) is not finished
+    assert ("cross" in line_caption(Run(tmp_path))) is False
 
 
 def test_archive_holds_the_best_of_each_cell() -> None:

@@ -77,6 +77,15 @@ def test_resumed_run_continues_its_curves(tmp_path: Path) -> None:
     assert len(list((run.folder.path / "tensorboard").iterdir())) == 2
 
 
+def test_strategy_without_species_has_no_curve_of_them(tmp_path: Path) -> None:
+    names = ("generation", "best", "mean", "worst", "species", "finished", "busy", "seconds")
+    with TensorBoardLog(tmp_path, 0) as log:
+        log.generation({**dict.fromkeys((*names, "frames"), 1), "species": 0}, [], None)
+    tags = read(RunFolder(tmp_path)).Tags()["scalars"]
+    assert "population/finished" in tags
+    assert "population/species" not in tags
+
+
 def test_full_disk_ends_the_curves_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "mkds_neat")
     (tmp_path / "file").mkdir()

@@ -151,7 +151,7 @@ def lap_times(
     """
     table = Run.load(run).individuals
     texts = table.get("lap_seconds", np.empty(0, np.object_)).tolist()
-    best = np.array([min(_seconds(text), default=np.nan) for text in texts])
+    best = np.array([min(lap_seconds(text), default=np.nan) for text in texts])
     return _times(table, best, "lap", "completed a lap", ax, references)
 
 
@@ -209,8 +209,8 @@ def _by_generation(table: Any, chosen: Any) -> tuple[Floats, list[Any]]:
     return x, np.split(rows, starts[1:])
 
 
-def _seconds(text: str) -> list[float]:
-    """Return the lap times of a cell."""
+def lap_seconds(text: str) -> list[float]:
+    """Return the lap times of a cell of ``individuals.csv``, in seconds."""
     found = []
     for word in text.split():
         try:

@@ -28,13 +28,15 @@ if TYPE_CHECKING:
 
 MAX_METRICS: Final = 14
 """Most metrics in the matrix of correlations: those that go with the fitness most."""
+_TIMES: Final = ("best_lap", "last_lap", "race_time")
+"""Metrics that are 0 if there was no such lap or race."""
 
 
 def correlations(run: RunLike, ax: Axes | None = None) -> Axes:
     """Draw Spearman's rank correlations of the fitness and the metrics, over all individuals.
 
     Metrics that never change are omitted. The others are in the order of their correlation with
-    the fitness.
+    the fitness. A time of a lap or race that was not completed counts as the longest.
 
     Args:
         run: The run.
@@ -57,10 +59,10 @@ def correlations(run: RunLike, ax: Axes | None = None) -> Axes:
         ax.text(
             column,
             row,
-            f"{value:.1f}".replace("-0.0", "0.0"),
+            "0.00" if abs(value) < 0.005 else f"{value:.2f}",
             ha="center",
             va="center",
-            fontsize=7.5,
+            fontsize=6.5,
             color="white" if abs(value) > 0.65 else "#333333",
         )
     colour_bar(ax, image, "rank correlation")
@@ -69,6 +71,8 @@ def correlations(run: RunLike, ax: Axes | None = None) -> Axes:
 
 def rank_correlations(run: RunLike) -> tuple[list[str], Floats]:
     """Return the names of the fitness and the metrics, and their matrix of rank correlations.
+
+    A time of a lap or race that was not completed counts as the longest.
 
     Raises:
         PlotError: The run has no metrics, or too few results.
@@ -83,7 +87,7 @@ def rank_correlations(run: RunLike) -> tuple[list[str], Floats]:
     for name in loaded.metrics:
         values = np.asarray(table[name], np.float64)[chosen]
         if np.isfinite(values).all() and len(np.unique(values)) > 1:
-            columns[name] = values
+            columns[name] = np.where(values > 0, values, np.inf) if name in _TIMES else values
     if len(columns) < 2 or chosen.sum() < 3 or len(np.unique(columns["fitness"])) < 2:
         raise PlotError("the run has no metrics that change, or too few results")
     matrix = np.corrcoef([_ranks(values) for values in columns.values()])

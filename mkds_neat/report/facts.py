@@ -14,6 +14,7 @@ import numpy as np
 from mkds_gym.display.video import race_clock
 from mkds_gym.errors import MKDSError
 from mkds_neat.plots import Run
+from mkds_neat.plots.progress import lap_seconds
 
 MAX_TEXT: Final = 300
 """Most characters of a text of the run."""
@@ -168,13 +169,14 @@ def drivers(run: Run) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for row in order[np.sort(first)][:TOP_DRIVERS].tolist():
         laps = table["lap_seconds"][row] if "lap_seconds" in table else ""
+        times = " ".join(f"{seconds:.3f}" for seconds in lap_seconds(str(laps)))
         rows.append(
             (
                 f"{table['id'][row]:g}",
                 f"{column('generation')[row]:g}",
                 f"{scores[row]:,.1f}",
                 race_clock(float(seconds[row])) if finished[row] and seconds[row] > 0 else "–",
-                shown_text(str(laps), 60) or "–",
+                shown_text(times, 60) or "–",
                 shown_text(str(table["events"][row]) if "events" in table else "", 60),
             )
         )

@@ -232,8 +232,7 @@ def _sections(run: Run, race: Race | None, problem: str, video: bool) -> Iterato
             plot(
                 plots.racing_line,
                 "Racing line",
-                "The champion's way from start to end, on the course from above. The red line is "
-                f"the start.{first}",
+                f"{line_caption(run)}{first}",
                 size,
             )
             if race is not None
@@ -254,7 +253,8 @@ def _sections(run: Run, race: Race | None, problem: str, video: bool) -> Iterato
                 plots.correlations,
                 "Correlations",
                 "Spearman's rank correlations of the fitness and the metrics, over all "
-                "individuals, in the order of their correlation with the fitness.",
+                "individuals, in the order of their correlation with the fitness. A time of a lap "
+                "or race that was not completed counts as the longest.",
                 (6.6, 5.8),
             ),
             plot(
@@ -265,6 +265,16 @@ def _sections(run: Run, race: Race | None, problem: str, video: bool) -> Iterato
             ),
         ],
     )
+
+
+def line_caption(run: Run) -> str:
+    """Return what the plot of the racing line shows."""
+    text = (
+        "The champion's way from start to end, on the course from above. The red line is the start."
+    )
+    if run.champion is not None and not run.champion.record.finished:
+        text += " A cross marks the end of a race without a finish."
+    return text
 
 
 def _width_to_height(race: Race) -> float:
