@@ -7,7 +7,6 @@ import itertools
 import logging
 import os
 import signal
-import socket
 import tempfile
 import threading
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Final
 from mkds_gym.utils.arguments import shown
 from mkds_gym.utils.leftovers import owner, remove_leftover_folders, removed_at_end, shared_folder
 from mkds_gym.utils.portable_errors import ends_process
+from mkds_neat.cluster.head import why_silent
 from mkds_neat.cluster.versions import difference, versions
 from mkds_neat.config.settings import RaySettings
 from mkds_neat.errors import ConfigError
@@ -32,9 +32,6 @@ _REMEDY: Final = "start a cluster with `ray start --head`, or write address = lo
 _LINK: Final = "mkds-ray."
 _CURRENT_CLUSTER: Final = "ray_current_cluster"
 """File in the temporary folder of Ray with the address that ``ray start`` printed last."""
-_HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
-"""RFC 9113, section 3.4: a client's first bytes, and an empty SETTINGS frame."""
-_HTTP2_SETTINGS: Final = 4
 
 
 def import_ray() -> Any:
@@ -163,20 +160,8 @@ def _check_answer(address: str, where: str) -> None:
         if not address:
             return  # Ray looks for a process, and does not wait
         where += f" (that is {address})"
-    host, _, port = address.rpartition(":")
-    try:
-        if not (host and port.isdecimal()):
-            raise OSError("expected host:port")
-        with socket.create_connection((host.strip("[]"), int(port)), _ANSWER_TIMEOUT) as stream:
-            if os.environ.get("RAY_USE_TLS", "0") != "0":
-                return
-            stream.sendall(_HTTP2_PREFACE)
-            head = stream.recv(4)
-            if len(head) < 4 or head[3] != _HTTP2_SETTINGS:
-                raise OSError("another kind of server answers")
-    except (OSError, OverflowError) as error:
-        text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ConfigError(f"{where}: no Ray cluster answers ({text}); {_REMEDY}") from error
+    if problem := why_silent(address, _ANSWER_TIMEOUT):
+        raise ConfigError(f"{where}: no Ray cluster answers ({problem}); {_REMEDY}")
 
 
 def _check_nodes(ray: Any, where: str) -> None:

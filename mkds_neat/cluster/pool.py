@@ -19,6 +19,7 @@ from mkds_gym.utils.portable_errors import describe
 from mkds_neat.cluster.actor import EpisodeActor
 from mkds_neat.cluster.connection import connect, disconnect
 from mkds_neat.cluster.files import files_of
+from mkds_neat.cluster.head import Head
 from mkds_neat.cluster.versions import versions
 from mkds_neat.config.settings import RaySettings
 from mkds_neat.episode import Ended, Failed, Finished, Message, Progress, Started, Task
@@ -66,6 +67,7 @@ class RayPool:
         self._settings = settings
         files = files_of(factory.env_id, factory.kwargs)
         self._ray = connect(settings, files.size)
+        self._head = Head(self._ray.get_runtime_context().gcs_address)
         self._actors: dict[int, _Actor] = {}
         self._suspects: set[Any] = set()  # tasks of actors that died
         self._seconds = 0.0  # mean duration of an episode in a busy lane
@@ -101,7 +103,12 @@ class RayPool:
         return {n: actor.node for n, actor in self._actors.items() if actor.started}
 
     def restart(self, worker: int) -> None:
-        """Start an actor, in place of the one that there was."""
+        """Start an actor, in place of the one that there was.
+
+        Raises:
+            EvaluationError: The head of the cluster is lost.
+        """
+        self._head.wait()
         if (old := self._actors.get(worker)) is not None:
             self._suspects |= old.tasks
             self._kill(old)
@@ -127,7 +134,7 @@ class RayPool:
         An actor that has ended gives `Ended`.
 
         Raises:
-            EvaluationError: The cluster has no room for an actor.
+            EvaluationError: The cluster has no room for an actor, or its head is lost.
         """
         for actor in self._actors.values():
             if actor.outbox:
@@ -135,6 +142,7 @@ class RayPool:
                 actor.at_once = not self._suspects.isdisjoint(actor.tasks)
                 actor.pushes.append(actor.handle.push.remote(actor.outbox, actor.at_once))
                 actor.outbox = []
+        self._head.check()
         self._check_room()
         calls = {actor.poll: number for number, actor in self._actors.items()}
         ready, _ = self._ray.wait(list(calls), timeout=timeout, fetch_local=False)
@@ -187,6 +195,7 @@ class RayPool:
     def _death(self, worker: int, error: Exception) -> list[Message]:
         """Return what is to be told of an actor that has died."""
         actor = self._actors[worker]
+        self._head.wait()
         alive = {node["NodeID"] for node in self._ray.nodes() if node["Alive"]}
         text = describe(error)
         if ("node" in text and "died" in text and not actor.started) or (
