@@ -104,8 +104,8 @@ EVOLVED_LAPS: Final = 0.03
 """Least laps of each driver in the picture."""
 REPORTED: Final = 8
 """Generations of the run in the picture of a report."""
-PAGE: Final = (1320, 3090)
-"""Width and height of the page in that picture, in pixels."""
+PAGE: Final = (1320, 3575)
+"""Width and height of the page in that picture, in pixels: all before its metrics."""
 CONFIG: Final = Path(__file__).parent.parent / "examples" / "first_finish.ini"
 OVERLAY_SEED: Final = 1
 OVERLAY_MOMENT: Final = ("mario_course", 570, 0)
@@ -609,7 +609,7 @@ def report_of(there: Path, folder: Path) -> None:
         with Image.open(shot) as image:
             small = image.convert("RGB")
             small.thumbnail((PAGE[0] * 5 // 8, PAGE[1]), Image.Resampling.LANCZOS)
-            save(small, target / "report.png", 160)
+            save(small, target / "report.png", 256)
         plots.racing_line("runs/first_finish", lap=2).figure.savefig(shot, dpi=130)
         with Image.open(shot) as image:
             save(image.convert("RGB"), target / "racing_line.png", 256)
