@@ -87,6 +87,23 @@ class RemoteCluster:
         """End the processes of a node, which may be dead."""
         self._ask(f"remove {raylet}")
 
+    def kill_head(self) -> None:
+        """Kill the server that all nodes ask. The raylet of the head lives on, as all others do."""
+        (server,) = (p for p in self._children() if p.name() == "gcs_server")
+        server.kill()
+
+    def kill(self) -> None:
+        """Kill all processes, as if all machines were lost."""
+        for process in (*self._children(), self._process):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._process.wait()
+
+    def _children(self) -> list[psutil.Process]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            return psutil.Process(self._process.pid).children(recursive=True)
+        return []
+
     def close(self) -> None:
         """End all processes."""
         self._process.communicate()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -22,7 +24,7 @@ import pytest
 from neat_config import config_text
 from neat_envs import DRAWN, DYING
 from neat_runs import SMALL, everything
-from ray_nodes import LocalCluster, actors, actors_on, kill
+from ray_nodes import LocalCluster, RemoteCluster, actors, actors_on, kill
 from waiting import until
 
 from mkds_gym.emulator.cartridge import BUNDLED_ROM
@@ -31,6 +33,7 @@ from mkds_neat import run
 from mkds_neat.cluster import RayPool, disconnect
 from mkds_neat.cluster.actor import EpisodeActor
 from mkds_neat.cluster.files import NodeFiles, files_of
+from mkds_neat.cluster.head import Head, why_silent
 from mkds_neat.cluster.versions import versions
 from mkds_neat.config import parse_config
 from mkds_neat.config.settings import RaySettings
@@ -150,6 +153,35 @@ def test_cluster_of_a_run_that_is_refused_ends(tmp_path, monkeypatch):
         assert ended == [True]
         assert Evolution(settings, first).config.run.workers == 2
         assert ended == [True]
+
+
+def test_head_that_stays_silent_is_lost(monkeypatch):
+    monkeypatch.setattr("mkds_neat.cluster.head.PATIENCE", 60.0)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def answer(*answers: bytes) -> None:
+            for data in answers:
+                stream, _ = server.accept()
+                with stream, contextlib.suppress(OSError):
+                    stream.recv(100)
+                    stream.sendall(data)
+
+        settings, other = b"\0\0\0\4", b"HTTP"
+        # The last two questions are those of `wait`, which goes on after a wrong answer.
+        thread = threading.Thread(target=answer, args=(settings, other, other, settings))
+        thread.start()
+        assert why_silent(address, 60) == ""
+        assert why_silent(address, 60) == "another kind of server answers"
+        head = Head(address)
+        head.wait()
+        thread.join()
+    message = re.escape(f"the head of the Ray cluster at {address} has not answered for ")
+    monkeypatch.setattr("mkds_neat.cluster.head.PATIENCE", 1.0)
+    with pytest.raises(EvaluationError, match=rf"{message}\d seconds \(Connection refused\)"):
+        head.wait()
+    with pytest.raises(EvaluationError, match=r"start a cluster again, and continue .* --resume"):
+        until(head.check, 30)
 
 
 def task(key: int) -> Task:
@@ -273,9 +305,11 @@ def test_lost_node_and_dead_actor_cost_no_result_and_a_new_node_is_used(cluster,
 SOME = {"run__generations": 4, "evaluation__frames": 600, "NEAT__pop_size": 10}
 
 
-def command(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def command(
+    folder: Path, *arguments: str, program: tuple[str, ...] = ("-m", "mkds_neat.run")
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "mkds_neat.run", *arguments, "--no-pictures", "--quiet"],
+        [sys.executable, *program, *arguments, "--no-pictures", "--quiet"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -327,6 +361,51 @@ def test_run_with_a_killed_driver_and_a_killed_node_ends_as_a_local_run(cluster,
     until(lambda: not actors_on(nodes[1:]), 60)
     for node in nodes:
         cluster.remove_node(node)
+
+
+IMPATIENT = """
+import sys
+from mkds_neat.cluster import head
+from mkds_neat.run import main
+head.INTERVAL, head.PATIENCE = 1.0, 5.0
+sys.exit(main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("lost", ["head", "all machines"])
+def test_lost_head_ends_the_run_in_one_error_and_resume_continues_it(lost, tmp_path):
+    cluster = RemoteCluster()
+    try:
+        nodes = [cluster.add_node(), cluster.add_node()]
+        path = config(tmp_path, f"address = {cluster.address}\nactors = 2", **SOME)
+        local = path.read_text().replace("engine = ray", "engine = local")
+        (tmp_path / "local.ini").write_text(local)
+        whole = command(tmp_path, "local.ini", "--output", "local")
+        first = command(tmp_path, "c.ini", program=("-c", IMPATIENT))
+        wait_for_results(tmp_path / "run", 1, first)
+        if lost == "head":
+            for actor in actors_on(nodes):
+                actor.suspend()  # or a fast machine would end the run before it misses the head
+            cluster.kill_head()
+        else:
+            cluster.kill()
+        out, _ = first.communicate(timeout=120)
+    finally:
+        cluster.kill()
+    assert first.returncode == 1, out
+    errors = [line for line in out.splitlines() if "error" in line.lower()]
+    assert len(errors) == 1, out
+    assert f"error: the head of the Ray cluster at {cluster.address} has not answered" in errors[0]
+    assert "Traceback" not in out
+    second = command(tmp_path, "--resume", "run", "--engine", "local")
+    out, _ = second.communicate(timeout=250)
+    assert second.returncode == 0, out
+    assert whole.wait(250) == 0
+    assert everything(RunFolder.open(tmp_path / "run")) == everything(
+        RunFolder.open(tmp_path / "local")
+    )
 
 
 @pytest.mark.slow
