@@ -608,8 +608,8 @@ def report_of(there: Path, folder: Path) -> None:
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
         with Image.open(shot) as image:
             small = image.convert("RGB")
-            small.thumbnail((PAGE[0] * 5 // 8, PAGE[1]), Image.Resampling.LANCZOS)
-            save(small, target / "report.png", 256)
+            small.thumbnail((PAGE[0] * 4 // 7, PAGE[1]), Image.Resampling.LANCZOS)
+            save(small, target / "report.png", 192)
         plots.racing_line("runs/first_finish", lap=2).figure.savefig(shot, dpi=130)
         with Image.open(shot) as image:
             save(image.convert("RGB"), target / "racing_line.png", 256)
