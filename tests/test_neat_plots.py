@@ -236,6 +236,8 @@ def test_correlations_are_of_evaluated_drivers_and_in_order_of_strength(
         "best_lap": np.array([0.0, 0.0, 3000.0, 2500.0, 0.0]),  # 0: no lap
     }
     run = Run(Path("run"), individuals=table, metrics=("weak", "against", "constant"))
+    texts = [each.get_text() for each in plots.correlations(run).texts]
+    assert texts == ["1", "-1", ".80", "-1", "1", "-.80", ".80", "-.80", "1"]
     lap = plots.rank_correlations(replace(run, metrics=("best_lap",)))[1]
     assert lap[0, 1] == pytest.approx(np.corrcoef([1, 2, 3, 4], [3.5, 3.5, 2, 1])[0, 1])
     names, matrix = plots.rank_correlations(run)

@@ -59,7 +59,7 @@ def correlations(run: RunLike, ax: Axes | None = None) -> Axes:
         ax.text(
             column,
             row,
-            "0.00" if abs(value) < 0.005 else f"{value:.2f}",
+            _short(value),
             ha="center",
             va="center",
             fontsize=6.5,
@@ -67,6 +67,12 @@ def correlations(run: RunLike, ax: Axes | None = None) -> Axes:
         )
     colour_bar(ax, image, "rank correlation")
     return ax
+
+
+def _short(value: float) -> str:
+    """Return a correlation as it fits in a cell: ``.25``, ``-.03``, ``0`` or ``1``."""
+    hundredths = round(100 * value)
+    return f"{hundredths / 100:.2f}".removesuffix(".00").replace("0.", ".")
 
 
 def rank_correlations(run: RunLike) -> tuple[list[str], Floats]:
