@@ -8,7 +8,6 @@ import importlib
 import io
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,13 @@ from numpy.typing import NDArray
 
 from mkds_gym.errors import MKDSError
 from mkds_gym.utils.arguments import file_path, shown
-from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
+from mkds_gym.utils.command_line import (
+    ArgumentParser,
+    path_or_name,
+    print_error,
+    print_line,
+    run_command,
+)
 from mkds_gym.utils.files import is_folder, same_file, why_unwritable, write_bytes
 from mkds_gym.utils.reading import parse_json, read_file
 from mkds_neat.errors import ChampionFormatError, ExportError
@@ -255,10 +260,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         network = read_network(source, arguments.individual)
         worst = export(network, arguments.output, arguments.to, arguments.force)
     except (MKDSError, ValueError) as error:
-        print(f"python -m mkds_neat.export: error: {error}", file=sys.stderr)  # noqa: T201
+        print_error(f"python -m mkds_neat.export: error: {error}")
         return 1
     kind = "recurrent" if network.recurrent else "feed-forward"
-    print(  # noqa: T201
+    print_line(
         f"{arguments.output}: a {kind} network (inputs: {len(network.inputs)}, outputs: "
         f"{len(network.outputs)}); differs from the driver's by at most {worst:.0e} on random "
         "observations"

@@ -12,10 +12,9 @@ import argparse
 import contextlib
 import inspect
 import math
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import gymnasium as gym
 import numpy as np
@@ -32,7 +31,13 @@ from mkds_gym.kartlab.boot import MAX_DRIVERS
 from mkds_gym.recording.format import Recording
 from mkds_gym.recording.recorder import Recorder
 from mkds_gym.replay.show import Show, show
-from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
+from mkds_gym.utils.command_line import (
+    ArgumentParser,
+    path_or_name,
+    print_error,
+    print_line,
+    run_command,
+)
 from mkds_gym.utils.files import why_unwritable
 from mkds_neat.config.environment import is_mkds
 from mkds_neat.errors import RunFolderError
@@ -143,9 +148,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not options.no_window:
             check_display("mkds_neat.race")
         drive = _versus if options.versus else _side_by_side
-        print(table(drive(drivers, options)))
+        print_line(table(drive(drivers, options)))
     except (MKDSError, ValueError, TypeError, ImportError, gym.error.Error) as error:
-        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
+        print_error(f"{_PROGRAM}: error: {error}")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -366,5 +371,10 @@ def _screen(title: str, rate: float, options: argparse.Namespace) -> Iterator[_S
         yield _Screen(window, video)
 
 
-if __name__ == "__main__":
+def command() -> NoReturn:
+    """Run the command line and exit."""
     run_command(main)
+
+
+if __name__ == "__main__":
+    command()

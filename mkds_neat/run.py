@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import os
 import shlex
 import signal
 import sys
@@ -22,7 +21,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from mkds_gym.utils.command_line import ArgumentParser, path_or_name
+from mkds_gym.utils.command_line import (
+    ArgumentParser,
+    discard,
+    encodable,
+    open_streams,
+    path_or_name,
+)
 from mkds_neat.options import ENVIRONMENT_HELP, HELP, option
 
 if TYPE_CHECKING:
@@ -77,6 +82,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     if arguments.config is None and arguments.resume is None:
         parser.error("give a config file (examples/first_finish.ini is one), or --resume FOLDER")
+    if argv is None:
+        open_streams()
     signals = _Signals(last=argv is None)
     try:
         # From here on, Ctrl-C takes effect where it is harmless, and a second one at once.
@@ -204,16 +211,12 @@ def _say(line: str) -> None:
 
 
 def _print(text: str, stream: TextIO | None = None) -> None:
-    """Print a line. A closed pipe or a full disk behind the stream does not end a run."""
+    """Print lines. A closed pipe or a full disk behind the stream does not end a run."""
     stream = stream or sys.stdout
     try:
-        print(text, file=stream, flush=True)
+        print(encodable(text, stream), file=stream, flush=True)
     except (OSError, ValueError):  # ValueError: the stream is closed
-        with contextlib.suppress(OSError, ValueError):
-            # The interpreter flushes the stream at its end.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
+        discard(stream)
 
 
 def _report(outcome: Outcome, folder: RunFolder, seconds: float) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final, cast, get_args
 import gymnasium as gym
 
 from mkds_gym.recording.format import is_object_note
-from mkds_gym.utils.arguments import file_path, shown
+from mkds_gym.utils.arguments import escaped, file_path, shown
 from mkds_gym.utils.files import is_file, is_folder
 from mkds_gym.utils.reading import parse_ini, read_text
 from mkds_neat.errors import RunFolderError
@@ -106,14 +106,14 @@ def load_driver(
     """
     run = file_path("path", path, "a run folder")
     if is_file(run) or run.suffix == ".json":
-        champion, name = load_champion(run), run.stem
+        champion, name = load_champion(run), escaped(run.stem)
         if individual != CHAMPION or generation is not None:
             raise ValueError(
                 f"{str(run)!r} holds one driver: give the folder of a run to choose another"
             )
     else:
         _check_folder(run)
-        champion, name = load_champion(run / "champion.json"), run.resolve().name
+        champion, name = load_champion(run / "champion.json"), escaped(run.resolve().name)
     driver = StoredDriver(
         name,
         champion.network,

@@ -6,9 +6,8 @@ Exit status: 0 done, 1 failed, 2 bad arguments, 130 after Ctrl-C.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import gymnasium as gym
 import numpy as np
@@ -18,7 +17,13 @@ from mkds_gym.display.video import race_clock
 from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import MKDSError, RecordingError
 from mkds_gym.recording.recorder import Recorder
-from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
+from mkds_gym.utils.command_line import (
+    ArgumentParser,
+    path_or_name,
+    print_error,
+    print_line,
+    run_command,
+)
 from mkds_gym.utils.files import why_unwritable
 from mkds_neat.config.environment import is_mkds
 from mkds_neat.race_options import add_race_options, check_display, overlay_names, race_arguments
@@ -72,11 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise RecordingError(f"--save {options.save}: {problem}")
         if not options.no_window:
             check_display("mkds_neat.watch")
-        print(f"{driver.name}: {_watch(driver, options)}")
+        print_line(f"{driver.name}: {_watch(driver, options)}")
         if options.save:
-            print(f"saved: {options.save}")
+            print_line(f"saved: {options.save}")
     except (MKDSError, ValueError, TypeError, gym.error.Error) as error:
-        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
+        print_error(f"{_PROGRAM}: error: {error}")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -144,5 +149,10 @@ def describe_result(info: Mapping[str, Any]) -> str:
     return f"ended by {ended} in lap {info['lap']} after {info['progress']:.2f} laps{after}"
 
 
-if __name__ == "__main__":
+def command() -> NoReturn:
+    """Run the command line and exit."""
     run_command(main)
+
+
+if __name__ == "__main__":
+    command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,7 +14,13 @@ from mkds_gym.doctor.finding import BAD, without_home
 from mkds_gym.doctor.running import FRAMES
 from mkds_gym.errors import MKDSError
 from mkds_gym.utils.arguments import shown
-from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
+from mkds_gym.utils.command_line import (
+    ArgumentParser,
+    path_or_name,
+    print_error,
+    print_line,
+    run_command,
+)
 from mkds_gym.utils.files import write_bytes
 
 
@@ -73,16 +78,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     findings = []
     try:
         for finding in examine(options.rom, options.state, options.frames):
-            print(finding, flush=True)
+            print_line(finding)
             findings.append(finding)
         counts = Counter(finding.level for finding in findings)
-        print(f"{counts['ok']} ok, {counts['odd']} odd, {counts['bad']} bad")
+        print_line(f"{counts['ok']} ok, {counts['odd']} odd, {counts['bad']} bad")
         if options.json is not None:
             entries = [asdict(finding) for finding in findings]
             text = json.dumps({"version": 1, "findings": entries}, indent=2)
             write_bytes(options.json, (without_home(text) + "\n").encode(), MKDSError)
     except MKDSError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print_error(f"{parser.prog}: error: {error}")
         return 1
     except KeyboardInterrupt:
         return 130

@@ -35,7 +35,7 @@ from mkds_gym.kartlab.generator import COURSE_ID, SEEDS, generate
 from mkds_gym.race.memory_layout import MemoryLayout
 from mkds_gym.race.reader import RaceReader
 from mkds_gym.utils.arguments import shown
-from mkds_gym.utils.command_line import ArgumentParser, run_command
+from mkds_gym.utils.command_line import ArgumentParser, print_error, print_line, run_command
 from mkds_gym.utils.reading import parse_json, read_file
 
 SPREAD = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -324,13 +324,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             interrupted = True
     except (MKDSError, ValueError, OSError) as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print_error(f"{parser.prog}: error: {error}")
         return 1
     seen = [found[job] for job in jobs if job in found]
     if seen:
-        print(report(seen))
+        print_line(report(seen))
     if interrupted:
-        print(f"interrupted: {len(seen)} of {len(jobs)} courses were driven", file=sys.stderr)
+        print_error(f"interrupted: {len(seen)} of {len(jobs)} courses were driven")
         return 130
     return 1 if any(one.problem for one in seen) else 0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -22,7 +21,7 @@ from mkds_gym.episodes.race_config import RANDOM_COURSE
 from mkds_gym.errors import MKDSError
 from mkds_gym.kartlab.boot import CLASSES
 from mkds_gym.utils.arguments import shown
-from mkds_gym.utils.command_line import ArgumentParser
+from mkds_gym.utils.command_line import ArgumentParser, print_error, print_line
 from mkds_gym.utils.files import why_unwritable, write_bytes
 
 
@@ -182,12 +181,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             partial(_run_one, mirror=options.mirror, laps=options.laps),
             min(options.workers, len(jobs)),
         )
-        print(report(runs))
+        print_line(report(runs))
         if options.json is not None:
             result = {"date": date.today().isoformat(), **dump(runs)}
             write_bytes(options.json, (json.dumps(result, indent=1) + "\n").encode())
     except (MKDSError, ValueError, TypeError, OSError) as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print_error(f"{parser.prog}: error: {error}")
         return 1
     return 0 if all(run.drive.finished for run in runs) else 1
 

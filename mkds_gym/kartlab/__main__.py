@@ -7,7 +7,6 @@ draws a course from above; both work without a C compiler.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,8 +24,8 @@ from mkds_gym.kartlab.build import (
 from mkds_gym.kartlab.compiler import compile_course
 from mkds_gym.kartlab.preview import check_suffix, draw
 from mkds_gym.utils.arguments import shortened
-from mkds_gym.utils.command_line import ArgumentParser, run_command
-from mkds_gym.utils.files import same_file, why_unwritable, write_bytes
+from mkds_gym.utils.command_line import ArgumentParser, print_error, print_line, run_command
+from mkds_gym.utils.files import replacing, same_file, why_unwritable, write_bytes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -91,14 +90,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = str(error)
     except OSError as error:  # other files raise errors that name them
         message = f"{options.output}: {reason(error)}"
-    print(f"{parser.prog}: error: {shortened(message, 2000)}", file=sys.stderr)
+    print_error(f"{parser.prog}: error: {shortened(message, 2000)}")
     return 1
 
 
 def _build(output: Path) -> int:
     data = build_rom()
-    output.write_bytes(data)
-    print(f"{output}: {len(data)} bytes")
+    write_bytes(output, data, BuildError)
+    print_line(f"{output}: {len(data)} bytes")
     _name_compiler()
     return 0
 
@@ -116,20 +115,21 @@ def _compile(paths: list[Path], output: Path, base: Path) -> int:
     data, courses = with_courses(cartridge.contents(), paths)
     write_bytes(output, data, BuildError)
     for course in courses:
-        print(
+        print_line(
             f"{course.title}: {course.name} (id {course.course_id}), {course.length:,.0f} units, "
             f"{len(course.triangles):,} triangles, {course.model.polygons:,} polygons"
         )
-    print(f"{output}: {len(data):,} bytes. To drive it:")
-    print(f'  gymnasium.make("MKDS-v0", rom="{output}", course="{courses[-1].name}")')
+    print_line(f"{output}: {len(data):,} bytes. To drive it:")
+    print_line(f'  gymnasium.make("MKDS-v0", rom="{output}", course="{courses[-1].name}")')
     return 0
 
 
 def _preview(path: Path, output: Path) -> int:
     check_suffix(output)
     course = compile_course(path)
-    draw(course).save(output)
-    print(f"{output}: {course.title}, {course.length:,.0f} units per lap")
+    with replacing(output, BuildError) as partial:
+        draw(course).save(partial)
+    print_line(f"{output}: {course.title}, {course.length:,.0f} units per lap")
     return 0
 
 
@@ -137,16 +137,16 @@ def _check(path: Path) -> int:
     difference = check_rom(path)
     same_compiler = _name_compiler()
     if difference is None:
-        print(f"{path.name} equals a new build, byte for byte")
+        print_line(f"{path.name} equals a new build, byte for byte")
         return 0
-    print(difference)
+    print_line(difference)
     return 1 if same_compiler else 0
 
 
 def _name_compiler() -> bool:
     version = compiler_version()
     if version != COMPILER_VERSION:
-        print(
+        print_line(
             f"compiled with version {version}; the bundled cartridge was compiled with "
             f"{COMPILER_VERSION}: bytes may differ"
         )

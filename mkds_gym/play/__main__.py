@@ -9,13 +9,12 @@ import argparse
 import contextlib
 import hashlib
 import signal
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 
@@ -41,7 +40,13 @@ from mkds_gym.overlays import (
 from mkds_gym.play.player import REWIND_SECONDS, SCREEN_CHOICES, Player
 from mkds_gym.recording.format import SUFFIX, Recording, Start, boot_digest
 from mkds_gym.recording.recorder import ConsoleRecorder
-from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
+from mkds_gym.utils.command_line import (
+    ArgumentParser,
+    path_or_name,
+    print_error,
+    print_line,
+    run_command,
+)
 from mkds_gym.utils.files import free_path, same_file, why_unwritable
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -187,9 +192,9 @@ def _save_recording(recording: Recording, path: Path) -> int:
     except RecordingError as error:
         place = Path(tempfile.mkdtemp(prefix="mkds-")) / f"{path.stem}{SUFFIX}"
         recording.save(place)
-        print(f"{_PROGRAM}: error: {error}; the recording is in {place}", file=sys.stderr)
+        print_error(f"{_PROGRAM}: error: {error}; the recording is in {place}")
         return 1
-    print(f"{recording.describe()}: {path}")
+    print_line(f"{recording.describe()}: {path}")
     return 0
 
 
@@ -315,12 +320,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if received:
                 return 128 + received[0]
     except (MKDSError, ValueError, TypeError) as error:
-        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
+        print_error(f"{_PROGRAM}: error: {error}")
         return 1
     except KeyboardInterrupt:
         return 130
     return status
 
 
-if __name__ == "__main__":
+def command() -> NoReturn:
+    """Run the command line and exit."""
     run_command(main)
+
+
+if __name__ == "__main__":
+    command()

@@ -43,7 +43,7 @@ from mkds_gym.emulator.desmume.builds import build_name
 from mkds_gym.errors import RecordingError
 from mkds_gym.race.state import RaceState
 from mkds_gym.recording.schema import MAX_FRAMES, check_header
-from mkds_gym.utils.arguments import file_path, shown
+from mkds_gym.utils.arguments import escaped, file_path, shown
 from mkds_gym.utils.files import write_bytes
 from mkds_gym.utils.reading import inflate, parse_json, read_file
 from mkds_gym.version import __version__
@@ -167,7 +167,7 @@ class Recording:
 
     def describe(self) -> str:
         """Return a line of text: label, frames and result."""
-        parts = [self.label or self.title, f"{self.frames} frames"]
+        parts = [escaped(self.label or self.title), f"{self.frames} frames"]
         if self.result.get("finished"):
             parts.append(f"finished in {self.result['total_time']:.3f} s")
         elif "progress" in self.result:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +37,13 @@ from mkds_gym.recording.format import (
 from mkds_gym.replay import dsm
 from mkds_gym.replay.replay import verify
 from mkds_gym.replay.show import Show, show
-from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
+from mkds_gym.utils.command_line import (
+    ArgumentParser,
+    path_or_name,
+    print_error,
+    print_line,
+    run_command,
+)
 from mkds_gym.utils.files import same_file, why_unwritable, write_bytes
 
 GIF_EVERY: Final = 4
@@ -168,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _run(options, names)
     except (MKDSError, ValueError, TypeError) as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print_error(f"{parser.prog}: error: {error}")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -221,10 +226,10 @@ def _run(options: argparse.Namespace, names: Sequence[str] | None) -> None:
     make_overlays(overlays)
     if options.save:
         recordings[0].save(options.save)
-        print(f"{recordings[0].describe()}: {options.save}")
+        print_line(f"{recordings[0].describe()}: {options.save}")
     if options.movie:
         files = dsm.write_movie(recordings[0], options.movie, options.rom)
-        print(f"{recordings[0].describe()}: {', '.join(map(str, files))}")
+        print_line(f"{recordings[0].describe()}: {', '.join(map(str, files))}")
     pictures = options.video or options.gif or options.sheet
     if options.show or pictures:
         every = math.gcd(GIF_EVERY, _gif_every(options))
@@ -247,7 +252,7 @@ def _run(options: argparse.Namespace, names: Sequence[str] | None) -> None:
 
 def _print_result(recording: Recording) -> None:
     result = "ends as recorded" if recording.ram else "driven (the recording has no final memory)"
-    print(f"{recording.describe()}: {result}")
+    print_line(f"{recording.describe()}: {result}")
 
 
 def _show(options: argparse.Namespace, recordings: Sequence[Recording], how: Show) -> None:
@@ -293,7 +298,7 @@ def _show(options: argparse.Namespace, recordings: Sequence[Recording], how: Sho
         write_bytes(options.sheet, sheet_bytes(pictures, captions, columns))
         written.append(options.sheet)
     if written:
-        print(f"{', '.join(each.describe() for each in recordings)}: {', '.join(written)}")
+        print_line(f"{', '.join(each.describe() for each in recordings)}: {', '.join(written)}")
     else:
         for recording in recordings:
             _print_result(recording)
@@ -348,5 +353,10 @@ class _ReplayWindow:
             self._paused = not self._paused
 
 
-if __name__ == "__main__":
+def command() -> NoReturn:
+    """Run the command line and exit."""
     run_command(main)
+
+
+if __name__ == "__main__":
+    command()

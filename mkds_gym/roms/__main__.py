@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,8 @@ from mkds_gym.emulator.cartridge import REGIONS
 from mkds_gym.errors import CartridgeError, MKDSError
 from mkds_gym.roms import library
 from mkds_gym.roms.importing import Outcome, forget, import_path
-from mkds_gym.utils.command_line import ArgumentParser, run_command
+from mkds_gym.utils.arguments import escaped
+from mkds_gym.utils.command_line import ArgumentParser, print_error, print_line, run_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -63,9 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _list()
         for name in options.names:
             forget(name)
-            print(f"{name} is removed from the list; your files stay")
+            print_line(f"{name} is removed from the list; your files stay")
     except MKDSError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print_error(f"{parser.prog}: error: {error}")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -82,30 +82,30 @@ def _import(options: argparse.Namespace) -> int:
             if outcome.rom is not None:
                 found.append(outcome.rom)
         if not seen:
-            print(f"'{path}' contains no .nds, .zip or .gz file", file=sys.stderr)
+            print_error(f"'{path}' contains no .nds, .zip or .gz file")
     if not found:
-        print("no cartridge was imported", file=sys.stderr)
+        print_error("no cartridge was imported")
         return 1
-    print(
+    print_line(
         f'drive it with gymnasium.make("MKDS-v0", rom="{found[0].name}"); first keep a race start:'
     )
-    print(f"  python -m mkds_gym.play --rom {found[0].name}")
+    print_line(f"  python -m mkds_gym.play --rom {found[0].name}")
     return 0
 
 
 def _report(outcome: Outcome) -> None:
     rom = outcome.rom
     if rom is None:
-        print(f"refused: {outcome.problem}", file=sys.stderr)
+        print_error(f"refused: {outcome.problem}")
         return
-    print(f"{'known' if outcome.known else 'imported'}: {_line(rom)}")
+    print_line(f"{'known' if outcome.known else 'imported'}: {_line(rom)}")
     if rom.archive:
-        print(f"  unpacked to {rom.path}")
+        print_line(f"  unpacked to {rom.path}")
 
 
 def _line(rom: library.ImportedRom) -> str:
     described = f"{rom.title}, {rom.game_code} revision {rom.revision}, {rom.region}"
-    return f"{rom.name}  {described}, SHA-1 {rom.sha1}, {rom.archive or rom.path}"
+    return escaped(f"{rom.name}  {described}, SHA-1 {rom.sha1}, {rom.archive or rom.path}")
 
 
 def _list() -> int:
@@ -114,12 +114,12 @@ def _list() -> int:
         try:
             rom = library.find(name)
             if rom is not None:
-                print(_line(rom))
+                print_line(_line(rom))
                 rom.check()
         except CartridgeError as error:
-            print(f"  {error}")
+            print_line(f"  {escaped(str(error))}")
     if not names:
-        print(f"no cartridge is imported: run `{library.IMPORT_COMMAND} FILE`")
+        print_line(f"no cartridge is imported: run `{library.IMPORT_COMMAND} FILE`")
     return 0
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +12,13 @@ from mkds_gym.errors import CartridgeError, MKDSError
 from mkds_gym.roms.library import names
 from mkds_gym.starts import library
 from mkds_gym.starts.importing import Outcome, import_state
-from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
+from mkds_gym.utils.command_line import (
+    ArgumentParser,
+    path_or_name,
+    print_error,
+    print_line,
+    run_command,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -73,9 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (cartridge,) = cartridges.values()
         for name in options.names:
             library.remove(cartridge.sha1, name)
-            print(f"{name} is deleted")
+            print_line(f"{name} is deleted")
     except MKDSError as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print_error(f"{parser.prog}: error: {error}")
         return 1
     except KeyboardInterrupt:
         return 130
@@ -96,7 +101,7 @@ def _cartridges(rom: str | None) -> dict[str, Cartridge]:
         try:
             found[name] = Cartridge.open(name)
         except CartridgeError as error:
-            print(f"left out: {error}", file=sys.stderr)
+            print_error(f"left out: {error}")
     if not found:
         raise CartridgeError("no imported cartridge can be read")
     return found
@@ -109,15 +114,15 @@ def _import(path: Path, cartridges: dict[str, Cartridge], replace: bool) -> Outc
         text = f"the same race is kept as {outcome.start}; --replace replaces it"
     elif outcome.kind == "wrong cartridge":
         text += "; import its cartridge with `python -m mkds_gym.roms import FILE`"
-    print(f"{outcome.kind}: {path}: {text}", flush=True)
+    print_line(f"{outcome.kind}: {path}: {text}")
     return outcome
 
 
 def _list(name: str, cartridge: Cartridge) -> None:
     starts = library.kept_starts(cartridge.sha1)
-    print(f"{name}: {len(starts)} start{'s'[: len(starts) != 1]}")
+    print_line(f"{name}: {len(starts)} start{'s'[: len(starts) != 1]}")
     for start in starts:
-        print(f"  {start}")
+        print_line(f"  {start}")
 
 
 if __name__ == "__main__":

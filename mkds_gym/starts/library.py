@@ -22,7 +22,7 @@ from mkds_gym.emulator.states.state_file import ReadState, read_state, remember_
 from mkds_gym.errors import StateError, reason
 from mkds_gym.race.names import CHARACTERS
 from mkds_gym.roms.library import name_of
-from mkds_gym.utils.arguments import shown
+from mkds_gym.utils.arguments import escaped, shown
 from mkds_gym.utils.files import write_bytes
 from mkds_gym.utils.reading import TEXT_LIMIT, parse_json, read_file, validated
 from mkds_gym.utils.user_folders import data_folder
@@ -74,7 +74,7 @@ class KeptStart:
 
     def __str__(self) -> str:
         character = CHARACTERS.get(self.character, f"character {self.character}")
-        return (
+        return escaped(
             f"{self.name}  {self.mode}, {self.engine_class} cc{', mirrored' * self.mirror}, "
             f"{self.laps} laps, {character} in kart {self.kart}, {self.drivers} "
             f"driver{'s'[: self.drivers != 1]}"

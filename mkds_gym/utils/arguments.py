@@ -62,6 +62,20 @@ def shortened(text: str, limit: int = 500) -> str:
     return short if len(short) <= limit else f"{short[:limit]}..."
 
 
+def escaped(text: str, keep: str = "") -> str:
+    r"""Return a text for a terminal, with what cannot be printed as in Python: ``\x1b``.
+
+    Args:
+        text: any text, perhaps of a stranger's file.
+        keep: characters that stay, such as the end of a line.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 def integer(name: str, value: Any, minimum: int, maximum: int | None = None) -> int:
     """Return a Python or NumPy integer as a Python int.
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
-from mkds_gym.utils.arguments import shortened, shown, why_no_path
+from mkds_gym.errors import reason
+from mkds_gym.utils.arguments import escaped, shortened, shown, why_no_path
 
 
 def path_or_name(text: str) -> str:
@@ -36,20 +38,88 @@ class ArgumentParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message, and exit with status 2."""
-        self.exit(2, f"{self.prog}: error: {shortened(message, 1000)}; --help lists the options\n")
+        print_error(f"{self.prog}: error: {shortened(message, 1000)}; --help lists the options")
+        sys.exit(2)
+
+
+def print_line(text: object) -> None:
+    r"""Print a text to the standard output.
+
+    Characters that control a terminal, which a file or its name may contain, are written as
+    ``\x1b``, and so are those that the output cannot encode.
+
+    Raises:
+        BrokenPipeError: the reader is gone. `run_command` ends quietly then.
+        SystemExit: the output cannot be written, as on a full disk. The message is printed.
+    """
+    stream = sys.stdout
+    if stream is None:  # closed by the caller
+        return
+    try:
+        print(encodable(str(text), stream), file=stream, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard(stream)
+        print_error(f"the standard output cannot be written: {reason(error)}")
+        sys.exit(1)
+
+
+def print_error(text: object) -> None:
+    """Print a message to the standard error, as `print_line` does.
+
+    Further lines are indented, so that the text of a file cannot pass for another message. A
+    standard error that cannot be written changes nothing.
+    """
+    stream = sys.stderr
+    if stream is None:
+        return
+    try:
+        lines = encodable(str(text), stream).replace("\n", "\n    ")
+        print(lines, file=stream, flush=True)
+    except OSError:
+        discard(stream)
+
+
+def encodable(text: str, stream: TextIO) -> str:
+    """Return a text for a stream: lines of what can be printed, and what its encoding has."""
+    encoding = stream.encoding or "utf-8"
+    return escaped(text, keep="\n\t").encode(encoding, "backslashreplace").decode(encoding)
+
+
+def discard(stream: TextIO) -> None:
+    """Let what is still in a stream go nowhere: the interpreter flushes the stream at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def open_streams() -> None:
+    """Open those standard streams that are closed, so that no file takes their numbers.
+
+    Libraries write to the descriptors 1 and 2 whatever these are.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            handle = os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+            os.set_inheritable(handle, handle == number)
+            setattr(sys, name, open(handle, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def run_command(main: Callable[[], int]) -> NoReturn:
     """Run a command line and exit with its status.
 
-    The process exits with status 141, and without a traceback, if the reader of its standard
-    output is gone, as after ``| head -1``.
+    The process exits without a traceback, with status 141 if the reader of its standard output is
+    gone, as after ``| head -1``, and with status 130 after Ctrl-C.
     """
+    open_streams()
     try:
         status = main()
         sys.stdout.flush()
     except BrokenPipeError:
-        # The interpreter flushes the stream once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         status = 128 + signal.SIGPIPE
+    except KeyboardInterrupt:
+        status = 128 + signal.SIGINT
     sys.exit(status)

@@ -41,7 +41,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary file, which replaces ``path`` if the body succeeds.
 
     Links are followed. An existing file keeps its permissions, and a new one has those of the
-    umask. A device or a pipe cannot be replaced, so the contents are written to it at the end.
+    umask. A device or a pipe cannot be replaced, so the contents are written to it at the end; a
+    pipe that nobody reads is refused.
 
     Raises:
         OSError: ``path`` cannot be written.
@@ -63,7 +64,20 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             partial.chmod(stat.S_IMODE(mode))
             partial.replace(target)
         else:
-            target.write_bytes(partial.read_bytes())
+            _write_special(target, partial.read_bytes())
+
+
+def _write_special(path: Path, data: bytes) -> None:
+    # Without O_NONBLOCK, opening a pipe waits for a reader.
+    try:
+        handle = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise OSError(error.errno, "no process reads this pipe") from error
+        raise
+    with open(handle, "wb") as stream:  # noqa: PTH123
+        os.set_blocking(handle, True)
+        stream.write(data)
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ import pydantic_core
 from pydantic import AfterValidator, TypeAdapter, ValidationError
 
 from mkds_gym.errors import MKDSError, reason
-from mkds_gym.utils.arguments import shortened, shown
+from mkds_gym.utils.arguments import escaped, shortened, shown
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -372,4 +372,4 @@ def problems(error: ValidationError, most: int = 3) -> str:
         for each in found[:most]
     ]
     more = len(found) - len(lines)
-    return "; ".join([*lines, *([f"and {more} more"] if more else [])])
+    return escaped("; ".join([*lines, *([f"and {more} more"] if more else [])]))

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from mkds_gym.errors import ViewerError
 from mkds_gym.overlays import make_overlays
 from mkds_gym.utils.arguments import shown
-from mkds_gym.utils.command_line import ArgumentParser, run_command
+from mkds_gym.utils.command_line import ArgumentParser, print_error, print_line, run_command
 from mkds_gym.utils.files import is_folder
 from mkds_gym.utils.processes import signal_if_parent_dies
 from mkds_gym.viewer.bus import runs
@@ -69,9 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.list:
             folders = runs()
             for run in folders:
-                print(run.name)
+                print_line(run.name)
             if not folders:
-                print(_NO_RUNS, file=sys.stderr)
+                print_error(_NO_RUNS)
             return 0
         ViewerWindow(
             _find(arguments.run),
@@ -82,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ViewerError as error:
         if arguments.with_run and not alive(Path(arguments.run)):
             return 0
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        print_error(f"{parser.prog}: error: {error}")
         return 1
     except KeyboardInterrupt:
         pass
@@ -107,5 +106,10 @@ def _find(name: str | None) -> Path:
     raise ViewerError(f"no run is named {shown(name)}: {expected}")
 
 
-if __name__ == "__main__":
+def command() -> NoReturn:
+    """Run the command line and exit."""
     run_command(main)
+
+
+if __name__ == "__main__":
+    command()

@@ -13,14 +13,19 @@ import argparse
 import math
 import re
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from mkds_gym.utils.arguments import shown
-from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
+from mkds_gym.utils.arguments import escaped, shown
+from mkds_gym.utils.command_line import (
+    ArgumentParser,
+    path_or_name,
+    print_error,
+    print_line,
+    run_command,
+)
 
 if TYPE_CHECKING:
     from mkds_neat.compare.plan import Plan
@@ -191,7 +196,7 @@ class _Report:
     def say(self, text: str) -> None:
         """Print a line."""
         if not self.quiet:
-            self.console.print(text, markup=False)
+            self.console.print(escaped(text), markup=False)
 
     def poll(self, scheduler: Scheduler) -> None:
         """Update the bar, once a second."""
@@ -212,7 +217,7 @@ class _Report:
         """Report the end of a job."""
         self._looked = 0.0  # the next look updates the bar
         if error is not None:
-            self.failures.append(f"{job.kind} {job.name} failed: {error}")
+            self.failures.append(escaped(f"{job.kind} {job.name} failed: {error}"))
             self.console.print(self.failures[-1], markup=False)
         elif job.kind == "run":
             self._complete.add(job.name)
@@ -259,10 +264,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _compare(arguments)
     except MKDSError as error:
-        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)  # noqa: T201
+        print_error(f"{_PROGRAM}: error: {error}")
         return 2  # 1 stands for failed runs: all others are complete
     except KeyboardInterrupt:
-        print(f"{_PROGRAM}: stopped; the same command continues", file=sys.stderr)  # noqa: T201
+        print_error(f"{_PROGRAM}: stopped; the same command continues")
         return 128 + signal.SIGINT
 
 
@@ -301,7 +306,7 @@ def _print_plan(plan: Plan) -> None:
         f"{len(plan.runs)} runs of {plan.frames:,} frames: {len(plan.runs) * plan.frames:,} frames",
         *(run.name for run in plan.runs),
     ]
-    print("\n".join(lines))  # noqa: T201
+    print_line("\n".join(lines))
 
 
 def _drive(store: Store, arguments: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from mkds_gym.utils.command_line import print_error
 from mkds_gym.utils.processes import signal_if_parent_dies
 
 FAILED: Final = 1
@@ -37,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _KINDS[kind](Path(folder), name)
     except MKDSError as error:
-        print(f"{kind} {name}: {error}", file=sys.stderr)  # noqa: T201
+        print_error(f"{kind} {name}: {error}")
         return FAILED
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ POLL: Final = 0.2
 """Seconds between two looks at the jobs."""
 END_SECONDS: Final = 20.0
 """Seconds that a job has to end cleanly before it is killed."""
+_LAST_LINES: Final = 1 << 16
+"""Bytes at the end of a log in which its last line is looked for."""
 # The jobs import from the same folders as this process.
 _PROGRAM: Final = (
     "import sys; sys.path[:] = {path!r}; import runpy; "
@@ -46,18 +49,26 @@ class _Process:
         self.job = job
         self.log = log
         try:
-            self._file: IO[bytes] = log.open("wb")
+            log.unlink(missing_ok=True)  # may be a pipe, or a link to any file
+            self._file: IO[bytes] = log.open("xb")
         except OSError as error:
             raise RunFolderError(f"{str(log)!r} cannot be written: {reason(error)}") from error
         program = _PROGRAM.format(path=sys.path)
         # A session of its own: Ctrl-C reaches this process only, which stops the jobs.
-        self.child = subprocess.Popen(
-            [sys.executable, "-c", program, str(folder), job.kind, job.name],
-            stdin=subprocess.DEVNULL,
-            stdout=self._file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        try:
+            self.child = subprocess.Popen(
+                [sys.executable, "-c", program, str(folder), job.kind, job.name],
+                stdin=subprocess.DEVNULL,
+                stdout=self._file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._file.close()
+            raise RunFolderError(
+                f"no process can be started for {job.kind} {job.name} ({reason(error)}): free "
+                "memory, or raise the limit on processes (ulimit -u)"
+            ) from error
 
     def signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -67,7 +78,9 @@ class _Process:
         """Return the last line that the job printed."""
         self._file.close()
         with contextlib.suppress(OSError):
-            lines = self.log.read_text("utf-8", "replace").split("\n")
+            with self.log.open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_LINES))
+                lines = file.read().decode("utf-8", "replace").split("\n")
             for line in reversed(lines):
                 if line.strip():
                     return line.strip()[:1000]

@@ -173,7 +173,12 @@ class Store:
     def log_folder(self) -> Path:
         """The folder of what the jobs print."""
         folder = self.path / "logs"
-        folder.mkdir(exist_ok=True)
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise RunFolderError(
+                f"{shown(str(folder))} is not a folder for logs ({reason(error)}): remove it"
+            ) from error
         return folder
 
 

@@ -12,13 +12,18 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 import webbrowser
 from collections.abc import Sequence
 from typing import Final
 
 from mkds_gym.errors import MKDSError
-from mkds_gym.utils.command_line import ArgumentParser, path_or_name, run_command
+from mkds_gym.utils.command_line import (
+    ArgumentParser,
+    path_or_name,
+    print_error,
+    print_line,
+    run_command,
+)
 from mkds_neat.plots import Run
 from mkds_neat.report.facts import shown_text
 from mkds_neat.report.page import write_page
@@ -51,11 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = Run.load(arguments.run)
         path = write_page(run, arguments.output, video=not arguments.no_video)
     except MKDSError as error:
-        print(f"{_PROGRAM}: error: {error}", file=sys.stderr)
+        print_error(f"{_PROGRAM}: error: {error}")
         return 1
     for note in run.notes:
-        print(f"{_PROGRAM}: warning: {shown_text(note)}", file=sys.stderr)
-    print(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
+        print_error(f"{_PROGRAM}: warning: {shown_text(note)}")
+    print_line(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
     if arguments.open:
         webbrowser.open(path.resolve().as_uri())
     return 0
