@@ -139,10 +139,11 @@ def _config_of(
     folder: RunFolder, checkpoint: Checkpoint | None, overrides: Mapping[str, str]
 ) -> Config:
     """Return the config of a run to resume, from the checkpoint if ``config.ini`` is gone."""
+    from mkds_gym.utils.files import exists
     from mkds_neat.config import load_config, parse_config, sections_text
 
     path = folder.path / "config.ini"
-    if checkpoint is None or path.exists():
+    if checkpoint is None or exists(path):
         before = None if checkpoint is None else checkpoint.config
         return load_config(path, overrides, before=before)
     folder.notes.append("config.ini is missing; it is written again from the checkpoint")
@@ -220,6 +221,8 @@ def _print(text: str, stream: TextIO | None = None) -> None:
 
 
 def _report(outcome: Outcome, folder: RunFolder, seconds: float) -> None:
+    from mkds_gym.utils.files import exists
+
     resume = _resume(folder)
     done = f"{outcome.generation} generation{'s'[: outcome.generation != 1]}"
     if outcome.champion is None:
@@ -239,7 +242,7 @@ def _report(outcome: Outcome, folder: RunFolder, seconds: float) -> None:
     quoted = shlex.quote(str(folder.path))
     _print(f"to see it: python -m mkds_neat.watch {quoted}, or python -m mkds_neat.report {quoted}")
     names = ("champion.json", "champion.pt", "champion.mkr")
-    _print("saved: " + ", ".join(str(p) for n in names if (p := folder.path / n).exists()))
+    _print("saved: " + ", ".join(str(p) for n in names if exists(p := folder.path / n)))
 
 
 def _resume(folder: RunFolder) -> str:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from mkds_gym.errors import CartridgeError, reason
 from mkds_gym.utils.arguments import shown
-from mkds_gym.utils.files import exists, write_bytes
+from mkds_gym.utils.files import exists, is_file, write_bytes
 from mkds_gym.utils.reading import TEXT_LIMIT, PathText, Text, parse_json, read_file, validated
 from mkds_gym.utils.user_folders import data_folder
 
@@ -110,7 +110,7 @@ def is_name(text: str) -> bool:
 
 def is_imported(rom: str) -> bool:
     """Return whether the value of ``rom=`` is the name of an imported cartridge, and no file."""
-    return is_name(rom) and _file_of(rom).is_file() and not exists(rom)
+    return is_name(rom) and is_file(_file_of(rom)) and not exists(rom)
 
 
 def check_name(name: str) -> str:
@@ -181,8 +181,16 @@ def find(name: str) -> ImportedRom | None:
 
 
 def names() -> list[str]:
-    """Return the sorted names of all imported cartridges."""
-    return sorted(path.stem for path in (data_folder() / "roms").glob("[!.]*.json"))
+    """Return the sorted names of all imported cartridges.
+
+    Raises:
+        CartridgeError: the user's folder cannot be read.
+    """
+    folder = data_folder() / "roms"
+    try:
+        return sorted(path.stem for path in folder.glob("[!.]*.json"))
+    except OSError as error:
+        raise CartridgeError(f"cannot read the folder '{folder}': {reason(error)}") from error
 
 
 def imported() -> list[ImportedRom]:

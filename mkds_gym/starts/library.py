@@ -118,6 +118,14 @@ def _error(message: str) -> StateError:
     return StateError(message if message.endswith(_REMEDY) else f"{message}: {_REMEDY}")
 
 
+def _entries(rom: str) -> list[Path]:
+    folder = _folder(rom)
+    try:
+        return sorted(folder.glob("[!.]*.json"))
+    except OSError as error:
+        raise StateError(f"cannot read the folder '{folder}': {reason(error)}") from error
+
+
 def kept_starts(rom: str) -> list[KeptStart]:
     """Return the starts that are kept for a ROM, sorted by name.
 
@@ -125,10 +133,10 @@ def kept_starts(rom: str) -> list[KeptStart]:
         rom: SHA-1 of the ROM.
 
     Raises:
-        StateError: an entry cannot be read.
+        StateError: an entry, or the user's folder, cannot be read.
     """
     found = []
-    for path in sorted(_folder(rom).glob("[!.]*.json")):
+    for path in _entries(rom):
         name = f"the entry '{path}' of a race start"
         data = read_file(path, name, _error, limit=TEXT_LIMIT, remedy=_REMEDY)
         entry = dict(vars(validated(_ENTRY, parse_json(data, name, _error), name, _error)))
@@ -209,7 +217,7 @@ def remove(rom: str, name: str) -> None:
         StateError: no start of that name is kept, or its files cannot be deleted.
     """
     # By name only: a damaged entry can be removed too.
-    entries = {path.stem: path for path in sorted(_folder(rom).glob("[!.]*.json"))}
+    entries = {path.stem: path for path in _entries(rom)}
     if name not in entries:
         known = ", ".join(entries) or "none"
         raise StateError(

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, TypeAdapter
 
-from mkds_gym.utils.files import write_bytes
+from mkds_gym.utils.files import is_file, write_bytes
 from mkds_gym.utils.reading import parse_json, read_file, validated
 from mkds_neat.errors import RunFolderError
 from mkds_neat.results.tables import read_csv
@@ -70,7 +70,7 @@ class Measures:
         Raises:
             RunFolderError: The file is damaged or of another version.
         """
-        if not path.is_file():
+        if not is_file(path):
             return None
         name = repr(str(path))
         remedy = "remove the file; the comparison then measures the run again"
@@ -105,7 +105,7 @@ class _Drive:
 
 def _table(folder: Path, name: str) -> list[dict[str, str]]:
     path = folder / name
-    if not path.is_file():
+    if not is_file(path):
         return []
     label = repr(str(path))
     data = read_file(path, label, RunFolderError, limit=MAX_TABLE, remedy="expected a run's table")

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from mkds_gym.errors import reason
 from mkds_gym.utils.arguments import shown
-from mkds_gym.utils.files import write_bytes
+from mkds_gym.utils.files import is_file, is_folder, write_bytes
 from mkds_gym.utils.reading import parse_json, read_file, validated
 from mkds_neat.compare.measures import Measures
 from mkds_neat.compare.plan import LOCK, Plan, PlannedRun, load_plan, save_plan
@@ -99,12 +99,12 @@ class Store:
     def _prepare(self, run: PlannedRun) -> None:
         """Make the folder of a run, which `mkds_neat.run` then resumes from its beginning."""
         folder = self.run_folder(run.name)
-        if (folder / "config.ini").is_file() or (folder / "checkpoints").is_dir():
+        if is_file(folder / "config.ini") or is_folder(folder / "checkpoints"):
             return
         text = self.plan.config_text(run, folder)
-        if folder.is_dir():  # a start that was killed
+        if is_folder(folder):  # a start that was killed
             RunFolder(folder).discard()
-        if not folder.is_dir():
+        if not is_folder(folder):
             RunFolder.create(folder, text)
 
     def run_folder(self, name: str) -> Path:
@@ -183,7 +183,7 @@ class Store:
 
 
 def _read(path: Path, schema: TypeAdapter[Any]) -> Any:
-    if not path.is_file():
+    if not is_file(path):
         return None
     name = repr(os.fspath(path))
     remedy = "remove the file; the comparison then measures it again"

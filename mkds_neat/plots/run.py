@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mkds_gym.errors import MKDSError
 from mkds_gym.recording.format import Recording
 from mkds_gym.utils.arguments import file_path, shown
+from mkds_gym.utils.files import exists, is_folder
 from mkds_gym.utils.reading import open_file, parse_ini, read_text
 from mkds_neat.errors import RunFolderError
 from mkds_neat.individual import Individual
@@ -106,7 +107,7 @@ class Run:
         done = generations.get("generation", ())
         begun = np.max(done) + 1 if len(done) else 0
         individuals = _joined(individuals, tried(_read_journal, folder, begun, default=[]))
-        has_champion = (folder.path / "champion.json").exists()
+        has_champion = exists(folder.path / "champion.json")
         return cls(
             path=folder.path,
             info=tried(folder.info, default=None),
@@ -146,7 +147,7 @@ class Run:
             if known in self._races:
                 return self._races[known]
         path = self.path / "champion.mkr"
-        if not path.exists():
+        if not exists(path):
             raise RunFolderError(
                 "the folder has no champion.mkr: races of MKDS-v0 are recorded, except those of "
                 "drivers that start along the course and share a console"
@@ -166,8 +167,8 @@ class Run:
 def _check_folder(path: Path) -> None:
     expected = "expected the folder of a run, such as runs/first_finish"
     try:
-        if not path.is_dir():
-            problem = "is not a folder" if path.exists() else "does not exist"
+        if not is_folder(path):
+            problem = "is not a folder" if exists(path) else "does not exist"
             raise RunFolderError(f"{shown(str(path))} {problem}: {expected}")
         names = {entry.name for entry in path.iterdir()}
     except PermissionError as error:
@@ -190,7 +191,7 @@ def _sections(text: str) -> dict[str, dict[str, str]]:
 
 def _read_table(path: Path) -> dict[str, NDArray[Any]]:
     """Return the columns of a table, without an incomplete last row; empty without the file."""
-    if not path.exists():
+    if not exists(path):
         return {}
     name = shown(str(path))
     remedy = "expected a table that a run has written"

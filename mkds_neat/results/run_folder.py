@@ -21,7 +21,7 @@ from mkds_gym.errors import RecordingError, reason
 from mkds_gym.recording.format import MAX_SIZE as MAX_RECORDING
 from mkds_gym.recording.format import Recording
 from mkds_gym.utils.arguments import shown
-from mkds_gym.utils.files import atomic_path, free_path, is_partial
+from mkds_gym.utils.files import atomic_path, exists, free_path, is_file, is_folder, is_partial
 from mkds_gym.utils.reading import open_file, read_file
 from mkds_neat.errors import RunFolderError, RunVersionError
 from mkds_neat.individual import Individual, Result
@@ -120,8 +120,8 @@ class RunFolder:
             break
         with _write_errors(self.path):
             for folder in (self.path, *(self.path / name for name in FOLDERS)):
-                for partial in folder.glob(".*") if folder.is_dir() else ():
-                    if is_partial(partial) and not partial.is_dir():
+                for partial in folder.glob(".*") if is_folder(folder) else ():
+                    if is_partial(partial) and not is_folder(partial):
                         partial.unlink(missing_ok=True)
         return True
 
@@ -163,7 +163,7 @@ class RunFolder:
                 path.mkdir(parents=True)
                 break
             except FileExistsError as error:
-                if number == 1 and not path.is_dir():
+                if number == 1 and not is_folder(path):
                     raise RunFolderError(
                         f"{str(path)!r} is a file, not a folder to write a run to; choose another "
                         "folder with --output"
@@ -188,15 +188,15 @@ class RunFolder:
         Returns:
             Whether the folder is gone.
         """
-        if self._checkpoint_paths() or (self.path / "individuals.csv").exists():
+        if self._checkpoint_paths() or exists(self.path / "individuals.csv"):
             return False
         with contextlib.suppress(OSError):
             for name in ("config.ini", "run.json", "run.log", "journal.jsonl", "run.lock"):
                 (self.path / name).unlink(missing_ok=True)
-            if self.checkpoints.exists():
+            if exists(self.checkpoints):
                 self.checkpoints.rmdir()
             self.path.rmdir()
-        return not self.path.exists()
+        return not exists(self.path)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> RunFolder:
@@ -255,7 +255,7 @@ class RunFolder:
     def _read(self, name: str, limit: int) -> bytes | None:
         """Return a file's contents; None if there is no file."""
         path = self.path / name
-        if not path.is_file():
+        if not is_file(path):
             return None
         return read_file(path, repr(str(path)), RunFolderError, limit=limit, remedy=_LARGE)
 
@@ -288,7 +288,7 @@ class RunFolder:
 
     def add_generation(self, cells: Mapping[str, Any]) -> None:
         """Append a row to ``generations.csv``."""
-        header = not (self.path / "generations.csv").is_file()
+        header = not is_file(self.path / "generations.csv")
         self._append("generations.csv", format_csv(list(cells), [cells], header=header))
 
     def tables(self, generations: int) -> Tables:
@@ -298,7 +298,7 @@ class RunFolder:
             generations: Number of generations in them.
         """
         path = self.path / "individuals.csv"
-        size = path.stat().st_size if path.is_file() else 0
+        size = path.stat().st_size if is_file(path) else 0
         if self._hashed is not None and size < self._hashed[1]:
             _LOG.warning("%s was shortened or removed while the run goes on", path)
         columns, summaries = self._table("generations.csv")
@@ -386,7 +386,7 @@ class RunFolder:
 
     def _checkpoint_paths(self, suffix: str = ".json") -> list[Path]:
         found = (p for p in self.checkpoints.glob(f"*{suffix}") if re.fullmatch(r"\d+", p.stem))
-        return sorted((p for p in found if p.is_file()), key=lambda p: int(p.stem))
+        return sorted((p for p in found if is_file(p)), key=lambda p: int(p.stem))
 
     def load_checkpoint(self) -> Checkpoint | None:
         """Return the newest checkpoint that can be read.
@@ -422,7 +422,7 @@ class RunFolder:
                 f"put back a copy of the folder's checkpoints, or {advice}"
             )
         for name in ("individuals.csv", "generations.csv"):
-            if (self.path / name).exists():
+            if exists(self.path / name):
                 raise RunFolderError(
                     f"{str(self.path)!r} has results in {name}, but its checkpoints are gone; put "
                     f"them back from a copy, or {advice}"
@@ -472,7 +472,7 @@ class RunFolder:
             RunFolderError: The file cannot be read.
         """
         path = self.path / "journal.jsonl"
-        if not path.is_file():
+        if not is_file(path):
             return []
         with open_file(path, repr(str(path)), RunFolderError, remedy=_LARGE) as file:
             data = file.read(MAX_JOURNAL + 1)
@@ -525,7 +525,7 @@ class RunFolder:
         Only what was appended since the last call is read.
         """
         path = self.path / "individuals.csv"
-        if not path.is_file():
+        if not is_file(path):
             return ""
         found, done = self._hashed or (hashlib.sha256(), 0)
         if done > size:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from mkds_gym.utils.files import is_file
 from mkds_gym.utils.reading import decode
 from mkds_neat.episode import EpisodeRecord
 from mkds_neat.errors import RunFolderError
@@ -148,7 +149,7 @@ def read_csv(data: bytes, name: str) -> tuple[list[str], list[dict[str, str]]]:
 
 def read_columns(path: Path) -> list[str]:
     """Return the columns of a CSV file; empty if the file is missing or empty."""
-    if not path.is_file():
+    if not is_file(path):
         return []
     with path.open("rb") as file:
         return read_csv(file.readline(_MAX_LINE), repr(str(path)))[0]

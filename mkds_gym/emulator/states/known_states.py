@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from mkds_gym.utils.files import is_file
 from mkds_gym.utils.user_folders import cache_folder
 
 _MAX_HERE: Final = 1 << 16
@@ -45,7 +46,7 @@ def is_known(state: str) -> bool:
     if state in _here:
         return True
     with contextlib.suppress(OSError):
-        if state and (_folder() / state).is_file():
+        if state and is_file(_folder() / state):
             remember(state)
             return True
     return False

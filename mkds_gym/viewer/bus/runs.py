@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from mkds_gym.utils import leftovers
+from mkds_gym.utils.files import exists
 from mkds_gym.utils.leftovers import OWNER, owner, owner_runs, shared_folder
 from mkds_gym.viewer.bus.layout import BOARD_FILE
 
@@ -46,7 +47,7 @@ def runs(*, remove_leftovers: bool = True) -> list[Path]:
     for path in folder.glob("mkds-*"):
         match = _NAME.fullmatch(path.name)
         # Without a board, the run is being made or removed.
-        if match and owner_runs(match) and _is_own_folder(path) and (path / BOARD_FILE).exists():
+        if match and owner_runs(match) and _is_own_folder(path) and exists(path / BOARD_FILE):
             found.append((int(match["made"]), path))
     return [path for _, path in sorted(found)]
 
@@ -54,7 +55,7 @@ def runs(*, remove_leftovers: bool = True) -> list[Path]:
 def alive(folder: Path) -> bool:
     """Return whether a run is in progress: its process runs and has not closed it."""
     match = _NAME.fullmatch(folder.name)
-    return match is not None and owner_runs(match) is True and (folder / BOARD_FILE).exists()
+    return match is not None and owner_runs(match) is True and exists(folder / BOARD_FILE)
 
 
 def _is_own_folder(path: Path) -> bool:
