@@ -212,10 +212,10 @@ def _say(line: str) -> None:
 
 
 def _print(text: str, stream: TextIO | None = None) -> None:
-    """Print lines. A closed pipe or a full disk behind the stream does not end a run."""
+    """Print a line, and others indented. A closed pipe or a full disk behind the stream does not end a run."""
     stream = stream or sys.stdout
     try:
-        print(encodable(text, stream), file=stream, flush=True)
+        print(encodable(text, stream).replace("\n", "\n    "), file=stream, flush=True)
     except (OSError, ValueError):  # ValueError: the stream is closed
         discard(stream)
 

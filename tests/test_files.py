@@ -55,6 +55,8 @@ def test_device_or_pipe_is_written_to(tmp_path: Path) -> None:
     assert os.read(ends[0], 100) == b"as /dev/stdout is"
     for end in ends:
         os.close(end)
+    with pytest.raises(RecordingError, match=r"cannot write '.*pipe': no process reads this pipe"):
+        write_bytes(pipe, b"nobody waits")
     full = tmp_path / "full"
     full.symlink_to("/dev/full")
     with pytest.raises(RecordingError, match=r"cannot write '.*full': No space left"):

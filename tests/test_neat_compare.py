@@ -231,6 +231,31 @@ def test_failed_job_is_reported_with_its_last_line_and_none_starts_after_the_dea
     assert "holds no comparison" in error
 
 
+def test_pipes_and_links_in_place_of_logs_neither_hang_nor_lead_elsewhere(plan, tmp_path):
+    logs, other = tmp_path / "logs", tmp_path / "other"
+    os.mkfifo(logs)
+    with pytest.raises(RunFolderError, match="logs' is not a folder for logs"):
+        Store(tmp_path, plan).log_folder  # noqa: B018
+    logs.unlink()
+    logs.mkdir()
+    other.write_text("kept")
+    os.mkfifo(logs / "run-a.txt")
+    (logs / "run-b.txt").symlink_to(other)
+    ended = []
+    scheduler = Scheduler(tmp_path / "none", logs, 2)
+    scheduler.run([Job("run", "a"), Job("run", "b")], lambda *end: ended.append(end))
+    assert len(ended) == 2
+    assert all("holds no comparison" in error for _, error in ended)
+    assert other.read_text() == "kept"
+
+
+def test_job_that_cannot_be_started_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "missing"))
+    scheduler = Scheduler(tmp_path, tmp_path, 1)
+    with pytest.raises(RunFolderError, match="no process can be started for run a"):
+        scheduler.run([Job("run", "a")], print)
+
+
 def test_another_comparison_in_the_same_folder_is_refused_by_name(plan, tmp_path):
     (tmp_path / "c").mkdir()
     save_plan(tmp_path / "c", plan)

@@ -60,9 +60,13 @@ def print_line(text: object) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        discard(stream)
-        print_error(f"the standard output cannot be written: {reason(error)}")
-        sys.exit(1)
+        _cannot_write(stream, error)
+
+
+def _cannot_write(stream: TextIO, error: OSError) -> NoReturn:
+    discard(stream)
+    print_error(f"the standard output cannot be written: {reason(error)}")
+    sys.exit(1)
 
 
 def print_error(text: object) -> None:
@@ -114,12 +118,25 @@ def run_command(main: Callable[[], int]) -> NoReturn:
     gone, as after ``| head -1``, and with status 130 after Ctrl-C.
     """
     open_streams()
+    status: int | str | None
     try:
-        status = main()
-        sys.stdout.flush()
+        try:
+            status = main()
+        except SystemExit as error:  # of the parser, which has perhaps printed its help
+            status = error.code
+        _flush()
     except BrokenPipeError:
         discard(sys.stdout)
         status = 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
     sys.exit(status)
+
+
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _cannot_write(sys.stdout, error)
