@@ -212,7 +212,10 @@ def _say(line: str) -> None:
 
 
 def _print(text: str, stream: TextIO | None = None) -> None:
-    """Print a line, and others indented. A closed pipe or a full disk behind the stream does not end a run."""
+    """Print a line, and further ones indented.
+
+    A closed pipe or a full disk behind the stream does not end a run.
+    """
     stream = stream or sys.stdout
     try:
         print(encodable(text, stream).replace("\n", "\n    "), file=stream, flush=True)
