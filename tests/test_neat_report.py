@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 import sys
 import time
@@ -164,6 +165,12 @@ def test_run_under_way_is_named_and_its_last_rows_may_be_incomplete(tmp_path: Pa
     assert run_status(run) == ("stopped", "stopped in generation 2")
     assert run.individuals["generation"].tolist() == [0] * 8 + [1] * 8 + [2]
     assert plots.busy(run).get_ylabel() == "workers' busy share (%)"
+
+
+def test_pipe_in_place_of_the_lock_is_not_opened(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    os.mkfifo(folder.path / "run.lock")
+    assert run_status(Run.load(folder.path))[0] == "stopped"
 
 
 def test_incomplete_rows_and_old_lines_of_the_journal_are_left_out(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mkds_gym.display.video import race_clock
 from mkds_gym.errors import MKDSError
+from mkds_gym.utils.reading import open_file
 from mkds_neat.plots import Run
 from mkds_neat.plots.progress import lap_seconds
 
@@ -57,7 +58,8 @@ def run_status(run: Run) -> tuple[str, str]:
 
 def _is_going(path: Path) -> bool:
     """Return whether a process of this machine writes to the folder."""
-    with contextlib.suppress(OSError), (path / "run.lock").open("rb") as file:
+    lock = path / "run.lock"
+    with contextlib.suppress(MKDSError), open_file(lock, lock.name, MKDSError, remedy="") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
