@@ -207,7 +207,10 @@ def name_of(sha1: str) -> str | None:
 
     Entries that cannot be read are left out.
     """
-    for name in names():
+    known: list[str] = []
+    with contextlib.suppress(CartridgeError):
+        known = names()
+    for name in known:
         with contextlib.suppress(CartridgeError):
             rom = find(name)
             if rom is not None and rom.sha1 == sha1:
