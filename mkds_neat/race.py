@@ -221,7 +221,7 @@ def _side_by_side(drivers: Sequence[StoredDriver], options: argparse.Namespace) 
     seed = drivers[0].seed if options.seed is None else options.seed
     shown = bool(options.video) or not options.no_window
     if shown:  # nothing is to be seen until the last race has ended
-        print(f"driving {len(drivers)} races, to be shown side by side ...", file=sys.stderr)
+        print_error(f"driving {len(drivers)} races, to be shown side by side ...")
     outcomes = [drive_alone(driver, race, seed, options.frames) for driver in drivers]
     if not shown:
         return outcomes
