@@ -25,6 +25,7 @@ from mkds_gym.utils.command_line import (
     ArgumentParser,
     discard,
     encodable,
+    forget_interrupts,
     open_streams,
     path_or_name,
 )
@@ -99,6 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         hint = f"; continue with: {_resume(signals.folder)}" if signals.folder is not None else ""
         _print(f"{_PROGRAM}: stopped at once{hint}", sys.stderr)
+        forget_interrupts()
         return 128 + signal.SIGINT
 
 

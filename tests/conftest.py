@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,9 @@ def display() -> Iterator[str]:
     """
     with x_server() as (_, name):
         yield name
+        # Xlib ends the process at the next use of a connection to a server that is gone.
+        if "pygame" in sys.modules:
+            sys.modules["pygame"].display.quit()
 
 
 @pytest.fixture(scope="module")

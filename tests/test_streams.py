@@ -164,6 +164,30 @@ def as_user(module: str, *words: object, home: Path) -> tuple[int, str]:
     return result.returncode, result.stderr
 
 
+PROGRAM_INTERRUPTED_IN_EXEC = """
+import sys
+from mkds_gym.utils.command_line import run_command
+from mkds_neat import run
+
+def interrupted(*_):
+    exec("raise KeyboardInterrupt")
+
+if sys.argv[1] == "evolve":
+    run._evolve = interrupted
+    sys.exit(run.main(["c.ini"]))
+run_command(interrupted)
+"""
+
+
+@pytest.mark.parametrize("command", ["evolve", "any"])
+def test_interrupt_in_executed_text_leaves_the_exit_status(command: str, tmp_path: Path) -> None:
+    """CPython would kill a process of ``python -m`` at its end."""
+    (tmp_path / "program.py").write_text(PROGRAM_INTERRUPTED_IN_EXEC)
+    program = [sys.executable, "-m", "program", command]
+    result = subprocess.run(program, cwd=tmp_path, capture_output=True, timeout=60)
+    assert result.returncode == 130
+
+
 @pytest.mark.parametrize("mode", [0o000, 0o444])
 def test_run_folder_without_permission_is_refused_in_one_line(
     mode: int, finished: Path, tmp_path: Path

@@ -130,7 +130,17 @@ def run_command(main: Callable[[], int]) -> NoReturn:
         status = 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         status = 128 + signal.SIGINT
+    forget_interrupts()
     sys.exit(status)
+
+
+def forget_interrupts() -> None:
+    """Let the process exit with its own status after a Ctrl-C that was caught.
+
+    CPython notes an interrupt within an `exec` of text, which classes do while they are made, and
+    kills the process with SIGINT at its end. Another `exec` of text clears the note.
+    """
+    exec("")
 
 
 def _flush() -> None:
