@@ -192,6 +192,7 @@ def _page(folder: Path, page: Path) -> int:
                 folder / part.name / f"{name}.{ending}", page / f"{part.name}_{name}.{ending}"
             )
     (page / "index.md").write_text(text, encoding="utf-8")
+    print(f"wrote {page / 'index.md'}")
     return 0
 
 
@@ -212,8 +213,8 @@ def _text(folder: Path, parts: Sequence[Part], about: dict[str, Any]) -> str:
             "are too few seeds.**"
         )
         unseen = (
-            f" Each champion then drives one lap on {plan.unseen} courses of the test set (seeds "
-            f"from {TEST_SEEDS.start}, difficulty 0.5), on which nothing learns."
+            f" Each champion then drives one lap on {plan.unseen} "
+            f"course{'s'[: plan.unseen != 1]} of the test set (seeds from {TEST_SEEDS.start}, difficulty 0.5), on which nothing learns."
             if plan.unseen
             else ""
         )
