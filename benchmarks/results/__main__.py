@@ -214,7 +214,8 @@ def _text(folder: Path, parts: Sequence[Part], about: dict[str, Any]) -> str:
         )
         unseen = (
             f" Each champion then drives one lap on {plan.unseen} "
-            f"course{'s'[: plan.unseen != 1]} of the test set (seeds from {TEST_SEEDS.start}, difficulty 0.5), on which nothing learns."
+            f"course{'s'[: plan.unseen != 1]} of the test set (seeds "
+            f"from {TEST_SEEDS.start}, difficulty 0.5), on which nothing learns."
             if plan.unseen
             else ""
         )
