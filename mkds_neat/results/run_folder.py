@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import logging
-import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +19,7 @@ from mkds_gym.errors import RecordingError, reason
 from mkds_gym.recording.format import MAX_SIZE as MAX_RECORDING
 from mkds_gym.recording.format import Recording
 from mkds_gym.utils.arguments import shown
-from mkds_gym.utils.files import atomic_path, exists, free_path, is_file, is_folder, is_partial
+from mkds_gym.utils.files import is_partial
 from mkds_gym.utils.reading import open_file, read_file
 from mkds_neat.errors import RunFolderError, RunVersionError
 from mkds_neat.individual import Individual, Result
@@ -38,8 +36,10 @@ from mkds_neat.results.checkpoint import (
     plain,
     read_journal_line,
 )
+from mkds_neat.results.individuals_table import IndividualsTable
 from mkds_neat.results.run_info import RunInfo
-from mkds_neat.results.tables import Row, format_csv, read_columns, read_csv
+from mkds_neat.results.tables import Row, format_csv, read_csv
+from mkds_neat.results.writing import append_to_file, write_error, write_errors, write_file
 
 FOLDERS: Final = ("checkpoints", "recordings", "networks", "tensorboard")
 """Folders in the folder of a run."""
@@ -49,7 +49,7 @@ MAX_RUN_INFO: Final = 1 << 20
 MAX_JOURNAL: Final = 64 << 20
 """Most bytes of ``journal.jsonl`` that are read."""
 MAX_TABLE: Final = 16 << 20
-"""Largest table in bytes that is read row by row. A longer one is hashed and cut."""
+"""Most bytes of ``generations.csv`` that are read."""
 _LOCK_SECONDS: Final = 0.5
 """Time that the processes of a run that was killed have to end."""
 
@@ -78,7 +78,7 @@ class RunFolder:
         self.notes: list[str] = []
         self._too_large = False
         self._lock: FileLock | SoftFileLock | None = None
-        self._hashed: tuple[Any, int] | None = None  # of individuals.csv, with the bytes in it
+        self._individuals = IndividualsTable(path / "individuals.csv")
 
     def __enter__(self) -> RunFolder:
         return self
@@ -115,10 +115,10 @@ class RunFolder:
                 if kind is FileLock and getattr(error, "errno", errno.ENOSYS) in _NO_LOCKS:
                     path = path.with_name("run.lock.owner")
                     continue
-                raise _write_error(path, OSError(*error.args)) from error
+                raise write_error(path, OSError(*error.args)) from error
             self._lock = lock
             break
-        with _write_errors(self.path):
+        with write_errors(self.path):
             for folder in (self.path, *(self.path / name for name in FOLDERS)):
                 for partial in folder.glob(".*") if is_folder(folder) else ():
                     if is_partial(partial) and not is_folder(partial):
@@ -171,10 +171,10 @@ class RunFolder:
                 number += 1
                 path = base.with_name(f"{base.name}-{number}")
             except OSError as error:
-                raise _write_error(path, error) from error
+                raise write_error(path, error) from error
         folder = cls(path)
         try:
-            with _write_errors(path):
+            with write_errors(path):
                 folder.checkpoints.mkdir()
             folder.write("config.ini", config_text.encode())
         except BaseException:
@@ -235,22 +235,11 @@ class RunFolder:
 
     def write_errors(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Turn an OSError of the block into a RunFolderError with the file and the remedy."""
-        return _write_errors(self.path / name)
+        return write_errors(self.path / name)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file completely, or not at all."""
-        path = self.path / name
-        with _write_errors(path), atomic_path(path) as partial, partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _append(self, name: str, data: bytes) -> None:
-        path = self.path / name
-        with _write_errors(path), path.open("ab") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        write_file(self.path / name, [data])
 
     def _read(self, name: str, limit: int) -> bytes | None:
         """Return a file's contents; None if there is no file."""
@@ -262,34 +251,21 @@ class RunFolder:
     def journal(self, generation: int, individual: Individual, result: Result) -> None:
         """Append a result to ``journal.jsonl``."""
         line = journal_line(generation, network_digest(individual.network), result)
-        self._append("journal.jsonl", line)
+        append_to_file(self.path / "journal.jsonl", line)
 
     def add_individuals(self, rows: Sequence[Row]) -> None:
         """Append rows of a generation to ``individuals.csv``."""
-        cells = [row.cells() for row in rows]
-        path = self.path / "individuals.csv"
-        old_columns = self._columns()
-        columns = list(dict.fromkeys([*old_columns, *(name for c in cells for name in c)]))
-        if old_columns and columns != old_columns:  # a new metric
-            _, old = self._table(path.name)
-            self._hashed = None
-            self.write(path.name, format_csv(columns, [*old, *cells]))
-        else:
-            self._append(path.name, format_csv(columns, cells, header=not old_columns))
+        self._individuals.append(rows)
 
-    def _columns(self) -> list[str]:
-        path = self.path / "individuals.csv"
-        with _write_errors(path):
-            return read_columns(path)
-
-    def _table(self, name: str) -> tuple[list[str], list[dict[str, str]]]:
-        """Return the columns and the rows of a table; empty if the file is missing."""
+    def _summaries(self) -> tuple[list[str], list[dict[str, str]]]:
+        """Return the columns and the rows of ``generations.csv``; empty without the file."""
+        name = "generations.csv"
         return read_csv(self._read(name, MAX_TABLE) or b"", repr(str(self.path / name)))
 
     def add_generation(self, cells: Mapping[str, Any]) -> None:
         """Append a row to ``generations.csv``."""
-        header = not is_file(self.path / "generations.csv")
-        self._append("generations.csv", format_csv(list(cells), [cells], header=header))
+        path = self.path / "generations.csv"
+        append_to_file(path, format_csv(list(cells), [cells], header=not path.is_file()))
 
     def tables(self, generations: int) -> Tables:
         """Return the tables for a checkpoint, as they are now.
@@ -297,16 +273,14 @@ class RunFolder:
         Args:
             generations: Number of generations in them.
         """
-        path = self.path / "individuals.csv"
-        size = path.stat().st_size if is_file(path) else 0
-        if self._hashed is not None and size < self._hashed[1]:
-            _LOG.warning("%s was shortened or removed while the run goes on", path)
-        columns, summaries = self._table("generations.csv")
+        individuals = self._individuals
+        size = individuals.size()
+        columns, summaries = self._summaries()
         return Tables(
             generations,
-            tuple(self._columns()),
+            tuple(individuals.columns()),
             size,
-            self._digest(size) if size else "",
+            individuals.digest(size),
             (tuple(columns), *(tuple(row.values()) for row in summaries)) if summaries else (),
         )
 
@@ -329,14 +303,14 @@ class RunFolder:
             return
         self.write(f"checkpoints/{checkpoint.generation:06d}.json", data)
         self.write("journal.jsonl", b"")
-        with _write_errors(self.checkpoints):
+        with write_errors(self.checkpoints):
             for path in self._checkpoint_paths()[:-KEPT_CHECKPOINTS]:
                 path.unlink()
 
     def save_recording(self, champion: Champion, recording: bytes) -> None:
         """Save the recording of a driver's race, by its generation and id."""
         labelled = replace(Recording.from_bytes(recording), label=champion.describe())
-        with _write_errors(self.path / "recordings"):
+        with write_errors(self.path / "recordings"):
             (self.path / "recordings").mkdir(exist_ok=True)
         self.write(_recording_name(champion), labelled.to_bytes())
 
@@ -348,7 +322,7 @@ class RunFolder:
         kept = "" if champion is None else Path(_recording_name(champion)).name
         for path in (self.path / "recordings").glob(f"{generation:06d}-*.mkr"):
             if path.name != kept:
-                with _write_errors(path):
+                with write_errors(path):
                     path.unlink(missing_ok=True)
 
     def save_champion(self, champion: Champion) -> None:
@@ -357,7 +331,7 @@ class RunFolder:
         if data is not None:
             self.write("champion.mkr", data)
         elif not self._is_of(champion):  # remove the recording of an earlier champion
-            with _write_errors(self.path / "champion.mkr"):
+            with write_errors(self.path / "champion.mkr"):
                 (self.path / "champion.mkr").unlink(missing_ok=True)
         self.write("champion.json", _json_bytes(champion.to_json()))
         self.write("champion.pt", pt_bytes(champion.network))
@@ -443,10 +417,14 @@ class RunFolder:
             RunFolderError: ``individuals.csv`` has lost rows. Nothing has changed.
         """
         tables = Tables() if checkpoint is None else checkpoint.tables
-        self._rewind_individuals(tables, restart_tables)
+        self._individuals.rewind(tables, restart=restart_tables)
         columns, *rows = tables.summaries or ((),)
         summaries = [dict(zip(columns, row, strict=True)) for row in rows]
-        self._restore_table("generations.csv", format_csv(columns, summaries) if summaries else b"")
+        if summaries:
+            self.write("generations.csv", format_csv(columns, summaries))
+        else:
+            with self.write_errors("generations.csv"):
+                (self.path / "generations.csv").unlink(missing_ok=True)
         known, lines, damaged = {}, [], 0
         for line in self.journal_lines():
             entry = read_journal_line(line)
@@ -484,82 +462,15 @@ class RunFolder:
             )
         return data.splitlines()
 
-    def _rewind_individuals(self, tables: Tables, restart: bool) -> None:
-        """Bring ``individuals.csv`` back to a checkpoint."""
-        path, self._hashed = self.path / "individuals.csv", None
-        if not tables.sha256:
-            self._restore_table(path.name, b"")
-        elif self._digest(tables.size) == tables.sha256:
-            with _write_errors(path):
-                if path.stat().st_size > tables.size:
-                    os.truncate(path, tables.size)
-        elif data := self._without_later_rows(tables):
-            self.write(path.name, data)
-        elif restart:
-            with _write_errors(path), contextlib.suppress(FileNotFoundError):
-                path.replace(free_path(path.with_name("individuals-old.csv")))
-        else:
-            raise RunFolderError(
-                f"{str(path)!r} is missing or has changed: it does not hold the rows of "
-                f"generations 0 to {tables.generations - 1} as the run wrote them; put the file "
-                "back from a copy, or add --restart-tables to rename it and to begin another table "
-                "at this generation"
-            )
-
-    def _without_later_rows(self, tables: Tables) -> bytes:
-        """Return ``individuals.csv`` as it was at a checkpoint; empty if that is impossible.
-
-        The file has other line ends, or another column since then.
-        """
-        try:
-            _, rows = self._table("individuals.csv")
-        except RunFolderError:
-            return b""
-        kept = [row for row in rows if _generation_of(row) < tables.generations]
-        data = format_csv(tables.columns, kept)
-        return data if hashlib.sha256(data).hexdigest() == tables.sha256 else b""
-
-    def _digest(self, size: int) -> str:
-        """Return the SHA-256 of the first bytes of ``individuals.csv``; empty if it is shorter.
-
-        Only what was appended since the last call is read.
-        """
-        path = self.path / "individuals.csv"
-        if not is_file(path):
-            return ""
-        found, done = self._hashed or (hashlib.sha256(), 0)
-        if done > size:
-            found, done = hashlib.sha256(), 0
-        with _write_errors(path), path.open("rb") as file:
-            file.seek(done)
-            while done < size and (data := file.read(min(size - done, 1 << 20))):
-                found.update(data)
-                done += len(data)
-        self._hashed = found, done
-        return found.hexdigest() if done == size else ""
-
-    def _restore_table(self, name: str, data: bytes) -> None:
-        path = self.path / name
-        if data:
-            self.write(name, data)
-        else:
-            with _write_errors(path):
-                path.unlink(missing_ok=True)
-
     def generations(self) -> list[dict[str, float]]:
         """Return ``generations.csv`` as numbers."""
-        _, rows = self._table("generations.csv")
+        _, rows = self._summaries()
         try:
             return [{k: float(v) for k, v in row.items()} for row in rows]
         except ValueError as error:
             raise RunFolderError(
                 f"{str(self.path / 'generations.csv')!r} is damaged: {error}"
             ) from error
-
-
-def _generation_of(row: Mapping[str, str]) -> float:
-    text = row.get("generation", "")
-    return int(text) if text.isdecimal() and len(text) < 16 else math.inf
 
 
 def _recording_name(champion: Champion) -> str:
@@ -570,33 +481,6 @@ def _json_bytes(data: Mapping[str, Any]) -> bytes:
     return (json.dumps(plain(data), indent=1) + "\n").encode()
 
 
-@contextlib.contextmanager
-def _write_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except RunFolderError:
-        raise
-    except OSError as error:
-        raise _write_error(path, error) from error
-
-
 _LARGE: Final = "expected a file that a run has written"
 _NO_LOCKS: Final = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 """Errors of ``flock`` on file systems without locks."""
-_REMEDIES: Final = (
-    ((errno.ENOSPC, errno.EDQUOT), "free some space"),
-    ((errno.EFBIG,), "raise the limit of a file's size (ulimit -f), or free some space"),
-    ((errno.EACCES, errno.EPERM, errno.EROFS), "get the permission to write there"),
-    (
-        (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
-        "check the path",
-    ),
-)
-
-
-def _write_error(path: Path, error: OSError) -> RunFolderError:
-    remedy = next((text for numbers, text in _REMEDIES if error.errno in numbers), "fix the cause")
-    return RunFolderError(
-        f"{str(path)!r} cannot be written ({reason(error)}); {remedy} or choose "
-        "another folder with --output, and continue with --resume if the run had begun"
-    )

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
-from mkds_gym.utils.files import is_file
-from mkds_gym.utils.reading import decode
+from mkds_gym.utils.reading import decode, open_file
 from mkds_neat.episode import EpisodeRecord
 from mkds_neat.errors import RunFolderError
 from mkds_neat.individual import Individual, Result
@@ -141,10 +141,48 @@ def read_csv(data: bytes, name: str) -> tuple[list[str], list[dict[str, str]]]:
     """
     try:
         reader = csv.DictReader(io.StringIO(decode(data, name, RunFolderError), newline=""))
-        rows = [row for row in reader if None not in row and None not in row.values()]
+        rows = list(_complete(reader))
         return list(reader.fieldnames or ()), rows
     except csv.Error as error:
         raise RunFolderError(f"{name} is damaged: {error}") from error
+
+
+def csv_parts(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
+    """Yield the CSV text of `format_csv` in parts of some rows."""
+    left, header = iter(rows), True
+    while part := list(itertools.islice(left, _ROWS)):
+        yield format_csv(columns, part, header=header)
+        header = False
+    if header:
+        yield format_csv(columns, ())
+
+
+_ROWS: Final = 1_000
+
+
+def read_rows(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the complete rows of a CSV file, which may have any size.
+
+    Raises:
+        RunFolderError: The file cannot be read, or is not CSV text in UTF-8.
+    """
+    name = repr(str(path))
+    with open_file(path, name, RunFolderError, remedy="expected a table of a run") as file:
+        try:
+            yield from _complete(csv.DictReader(_lines(file, name)))
+        except csv.Error as error:
+            raise RunFolderError(f"{name} is damaged: {error}") from error
+
+
+def _complete(rows: Iterable[dict[str, str]]) -> Iterator[dict[str, str]]:
+    return (row for row in rows if None not in row and None not in row.values())
+
+
+def _lines(file: BinaryIO, name: str) -> Iterator[str]:
+    while line := file.readline(_MAX_LINE + 1):
+        if len(line) > _MAX_LINE:
+            raise RunFolderError(f"{name} is damaged: a line has more than {_MAX_LINE:,} bytes")
+        yield decode(line, name, RunFolderError)
 
 
 def read_columns(path: Path) -> list[str]:
