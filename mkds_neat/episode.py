@@ -25,6 +25,8 @@ class EpisodeRecord:
         seconds: Wall time from the end of the reset to the end of the last step.
         end_position: Where the kart was at the end, as x, y and z in world units; None for an
             environment without karts.
+        course: The course: its name, or the seed of a random one, as ``[evaluation] courses`` names
+            it. Empty for an environment without courses, and for the summary of several episodes.
     """
 
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -37,6 +39,7 @@ class EpisodeRecord:
     events: tuple[str, ...] = ()
     seconds: float = 0.0
     end_position: tuple[float, float, float] | None = None
+    course: str = ""
 
 
 Key = tuple[int, int]

@@ -29,6 +29,10 @@ class RunFolderError(MKDSError, OSError):
     """A run folder cannot be written, read or resumed."""
 
 
+class NoRunFolderError(RunFolderError):
+    """A path that was given as the folder of a run is something else, or cannot be read."""
+
+
 class RunVersionError(RunFolderError):
     """A file of a run folder has the format of another version of mkds-gym.
 

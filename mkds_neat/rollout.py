@@ -45,6 +45,7 @@ class _Episode:
         info: dict[str, Any],
         frame_skip: int,
         end_position: tuple[float, float, float] | None,
+        course: str,
     ) -> EpisodeRecord:
         """Return the facts of the episode, whose last info is ``info``, in its full form."""
         return EpisodeRecord(
@@ -58,6 +59,7 @@ class _Episode:
             events=tuple(info.get("events", ())),
             seconds=time.perf_counter() - self.start,
             end_position=end_position,
+            course=course,
         )
 
 
@@ -104,13 +106,15 @@ class _Episodes:
         for lane, info in over.items():
             episode, recorder = self.running[lane], self._recorders[lane]
             base: Any = lanes.envs[lane].unwrapped
-            where = None
+            where, course = None, ""
             if isinstance(base, MKDSEnv):
                 info, where = base.full_info(), base.race.position
+                seed = info["course_seed"]
+                course = info["course"] if seed is None else str(seed)
             recording = None
             if recorder is not None and episode.task.is_recorded:
                 recording = recorder.recording().to_bytes()
-            task, record = episode.task, episode.record(info, self._skip, where)
+            task, record = episode.task, episode.record(info, self._skip, where, course)
             ended.append(Finished(task.id, record, recording, episode=task.episode))
             del self.running[lane]
             self.free.append(lane)

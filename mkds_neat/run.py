@@ -90,13 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         # From here on, Ctrl-C takes effect where it is harmless, and a second one at once.
         with signals:
             from mkds_gym.errors import MKDSError
-            from mkds_neat.errors import ConfigError
+            from mkds_neat.errors import ConfigError, NoRunFolderError
 
             try:
                 return _evolve(arguments, signals)
             except MKDSError as error:
                 _print(f"{_PROGRAM}: error: {error}", sys.stderr)
-                return 2 if isinstance(error, ConfigError) else 1
+                return 2 if isinstance(error, ConfigError | NoRunFolderError) else 1
     except KeyboardInterrupt:
         hint = f"; continue with: {_resume(signals.folder)}" if signals.folder is not None else ""
         _print(f"{_PROGRAM}: stopped at once{hint}", sys.stderr)

@@ -96,6 +96,7 @@ PARAMETERS = {"run__strategy": "random_search"}
             r"drivers_per_console = 2 is not.*MKDS-v0",
         ),
         ({"run__strategy": "neet"}, r"'neet': unknown.*did you mean 'neat'.*cma_me"),
+        ({"run__strategy": "ppo"}, r"'ppo': a competitor of mkds_neat\.compare only"),
         ({"run__strategy": "climber.Climber"}, r"unknown.*did you mean 'climber:Climber'"),
         ({"run__stop_when": "finished"}, r"did you mean 'finish'"),
         ({"run__seed": -1}, r"\[run\] seed = '-1'.*at least 0"),

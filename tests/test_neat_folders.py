@@ -347,10 +347,26 @@ def test_run_that_died_before_its_first_checkpoint_begins_again(
     (folder / "checkpoints" / ".partial-x.json").write_bytes(b"half")
     assert main(["--resume", str(folder), "--quiet", "--no-pictures"]) == 0
     assert everything(RunFolder(folder)) == everything(RunFolder(finished))
-    with pytest.raises(RunFolderError, match=r"no config\.ini"):
-        RunFolder.open(tmp_path)
-    with pytest.raises(RunFolderError, match=r"cannot be read \(File name too long\)"):
-        RunFolder.open("x" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("nofolder", "'nofolder' is not the folder of a run"),
+        ("file", "'file' is not the folder of a run"),
+        ("x" * 300, "File name too long"),
+    ],
+)
+def test_what_is_no_run_folder_is_a_wrong_argument(
+    path: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert main(["--resume", path]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
 
 
 def test_checkpoint_that_cannot_be_read_again_is_not_saved(

@@ -44,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(folder: Path, name: str) -> int:
     from mkds_neat.compare.measures import measure
-    from mkds_neat.compare.plan import PPO
     from mkds_neat.compare.store import Store
+    from mkds_neat.config.ppo import PPO
     from mkds_neat.run import main as run
 
     store = Store.open(folder)

@@ -21,6 +21,7 @@ from mkds_gym.utils.files import write_bytes
 from mkds_gym.utils.reading import parse_ini, parse_json, read_file, read_text, validated
 from mkds_neat.compare.unseen import MAX_UNSEEN, is_kartlab
 from mkds_neat.config import Config, parse_config, sections_text
+from mkds_neat.config.ppo import PPO
 from mkds_neat.errors import ConfigError, RunFolderError
 
 PLAN_FORMAT: Final = "mkds_neat comparison"
@@ -28,8 +29,6 @@ PLAN_VERSION: Final = 1
 MAX_PLAN: Final = 16 << 20
 MAX_RUNS: Final = 10_000
 LOCK: Final = "comparison.lock"
-PPO: Final = "ppo"
-"""The competitor that is not a strategy of `mkds_neat`: PPO of Stable-Baselines3."""
 _STAND_IN: Final = "truncation"
 """The strategy in whose place `PPO` trains. It needs no section."""
 _GENERATIONS: Final = 1_000_000

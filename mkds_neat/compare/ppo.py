@@ -24,9 +24,10 @@ import numpy as np
 
 from mkds_gym.components.rewards import ScoreChange
 from mkds_gym.kartlab.boot import MAX_DRIVERS
-from mkds_neat.compare.plan import PPO, PlannedRun
+from mkds_neat.compare.plan import PlannedRun
 from mkds_neat.compare.store import Store
 from mkds_neat.config import Config
+from mkds_neat.config.ppo import PPO
 from mkds_neat.errors import ConfigError, RunFolderError
 from mkds_neat.evaluation import Evaluator
 from mkds_neat.individual import Individual, Result

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from mkds_neat.config.section import Section, words
+
+PPO: Final = "ppo"
+"""The competitor that is not a strategy of `mkds_neat`: PPO of Stable-Baselines3."""
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Sizes = Annotated[

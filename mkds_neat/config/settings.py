@@ -23,7 +23,7 @@ from pydantic_core import ErrorDetails
 from mkds_gym.kartlab.boot import MAX_DRIVERS
 from mkds_gym.utils.arguments import did_you_mean, shown
 from mkds_gym.vector.threads import usable_cores
-from mkds_neat.config.ppo import PPOSettings
+from mkds_neat.config.ppo import PPO, PPOSettings
 from mkds_neat.config.section import Section, literal, words
 from mkds_neat.config.strategies import (
     STRATEGIES,
@@ -87,6 +87,8 @@ def _path(value: Any) -> Any:
 def _known_strategy(value: str) -> str:
     if value in STRATEGIES or ":" in value:
         return value
+    if value == PPO:
+        raise ValueError("a competitor of mkds_neat.compare only, and no strategy of a run")
     module, dot, name = value.rpartition(".")
     hint = did_you_mean(value, (*STRATEGIES, f"{module}:{name}") if dot else STRATEGIES)
     raise ValueError(f"unknown strategy{hint}")

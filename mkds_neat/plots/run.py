@@ -33,7 +33,7 @@ MAX_CELLS: Final = 20_000_000
 MAX_COLUMNS: Final = 1_000
 
 _EPISODES: Final = ("episode_fitness", "episode_finished", "episode_ends")
-TEXT_COLUMNS: Final = ("parents", "lap_seconds", "events", *_EPISODES)
+TEXT_COLUMNS: Final = ("parents", "courses", "lap_seconds", "events", *_EPISODES)
 """Columns of ``individuals.csv`` that are not numbers."""
 
 NEEDED_COLUMNS: Final = {

@@ -6,7 +6,8 @@ file                 content
 ``config.ini``       the whole config: overrides applied, defaults written out, absolute paths
 ``run.json``         where the run comes from: strategy, seed, path, title and SHA-1 of the
                      cartridge, and each process that drove it, with versions and git commit
-``individuals.csv``  a row for every individual of every generation, in order of id
+``individuals.csv``  a row for every individual of every generation, in order of id; ``courses`` are
+                     those of its episodes, in order: names, or the seeds of random courses
 ``generations.csv``  a row for every generation; ``busy`` is the share of its time (from the end of
                      the evaluation before) in which the workers drove
 ``journal.jsonl``    results since the last checkpoint, in order of arrival, for ``--resume``

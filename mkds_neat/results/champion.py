@@ -135,6 +135,7 @@ class _Record(BaseModel):
     end_position: (
         Annotated[tuple[FiniteFloat, FiniteFloat, FiniteFloat], Field(strict=False)] | None
     ) = None
+    course: str = ""
 
 
 class _Champion(BaseModel):

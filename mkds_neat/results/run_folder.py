@@ -21,7 +21,7 @@ from mkds_gym.recording.format import Recording
 from mkds_gym.utils.arguments import shown
 from mkds_gym.utils.files import is_partial
 from mkds_gym.utils.reading import open_file, read_file
-from mkds_neat.errors import RunFolderError, RunVersionError
+from mkds_neat.errors import NoRunFolderError, RunFolderError, RunVersionError
 from mkds_neat.individual import Individual, Result
 from mkds_neat.main_module import check_main_module
 from mkds_neat.networks import pt_bytes
@@ -203,7 +203,8 @@ class RunFolder:
         """Return the folder of an earlier run.
 
         Raises:
-            RunFolderError: The path is not such a folder, or cannot be read.
+            NoRunFolderError: The path is not such a folder, or cannot be read.
+            RunFolderError: The folder has a pipe or a device.
         """
         folder = cls(Path(path))
         try:
@@ -211,7 +212,7 @@ class RunFolder:
         except RunFolderError:
             raise
         except OSError as error:
-            raise RunFolderError(
+            raise NoRunFolderError(
                 f"{shown(str(folder.path))} cannot be read ({reason(error)}); give --resume the "
                 "folder that the run named when it began, and the permission to read it"
             ) from error
@@ -219,7 +220,7 @@ class RunFolder:
 
     def _check_entries(self) -> None:
         if not (self.path / "config.ini").is_file() and not self._checkpoint_paths():
-            raise RunFolderError(
+            raise NoRunFolderError(
                 f"{str(self.path)!r} is not the folder of a run (no config.ini); give --resume "
                 "the folder that the run named when it began"
             )
@@ -453,7 +454,8 @@ class RunFolder:
         if not is_file(path):
             return []
         with open_file(path, repr(str(path)), RunFolderError, remedy=_LARGE) as file:
-            data = file.read(MAX_JOURNAL + 1)
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(min(size, MAX_JOURNAL) + 1)  # `read` takes as much memory at once
         if len(data) > MAX_JOURNAL:
             data = data[: data.rfind(b"\n") + 1]
             self.notes.append(

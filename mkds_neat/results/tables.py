@@ -38,6 +38,7 @@ class Row:
         """Return the cells by column: those of every run, and then the metrics."""
         record, species = self.result.record, self.individual.species
         x, y, z = record.end_position or ("", "", "")
+        courses = [each.course for each in self.result.episodes]
         cells = {
             "generation": self.generation,
             "id": self.result.id,
@@ -45,6 +46,7 @@ class Row:
             "parents": " ".join(map(str, self.individual.parents)),
             "fitness": self.result.fitness,
             "evaluated": int(self.evaluated),
+            "courses": " ".join(name or "-" for name in courses) if any(courses) else "",
             "finished": int(record.finished),
             "race_seconds": record.race_time,
             "lap_seconds": " ".join(map(str, record.lap_times)),
@@ -157,7 +159,7 @@ def csv_parts(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Iter
         yield format_csv(columns, ())
 
 
-_ROWS: Final = 1_000
+_ROWS: Final = 100
 
 
 def read_rows(path: Path) -> Iterator[dict[str, str]]:
