@@ -478,7 +478,9 @@ def test_command_line_refuses_before_writing(tmp_path: Path, capsys):
     for arguments, status, message in (
         ([str(EXAMPLE), "--workers", "0", "--output", str(output)], 2, "--workers 0: "),
         ([str(tmp_path / "none.ini")], 2, "examples/first_finish.ini"),
-        (["--resume", str(tmp_path)], 1, "not the folder of a run"),
+        (["--resume", str(tmp_path)], 2, "not the folder of a run"),
+        (["--resume", str(tmp_path / "file")], 2, "not the folder of a run"),
+        (["--resume", str(tmp_path / "none")], 2, "not the folder of a run"),
         (["--resume", str(tmp_path), "--seed", "3"], 2, "--seed cannot change"),
         ([str(EXAMPLE), "--output", str(tmp_path / "file" / "run")], 1, "--output"),
     ):

@@ -323,7 +323,10 @@ def test_elites_are_driven_again_and_a_resumed_run_is_the_same(tmp_path: Path, a
     ("lines", "message"),
     [
         ("episodes = 2", "would repeat the same episode"),
-        ("courses = nowhere", "nowhere"),
+        (
+            "courses = nowhere",
+            r"\[evaluation\] courses: course = .nowhere. is not on the",
+        ),
         ("courses = 0:2", "write episodes = 2"),
         ("starts = far", "not a start"),
         ("rung_frames = 500, 300", "rising"),

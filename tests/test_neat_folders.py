@@ -27,7 +27,7 @@ from neat_runs import LONG, QUICK, SMALL, command, everything, resume, start, ta
 from programs import started
 from waiting import until
 
-from mkds_neat.errors import ConfigError, RunFolderError
+from mkds_neat.errors import ConfigError, NoRunFolderError, RunFolderError
 from mkds_neat.evolution import Evolution
 from mkds_neat.results import RunFolder, Session
 from mkds_neat.run import main
@@ -347,26 +347,10 @@ def test_run_that_died_before_its_first_checkpoint_begins_again(
     (folder / "checkpoints" / ".partial-x.json").write_bytes(b"half")
     assert main(["--resume", str(folder), "--quiet", "--no-pictures"]) == 0
     assert everything(RunFolder(folder)) == everything(RunFolder(finished))
-
-
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [
-        ("nofolder", "'nofolder' is not the folder of a run"),
-        ("file", "'file' is not the folder of a run"),
-        ("x" * 300, "File name too long"),
-    ],
-)
-def test_what_is_no_run_folder_is_a_wrong_argument(
-    path: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "file").touch()
-    assert main(["--resume", path]) == 2
-    err = capsys.readouterr().err
-    assert message in err
-    assert err.count("\n") == 1
-    assert [each.name for each in tmp_path.iterdir()] == ["file"]
+    with pytest.raises(NoRunFolderError, match=r"no config\.ini"):
+        RunFolder.open(tmp_path)
+    with pytest.raises(NoRunFolderError, match=r"cannot be read \(File name too long\)"):
+        RunFolder.open("x" * 5000)
 
 
 def test_checkpoint_that_cannot_be_read_again_is_not_saved(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import io
 import json
+import re
 import sys
 from itertools import pairwise
 
@@ -29,6 +30,7 @@ from mkds_neat.strategies import (
     OpenAIES,
     RandomSearch,
     SepCMAES,
+    TruncationStrategy,
 )
 from mkds_neat.strategies.parameters import genome_from_json
 
@@ -174,7 +176,7 @@ def test_wrong_calls_are_refused_and_change_nothing(kind):
         strategy.tell([Result(i.id, float("nan")) for i in strategy.ask()])
     if kind in (MAPElites, CMAME):
         record = EpisodeRecord(metrics={"speed": 1.0})
-        with pytest.raises(StrategyError, match=r"no metric 'left'.*expected one of speed"):
+        with pytest.raises(StrategyError, match=r"no metric 'left'.*only speed: expected Result"):
             strategy.tell([Result(i.id, 1.0, record) for i in strategy.ask()])
         record = EpisodeRecord(metrics={"left": float("nan"), "right": 0.0})
         with pytest.raises(StrategyError, match=r"left = nan, which the archive .* cannot"):
@@ -251,24 +253,50 @@ def test_state_with_any_part_replaced_is_refused_or_restored(kind, new):
 
 
 @pytest.mark.parametrize(
-    ("kind", "arguments", "word"),
+    ("kind", "arguments", "message"),
     [
-        (CMAES, {"population": 1}, "population = 1 "),
-        (CMAES, {"sigma": 0.0}, "sigma = 0.0"),
-        (CMAES, {"sigma": float("nan")}, "sigma = nan"),
-        (OpenAIES, {"population": 7}, "odd"),
-        (OpenAIES, {"learning_rate": 0.0}, "learning_rate = 0.0"),
-        (OpenAIES, {"weight_decay": -1.0}, "weight_decay = -1.0"),
-        (MAPElites, {"behaviours": ()}, "behaviours is empty"),
+        (CMAES, {"network": 6}, "network=6 is not an MLP: expected"),
+        (CMAES, {"population": 1}, "population=1 is out of range: expected"),
+        (CMAES, {"population": 8.5}, "population=8.5 is not an integer: expected"),
+        (CMAES, {"sigma": 0.0}, "sigma=0.0 is out of range: expected a positive number"),
+        (CMAES, {"sigma": float("nan")}, "sigma=nan is out of range: expected"),
+        (CMAES, {"sigma": "x"}, "sigma='x' is not a number: expected"),
+        (CMAES, {"seed": -1}, "seed=-1 is out of range: expected"),
+        (OpenAIES, {"population": 7}, "population = 7 is odd"),
+        (OpenAIES, {"population": "8"}, "population='8' is not an integer: expected"),
+        (OpenAIES, {"learning_rate": 0.0}, "learning_rate=0.0 is out of range: expected"),
+        (OpenAIES, {"weight_decay": -1.0}, "weight_decay=-1.0 is out of range: expected"),
+        (MAPElites, {"behaviours": ()}, "behaviours is empty: map_elites needs"),
+        (MAPElites, {"behaviours": ["speed"]}, "behaviours has 'speed': expected"),
         (MAPElites, {"behaviours": (SPAN[0], SPAN[0])}, "different metrics"),
         (MAPElites, {"behaviours": MANY}, "at most 1,000,000"),
-        (MAPElites, {"behaviours": SPAN, "line_sigma": -1.0}, "line_sigma"),
-        (CMAME, {"behaviours": SPAN, "emitters": 3}, "multiple"),
+        (MAPElites, {"line_sigma": -1.0}, "line_sigma=-1.0 is out of range: expected"),
+        (CMAME, {"emitters": 3}, "multiple"),
+        (CMAME, {"emitters": 2.5}, "emitters=2.5 is not an integer: expected"),
     ],
 )
-def test_arguments_out_of_range_are_refused(kind, arguments, word):
-    with pytest.raises(ValueError, match=word):
-        kind(NETWORK, **{"population": 20, "sigma": 0.5, **arguments})
+def test_wrong_arguments_are_refused(kind, arguments, message):
+    usual = {"network": NETWORK, "population": 20, "sigma": 0.5}
+    if kind in (MAPElites, CMAME):
+        usual["behaviours"] = SPAN
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
+        kind(**{**usual, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"inputs": 0}, "inputs=0 is out of range: expected"),
+        ({"outputs": "2"}, "outputs='2' is not an integer: expected"),
+        ({"population": 1}, "population=1 is out of range: expected"),
+        ({"elite": 0.5}, "elite=0.5 is not an integer: expected"),
+        ({"seed": -1}, "seed=-1 is out of range: expected"),
+    ],
+)
+def test_wrong_arguments_of_truncation_are_refused(arguments, message):
+    usual = {"inputs": 2, "outputs": 1, "population": 10}
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)):
+        TruncationStrategy(**{**usual, **arguments})
 
 
 @pytest.mark.parametrize(

@@ -149,8 +149,12 @@ def test_wrong_order_is_refused_with_the_remedy(name):
         strategy.tell(results_of({**fitnesses, 99999: 1.0}))
     with pytest.raises(StrategyError, match="1 more than once"):
         strategy.tell([*results_of(fitnesses), Result(one, 2.0)])
-    with pytest.raises(ValueError, match="nan"):
-        strategy.tell(results_of({**fitnesses, one: float("nan")}))
+    for wrong, text in ((float("nan"), "nan"), (None, "None"), ("1", "'1'")):
+        with pytest.raises(ValueError, match=f"fitness {text}: expected a finite number"):
+            strategy.tell(results_of({**fitnesses, one: wrong}))
+    for item in (1.0, (one, 1.0), strategy.ask()[0]):
+        with pytest.raises(TypeError, match=r"tell\(\) got .*: expected .* Result\(individual\.id"):
+            strategy.tell([item])
     strategy.tell(results_of(fitnesses))
     with pytest.raises(StrategyError, match="before ask"):
         strategy.tell(results_of(fitnesses))

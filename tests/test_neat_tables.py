@@ -119,9 +119,14 @@ def test_row_names_the_course_of_each_episode() -> None:
 def test_run_names_its_courses_with_one_driver_and_with_several_in_a_console(
     tmp_path: Path,
 ) -> None:
-    given = {"environment__course": None, "evaluation__courses": "luigi_course, 3"}
+    given = {"environment__course": None, "evaluation__courses": "snow_course, 3"}
     drawn = {"environment__course": None, "environment__course_set": "train"}
-    quick = {**QUICK, "run__strategy": "truncation", "truncation__population": 2}
+    quick = {
+        **QUICK,
+        "run__generations": 1,
+        "run__strategy": "truncation",
+        "truncation__population": 2,
+    }
     found = {}
     for name, changes in (("given", given), ("drawn", drawn)):
         for drivers in (1, 2):
@@ -130,12 +135,11 @@ def test_run_names_its_courses_with_one_driver_and_with_several_in_a_console(
                 **quick,
                 **changes,
                 run__drivers_per_console=drivers,
-                run__generations=1,
                 evaluation__episodes=2,
             )
             run.run()
             found[name, drivers] = [row["courses"] for row in table(run.folder, "individuals.csv")]
-    assert found["given", 1] == found["given", 2] == ["luigi_course 3"] * 2
+    assert found["given", 1] == found["given", 2] == ["snow_course 3"] * 2
     assert found["drawn", 1] == found["drawn", 2]
     names = " ".join(found["drawn", 1]).split()
     assert len(set(names)) == 4

@@ -160,7 +160,8 @@ def _explain(error: Exception, env_id: str, kwargs: Mapping[str, Any]) -> str:
         rest = {k: v for k, v in kwargs.items() if k != key}
         with contextlib.suppress(Exception):
             gym.make(env_id, disable_env_checker=True, **rest).close()
-            return f"{key} = {shown(kwargs[key])}: {message}"
+            value = shown(kwargs[key])
+            return f"{key} = {value}: {message}".replace(f": {key}={value} ", " ", 1)
     return message
 
 

@@ -58,7 +58,8 @@ def make_plan(evaluation: EvaluationSettings, env_id: str, env_kwargs: Mapping[s
         try:
             inspect_environment(env_id, {**env_kwargs, **course})
         except ConfigError as error:
-            raise ConfigError(f"[evaluation] courses: {error}") from error
+            problem = str(error).removeprefix("[environment] ")
+            raise ConfigError(f"[evaluation] courses: {problem}") from error
     if not courses:
         plan = replace(plan, drawn=draws_of(env_kwargs))
     plan = replace(plan, chance=_has_chance({**env_kwargs, **plan.first_course}))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mkds_gym.utils.arguments import shown
 from mkds_neat.errors import StrategyError
 from mkds_neat.individual import Individual, Result
 
@@ -87,6 +89,7 @@ def check_results(asked: Iterable[int] | None, results: Iterable[Result]) -> dic
 
     Raises:
         StrategyError: `ask` was not called, or the ids differ.
+        TypeError: An item is no result.
         ValueError: A fitness is not a finite number.
     """
     if asked is None:
@@ -95,6 +98,12 @@ def check_results(asked: Iterable[int] | None, results: Iterable[Result]) -> dic
             "and then `strategy.tell([Result(i.id, fitness) for each of them])`"
         )
     told = list(results)
+    for each in told:
+        if not isinstance(each, Result):
+            raise TypeError(
+                f"tell() got {shown(each)}: expected a result of each individual, "
+                "Result(individual.id, fitness)"
+            )
     by_id = {result.id: result for result in told}
     ids = set(asked)
     missing, unknown = sorted(ids - set(by_id)), sorted(set(by_id) - ids)
@@ -105,8 +114,9 @@ def check_results(asked: Iterable[int] | None, results: Iterable[Result]) -> dic
             f"{len(told) - len(by_id)} more than once"
         )
     for key, result in by_id.items():
-        if not math.isfinite(result.fitness):
+        if not (isinstance(result.fitness, numbers.Real) and math.isfinite(result.fitness)):
             raise ValueError(
-                f"individual {key} has the fitness {result.fitness}: expected a finite number"
+                f"individual {key} has the fitness {shown(result.fitness)}: expected a finite "
+                "number"
             )
     return by_id

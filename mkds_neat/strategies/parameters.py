@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Final, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
-from mkds_gym.utils.arguments import shown
+from mkds_gym.utils.arguments import integer, number, shown
 from mkds_neat.errors import ChampionFormatError, StrategyError, StrategyStateError, describe
 from mkds_neat.individual import Individual, Result
 from mkds_neat.networks.mlp import MLP
@@ -65,6 +65,7 @@ class ParameterStrategy(ABC):
         options: Further arguments on which the result depends, as plain data.
 
     Raises:
+        TypeError: An argument has another type.
         ValueError: An argument is out of range.
     """
 
@@ -81,18 +82,18 @@ class ParameterStrategy(ABC):
         behaviours: Sequence[Behaviour] = (),
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        if population < 2:
-            raise ValueError(f"population = {population} is out of range: expected at least 2")
-        if not 0.0 < sigma < np.inf:
-            raise ValueError(f"sigma = {sigma} is out of range: expected a positive number")
+        if not isinstance(network, MLP):
+            raise TypeError(
+                f"network={shown(network)} is not an MLP: expected MLP(inputs, outputs)"
+            )
+        self._population = integer("population", population, 2)
+        self._sigma = positive("sigma", sigma)
+        self._seed = integer("seed", seed, 0)
         if self.needs_behaviours:
             check_behaviours(self.name, behaviours)
         self.network = network
         self.behaviours = tuple(behaviours)
         self._options = dict(options or {})
-        self._population = population
-        self._sigma = sigma
-        self._seed = seed
         self._generation = 0
         self._asked: Floats | None = None
         self._before: dict[str, Any] = {}
@@ -209,7 +210,8 @@ class ParameterStrategy(ABC):
         except KeyError:
             raise StrategyError(
                 f"individual {result.id} has no metric {shown(behaviour.metric)} for the archive "
-                f"of {self.name}: expected one of {', '.join(result.record.metrics)}"
+                f"of {self.name}, only {', '.join(result.record.metrics) or 'none'}: expected "
+                "Result(id, fitness, EpisodeRecord(metrics={...})) with this metric"
             ) from None
         if not np.isfinite(value):
             raise StrategyError(
@@ -334,10 +336,12 @@ def genome_from_json(data: Any) -> tuple[MLP, Floats]:
 
 
 def check_behaviours(name: str, behaviours: Sequence[Behaviour]) -> None:
-    """Raise ValueError if behaviours cannot span the archive of the strategy ``name``."""
+    """Raise ValueError or TypeError if behaviours cannot span the archive of a strategy."""
     if not behaviours:
         raise ValueError(f"behaviours is empty: {name} needs at least one metric")
     for each in behaviours:
+        if not isinstance(each, Behaviour):
+            raise TypeError(f"behaviours has {shown(each)}: expected objects of Behaviour")
         if not each.low < each.high:
             raise ValueError(
                 f"the range of {each.metric} goes from {each.low} to {each.high}: expected the "
@@ -349,6 +353,19 @@ def check_behaviours(name: str, behaviours: Sequence[Behaviour]) -> None:
     cells = math.prod(each.cells for each in behaviours)
     if cells > 1_000_000:
         raise ValueError(f"the archive has {cells:,} cells: expected at most 1,000,000")
+
+
+def positive(name: str, value: float, *, or_zero: bool = False) -> float:
+    """Return an argument that is a positive number, or perhaps 0, as a float.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is out of range.
+    """
+    found = number(name, value, 0.0)
+    if not (found or or_zero):
+        raise ValueError(f"{name}={shown(value)} is out of range: expected a positive number")
+    return found
 
 
 def seeds(seed: int, name: str) -> np.random.SeedSequence:

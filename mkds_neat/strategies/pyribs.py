@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from mkds_gym.utils.arguments import integer
 from mkds_neat.errors import StrategyError
 from mkds_neat.networks.mlp import MLP
-from mkds_neat.strategies.parameters import Behaviour, ParameterStrategy, seeds
+from mkds_neat.strategies.parameters import Behaviour, ParameterStrategy, positive, seeds
 from mkds_neat.strategies.snapshot import (
     Floats,
     array_from_plain,
@@ -233,13 +234,10 @@ class OpenAIES(_OneBest):
         seed: int = 0,
     ) -> None:
         check_pairs(population)
-        if not 0.0 < learning_rate < np.inf:
-            raise ValueError(
-                f"learning_rate = {learning_rate} is out of range: expected a positive number"
-            )
-        if not 0.0 <= weight_decay < np.inf:
-            raise ValueError(f"weight_decay = {weight_decay} is out of range: expected at least 0")
-        options = {"learning_rate": learning_rate, "weight_decay": weight_decay}
+        options = {
+            "learning_rate": positive("learning_rate", learning_rate),
+            "weight_decay": positive("weight_decay", weight_decay, or_zero=True),
+        }
         super().__init__(network, population=population, sigma=sigma, seed=seed, options=options)
 
     def _kind(self) -> Any:
@@ -283,15 +281,13 @@ class MAPElites(_Pyribs):
         line_sigma: float = 0.2,
         seed: int = 0,
     ) -> None:
-        if not 0.0 <= line_sigma < np.inf:
-            raise ValueError(f"line_sigma = {line_sigma} is out of range: expected at least 0")
         super().__init__(
             network,
             population=population,
             sigma=sigma,
             seed=seed,
             behaviours=behaviours,
-            options={"line_sigma": line_sigma},
+            options={"line_sigma": positive("line_sigma", line_sigma, or_zero=True)},
         )
 
     def _emitter(self, seed: np.random.SeedSequence) -> EmitterBase:
@@ -369,7 +365,8 @@ class CMAME(_Pyribs):
 
 
 def check_pairs(population: int) -> None:
-    """Raise ValueError if a population of OpenAI-ES is odd."""
+    """Raise ValueError if a population of OpenAI-ES is odd; TypeError if it is no integer."""
+    integer("population", population, 2)
     if population % 2:
         raise ValueError(
             f"population = {population} is odd: openai_es needs pairs of opposite perturbations"
@@ -377,8 +374,10 @@ def check_pairs(population: int) -> None:
 
 
 def check_emitters(population: int, emitters: int) -> None:
-    """Raise ValueError if a population of CMA-ME cannot be shared out to its emitters."""
-    if emitters < 1 or population % emitters or population < 2 * emitters:
+    """Raise ValueError or TypeError if a population cannot be shared out to emitters of CMA-ME."""
+    integer("population", population, 2)
+    integer("emitters", emitters, 1)
+    if population % emitters or population < 2 * emitters:
         raise ValueError(
             f"population = {population} with emitters = {emitters}: expected a multiple of the "
             "emitters, at least 2 for each"

@@ -26,6 +26,7 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from pydantic import Field, ValidationError
 
+from mkds_gym.utils.arguments import integer
 from mkds_neat.errors import ChampionFormatError, StrategyStateError, describe
 from mkds_neat.individual import Individual, Result
 from mkds_neat.networks import NetworkSpec, Node
@@ -245,6 +246,7 @@ class TruncationStrategy:
         seed: Seed of the strategy's random generator.
 
     Raises:
+        TypeError: An argument has another type.
         ValueError: An argument is out of range.
     """
 
@@ -261,8 +263,9 @@ class TruncationStrategy:
         sigma: float = 0.1,
         seed: int = 0,
     ) -> None:
-        if inputs < 1 or outputs < 1:
-            raise ValueError(f"inputs={inputs}, outputs={outputs}: expected at least 1 of each")
+        inputs, outputs = integer("inputs", inputs, 1), integer("outputs", outputs, 1)
+        population, elite = integer("population", population, 2), integer("elite", elite, 0)
+        seed = integer("seed", seed, 0)
         self._top = count_parents(population, top_k, elite, sigma)
         self._sizes = inputs, outputs
         self._population = population
