@@ -124,7 +124,7 @@ PARAMETERS = {"run__strategy": "random_search"}
         ({"environment__id": "MKDS-v9"}, r"\[environment\] id = 'MKDS-v9'"),
         ({"environment__sensor": "seed6"}, r"'sensor'.*did you mean 'sensors'"),
         ({"environment__sensors": "seed7"}, r"'seed7'.*did you mean 'seed6'"),
-        ({"environment__frame_skip": 0}, r"\[environment\] frame_skip = 0: "),
+        ({"environment__frame_skip": 0}, r"\[environment\] frame_skip = 0 is out of range: "),
         ({"environment__rom": "/no/such.nds"}, r"/no/such\.nds"),
         ({"environment__course_set": "trian"}, r"'trian' is unknown \(did you mean 'train'\?\)"),
         ({"environment__course": "no_such_course"}, r"no_such_course"),
