@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from mkds_gym.utils.files import free_path
+from mkds_gym.utils.files import free_path, is_file
 from mkds_neat.errors import RunFolderError
 from mkds_neat.results.checkpoint import Tables
 from mkds_neat.results.tables import Row, csv_parts, format_csv, read_columns, read_rows
@@ -57,7 +57,7 @@ class IndividualsTable:
 
     def size(self) -> int:
         """Return the size in bytes; 0 without the file."""
-        size = self._path.stat().st_size if self._path.is_file() else 0
+        size = self._path.stat().st_size if is_file(self._path) else 0
         if self._hashed is not None and size < self._hashed[1]:
             _LOG.warning("%s was shortened or removed while the run goes on", self._path)
         return size
@@ -67,7 +67,7 @@ class IndividualsTable:
 
         Only what was appended since the last call is read.
         """
-        if not size or not self._path.is_file():
+        if not size or not is_file(self._path):
             return ""
         found, done = self._hashed or (hashlib.sha256(), 0)
         if done > size:

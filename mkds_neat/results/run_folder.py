@@ -19,7 +19,7 @@ from mkds_gym.errors import RecordingError, reason
 from mkds_gym.recording.format import MAX_SIZE as MAX_RECORDING
 from mkds_gym.recording.format import Recording
 from mkds_gym.utils.arguments import shown
-from mkds_gym.utils.files import is_partial
+from mkds_gym.utils.files import exists, is_file, is_folder, is_partial
 from mkds_gym.utils.reading import open_file, read_file
 from mkds_neat.errors import NoRunFolderError, RunFolderError, RunVersionError
 from mkds_neat.individual import Individual, Result
@@ -266,7 +266,7 @@ class RunFolder:
     def add_generation(self, cells: Mapping[str, Any]) -> None:
         """Append a row to ``generations.csv``."""
         path = self.path / "generations.csv"
-        append_to_file(path, format_csv(list(cells), [cells], header=not path.is_file()))
+        append_to_file(path, format_csv(list(cells), [cells], header=not is_file(path)))
 
     def tables(self, generations: int) -> Tables:
         """Return the tables for a checkpoint, as they are now.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from mkds_gym.utils.files import is_file
 from mkds_gym.utils.reading import decode, open_file
 from mkds_neat.episode import EpisodeRecord
 from mkds_neat.errors import RunFolderError
