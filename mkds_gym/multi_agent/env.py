@@ -13,10 +13,9 @@ from gymnasium.utils import EzPickle, seeding
 from numpy.typing import NDArray
 from pettingzoo import ParallelEnv
 
-from mkds_gym.components.agent import Agent
 from mkds_gym.components.events import Event
 from mkds_gym.components.info import INFO_TYPES, InfoType
-from mkds_gym.components.metrics import DEFAULT_METRICS, Metric
+from mkds_gym.components.metrics import Metric
 from mkds_gym.components.observations import SensorLike
 from mkds_gym.components.rewards import Reward
 from mkds_gym.course import Course
@@ -32,19 +31,18 @@ from mkds_gym.episodes.start_manager import NO_RACE, StartManager, UsesStarts
 from mkds_gym.errors import NoRaceError
 from mkds_gym.kartlab.boot import MAX_DRIVERS
 from mkds_gym.kartlab.host_drivers import NOBODY, HostDrivers, hosting_refusal
+from mkds_gym.multi_agent.agents import make_agents
+from mkds_gym.multi_agent.global_state import global_state, global_state_space
 from mkds_gym.multi_agent.watcher import RaceWatcher
 from mkds_gym.overlays import OverlayLike, make_overlays
 from mkds_gym.race.frames import RaceFrames
-from mkds_gym.race.lengths import POSITION_UNIT
 from mkds_gym.race.race_copy import RaceCopy
 from mkds_gym.race.state import RaceState
-from mkds_gym.utils.arguments import boolean, choice, integer, shortened, shown
+from mkds_gym.utils.arguments import boolean, choice, integer, shown
 from mkds_gym.utils.one_thread import OneThread, one_thread
 
 MIN_AGENTS: Final = 2
 _OPTIONS: Final = ("course_seed",)
-_STATE_PARTS: Final = 13
-"""Numbers of `MKDSParallelEnv.state` for each kart."""
 
 
 class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ignore[misc]
@@ -189,15 +187,14 @@ class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ig
         self.agents: list[str] = []
         self.view = self.possible_agents[0] if view is None else view
 
-        self._agents = {name: self._make_agent(name, arguments) for name in self.possible_agents}
+        self._agents = make_agents(self.possible_agents, arguments)
         self._keys_of = {name: agent.actions.keys for name, agent in self._agents.items()}
         self._observation_spaces = {
             name: agent.observation_builder.space for name, agent in self._agents.items()
         }
         self._action_spaces = {name: agent.actions.space for name, agent in self._agents.items()}
-        self.state_space = gym.spaces.Box(
-            -np.inf, np.inf, ((count + cpus) * _STATE_PARTS,), np.float32
-        )
+        self._karts = count + cpus
+        self.state_space = global_state_space(self._karts)
 
         self.cartridge: Final = Cartridge.open(rom)
         if refusal := hosting_refusal(self.cartridge):
@@ -222,39 +219,6 @@ class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ig
         if render_mode == "human":
             window = LiveWindow(f"MKDS-v0 - {self.cartridge.title}", window_scale)
         self._watcher = RaceWatcher(drawn_over, window)
-
-    def _make_agent(self, name: str, arguments: Mapping[str, Any]) -> Agent:
-        """Make an agent from its arguments."""
-        own = {
-            argument: self._value_for(name, argument, arguments[argument])
-            for argument in (
-                *("obs_type", "sensors", "action_type", "reward", "metrics"),
-                *("terminate_on", "truncate_on"),
-            )
-        }
-        obs_type = own["obs_type"]
-        if isinstance(obs_type, str) and obs_type in ("pixels", "ram"):
-            raise ValueError(
-                f"obs_type={obs_type!r} is not available for several agents, which share one "
-                "console: expected 'sensors', 'dict', a sensor, or a list of sensors"
-            )
-        if isinstance(obs_type, str) and obs_type == "sensors" and own["sensors"] is None:
-            own["sensors"] = ("seed6", "opponents")
-        if own["metrics"] is None:
-            own["metrics"] = (*DEFAULT_METRICS, "place")
-        return Agent(screens="top", **own)
-
-    def _value_for(self, name: str, argument: str, value: Any) -> Any:
-        """Return an agent's value of an argument that may be a dict by agent."""
-        if not isinstance(value, Mapping):
-            return value
-        if set(value) != set(self.possible_agents):
-            given = shortened(", ".join(map(shown, value)))
-            raise ValueError(
-                f"{argument} has values for {given or 'no agent'}: expected "
-                f"{', '.join(self.possible_agents)}"
-            )
-        return value[name]
 
     # PettingZoo's Parallel API -----------------------------------------------------------------
 
@@ -414,23 +378,7 @@ class MKDSParallelEnv(UsesStarts, OneThread, ParallelEnv, EzPickle):  # type: ig
         if copied is None:
             raise NoRaceError(NO_RACE)
         agents = list(self._drivers.values())
-        count = self.state_space.shape[0] // _STATE_PARTS
-        rows = []
-        for number in (*agents, *range(len(agents), count)):
-            race = RaceState(copied, number)
-            x, y, z = race.position
-            rows.append(
-                (
-                    *(x / POSITION_UNIT, y / POSITION_UNIT, z / POSITION_UNIT),
-                    *race.velocity,
-                    *race.forward,
-                    race.lap,
-                    race.race_progress,
-                    race.place + 1,
-                    race.finished,
-                )
-            )
-        return np.array(rows, np.float32).ravel()
+        return global_state(copied, (*agents, *range(len(agents), self._karts)))
 
     @one_thread
     def close(self) -> None:
