@@ -227,7 +227,7 @@ def overlays() -> str:
 
 def capabilities() -> str:
     """Parts of the fast path."""
-    from mkds_gym.emulator.console import Capabilities
+    from mkds_gym.emulator.capabilities import Capabilities
 
     return attributes(Capabilities, "capability")
 

@@ -12,18 +12,16 @@ from __future__ import annotations
 
 import enum
 import os
-import stat
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from types import TracebackType
 from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mkds_gym.emulator.capabilities import Capabilities
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.emulator.desmume.library import Library, acquire, release
 from mkds_gym.emulator.frame_copies import FrameCopies
@@ -36,13 +34,13 @@ from mkds_gym.emulator.states.state_file import (
     check_origin,
     pack_state,
     read_state,
-    remember_packed,
+    state_target,
+    write_state,
 )
 from mkds_gym.emulator.states.state_layout import Layout, check_structure
 from mkds_gym.emulator.states.trial import ensure_loadable
-from mkds_gym.errors import ConsoleError, StateError, reason
-from mkds_gym.utils.arguments import boolean, choice, file_path, integer, shown
-from mkds_gym.utils.files import write_bytes
+from mkds_gym.errors import ConsoleError, StateError
+from mkds_gym.utils.arguments import boolean, choice, integer, shown
 from mkds_gym.utils.one_thread import OneThread, one_thread
 
 T = TypeVar("T")
@@ -68,39 +66,6 @@ class Keys(enum.IntFlag):
 ALL_KEYS: Final = 0xFFF
 MAX_FRAMES: Final = 60 * 60 * 60 * 24
 """Most frames of one call: about a day."""
-
-
-@dataclass(frozen=True)
-class Capabilities:
-    """Fast paths and guarantees that a console has with the installed emulator.
-
-    Attributes:
-        known_build: the emulator library is a build that mkds-gym knows. If not, everything that
-            depends on its internals is off.
-        jit: the recompiler runs the processors, 2 to 4 times as fast as the interpreter.
-        dummy_sound: no sound is mixed, and no audio device is opened.
-        skip_frames: frames that nobody looks at are not drawn. Tested when an emulator starts;
-            every frame is drawn if it does not work.
-        quiet: the emulator's output is caught. If not, standard output is closed for a moment
-            around calls that print.
-        private_battery: the battery file is in memory, empty at power-on, and gone with the
-            console. If not, it is in the user's configuration folder.
-        fixed_clock: the console's clock starts at a fixed time and counts frames. If not, it is the
-            host's, and a game that reads it may differ between runs.
-        memory_states: snapshots do not go through files.
-        undrawn_geometry: the geometry of frames that are not drawn is left out, as far as a program
-            cannot observe it: vertices are not transformed, polygons not clipped and sorted.
-    """
-
-    known_build: bool
-    jit: bool
-    dummy_sound: bool
-    skip_frames: bool
-    quiet: bool
-    private_battery: bool
-    fixed_clock: bool
-    memory_states: bool
-    undrawn_geometry: bool
 
 
 SCREENS: Final = {
@@ -186,17 +151,7 @@ class Console(OneThread):
         except BaseException:
             self.close()
             raise
-        self.capabilities = Capabilities(
-            known_build=library.build is not None,
-            jit=library.jit,
-            dummy_sound=library.muted,
-            skip_frames=bool(library.skips_frames),
-            quiet=library.quieted,
-            private_battery=library.private_battery,
-            fixed_clock=library.fixed_clock,
-            memory_states=library.memory_states is not None,
-            undrawn_geometry=library.undrawn is not None,
-        )
+        self.capabilities = Capabilities.of(library)
         _consoles.add(self)
 
     @one_thread
@@ -517,12 +472,11 @@ class Console(OneThread):
             TypeError: ``path`` is not a path.
             ConsoleError: the console is closed.
         """
-        target = None if path is None else _check_target(path)
+        target = None if path is None else state_target(path)
         data = pack_state(self.snapshot())
         if target is None:
             return data
-        write_bytes(target, data, StateError)
-        remember_packed(data)
+        write_state(target, data)
         return None
 
     @one_thread
@@ -591,24 +545,3 @@ class Console(OneThread):
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"frame {self.frame_count}"
         return f"<Console with {self.cartridge.title!r}, {state}>"
-
-
-def _check_target(path: str | PathLike[str]) -> Path:
-    """Return the file that a state is to replace, with links resolved.
-
-    Raises:
-        StateError: the path leads to a folder or a device, or cannot be followed.
-        TypeError: ``path`` is not a path.
-    """
-    target = file_path("path", path, "the path of a file to write, or None for bytes")
-    try:
-        target = target.resolve()
-        mode = target.stat().st_mode
-    except FileNotFoundError:
-        mode = stat.S_IFREG
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
-        raise StateError(f"cannot write state '{path!s}': {reason(error)}") from error
-    if stat.S_ISREG(mode) and target.name:
-        return target
-    found = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
-    raise StateError(f"cannot write state '{path!s}': it is {found}; expected a file")

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mkds_gym.course.progress import RaceProgress
+from mkds_gym.emulator.capabilities import Capabilities
 from mkds_gym.emulator.cartridge import Cartridge
-from mkds_gym.emulator.console import ALL_KEYS, SCREENS, Capabilities, Console
+from mkds_gym.emulator.console import ALL_KEYS, SCREENS, Console
 from mkds_gym.emulator.desmume.library import Library
 from mkds_gym.emulator.frame_copies import FrameCopies
 from mkds_gym.emulator.states.snapshot import Snapshot

@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from mkds_gym.emulator.cartridge import Cartridge
-from mkds_gym.emulator.states.state_file import ReadState, read_state, remember_packed
+from mkds_gym.emulator.states.state_file import ReadState, read_state, write_state
 from mkds_gym.errors import StateError, reason
 from mkds_gym.race.names import CHARACTERS
 from mkds_gym.roms.library import name_of
@@ -201,8 +201,7 @@ def keep(start: KeptStart, state: bytes) -> KeptStart:
         start.path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StateError(f"cannot make '{start.path.parent}': {reason(error)}") from error
-    write_bytes(start.path, state, StateError)
-    remember_packed(state)
+    write_state(start.path, state)
     entry = {"version": _VERSION, **asdict(start)}
     del entry["name"], entry["rom"]
     text = json.dumps(entry, indent=2) + "\n"

@@ -7,9 +7,11 @@ emulator.
 from __future__ import annotations
 
 import logging
+import stat
 import struct
 import zlib
 from os import PathLike
+from pathlib import Path
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from mkds_gym.emulator.cartridge import Cartridge
@@ -24,8 +26,9 @@ from mkds_gym.emulator.states.snapshot import (
     inflate,
 )
 from mkds_gym.emulator.states.state_layout import CHUNK_MEMORY, TABLES, check_structure
-from mkds_gym.errors import StateError
+from mkds_gym.errors import StateError, reason
 from mkds_gym.utils.arguments import file_path
+from mkds_gym.utils.files import write_bytes
 from mkds_gym.utils.reading import read_file
 
 logger = logging.getLogger(__name__)
@@ -77,8 +80,38 @@ def pack_state(snapshot: Snapshot) -> bytes:
     return data
 
 
-def remember_packed(data: bytes) -> None:
-    """Let later processes load what `pack_state` returned without a trial."""
+def state_target(path: str | PathLike[str]) -> Path:
+    """Return the file that a state is to replace, with links resolved.
+
+    Raises:
+        StateError: the path leads to a folder or a device, or cannot be followed.
+        TypeError: ``path`` is not a path.
+    """
+    target = file_path("path", path, "the path of a file to write, or None for bytes")
+    try:
+        target = target.resolve()
+        mode = target.stat().st_mode
+    except FileNotFoundError:
+        mode = stat.S_IFREG
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links
+        raise StateError(f"cannot write state '{path!s}': {reason(error)}") from error
+    if stat.S_ISREG(mode) and target.name:
+        return target
+    found = "a folder" if stat.S_ISDIR(mode) else "a device, pipe or socket"
+    raise StateError(f"cannot write state '{path!s}': it is {found}; expected a file")
+
+
+def write_state(path: Path, data: bytes) -> None:
+    """Write what `pack_state` returned. Later processes load the file without a trial.
+
+    Args:
+        path: file to write. It is replaced only when the new one is complete.
+        data: the contents.
+
+    Raises:
+        StateError: the file cannot be written.
+    """
+    write_bytes(path, data, StateError)
     _, _, rom, build, *_ = _HEADER.unpack_from(data)
     remember(fingerprint(data, rom.hex(), build.hex()), lasting=True)
 
