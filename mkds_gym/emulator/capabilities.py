@@ -47,9 +47,9 @@ class Capabilities:
             jit=library.jit,
             dummy_sound=library.muted,
             skip_frames=bool(library.skips_frames),
-            quiet=library.quieted,
-            private_battery=library.private_battery,
-            fixed_clock=library.fixed_clock,
+            quiet=library.isolation.quieted,
+            private_battery=library.isolation.private_battery,
+            fixed_clock=library.isolation.fixed_clock,
             memory_states=library.memory_states is not None,
             undrawn_geometry=library.undrawn is not None,
         )

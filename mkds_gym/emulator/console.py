@@ -67,7 +67,6 @@ ALL_KEYS: Final = 0xFFF
 MAX_FRAMES: Final = 60 * 60 * 60 * 24
 """Most frames of one call: about a day."""
 
-
 SCREENS: Final = {
     "top": slice(0, SCREEN_HEIGHT),
     "bottom": slice(SCREEN_HEIGHT, 2 * SCREEN_HEIGHT),

@@ -16,15 +16,12 @@ import contextlib
 import ctypes
 import functools
 import logging
-import mmap
 import os
-import re
 import sys
 import threading
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,22 +30,24 @@ from mkds_gym.emulator.desmume import internals, trampolines
 from mkds_gym.emulator.desmume.builds import KNOWN_BUILDS, Build
 from mkds_gym.emulator.desmume.fast_restore import CompiledCode, FastRestore, compile_before_running
 from mkds_gym.emulator.desmume.graphics import Graphics, Pictures
+from mkds_gym.emulator.desmume.isolation import Isolation
 from mkds_gym.emulator.desmume.loader import (
     LIBRARY_VARIABLE,
     library_path,
     load_image,
     read_library,
 )
-from mkds_gym.emulator.desmume.undrawn import UndrawnGeometry
-from mkds_gym.emulator.hardware import (
-    FRAMES_PER_SECOND,
-    RAM_SIZE,
-    RGB_OF_COLOURS,
-    SCREEN_HEIGHT,
-    SCREEN_WIDTH,
+from mkds_gym.emulator.desmume.resources import (
+    FIRST_SPACE,
+    LOADING_SPACE,
+    WAKING_SPACE,
+    check_resources,
+    no_resources,
 )
+from mkds_gym.emulator.desmume.undrawn import UndrawnGeometry
+from mkds_gym.emulator.hardware import RAM_SIZE, RGB_OF_COLOURS, SCREEN_HEIGHT, SCREEN_WIDTH
 from mkds_gym.emulator.states.state_file import plain_desmume_state
-from mkds_gym.errors import ConsoleError, StateError, reason
+from mkds_gym.errors import ConsoleError, StateError
 from mkds_gym.utils.leftovers import remove_leftover_folders
 from mkds_gym.utils.processes import end_with_parent
 
@@ -72,27 +71,6 @@ _FUNCTIONS: Final = (
     ("desmume_memory_write_long", (_u32, _u32), None),
 )
 """Name, argument types and result type of each public function that we call."""
-
-_CONFIG_FOLDER: Final = b"/dev/null/mkds-gym"
-"""The user's configuration folder, as the emulator sees it. No file can be created there."""
-_BATTERY_FILE: Final = re.compile(rb"\A" + re.escape(_CONFIG_FOLDER) + rb".*\.dsv\Z", re.DOTALL)
-"""Path of the console's battery memory in that folder."""
-
-_CLOCK_START: Final = 1_230_768_000
-"""The console's clock at power-on, in seconds since 1970: 1 January 2009, 0:00."""
-
-_LOADING_SPACE: Final = 400 << 20
-"""Bytes of address space for an image, its heap, and the stacks and heaps of its threads."""
-_FIRST_SPACE: Final = 1000 << 20
-"""The same for the first console of a process, with system libraries and the first environment."""
-_WAKING_SPACE: Final = 150 << 20
-"""Bytes of address space for an image that is loaded already."""
-_THREADS: Final = 6
-"""Threads of a console."""
-
-_Printf = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_void_p)
-_Folder = ctypes.CFUNCTYPE(ctypes.c_void_p)
-_Open = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p)
 
 # Guards the pool, and changes of the process's state while an image starts.
 _lock = threading.RLock()
@@ -152,9 +130,7 @@ class Library:
         image: the loaded library, with the signatures of its public functions set.
         jit: the recompiler is on.
         muted: the dummy sound core is on.
-        quieted: the library's output is caught before it reaches the process's.
-        private_battery: the battery file is in memory, and new for each ROM.
-        fixed_clock: the console's clock counts frames instead of the host's seconds.
+        isolation: keeps the image from the process's output, the user's files and the host's clock.
         skips_frames: frames can be left undrawn. None until a ROM was open.
         skip_frame: leaves undrawn the frame after the next two, or does nothing.
         frame_functions: addresses of the C functions that skip a frame and run a frame.
@@ -184,9 +160,7 @@ class Library:
             )
         self.image = load_image(path, data)
         self._fork_count = _fork_count
-        self._battery = -1
         self.jit = self._jit_was_on = False
-        self.quieted = self.private_battery = self.fixed_clock = False
         self.skips_frames: bool | None = None
         self.drawing: internals.DrawingState | None = None
         self.code: CompiledCode | None = None
@@ -205,7 +179,7 @@ class Library:
         self.skip_frame: Callable[[], object]
         self.skip_frame = internals.keeping_the_gil(self.image.desmume_skip_next_frame)
         self.press = internals.keeping_the_gil(self.image.desmume_input_keypad_update)
-        imports = self._replace_imports(data)
+        self.isolation = Isolation(self.image, data, path)
         with (
             self.quiet(),
             _environment(
@@ -227,12 +201,12 @@ class Library:
         if self.build is not None:
             if not self.muted:
                 logger.warning("cannot select the dummy sound core: savestates are slow")
-            self._find_internals(self.build, imports)
-            self.undrawn = self._undrawn_geometry(self.build, imports)
+            self._find_internals(self.build)
+            self.undrawn = self._undrawn_geometry(self.build)
             self.graphics = self._graphics(self.build)
             self._save_memory(self.build)
 
-    def _find_internals(self, build: Build, imports: internals.Imports | None) -> None:
+    def _find_internals(self, build: Build) -> None:
         """Set up the fast ways to save and restore states, as far as they exist."""
         try:
             drawing = internals.DrawingState(self.image, build)
@@ -242,6 +216,7 @@ class Library:
             logger.warning("savestates are slow: %s", error)
             return
         self.drawing, self.code, self.memory_states = drawing, code, states
+        imports = self.isolation.imports
         if imports is None:
             return
         try:
@@ -252,10 +227,9 @@ class Library:
         else:
             self.fast_restore = restore
 
-    def _undrawn_geometry(
-        self, build: Build, imports: internals.Imports | None
-    ) -> UndrawnGeometry | None:
+    def _undrawn_geometry(self, build: Build) -> UndrawnGeometry | None:
         """Leave out the geometry of undrawn frames, if possible."""
+        imports = self.isolation.imports
         if imports is None:
             return None
         try:
@@ -275,7 +249,7 @@ class Library:
             return None
 
     def _save_memory(self, build: Build) -> None:
-        """Share memory with other images; see docs/development.md."""
+        """Share memory with the other images of this process."""
         try:
             shared = shared_tables().share(self.image, build)
             folded = internals.fold_zeros(self.image, build)
@@ -289,91 +263,10 @@ class Library:
         """Whether the image belongs to the process that this one was forked from."""
         return self._fork_count != _fork_count
 
-    # Imports ---------------------------------------------------------------------------------
-
-    def _replace_imports(self, data: bytes) -> internals.Imports | None:
-        """Keep this image from printing, from the user's files, and from the host's clock.
-
-        Only this image's calls change. Redirecting file descriptors would change those of the
-        process, in all threads.
-        """
-        self._printed: dict[bytes, int | None] = {}  # argument of printf, by format
-        try:
-            imports = internals.Imports(self.image, data)
-        except (ValueError, OSError) as error:
-            logger.warning(
-                "cannot replace the imports of '%s' (%s): the battery file is in the user's "
-                "configuration folder, and the console's clock is the host's",
-                self.path,
-                error,
-            )
-            return None
-        self._imports = imports  # keeps the functions below alive
-        libc = ctypes.CDLL(None)
-        printf = trampolines.python_free(_Printf, self._printed.__setitem__)
-        quieted = [imports.replace("printf", printf)]
-        quieted += [imports.replace(name, trampolines.DO_NOTHING) for name in ("puts", "putchar")]
-        self.quieted = all(quieted) and self._quiet_cout(imports)
-        folder = ctypes.create_string_buffer(_CONFIG_FOLDER)
-        get_folder = functools.partial(ctypes.addressof, folder)
-        self._fopen = libc.fopen
-        self._fopen.restype = ctypes.c_void_p
-        self._redirect_battery()
-        self.private_battery = imports.replace(
-            "fopen64", trampolines.python_free(_Open, self._fopen)
-        ) and imports.replace("g_get_user_config_dir", trampolines.python_free(_Folder, get_folder))
-        self.fixed_clock = self._fix_clock(imports, trampolines.address_of(libc.gmtime_r))
-        return imports
-
-    def _quiet_cout(self, imports: internals.Imports) -> bool:
-        """Keep this image from printing through the C++ stream ``cout``."""
-        names = (  # both return their first argument, the stream
-            "_ZSt16__ostream_insertIcSt11char_traitsIcEERSt13basic_ostreamIT_T0_ES6_PKS3_l",
-            "_ZNSo3putEc",
-        )
-        try:
-            cout = internals.require_symbol(self.image, "_ZSt4cout")
-            functions = [internals.require_symbol(self.image, name) for name in names]
-        except ValueError:
-            return False
-        code = (trampolines.unless_first(cout, function) for function in functions)
-        return imports.replace_by_code(dict(zip(names, code, strict=True)))
-
-    def _fix_clock(self, imports: internals.Imports, gmtime_r: int) -> bool:
-        """Start the console's clock at a fixed time, and let it count frames."""
-        frames = internals.symbol_address(self.image, "currFrameCounter")
-        if frames is None:
-            return False
-        self._broken_down_time = ctypes.create_string_buffer(128)  # a struct tm, 56 bytes
-        result = ctypes.addressof(self._broken_down_time)
-        return imports.replace_by_code(
-            {
-                "time": trampolines.clock(_CLOCK_START, frames, FRAMES_PER_SECOND),
-                "localtime": trampolines.with_second(result, gmtime_r),
-            }
-        )
-
-    def _set_battery(self, file: int) -> None:
-        """Keep the battery memory in another open file; -1 is no file."""
-        old, self._battery = self._battery, file
-        if self.private_battery:
-            self._redirect_battery()
-        if old >= 0:
-            os.close(old)
-
-    def _redirect_battery(self) -> None:
-        """Let the emulator open our file instead of the battery file."""
-        name: Any = ctypes.c_char_p
-        if self._battery >= 0:
-            # ctypes converts an argument with `from_param`; this one runs no Python code.
-            path = b"/proc/self/fd/%d" % self._battery
-            name = types.SimpleNamespace(from_param=functools.partial(_BATTERY_FILE.sub, path))
-        self._fopen.argtypes = (name, ctypes.c_char_p)
-
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
-        """Around calls that print: close standard output, unless the image is ``quieted``."""
-        if self.quieted:
+        """Around calls that print: close standard output, unless the output is caught."""
+        if self.isolation.quieted:
             yield
             return
         libc = ctypes.CDLL(None)
@@ -448,11 +341,11 @@ class Library:
         return untouched(skip=True) and not untouched(skip=False)
 
     def _open(self, rom: Path, jit: bool) -> None:
-        if self.private_battery:
+        if self.isolation.private_battery:
             try:
-                self._set_battery(os.memfd_create("mkds-gym-battery"))
+                self.isolation.set_battery(os.memfd_create("mkds-gym-battery"))
             except OSError as error:
-                raise _no_resources(error) from error
+                raise no_resources(error) from error
         self.jit = False
         # The first time, the library starts the recompiler. Later we switch it on after the reset,
         # as the library would fill 72 MiB of tables with zeros.
@@ -463,7 +356,7 @@ class Library:
         switched = build is not None and internals.set_jit(self.image, build, jit and not later)
         if jit and build is not None and not switched:
             logger.warning("the recompiler's switch is not where it should be: interpreting")
-        self._printed.clear()
+        self.isolation.printed.clear()
         with self.quiet():
             if self.image.desmume_open(os.fsencode(rom)) <= 0:
                 raise ConsoleError(
@@ -472,8 +365,8 @@ class Library:
                 )
             self.image.desmume_resume()
         if jit and switched and build is not None:
-            mode = self._printed.get(b"CPU mode: %s\n")
-            started = not self.quieted or (mode and ctypes.string_at(mode) == b"JIT")
+            mode = self.isolation.printed.get(b"CPU mode: %s\n")
+            started = not self.isolation.quieted or (mode and ctypes.string_at(mode) == b"JIT")
             self.jit = bool(later or started)
             if not self.jit:
                 logger.warning("the recompiler does not start: interpreting")
@@ -486,7 +379,7 @@ class Library:
         """Close the ROM, and give memory and threads back."""
         with self.quiet():
             self.image.desmume_close()
-        self._set_battery(-1)
+        self.isolation.set_battery(-1)
         if self.graphics is not None and self.pictures.forget():
             assert self.code is not None
             self.code.forget_all()
@@ -577,49 +470,16 @@ def acquire() -> Library:
         try:
             for library in idle:
                 if library.path == path:
-                    _check_resources(_WAKING_SPACE)
+                    check_resources(WAKING_SPACE)
                     idle.remove(library)
                     library.wake()
                     return library
-            _check_resources(_LOADING_SPACE if _loaded else _FIRST_SPACE)
+            check_resources(LOADING_SPACE if _loaded else FIRST_SPACE)
             library = Library(path)
             _loaded = True
             return library
         except OSError as error:
-            raise _no_resources(error) from error
-
-
-def _check_resources(space: int) -> None:
-    """Check that the emulator can allocate memory and start its threads.
-
-    The emulator itself crashes or waits without end if it cannot.
-
-    Raises:
-        ConsoleError: there is not enough memory, or there are too many threads.
-    """
-    go_on = threading.Event()
-    threads = [threading.Thread(target=go_on.wait, daemon=True) for _ in range(_THREADS)]
-    started = []
-    try:
-        with mmap.mmap(-1, space, prot=mmap.PROT_READ):
-            for thread in threads:
-                thread.start()
-                started.append(thread)
-    except (OSError, RuntimeError, MemoryError) as error:
-        raise _no_resources(error) from error
-    finally:
-        go_on.set()
-        for thread in started:
-            thread.join()
-
-
-def _no_resources(error: BaseException) -> ConsoleError:
-    return ConsoleError(
-        f"cannot start the emulator, which needs {_FIRST_SPACE >> 20} MB of address space, "
-        f"{_LOADING_SPACE >> 20} MB for each further console, {_THREADS} threads and some open "
-        f"files: {reason(error)}; raise the limits (ulimit -v, ulimit -u, ulimit -n), or make "
-        "fewer consoles"
-    )
+            raise no_resources(error) from error
 
 
 def release(library: Library) -> None:
