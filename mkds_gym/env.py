@@ -110,7 +110,7 @@ class MKDSEnv(EpisodeEnv, EzPickle):
         course: name of the course (``env.unwrapped.cartridge.course_names()``), or, on Kartlab,
             ``"random"`` for a course that is generated from a seed.
         laps: laps of the race, 1 to 9; None uses the course's number. Other cartridges than
-            Kartlab: at most the number of the kept start.
+            Kartlab: at most the number of the kept start; also with ``state``.
         obs_type: ``"sensors"``, ``"dict"``, ``"pixels"``, ``"ram"``, a sensor's name, or a list of
             sensors; see Observations.
         sensors: sensors of the ``obs_type`` ``sensors`` and ``dict``.
@@ -372,11 +372,13 @@ class MKDSEnv(EpisodeEnv, EzPickle):
     @property
     def recorded_arguments(self) -> dict[str, Any]:
         """The arguments that a recording notes, see `Recording.environment`."""
+        laps = self.starts.config.laps  # a state does not hold them
         return {
             **self._component_names,
             "frame_skip": self.frame_skip,
             "action_type": self._agent.actions.name,
             "reward": self._reward_name,
+            **({} if laps is None else {"laps": int(laps)}),
         }
 
     # States ------------------------------------------------------------------------------------

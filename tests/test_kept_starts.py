@@ -30,7 +30,9 @@ from mkds_gym.env import MKDSEnv
 from mkds_gym.errors import StateError
 from mkds_gym.play.__main__ import main as play
 from mkds_gym.play.player import Player
+from mkds_gym.recording.format import Recording
 from mkds_gym.recording.recorder import Recorder
+from mkds_gym.replay import environment, to_minari
 from mkds_gym.roms.__main__ import main as roms_main
 from mkds_gym.starts import KeptStart, keep_start, kept_starts, library
 from mkds_gym.starts.__main__ import main
@@ -145,6 +147,74 @@ def test_race_is_over_after_the_laps_of_the_argument(kept: KeptStart) -> None:
     env.close()
     with pytest.raises(ValueError, match=f"laps=9 .* after {kept.laps} laps"):
         MKDSEnv("mkds-usa", course=kept.course, laps=9)
+
+
+def record_lap(**arguments: Any) -> tuple[Recording, int]:
+    """Drive a race of one lap; return its recording and number of steps."""
+    env = MKDSEnv("mkds-usa", laps=1, frame_skip=8, action_type="keymask", **arguments)
+    recorder = Recorder(env)
+    env.reset()
+    driver = PurePursuit()
+    steps = 0
+    while not env.episode_over:
+        env.step(driver.keys(env.race, env.course))
+        steps += 1
+    env.close()
+    return recorder.recording(), steps
+
+
+def test_laps_of_a_kept_start_are_those_of_its_recording(
+    kept: KeptStart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "datasets"))
+    made, steps = record_lap(course=kept.course)
+    made.save(tmp_path / "a.mkr")
+    recording = Recording.load(tmp_path / "a.mkr")
+    assert recording.environment["laps"] == 1
+    assert recording.result["finished"]
+
+    env, actions = environment(recording, rom="mkds-usa")
+    env.reset()
+    assert len(actions) == steps
+    ends = [env.step(int(action))[2] for action in actions]
+    assert ends == [False] * (steps - 1) + [True]
+    env.close()
+
+    dataset = to_minari([recording], "own/lap-v0", rom="mkds-usa", metadata={"author": "me"})
+    (episode,) = dataset.iterate_episodes()
+    assert (episode.terminations[-1], episode.truncations[-1]) == (True, False)
+    recovered: Any = dataset.recover_environment()
+    recovered.reset()
+    for action in actions:
+        _, _, terminated, _, info = recovered.step(int(action))
+    assert terminated
+    assert info["is_success"]
+    recovered.close()
+
+    # Earlier versions noted no laps: the game's own are driven, unless they are passed.
+    noted = {name: value for name, value in recording.environment.items() if name != "laps"}
+    old = Recording.from_bytes(replace(recording, environment=noted).to_bytes())
+    for laps, finished in (({}, False), ({"laps": 1}, True)):
+        env, actions = environment(old, rom="mkds-usa", **laps)
+        env.reset()
+        for action in actions:
+            _, _, terminated, _, _ = env.step(int(action))
+        assert terminated == finished
+        env.close()
+    with pytest.warns(UserWarning, match="differ in laps"):
+        to_minari([recording, old], "own/both-v0", rom="mkds-usa", metadata={"author": "me"})
+
+
+def test_race_from_a_state_is_over_after_the_laps_of_the_argument(kept: KeptStart) -> None:
+    recording, _ = record_lap(state=kept.path)
+    assert recording.result["events"] == ["finish"]
+    assert recording.environment["laps"] == 1
+    env = MKDSEnv("mkds-usa", state=kept.path, laps=9)
+    with pytest.raises(StateError, match=f"laps=9 .* after {kept.laps} laps"):
+        env.reset()
+    env.close()
+    with pytest.raises(ValueError, match="laps=1 and state exclude each other"):
+        MKDSEnv("kartlab", state=kept.path, laps=1)
 
 
 def test_recording_holds_no_data_of_the_game(kept: KeptStart, tmp_path: Path) -> None:
@@ -383,7 +453,9 @@ def test_key_k_keeps_the_start(
     pygame.quit()
 
 
-def test_play_begins_at_a_kept_start(kept: KeptStart, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_play_begins_at_a_kept_start(
+    kept: KeptStart, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     set_display(monkeypatch, None, driver="dummy")
     seen: list[bool] = []
 
@@ -392,6 +464,8 @@ def test_play_begins_at_a_kept_start(kept: KeptStart, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(Player, "run", run)
     assert play(["--rom", "mkds-usa", "--course", kept.course]) == 0
+    assert play(["--rom", "mkds-usa", "--course", kept.course, "--laps", "1"]) == 1
+    assert "laps=1 has no effect in play" in capsys.readouterr().err
     assert seen == [True]
     pygame.quit()
 

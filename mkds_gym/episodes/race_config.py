@@ -46,8 +46,8 @@ BOOT_FRAMES: Final = 1200
 class RaceArguments:
     """The arguments of `MKDSEnv` that choose the race, with their defaults.
 
-    Values other than the defaults are refused with a start state. Cartridges other than Kartlab
-    choose among the starts that the user keeps. `MKDSEnv` documents each.
+    Values other than the defaults are refused with a start state, except ``laps`` on cartridges
+    other than Kartlab. These choose among the starts that the user keeps. `MKDSEnv` documents each.
     """
 
     course: str | None = None
@@ -93,7 +93,8 @@ class RaceConfig:
         has_race_seed: whether a race has a seed for its opponents and items.
         kept: the kept starts that episodes begin at, on cartridges other than Kartlab; one per
             course.
-        laps: laps after which a race from a kept start is over; None leaves that to the game.
+        laps: laps after which a race from a kept start or state is over, on cartridges other than
+            Kartlab; None leaves that to the game.
 
     Raises:
         TypeError, ValueError: an argument is wrong, or two exclude each other.
@@ -120,13 +121,14 @@ class RaceConfig:
         if self.boots:
             self._check_boot(cartridge)
             return
+        if not cartridge.boot_parameters:
+            self.laps = arguments.laps
         if not has_state:
             self.kept = choose_kept(cartridge, arguments)
-            self.laps = arguments.laps
             return
         for name, default in vars(RaceArguments()).items():
             value = getattr(arguments, name)
-            if value != default:
+            if value != default and not (name == "laps" and self.laps is not None):
                 raise ValueError(
                     f"{name}={shown(value)} and state exclude each other: the state holds the race"
                 )

@@ -30,6 +30,7 @@ from mkds_gym.race.reader import RaceReader
 from mkds_gym.recording.format import Start, boot_digest
 from mkds_gym.starts import KeptStart
 from mkds_gym.starts.library import read_start
+from mkds_gym.starts.making import laps_of_game
 from mkds_gym.utils.arguments import number, optional, shown
 from mkds_gym.utils.caches import LRUCache, WeakCache
 
@@ -414,10 +415,16 @@ class StartManager:
             reader.resolve()
             reader.read()
             course = Course.from_ram(console.ram, reader.layout)
+            most = 0 if self.config.laps is None else laps_of_game(reader.read_config(), course)
         except (NoRaceError, CourseFormatError) as error:
             raise StateError(
                 f"the start state holds no running race ({error}): save it during a race"
             ) from error
+        if 0 < most < (self.config.laps or 0):
+            raise StateError(
+                f"laps={self.config.laps} is out of range: the game ends the race of the start "
+                f"state after {most} laps; pass at most that many"
+            )
         if self.current is not None and "mesh" in vars(self.current.course):
             _ = course.mesh  # now, while an equal mesh of the previous course can be shared
         self.reader = reader  # last, so that a failure leaves the previous reader in place

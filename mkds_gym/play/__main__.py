@@ -215,6 +215,11 @@ def _console(options: argparse.Namespace) -> tuple[Console, Start, bytes | None]
     races = None
     if race:
         races = RaceConfig(cartridge, RaceArguments(**race), has_state=options.state is not None)
+    if races is not None and races.laps is not None:
+        raise ValueError(
+            f"laps={races.laps} has no effect in play on {cartridge.title}: leave it out; the game "
+            "drives its own laps"
+        )
     if races is not None and races.kept:
         options.state = races.kept[0].path
     if races is not None and races.boots:

@@ -111,8 +111,9 @@ class Recording:
         start: where the recording starts.
         keys: uint16 (frames,), a combination of `Keys` for each frame.
         lead: frames without keys that an environment runs at a reset, before the first step.
-        environment: ``frame_skip``, ``action_type`` and ``reward`` of the environment, and
-            `component_names` of its arguments.
+        environment: ``frame_skip``, ``action_type`` and ``reward`` of the environment,
+            `component_names` of its arguments, and ``laps`` if these end a race earlier than the
+            game, on cartridges other than Kartlab.
         result: ``finished``, ``total_time``, ``lap_times``, ``progress``, ``place`` and
             ``events``; empty if unknown.
         ram: SHA-256 of main memory after the last frame; empty if unknown (an imported movie, or a

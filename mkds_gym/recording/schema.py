@@ -61,6 +61,7 @@ class _Environment(BaseModel):
     metrics: _Names = None
     terminate_on: _Names = None
     truncate_on: _Names = None
+    laps: Annotated[int, Field(ge=1, le=9)] | None = None
 
 
 class _Result(BaseModel):

@@ -202,7 +202,7 @@ def _common_arguments(recordings: Sequence[Recording], given: Mapping[str, Any])
 def _spec(recordings: Sequence[Recording], arguments: Mapping[str, Any]) -> Any:
     """Return the spec of an environment of the recordings' common race, or None."""
     start = recordings[0].start
-    if differing := _differing(recordings):
+    if differing := [name for name in _differing(recordings) if name not in arguments]:
         gym.logger.warn(
             f"the races of the recordings differ in {', '.join(differing)}: the dataset has no "
             "environment, and recover_environment() will raise a ValueError; make the environment "
@@ -217,9 +217,9 @@ def _spec(recordings: Sequence[Recording], arguments: Mapping[str, Any]) -> Any:
         spec.kwargs = {"state": start.path}
     else:
         return None
-    frame_skip = recordings[0].environment.get("frame_skip")
-    if frame_skip is not None:
-        spec.kwargs["frame_skip"] = frame_skip
+    for name in ("frame_skip", "laps"):
+        if (noted := recordings[0].environment.get(name)) is not None:
+            spec.kwargs[name] = noted
     spec.kwargs |= {name: value for name, value in arguments.items() if value is not None}
     for name in ("rom", "state"):
         if isinstance(spec.kwargs.get(name), os.PathLike):
@@ -229,7 +229,14 @@ def _spec(recordings: Sequence[Recording], arguments: Mapping[str, Any]) -> Any:
 
 def _differing(recordings: Sequence[Recording]) -> list[str]:
     """Return the race arguments in which recordings differ."""
-    first, *others = ({"state": each.start.path, **(each.start.race or {})} for each in recordings)
+    first, *others = (
+        {
+            "state": each.start.path,
+            "laps": each.environment.get("laps"),
+            **(each.start.race or {}),
+        }
+        for each in recordings
+    )
     names = {name: None for each in (first, *others) for name in each}
     return [name for name in names if any(other.get(name) != first.get(name) for other in others)]
 

@@ -365,7 +365,7 @@ def environment(
         frame_skip: frames per step; None uses the recording's.
         action_type: action type of the environment and the actions, see `actions_for`; an action
             of ``"keymask"`` is a mask of `Keys`.
-        arguments: further arguments of `MKDSEnv`.
+        arguments: further arguments of `MKDSEnv`; ``laps`` is the recording's if it is left out.
 
     Returns:
         The environment, not yet reset, and one action per step: (steps,), or (steps, 11) for
@@ -388,6 +388,7 @@ def environment(
             f"the keys of the recording change within steps of {skip} frames: pass frame_skip=1"
         )
     actions = actions_for(action_type, steps[:, 0])
+    arguments = {"laps": recording.environment.get("laps"), **arguments}
     env = MKDSEnv(rom, start, action_type=action_type, frame_skip=skip, **arguments)
     return env, actions
 

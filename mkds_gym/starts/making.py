@@ -72,6 +72,18 @@ def make_start(console: Console) -> tuple[KeptStart, bytes]:
     return KeptStart(**{**start, "digest": digest}), pack_state(snapshot)
 
 
+def laps_of_game(config: np.void, course: Course) -> int:
+    """Return the laps after which the game ends a race; 0 if unknown.
+
+    Args:
+        config: the race config, dtype `mkds_gym.race.memory_layout.RACE_CONFIG`.
+        course: the course of the race.
+    """
+    override = int(config["lap_override"])
+    stage = course.nkm.stage
+    return override if override > 0 else 0 if stage is None else int(stage["laps"])
+
+
 def _run_to_go(console: Console, reader: RaceReader) -> RaceState:
     reader.resolve()
     race = reader.read()
@@ -99,8 +111,6 @@ def _describe(console: Console, race: RaceState, course: Course, config: np.void
     if race.course_name is None:
         raise StateError(f"the course has the unknown number {race.course_id}")
     classes = {number: name for name, number in CLASSES.items()}
-    override = int(config["lap_override"])
-    stage = course.nkm.stage
     player = config["drivers"][0]
     return {
         "name": "",
@@ -112,5 +122,5 @@ def _describe(console: Console, race: RaceState, course: Course, config: np.void
         "character": int(player["character"]),
         "kart": int(player["kart"]),
         "drivers": race.driver_count,
-        "laps": override if override > 0 else 0 if stage is None else int(stage["laps"]),
+        "laps": laps_of_game(config, course),
     }
