@@ -24,6 +24,7 @@ from windows import Clock, post, set_display
 
 from mkds_gym.doctor import examine
 from mkds_gym.drivers.pure_pursuit import PurePursuit
+from mkds_gym.drivers.timing import main as time_drivers
 from mkds_gym.emulator import Console, Keys, Snapshot
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.env import MKDSEnv
@@ -390,7 +391,10 @@ def test_damaged_entry_of_a_start_can_be_removed(
     kept: KeptStart, copied: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (copied / f"{kept.name}.json").write_text("{")
-    assert main(["list"]) == 1
+    assert main(["list"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "mkds-usa: 0 starts\n"
+    assert f"run `python -m mkds_gym.starts remove {kept.name} --rom mkds-usa`" in err
     assert main(["remove", "nothing"]) == 1
     assert f"no start 'nothing' is kept for this cartridge (kept starts: {kept.name})" in (
         capsys.readouterr().err
@@ -398,6 +402,32 @@ def test_damaged_entry_of_a_start_can_be_removed(
     assert main(["remove", kept.name]) == 0
     assert main(["list"]) == 0
     assert list(copied.iterdir()) == []
+
+
+def test_damaged_entry_of_a_start_does_not_matter_to_others(
+    kept: KeptStart, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (copied / "bad.json").write_text("{")
+    remedy = "starts remove bad --rom mkds-usa`, and keep it again"
+    assert main(["list"]) == 0
+    out, err = capsys.readouterr()
+    assert f"  {kept}\n" in out
+    assert err.startswith("left out: the entry ")
+    assert remedy in err
+    shutil.copy(kept.path, tmp_path / "a.state")
+    assert main(["import", str(tmp_path / "a.state")]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("duplicate: ")
+    assert remedy in err
+    with pytest.warns(UserWarning, match=f"left out: .*{remedy}"):
+        gym.make("MKDS-v0", rom="mkds-usa").close()
+    # A damaged entry keeps its name, so that nothing replaces it.
+    (copied / f"{kept.name}.json").write_text("{")
+    assert main(["import", str(tmp_path / "a.state")]) == 0
+    assert capsys.readouterr().out.startswith(f"kept: {tmp_path / 'a.state'}: {kept.course}-2  ")
+    found = {each.part: each for each in examine("mkds-usa", frames=10) if each.level == "bad"}
+    assert set(found) == {"start bad", f"start {kept.name}"}
+    assert remedy in found["start bad"].text
 
 
 def test_damaged_entry_of_another_cartridge_does_not_matter(
@@ -470,6 +500,37 @@ def test_play_begins_at_a_kept_start(
     pygame.quit()
 
 
+def test_scripted_driver_is_timed_on_the_kept_starts(
+    kept: KeptStart, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MKDS_ROM", "mkds-usa")
+    assert time_drivers(["--workers", "1"]) == 0
+    head, _, row = capsys.readouterr().out.splitlines()
+    assert head.startswith(f"| course | laps | {kept.engine_class} cc | best lap ")
+    assert row.startswith(f"| `{kept.course}` | {kept.laps} | ")
+    for words, message in (
+        (["--mirror"], "no time trial of MARIOKARTDS is kept for --mirror (kept: none)"),
+        (["--courses", "a"], f"no time trial of course 'a' is kept (kept: {kept.course}): press K"),
+        (["--laps", "1"], "laps=1 has no effect here on MARIOKARTDS"),
+    ):
+        assert time_drivers([*words, "--workers", "1"]) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_import_of_a_cartridge_with_starts_names_a_course(
+    kept: KeptStart, copied: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dump = str(folder / "elsewhere" / "dump of mine.nds")
+    assert roms_main(["import", dump]) == 0
+    assert capsys.readouterr().out.endswith(f'rom="mkds-usa", course="{kept.course}")\n')
+    assert roms_main(["import", "gone.nds", dump]) == 1
+    assert "refused: ROM 'gone.nds' does not exist" in capsys.readouterr().err
+    assert main(["remove", kept.name]) == 0
+    assert list(copied.iterdir()) == []
+    assert roms_main(["import", dump]) == 0
+    assert "first keep a race start" in capsys.readouterr().out
+
+
 def test_evolution_drives_from_a_kept_start(kept: KeptStart) -> None:
     race = {"rom": "mkds-usa", "course": kept.course}
     config = parse_config(config_text(), environment=race)
@@ -507,5 +568,6 @@ def test_damaged_entry_of_a_start_is_refused(
     (mine / "a.json").write_text(json.dumps(entry))
     assert [start.course for start in kept_starts(kept.rom)] == [kept.course]
     (mine / "a.json").write_text(json.dumps({**entry, name: value}))
-    with pytest.raises(StateError, match=f"entry '.*a.json' .* is damaged {message}.*: delete it"):
-        kept_starts(kept.rom)
+    match = f"left out: the entry '.*a.json' .* is damaged {message}.*starts remove a --rom ROM`"
+    with pytest.warns(UserWarning, match=match):
+        assert kept_starts(kept.rom) == []

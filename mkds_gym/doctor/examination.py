@@ -15,8 +15,7 @@ from mkds_gym.doctor.running import FRAMES, check_running
 from mkds_gym.emulator.cartridge import ROM_VARIABLE, Cartridge
 from mkds_gym.emulator.desmume.loader import installed_build_id
 from mkds_gym.errors import MKDSError
-from mkds_gym.starts import kept_starts
-from mkds_gym.starts.library import read_start
+from mkds_gym.starts.library import read_entries, read_start
 from mkds_gym.utils.files import exists
 
 _KEEP: Final = (
@@ -56,16 +55,18 @@ def examine(
     given = [(f"state {path.name}", path) for path in states]
     kept: list[tuple[str, Path]] = []
     try:
-        starts = kept_starts(cartridge.sha1)
+        starts = read_entries(cartridge.sha1)
     except MKDSError as error:
-        yield Finding("starts", BAD, str(error), "delete the entry, and keep the start again")
+        yield Finding("starts", BAD, str(error), "make the folder readable")
     else:
-        for start in starts:
+        for name, start in starts.items():
             try:
+                if isinstance(start, MKDSError):
+                    raise start
                 read_start(start, cartridge, installed_build_id())
-                kept.append((f"start {start.name}", start.path))
+                kept.append((f"start {name}", start.path))
             except MKDSError as error:
-                yield Finding(f"start {start.name}", BAD, str(error), "keep the start again")
+                yield Finding(f"start {name}", BAD, str(error), "keep the start again")
         if not starts and not cartridge.boot_parameters:
             yield Finding(
                 "starts",

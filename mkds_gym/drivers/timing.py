@@ -18,8 +18,9 @@ from mkds_gym.drivers.pure_pursuit import PurePursuit
 from mkds_gym.emulator.cartridge import Cartridge
 from mkds_gym.env import MKDSEnv
 from mkds_gym.episodes.race_config import RANDOM_COURSE
-from mkds_gym.errors import MKDSError
+from mkds_gym.errors import MKDSError, StateError
 from mkds_gym.kartlab.boot import CLASSES
+from mkds_gym.starts import kept_starts
 from mkds_gym.utils.arguments import shown
 from mkds_gym.utils.command_line import ArgumentParser, print_error, print_line
 from mkds_gym.utils.files import why_unwritable, write_bytes
@@ -45,16 +46,17 @@ class Run:
 def time_course(
     course: str, engine_class: int = 100, *, mirror: bool = False, laps: int | None = None
 ) -> Run:
-    """Let `PurePursuit` drive one time trial on Kartlab.
+    """Let `PurePursuit` drive one time trial: on Kartlab, or from a kept start.
 
     Args:
         course: name of a course, ``random:SEED`` or ``random:SEED:DIFFICULTY``.
         engine_class: 50, 100 or 150.
         mirror: exchange left and right.
-        laps: number of laps; None is the course's own number.
+        laps: number of laps; None is the course's own number, the only one from a kept start.
 
     Raises:
         ValueError: unknown course, or a value is out of range.
+        StateError: no start of the race is kept.
     """
     arguments: dict[str, Any] = {"course": course}
     name, *numbers = course.split(":")
@@ -69,6 +71,11 @@ def time_course(
             ) from None
     env = MKDSEnv(**arguments, engine_class=engine_class, mirror=mirror, laps=laps)
     try:
+        if env.starts.config.laps is not None:
+            raise ValueError(
+                f"laps={laps} has no effect here on {env.cartridge.title}: leave it out; the game "
+                "drives its own laps"
+            )
         env.reset()
         result = drive(env.console, PurePursuit(), course=env.course)
         return Run(course, engine_class, mirror, result)
@@ -159,10 +166,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--courses",
         nargs="+",
         metavar="NAME",
-        help="names, random:SEED or random:SEED:DIFFICULTY (default: all of the cartridge)",
+        help="names, random:SEED or random:SEED:DIFFICULTY (default: all of Kartlab; on your own "
+        "cartridge, those of kept time trials)",
     )
     parser.add_argument(
-        "--classes", nargs="+", type=int, choices=tuple(CLASSES), default=tuple(CLASSES)
+        "--classes",
+        nargs="+",
+        type=int,
+        choices=tuple(CLASSES),
+        help="engine classes in cc (default: all; on your own cartridge, those of kept starts)",
     )
     parser.add_argument("--laps", type=int, help="1 to 9 (default: each course's own number)")
     parser.add_argument("--mirror", action="store_true", help="exchange left and right")
@@ -174,8 +186,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json is not None and (problem := why_unwritable(options.json)):
         parser.error(f"--json {options.json}: {problem}")
     try:
-        courses = options.courses or Cartridge.open().course_names()
-        jobs = [(course, engine_class) for course in courses for engine_class in options.classes]
+        jobs = _jobs(options.courses, options.classes, options.mirror)
         runs = _run_all(
             jobs,
             partial(_run_one, mirror=options.mirror, laps=options.laps),
@@ -189,6 +200,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_error(f"{parser.prog}: error: {error}")
         return 1
     return 0 if all(run.drive.finished for run in runs) else 1
+
+
+def _jobs(
+    courses: Sequence[str] | None, classes: Sequence[int] | None, mirror: bool
+) -> list[tuple[str, int]]:
+    """Return the course and class of each race, those of kept starts on an own cartridge.
+
+    Raises:
+        CartridgeError: the cartridge cannot be used.
+        StateError: no start of a race is kept.
+    """
+    cartridge = Cartridge.open()
+    if cartridge.boot_parameters:
+        names = list(courses or cartridge.course_names())
+        return [(name, engine_class) for name in names for engine_class in classes or CLASSES]
+    kept = [
+        (start.course, start.engine_class)
+        for start in kept_starts(cartridge.sha1)
+        if start.mode == "time_trial"
+        and start.mirror == mirror
+        and start.engine_class in (classes or CLASSES)
+    ]
+    known = dict.fromkeys(course for course, _ in kept)
+    missing = [name for name in courses or () if name not in known]
+    if missing or not known:
+        wanted = f"course {shown(missing[0])}" if missing else cartridge.title
+        options = "" if classes is None else f" --classes {' '.join(map(str, classes))}"
+        options += " --mirror" * mirror
+        raise StateError(
+            f"no time trial of {wanted} is kept{' for' * bool(options)}{options} (kept: "
+            f"{', '.join(known) or 'none'}): press K on the grid in `python -m mkds_gym.play`, or "
+            "run `python -m mkds_gym.starts import STATE`"
+        )
+    names = list(courses or known)
+    return list(dict.fromkeys(race for name in names for race in kept if race[0] == name))
 
 
 def _run_all(

@@ -10,6 +10,7 @@ from mkds_gym.emulator.cartridge import REGIONS
 from mkds_gym.errors import CartridgeError, MKDSError
 from mkds_gym.roms import library
 from mkds_gym.roms.importing import Outcome, forget, import_path
+from mkds_gym.starts import kept_starts
 from mkds_gym.utils.arguments import escaped
 from mkds_gym.utils.command_line import ArgumentParser, print_error, print_line, run_command
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: command-line arguments; None takes those of the process.
 
     Returns:
-        0; 1 after an error, or if nothing was imported.
+        0; 1 after an error, or if one of the files and folders gave no cartridge.
     """
     parser = build_parser()
     options = parser.parse_args(arguments)
@@ -74,8 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _import(options: argparse.Namespace) -> int:
     found: list[library.ImportedRom] = []
+    status = 0
     for path in options.files:
-        seen = False
+        before, seen = len(found), False
         for outcome in import_path(path, name=options.name, region=options.region):
             seen = True
             _report(outcome)
@@ -83,14 +85,21 @@ def _import(options: argparse.Namespace) -> int:
                 found.append(outcome.rom)
         if not seen:
             print_error(f"'{path}' contains no .nds, .zip or .gz file")
+        if len(found) == before:  # a folder may hold other files too
+            status = 1
     if not found:
         print_error("no cartridge was imported")
         return 1
-    print_line(
-        f'drive it with gymnasium.make("MKDS-v0", rom="{found[0].name}"); first keep a race start:'
-    )
-    print_line(f"  python -m mkds_gym.play --rom {found[0].name}")
-    return 0
+    name = found[0].name
+    if starts := kept_starts(found[0].sha1):
+        course = starts[0].course
+        print_line(f'drive it with gymnasium.make("MKDS-v0", rom="{name}", course="{course}")')
+    else:
+        print_line(
+            f'drive it with gymnasium.make("MKDS-v0", rom="{name}"); first keep a race start:'
+        )
+        print_line(f"  python -m mkds_gym.play --rom {name}")
+    return status
 
 
 def _report(outcome: Outcome) -> None:

@@ -67,6 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         cartridges = _cartridges(options.rom)
         if options.command == "import":
+            for cartridge in cartridges.values():
+                _readable(cartridge)
             outcomes = [_import(path, cartridges, options.replace) for path in options.files]
             return int(any(outcome.start is None for outcome in outcomes))
         if options.command == "list":
@@ -119,10 +121,19 @@ def _import(path: Path, cartridges: dict[str, Cartridge], replace: bool) -> Outc
 
 
 def _list(name: str, cartridge: Cartridge) -> None:
-    starts = library.kept_starts(cartridge.sha1)
+    starts = _readable(cartridge)
     print_line(f"{name}: {len(starts)} start{'s'[: len(starts) != 1]}")
     for start in starts:
         print_line(f"  {start}")
+
+
+def _readable(cartridge: Cartridge) -> list[library.KeptStart]:
+    """Return the kept starts of a cartridge; say which are left out."""
+    entries = library.read_entries(cartridge.sha1).values()
+    for entry in entries:
+        if isinstance(entry, MKDSError):
+            print_error(f"left out: {entry}")
+    return [entry for entry in entries if isinstance(entry, library.KeptStart)]
 
 
 if __name__ == "__main__":

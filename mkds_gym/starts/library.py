@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import shlex
+import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -111,38 +112,74 @@ class _Entry(BaseModel):
 
 
 _ENTRY: Final = TypeAdapter(_Entry)
-_REMEDY: Final = "delete it, and keep the start again"
-
-
-def _error(message: str) -> StateError:
-    return StateError(message if message.endswith(_REMEDY) else f"{message}: {_REMEDY}")
-
-
-def _entries(rom: str) -> list[Path]:
-    folder = _folder(rom)
-    try:
-        return sorted(folder.glob("[!.]*.json"))
-    except OSError as error:
-        raise StateError(f"cannot read the folder '{folder}': {reason(error)}") from error
+_KEEP_AGAIN: Final = "keep it again"
 
 
 def kept_starts(rom: str) -> list[KeptStart]:
     """Return the starts that are kept for a ROM, sorted by name.
 
+    An entry that cannot be read is left out, with a warning that names the command to remove it.
+
     Args:
         rom: SHA-1 of the ROM.
 
     Raises:
-        StateError: an entry, or the user's folder, cannot be read.
+        StateError: the user's folder cannot be read.
+        ValueError: ``rom`` is not a SHA-1.
     """
-    found = []
-    for path in _entries(rom):
-        name = f"the entry '{path}' of a race start"
-        data = read_file(path, name, _error, limit=TEXT_LIMIT, remedy=_REMEDY)
-        entry = dict(vars(validated(_ENTRY, parse_json(data, name, _error), name, _error)))
-        del entry["version"]
-        found.append(KeptStart(name=path.stem, rom=rom, **entry))
+    found = read_entries(rom).values()
+    for each in found:
+        if isinstance(each, StateError):
+            warnings.warn(escaped(f"left out: {each}"), stacklevel=2)
+    return [each for each in found if isinstance(each, KeptStart)]
+
+
+def read_entries(rom: str) -> dict[str, KeptStart | StateError]:
+    """Return the starts that are kept for a ROM by name, or why their entries cannot be read.
+
+    Args:
+        rom: SHA-1 of the ROM.
+
+    Raises:
+        StateError: the user's folder cannot be read.
+        ValueError: ``rom`` is not a SHA-1.
+    """
+    found: dict[str, KeptStart | StateError] = {}
+    for name, path in _entry_paths(rom).items():
+        try:
+            found[name] = _read_entry(rom, path)
+        except StateError as error:
+            found[name] = error
     return found
+
+
+def _entry_paths(rom: str) -> dict[str, Path]:
+    folder = _folder(rom)
+    try:
+        return {path.stem: path for path in sorted(folder.glob("[!.]*.json"))}
+    except OSError as error:
+        raise StateError(f"cannot read the folder '{folder}': {reason(error)}") from error
+
+
+def _read_entry(rom: str, path: Path) -> KeptStart:
+    def error(message: str) -> StateError:
+        problem = message.removesuffix(f": {_KEEP_AGAIN}")
+        return StateError(f"{problem}: {_remedy(path.stem, rom, 'ROM')}")
+
+    name = f"the entry '{path}' of a race start"
+    data = read_file(path, name, error, limit=TEXT_LIMIT, remedy=_KEEP_AGAIN)
+    entry = dict(vars(validated(_ENTRY, parse_json(data, name, error), name, error)))
+    del entry["version"]
+    return KeptStart(name=path.stem, rom=rom, **entry)
+
+
+def _remedy(name: str, rom: str, path: str) -> str:
+    """Return what to do about a damaged start; ``path`` stands for a ROM that is not imported."""
+    shown_rom = shlex.quote(name_of(rom) or path)
+    return (
+        f"run `python -m mkds_gym.starts remove {shlex.quote(name)} --rom {shown_rom}`, and "
+        f"{_KEEP_AGAIN}"
+    )
 
 
 def read_start(start: KeptStart, cartridge: Cartridge, build_id: str) -> ReadState:
@@ -162,17 +199,19 @@ def read_start(start: KeptStart, cartridge: Cartridge, build_id: str) -> ReadSta
         if hashlib.sha256(state.snapshot.data).hexdigest() != start.digest:
             raise StateError(f"'{start.path}' is another savestate than the one that was kept")
     except StateError as error:
-        rom = shlex.quote(name_of(start.rom) or str(cartridge.path))
         raise StateError(
-            f"the kept start {shown(start.name)} cannot be used ({error}): run `python -m "
-            f"mkds_gym.starts remove {shlex.quote(start.name)} --rom {rom}`, and keep it again"
+            f"the kept start {shown(start.name)} cannot be used ({error}): "
+            + _remedy(start.name, start.rom, str(cartridge.path))
         ) from error
     return state
 
 
 def duplicate_of(start: KeptStart) -> KeptStart | None:
     """Return the kept start of the same race, if there is one."""
-    return next((each for each in kept_starts(start.rom) if each.race == start.race), None)
+    for each in read_entries(start.rom).values():
+        if isinstance(each, KeptStart) and each.race == start.race:
+            return each
+    return None
 
 
 def keep(start: KeptStart, state: bytes) -> KeptStart:
@@ -191,7 +230,7 @@ def keep(start: KeptStart, state: bytes) -> KeptStart:
     same = duplicate_of(start)
     name = start.course if same is None else same.name
     if same is None:
-        taken = {each.name for each in kept_starts(start.rom)}
+        taken = _entry_paths(start.rom)  # a damaged entry keeps its name
         number = 1
         while name in taken:
             number += 1
@@ -216,7 +255,7 @@ def remove(rom: str, name: str) -> None:
         StateError: no start of that name is kept, or its files cannot be deleted.
     """
     # By name only: a damaged entry can be removed too.
-    entries = {path.stem: path for path in _entries(rom)}
+    entries = _entry_paths(rom)
     if name not in entries:
         known = ", ".join(entries) or "none"
         raise StateError(

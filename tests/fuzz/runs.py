@@ -16,6 +16,7 @@ import signal
 import struct
 import sys
 import time
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -350,7 +351,8 @@ def _keep_start(folder: Path) -> None:
 def _find_start(folder: Path) -> None:
     from mkds_gym.starts import kept_starts
 
-    with _home(folder):
+    with _home(folder), warnings.catch_warnings():
+        warnings.simplefilter("error")  # a damaged entry is left out with a warning
         for start in kept_starts("ab" * 20):
             assert start.path.read_bytes() == b"x" * 50_000
 
