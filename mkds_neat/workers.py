@@ -197,7 +197,7 @@ def serve(
     # them. A terminated worker still closes its console and removes its files.
     for number in _FOR_PARENT:
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, _exit)
     parent.close()
 
     def receive(wait: bool) -> Sequence[Task]:
@@ -211,7 +211,14 @@ def serve(
 
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the parent has ended
         _drive(factory, worker, receive, pipe.send)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the process ends by itself
     pipe.close()
+
+
+def _exit(number: int, _frame: object) -> None:
+    # A later signal would interrupt the end of the interpreter, which prints a traceback then.
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 class Channel:

@@ -237,6 +237,19 @@ def test_killed_worker_does_not_disturb_the_others():
         assert [old is new for old, new in zip(first, two.processes, strict=True)] == [False, True]
 
 
+@pytest.mark.parametrize(("method", "times"), [("fork", 10), ("forkserver", 10), ("spawn", 3)])
+def test_worker_that_is_terminated_again_and_again_prints_nothing(method, times, capfd):
+    """A signal at the end of the interpreter, which only *spawn* reaches, printed a traceback."""
+    for _ in range(times):
+        pool = small(1, start_method=method)
+        pool.start()
+        (process,) = pool.processes
+        while process.is_alive():
+            process.terminate()
+        pool.close()
+    assert capfd.readouterr().err == ""
+
+
 def test_hanging_worker_counts_as_dead(expected):
     reported = []
     with evaluator(2, lanes=2, start_method="fork") as two:
