@@ -30,7 +30,7 @@ from mkds_neat.compare.curves import draw, quartiles, sampled
 from mkds_neat.compare.plan import has_reference, load_plan, save_plan
 from mkds_neat.compare.ppo import policy_network
 from mkds_neat.compare.reference import Reference
-from mkds_neat.compare.scheduler import Job, Scheduler
+from mkds_neat.compare.scheduler import Job, Scheduler, last_line
 from mkds_neat.compare.store import Store
 from mkds_neat.compare.summary import (
     Spread,
@@ -254,6 +254,15 @@ def test_job_that_cannot_be_started_is_an_error(tmp_path, monkeypatch):
     scheduler = Scheduler(tmp_path, tmp_path, 1)
     with pytest.raises(RunFolderError, match="no process can be started for run a"):
         scheduler.run([Job("run", "a")], print)
+
+
+def test_last_line_of_an_endless_log_is_read_alone(tmp_path: Path) -> None:
+    log = tmp_path / "job.txt"
+    with log.open("wb") as file:
+        file.truncate(1 << 36)  # sparse: 64 GB
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nthe last line\n\n")
+    assert last_line(log) == "the last line"
 
 
 def test_another_comparison_in_the_same_folder_is_refused_by_name(plan, tmp_path):

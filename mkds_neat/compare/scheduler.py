@@ -78,13 +78,17 @@ class _Process:
         """Return the last line that the job printed."""
         self._file.close()
         with contextlib.suppress(OSError):
-            with self.log.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_LINES))
-                lines = file.read().decode("utf-8", "replace").split("\n")
-            for line in reversed(lines):
-                if line.strip():
-                    return line.strip()[:1000]
+            if line := last_line(self.log):
+                return line
         return f"exit status {self.child.returncode}"
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log with words in it, or an empty string. It may have any size."""
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - _LAST_LINES))
+        lines = file.read().decode("utf-8", "replace").split("\n")
+    return next((line.strip()[:1000] for line in reversed(lines) if line.strip()), "")
 
 
 class Scheduler:
