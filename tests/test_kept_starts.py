@@ -517,6 +517,16 @@ def test_scripted_driver_is_timed_on_the_kept_starts(
         assert message in capsys.readouterr().err
 
 
+def test_scripted_driver_is_timed_on_time_trials_only(
+    copied: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MKDS_ROM", "mkds-usa")
+    (path,) = copied.glob("*.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "mode": "vs"}))
+    assert time_drivers(["--workers", "1"]) == 1
+    assert "no time trial of MARIOKARTDS is kept (kept: none)" in capsys.readouterr().err
+
+
 def test_import_of_a_cartridge_with_starts_names_a_course(
     kept: KeptStart, copied: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
