@@ -25,7 +25,7 @@ from mkds_gym.emulator.desmume.trampolines import protect
 IMAGE_FILE: Final = Path(__file__).parent / "native" / "undrawn.bin"
 """Machine code of ``undrawn.c``: `_Header`, then code; its variables are not in the file."""
 
-_ENTRIES: Final = (
+_REPLACED: Final = (
     "execute3d",
     "pipe_receive",
     "vblank",
@@ -36,29 +36,14 @@ _ENTRIES: Final = (
     "sound",
     "trigger_dma",
     "send",
-    "settle",
-    "discard",
-    "load_word",
 )
+"""Functions of the emulator that the machine code takes the place of, and calls."""
+_ENTRIES: Final = (*_REPLACED, "settle", "discard", "load_word")
 """Functions of the machine code, in the order of its header."""
 _HEADER: Final = struct.Struct(f"<3I{len(_ENTRIES)}I")
 """Size of the code, size of the image with its variables, then offsets of ``host`` and of each of
 `_ENTRIES`."""
-_ORIGINALS: Final = (
-    "execute3d",
-    "pipe_receive",
-    "vblank",
-    "vblank_end",
-    "render_lists",
-    "fifo_clear",
-    "do_copy",
-    "sound",
-    "trigger_dma",
-    "send",
-    "try_trigger",
-    "sound_core",
-    "fetch_samples",
-)
+_ORIGINALS: Final = (*_REPLACED, "try_trigger", "sound_core", "fetch_samples")
 """Functions of the emulator that the machine code calls, in the order of ``host``."""
 _COUNTERS: Final = ("deferred", "replayed", "mismatches")
 """Counters at the end of ``host``."""
